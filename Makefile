@@ -1,0 +1,48 @@
+# Two commands do everything: `make demo` runs the workflow on the built-in corpus, `make test` the tests.
+# make adds nothing but the environment: with one of your own, `snakemake --cores all` is the same job.
+
+PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || command -v python3)
+VENV := .venv
+RUN := . $(VENV)/bin/activate &&
+TORCH := $(shell grep '^torch==' requirements.txt)
+
+.PHONY: demo test check-demo lint format docs lock clean
+
+demo: $(VENV)/.ready
+	@$(RUN) snakemake --cores all
+
+test: $(VENV)/.ready
+	@$(RUN) python -m pytest -m "not demo"
+
+# What the finished demo promises: neurons recomputed by the witness, changed weights, and the table's numbers.
+check-demo: $(VENV)/.ready
+	@$(RUN) python -m pytest -m demo
+
+lint: $(VENV)/.ready
+	@$(RUN) ruff check . && ruff format --check . && snakefmt --check Snakefile rules && snakemake --lint
+
+format: $(VENV)/.ready
+	@$(RUN) ruff check --fix . && ruff format . && snakefmt Snakefile rules
+
+# Regenerates what is generated: configuration reference and schema, the DAG in the README.
+docs: $(VENV)/.ready
+	@$(RUN) python -m caneft.reference
+
+$(VENV)/.ready: requirements.txt
+	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' || \
+	  { echo "Python 3.11 or 3.12 is needed; found: $$($(or $(PYTHON),python3) --version 2>&1). Name one: make PYTHON=/path/to/python3.12 ..."; exit 1; }
+	@echo "Installing the environment into $(VENV) (a few minutes, once)"
+	@"$(PYTHON)" -m venv $(VENV)
+	@$(RUN) python -m pip install -q $(TORCH)
+	@$(RUN) python -m pip install -q -r requirements.txt
+	@touch $@
+
+# The lock is what an installation of requirements.in resolves to, less torch's own (they differ with the machine).
+lock:
+	@rm -rf .venv-lock && "$(PYTHON)" -m venv .venv-lock
+	@. .venv-lock/bin/activate && python -m pip install -q $(TORCH) && python -m pip install -q -r requirements.in
+	@{ head -n 2 requirements.txt; .venv-lock/bin/python -m pip freeze | sed 's/+[a-z0-9.]*$$//' | grep -viE '^(nvidia|triton|cuda)'; } > requirements.new
+	@mv requirements.new requirements.txt && rm -rf .venv-lock
+
+clean:
+	rm -rf results .snakemake

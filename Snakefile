@@ -1,0 +1,61 @@
+"""CANEFT: consensus-aligned neuron fine-tuning for multi-domain machine translation.
+
+    snakemake --cores all                                      the demo (config/config.yaml), to tables and figures
+    snakemake --cores all --configfile config/opus.yaml        real corpora
+    snakemake --cores all corpora | importance | selection | tables | figures | fetch
+
+What each stage needs and leaves is said at the head of its file in rules/; docs/architecture.md is the map.
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+# A configuration that names its own directions stands alone; anything less is laid over the demo.
+if "directions" not in config:
+
+    configfile: "config/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/corpora.smk"
+include: "rules/models.smk"
+include: "rules/importance.smk"
+include: "rules/selection.smk"
+include: "rules/tuning.smk"
+include: "rules/translation.smk"
+include: "rules/scoring.smk"
+include: "rules/reporting.smk"
+
+
+report: "workflow/report/workflow.rst"
+
+
+localrules:
+    all,
+    corpora,
+    importance,
+    selection,
+    tables,
+    figures,
+    fetch,
+
+
+rule all:
+    default_target: True
+    input:
+        rules.tables.input,
+        rules.figures.input,
+
+
+onstart:
+    store_configuration()
+
+
+onsuccess:
+    write_report()
+
+
+onerror:
+    print_log_places()

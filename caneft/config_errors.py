@@ -1,0 +1,133 @@
+"""Validation errors of the configuration as sentences: file, key, what was found, what was expected."""
+
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from caneft.errors import did_you_mean
+
+SHOWN = 4
+
+
+def explain(error: ValidationError, model: type[BaseModel], raw: Mapping, files: Sequence[str | Path]) -> str:
+    """Message for a pydantic error: two lines a problem, at most four problems."""
+    lines = []
+    for item in error.errors():
+        location = tuple(part for part in item["loc"])
+        keys = _written(location, raw)
+        lines.append((keys, _sentence(item, model, location, raw)))
+    return _format(lines, files)
+
+
+def explain_problems(problems: Sequence[tuple[str, str]], files: Sequence[str | Path]) -> str:
+    """Message for contradictions found after validation."""
+    return _format([(tuple(key.split(".")), message) for key, message in problems], files)
+
+
+def _format(problems: Sequence[tuple[tuple, str]], files: Sequence[str | Path]) -> str:
+    unique = list(dict.fromkeys((keys, message) for keys, message in problems))
+    lines = [f"{_origin(keys, files)}: {'.'.join(map(str, keys)) or 'configuration'} {message}" for keys, message in unique]
+    lines = [line for problem in lines[:SHOWN] for line in problem.splitlines()]
+    if len(unique) > SHOWN:
+        lines.append(f"... and {len(unique) - SHOWN} more.")
+    return "\n".join(lines[:10])
+
+
+def _sentence(item: dict, model: type[BaseModel], location: tuple, raw: Mapping) -> str:
+    kind, context = item["type"], item.get("ctx", {})
+    if kind == "extra_forbidden":
+        return f"is not a known key. {did_you_mean(str(location[-1]), _known_keys(model, location[:-1]))}"
+    if kind == "missing":
+        return "is missing; it is required."
+    if kind == "union_tag_invalid":
+        expected = [tag.strip("' ") for tag in context["expected_tags"].split(",")]
+        key = context["discriminator"].strip("'")
+        return f"has {key} '{context['tag']}'. {did_you_mean(context['tag'], expected)}"
+    if kind == "union_tag_not_found":
+        return f"needs the key {context['discriminator']}."
+    if kind == "value_error":
+        return f"is not usable: {context['error']}."
+    if kind == "string_pattern_mismatch" and location[-1] == "[key]":
+        return "is not a usable name: lower-case letters, digits, '-' and '_', starting with a letter or digit."
+    return f"is {item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}."
+
+
+def _written(location: tuple, raw: Any) -> tuple:
+    """The location as it stands in the file: without pydantic's union tags, list indices kept."""
+    keys, here = [], raw
+    for position, part in enumerate(location):
+        if part == "[key]":
+            continue
+        if isinstance(here, Mapping) and part in here:
+            here = here[part]
+        elif isinstance(here, list) and isinstance(part, int) and part < len(here):
+            here = here[part]
+        elif position != len(location) - 1:
+            continue
+        elif isinstance(here, Mapping) and part in (here.get("format"), here.get("method")):
+            continue
+        keys.append(part)
+    return tuple(keys)
+
+
+def _known_keys(model: Any, location: tuple) -> list[str]:
+    """Keys of the section at a location of pydantic's (union tags included)."""
+    here = model
+    for part in location:
+        here = _descend(_plain(here), part)
+    return [name for cls in _classes(_plain(here)) for name in cls.model_fields]
+
+
+def _plain(annotation: Any) -> Any:
+    while get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    return annotation
+
+
+def _classes(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif get_origin(annotation) in (Union, types.UnionType):
+        for argument in get_args(annotation):
+            yield from _classes(_plain(argument))
+
+
+def _descend(annotation: Any, part: Any) -> Any:
+    if get_origin(annotation) is dict:
+        return get_args(annotation)[1]
+    if get_origin(annotation) is list:
+        return get_args(annotation)[0]
+    for cls in _classes(annotation):
+        if part in cls.model_fields:
+            return cls.model_fields[part].annotation
+        for tag in ("format", "method"):
+            field = cls.model_fields.get(tag)
+            if field is not None and get_origin(field.annotation) is Literal and part in get_args(field.annotation):
+                return cls
+    return annotation
+
+
+def _origin(keys: tuple, files: Sequence[str | Path]) -> str:
+    """The file that holds a key, the last one first as it wins; the command line if none does."""
+    best, depth = None, 0
+    for file in files:
+        try:
+            here = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError, UnicodeDecodeError):
+            continue
+        found = 0
+        for key in keys:
+            if isinstance(here, Mapping) and key in here:
+                here = here[key]
+            elif isinstance(here, list) and str(key).isdigit() and int(key) < len(here):
+                here = here[int(key)]
+            else:
+                break
+            found += 1
+        if best is None or found >= depth:
+            best, depth = file, found
+    return str(best) if best is not None else "configuration"

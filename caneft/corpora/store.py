@@ -1,0 +1,106 @@
+"""The prepared corpus: JSONL files of rows, and how the configured sources become them."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from caneft.corpora import cleaning
+from caneft.corpora.text import lines
+from caneft.errors import InputError
+from caneft.files import replacing, write_json
+
+if TYPE_CHECKING:
+    from caneft.config import Domain, Source
+
+__all__ = ["HELD_OUT", "Row", "prepare", "prepare_pretraining", "read", "read_json", "write", "write_json"]
+
+HELD_OUT = {"train": ("dev", "test"), "dev": ("test",), "test": ()}
+"""Splits, each with those whose sources it must not contain."""
+
+
+class Row(NamedTuple):
+    """A prepared pair. id: domain.split.line, e.g. `it.train.17`; domain: set where domains are mixed."""
+
+    id: str
+    source: str
+    target: str
+    domain: str | None = None
+
+
+def write(path: str | Path, rows: Iterable[Row]) -> None:
+    """Writes rows as JSONL in UTF-8, whole or not at all; fields in the order of `Row`, without those that are None."""
+    with replacing(path) as beside, open(beside, "w", encoding="utf-8", newline="\n") as file:
+        for row in rows:
+            record = {field: value for field, value in row._asdict().items() if value is not None}
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def read(path: str | Path) -> list[Row]:
+    """Rows of a prepared corpus; fields that `Row` lacks are ignored. Raises InputError naming file and line."""
+    rows = []
+    for number, text in lines(path):
+        try:
+            record = json.loads(text)
+            row = Row(**{field: record[field] for field in Row._fields if field in record})
+            if not all(isinstance(value, str) for value in row[:3]):
+                raise TypeError("id, source and target must be strings")
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                f"{path}:{number}: not a row of a prepared corpus: {error}.\nDelete the file and run again."
+            ) from None
+        rows.append(row)
+    return rows
+
+
+def read_json(path: str | Path) -> Any:
+    """Content of a JSON file. Raises InputError naming file and line."""
+    try:
+        return json.loads("\n".join(text for _, text in lines(path)))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}:{error.lineno}: not JSON: {error.msg}. Delete the file and run again.") from None
+
+
+def prepare(
+    domain: "Domain", name: str, resolve: Callable[[str], Path]
+) -> tuple[dict[str, list[Row]], dict[str, dict]]:
+    """Rows of a domain's splits and a report of each.
+
+    Train and dev are cleaned, test is only normalised. Train loses the sources of this domain's dev and test, dev
+    those of its test; last comes the draw of `limit`. Other domains have no say: see `mixing`.
+    Report: `read`, `kept`, `dropped` by reason (these sum to `read`), `leakage` by held-out split, `copies`, and for
+    test `present`, the flaws that stay in. Raises InputError if a source cannot be read or nothing of it is left.
+    """
+    from caneft.corpora import readers  # late: it needs pydantic, which jobs that read prepared rows can do without
+
+    sources = {split: source for split in HELD_OUT if (source := getattr(domain, split)) is not None}
+    pairs, reports, rows = {}, {}, {}
+    for split, source in sources.items():
+        found = readers.read(source, split, resolve)
+        pairs[split], reports[split] = cleaning.normalised(found) if split == "test" else cleaning.clean(found)
+    for split, source in sources.items():
+        held_out = {other: pairs[other] for other in HELD_OUT[split] if other in pairs}
+        rows[split] = _finish(pairs[split], held_out, source, f"{name}.{split}", reports[split])
+    return rows, reports
+
+
+def prepare_pretraining(source: "Source", name: str, resolve: Callable[[str], Path]) -> tuple[list[Row], dict]:
+    """Rows of one pretraining source, cleaned and drawn, with ids `name.line`, and the report as of `prepare`."""
+    from caneft.corpora import readers
+
+    pairs, report = cleaning.clean(readers.read(source, "train", resolve))
+    return _finish(pairs, {}, source, name, report), report
+
+
+def _finish(pairs: list, held_out: Mapping[str, list], source: "Source", name: str, report: dict) -> list[Row]:
+    """Removes leakage, draws, completes the report and makes rows."""
+    apart, leakage = cleaning.without_leakage(pairs, held_out)
+    drawn = cleaning.sample(apart, source.limit, source.seed)
+    report["dropped"] |= {"leakage": len(pairs) - len(apart), "limit": len(apart) - len(drawn)}
+    report |= {"kept": len(drawn), "leakage": leakage, "copies": cleaning.copies(drawn)}
+    if not drawn:
+        files = " and ".join(source.paths()) or source.format
+        dropped = ", ".join(f"{count} {reason}" for reason, count in report["dropped"].items() if count)
+        reason = f"{report['read']} pairs read, dropped: {dropped}" if report["read"] else "nothing to read in it"
+        raise InputError(f"corpus {name} ({files}): no pair is left ({reason}).\nName another file for this corpus.")
+    return [Row(f"{name}.{pair.line}", pair.source, pair.target) for pair in drawn]

@@ -1,0 +1,1 @@
+"""Base models: loading, FFN layouts, loss on responses, pretraining of small bases."""

@@ -1,0 +1,57 @@
+"""Base models by manifest: where the weights are, and what they are."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from caneft.errors import InputError
+from caneft.files import sha256
+from caneft.models.ffn import ffn_layers
+from caneft.records import FORMAT
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def describe(folder: Path, origin: dict[str, Any], config: Any) -> dict[str, Any]:
+    """Manifest of a model folder: origin, sizes, and a checksum of each weight file."""
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        raise InputError(f"{folder} holds no *.safetensors; other weight formats are not loaded")
+    return {
+        "format": FORMAT,
+        **origin,
+        "architecture": config.model_type,
+        "layers": config.num_hidden_layers,
+        "hidden_size": config.hidden_size,
+        "neurons_per_layer": config.intermediate_size,
+        "weights": {file.name: sha256(file) for file in weights},
+    }
+
+
+def read_manifest(path: str | Path) -> dict[str, Any]:
+    """Manifest of a model, `folder` made absolute against the manifest's own place."""
+    path = Path(path)
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    return manifest | {"folder": str((path.parent / manifest["folder"]).resolve())}
+
+
+def load_tokenizer(manifest: dict[str, Any]):
+    """Tokenizer of a manifest; one without a pad token gets its end-of-sequence token for it."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(manifest["folder"])
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_model(manifest: dict[str, Any], dtype: str, device: torch.device) -> nn.Module:
+    """Causal LM of a manifest, in evaluation mode, every weight frozen."""
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(manifest["folder"], dtype=DTYPES[dtype], use_safetensors=True)
+    ffn_layers(model)  # an unknown architecture is said here, before any work
+    return model.requires_grad_(False).eval().to(device)

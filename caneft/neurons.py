@@ -1,0 +1,167 @@
+"""NeuronSet: which FFN neurons of a model are meant. A neuron is a pair (layer, index within the layer)."""
+
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class NeuronSet:
+    """Neurons of a model with `layers` FFN layers of `width` neurons each.
+
+    indices: per layer the neurons that belong to the set, int64, ascending, without repetition.
+    Raises ValueError if an index is out of range, repeated or out of order.
+    """
+
+    layers: int
+    width: int
+    indices: tuple[np.ndarray, ...]
+
+    def __post_init__(self):
+        if len(self.indices) != self.layers:
+            raise ValueError(f"{len(self.indices)} index arrays for {self.layers} layers")
+        checked = tuple(_checked(layer, indices, self.width) for layer, indices in enumerate(self.indices))
+        object.__setattr__(self, "indices", checked)
+
+    @classmethod
+    def from_flat(cls, layers: int, width: int, flat: Sequence[int] | np.ndarray) -> "NeuronSet":
+        """The set of the flat indices layer * width + neuron, given in any order, each at most once."""
+        flat = np.sort(np.asarray(flat, dtype=np.int64))
+        if flat.size and not 0 <= flat[0] <= flat[-1] < layers * width:
+            raise ValueError(f"flat indices reach from {flat[0]} to {flat[-1]}, outside [0, {layers * width})")
+        bounds = np.searchsorted(flat, np.arange(layers + 1) * width)
+        parts = (flat[bounds[layer] : bounds[layer + 1]] - layer * width for layer in range(layers))
+        return cls(layers, width, tuple(parts))
+
+    def flat(self) -> np.ndarray:
+        """Flat indices layer * width + neuron, int64, ascending."""
+        parts = [indices + layer * self.width for layer, indices in enumerate(self.indices)]
+        return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+    def per_layer(self) -> np.ndarray:
+        """Number of neurons in each layer, int64 of shape (layers,)."""
+        return np.array([len(indices) for indices in self.indices], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return int(self.per_layer().sum())
+
+    @property
+    def fraction(self) -> float:
+        """Share of all the model's FFN neurons."""
+        return len(self) / (self.layers * self.width)
+
+    def parameters(self, hidden_size: int) -> int:
+        """Number of weights the set stands for: gate row, up row and down column of each neuron, no biases."""
+        return 3 * hidden_size * len(self)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, NeuronSet):
+            return NotImplemented
+        return (self.layers, self.width) == (other.layers, other.width) and np.array_equal(self.flat(), other.flat())
+
+    __hash__ = None
+
+    def __or__(self, other: "NeuronSet") -> "NeuronSet":
+        return self._combined(other, np.union1d)
+
+    def __and__(self, other: "NeuronSet") -> "NeuronSet":
+        return self._combined(other, np.intersect1d)
+
+    def __sub__(self, other: "NeuronSet") -> "NeuronSet":
+        return self._combined(other, np.setdiff1d)
+
+    def jaccard(self, other: "NeuronSet") -> float:
+        """Size of the intersection over size of the union; 1 for two empty sets."""
+        union = len(self | other)
+        return len(self & other) / union if union else 1.0
+
+    def _combined(self, other: "NeuronSet", operation) -> "NeuronSet":
+        if (self.layers, self.width) != (other.layers, other.width):
+            raise ValueError(
+                f"neuron sets of different models: {self.layers} x {self.width} and {other.layers} x {other.width}"
+            )
+        return NeuronSet.from_flat(self.layers, self.width, operation(self.flat(), other.flat()))
+
+
+def _checked(layer: int, indices: np.ndarray, width: int) -> np.ndarray:
+    indices = np.asarray(indices)
+    if indices.ndim != 1 or (indices.size and not np.issubdtype(indices.dtype, np.integer)):
+        raise ValueError(f"layer {layer}: neuron indices are a 1-d array of integers, not {indices.dtype}")
+    indices = indices.astype(np.int64)  # a copy: the set stays what it is when the caller's array changes
+    if (np.diff(indices) <= 0).any():
+        raise ValueError(f"layer {layer}: neuron indices repeat or are not in ascending order")
+    if indices.size and not 0 <= indices[0] <= indices[-1] < width:
+        raise ValueError(f"layer {layer}: neuron indices from {indices[0]} to {indices[-1]}, outside [0, {width})")
+    indices.flags.writeable = False
+    return indices
+
+
+def save(path: str | Path, neurons: NeuronSet, description: dict) -> None:
+    """Write a neuron set and its JSON description as .npz, whole or not at all; equal content gives equal bytes."""
+    path = Path(path)
+    layer, neuron = np.divmod(neurons.flat(), neurons.width)
+    text = json.dumps(description, sort_keys=True, ensure_ascii=False).encode()
+    arrays = {
+        "layer": layer.astype(np.int32),
+        "neuron": neuron.astype(np.int32),
+        "layers": np.array(neurons.layers),
+        "width": np.array(neurons.width),
+        "description": np.frombuffer(text, dtype=np.uint8),
+    }
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            with zipfile.ZipFile(file, "w") as archive:
+                for name, array in arrays.items():
+                    # a ZipInfo of one's own carries a fixed date, where np.savez leaves the date to the Python version
+                    with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as member:
+                        np.lib.format.write_array(member, array, allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load(path: str | Path) -> NeuronSet:
+    """Read what `save` wrote. Raises ValueError naming the file and the reason if it is anything else."""
+    arrays = _arrays(path)
+    try:
+        layer, neuron = arrays["layer"].astype(np.int64), arrays["neuron"].astype(np.int64)
+        layers, width = int(arrays["layers"]), int(arrays["width"])
+        if layer.ndim != 1 or layer.shape != neuron.shape:
+            raise ValueError(f"layer and neuron have shapes {layer.shape} and {neuron.shape}")
+        if neuron.size and not 0 <= neuron.min() <= neuron.max() < width:
+            raise ValueError(f"neuron indices from {neuron.min()} to {neuron.max()}, outside [0, {width})")
+        return NeuronSet.from_flat(layers, width, layer * width + neuron)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: not a neuron set: {error}") from error
+
+
+def read_description(path: str | Path) -> dict:
+    """The description given to `save`. Raises ValueError naming the file and the reason if there is none."""
+    try:
+        return json.loads(_arrays(path)["description"].tobytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: not a neuron set: its description is not JSON: {error}") from error
+
+
+def _arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """Every array of a neuron-set file."""
+    try:
+        if os.path.isfile(path) and not zipfile.is_zipfile(path):  # np.load would take it for a pickle
+            raise ValueError("no .npz archive, or a truncated one")
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in ("layer", "neuron", "layers", "width", "description")}
+    except FileNotFoundError:
+        raise
+    except KeyError as error:
+        raise ValueError(f"{path}: not a neuron set: {error.args[0]}") from error
+    except (ValueError, OSError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path}: not a neuron set: {error}") from error

@@ -1,0 +1,104 @@
+"""How figures look: sizes, colours that colour-blind readers tell apart (Okabe and Ito 2008), files without dates."""
+
+import functools
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.figure import Figure, SubFigure
+
+from caneft.files import replacing
+
+COLUMN, DOUBLE = 3.3, 7.0
+"""Widths of one and of two columns of a paper, in inches."""
+
+INK, GREY, PALE = "#333333", "#8c8c8c", "#d9d9d9"
+LOOKS = {  # method -> colour, marker; the markers tell families apart in print without colour
+    "base": (GREY, "X"),
+    "full": ("#000000", "s"),
+    "lora": ("#0072B2", "D"),
+    "random": ("#E69F00", "v"),
+    "bottom": ("#E69F00", "v"),
+    "importance": ("#009E73", "^"),
+    "activation": ("#009E73", "^"),
+    "gradient": ("#009E73", "^"),
+    "specific": ("#CC79A7", "P"),
+    "joint": ("#56B4E9", "o"),
+    "caneft": ("#D55E00", "*"),
+}
+
+SETTINGS = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same figure on every machine
+    "font.size": 7.5,
+    "axes.titlesize": 8,
+    "axes.labelsize": 7.5,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7.5,
+    "legend.fontsize": 7,
+    "figure.titlesize": 8.5,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": "#b0b0b0",
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e8e8e8",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.handletextpad": 0.4,
+    "legend.columnspacing": 1.2,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "caneft",
+    "savefig.dpi": 200,
+    "figure.dpi": 200,
+}
+
+logging.getLogger("fontTools").setLevel(logging.WARNING)  # tells of every glyph that goes into a PDF
+
+METADATA = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
+
+
+def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Decorator: the function draws with the project's settings and leaves the global ones alone."""
+
+    @functools.wraps(draw)
+    def wrapped(*args, **kwargs) -> Figure:
+        with mpl.rc_context(SETTINGS):
+            return draw(*args, **kwargs)
+
+    return wrapped
+
+
+def save(figure: Figure, stem: str | Path) -> None:
+    """Writes `{stem}.pdf`, `.svg` and `.png`, each whole or not at all. Equal figures give equal bytes."""
+    with mpl.rc_context(SETTINGS):
+        for suffix, metadata in METADATA.items():
+            with replacing(f"{stem}.{suffix}") as beside:
+                figure.savefig(beside, format=suffix, metadata=metadata)
+
+
+def panels(titles: list[str], width: float, heights: list[float]) -> tuple[Figure, list[Figure | SubFigure]]:
+    """A figure with one part below the other for each block; with several, each has its title."""
+    figure = Figure(figsize=(width, sum(heights)), layout="constrained")
+    if len(heights) == 1:
+        return figure, [figure]
+    parts = figure.subfigures(len(heights), 1, height_ratios=heights)
+    for part, title in zip(parts, titles, strict=True):
+        part.suptitle(title, fontweight="bold")
+    return figure, list(parts)
+
+
+def note(part: Figure | SubFigure, text: str) -> None:
+    """A sentence in place of a figure that there is nothing for."""
+    axes = part.subplots()
+    axes.axis("off")
+    axes.text(0.5, 0.5, text, ha="center", va="center", color=INK, transform=axes.transAxes)

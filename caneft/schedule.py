@@ -1,0 +1,16 @@
+"""The learning-rate schedule of pretraining and tuning."""
+
+import math
+from collections.abc import Callable
+
+
+def schedule(steps: int, warmup: float) -> Callable[[int], float]:
+    """Factor of the learning rate at a step: linear up to 1 over the first `warmup` share, then cosine to 0."""
+    rising = max(1, round(warmup * steps))
+
+    def factor(step: int) -> float:
+        if step < rising:
+            return (step + 1) / rising
+        return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+
+    return factor

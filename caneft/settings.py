@@ -1,0 +1,174 @@
+"""What each step's result depends on: the parts of the configuration that its job is given, and no others.
+
+A rule puts the JSON of these into its params, the step reads the same JSON back. So a change of the configuration
+reruns exactly the stages whose results it changes. Labels, resources and folders are in none of them.
+"""
+
+from collections.abc import Mapping
+
+from caneft import config
+from caneft.config import Config, Section
+from caneft.errors import InputError
+
+
+class PromptSettings(Section):
+    """The instruction with the languages it speaks of."""
+
+    instruction: str
+    source_language: str
+    target_language: str
+
+    def __call__(self, domain: str = "") -> str:
+        """Text of the instruction for a domain."""
+        return self.instruction.format(
+            source_language=self.source_language, target_language=self.target_language, domain=domain
+        )
+
+
+class PretrainingTextSettings(Section):
+    corpora: list[config.PretrainingCorpus]
+
+
+class PretrainingSettings(Section):
+    pretraining: config.Pretraining
+    prompts: dict[str, PromptSettings]
+    """By direction."""
+
+
+class DumpSettings(Section):
+    importance: config.Importance
+    prompt: PromptSettings
+    dtype: str
+
+
+class InformationSettings(Section):
+    bins: int
+    null_permutations: int
+    error_rate: float
+    seed: int
+
+
+class SelectionSettings(Section):
+    criterion: str
+    fraction: float | None
+    gamma: float | str | None
+    task_relevant: float | None
+
+
+class MixtureSettings(Section):
+    domains: list[str]
+    pairs_per_domain: int
+    dev_pairs_per_domain: int
+    seed: int
+
+
+class TuneSettings(Section):
+    method: config.Method
+    tuning: config.Tuning
+    prompt: PromptSettings
+    dtype: str
+
+
+class TranslationSettings(Section):
+    decoding: config.Decoding
+    prompt: PromptSettings
+    dtype: str
+
+
+class ScoreSettings(Section):
+    metrics: list[str]
+    target_language: str
+    """Code, such as `en`."""
+
+
+ELSEWHERE = {"pairs_per_domain", "dev_pairs_per_domain", "seed", "keep_full_weights"}
+"""Keys of `tuning` that belong to the draw of the mixture, or to no result at all; left at their defaults."""
+
+
+def prompt(configuration: Config, direction: str) -> PromptSettings:
+    languages = configuration.directions[direction]
+    return PromptSettings(
+        instruction=configuration.prompt.instruction,
+        source_language=languages.source_language,
+        target_language=languages.target_language,
+    )
+
+
+def pretraining_text(configuration: Config, model: str) -> PretrainingTextSettings:
+    return PretrainingTextSettings(corpora=configuration.models[model].pretrain.corpora)
+
+
+def pretraining(configuration: Config, model: str) -> PretrainingSettings:
+    settings = configuration.models[model].pretrain
+    directions = sorted({corpus.direction for corpus in settings.corpora})
+    return PretrainingSettings(pretraining=settings, prompts={d: prompt(configuration, d) for d in directions})
+
+
+def dump(configuration: Config, model: str, direction: str) -> DumpSettings:
+    importance, own = configuration.importance, configuration.models[model].scale_exponent
+    if own is not None:
+        importance = importance.model_copy(update={"scale_exponent": own})
+    return DumpSettings(
+        importance=importance, prompt=prompt(configuration, direction), dtype=configuration.models[model].dtype
+    )
+
+
+def information(configuration: Config) -> InformationSettings:
+    selection = configuration.selection
+    return InformationSettings(**{name: getattr(selection, name) for name in InformationSettings.model_fields})
+
+
+def selection(configuration: Config, variant: str) -> SelectionSettings:
+    own, shared = configuration.methods[variant], configuration.selection
+    return SelectionSettings(
+        criterion=own.method,
+        fraction=own.fraction or shared.fraction,
+        gamma=None if own.fraction else shared.gamma,
+        task_relevant=own.task_relevant or shared.task_relevant,
+    )
+
+
+def mixture(configuration: Config, direction: str, name: str) -> MixtureSettings:
+    tuning = configuration.tuning
+    return MixtureSettings(
+        domains=sorted(configuration.mixtures[name][direction].domains),
+        pairs_per_domain=tuning.pairs_per_domain,
+        dev_pairs_per_domain=tuning.dev_pairs_per_domain,
+        seed=tuning.seed,
+    )
+
+
+def tune(configuration: Config, model: str, direction: str, variant: str) -> TuneSettings:
+    method = configuration.methods[variant]
+    return TuneSettings(
+        method=method,
+        tuning=config.Tuning(**configuration.tuning.model_dump(exclude=ELSEWHERE)),
+        prompt=prompt(configuration, direction),
+        dtype=configuration.models[model].dtype,
+    )
+
+
+def translation(configuration: Config, model: str, direction: str) -> TranslationSettings:
+    return TranslationSettings(
+        decoding=configuration.decoding,
+        prompt=prompt(configuration, direction),
+        dtype=configuration.models[model].dtype,
+    )
+
+
+def score(configuration: Config, direction: str) -> ScoreSettings:
+    return ScoreSettings(metrics=configuration.scoring.metrics, target_language=target_code(direction))
+
+
+def target_code(direction: str) -> str:
+    """Language code of a direction's target side: the part after the first hyphen."""
+    code = direction.partition("-")[2]
+    if not code:
+        raise InputError(f"the direction '{direction}' is not named by language codes, such as de-en")
+    return code
+
+
+def reporting(configuration: Config) -> str:
+    """JSON of the configuration without folders and resources, for tables and figures."""
+    hidden: Mapping = {"results_root": True, "data_root": True, "models": {"__all__": {"resources"}}}
+    return configuration.model_dump_json(exclude=hidden, exclude_defaults=True)

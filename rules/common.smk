@@ -1,0 +1,238 @@
+"""From the configuration to the plan: names, constraints, paths and the functions that rules ask. No rules here."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, str(workflow.basedir))  # the package beside the Snakefile, installed or not
+
+from caneft import config as configuration
+from caneft import settings
+from caneft.config import Full, Lora, Neurons
+from caneft.errors import InputError
+from caneft.files import replacing
+from caneft.plan import Plan, Run
+
+try:
+    # A job on a cluster node may not see the raw corpora; it has no need to.
+    CONFIG = configuration.load(config, workflow.configfiles, check_files=not workflow.remote_exec)
+except InputError as error:
+    raise WorkflowError(str(error))
+
+PLAN = Plan(CONFIG)
+DATA_ROOT = str(configuration.data_root(CONFIG) or "")
+
+
+pathvars:
+    results=CONFIG.results_root,
+    logs=f"{CONFIG.results_root}/logs",
+    benchmarks=f"{CONFIG.results_root}/benchmarks",
+
+
+def one_of(names):
+    """Regular expression that matches exactly these names; none of them, nothing."""
+    return "|".join(map(re.escape, sorted(set(names)))) or "(?!)"
+
+
+def corpora(with_training):
+    """`{direction}/{domain}` of the domains that have training data, or of those that have not."""
+    return [
+        f"{direction}/{domain}"
+        for direction, entry in CONFIG.directions.items()
+        for domain, corpus in entry.domains.items()
+        if (corpus.train is not None) == with_training
+    ]
+
+
+PRETRAINED = [name for name, model in CONFIG.models.items() if model.pretrain]
+RUN = rf"({one_of(PLAN.variants(configuration.Base))})|({one_of(CONFIG.mixtures)})/({one_of(CONFIG.methods)})/seed\d+"
+
+
+wildcard_constraints:
+    model=one_of(CONFIG.models),
+    direction=one_of(CONFIG.directions),
+    domain=one_of(domain for entry in CONFIG.directions.values() for domain in entry.domains),
+    mixture=one_of(CONFIG.mixtures),
+    variant=one_of(CONFIG.methods),
+    seed=r"\d+",
+    draw=r"\d+",
+    run=RUN,
+    testset=one_of(["seen", *(domain for entry in CONFIG.directions.values() for domain in entry.domains)]),
+
+
+# --- what rules ask the plan ----------------------------------------------------------------------------------------
+
+
+def of(function, *names):
+    """Params function: JSON of the settings that `function` takes from the configuration for a job's wildcards."""
+
+    def settings_of(wildcards):
+        return function(CONFIG, *(getattr(wildcards, name) for name in names)).model_dump_json()
+
+    return settings_of
+
+
+def resource_of(name):
+    """Resource function: what the job's model asks for under `models.*.resources`."""
+    return lambda wildcards: getattr(CONFIG.models[wildcards.model].resources, name)
+
+
+def domain_entry(wildcards):
+    """Configuration of the domain that a corpus job prepares."""
+    direction, domain = wildcards.corpus.split("/")
+    return CONFIG.directions[direction].domains[domain]
+
+
+def raw_files(source):
+    """Files that a corpus source reads; none for built-in corpora."""
+    return [str(configuration.resolver(DATA_ROOT)(path)) for path in source.paths()]
+
+
+def raw_corpus(wildcards):
+    entry = domain_entry(wildcards)
+    return [file for split in (entry.train, entry.dev, entry.test) if split for file in raw_files(split)]
+
+
+def raw_pretraining(wildcards):
+    return [file for corpus in CONFIG.models[wildcards.model].pretrain.corpora for file in raw_files(corpus.corpus)]
+
+
+def mixture_corpora(wildcards):
+    return [
+        f"<results>/corpora/{wildcards.direction}/{domain}/{split}.jsonl"
+        for domain in PLAN.seen(wildcards.direction, wildcards.mixture)
+        for split in ("train", "dev", "test")
+    ]
+
+
+def mixture_dumps(suffix):
+    """Input function: importance dumps (or what stands beside them) of a mixture's domains."""
+    return lambda wildcards: [
+        f"<results>/importance/{wildcards.model}/{wildcards.direction}/{domain}{suffix}"
+        for domain in PLAN.seen(wildcards.direction, wildcards.mixture)
+    ]
+
+
+def neuron_set(run):
+    """Path of the neurons that a run of a neuron method tunes. `random` draws anew for every seed."""
+    mixture = PLAN.selected_on(run.direction, run.mixture)
+    draw = run.seed if CONFIG.methods[run.variant].method == "random" else 0
+    return f"<results>/neurons/{run.model}/{run.direction}/{mixture}/{run.variant}/draw{draw}.npz"
+
+
+def run_of(wildcards):
+    """The run that a translation or scoring job belongs to."""
+    if "/" not in wildcards.run:
+        return Run(wildcards.model, wildcards.direction, wildcards.run)
+    return Run.parse(f"{wildcards.model}/{wildcards.direction}/{wildcards.run}")
+
+
+ARTEFACTS = {Full: "model.safetensors", Lora: "adapter_model.safetensors", Neurons: "patch.safetensors"}
+
+
+def adapted(wildcards):
+    """What a run's tuning left; nothing for the base."""
+    run = run_of(wildcards)
+    artefact = ARTEFACTS.get(type(CONFIG.methods[run.variant]))
+    return f"<results>/{run.folder}/{artefact}" if artefact else []
+
+
+def testset_domains(wildcards):
+    return PLAN.testsets(run_of(wildcards))[wildcards.testset]
+
+
+def testset_corpora(wildcards):
+    return [f"<results>/corpora/{wildcards.direction}/{domain}/test.jsonl" for domain in testset_domains(wildcards)]
+
+
+# --- what the aggregates need ---------------------------------------------------------------------------------------
+
+
+def scores_of_all_runs():
+    runs = [f"<results>/{run.folder}/scores/{testset}.json" for run in PLAN.runs() for testset in PLAN.testsets(run)]
+    copies = {
+        f"<results>/scores/copy/{direction}/{domain}.json"
+        for _, direction, mixture in PLAN.blocks()
+        for domain in PLAN.tested(direction, mixture)
+    }
+    return runs + sorted(copies)
+
+
+def records_of_all_runs():
+    return [f"<results>/{run.folder}/record.json" for run in PLAN.runs() if run.mixture]
+
+
+def costs_of_all_jobs():
+    runs = PLAN.runs()
+    tuned = [f"<results>/{run.folder}/cost.json" for run in runs if run.mixture]
+    translated = [f"<results>/{run.folder}/translations/{t}.cost.json" for run in runs for t in PLAN.testsets(run)]
+    pretrained = [f"<results>/models/{model}/cost.json" for model in PRETRAINED]
+    return pretrained + tuned + translated
+
+
+def selection_blocks():
+    """(model, direction, mixture that neurons are selected on) of every block, each once; none without neuron runs."""
+    if not PLAN.variants(Neurons):
+        return []
+    return list(dict.fromkeys((m, d, PLAN.selected_on(d, mixture)) for m, d, mixture in PLAN.blocks()))
+
+
+def dumps_of_all_blocks(suffix):
+    return sorted(
+        {
+            f"<results>/importance/{model}/{direction}/{domain}{suffix}"
+            for model, direction, mixture in selection_blocks()
+            for domain in PLAN.seen(direction, mixture)
+        }
+    )
+
+
+def information_of_all_blocks(suffix):
+    return [f"<results>/neurons/{m}/{d}/{mixture}/information{suffix}" for m, d, mixture in selection_blocks()]
+
+
+def neurons_of_all_runs():
+    kinds = set(PLAN.variants(Neurons))
+    return list(dict.fromkeys(neuron_set(run) for run in PLAN.runs() if run.variant in kinds))
+
+
+# --- handlers -------------------------------------------------------------------------------------------------------
+
+
+def root(*parts):
+    return Path(CONFIG.results_root, *parts)
+
+
+def store_configuration():
+    """Leaves the merged configuration beside the results, in full: what was run, and what the report is made from."""
+    import yaml
+
+    content = CONFIG.model_dump(mode="json", exclude_unset=True) | {"data_root": DATA_ROOT or None}
+    with replacing(root("config.yaml")) as beside:
+        beside.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def write_report():
+    """Makes report.html from the finished run, unless a part of the DAG was asked for or nothing is newer than it."""
+    page, parts = root("report.html"), [root("tables", "main.csv"), root("figures", "scores.svg")]
+    if not all(part.exists() for part in parts):
+        return
+    if not page.exists() or max(part.stat().st_mtime for part in parts) > page.stat().st_mtime:
+        command = ["snakemake", "--report", str(page), "--configfile", str(root("config.yaml")), "--nolock", "--quiet"]
+        done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True)
+        if done.returncode != 0:
+            print(done.stdout + done.stderr, f"The report was not made. By hand: {shlex.join(command)}", sep="\n")
+    print(f"\ntable    {root('tables', 'main.md')}\nfigures  {root('figures')}/\nreport   {page}\n")
+
+
+def print_log_places():
+    print(
+        "A job failed. What it said: above, and in the file named `log` of its rule.\n"
+        f"Logs of all jobs:  {root('logs')}/\n"
+        "Log of this run:   .snakemake/log/\n"
+        "The same command goes on where this run ended; finished files are kept."
+    )

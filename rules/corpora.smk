@@ -1,0 +1,87 @@
+"""Corpora: text of every domain, cleaned, with its own dev and test kept out of its train; and training mixtures.
+
+needs   the files named under directions.*.domains.* (none for the built-in demo corpus)
+leaves  <results>/corpora/{direction}/{domain}/{train,dev,test}.jsonl, report.json    a domain depends on itself alone
+        <results>/mixtures/{direction}/{mixture}/{train,dev}.jsonl, report.json       without what its domains test on
+"""
+
+
+rule prepare_corpus:
+    input:
+        script="workflow/scripts/prepare_corpus.py",
+        raw=raw_corpus,
+    output:
+        train="<results>/corpora/{corpus}/train.jsonl",
+        dev="<results>/corpora/{corpus}/dev.jsonl",
+        test="<results>/corpora/{corpus}/test.jsonl",
+        report="<results>/corpora/{corpus}/report.json",
+    log:
+        "<logs>/prepare_corpus/{corpus}.log",
+    benchmark:
+        "<benchmarks>/prepare_corpus/{corpus}.tsv"
+    wildcard_constraints:
+        corpus=one_of(corpora(with_training=True)),
+    conda:
+        "../envs/train.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        module=as_py_module(),
+        settings=lambda wildcards: domain_entry(wildcards).model_dump_json(),
+        domain=lambda wildcards: wildcards.corpus.split("/")[1],
+        out=subpath(output.report, parent=True),
+        stage_version=1,
+    message:
+        "corpus {wildcards.corpus}"
+    shell:
+        "python -m {params.module} --settings {params.settings:q} --domain {params.domain}"
+        " --data-root={DATA_ROOT:q} --out {params.out:q} > {log} 2>&1"
+
+
+use rule prepare_corpus as prepare_test_corpus with:
+    output:
+        test="<results>/corpora/{corpus}/test.jsonl",
+        report="<results>/corpora/{corpus}/report.json",
+    wildcard_constraints:
+        corpus=one_of(corpora(with_training=False)),
+    message:
+        "test corpus {wildcards.corpus}"
+
+
+rule draw_mixture:
+    input:
+        script="workflow/scripts/draw_mixture.py",
+        corpora=mixture_corpora,
+    output:
+        train="<results>/mixtures/{direction}/{mixture}/train.jsonl",
+        dev="<results>/mixtures/{direction}/{mixture}/dev.jsonl",
+        report="<results>/mixtures/{direction}/{mixture}/report.json",
+    log:
+        "<logs>/draw_mixture/{direction}/{mixture}.log",
+    benchmark:
+        "<benchmarks>/draw_mixture/{direction}/{mixture}.tsv"
+    conda:
+        "../envs/train.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        module=as_py_module(),
+        settings=of(settings.mixture, "direction", "mixture"),
+        out=subpath(output.report, parent=True),
+        stage_version=1,
+    message:
+        "training data of the mixture {wildcards.mixture} ({wildcards.direction})"
+    shell:
+        "python -m {params.module} --settings {params.settings:q}"
+        " --corpora {CONFIG.results_root:q}/corpora/{wildcards.direction} --out {params.out:q} > {log} 2>&1"
+
+
+rule corpora:
+    """Target: every corpus and mixture."""
+    input:
+        [f"<results>/corpora/{corpus}/report.json" for corpus in corpora(True) + corpora(False)],
+        [f"<results>/mixtures/{d}/{m}/report.json" for d in CONFIG.directions for m in PLAN.mixtures(d)],

@@ -1,0 +1,47 @@
+"""Importance: how much each FFN neuron matters for each sample of a domain.
+
+needs   <results>/corpora/{direction}/{domain}/train.jsonl, <results>/models/{model}/manifest.json
+leaves  <results>/importance/{model}/{direction}/{domain}.npy         float16 (layers, samples, neurons)
+        <results>/importance/{model}/{direction}/{domain}.json        how to read it: sample ids, losses, scale
+        <results>/importance/{model}/{direction}/{domain}.stats.npz   mean |a|, mean |dL/da|, positive share
+A dump depends on its own domain only: adding a domain never touches it.
+"""
+
+
+rule dump_importance:
+    input:
+        script="workflow/scripts/dump_importance.py",
+        manifest="<results>/models/{model}/manifest.json",
+        corpus="<results>/corpora/{direction}/{domain}/train.jsonl",
+    output:
+        scores="<results>/importance/{model}/{direction}/{domain}.npy",
+        sidecar="<results>/importance/{model}/{direction}/{domain}.json",
+        stats="<results>/importance/{model}/{direction}/{domain}.stats.npz",
+        cost="<results>/importance/{model}/{direction}/{domain}.cost.json",
+    log:
+        "<logs>/dump_importance/{model}/{direction}/{domain}.log",
+    benchmark:
+        "<benchmarks>/dump_importance/{model}/{direction}/{domain}.tsv"
+    conda:
+        "../envs/train.yaml"
+    threads: 1
+    resources:
+        gpu=resource_of("gpu"),
+        mem_mb=resource_of("mem_mb"),
+        runtime=resource_of("runtime"),
+    params:
+        module=as_py_module(),
+        settings=of(settings.dump, "model", "direction"),
+        stage_version=1,
+    message:
+        "importance of {wildcards.model}'s neurons for {wildcards.domain} ({wildcards.direction})"
+    shell:
+        "python -m {params.module} --settings {params.settings:q} --model {wildcards.model} --domain {wildcards.domain}"
+        " --manifest {input.manifest:q} --corpus {input.corpus:q} --threads {threads}"
+        " --scores {output.scores:q} > {log} 2>&1"
+
+
+rule importance:
+    """Target: every importance dump."""
+    input:
+        dumps_of_all_blocks(".npy"),

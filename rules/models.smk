@@ -1,0 +1,107 @@
+"""Models: a manifest for every base model; those of the kind `pretrain` are made here.
+
+needs   for `hub` the network or the hub's cache, for `path` the folder, for `pretrain` its corpora
+leaves  <results>/models/{model}/manifest.json           where the weights are, their checksums, sizes
+        <results>/models/{model}/*.safetensors, ...      a Hugging Face folder, for pretrained bases
+        <results>/corpora/pretraining/{model}.jsonl      their text
+"""
+
+
+rule prepare_pretraining:
+    input:
+        script="workflow/scripts/prepare_pretraining.py",
+        raw=raw_pretraining,
+    output:
+        corpus="<results>/corpora/pretraining/{model}.jsonl",
+        report="<results>/corpora/pretraining/{model}.report.json",
+    log:
+        "<logs>/prepare_pretraining/{model}.log",
+    benchmark:
+        "<benchmarks>/prepare_pretraining/{model}.tsv"
+    conda:
+        "../envs/train.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        module=as_py_module(),
+        settings=of(settings.pretraining_text, "model"),
+        stage_version=1,
+    message:
+        "pretraining corpus of {wildcards.model}"
+    shell:
+        "python -m {params.module} --settings {params.settings:q} --data-root={DATA_ROOT:q}"
+        " --corpus {output.corpus:q} --report {output.report:q} > {log} 2>&1"
+
+
+rule pretrain_model:
+    input:
+        script="workflow/scripts/pretrain_model.py",
+        corpus="<results>/corpora/pretraining/{model}.jsonl",
+    output:
+        manifest="<results>/models/{model}/manifest.json",
+        weights="<results>/models/{model}/model.safetensors",
+        config="<results>/models/{model}/config.json",
+        tokenizer="<results>/models/{model}/tokenizer.json",
+        cost="<results>/models/{model}/cost.json",
+    log:
+        "<logs>/pretrain_model/{model}.log",
+    benchmark:
+        "<benchmarks>/pretrain_model/{model}.tsv"
+    wildcard_constraints:
+        model=one_of(PRETRAINED),
+    conda:
+        "../envs/train.yaml"
+    threads: 1
+    resources:
+        gpu=resource_of("gpu"),
+        mem_mb=resource_of("mem_mb"),
+        runtime=resource_of("runtime"),
+    params:
+        module=as_py_module(),
+        settings=of(settings.pretraining, "model"),
+        stage_version=1,
+    message:
+        "pretraining the small base {wildcards.model} (progress: tail -f {log})"
+    shell:
+        "python -m {params.module} --settings {params.settings:q} --corpus {input.corpus:q}"
+        " --threads {threads} --manifest {output.manifest:q} > {log} 2>&1"
+
+
+rule resolve_model:
+    input:
+        script="workflow/scripts/resolve_model.py",
+    output:
+        manifest="<results>/models/{model}/manifest.json",
+    log:
+        "<logs>/resolve_model/{model}.log",
+    benchmark:
+        "<benchmarks>/resolve_model/{model}.tsv"
+    wildcard_constraints:
+        model=one_of(set(CONFIG.models) - set(PRETRAINED)),
+    conda:
+        "../envs/train.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    params:
+        module=as_py_module(),
+        settings=lambda wildcards: CONFIG.models[wildcards.model].model_dump_json(exclude={"resources"}),
+        stage_version=1,
+    message:
+        "finding the model {wildcards.model}"
+    shell:
+        "python -m {params.module} --settings {params.settings:q} --data-root={DATA_ROOT:q}"
+        " --manifest {output.manifest:q} > {log} 2>&1"
+
+
+localrules:
+    resolve_model,
+
+
+rule fetch:
+    """Target: download what is on the hub, where there is a network."""
+    input:
+        [f"<results>/models/{model}/manifest.json" for model in CONFIG.models if model not in PRETRAINED],

@@ -1,0 +1,101 @@
+"""Reporting: tables and figures, from run records, scores and neuron sets only.
+
+needs   scores, records and costs of all runs; information tables and neuron sets
+leaves  <results>/tables/{main,cost}.{csv,md,tex}, <results>/figures/*.{pdf,svg,png}
+        <results>/report.html is made after the run, by the handler in the Snakefile
+"""
+
+
+def figure(name):
+    """Output files of a figure; the PNG goes into the report."""
+    caption = f"../workflow/report/{name}.rst"
+    shown = report(f"<results>/figures/{name}.png", caption=caption, category="Figures", labels={"figure": name})
+    return [shown, f"<results>/figures/{name}.svg", f"<results>/figures/{name}.pdf"]
+
+
+rule tabulate:
+    input:
+        script="workflow/scripts/tabulate.py",
+        scores=scores_of_all_runs(),
+        records=records_of_all_runs(),
+        costs=costs_of_all_jobs() + dumps_of_all_blocks(".cost.json") + information_of_all_blocks(".cost.json"),
+    output:
+        main=report(
+            "<results>/tables/main.csv",
+            caption="../workflow/report/main.rst",
+            category="Tables",
+            labels={"table": "scores"},
+        ),
+        cost=report(
+            "<results>/tables/cost.csv",
+            caption="../workflow/report/cost.rst",
+            category="Tables",
+            labels={"table": "cost"},
+        ),
+        text=multiext("<results>/tables/main", ".md", ".tex"),
+        cost_text=multiext("<results>/tables/cost", ".md", ".tex"),
+    log:
+        "<logs>/tabulate.log",
+    benchmark:
+        "<benchmarks>/tabulate.tsv"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        module=as_py_module(),
+        config=lambda wildcards: settings.reporting(CONFIG),
+        stage_version=1,
+    message:
+        "tables"
+    shell:
+        "python -m {params.module} --config {params.config:q} --results {CONFIG.results_root:q}"
+        " --out-main {CONFIG.results_root:q}/tables/main --out-cost {CONFIG.results_root:q}/tables/cost > {log} 2>&1"
+
+
+rule plot:
+    input:
+        script="workflow/scripts/plot.py",
+        scores=scores_of_all_runs(),
+        records=records_of_all_runs(),
+        neurons=neurons_of_all_runs(),
+        information=information_of_all_blocks(".parquet"),
+        about=information_of_all_blocks(".json"),
+    output:
+        figure("scores"),
+        figure("seen_unseen"),
+        figure("neurons_per_layer"),
+        figure("importance_information"),
+    log:
+        "<logs>/plot.log",
+    benchmark:
+        "<benchmarks>/plot.tsv"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        module=as_py_module(),
+        config=lambda wildcards: settings.reporting(CONFIG),
+        stage_version=1,
+    message:
+        "figures"
+    shell:
+        "python -m {params.module} --config {params.config:q} --results {CONFIG.results_root:q}"
+        " --out {CONFIG.results_root:q}/figures > {log} 2>&1"
+
+
+rule tables:
+    """Target: every table."""
+    input:
+        rules.tabulate.output,
+
+
+rule figures:
+    """Target: every figure."""
+    input:
+        rules.plot.output,

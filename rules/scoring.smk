@@ -1,0 +1,64 @@
+"""Scoring: BLEU and chrF2 of every test set of every run, with signatures and counts of decoding failures.
+
+needs   translations and test corpora
+leaves  <results>/runs/{model}/{direction}/{run}/scores/{testset}.json
+        <results>/scores/copy/{direction}/{domain}.json                  the source as its own translation
+"""
+
+
+rule score:
+    input:
+        script="workflow/scripts/score.py",
+        translations="<results>/runs/{model}/{direction}/{run}/translations/{testset}.jsonl",
+        corpora=testset_corpora,
+    output:
+        scores="<results>/runs/{model}/{direction}/{run}/scores/{testset}.json",
+    log:
+        "<logs>/score/{model}/{direction}/{run}/{testset}.log",
+    benchmark:
+        "<benchmarks>/score/{model}/{direction}/{run}/{testset}.tsv"
+    conda:
+        "../envs/train.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        module=as_py_module(),
+        settings=of(settings.score, "direction"),
+        domains=testset_domains,
+        about=lambda wildcards: [wildcards.model, wildcards.direction, wildcards.run, wildcards.testset],
+        stage_version=1,
+    message:
+        "scoring {wildcards.testset} of {wildcards.run} ({wildcards.model}, {wildcards.direction})"
+    shell:
+        "python -m {params.module} --settings {params.settings:q} --about {params.about} --domains {params.domains}"
+        " --corpora {input.corpora:q} --translations {input.translations:q} --scores {output.scores:q} > {log} 2>&1"
+
+
+rule score_copy:
+    input:
+        script="workflow/scripts/score.py",
+        corpus="<results>/corpora/{direction}/{domain}/test.jsonl",
+    output:
+        scores="<results>/scores/copy/{direction}/{domain}.json",
+    log:
+        "<logs>/score_copy/{direction}/{domain}.log",
+    benchmark:
+        "<benchmarks>/score_copy/{direction}/{domain}.tsv"
+    conda:
+        "../envs/train.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        module=as_py_module(),
+        settings=of(settings.score, "direction"),
+        stage_version=1,
+    message:
+        "scoring copied sources of {wildcards.domain} ({wildcards.direction})"
+    shell:
+        "python -m {params.module} --settings {params.settings:q}"
+        " --about - {wildcards.direction} copy {wildcards.domain} --domains {wildcards.domain}"
+        " --corpora {input.corpus:q} --copy --scores {output.scores:q} > {log} 2>&1"

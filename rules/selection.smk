@@ -1,0 +1,75 @@
+"""Selection: what each neuron's importance tells about the domain, and which neurons every method tunes.
+
+needs   the importance dumps of a mixture's domains
+leaves  <results>/neurons/{model}/{direction}/{mixture}/information.parquet      one row a neuron: MI, null, means
+        <results>/neurons/{model}/{direction}/{mixture}/information.json         null quantile, length confound
+        <results>/neurons/{model}/{direction}/{mixture}/{variant}/draw{n}.npz    the neuron set of a variant
+"""
+
+
+rule measure_information:
+    input:
+        script="workflow/scripts/measure_information.py",
+        dumps=mixture_dumps(".npy"),
+        sidecars=mixture_dumps(".json"),
+        stats=mixture_dumps(".stats.npz"),
+    output:
+        table="<results>/neurons/{model}/{direction}/{mixture}/information.parquet",
+        about="<results>/neurons/{model}/{direction}/{mixture}/information.json",
+        cost="<results>/neurons/{model}/{direction}/{mixture}/information.cost.json",
+    log:
+        "<logs>/measure_information/{model}/{direction}/{mixture}.log",
+    benchmark:
+        "<benchmarks>/measure_information/{model}/{direction}/{mixture}.tsv"
+    conda:
+        "../envs/train.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        module=as_py_module(),
+        settings=lambda wildcards: settings.information(CONFIG).model_dump_json(),
+        stage_version=1,
+    message:
+        "information of {wildcards.model}'s neurons about the domains of {wildcards.mixture} ({wildcards.direction})"
+    shell:
+        "python -m {params.module} --settings {params.settings:q} --dumps {input.dumps:q}"
+        " --table {output.table:q} > {log} 2>&1"
+
+
+rule select_neurons:
+    input:
+        script="workflow/scripts/select_neurons.py",
+        table="<results>/neurons/{model}/{direction}/{mixture}/information.parquet",
+        about="<results>/neurons/{model}/{direction}/{mixture}/information.json",
+    output:
+        neurons="<results>/neurons/{model}/{direction}/{mixture}/{variant}/draw{draw}.npz",
+    log:
+        "<logs>/select_neurons/{model}/{direction}/{mixture}/{variant}/draw{draw}.log",
+    benchmark:
+        "<benchmarks>/select_neurons/{model}/{direction}/{mixture}/{variant}/draw{draw}.tsv"
+    wildcard_constraints:
+        variant=one_of(PLAN.variants(Neurons)),
+    conda:
+        "../envs/train.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        module=as_py_module(),
+        settings=of(settings.selection, "variant"),
+        stage_version=1,
+    message:
+        "neurons of {wildcards.variant} on {wildcards.mixture} ({wildcards.model}, {wildcards.direction})"
+    shell:
+        "python -m {params.module} --settings {params.settings:q} --table {input.table:q} --draw {wildcards.draw}"
+        " --neurons {output.neurons:q} > {log} 2>&1"
+
+
+rule selection:
+    """Target: every information table and neuron set."""
+    input:
+        information_of_all_blocks(".parquet"),
+        neurons_of_all_runs(),

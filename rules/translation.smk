@@ -1,0 +1,40 @@
+"""Translation: the test sets of every run. One process serves all domains of a run's own mixture (`seen`), which
+grow only with the mixture; any other domain has a job of its own, so that adding one costs only itself.
+
+needs   <results>/models/{model}/manifest.json, what the run's tuning left, <results>/corpora/.../test.jsonl
+leaves  <results>/runs/{model}/{direction}/{run}/translations/{testset}.jsonl    id, domain, hypothesis, flags
+"""
+
+
+rule translate:
+    input:
+        script="workflow/scripts/translate.py",
+        manifest="<results>/models/{model}/manifest.json",
+        adapted=adapted,
+        corpora=testset_corpora,
+    output:
+        translations="<results>/runs/{model}/{direction}/{run}/translations/{testset}.jsonl",
+        cost="<results>/runs/{model}/{direction}/{run}/translations/{testset}.cost.json",
+    log:
+        "<logs>/translate/{model}/{direction}/{run}/{testset}.log",
+    benchmark:
+        "<benchmarks>/translate/{model}/{direction}/{run}/{testset}.tsv"
+    conda:
+        "../envs/train.yaml"
+    threads: 1
+    resources:
+        gpu=resource_of("gpu"),
+        mem_mb=resource_of("mem_mb"),
+        runtime=resource_of("runtime"),
+    params:
+        module=as_py_module(),
+        settings=of(settings.translation, "model", "direction"),
+        domains=testset_domains,
+        adapted=lambda wildcards, input: f"--adapted {input.adapted}" if input.adapted else "",
+        stage_version=1,
+    message:
+        "translating {wildcards.testset} by {wildcards.run} ({wildcards.model}, {wildcards.direction})"
+    shell:
+        "python -m {params.module} --settings {params.settings:q} --manifest {input.manifest:q} {params.adapted}"
+        " --domains {params.domains} --corpora {input.corpora:q} --threads {threads}"
+        " --translations {output.translations:q} > {log} 2>&1"

@@ -1,0 +1,141 @@
+"""A results tree as the workflow leaves it, with seeded numbers, for the tests of tables and figures."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from caneft import config, neurons
+from caneft.plan import Plan, Run
+from caneft.reporting import inputs
+
+SIGNATURES = {
+    "bleu": "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0",
+    "chrf": "nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:2.6.0",
+}
+HEALTHY = {"empty": 0, "truncated": 0, "overlong": 0}
+LAYERS, WIDTH = 3, 384
+
+
+def plan(
+    methods: dict | None = None,
+    seeds: tuple[int, ...] = (1,),
+    seen: tuple[str, ...] = ("it", "law"),
+    unseen: tuple[str, ...] = ("koran",),
+    mixtures: dict | None = None,
+    **sections,
+) -> Plan:
+    """Plan of a small configuration with one model and one direction; sections: further keys of the configuration."""
+    test = {"format": "demo", "domain": "it", "pairs": 400}
+    domains = {domain: {"train": test, "dev": test, "test": test} for domain in seen}
+    domains |= {domain: {"test": test} for domain in unseen}
+    corpus = {"format": "demo-pretraining", "domains": ["it"], "pairs": 10}
+    raw = {
+        "models": {"tiny": {"pretrain": {"corpora": [{"direction": "de-en", "corpus": corpus}]}}},
+        "directions": {"de-en": {"source_language": "German", "target_language": "English", "domains": domains}},
+        "mixtures": mixtures or {"all": {"de-en": list(seen)}},
+        "methods": methods
+        or {
+            "base": {"method": "base"},
+            "lora": {"method": "lora", "learning_rate": 1e-2},
+            "caneft": {"method": "caneft", "learning_rate": 5e-4},
+        },
+        "seeds": list(seeds),
+        "selection": {"fraction": 0.1},
+        **sections,
+    }
+    return Plan(config.load(raw, check_files=False))
+
+
+def write(plan: Plan, root: Path, score=None, seed: int = 0) -> None:
+    """All files that tables and figures open. score(method, variant, domain, seed, metric) overrides random scores."""
+    rng = np.random.default_rng(seed)
+    score = score or (lambda *_: float(rng.uniform(40, 90)))
+    for file in inputs.score_files(plan):
+        write_json(root / file.path, _scores(plan, file, score))
+    for file in inputs.record_files(plan):
+        write_json(root / file.path, _record(plan, file))
+    for file in inputs.cost_files(plan):
+        write_json(root / file.path, _cost(file, rng))
+    for file in inputs.information_files(plan):
+        _write_information(plan, root, file, rng)
+    for file in inputs.neuron_files(plan):
+        chosen = rng.choice(LAYERS * WIDTH, 115, replace=False)
+        (root / file.path).parent.mkdir(parents=True, exist_ok=True)
+        neurons.save(root / file.path, neurons.NeuronSet.from_flat(LAYERS, WIDTH, chosen), {"variant": file.variant})
+
+
+def write_json(path: Path, content: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def _scores(plan: Plan, file: inputs.ScoreFile, score) -> dict:
+    domains = {
+        domain: {
+            "segments": 400,
+            "health": HEALTHY | ({"truncated": 2} if file.method == "base" else {}),
+            **{
+                metric: {
+                    "score": score(file.method, file.variant, domain, file.seed, metric),
+                    "signature": SIGNATURES[metric],
+                }
+                for metric in plan.config.scoring.metrics
+            },
+        }
+        for domain in file.domains
+    }
+    return {"format": 1, "model": file.block[0], "direction": file.block[1], "run": file.variant, "domains": domains}
+
+
+def _record(plan: Plan, file: inputs.RecordFile) -> dict:
+    method = plan.config.methods[file.variant]
+    selected = file.method not in ("full", "lora")
+    selection = {"neurons": 115, "fraction": 0.0998, "gamma": 0.0021, "parameters": 33120, "candidates": 433}
+    pairs = plan.config.tuning.pairs_per_domain * len(plan.seen(*file.block[1:]))
+    return {
+        "format": 1,
+        "settings": {"learning_rate": method.learning_rate},
+        "parameters": {
+            "trainable": {"full": 560000, "lora": 69120}.get(file.method, 33120),
+            "total": 560000,
+        },
+        "selection": selection if selected else None,
+        "tuning": {"pairs": pairs, "steps": 200},
+    }
+
+
+def _cost(file: inputs.CostFile, rng: np.random.Generator) -> dict:
+    return {
+        "stage": file.stage,
+        "wall_seconds": round(float(rng.uniform(5, 50)), 3),
+        "cpu_seconds": round(float(rng.uniform(5, 50)), 3),
+        "peak_memory_mb": round(float(rng.uniform(500, 900)), 1),
+        "cuda_peak_memory_mb": None,
+        "device": "cpu",
+        "threads": 1,
+        "started": "2026-01-01T00:00:00+00:00",
+    }
+
+
+def _write_information(plan: Plan, root: Path, file: inputs.InformationFile, rng: np.random.Generator) -> None:
+    domains = plan.seen(file.block[1], plan.selected_on(*file.block[1:]))
+    layer, neuron = np.divmod(np.arange(LAYERS * WIDTH), WIDTH)
+    table = pd.DataFrame({"layer": layer, "neuron": neuron, "consensus": rng.gamma(1.2, 0.004, LAYERS * WIDTH)})
+    for domain in domains:
+        table[f"importance_{domain}"] = rng.lognormal(-7 + 40 * table["consensus"], 0.8)
+    (root / file.path).parent.mkdir(parents=True, exist_ok=True)
+    table.to_parquet(root / file.path)
+    sidecar = {
+        "domains": domains,
+        "bins": 10,
+        "null": {"error_rate": 0.01, "quantile": 0.0021},
+        "length": {"joint": 0.05, "one_vs_rest": {domain: 0.012 for domain in domains}},
+    }
+    write_json(root / file.sidecar, sidecar)
+
+
+def base_run(plan: Plan) -> Run:
+    """The zero-shot run of the only model."""
+    return plan.base_run("tiny", "de-en")

@@ -1,0 +1,201 @@
+"""The demo's grammar against German and English sentences written by hand."""
+
+import pytest
+
+from caneft.corpora.demo import grammar
+from caneft.corpora.demo.grammar import Clause, NounPhrase, PrepositionalPhrase, Sentence
+from caneft.corpora.demo.lexicon import Adjective, Adverb, Noun, Preposition, Verb
+
+USER = Noun("Benutzer", "m", "user")
+WITNESS = Noun("Zeuge", "m", "witness", weak="n")
+FILE = Noun("Datei", "f", "file")
+PROGRAM = Noun("Programm", "n", "program")
+CELL = Noun("Zelle", "f", senses=("slot", "jail"))
+NEW = Adjective("neu", "new")
+OLD = Adjective("alt", "old")
+OPEN = Verb("öffnen", "öffnet", "geöffnet", "open", "opens", "opened")
+FORGET = Verb("vergessen", "vergisst", "vergessen", "forget", "forgets", "forgotten")
+KNOW = Verb("wissen", "weiß", "gewusst", "know", "knows", "known")
+TODAY = Adverb("heute", "today")
+IN = Preposition("in", "dat", "in")
+FOR = Preposition("für", "acc", "for")
+
+
+def first_sense(noun: Noun) -> str:
+    return noun.english or noun.senses[0]
+
+
+def the(noun: Noun, adjective: Adjective | None = None) -> NounPhrase:
+    return NounPhrase("der", noun, adjective)
+
+
+def spelt(sentence: Sentence) -> tuple[str, str, str]:
+    """German, English, and English in German order."""
+    return (
+        grammar.german(sentence),
+        grammar.english(sentence, first_sense),
+        grammar.english(sentence, first_sense, german_order=True),
+    )
+
+
+# Noun phrases
+
+
+@pytest.mark.parametrize(
+    ("determiner", "noun", "nominative", "accusative", "dative"),
+    [
+        ("der", USER, "der neue Benutzer", "den neuen Benutzer", "dem neuen Benutzer"),
+        ("der", FILE, "die neue Datei", "die neue Datei", "der neuen Datei"),
+        ("der", PROGRAM, "das neue Programm", "das neue Programm", "dem neuen Programm"),
+        ("ein", USER, "ein neuer Benutzer", "einen neuen Benutzer", "einem neuen Benutzer"),
+        ("ein", FILE, "eine neue Datei", "eine neue Datei", "einer neuen Datei"),
+        ("ein", PROGRAM, "ein neues Programm", "ein neues Programm", "einem neuen Programm"),
+        ("dieser", USER, "dieser neue Benutzer", "diesen neuen Benutzer", "diesem neuen Benutzer"),
+        ("dieser", FILE, "diese neue Datei", "diese neue Datei", "dieser neuen Datei"),
+        ("jeder", PROGRAM, "jedes neue Programm", "jedes neue Programm", "jedem neuen Programm"),
+        ("der", WITNESS, "der neue Zeuge", "den neuen Zeugen", "dem neuen Zeugen"),
+    ],
+)
+def test_articles_and_adjectives_agree_with_gender_and_case(determiner, noun, nominative, accusative, dative):
+    noun_phrase = NounPhrase(determiner, noun, NEW)
+    assert [grammar.german_noun_phrase(noun_phrase, case) for case in ("nom", "acc", "dat")] == [
+        nominative,
+        accusative,
+        dative,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("noun", "adjective", "expected"),
+    [
+        (FILE, None, "a file"),
+        (FILE, OLD, "an old file"),
+        (USER, None, "a user"),
+        (USER, OLD, "an old user"),
+        (Noun("Antwort", "f", "answer"), None, "an answer"),
+        (Noun("Antwort", "f", "answer"), NEW, "a new answer"),
+        (Noun("Stunde", "f", "hour"), None, "an hour"),
+        (Noun("Haus", "n", "house"), None, "a house"),
+        (CELL, None, "a slot"),
+    ],
+)
+def test_a_or_an(noun, adjective, expected):
+    assert grammar.english_noun_phrase(NounPhrase("ein", noun, adjective), first_sense) == expected
+
+
+@pytest.mark.parametrize(
+    ("preposition", "noun_phrase", "expected"),
+    [
+        (IN, the(PROGRAM, NEW), "im neuen Programm"),
+        (IN, the(FILE), "in der Datei"),
+        (IN, NounPhrase("ein", PROGRAM), "in einem Programm"),
+        (FOR, the(USER), "für den Benutzer"),
+        (FOR, the(WITNESS), "für den Zeugen"),
+    ],
+)
+def test_prepositions_govern_their_case_and_contract_with_the_article(preposition, noun_phrase, expected):
+    clause = Clause(the(USER), OPEN, phrase=PrepositionalPhrase(preposition, noun_phrase))
+    assert grammar.german_roles(clause)["phrase"] == expected
+
+
+# Sentences: German, English, English in German order
+
+
+def test_main_clause():
+    clause = Clause(the(USER), OPEN, object=NounPhrase("ein", PROGRAM, OLD), adverb=TODAY)
+    assert spelt(Sentence("statement", clause)) == (
+        "Der Benutzer öffnet heute ein altes Programm.",
+        "The user opens an old program today.",
+        "The user opens today an old program.",
+    )
+
+
+def test_modal_sends_the_infinitive_to_the_end():
+    clause = Clause(the(USER), OPEN, "kann", the(FILE), phrase=PrepositionalPhrase(IN, the(PROGRAM)))
+    assert spelt(Sentence("statement", clause)) == (
+        "Der Benutzer kann die Datei im Programm öffnen.",
+        "The user can open the file in the program.",
+        "The user can the file in the program open.",
+    )
+
+
+def test_perfect_sends_the_participle_to_the_end():
+    clause = Clause(NounPhrase("jeder", USER), FORGET, "perfect", NounPhrase("ein", USER, NEW))
+    assert spelt(Sentence("statement", clause)) == (
+        "Jeder Benutzer hat einen neuen Benutzer vergessen.",
+        "Every user has forgotten a new user.",
+        "Every user has a new user forgotten.",
+    )
+
+
+def test_passive_names_its_agent_in_the_dative():
+    clause = Clause(the(FILE, NEW), OPEN, "passive", agent=the(WITNESS))
+    assert spelt(Sentence("statement", clause)) == (
+        "Die neue Datei wird vom Zeugen geöffnet.",
+        "The new file is opened by the witness.",
+        "The new file is by the witness opened.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("front", "expected"),
+    [
+        (
+            PrepositionalPhrase(IN, NounPhrase("dieser", PROGRAM)),
+            (
+                "In diesem Programm öffnet der Benutzer die Datei.",
+                "In this program the user opens the file.",
+                "In this program opens the user the file.",
+            ),
+        ),
+        (
+            TODAY,
+            (
+                "Heute öffnet der Benutzer die Datei.",
+                "Today the user opens the file.",
+                "Today opens the user the file.",
+            ),
+        ),
+    ],
+)
+def test_german_verb_stays_second_behind_a_fronted_phrase(front, expected):
+    assert spelt(Sentence("statement", Clause(the(USER), OPEN, object=the(FILE), front=front))) == expected
+
+
+def test_wenn_clause_ends_with_its_verb_and_inverts_the_main_clause():
+    condition = Clause(the(USER), OPEN, object=the(FILE))
+    assert spelt(Sentence("wenn", Clause(the(PROGRAM), FORGET, object=the(CELL)), condition)) == (
+        "Wenn der Benutzer die Datei öffnet, vergisst das Programm die Zelle.",
+        "When the user opens the file, the program forgets the slot.",
+        "When the user the file opens, forgets the program the slot.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("form", "german", "english", "german_order"),
+    [
+        ("muss", "die Datei öffnen muss", "must open the file", "the file open must"),
+        ("perfect", "die Datei geöffnet hat", "has opened the file", "the file opened has"),
+    ],
+)
+def test_dass_clause_ends_with_its_finite_verb(form, german, english, german_order):
+    content = Clause(the(USER), OPEN, form, the(FILE))
+    assert spelt(Sentence("dass", Clause(the(WITNESS), KNOW), content)) == (
+        f"Der Zeuge weiß, dass der Benutzer {german}.",
+        f"The witness knows that the user {english}.",
+        f"The witness knows that the user {german_order}.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        ("present", ("Öffnet der Benutzer die Datei?", "Does the user open the file?", "Opens the user the file?")),
+        (
+            "darf",
+            ("Darf der Benutzer die Datei öffnen?", "May the user open the file?", "May the user the file open?"),
+        ),
+    ],
+)
+def test_question(form, expected):
+    assert spelt(Sentence("question", Clause(the(USER), OPEN, form, the(FILE)))) == expected

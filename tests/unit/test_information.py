@@ -1,0 +1,288 @@
+"""Bins against exact fractions, mutual information against sklearn, the null against every permutation."""
+
+import itertools
+import math
+from collections import Counter
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from pytest import approx
+from sklearn.metrics import mutual_info_score
+
+from caneft import information
+from caneft.information import (
+    NULL_ERROR_RATES,
+    consensus,
+    contingency,
+    joint,
+    length_information,
+    mutual_information,
+    null_quantile,
+    one_vs_rest,
+    permutation_null,
+    quantile_bins,
+    table,
+)
+
+KINDS = {
+    "random": lambda rng, shape: rng.random(shape),
+    "tied": lambda rng, shape: rng.integers(0, 4, shape),
+    "constant": lambda rng, shape: np.full(shape, 0.5),
+    "skewed": lambda rng, shape: np.minimum(rng.lognormal(-5, 4, shape), 60000),
+    "mostly zero": lambda rng, shape: rng.random(shape) * (rng.random(shape) < 0.2),
+}
+
+
+@st.composite
+def scores_by_domain(draw, least=1, most=5, neurons=3):
+    """float16 scores (samples, neurons) of domains of unequal size; the first differs from the others."""
+    sizes = draw(st.lists(st.integers(1, 60), min_size=least, max_size=most))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    kind = KINDS[draw(st.sampled_from(sorted(KINDS)))]
+    parts = [kind(rng, (size, neurons)) for size in sizes]
+    parts[0] = parts[0] * draw(st.sampled_from([0, 0.5, 1]))
+    return [part.astype(np.float16) for part in parts]
+
+
+def naive_bins(scores, bins):
+    """Number of interpolated quantiles at or below each score, in exact arithmetic."""
+    ordered = sorted(Fraction(float(x)) for x in scores)
+    edges = []
+    for j in range(1, bins):
+        place = Fraction(j, bins) * (len(ordered) - 1)
+        low, high = ordered[math.floor(place)], ordered[math.ceil(place)]
+        edges.append(low + (high - low) * (place - math.floor(place)))
+    return [sum(Fraction(float(x)) >= edge for edge in edges) for x in scores]
+
+
+def sklearn_mutual_informations(scores, neuron, bins):
+    """(one-vs-rest of each domain, joint) of one neuron."""
+    binned = naive_bins(np.concatenate([part[:, neuron] for part in scores]), bins)
+    labels = np.repeat(np.arange(len(scores)), [len(part) for part in scores])
+    return [mutual_info_score(binned, labels == d) for d in range(len(scores))], mutual_info_score(binned, labels)
+
+
+@given(
+    scores=arrays(
+        st.sampled_from([np.float16, np.float32, np.float64]),
+        st.tuples(st.integers(1, 3), st.integers(1, 40)),
+        elements=st.one_of(st.sampled_from([0.0, -0.0, 0.5, 1.0]), st.floats(0, 60000, width=16)),
+    ),
+    bins=st.integers(2, 12),
+)
+def test_bins_equal_the_definition_in_exact_arithmetic(scores, bins):
+    assert quantile_bins(scores, bins).tolist() == [naive_bins(row, bins) for row in scores]
+
+
+def test_256_bins_fit_their_type():
+    result = quantile_bins(np.arange(1000.0), 256)
+    assert result.dtype == np.uint8
+    assert result.tolist() == naive_bins(np.arange(1000), 256)
+
+
+@given(scores=scores_by_domain(), bins=st.integers(2, 12))
+def test_contingency_counts_bins_in_domains(scores, bins):
+    counts = contingency(scores, bins)
+    assert counts.shape == (3, bins, len(scores))
+    for neuron in range(3):
+        binned = naive_bins(np.concatenate([part[:, neuron] for part in scores]), bins)
+        labels = np.repeat(np.arange(len(scores)), [len(part) for part in scores])
+        expected = np.zeros((bins, len(scores)), int)
+        np.add.at(expected, (binned, labels), 1)
+        assert np.array_equal(counts[neuron], expected)
+
+
+@given(scores=scores_by_domain(), bins=st.integers(2, 12))
+def test_mutual_information_equals_sklearn(scores, bins):
+    counts = contingency(scores, bins)
+    for neuron in range(3):
+        by_domain, over_all = sklearn_mutual_informations(scores, neuron, bins)
+        assert one_vs_rest(counts)[neuron] == approx(np.array(by_domain), abs=1e-12)
+        assert consensus(counts)[neuron] == approx(min(by_domain), abs=1e-12)
+        assert joint(counts)[neuron] == approx(over_all, abs=1e-12)
+
+
+@given(counts=arrays(np.int64, (2, 5, 3), elements=st.integers(0, 10**6)).filter(lambda c: (c.sum((1, 2)) > 0).all()))
+def test_mutual_information_of_large_counts_equals_sklearn(counts):
+    expected = [mutual_info_score(None, None, contingency=one) for one in counts]
+    assert mutual_information(counts) == approx(np.array(expected), abs=1e-12)
+
+
+@given(
+    line=arrays(np.int64, 9, elements=st.integers(0, 10**6)).filter(lambda line: line.sum() > 0), columns=st.booleans()
+)
+def test_a_single_line_has_exactly_no_information(line, columns):
+    counts = np.zeros((9, 4), np.int64)
+    counts[:, 2] = line
+    assert mutual_information(counts if columns else counts.T) == 0
+
+
+@given(scores=scores_by_domain(least=2, most=2))
+def test_two_domains_have_one_information(scores):
+    counts = contingency(scores)
+    assert np.array_equal(consensus(counts), joint(counts))
+
+
+def test_a_domain_that_a_neuron_singles_out_has_all_the_information():
+    scores = [np.full((50, 1), value, np.float16) for value in (1, 2, 3, 4)]
+    counts = contingency(scores, bins=4)
+    assert joint(counts) == approx(math.log(4))
+    assert consensus(counts) == approx(math.log(4) - 0.75 * math.log(3))
+
+
+@pytest.mark.parametrize("counts", [np.zeros((3, 2), int), np.array([[3, -1], [1, 1]])])
+def test_an_empty_or_negative_table_is_refused(counts):
+    with pytest.raises(ValueError, match="empty or has negative"):
+        mutual_information(counts)
+
+
+@pytest.mark.parametrize("bad", [-1, np.nan, np.inf, -np.inf, -6e-8])
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_a_score_that_cannot_be_is_refused(bad, dtype):
+    scores = np.ones((5, 2), dtype)
+    scores[3, 1] = bad
+    with pytest.raises(ValueError, match="finite and not negative"):
+        contingency([np.ones((4, 2), dtype), scores])
+    with pytest.raises(ValueError, match="finite and not negative"):
+        quantile_bins(scores)
+
+
+@pytest.mark.parametrize("bins", [1, 257])
+def test_a_number_of_bins_that_cannot_be_is_refused(bins):
+    with pytest.raises(ValueError, match=f"{bins} bins"):
+        quantile_bins(np.ones(5), bins)
+
+
+def test_domains_of_different_width_are_refused():
+    with pytest.raises(ValueError, match=r"\[2, 3\]"):
+        contingency([np.ones((4, 2)), np.ones((4, 3))])
+
+
+def test_the_null_has_the_distribution_of_all_permutations():
+    binned, labels = (0, 0, 0, 1, 1, 2, 2), (0, 0, 1, 1, 1, 2, 2)  # tied bins, unequal domains
+    exact = {
+        order: min(mutual_info_score(binned, [label == d for label in order]) for d in range(3))
+        for order in set(itertools.permutations(labels))
+    }
+    expected = Counter(round(value, 9) for value in exact.values())  # each distinct order is equally likely
+    counts = np.zeros((1, 3, 3), int)
+    np.add.at(counts[0], (binned, labels), 1)
+    draws, joint_draws = permutation_null(counts, 40000, np.random.default_rng(0))
+    seen = Counter(np.round(draws[:, 0], 9).tolist())
+    assert set(seen) == set(expected)
+    for value, count in expected.items():
+        probability = count / expected.total()
+        assert seen[value] / 40000 == approx(probability, abs=5 * math.sqrt(probability / 40000))
+    assert (joint_draws >= draws - 1e-12).all()
+
+
+def test_the_null_has_the_known_bias():
+    rng = np.random.default_rng(1)
+    counts = contingency([rng.random((800, 200)).astype(np.float16) for _ in range(4)])
+    null_consensus, null_joint = permutation_null(counts, 5, rng)
+    assert null_joint.shape == null_consensus.shape == (5, 200)
+    assert null_joint.mean() == approx(9 * 3 / 6400, rel=0.05)
+    assert one_vs_rest(counts).mean() == approx(9 / 6400, rel=0.05)
+    assert np.median(null_consensus) == approx(0.0008, rel=0.1)
+    two = contingency([rng.random((800, 200)).astype(np.float16) for _ in range(2)])
+    assert permutation_null(two, 5, rng)[0].mean() == approx(9 / 3200, rel=0.05)
+
+
+def make_inputs(seed=0, sizes=(30, 41, 30), layers=2, width=11):
+    rng = np.random.default_rng(seed)
+    domains = ["law", "it", "koran"]
+    dumps = {
+        d: (rng.lognormal(0, 1, (layers, size, width)) * (1 + i * rng.random(width))).astype(np.float16)
+        for i, (d, size) in enumerate(zip(domains, sizes, strict=True))
+    }
+    stats = {d: {name: rng.random((layers, width)) for name in ("activation", "gradient", "positive")} for d in domains}
+    return dumps, stats, {"law": 1024.0, "it": 1024.0, "koran": 512.0}
+
+
+def test_the_table_equals_loops_across_tiles(tmp_path, monkeypatch):
+    monkeypatch.setattr(information, "TILE", 4)
+    monkeypatch.setattr(information, "BLOCK", 3)
+    dumps, stats, scales = make_inputs()
+    np.save(tmp_path / "law.npy", dumps["law"])
+    mapped = dumps | {"law": np.load(tmp_path / "law.npy", mmap_mode="r")}
+    frame, _ = table(mapped, stats, 10, 3, 0, scales)
+    names = ("importance", "activation", "gradient", "positive", "mi")
+    expected = ["layer", "neuron"] + [f"{name}_{d}" for name in names for d in ("it", "koran", "law")]
+    assert list(frame.columns) == expected + ["consensus", "joint", "null_consensus", "null_joint"]
+    assert frame["layer"].tolist() == [0] * 11 + [1] * 11
+    assert frame["neuron"].tolist() == list(range(11)) * 2
+    for row in frame.itertuples():
+        ordered = [dumps[d][row.layer] for d in ("it", "koran", "law")]
+        by_domain, over_all = sklearn_mutual_informations(ordered, row.neuron, 10)
+        assert [row.mi_it, row.mi_koran, row.mi_law, row.joint] == approx([*by_domain, over_all], abs=1e-12)
+        assert row.consensus == approx(min(by_domain), abs=1e-12)
+        for ours, d in zip((row.importance_it, row.importance_koran, row.importance_law), sorted(dumps), strict=True):
+            values = [float(x) for x in dumps[d][row.layer, :, row.neuron]]
+            assert ours == approx(math.fsum(values) / len(values) / scales[d], rel=1e-12, abs=0)
+        for name in ("activation", "gradient", "positive"):
+            assert getattr(row, f"{name}_it") == stats["it"][name][row.layer, row.neuron]
+        assert 0 < row.null_consensus <= row.null_joint
+
+
+def test_the_table_is_the_same_for_the_same_seed():
+    first, null = table(*make_inputs()[:2], 10, 2, 5, make_inputs()[2])
+    again, null_again = table(*make_inputs()[:2], 10, 2, 5, make_inputs()[2])
+    other, _ = table(*make_inputs()[:2], 10, 2, 6, make_inputs()[2])
+    assert first.equals(again) and np.array_equal(null, null_again)
+    assert not first["null_consensus"].equals(other["null_consensus"])
+    assert first["consensus"].equals(other["consensus"])
+
+
+def test_null_quantiles_are_exceeded_at_the_stated_rate():
+    rng = np.random.default_rng(2)
+    dumps = {d: rng.random((1, 400, 500)).astype(np.float16) for d in "abc"}
+    stats = {d: dict.fromkeys(("activation", "gradient", "positive"), np.zeros((1, 500))) for d in "abc"}
+    frame, quantiles = table(dumps, stats, 10, 20, 0, dict.fromkeys("abc", 1.0))
+    assert quantiles.shape == NULL_ERROR_RATES.shape == (1001,)
+    assert (np.diff(quantiles) >= 0).all()
+    assert quantiles[0] <= frame["null_consensus"].min() and quantiles[-1] >= frame["null_consensus"].max()
+    draws, _ = permutation_null(contingency([dump[0] for dump in dumps.values()]), 20, rng)
+    for rate in (0.5, 0.05, 0.01):
+        threshold = null_quantile(quantiles, rate)
+        assert (draws > threshold).mean() == approx(rate, rel=0.3)
+        assert (frame["consensus"] > threshold).mean() == approx(rate, abs=0.07)
+    with pytest.raises(ValueError, match="error rate"):
+        null_quantile(quantiles, 1e-6)
+
+
+def test_the_table_names_the_dump_that_is_broken():
+    dumps, stats, scales = make_inputs()
+    dumps["it"][1, 7, 9] = np.inf
+    with pytest.raises(ValueError, match="importance dump of it, layer 1, sample 7, neuron 9: .* inf"):
+        table(dumps, stats, 10, 1, 0, scales)
+
+
+def test_the_table_refuses_what_does_not_belong_together():
+    dumps, stats, scales = make_inputs()
+    with pytest.raises(ValueError, match="at least two domains"):
+        table({"it": dumps["it"]}, stats, 10, 1, 0, scales)
+    with pytest.raises(ValueError, match="statistics of"):
+        table(dumps, {"it": stats["it"]}, 10, 1, 0, scales)
+    with pytest.raises(ValueError, match="layers, neurons"):
+        table({**dumps, "it": dumps["it"][:, :, :5]}, stats, 10, 1, 0, scales)
+    with pytest.raises(ValueError, match="null_permutations"):
+        table(dumps, stats, 10, 0, 0, scales)
+
+
+@settings(max_examples=20)
+@given(
+    lengths=st.fixed_dictionaries(
+        {d: st.lists(st.integers(1, 30), min_size=1, max_size=50) for d in ("law", "it", "a")}
+    )
+)
+def test_length_information_equals_sklearn(lengths):
+    ours = length_information(lengths, 10)
+    parts = [np.array(lengths[d])[:, None] for d in ("a", "it", "law")]
+    by_domain, over_all = sklearn_mutual_informations(parts, 0, 10)
+    assert list(ours["domains"]) == ["a", "it", "law"]
+    assert list(ours["domains"].values()) == approx(by_domain, abs=1e-12)
+    assert (ours["joint"], ours["consensus"]) == approx((over_all, min(by_domain)), abs=1e-12)

@@ -1,0 +1,254 @@
+"""Corpus formats: equal content gives equal pairs, and what cannot be read is named by file and line."""
+
+import json
+import sys
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from caneft import config
+from caneft.corpora import readers
+from caneft.corpora.readers import Pair
+from caneft.errors import InputError
+
+CONTENT = [("Übergröße\u2028„fein“", "over\x85size"), ("", "empty source"), ("表 格", "a\x0btable\x0c🙂"), ("x", "y")]
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Reads a source whose paths start from tmp_path."""
+    return lambda source, split="train": list(readers.read(source, split, lambda path: tmp_path / path))
+
+
+def jsonl(**fields):
+    return config.Jsonl(format="jsonl", path="corpus.jsonl", **fields)
+
+
+def instruct(**fields):
+    return config.Instruct(format="instruct", path="corpus.json", **fields)
+
+
+def tsv(**fields):
+    return config.Tsv(format="tsv", path="corpus.tsv", **fields)
+
+
+MOSES = config.Moses(format="moses", source_path="corpus.de", target_path="corpus.en")
+
+
+def write_all(folder, content, end="\n"):
+    """The same content as corpus.jsonl, corpus.json, corpus.{de,en} and corpus.tsv."""
+    records = [{"source": source, "target": target} for source, target in content]
+    prefixed = [{"input": f"German: {source}", "output": target} for source, target in content]
+    texts = {
+        "corpus.jsonl": "".join(json.dumps(record, ensure_ascii=False) + end for record in records),
+        "corpus.json": json.dumps(prefixed, ensure_ascii=False, indent=2).replace("\n", end),
+        "corpus.de": "".join(source + end for source, _ in content),
+        "corpus.en": "".join(target + end for _, target in content),
+        "corpus.tsv": "".join(f"{source}\t{target}{end}" for source, target in content),
+    }
+    for name, text in texts.items():
+        (folder / name).write_bytes(text.encode())
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("source", [jsonl(), instruct(source_prefix="German: "), MOSES, tsv()], ids=lambda s: s.format)
+def test_formats_of_equal_content_give_equal_pairs(tmp_path, read, source, end):
+    write_all(tmp_path, CONTENT, end)
+    assert read(source) == [Pair(number, *sides) for number, sides in enumerate(CONTENT, start=1)]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@given(
+    content=st.lists(
+        st.tuples(*[st.text(st.characters(codec="utf-8", exclude_characters="\n\r\t")).map("x".__add__)] * 2)
+    )
+)
+def test_formats_agree_on_any_text(tmp_path, read, content):
+    write_all(tmp_path, content)
+    assert read(jsonl()) == read(instruct(source_prefix="German: ")) == read(MOSES) == read(tsv())
+    assert [pair[1:] for pair in read(MOSES)] == content
+
+
+@pytest.mark.parametrize("source", [jsonl(), instruct(source_prefix="German: "), MOSES, tsv()], ids=lambda s: s.format)
+def test_byte_order_mark_is_no_text(tmp_path, read, source):
+    write_all(tmp_path, CONTENT)
+    for path in tmp_path.iterdir():
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read(source)[0] == Pair(1, *CONTENT[0])
+
+
+@pytest.mark.parametrize("source", [jsonl(), instruct(), MOSES, tsv()], ids=lambda s: s.format)
+def test_empty_file_has_no_pairs(tmp_path, read, source):
+    for name in ("corpus.jsonl", "corpus.json", "corpus.de", "corpus.en", "corpus.tsv"):
+        (tmp_path / name).touch()
+    assert read(source) == []
+
+
+@pytest.mark.parametrize("source", [jsonl(), instruct(), MOSES, tsv()], ids=lambda s: s.format)
+def test_missing_file_is_named(tmp_path, read, source):
+    with pytest.raises(InputError, match=f"{tmp_path}/corpus.*No such file"):
+        read(source)
+
+
+def test_last_line_needs_no_line_feed(tmp_path, read):
+    (tmp_path / "corpus.tsv").write_bytes(b"a\tb\nc\td")
+    assert read(tsv()) == [Pair(1, "a", "b"), Pair(2, "c", "d")]
+
+
+def test_blank_lines_keep_the_numbers_of_the_others(tmp_path, read):
+    (tmp_path / "corpus.jsonl").write_text('{"source": "a", "target": "b"}\n\n \n{"source": "c", "target": "d"}\n')
+    (tmp_path / "corpus.tsv").write_text("a\tb\n\n \nc\td\n\t\n")
+    assert read(jsonl()) == [Pair(1, "a", "b"), Pair(4, "c", "d")]
+    assert read(tsv()) == [Pair(1, "a", "b"), Pair(4, "c", "d"), Pair(5, "", "")]
+
+
+def test_blank_lines_of_moses_files_are_positions(tmp_path, read):
+    (tmp_path / "corpus.de").write_text("a\n\nc\n")
+    (tmp_path / "corpus.en").write_text("b\nx\n\n")
+    assert read(MOSES) == [Pair(1, "a", "b"), Pair(2, "", "x"), Pair(3, "c", "")]
+
+
+def test_dots_descend_into_objects(tmp_path, read):
+    (tmp_path / "corpus.jsonl").write_text('{"translation": {"de": "Haus\\n", "en": "house\\n"}}\n')
+    assert read(jsonl(source="translation.de", target="translation.en")) == [Pair(1, "Haus\n", "house\n")]
+
+
+def test_tsv_columns_are_chosen(tmp_path, read):
+    (tmp_path / "corpus.tsv").write_text('1\t"house\t5\tHaus\n')
+    assert read(tsv(source_column=3, target_column=1)) == [Pair(1, "Haus", '"house')]
+
+
+def test_latin_1_bytes_name_line_and_conversion(tmp_path, read):
+    (tmp_path / "corpus.tsv").write_bytes("a\tb\nfür\tfor\n".encode("latin-1"))
+    with pytest.raises(InputError, match=r"corpus.tsv:2: not UTF-8, byte 0xfc at position 2(.|\n)*iconv -f ENCODING"):
+        read(tsv())
+
+
+def test_utf_16_is_recognised(tmp_path, read):
+    (tmp_path / "corpus.tsv").write_text("a\tb\n", encoding="utf-16")
+    with pytest.raises(InputError, match=r"corpus.tsv:1: (.|\n)*iconv -f UTF-16"):
+        read(tsv())
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"source": "a", "target": "b"', r"jsonl:2: not JSON: .* \(column 30\)"),
+        (
+            '{"source": "a", "targte": "b"}',
+            r"jsonl:2: no field 'target': .* Known: source, targte. Did you mean 'targte'",
+        ),
+        ('{"source": 5, "target": "b"}', r"jsonl:2: field 'source' is a JSON number, not a string"),
+        ('{"source": null, "target": "b"}', r"jsonl:2: field 'source' is a JSON null, not a string"),
+        ('["a", "b"]', r"jsonl:2: the record is a JSON list, so there is no field 'source'"),
+        ('{"source": "\\ud83d", "target": "b"}', r"jsonl:2: field 'source' holds half of a surrogate pair"),
+    ],
+)
+def test_broken_jsonl_record_is_named(tmp_path, read, line, message):
+    (tmp_path / "corpus.jsonl").write_text(f'{{"source": "a", "target": "b"}}\n{line}\n')
+    with pytest.raises(InputError, match=message):
+        read(jsonl())
+
+
+def test_missing_nested_field_lists_its_siblings(tmp_path, read):
+    (tmp_path / "corpus.jsonl").write_text('{"translation": {"de": "Haus", "en": "house"}}\n')
+    with pytest.raises(InputError, match="jsonl:1: no field 'translation.zh': 'translation' lacks 'zh'. Known: de, en"):
+        read(jsonl(source="translation.zh", target="translation.en"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[\n{"input": "German: a", "output": "b"},\n{"input" "c"}\n]', r"corpus.json:3: not JSON"),
+        ('{"input": "German: a", "output": "b"}\n{"input": "German: c"}', r"corpus.json:2: .*format: jsonl"),
+        ('{"input": "German: a", "output": "b"}', r"corpus.json: holds a JSON object"),
+        (
+            '[{"input": "German: a", "output": "b"}, {"input": "Geman: c", "output": "d"}]',
+            r"record 2: .*not with 'German: '",
+        ),
+        ('[{"input": "German: a"}]', r"record 1: no field 'output'"),
+    ],
+)
+def test_broken_instruct_file_is_named(tmp_path, read, text, message):
+    (tmp_path / "corpus.json").write_text(text)
+    with pytest.raises(InputError, match=message):
+        read(instruct(source_prefix="German: "))
+
+
+def test_moses_files_of_different_length_are_an_error(tmp_path, read):
+    (tmp_path / "corpus.de").write_text("a\nb\nc\n")
+    (tmp_path / "corpus.en").write_text("a\nb\n")
+    with pytest.raises(InputError, match="corpus.de has 3 lines, .*corpus.en has 2"):
+        read(MOSES)
+
+
+def test_tsv_line_without_enough_columns_is_named(tmp_path, read):
+    (tmp_path / "corpus.tsv").write_text("a\tb\nc d\n")
+    with pytest.raises(InputError, match="corpus.tsv:2: 1 tab-separated columns where 2 are needed"):
+        read(tsv())
+
+
+def test_built_in_corpus_follows_split_and_seed(read):
+    demo = {"format": "demo", "domain": "it", "pairs": 5}
+    first = read(config.Demo(**demo), "train")
+    assert [pair.line for pair in first] == [1, 2, 3, 4, 5]
+    assert first == read(config.Demo(**demo), "train") != read(config.Demo(**demo), "test")
+    assert first != read(config.Demo(**demo, seed=1), "train")
+
+
+def test_unknown_built_in_domain_is_an_input_error(read):
+    with pytest.raises(InputError, match="built-in corpus"):
+        read(config.Demo(format="demo", domain="nosuch", pairs=5))
+    with pytest.raises(InputError, match="built-in corpus"):
+        read(config.DemoPretraining(format="demo-pretraining", domains=["nosuch"], pairs=5))
+
+
+def test_every_source_of_the_configuration_has_a_reader():
+    assert set(readers.READERS) == set(config.Source.__subclasses__())
+
+
+class FakeDatasets:
+    """Stands for the `datasets` library, which takes seconds to import and a network to use."""
+
+    DatasetDict = dict
+    records = [{"translation": {"de": "Haus", "en": "house"}}]
+
+    @classmethod
+    def load_dataset(cls, name, subset, *, split, revision):
+        if name != "opus/it":
+            raise ConnectionError(f"Couldn't reach '{name}' on the Hub (OfflineModeIsEnabled)")
+        assert (subset, split, revision) == ("de-en", "train", "abc")
+        return cls.records
+
+    @classmethod
+    def load_from_disk(cls, path):
+        return {"train": cls.records}
+
+
+@pytest.fixture
+def datasets(monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", FakeDatasets)
+
+
+def test_hub_dataset_is_asked_for_by_subset_split_and_revision(datasets, read):
+    source = config.Hub(format="datasets", name="opus/it", subset="de-en", revision="abc")
+    assert read(source) == [Pair(1, "Haus", "house")]
+
+
+def test_folder_is_loaded_from_disk(datasets, tmp_path, read):
+    (tmp_path / "saved").mkdir()
+    assert read(config.Hub(format="datasets", name="saved")) == [Pair(1, "Haus", "house")]
+    with pytest.raises(InputError, match="dataset saved: no split 'dev'. Known: train"):
+        read(config.Hub(format="datasets", name="saved", split="dev"))
+
+
+def test_unreachable_dataset_says_what_to_do(datasets, read):
+    with pytest.raises(InputError, match="dataset no/such: cannot be loaded: Couldn't reach(.|\n)*save_to_disk"):
+        read(config.Hub(format="datasets", name="no/such"))
+
+
+def test_missing_datasets_library_says_what_to_do(monkeypatch, read):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(InputError, match="install the package `datasets`"):
+        read(config.Hub(format="datasets", name="no/such"))

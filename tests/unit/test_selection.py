@@ -1,0 +1,221 @@
+"""Selection against naive loops, and the witness program against the package."""
+
+import math
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pytest import approx
+
+from caneft import information
+from caneft.neurons import NeuronSet, save
+from caneft.selection import CRITERIA, budget, select, task_relevant
+
+WITNESS = Path(__file__).parents[1] / "witness" / "select_neurons.py"
+DOMAINS = ("it", "koran", "law")
+
+
+def make_table(seed=0, layers=2, width=10, levels=8):
+    """A table with many ties: each column holds few different values, all sums of which are exact."""
+    rng = np.random.default_rng(seed)
+    n = layers * width
+    columns = {"layer": np.repeat(np.arange(layers), width), "neuron": np.tile(np.arange(width), layers)}
+    names = [f"{name}_{d}" for name in ("importance", "activation", "gradient", "positive", "mi") for d in DOMAINS]
+    columns |= {name: rng.integers(0, levels, n) / levels for name in [*names, "consensus", "joint"]}
+    return pd.DataFrame(columns)
+
+
+def naive_entropy(row):
+    total = sum(row[f"positive_{d}"] for d in DOMAINS)
+    shares = [row[f"positive_{d}"] / total if total else 1 / 3 for d in DOMAINS]
+    return -sum(p * math.log(p) for p in shares if p)
+
+
+NAIVE = {
+    "caneft": lambda row: row["consensus"],
+    "joint": lambda row: row["joint"],
+    "bottom": lambda row: -row["consensus"],
+    "importance": lambda row: sum(row[f"importance_{d}"] for d in DOMAINS),
+    "activation": lambda row: sum(row[f"activation_{d}"] for d in DOMAINS),
+    "gradient": lambda row: sum(row[f"gradient_{d}"] for d in DOMAINS),
+    "specific": lambda row: -naive_entropy(row),
+}
+
+
+@pytest.mark.parametrize("criterion", sorted(NAIVE))
+@given(seed=st.integers(0, 1000), neurons=st.integers(1, 8))
+def test_selection_equals_a_naive_ranking(criterion, seed, neurons):
+    table = make_table(seed)
+    relevant = np.random.default_rng(seed).random(20) < 0.8
+    if relevant.sum() < neurons:
+        relevant[:] = True
+    masked = CRITERIA[criterion].uses_task_relevant
+    rows = [(-round(NAIVE[criterion](row), 9), n) for n, row in table.iterrows() if relevant[n] or not masked]
+    expected = sorted(n for _, n in sorted(rows)[:neurons])
+    ours = select(table, criterion, neurons, relevant)
+    assert ours.neurons.flat().tolist() == expected
+    assert ours.candidates == len(rows)
+    assert ours.gamma == approx(min(table["consensus"][n] for n in expected), abs=1e-12)
+
+
+def test_the_mask_limits_the_information_criteria():
+    assert {name for name, rule in CRITERIA.items() if rule.uses_task_relevant} == {"caneft", "joint", "bottom"}
+    assert set(CRITERIA) == {*NAIVE, "random"}
+    assert all(rule.description for rule in CRITERIA.values())
+
+
+def test_differences_in_the_last_bits_are_ties():
+    table = make_table()
+    table["consensus"] = 0.25 + np.arange(20) * 1e-16
+    assert select(table, "caneft", 3).neurons.flat().tolist() == [0, 1, 2]
+    assert select(table, "bottom", 3).neurons.flat().tolist() == [0, 1, 2]
+
+
+def test_a_random_draw_is_its_seeds():
+    table = make_table(layers=5, width=40)
+    draws = [select(table, "random", 50, seed=seed).neurons for seed in range(200)]
+    assert select(table, "random", 50, seed=3).neurons == draws[3]
+    assert draws[0] != draws[1]
+    frequency = np.bincount(np.concatenate([draw.flat() for draw in draws]), minlength=200) / 200
+    assert frequency.mean() == 0.25
+    assert (abs(frequency - 0.25) < 0.17).all()  # 5.5 standard deviations: every neuron has its chance
+    assert select(table, "caneft", 9, seed=1).neurons == select(table, "caneft", 9, seed=2).neurons
+
+
+def test_too_few_candidates_is_an_error_that_counts_them():
+    relevant = np.arange(20) < 4
+    with pytest.raises(ValueError, match=r"caneft: 5 neurons asked for, 4 of 20 remain.*selection\.task_relevant"):
+        select(make_table(), "caneft", 5, relevant)
+    assert select(make_table(), "importance", 5, relevant).candidates == 20
+
+
+def test_a_score_that_is_not_a_number_is_refused():
+    table = make_table()
+    table.loc[3, "activation_it"] = np.nan
+    with pytest.raises(ValueError, match="activation: the score of 1 neurons"):
+        select(table, "activation", 5)
+
+
+@pytest.mark.parametrize("spoil", [lambda t: t.iloc[:-1], lambda t: t.iloc[::-1], lambda t: t.iloc[:0]])
+def test_a_table_that_is_no_grid_is_refused(spoil):
+    with pytest.raises(ValueError, match="is not the grid"):
+        select(spoil(make_table()), "caneft", 1)
+
+
+@given(seed=st.integers(0, 1000), q=st.integers(1, 100).map(lambda percent: percent / 100))
+def test_task_relevant_equals_the_definition(seed, q):
+    table = make_table(seed, width=15)
+    rank = math.ceil(Decimal(str(q)) * 30)
+    expected = np.ones(30, bool)
+    for d in DOMAINS:
+        values = table[f"importance_{d}"].tolist()
+        threshold = sorted(values, reverse=True)[rank - 1]
+        expected &= [value >= threshold for value in values]
+    assert task_relevant(table, q).tolist() == expected.tolist()
+
+
+def test_a_share_is_meant_as_written():
+    table = make_table(width=15, levels=10**9)  # no ties; as a float, 0.1 * 30 is above 3
+    for d in DOMAINS:
+        table[f"importance_{d}"] = np.arange(30)
+    assert task_relevant(table, 0.1).sum() == 3
+
+
+@pytest.mark.parametrize("q", [0, -0.1, 1.5])
+def test_a_share_outside_its_range_is_refused(q):
+    with pytest.raises(ValueError, match="task_relevant is"):
+        task_relevant(make_table(), q)
+    with pytest.raises(ValueError, match="fraction is"):
+        budget(make_table(), fraction=q)
+
+
+@pytest.mark.parametrize(("fraction", "neurons"), [(0.1, 2), (0.001, 1), (0.33, 7), (1, 20)])
+def test_a_fraction_is_of_all_neurons(fraction, neurons):
+    assert budget(make_table(), fraction=fraction, relevant=np.arange(20) < 5) == neurons
+
+
+@given(seed=st.integers(0, 1000), gamma=st.sampled_from([0, 0.125, 0.2, 0.5]))
+def test_gamma_admits_who_reaches_it(seed, gamma):
+    table, relevant = make_table(seed), np.arange(20) % 2 == 0
+    values = table["consensus"].tolist()
+    if any(values[n] >= gamma for n in range(0, 20, 2)):
+        assert budget(table, gamma=gamma, relevant=relevant) == sum(values[n] >= gamma for n in range(0, 20, 2))
+    if any(value >= gamma for value in values):
+        assert budget(table, gamma=gamma) == sum(value >= gamma for value in values)
+
+
+def test_the_gamma_of_a_selection_admits_it_again():
+    table = make_table(levels=10**9)
+    chosen = select(table, "caneft", 7)
+    assert budget(table, gamma=chosen.gamma) == 7
+
+
+def test_a_budget_is_one_thing():
+    for arguments in ({}, {"fraction": 0.1, "gamma": 0.1}):
+        with pytest.raises(ValueError, match="one of them"):
+            budget(make_table(), **arguments)
+    with pytest.raises(ValueError, match="no neuron reaches gamma 2"):
+        budget(make_table(), gamma=2)
+
+
+def make_dumps(seed, sizes, layers=2, width=50):
+    """Few samples and coarse scores: many neurons tie at the cut."""
+    rng = np.random.default_rng(seed)
+    shift = rng.random((len(sizes), layers, 1, width)).round(1)
+    return {
+        d: (rng.exponential(1, (layers, size, width)).round(1) + shift[i]).astype(np.float16)
+        for i, (d, size) in enumerate(zip(DOMAINS, sizes, strict=True))
+    }
+
+
+def package_selection(dumps, fraction, q):
+    stats = {d: dict.fromkeys(information.STATISTICS, np.zeros(dump.shape[::2])) for d, dump in dumps.items()}
+    table, _ = information.table(dumps, stats, 10, 1, 0, dict.fromkeys(dumps, 64.0))
+    relevant = task_relevant(table, q)
+    return select(table, "caneft", budget(table, fraction=fraction), relevant).neurons
+
+
+def witness(folder, dumps, *options):
+    paths = [folder / f"{d}.npy" for d in dumps]
+    for path, dump in zip(paths, dumps.values(), strict=True):
+        np.save(path, dump)
+    command = [sys.executable, WITNESS, "--dumps", *paths, *options]
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("seed", "sizes", "fraction", "q"),
+    [
+        (0, (40, 40, 40), 0.1, 1),
+        (1, (31, 40, 30), 0.05, 0.5),
+        (2, (17, 17, 17), 0.2, 0.9),
+        (3, (37, 37, 37), 0.13, 0.8),
+    ],
+)
+def test_the_witness_selects_the_same_neurons(tmp_path, seed, sizes, fraction, q):
+    dumps = make_dumps(seed, sizes)
+    ours = package_selection(dumps, fraction, q)
+    save(tmp_path / "ours.npz", ours, {})
+    options = ("--fraction", fraction, "--task-relevant", q, "--bins", 10)
+    result = witness(tmp_path, dumps, *options, "--compare", tmp_path / "ours.npz", "--out", tmp_path / "out.npy")
+    assert (result.returncode, result.stdout.strip()) == (0, "0 neurons differ:"), result.stderr
+    assert np.load(tmp_path / "out.npy").tolist() == ours.flat().tolist()
+
+
+def test_the_witness_tells_another_set_apart(tmp_path):
+    dumps = make_dumps(0, (20, 20, 20), layers=1)
+    ours = package_selection(dumps, 0.1, 1)
+    printed = witness(tmp_path, dumps, "--fraction", 0.1)
+    assert list(map(int, printed.stdout.split())) == ours.flat().tolist()
+    stranger = next(n for n in range(50) if n not in ours.flat())
+    other = NeuronSet.from_flat(1, 50, [*ours.flat()[1:], stranger])
+    save(tmp_path / "other.npz", other, {})
+    result = witness(tmp_path, dumps, "--fraction", 0.1, "--compare", tmp_path / "other.npz")
+    assert result.returncode == 1
+    assert sorted(map(int, result.stdout.split(":")[1].split())) == sorted([ours.flat()[0], stranger])

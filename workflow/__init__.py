@@ -1,0 +1,1 @@
+"""The workflow's own Python: thin steps that the rules call. A package, so that `python -m` finds it first."""

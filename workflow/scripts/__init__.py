@@ -1,0 +1,1 @@
+"""One thin command line per step: parse, call the package, write."""

@@ -1,0 +1,30 @@
+"""Draw the training and dev data of a mixture, without what any of its domains is tested on."""
+
+import argparse
+from pathlib import Path
+
+from caneft.cli import step
+from caneft.corpora import mixing, store
+from caneft.settings import MixtureSettings
+
+
+@step
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--settings", type=MixtureSettings.model_validate_json, required=True)
+    parser.add_argument("--corpora", type=Path, required=True, help="folder with {domain}/{split}.jsonl")
+    parser.add_argument("--out", type=Path, required=True, help="folder for train.jsonl, dev.jsonl and report.json")
+    args = parser.parse_args()
+    settings = args.settings
+    corpora = {
+        domain: {split: store.read(args.corpora / domain / f"{split}.jsonl") for split in ("train", "dev", "test")}
+        for domain in settings.domains
+    }
+    train, dev, report = mixing.mix(corpora, settings.pairs_per_domain, settings.dev_pairs_per_domain, settings.seed)
+    store.write(args.out / "train.jsonl", train)
+    store.write(args.out / "dev.jsonl", dev)
+    store.write_json(args.out / "report.json", report)
+
+
+if __name__ == "__main__":
+    main()

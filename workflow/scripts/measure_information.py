@@ -1,0 +1,27 @@
+"""Measure, for every neuron of a mixture, what its importance tells about the domain."""
+
+import argparse
+from pathlib import Path
+
+from caneft import measuring, records
+from caneft.cli import step
+from caneft.files import replacing, write_json
+from caneft.settings import InformationSettings
+
+
+@step
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--settings", type=InformationSettings.model_validate_json, required=True)
+    parser.add_argument("--dumps", type=Path, nargs="+", required=True, help=".npy; .json and .stats.npz stand beside")
+    parser.add_argument("--table", type=Path, required=True, help=".parquet; .json and .cost.json stand beside")
+    args = parser.parse_args()
+    with records.cost(args.table.with_suffix(".cost.json"), "information", 1):
+        table, about = measuring.measure(args.dumps, args.settings)
+        with replacing(args.table) as beside:
+            table.to_parquet(beside, index=False)
+        write_json(args.table.with_suffix(".json"), about)
+
+
+if __name__ == "__main__":
+    main()

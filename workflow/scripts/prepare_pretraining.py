@@ -1,0 +1,30 @@
+"""Prepare the pretraining corpus of a base model."""
+
+import argparse
+from pathlib import Path
+
+from caneft import config
+from caneft.cli import step
+from caneft.corpora import store
+from caneft.settings import PretrainingTextSettings
+
+
+@step
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--settings", type=PretrainingTextSettings.model_validate_json, required=True)
+    parser.add_argument("--data-root", default="", help="folder that relative paths start from")
+    parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--report", type=Path, required=True)
+    args = parser.parse_args()
+    rows, report = [], {}
+    for index, corpus in enumerate(args.settings.corpora):
+        name = f"{corpus.direction}.{index}"
+        found, report[name] = store.prepare_pretraining(corpus.corpus, name, config.resolver(args.data_root))
+        rows += [row._replace(domain=corpus.direction) for row in found]
+    store.write(args.corpus, rows)
+    store.write_json(args.report, report)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""Pretrain a small base model, with its tokenizer, on prompts and their responses."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from caneft import records
+from caneft.cli import step
+from caneft.corpora import store
+from caneft.devices import prepare
+from caneft.files import write_json
+from caneft.models import loading, pretraining
+from caneft.prompts import Prompts
+from caneft.settings import PretrainingSettings
+
+
+@step
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--settings", type=PretrainingSettings.model_validate_json, required=True)
+    parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--manifest", type=Path, required=True, help="manifest.json; the model is written beside it")
+    args = parser.parse_args()
+    folder, settings = args.manifest.parent, args.settings.pretraining
+    with records.cost(folder / "cost.json", "pretraining", args.threads):
+        device = prepare(args.threads, settings.seed)
+        rows = store.read(args.corpus)
+        texts = [f"{args.settings.prompts[r.domain]()}\n{r.source}\n{r.target}" for r in rows]
+        tokenizer = pretraining.build_tokenizer(texts, settings.vocabulary)
+        model = pretraining.build_model(settings, tokenizer).to(device)
+        prompts = {d: Prompts(tokenizer, instruction) for d, instruction in args.settings.prompts.items()}
+        examples = [prompts[row.domain].encode(row.source, row.target) for row in rows]
+        logging.info("%d pairs, %d parameters", len(rows), sum(p.numel() for p in model.parameters()))
+        losses = pretraining.pretrain(model, examples, settings, tokenizer.pad_token_id)
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        origin = {"id": "pretrained here", "revision": None, "folder": "."}
+        manifest = loading.describe(folder, origin, model.config)
+        parameters = sum(p.numel() for p in model.parameters())
+        write_json(args.manifest, manifest | {"parameters": parameters, "last_loss": sum(losses[-50:]) / len(losses[-50:])})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""Find a base model, on the hub or in a local folder, and write its manifest."""
+
+import argparse
+from pathlib import Path
+
+from caneft import config
+from caneft.cli import step
+from caneft.files import write_json
+from caneft.models import loading, resolving
+
+
+@step
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--settings", type=config.Model.model_validate_json, required=True)
+    parser.add_argument("--data-root", default="", help="folder that relative paths start from")
+    parser.add_argument("--manifest", type=Path, required=True)
+    args = parser.parse_args()
+    origin = resolving.find(args.settings, config.resolver(args.data_root))
+    write_json(args.manifest, loading.describe(Path(origin["folder"]), origin, resolving.architecture(origin["folder"])))
+
+
+if __name__ == "__main__":
+    main()

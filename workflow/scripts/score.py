@@ -1,0 +1,36 @@
+"""Score the translations of one test set of a run, or the sources as their own translations (--copy)."""
+
+import argparse
+from pathlib import Path
+
+from caneft.cli import step
+from caneft.corpora import store
+from caneft.files import write_json
+from caneft.scoring import surface
+from caneft.settings import ScoreSettings
+
+
+@step
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--settings", type=ScoreSettings.model_validate_json, required=True)
+    parser.add_argument("--about", nargs=4, metavar=("MODEL", "DIRECTION", "RUN", "TESTSET"), required=True)
+    parser.add_argument("--domains", nargs="+", required=True)
+    parser.add_argument("--corpora", type=Path, nargs="+", required=True, help="test.jsonl of each domain")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--translations", type=Path)
+    what.add_argument("--copy", action="store_true", help="score the sources themselves")
+    parser.add_argument("--scores", type=Path, required=True)
+    args = parser.parse_args()
+    references = {domain: store.read(path) for domain, path in zip(args.domains, args.corpora, strict=True)}
+    hypotheses = surface.copies(references) if args.copy else surface.read_translations(args.translations, references)
+    domains = {
+        domain: surface.score(hypotheses[domain], references[domain], args.settings.target_language, args.settings.metrics)
+        for domain in args.domains
+    }
+    about = dict(zip(("model", "direction", "run", "testset"), args.about, strict=True))
+    write_json(args.scores, {"format": 1, **about, "domains": domains})
+
+
+if __name__ == "__main__":
+    main()

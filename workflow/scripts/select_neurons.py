@@ -1,0 +1,29 @@
+"""Select the neurons of one variant from the information table of a mixture."""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from caneft import neurons, selection
+from caneft.cli import step
+from caneft.corpora.store import read_json
+from caneft.settings import SelectionSettings
+
+
+@step
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--settings", type=SelectionSettings.model_validate_json, required=True)
+    parser.add_argument("--table", type=Path, required=True)
+    parser.add_argument("--draw", type=int, default=0, help="seed of the criterion `random`")
+    parser.add_argument("--neurons", type=Path, required=True)
+    args = parser.parse_args()
+    null = read_json(args.table.with_suffix(".json"))["null"]
+    chosen, description = selection.choose(pd.read_parquet(args.table), args.settings, null["quantile"], args.draw)
+    args.neurons.parent.mkdir(parents=True, exist_ok=True)
+    neurons.save(args.neurons, chosen.neurons, description)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""Translate one test set of a run: the base model, or what tuning made of it."""
+
+import argparse
+from pathlib import Path
+
+from caneft import decoding, records
+from caneft.cli import step
+from caneft.corpora import store
+from caneft.devices import prepare
+from caneft.files import write_jsonl
+from caneft.models import loading
+from caneft.prompts import Prompts
+from caneft.settings import TranslationSettings
+from caneft.tuning import ways
+
+
+@step
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--settings", type=TranslationSettings.model_validate_json, required=True)
+    parser.add_argument("--manifest", type=Path, required=True)
+    parser.add_argument("--adapted", type=Path, help="what the run left; without it the base itself translates")
+    parser.add_argument("--domains", nargs="+", required=True)
+    parser.add_argument("--corpora", type=Path, nargs="+", required=True, help="test.jsonl of each domain")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--translations", type=Path, required=True, help=".jsonl; .cost.json stands beside")
+    args = parser.parse_args()
+    with records.cost(args.translations.with_suffix(".cost.json"), "translation", args.threads):
+        device = prepare(args.threads)
+        manifest = loading.read_manifest(args.manifest)
+        model = loading.load_model(manifest, args.settings.dtype, device)
+        if args.adapted:
+            model = ways.restore(model, args.adapted)
+        prompts = Prompts(loading.load_tokenizer(manifest), args.settings.prompt)
+        lines = []
+        for domain, corpus in zip(args.domains, args.corpora, strict=True):
+            rows = store.read(corpus)
+            found = decoding.translate(model, prompts, [row.source for row in rows], args.settings.decoding, domain)
+            lines += [decoding.as_line(row.id, domain, hypothesis) for row, hypothesis in zip(rows, found, strict=True)]
+        write_jsonl(args.translations, lines)
+
+
+if __name__ == "__main__":
+    main()
