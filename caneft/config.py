@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from caneft.config_errors import explain, explain_problems
+from caneft.corpora import demo
 from caneft.errors import InputError, did_you_mean
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
@@ -454,9 +455,7 @@ class Config(Section):
     """Language pairs with their domains."""
     models: Annotated[dict[Slug, Model], Field(min_length=1)]
     """Base models."""
-    mixtures: Annotated[
-        dict[Slug, dict[Slug, Annotated[Mixture, BeforeValidator(_domains_only)]]], Field(min_length=1)
-    ]
+    mixtures: Annotated[dict[Slug, dict[Slug, Annotated[Mixture, BeforeValidator(_domains_only)]]], Field(min_length=1)]
     """Training mixtures: name, then direction, then domains."""
     methods: Annotated[dict[Slug, Method], Field(min_length=1)]
     """Rows of the main table, in this order: named variants of the methods."""
@@ -512,10 +511,24 @@ def problems(config: Config) -> Iterator[tuple[str, str]]:
                 yield f"models.{name}.pretrain.corpora", f"names the direction '{corpus.direction}'. {hint}"
         if model.pretrain and model.pretrain.hidden_size % model.pretrain.heads:
             yield f"models.{name}.pretrain.heads", "must divide hidden_size"
+    for key, source in sources(config):
+        yield from _demo_problems(key, source)
     if sum(method.method == "base" for method in config.methods.values()) > 1:
         yield "methods", "has more than one entry with method: base"
     if len(set(config.seeds)) != len(config.seeds):
         yield "seeds", "names a seed twice"
+
+
+def _demo_problems(key: str, source: Source) -> Iterator[tuple[str, str]]:
+    if isinstance(source, Demo):
+        names, known = [source.domain], (*demo.DOMAINS, "general")
+    elif isinstance(source, DemoPretraining):
+        names, known = source.domains, demo.DOMAINS
+    else:
+        return
+    for name in names:
+        if name not in known:
+            yield key, f"names the built-in domain '{name}'. {did_you_mean(name, known)}"
 
 
 def _mixture_problems(config: Config, name: str, direction_name: str, mixture: Mixture) -> Iterator[tuple[str, str]]:
@@ -538,7 +551,10 @@ def _mixture_problems(config: Config, name: str, direction_name: str, mixture: M
         hint = did_you_mean(selection, config.mixtures)
         yield f"{key}.select_on", f"names the mixture '{selection}' of direction {direction_name}. {hint}"
     elif len(config.mixtures[selection][direction_name].domains) < 2:
-        yield f"{key}.select_on", f"is '{selection}' with one domain; every MI is 0 there. Name a mixture of two or more"
+        yield (
+            f"{key}.select_on",
+            f"is '{selection}' with one domain; every MI is 0 there. Name a mixture of two or more",
+        )
 
 
 def select_on(name: str, mixture: Mixture) -> str:
@@ -550,6 +566,12 @@ def data_root(config: Config) -> Path | None:
     """Folder of relative paths: the configuration's, else the environment variable CANEFT_DATA, else None."""
     root = config.data_root or os.environ.get("CANEFT_DATA")
     return Path(root) if root else None
+
+
+def publish_data_root(config: Config) -> None:
+    """Puts the data root into CANEFT_DATA, where steps find it: it belongs to no result, so to no job's params."""
+    if (root := data_root(config)) is not None:
+        os.environ["CANEFT_DATA"] = str(root.resolve())
 
 
 def resolver(root: str | Path | None) -> Callable[[str], Path]:
@@ -592,7 +614,10 @@ def missing_files(config: Config) -> Iterator[tuple[str, str]]:
         try:
             full = resolve(path)
         except InputError as error:
-            yield key, f"names the file {error}"
+            yield key, f"cannot be found: {error}"
             return
         if not full.exists():
-            yield key, f"names the file {full}, which does not exist. Correct the path or data_root ({data_root(config)})"
+            yield (
+                key,
+                f"names the file {full}, which does not exist. Correct the path or data_root ({data_root(config)})",
+            )

@@ -30,7 +30,9 @@ def explain_problems(problems: Sequence[tuple[str, str]], files: Sequence[str | 
 
 def _format(problems: Sequence[tuple[tuple, str]], files: Sequence[str | Path]) -> str:
     unique = list(dict.fromkeys((keys, message) for keys, message in problems))
-    lines = [f"{_origin(keys, files)}: {'.'.join(map(str, keys)) or 'configuration'} {message}" for keys, message in unique]
+    lines = [
+        f"{_origin(keys, files)}: {'.'.join(map(str, keys)) or 'configuration'} {message}" for keys, message in unique
+    ]
     lines = [line for problem in lines[:SHOWN] for line in problem.splitlines()]
     if len(unique) > SHOWN:
         lines.append(f"... and {len(unique) - SHOWN} more.")
@@ -60,15 +62,13 @@ def _written(location: tuple, raw: Any) -> tuple:
     """The location as it stands in the file: without pydantic's union tags, list indices kept."""
     keys, here = [], raw
     for position, part in enumerate(location):
+        last = position == len(location) - 1
+        in_list = isinstance(here, list) and isinstance(part, int) and part < len(here)
         if part == "[key]":
             continue
-        if isinstance(here, Mapping) and part in here:
+        if in_list or (isinstance(here, Mapping) and part in here):
             here = here[part]
-        elif isinstance(here, list) and isinstance(part, int) and part < len(here):
-            here = here[part]
-        elif position != len(location) - 1:
-            continue
-        elif isinstance(here, Mapping) and part in (here.get("format"), here.get("method")):
+        elif not last or (isinstance(here, Mapping) and part in (here.get("format"), here.get("method"))):
             continue
         keys.append(part)
     return tuple(keys)

@@ -35,8 +35,8 @@ def limits(prompts: Prompts, sources: Sequence[str], settings: Decoding) -> list
         length = len(prompts.tokenizer(source, add_special_tokens=False).input_ids)
         if length > settings.max_source_tokens:
             raise InputError(
-                f"source {number + 1} has {length} tokens, over decoding.max_source_tokens ({settings.max_source_tokens});"
-                " raise it or drop the segment from the test set"
+                f"source {number + 1} has {length} tokens, but decoding.max_source_tokens is"
+                f" {settings.max_source_tokens}; raise it or drop the segment from the test set"
             )
         result.append(math.ceil(settings.length_factor * length) + settings.length_offset)
     return result

@@ -37,7 +37,7 @@ def slices_hash(model: nn.Module, neurons: NeuronSet) -> str:
     """SHA-256 over the bytes of the slices that belong to `neurons`, layer by layer."""
     digest = hashlib.sha256()
     for ffn, indices in zip(ffn_layers(model), neurons.indices, strict=True):
-        for name, tensor in _slices(ffn, torch.from_numpy(indices)).items():
+        for name, tensor in _slices(ffn, torch.tensor(indices)).items():
             digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
             digest.update(tensor.contiguous().cpu().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
@@ -49,7 +49,7 @@ def write(path: Path, model: nn.Module, neurons: NeuronSet, replaced: str, base:
     for layer, (ffn, indices) in enumerate(zip(ffn_layers(model), neurons.indices, strict=True)):
         if len(indices):
             tensors[f"layers.{layer}.index"] = torch.from_numpy(indices.astype(np.int32))
-            for name, tensor in _slices(ffn, torch.from_numpy(indices)).items():
+            for name, tensor in _slices(ffn, torch.tensor(indices)).items():
                 tensors[f"layers.{layer}.{name}"] = tensor.contiguous().cpu()
     manifest = {
         "format": FORMAT,
@@ -68,11 +68,27 @@ def read(path: Path) -> tuple[dict[str, Any], NeuronSet, dict[str, torch.Tensor]
         with safe_open(path, framework="pt") as file:
             manifest = json.loads((file.metadata() or {})["caneft"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} is not a neuron patch ({type(error).__name__}: {error}); tune the run again") from None
+        return manifest, _neurons(manifest, tensors), tensors
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} is not a neuron patch ({type(error).__name__}: {error}); tune the run again"
+        ) from None
+
+
+def _neurons(manifest: dict[str, Any], tensors: dict[str, torch.Tensor]) -> NeuronSet:
+    """Neurons of a patch. Raises KeyError, TypeError or ValueError where a part is missing or does not fit."""
+    if manifest["format"] != FORMAT:
+        raise ValueError(f"its format is {manifest['format']}, this program reads format {FORMAT}")
+    if missing := {"base", "replaced_sha256"} - manifest.keys():
+        raise ValueError(f"its manifest lacks {', '.join(sorted(missing))}")
     empty = torch.zeros(0, dtype=torch.int32)
     indices = [tensors.get(f"layers.{layer}.index", empty).long().numpy() for layer in range(manifest["layers"])]
-    return manifest, NeuronSet(manifest["layers"], manifest["neurons_per_layer"], tuple(indices)), tensors
+    for layer, index in enumerate(indices):
+        if len(index):
+            gate, up, down = (tensors[f"layers.{layer}.{name}"] for name in ("gate", "up", "down"))
+            if not (len(gate) == len(index) and gate.shape == up.shape == down.T.shape):
+                raise ValueError(f"the tensors of layer {layer} differ in size")
+    return NeuronSet(manifest["layers"], manifest["neurons_per_layer"], tuple(indices))
 
 
 @torch.no_grad()
@@ -91,5 +107,5 @@ def apply(path: Path, model: nn.Module) -> NeuronSet:
         for name, linear, axis in (("gate", ffn.gate, 0), ("up", ffn.up, 0), ("down", ffn.down, 1)):
             weight = linear.weight
             new = tensors[f"layers.{layer}.{name}"].to(weight.device, weight.dtype)
-            weight.index_copy_(axis, torch.from_numpy(indices).to(weight.device), new)
+            weight.index_copy_(axis, torch.tensor(indices, device=weight.device), new)
     return neurons

@@ -43,6 +43,11 @@ class Prompts:
         prompt = self._ids(before)
         if target is None:
             return Example(prompt)
+        if self.end_of_turn in self._ids(target):
+            token = self.tokenizer.convert_ids_to_tokens(self.end_of_turn)
+            raise InputError(
+                f"a target contains the end-of-turn token {token}: drop this pair from its corpus\n{target!r}"
+            )
         response = self._ids(self._response_text(before, user, target))
         if self.end_of_turn in response:
             response = response[: response.index(self.end_of_turn)]
@@ -80,7 +85,9 @@ class Prompts:
         """The first special token after an answer, else the end-of-sequence token."""
         if self.tokenizer.chat_template is not None:
             tail = self._ids(self._response_text(self._prompt_text("a"), "a", "b"))
-            special = set(self.tokenizer.all_special_ids)
+            special = {
+                i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special
+            }  # Gemma 3 lists few
             for token in tail[1:]:
                 if token in special:
                     return token

@@ -24,7 +24,9 @@ except InputError as error:
     raise WorkflowError(str(error))
 
 PLAN = Plan(CONFIG)
-DATA_ROOT = str(configuration.data_root(CONFIG) or "")
+
+# Steps find raw corpora by this variable: where they lie belongs to no result, so it is in no job's params.
+configuration.publish_data_root(CONFIG)
 
 
 pathvars:
@@ -89,7 +91,7 @@ def domain_entry(wildcards):
 
 def raw_files(source):
     """Files that a corpus source reads; none for built-in corpora."""
-    return [str(configuration.resolver(DATA_ROOT)(path)) for path in source.paths()]
+    return [str(configuration.resolver(configuration.data_root(CONFIG))(path)) for path in source.paths()]
 
 
 def raw_corpus(wildcards):
@@ -122,6 +124,11 @@ def neuron_set(run):
     mixture = PLAN.selected_on(run.direction, run.mixture)
     draw = run.seed if CONFIG.methods[run.variant].method == "random" else 0
     return f"<results>/neurons/{run.model}/{run.direction}/{mixture}/{run.variant}/draw{draw}.npz"
+
+
+def neurons_of_run(wildcards):
+    """Input function of a tuning job: the neurons it tunes."""
+    return neuron_set(Run(wildcards.model, wildcards.direction, wildcards.variant, wildcards.mixture, int(wildcards.seed)))
 
 
 def run_of(wildcards):
@@ -200,6 +207,13 @@ def neurons_of_all_runs():
     return list(dict.fromkeys(neuron_set(run) for run in PLAN.runs() if run.variant in kinds))
 
 
+def figure(name):
+    """Output files of a figure; the PNG goes into the report."""
+    caption = f"../workflow/report/{name}.rst"
+    shown = report(f"<results>/figures/{name}.png", caption=caption, category="Figures", labels={"figure": name})
+    return [shown, f"<results>/figures/{name}.svg", f"<results>/figures/{name}.pdf"]
+
+
 # --- handlers -------------------------------------------------------------------------------------------------------
 
 
@@ -211,7 +225,7 @@ def store_configuration():
     """Leaves the merged configuration beside the results, in full: what was run, and what the report is made from."""
     import yaml
 
-    content = CONFIG.model_dump(mode="json", exclude_unset=True) | {"data_root": DATA_ROOT or None}
+    content = CONFIG.model_dump(mode="json", exclude_unset=True) | {"data_root": str(configuration.data_root(CONFIG) or "") or None}
     with replacing(root("config.yaml")) as beside:
         beside.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
 

@@ -37,7 +37,7 @@ rule prepare_corpus:
         "corpus {wildcards.corpus}"
     shell:
         "python -m {params.module} --settings {params.settings:q} --domain {params.domain}"
-        " --data-root={DATA_ROOT:q} --out {params.out:q} > {log} 2>&1"
+        " --out {params.out:q} > {log} 2>&1"
 
 
 use rule prepare_corpus as prepare_test_corpus with:
@@ -71,13 +71,14 @@ rule draw_mixture:
     params:
         module=as_py_module(),
         settings=of(settings.mixture, "direction", "mixture"),
+        corpora=lambda wildcards, input: str(Path(input.corpora[0]).parents[1]),
         out=subpath(output.report, parent=True),
         stage_version=1,
     message:
         "training data of the mixture {wildcards.mixture} ({wildcards.direction})"
     shell:
         "python -m {params.module} --settings {params.settings:q}"
-        " --corpora {CONFIG.results_root:q}/corpora/{wildcards.direction} --out {params.out:q} > {log} 2>&1"
+        " --corpora {params.corpora:q} --out {params.out:q} > {log} 2>&1"
 
 
 rule corpora:

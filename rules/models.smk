@@ -31,7 +31,7 @@ rule prepare_pretraining:
     message:
         "pretraining corpus of {wildcards.model}"
     shell:
-        "python -m {params.module} --settings {params.settings:q} --data-root={DATA_ROOT:q}"
+        "python -m {params.module} --settings {params.settings:q}"
         " --corpus {output.corpus:q} --report {output.report:q} > {log} 2>&1"
 
 
@@ -93,8 +93,7 @@ rule resolve_model:
     message:
         "finding the model {wildcards.model}"
     shell:
-        "python -m {params.module} --settings {params.settings:q} --data-root={DATA_ROOT:q}"
-        " --manifest {output.manifest:q} > {log} 2>&1"
+        "python -m {params.module} --settings {params.settings:q}" " --manifest {output.manifest:q} > {log} 2>&1"
 
 
 localrules:

@@ -6,13 +6,6 @@ leaves  <results>/tables/{main,cost}.{csv,md,tex}, <results>/figures/*.{pdf,svg,
 """
 
 
-def figure(name):
-    """Output files of a figure; the PNG goes into the report."""
-    caption = f"../workflow/report/{name}.rst"
-    shown = report(f"<results>/figures/{name}.png", caption=caption, category="Figures", labels={"figure": name})
-    return [shown, f"<results>/figures/{name}.svg", f"<results>/figures/{name}.pdf"]
-
-
 rule tabulate:
     input:
         script="workflow/scripts/tabulate.py",
@@ -47,12 +40,13 @@ rule tabulate:
     params:
         module=as_py_module(),
         config=lambda wildcards: settings.reporting(CONFIG),
+        root=subpath(output[0], ancestor=2),
         stage_version=1,
     message:
         "tables"
     shell:
-        "python -m {params.module} --config {params.config:q} --results {CONFIG.results_root:q}"
-        " --out-main {CONFIG.results_root:q}/tables/main --out-cost {CONFIG.results_root:q}/tables/cost > {log} 2>&1"
+        "python -m {params.module} --config {params.config:q} --results {params.root:q}"
+        " --out-main {params.root:q}/tables/main --out-cost {params.root:q}/tables/cost > {log} 2>&1"
 
 
 rule plot:
@@ -81,12 +75,13 @@ rule plot:
     params:
         module=as_py_module(),
         config=lambda wildcards: settings.reporting(CONFIG),
+        root=subpath(output[0], ancestor=2),
         stage_version=1,
     message:
         "figures"
     shell:
-        "python -m {params.module} --config {params.config:q} --results {CONFIG.results_root:q}"
-        " --out {CONFIG.results_root:q}/figures > {log} 2>&1"
+        "python -m {params.module} --config {params.config:q} --results {params.root:q}"
+        " --out {params.root:q}/figures > {log} 2>&1"
 
 
 rule tables:

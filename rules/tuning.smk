@@ -18,7 +18,7 @@ rule tune_neurons:
         manifest="<results>/models/{model}/manifest.json",
         train="<results>/mixtures/{direction}/{mixture}/train.jsonl",
         dev="<results>/mixtures/{direction}/{mixture}/dev.jsonl",
-        neurons=lambda wildcards: neuron_set(Run.parse("/".join(wildcards[:4]) + f"/seed{wildcards.seed}")),
+        neurons=neurons_of_run,
     output:
         artefact=f"{RUN_FOLDER}/patch.safetensors",
         record=f"{RUN_FOLDER}/record.json",

@@ -33,7 +33,7 @@ def find(model: Model, resolve: Callable[[str], Path]) -> dict[str, Any]:
     return {"id": model.hub, "revision": Path(folder).name, "folder": str(folder)}
 
 
-def architecture(folder: str) -> Any:
+def architecture(folder: Path) -> Any:
     """Configuration of a model folder. Raises InputError if its architecture has no FFN layout, or it is no model."""
     from transformers import AutoConfig
 

@@ -1,6 +1,6 @@
 """Captions of the tables: sentences made from the plan, the scores and the records. Nobody types a number."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 
 import pandas as pd
 
@@ -130,7 +130,7 @@ def _names(plan: Plan, names: Iterable[str]) -> str:
     return ", ".join(label(plan, name) for name in names)
 
 
-def _range(values: pd.Series, form) -> str:
+def _range(values: pd.Series, form: str | Callable[[float], str]) -> str:
     """The one value that all rows have, or `lowest to highest`. form: a format specification or a function."""
     printed = [form(v) if callable(form) else format(v, form) for v in sorted(set(values.dropna()))]
     return "none" if not printed else printed[0] if printed[0] == printed[-1] else f"{printed[0]} to {printed[-1]}"

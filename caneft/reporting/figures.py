@@ -69,7 +69,8 @@ def _dots(plan: Plan, axes: Axes, summary: pd.DataFrame) -> None:
             mean, row, marker, color=colour, markersize=7 if marker == "*" else 4.6, mec="white", mew=0.3, zorder=4
         )
         text = {"fontsize": 7, "va": "center", "weight": "bold" if round(mean, 1) == best else "normal"}
-        axes.annotate(f"{mean:.1f}", (mean + deviation, row), (5, 0), textcoords="offset points", **text)
+        right = max(mean + deviation, *bases, -np.inf)  # a loss stands left of the base, its number right of it
+        axes.annotate(f"{mean:.1f}", (right, row), (5, 0), textcoords="offset points", **text)
     axes.set_yticks(range(len(variants)), [label(plan, variant) for variant in variants])
     axes.set_ylim(len(variants) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)

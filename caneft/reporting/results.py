@@ -76,7 +76,7 @@ def _record_row(file: inputs.RecordFile, path: Path) -> dict[str, Any]:
             "learning_rate": record["settings"]["learning_rate"],
             "trainable": record["parameters"]["trainable"],
             "total": record["parameters"]["total"],
-            "pairs": record["tuning"]["pairs"],
+            "pairs": record["tuning"]["examples"],
             "steps": record["tuning"]["steps"],
             "neurons": selection.get("neurons"),
             "fraction": selection.get("fraction"),

@@ -68,7 +68,9 @@ def main_tables(plan: Plan, table: pd.DataFrame, scores: pd.DataFrame, records: 
             yield _main(plan, block, metric, rows, _of(scores, block).query("metric == @metric"), _of(records, block))
 
 
-def _main(plan, block: Block, metric: str, rows, scores, records) -> Table:
+def _main(
+    plan: Plan, block: Block, metric: str, rows: pd.DataFrame, scores: pd.DataFrame, records: pd.DataFrame
+) -> Table:
     shown = _score_columns(plan, block)
     body, copy = rows[rows["method"] != COPY], rows[rows["method"] == COPY]
     cells = {name: _score_cells(body, name) for name in shown}

@@ -64,7 +64,10 @@ def copies(references: Mapping[str, Sequence[Row]]) -> dict[str, list[dict[str, 
 
 
 def read_translations(path: Path, references: Mapping[str, Sequence[Row]]) -> dict[str, list[dict[str, Any]]]:
-    """Lines of a translations file by domain. Raises InputError unless their ids are those of the references, in order."""
+    """Lines of a translations file by domain.
+
+    Raises InputError unless their ids are those of the references, in order.
+    """
     found: dict[str, list[dict[str, Any]]] = {domain: [] for domain in references}
     try:
         for _, text in lines(path):
@@ -74,5 +77,7 @@ def read_translations(path: Path, references: Mapping[str, Sequence[Row]]) -> di
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a translations file ({error!r}); delete it and run the workflow again") from None
     if not aligned:
-        raise InputError(f"{path}: its ids are not those of the test sets, in order; delete it and run the workflow again")
+        raise InputError(
+            f"{path}: its ids are not those of the test sets, in order; delete it and run the workflow again"
+        )
     return found

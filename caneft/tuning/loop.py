@@ -13,9 +13,9 @@ from torch import nn
 from tqdm import tqdm
 
 from caneft.config import Tuning
+from caneft.corpora.store import Row
 from caneft.errors import InputError
 from caneft.models.loss import response_losses
-from caneft.corpora.store import Row
 from caneft.prompts import Example, Prompts, batches, collate
 from caneft.schedule import schedule
 

@@ -81,7 +81,7 @@ class NeuronRows(AbstractContextManager):
         self._wrapped: list[tuple[nn.Module, str, SliceLinear]] = []
         model.requires_grad_(False)
         for ffn, indices in zip(ffn_layers(model), neurons.indices, strict=True):
-            index = torch.from_numpy(indices)
+            index = torch.tensor(indices)
             for linear, axis in ((ffn.gate, ROWS), (ffn.up, ROWS), (ffn.down, COLUMNS)):
                 if len(index):
                     self._wrap(ffn.block, linear, SliceLinear(linear, index, axis))

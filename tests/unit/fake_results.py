@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from caneft import config, neurons
-from caneft.plan import Plan, Run
+from caneft.plan import Plan
 from caneft.reporting import inputs
 
 SIGNATURES = {
@@ -102,7 +102,7 @@ def _record(plan: Plan, file: inputs.RecordFile) -> dict:
             "total": 560000,
         },
         "selection": selection if selected else None,
-        "tuning": {"pairs": pairs, "steps": 200},
+        "tuning": {"examples": pairs, "steps": 200},
     }
 
 
@@ -134,8 +134,3 @@ def _write_information(plan: Plan, root: Path, file: inputs.InformationFile, rng
         "length": {"joint": 0.05, "one_vs_rest": {domain: 0.012 for domain in domains}},
     }
     write_json(root / file.sidecar, sidecar)
-
-
-def base_run(plan: Plan) -> Run:
-    """The zero-shot run of the only model."""
-    return plan.base_run("tiny", "de-en")

@@ -1,0 +1,291 @@
+"""Tables: numbers against arithmetic done here, marks, captions, LaTeX, and what a missing or broken file says."""
+
+import json
+import re
+import sys
+
+import fake_results
+import numpy as np
+import pandas as pd
+import pytest
+
+from caneft.errors import InputError
+from caneft.reporting import captions, inputs, results, tables
+from caneft.reporting.latex import escape, latex
+from caneft.reporting.layout import BEST, SECOND, mark_best
+
+SEEDS = (1, 2)
+
+
+def main_of(plan, root):
+    """The main table as a frame and as printed tables."""
+    scores, records = results.scores(plan, root), results.records(plan, root)
+    frame = tables.main_table(plan, scores, records)
+    return frame, list(tables.main_tables(plan, frame, scores, records))
+
+
+def score_in_files(root, variant, seed, domain, metric):
+    """A score read without the code under test: seen domains stand in seen.json, koran in its own file."""
+    testset = "koran" if domain == "koran" else "seen"
+    path = root / f"runs/tiny/de-en/all/{variant}/seed{seed}/scores/{testset}.json"
+    return json.loads(path.read_text())["domains"][domain][metric]["score"]
+
+
+@pytest.fixture
+def plan():
+    return fake_results.plan(seeds=SEEDS)
+
+
+@pytest.fixture
+def root(tmp_path, plan):
+    fake_results.write(plan, tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("metric", ["bleu", "chrf"])
+@pytest.mark.parametrize("variant", ["lora", "caneft"])
+def test_means_and_deviations_equal_hand_arithmetic(plan, root, variant, metric):
+    row = main_of(plan, root)[0].query("variant == @variant and metric == @metric").iloc[0]
+    it, law, koran = (
+        np.array([score_in_files(root, variant, seed, domain, metric) for seed in SEEDS])
+        for domain in ("it", "law", "koran")
+    )
+    expected = {
+        "it": it,
+        "law": law,
+        "koran": koran,
+        "average_seen": (it + law) / 2,
+        "average_unseen": koran,
+        "average_all": (it + law + koran) / 3,
+    }
+    for name, values in expected.items():
+        assert row[f"{name}_mean"] == pytest.approx(values.sum() / 2, abs=1e-12)
+        assert row[f"{name}_std"] == pytest.approx(abs(values[0] - values[1]) / np.sqrt(2), abs=1e-12)
+
+
+def test_base_and_copy_have_one_run_and_no_deviation(plan, root):
+    frame = main_of(plan, root)[0].query("metric == 'bleu'").set_index("variant")
+    assert frame.loc["base", "trainable_parameters"] == 0
+    assert pd.isna(frame.loc["copy", "trainable_parameters"])
+    assert frame.loc[["base", "copy", "lora"], "n_seeds"].tolist() == [1, 1, 2]
+    assert frame.loc[["base", "copy"], "average_all_std"].isna().all()
+
+
+def test_rows_follow_the_configuration_and_copy_comes_last(plan, root):
+    frame, printed = main_of(plan, root)
+    assert frame["variant"].tolist() == ["base", "lora", "caneft", "copy"] * 2
+    assert frame["metric"].tolist() == ["bleu"] * 4 + ["chrf"] * 4
+    assert [row[0].text for row in printed[0].rows] == ["base", "lora", "caneft"]
+    assert [row[0].text for row in printed[0].footer] == ["copy"]
+
+
+def test_base_is_restricted_to_each_block_s_domains(tmp_path):
+    mixtures = {"all": {"de-en": ["it", "law"]}, "law": {"de-en": ["law"]}}
+    plan = fake_results.plan(mixtures=mixtures)
+    fake_results.write(plan, tmp_path)
+    frame, printed = main_of(plan, tmp_path)
+    base = frame.query("variant == 'base' and metric == 'bleu'").set_index("mixture")
+    assert base.loc["law", "law_mean"] == base.loc["all", "law_mean"]
+    assert pd.isna(base.loc["law", "it_mean"])
+    assert base.loc["law", "average_all_mean"] == pytest.approx(
+        (base.loc["law", "law_mean"] + base.loc["law", "koran_mean"]) / 2
+    )
+    assert [column.name for column in printed[2].columns] == ["Method", "Trained parameters", "law", "koran", "average"]
+    assert "selected on mixture all" in printed[2].caption
+
+
+def test_best_and_second_are_marked_as_printed_and_copy_never(tmp_path):
+    plan = fake_results.plan(unseen=())
+    given = {"base": 50.0, "lora": 70.04, "caneft": 69.96, "copy": 99.0}  # lora and caneft both print as 70.0
+    fake_results.write(plan, tmp_path, score=lambda method, *_: given[method])
+    table = main_of(plan, tmp_path)[1][0]
+    assert [row[2].mark for row in table.rows] == [SECOND, BEST, BEST]
+    assert [cell.mark for cell in table.footer[0]] == [""] * len(table.columns)
+    text = tables.markdown([table])
+    assert "**70.0**" in text and "<ins>50.0</ins>" in text and "**99.0**" not in text
+    assert r"\textbf{70.0}" in latex([table]) and r"\underline{50.0}" in latex([table])
+
+
+def test_marks_of_one_value_for_all():
+    assert mark_best(["1.0", "1.0"]) == [BEST, BEST]
+
+
+def test_averages_that_repeat_a_column_are_not_printed(tmp_path):
+    plan = fake_results.plan(seen=("it", "law"), unseen=("koran", "news"))
+    fake_results.write(plan, tmp_path)
+    printed = main_of(plan, tmp_path)[1][0]
+    shown = [(column.name, column.group) for column in printed.columns[2:]]
+    seen = [("it", "seen"), ("law", "seen"), ("average", "seen")]
+    assert shown == [*seen, ("koran", "unseen"), ("news", "unseen"), ("average", "unseen"), ("average", "all")]
+
+
+def test_caption_states_rates_seeds_sizes_budget_and_signature(tmp_path):
+    plan = fake_results.plan(report={"note": "Nothing follows from this.", "labels": {"caneft": "CANEFT"}})
+    fake_results.write(plan, tmp_path)
+    table = main_of(plan, tmp_path)[1][0]
+    for words in [
+        "lora 1e-2; CANEFT 5e-4",
+        "fixed and not tuned",
+        "one seed",
+        "Test sets: 400 segments each",
+        "1,600 pairs of 2 domains (it, law; each 800) for 2 epochs",
+        "Unseen in training: koran",
+        "115 neurons (9.98 % of the FFN neurons, 33,120 weights); gamma of CANEFT 0.0021 nats",
+    ]:
+        assert words in table.caption
+    assert table.caption.endswith("Nothing follows from this.")
+    assert fake_results.SIGNATURES["bleu"] in table.notes[0]
+    assert "base 0/6/0 of 1,200; the others none" in table.notes[1]
+
+
+def test_caption_names_each_test_set_s_size_where_they_differ(tmp_path, plan):
+    fake_results.write(plan, tmp_path)
+    for path in [*tmp_path.glob("runs/**/scores/koran.json"), *tmp_path.glob("scores/copy/de-en/koran.json")]:
+        path.write_text(path.read_text().replace('"segments": 400', '"segments": 1234'))
+    assert "Test segments: it, law 400; koran 1,234." in main_of(plan, tmp_path)[1][0].caption
+
+
+def test_several_seeds_print_deviations_that_latex_aligns(plan, root):
+    table = main_of(plan, root)[1][0]
+    assert "Mean ± standard deviation over 2 seeds (1, 2)" in table.caption
+    assert re.search(r"\| lora .*\d\.\d(</ins>|\*\*)? ± \d+\.\d \|", tables.markdown([table]))
+    lines = {line.split(" &")[0]: line for line in latex([table]).splitlines() if " & " in line}
+    assert r"\,$\pm$\," in lines["lora"]
+    assert r"\phantom{\,$\pm$\," in lines["base"]
+
+
+@pytest.mark.parametrize(("value", "text"), [(5e-4, "5e-4"), (1e-2, "1e-2"), (1.5e-5, "1.5e-5"), (1.0, "1")])
+def test_scientific(value, text):
+    assert captions.scientific(value) == text
+
+
+def test_latex_escapes_every_special_character():
+    assert escape(r"50 % of a_b & {c} #1 $ ~ ^ \x") == (
+        r"50 \% of a\_b \& \{c\} \#1 \$ \textasciitilde{} \textasciicircum{} \textbackslash{}x"
+    )
+
+
+def test_latex_is_well_formed(tmp_path):
+    plan = fake_results.plan(report={"labels": {"caneft": "CANEFT_1 & 50 %", "it": "I_T"}, "note": "100 % of {it}."})
+    fake_results.write(plan, tmp_path)
+    text = latex(main_of(plan, tmp_path)[1])
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 2
+    assert r"CANEFT\_1 \& 50 \% & 33,120" in text and r"I\_T" in text and r"100 \% of \{it\}." in text
+    unescaped = re.sub(r"\\.", "", text)
+    assert unescaped.count("{") == unescaped.count("}")
+    columns = len(re.search(r"\\begin{tabular}{(\w+)}", text).group(1))
+    rows = [line for line in unescaped.splitlines() if line.count("&") and "ulticolumn" not in line]
+    assert {line.count("&") for line in rows} == {columns - 1}
+
+
+def test_markdown_columns_are_aligned(plan, root):
+    lines = [line for line in tables.markdown([main_of(plan, root)[1][0]]).splitlines() if line.startswith("|")]
+    assert len({len(line) for line in lines}) == 1
+    assert len({tuple(i for i, sign in enumerate(line) if sign == "|") for line in lines}) == 1
+
+
+def test_files_are_readable_and_identical_on_repeat(plan, root, tmp_path):
+    frame, printed = main_of(plan, root)
+    tables.write(tmp_path / "a/main", frame, printed)
+    tables.write(tmp_path / "b/main", *main_of(plan, root))
+    for suffix in ("csv", "md", "tex"):
+        assert (tmp_path / f"a/main.{suffix}").read_bytes() == (tmp_path / f"b/main.{suffix}").read_bytes()
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["main.csv", "main.md", "main.tex"]
+    read = pd.read_csv(tmp_path / "a/main.csv")
+    assert read.columns[:8].tolist() == [
+        "model", "direction", "mixture", "variant", "method", "metric", "trainable_parameters", "n_seeds",
+    ]  # fmt: skip
+    assert read["it_mean"].to_numpy() == pytest.approx(frame["it_mean"].to_numpy(), abs=5e-5)
+
+
+def test_cost_table_adds_processes_and_averages_seeds(plan, root):
+    costs, records = results.costs(plan, root), results.records(plan, root)
+    frame = tables.cost_table(plan, costs, records)
+
+    def read(path, key):
+        return json.loads((root / path).read_text())[key]
+
+    importance = [f"importance/tiny/de-en/{domain}.cost.json" for domain in ("it", "law")]
+    row = frame.query("stage == 'importance'").iloc[0]
+    assert row["wall_seconds"] == pytest.approx(sum(read(path, "wall_seconds") for path in importance))
+    assert row["peak_memory_mb"] == max(read(path, "peak_memory_mb") for path in importance)
+    run = "runs/tiny/de-en/all/lora/seed{}/"
+    row = frame.query("stage == 'tuning' and variant == 'lora'").iloc[0]
+    assert row["cpu_seconds"] == pytest.approx(sum(read(run.format(s) + "cost.json", "cpu_seconds") for s in SEEDS) / 2)
+    assert row["trainable_parameters"] == 69120
+    row = frame.query("stage == 'translation' and variant == 'lora'").iloc[0]
+    paths = [run.format(s) + f"translations/{testset}.cost.json" for s in SEEDS for testset in ("seen", "koran")]
+    assert row["wall_seconds"] == pytest.approx(sum(read(path, "wall_seconds") for path in paths) / 2)
+    assert frame["stage"].unique().tolist() == ["pretraining", "importance", "information", "tuning", "translation"]
+
+
+def test_gpu_memory_is_a_column_only_where_there_was_a_gpu(plan, root):
+    def headers():
+        costs, records = results.costs(plan, root), results.records(plan, root)
+        table = next(tables.cost_tables(plan, tables.cost_table(plan, costs, records), costs))
+        return [column.name for column in table.columns]
+
+    assert "GPU memory (MB)" not in headers()
+    path = root / "runs/tiny/de-en/all/lora/seed1/cost.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"cuda_peak_memory_mb": 1234.5, "device": "H200"}))
+    assert "GPU memory (MB)" in headers()
+
+
+def test_a_configuration_without_neurons_or_base_has_tables(tmp_path):
+    plan = fake_results.plan({"lora": {"method": "lora", "learning_rate": 1e-2}})
+    fake_results.write(plan, tmp_path)
+    frame, printed = main_of(plan, tmp_path)
+    assert frame["variant"].unique().tolist() == ["lora", "copy"]
+    assert "Budget" not in printed[0].caption
+
+
+def test_every_table_input_is_needed_and_named_when_missing(plan, root):
+    for name in inputs.table_inputs(plan):
+        kept = (root / name).read_text()
+        (root / name).unlink()
+        with pytest.raises(InputError, match=re.escape(name)):
+            results.scores(plan, root), results.records(plan, root), results.costs(plan, root)
+        (root / name).write_text(kept)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "cannot be read as JSON"),
+        ("[]", "no JSON object"),
+        ('{"format": 2}', "format 2"),
+        ('{"format": 1}', "'domains'"),
+        ('{"format": 1, "domains": {"it": {"segments": 4, "health": {}}}}', "'bleu'"),
+        ('{"format": 1, "domains": {"it": {"bleu": {"score": null}}}}', "unusable value"),
+    ],
+)
+def test_a_broken_score_file_is_named(plan, root, content, words):
+    name = "runs/tiny/de-en/all/lora/seed2/scores/seen.json"
+    (root / name).write_text(content)
+    with pytest.raises(InputError, match=re.escape(name)) as error:
+        results.scores(plan, root)
+    assert words in str(error.value)
+
+
+def test_the_step_writes_the_tables_and_reports_a_missing_file(plan, root, tmp_path, monkeypatch, capsys):
+    tabulate = pytest.importorskip("workflow.scripts.tabulate")
+    config = plan.config.model_dump_json(exclude_none=True)
+    out = tmp_path / "tables"
+    arguments = ["--config", config, "--results", str(root)]
+    outputs = ["--out-main", str(out / "main"), "--out-cost", str(out / "cost")]
+    monkeypatch.setattr(sys, "argv", ["tabulate", *arguments, *outputs])
+    tabulate.main()
+    assert {path.name for path in out.iterdir()} == {f"{n}.{s}" for n in ("main", "cost") for s in ("csv", "md", "tex")}
+    (root / "runs/tiny/de-en/base/scores/it.json").unlink()
+    with pytest.raises(SystemExit) as exit:
+        tabulate.main()
+    assert exit.value.code == 1
+    assert "runs/tiny/de-en/base/scores/it.json: does not exist" in capsys.readouterr().err
+
+
+def test_the_configuration_can_come_from_a_file(plan, tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(plan.config.model_dump_json(exclude_none=True))
+    assert inputs.read_config(f"@{path}") == plan.config
+    with pytest.raises(InputError, match="nowhere.json"):
+        inputs.read_config("@nowhere.json")

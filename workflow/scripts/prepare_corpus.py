@@ -1,6 +1,7 @@
 """Prepare one domain's corpus: read, normalise, deduplicate, keep its own dev and test out of its train."""
 
 import argparse
+import os
 from pathlib import Path
 
 from caneft import config
@@ -13,7 +14,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--settings", type=config.Domain.model_validate_json, required=True, help="JSON of the domain")
     parser.add_argument("--domain", required=True)
-    parser.add_argument("--data-root", default="", help="folder that relative paths start from")
+    parser.add_argument("--data-root", default=os.environ.get("CANEFT_DATA"), help="default: variable CANEFT_DATA")
     parser.add_argument("--out", type=Path, required=True, help="folder for {split}.jsonl and report.json")
     args = parser.parse_args()
     splits, report = store.prepare(args.settings, args.domain, config.resolver(args.data_root))

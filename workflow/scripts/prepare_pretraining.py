@@ -1,6 +1,7 @@
 """Prepare the pretraining corpus of a base model."""
 
 import argparse
+import os
 from pathlib import Path
 
 from caneft import config
@@ -13,7 +14,7 @@ from caneft.settings import PretrainingTextSettings
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--settings", type=PretrainingTextSettings.model_validate_json, required=True)
-    parser.add_argument("--data-root", default="", help="folder that relative paths start from")
+    parser.add_argument("--data-root", default=os.environ.get("CANEFT_DATA"), help="default: variable CANEFT_DATA")
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--report", type=Path, required=True)
     args = parser.parse_args()

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import statistics
 from pathlib import Path
 
 from caneft import records
@@ -37,8 +38,9 @@ def main() -> None:
         tokenizer.save_pretrained(folder)
         origin = {"id": "pretrained here", "revision": None, "folder": "."}
         manifest = loading.describe(folder, origin, model.config)
-        parameters = sum(p.numel() for p in model.parameters())
-        write_json(args.manifest, manifest | {"parameters": parameters, "last_loss": sum(losses[-50:]) / len(losses[-50:])})
+        manifest["parameters"] = sum(p.numel() for p in model.parameters())
+        manifest["last_loss"] = statistics.fmean(losses[-50:])
+        write_json(args.manifest, manifest)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Find a base model, on the hub or in a local folder, and write its manifest."""
 
 import argparse
+import os
 from pathlib import Path
 
 from caneft import config
@@ -13,11 +14,12 @@ from caneft.models import loading, resolving
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--settings", type=config.Model.model_validate_json, required=True)
-    parser.add_argument("--data-root", default="", help="folder that relative paths start from")
+    parser.add_argument("--data-root", default=os.environ.get("CANEFT_DATA"), help="default: variable CANEFT_DATA")
     parser.add_argument("--manifest", type=Path, required=True)
     args = parser.parse_args()
     origin = resolving.find(args.settings, config.resolver(args.data_root))
-    write_json(args.manifest, loading.describe(Path(origin["folder"]), origin, resolving.architecture(origin["folder"])))
+    folder = Path(origin["folder"])
+    write_json(args.manifest, loading.describe(folder, origin, resolving.architecture(folder)))
 
 
 if __name__ == "__main__":

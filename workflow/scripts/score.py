@@ -24,10 +24,8 @@ def main() -> None:
     args = parser.parse_args()
     references = {domain: store.read(path) for domain, path in zip(args.domains, args.corpora, strict=True)}
     hypotheses = surface.copies(references) if args.copy else surface.read_translations(args.translations, references)
-    domains = {
-        domain: surface.score(hypotheses[domain], references[domain], args.settings.target_language, args.settings.metrics)
-        for domain in args.domains
-    }
+    target, metrics = args.settings.target_language, args.settings.metrics
+    domains = {d: surface.score(hypotheses[d], references[d], target, metrics) for d in args.domains}
     about = dict(zip(("model", "direction", "run", "testset"), args.about, strict=True))
     write_json(args.scores, {"format": 1, **about, "domains": domains})
 

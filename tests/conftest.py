@@ -1,0 +1,91 @@
+"""Shared by the unit tests: tiny random models, a tiny tokenizer with a chat template, pairs to train on.
+
+torch is imported where it is used: most test files do without it.
+"""
+
+import os
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that wants the network is wrong
+
+PAIRS = [
+    ("Der Hund schläft.", "The dog sleeps."),
+    ("Öffnen Sie die Datei, bevor Sie das Programm neu starten.", "Open the file before you restart the program."),
+    ("Ja.", "Yes."),
+    ("Der Patient nimmt zwei Tabletten am Tag.", "The patient takes two tablets a day, in the morning and at night."),
+    ("Wer ist da? Niemand, nur der Wind über dem See.", "Nobody."),
+    ("Artikel 7 gilt nicht.", "Article 7 does not apply."),
+    ("Die Katze sitzt auf dem Dach.", "The cat is sitting on the roof."),
+    ("Gut so", "Well done, my friend, well done"),
+]
+
+
+@pytest.fixture(params=["llama", "qwen2", "gemma2"])
+def architecture(request) -> str:
+    """Each family of models in turn."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def pairs() -> list[tuple[str, str]]:
+    """Sources and targets, short and long ones mixed."""
+    return PAIRS
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    """Byte-level BPE of about 340 entries with the demo's chat template."""
+    from caneft.models.pretraining import build_tokenizer
+
+    return build_tokenizer([text for pair in PAIRS for text in pair], 340)
+
+
+@pytest.fixture(scope="session")
+def prompts(tokenizer):
+    from caneft.prompts import Prompts
+
+    return Prompts(tokenizer, lambda domain: "Translate.")
+
+
+@pytest.fixture(scope="session")
+def examples(prompts):
+    """The pairs as token ids."""
+    return [prompts.encode(source, target) for source, target in PAIRS]
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tokenizer):
+    """Makes a random causal LM: tiny_model("gemma2", seed=1, intermediate_size=24) with further configuration.
+
+    Weights are large and Gemma's soft-caps low, so that a forgotten soft-cap, mask or position changes every number.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.set_num_threads(1)
+    own = {
+        "gemma2": {"head_dim": 6, "final_logit_softcapping": 2.0, "attn_logit_softcapping": 1.0, "sliding_window": 16}
+    }
+
+    def make(architecture: str = "llama", seed: int = 0, dtype: torch.dtype = torch.float32, **options):
+        common = {
+            "vocab_size": len(tokenizer),
+            "hidden_size": 24,
+            "num_hidden_layers": 3,
+            "intermediate_size": 40,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "max_position_embeddings": 256,
+            "initializer_range": 0.25,
+            "tie_word_embeddings": False,
+            "bos_token_id": tokenizer.bos_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+            "pad_token_id": tokenizer.pad_token_id,
+        }
+        torch.manual_seed(seed)
+        config = AutoConfig.for_model(architecture, **common | own.get(architecture, {}) | options)
+        model = AutoModelForCausalLM.from_config(config).to(dtype)
+        return model.requires_grad_(False).eval()
+
+    return make

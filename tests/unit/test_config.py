@@ -1,0 +1,271 @@
+"""Every kind of mistake in a configuration is one readable message: file, key, what was found, what was expected."""
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from caneft import config
+from caneft.errors import InputError
+
+DEMO = {"format": "demo", "domain": "it", "pairs": 10}
+SEEN = {"train": DEMO, "dev": DEMO, "test": DEMO}
+VALID = {
+    "directions": {
+        "de-en": {
+            "source_language": "German",
+            "target_language": "English",
+            "domains": {"it": SEEN, "law": SEEN, "medical": SEEN, "koran": {"test": DEMO}},
+        }
+    },
+    "models": {
+        "tiny": {
+            "pretrain": {
+                "corpora": [
+                    {"direction": "de-en", "corpus": {"format": "demo-pretraining", "domains": ["it"], "pairs": 10}}
+                ]
+            }
+        }
+    },
+    "mixtures": {"all": {"de-en": ["it", "law"]}},
+    "methods": {"base": {"method": "base"}, "caneft": {"method": "caneft", "learning_rate": 1e-2}},
+    "selection": {"fraction": 0.1},
+}
+DOMAINS = ("directions", "de-en", "domains")
+REMOVED = object()
+
+
+def changed(*changes):
+    """The valid configuration with other values: each change is a path of keys, then the value."""
+    raw = copy.deepcopy(VALID)
+    for *path, key, value in changes:
+        here = raw
+        for part in path:
+            here = here.setdefault(part, {}) if isinstance(here, dict) else here[part]
+        if value is REMOVED:
+            del here[key]
+        else:
+            here[key] = value
+    return raw
+
+
+def message(raw, files=(), check_files=False):
+    """What the configuration is refused with; checked for what every message must be."""
+    with pytest.raises(InputError) as caught:
+        config.load(raw, files, check_files)
+    text = str(caught.value)
+    lines = text.splitlines()
+    assert 1 <= len(lines) <= 10 and all(line.strip() for line in lines)
+    for trace in ("Traceback", "pydantic", "validation error", "input_value", "errors.pydantic.dev", "Value error"):
+        assert trace not in text
+    return text
+
+
+def test_the_valid_one_is_valid():
+    assert config.load(VALID).mixtures["all"]["de-en"].domains == ["it", "law"]
+
+
+MISTAKES = {
+    "unknown key": (
+        [("tuning", "epocs", 1)],
+        ["tuning.epocs is not a known key", "epochs, keep_full_weights", "Did you mean 'epochs'?"],
+    ),
+    "unknown key at the top": ([("modles", {})], ["modles is not a known key", "Did you mean 'models'?"]),
+    "unknown key of a format": (
+        [(*DOMAINS, "it", "test", "pears", 1)],
+        ["directions.de-en.domains.it.test.pears is not a known key", "Did you mean 'pairs'?"],
+    ),
+    "unknown key of a method": (
+        [("methods", "caneft", "learnin_rate", 1)],
+        ["methods.caneft.learnin_rate is not a known key", "Did you mean 'learning_rate'?"],
+    ),
+    "unknown key in a list": (
+        [("models", "tiny", "pretrain", "corpora", 0, "diraction", "de-en")],
+        ["models.tiny.pretrain.corpora.0.diraction is not a known key", "Did you mean 'direction'?"],
+    ),
+    "wrong type": ([("tuning", "epochs", "two")], ["tuning.epochs is 'two'", "valid integer"]),
+    "out of range": ([("tuning", "epochs", 0)], ["tuning.epochs is 0", "greater than 0"]),
+    "unknown choice": ([("models", "tiny", "dtype", "bf16")], ["models.tiny.dtype is 'bf16'", "'bfloat16'"]),
+    "section is a text": ([("tuning", "fast")], ["tuning is 'fast'"]),
+    "missing section": ([("models", REMOVED)], ["models is missing; it is required"]),
+    "missing key": (
+        [("methods", "caneft", "learning_rate", REMOVED)],
+        ["methods.caneft.learning_rate is missing; it is required"],
+    ),
+    "unknown format": (
+        [(*DOMAINS, "it", "test", {"format": "mosses"})],
+        ["directions.de-en.domains.it.test has format 'mosses'", "Did you mean 'moses'?"],
+    ),
+    "no format": ([(*DOMAINS, "it", "test", {"path": "a"})], ["domains.it.test needs the key 'format'"]),
+    "unknown method": (
+        [("methods", "caneft", "method", "canneft")],
+        ["methods.caneft has method 'canneft'", "Did you mean 'caneft'?"],
+    ),
+    "unusable name": ([("methods", "My Method", {"method": "base"})], ["methods.My Method is not a usable name"]),
+    "train without dev": ([(*DOMAINS, "it", "dev", REMOVED)], ["domains.it", "needs both train and dev"]),
+    "two origins": (
+        [("models", "tiny", "hub", "a/b")],
+        ["models.tiny is not usable", "exactly one of hub, path and pretrain", "hub and pretrain"],
+    ),
+    "no origin": ([("models", "tiny", {})], ["models.tiny", "exactly one of hub, path and pretrain", "none"]),
+    "revision without hub": ([("models", "tiny", "revision", "main")], ["models.tiny", "revision goes with hub only"]),
+    "two budgets": ([("selection", "gamma", 0.1)], ["selection", "exactly one of fraction and gamma"]),
+    "no budget": ([("selection", "fraction", None)], ["selection", "exactly one of fraction and gamma"]),
+    "unknown field of the prompt": (
+        [("prompt", "instruction", "From {language}")],
+        ["prompt", "unusable field ('language')", "allowed: source_language, target_language"],
+    ),
+    "domain in the prompt": (
+        [("prompt", "instruction", "Translate this {domain} text")],
+        ["prompt", "'domain'", "{domain} needs name_domain: true"],
+    ),
+    "no domain in the prompt": ([("prompt", "name_domain", True)], ["prompt", "name_domain: true needs {domain}"]),
+    "half a brace in the prompt": ([("prompt", "instruction", "a } b")], ["prompt", "unusable field"]),
+    "unknown domain": (
+        [("mixtures", "all", "de-en", ["it", "medcial"])],
+        ["mixtures.all names the domain 'medcial', which direction de-en does not have", "Did you mean 'medical'?"],
+    ),
+    "unknown domain to test on": (
+        [("mixtures", "all", "de-en", {"domains": ["it", "law"], "test": ["koran", "lew"]})],
+        ["mixtures.all names the domain 'lew'", "Did you mean 'law'?"],
+    ),
+    "unknown direction": (
+        [("mixtures", "all", {"de-em": ["it", "law"]})],
+        ["mixtures.all names the direction 'de-em'", "Did you mean 'de-en'?"],
+    ),
+    "unknown direction of pretraining": (
+        [("models", "tiny", "pretrain", "corpora", 0, "direction", "en-de")],
+        ["models.tiny.pretrain.corpora names the direction 'en-de'", "Known: de-en."],
+    ),
+    "trained on an unseen domain": (
+        [("mixtures", "all", "de-en", ["it", "koran"])],
+        ["mixtures.all trains on 'koran', which has only a test set in direction de-en"],
+    ),
+    "domain twice": ([("mixtures", "all", "de-en", ["it", "it"])], ["mixtures.all names a domain twice"]),
+    "unknown mixture to select on": (
+        [("mixtures", "one", {"de-en": {"domains": ["it"], "select_on": "al"}})],
+        ["mixtures.one.select_on names the mixture 'al'", "Did you mean 'all'?"],
+    ),
+    "selected on one domain": (
+        [("mixtures", "one", {"de-en": {"domains": ["it"], "select_on": "one"}})],
+        ["mixtures.one.select_on is 'one' with one domain", "every MI is 0", "two or more"],
+    ),
+    "one domain and no mixture to select on": (
+        [("mixtures", {"one": {"de-en": ["it"]}})],
+        ["mixtures.one.select_on names the mixture 'all'"],
+    ),
+    "heads": ([("models", "tiny", "pretrain", "heads", 5)], ["models.tiny.pretrain.heads must divide hidden_size"]),
+    "two bases": ([("methods", "zero", {"method": "base"})], ["methods has more than one entry with method: base"]),
+    "seed twice": ([("seeds", [1, 2, 1])], ["seeds names a seed twice"]),
+    "reserved domain": ([(*DOMAINS, "seen", {"test": DEMO})], ["directions.de-en.domains.seen is reserved"]),
+}
+
+
+@pytest.mark.parametrize(("changes", "expected"), MISTAKES.values(), ids=MISTAKES)
+def test_message(changes, expected):
+    text = message(changed(*changes))
+    for part in expected:
+        assert part in text
+
+
+def test_many_mistakes_are_cut_and_counted():
+    text = message(changed(*(("tuning", f"key{number}", 1) for number in range(9))))
+    assert "... and 5 more." in text
+
+
+def test_a_mixture_is_a_list_or_a_section():
+    short, long = (
+        config.load(changed(("mixtures", "all", "de-en", value)))
+        for value in (["it", "law"], {"domains": ["it", "law"]})
+    )
+    assert short == long
+
+
+# --- files -------------------------------------------------------------------------------------------------------
+
+
+def corpus(path):
+    return (*DOMAINS, "it", "test", {"format": "jsonl", "path": str(path)})
+
+
+@pytest.fixture(autouse=True)
+def no_data_root(monkeypatch):
+    monkeypatch.delenv("CANEFT_DATA", raising=False)
+
+
+def test_missing_corpus_file(tmp_path):
+    text = message(changed(corpus(tmp_path / "it.jsonl")), check_files=True)
+    assert "directions.de-en.domains.it.test" in text and f"{tmp_path / 'it.jsonl'}, which does not exist" in text
+    assert config.load(changed(corpus(tmp_path / "it.jsonl")), check_files=False)
+
+
+def test_missing_model_folder(tmp_path):
+    text = message(changed(("models", "tiny", {"path": str(tmp_path / "model")})), check_files=True)
+    assert "models.tiny.path" in text and "does not exist" in text
+
+
+def test_relative_path_without_data_root():
+    text = message(changed(corpus("it.jsonl")), check_files=True)
+    assert "directions.de-en.domains.it.test" in text and "'it.jsonl'" in text
+    assert "no data_root" in text and "CANEFT_DATA" in text
+
+
+def test_relative_paths_start_from_the_key_before_the_variable(tmp_path, monkeypatch):
+    (tmp_path / "it.jsonl").touch()
+    monkeypatch.setenv("CANEFT_DATA", str(tmp_path))
+    assert config.load(changed(corpus("it.jsonl")))
+    other = changed(corpus("it.jsonl"), ("data_root", str(tmp_path / "other")))
+    assert str(tmp_path / "other" / "it.jsonl") in message(other, check_files=True)
+
+
+def write(folder, name, content):
+    path = folder / name
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+def layered(tmp_path, *changes):
+    """A whole file, a file laid over it, and the two put together."""
+    below = changed(("tuning", {"epochs": 2, "clip": 1.0}))
+    raw = copy.deepcopy(below)
+    over = {}
+    for *path, key, value in changes:
+        for root in (raw, over):
+            here = root
+            for part in path:
+                here = here.setdefault(part, {})
+            here[key] = value
+    return write(tmp_path, "below.yaml", below), write(tmp_path, "over.yaml", over), raw
+
+
+def test_the_message_names_the_file_that_holds_the_key(tmp_path):
+    below, over, raw = layered(tmp_path, ("tuning", "epocs", 1), ("seeds", [1, 1]))
+    assert message(raw, [below, over]).startswith(f"{over}: tuning.epocs")
+    below, over, raw = layered(tmp_path, ("seeds", [1, 1]))
+    assert message(raw, [below, over]).startswith(f"{over}: seeds")
+    below, over, raw = layered(tmp_path, ("seeds", [1, 2]))
+    del raw["models"]["tiny"]["pretrain"]
+    assert message(raw, [below, over]).startswith(f"{below}: models.tiny")
+
+
+def test_the_message_names_the_later_file_if_both_hold_the_key(tmp_path):
+    below, over, raw = layered(tmp_path, ("tuning", "epochs", -1))
+    assert message(raw, [below, over]).startswith(f"{over}: tuning.epochs is -1")
+
+
+@pytest.mark.parametrize("content", ["[", "\x00", "- 1\n", ""], ids=["yaml", "bytes", "list", "empty"])
+def test_an_unreadable_file_does_not_hide_the_message(tmp_path, content):
+    path = tmp_path / "broken.yaml"
+    path.write_text(content, encoding="utf-8")
+    assert "tuning.epocs" in message(changed(("tuning", "epocs", 1)), [path, tmp_path / "gone.yaml"])
+
+
+@pytest.mark.xfail(reason="workflow.configfiles lists the demo last, although it has the least say", strict=True)
+def test_a_dry_run_names_the_file_that_was_given(tmp_path):
+    over = write(tmp_path, "over.yaml", {"tuning": {"epochs": -1}})
+    command = [sys.executable, "-m", "snakemake", "-n", "--cores", "1", "--configfile", str(over)]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    assert f"{over}: tuning.epochs is -1" in done.stdout + done.stderr

@@ -1,0 +1,213 @@
+"""Neuron tuning against Adam on masked full gradients, and bit for bit against the base where it is frozen."""
+
+import copy
+
+import naive
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from caneft.models.ffn import ffn_layers
+from caneft.models.loss import response_losses
+from caneft.neurons import NeuronSet
+from caneft.prompts import collate
+from caneft.tuning.neuron_rows import NeuronRows, SliceLinear
+
+STEPS, RATE = 20, 1e-2
+PAD = 0
+
+
+def some_neurons(width=40) -> NeuronSet:
+    """Layer 1 has none, layer 2 few."""
+    return NeuronSet(3, width, (np.array([0, 3, 4, 11, width - 1]), np.array([], dtype=int), np.array([2, 7])))
+
+
+def masks_by_hand(model, neurons):
+    """1 at each weight that belongs to a selected neuron: row j of gate and up, column j of down."""
+    masks = {}
+    for layer, indices in enumerate(neurons.indices):
+        for name in ("gate_proj", "up_proj", "down_proj"):
+            mask = torch.zeros_like(getattr(model.model.layers[layer].mlp, name).weight, dtype=torch.float32)
+            for j in indices:
+                if name == "down_proj":
+                    mask[:, j] = 1
+                else:
+                    mask[j, :] = 1
+            masks[f"model.layers.{layer}.mlp.{name}.weight"] = mask
+    return masks
+
+
+def step_loss(examples, step):
+    """Mean loss per response token of two examples, by the witness."""
+    chosen = [examples[step % len(examples)], examples[(step + 3) % len(examples)]]
+    tokens = sum(len(example.response) for example in chosen)
+    return lambda model: sum(naive.summed_loss(model, e.prompt, e.response) for e in chosen) / tokens
+
+
+def tune(model, neurons, examples, optimizer=torch.optim.Adam, steps=STEPS, **options):
+    with NeuronRows(model, neurons) as tuned:
+        chosen = optimizer(tuned.parameters(), **{"lr": RATE} | options)
+        for step in range(steps):
+            picked = [examples[step % len(examples)], examples[(step + 3) % len(examples)]]
+            chosen.zero_grad()
+            response_losses(model, collate(picked, PAD)).mean().backward()
+            chosen.step()
+            tuned.after_step()
+    return model
+
+
+def assert_only_selected_weights_moved(model, base, neurons):
+    """Unselected weights bit for bit as before; of the selected ones, nearly all moved."""
+    masks, moved, selected = masks_by_hand(model, neurons), 0, 0
+    before = base.state_dict()
+    for name, weight in model.state_dict().items():
+        mask = masks.get(name, torch.zeros_like(weight, dtype=torch.float32)).bool()
+        assert torch.equal(weight[~mask], before[name][~mask]), name
+        moved += int((weight != before[name])[mask].sum())
+        selected += int(mask.sum())
+    assert selected == neurons.parameters(model.config.hidden_size)
+    return moved / selected
+
+
+def assert_equal_to_masked_adam(model, neurons, examples):
+    reference = copy.deepcopy(model)
+    losses = [step_loss(examples, step) for step in range(STEPS)]
+    naive.masked_adam_reference(reference, losses, masks_by_hand(model, neurons), RATE)
+    tune(model, neurons, examples)
+    for (name, found), expected in zip(model.state_dict().items(), reference.state_dict().values(), strict=True):
+        torch.testing.assert_close(
+            found, expected.detach(), rtol=1e-4, atol=RATE / 100, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+def test_equals_masked_full_gradient_adam(tiny_model, architecture, examples):
+    assert_equal_to_masked_adam(tiny_model(architecture, initializer_range=0.1), some_neurons(), examples)
+
+
+def test_equals_it_where_rows_and_columns_cannot_be_told_by_their_length(tiny_model, examples):
+    """Square weights: the wrong axis raises nothing, it only trains the wrong weights."""
+    model = tiny_model("llama", initializer_range=0.1, intermediate_size=24)
+    assert_equal_to_masked_adam(model, some_neurons(24), examples)
+
+
+def test_equals_it_with_biases_in_the_ffn(tiny_model, examples):
+    model = tiny_model("llama", initializer_range=0.1, mlp_bias=True)
+    for ffn in ffn_layers(model):
+        for linear in (ffn.gate, ffn.up, ffn.down):
+            nn.init.normal_(linear.bias, std=0.1)
+    assert_equal_to_masked_adam(model, some_neurons(), examples)
+
+
+OPTIMIZERS = {
+    "decaying AdamW": (torch.optim.AdamW, {"weight_decay": 0.1}),
+    "SGD with momentum": (torch.optim.SGD, {"momentum": 0.9, "weight_decay": 0.1, "lr": 0.1}),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_frozen_means_frozen(tiny_model, architecture, examples, optimizer, dtype):
+    model = tiny_model(architecture, dtype=dtype)
+    base, (kind, options) = copy.deepcopy(model), OPTIMIZERS[optimizer]
+    tune(model, some_neurons(), examples, kind, steps=4, **options)
+    assert assert_only_selected_weights_moved(model, base, some_neurons()) > 0.5
+
+
+def test_masters_in_float32_collect_steps_that_bfloat16_would_lose(tiny_model, examples):
+    model = tiny_model(dtype=torch.bfloat16)
+    base = copy.deepcopy(model)
+    with NeuronRows(model, some_neurons()) as tuned:
+        assert {parameter.dtype for parameter in tuned.parameters()} == {torch.float32}
+        optimizer = torch.optim.SGD(tuned.parameters(), lr=1.0)
+        for _ in range(300):
+            for parameter in tuned.parameters():
+                parameter.grad = torch.full_like(parameter, 1e-4)
+            optimizer.step()
+            tuned.after_step()
+    weight, before = (m.model.layers[0].mlp.gate_proj.weight[3].float() for m in (model, base))
+    torch.testing.assert_close(weight, before - 0.03, rtol=2**-8, atol=1e-5)
+
+
+def test_selected_weights_that_do_not_move_keep_their_bits(tiny_model):
+    model = tiny_model(dtype=torch.bfloat16)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with NeuronRows(model, some_neurons()) as tuned:
+        tuned.after_step()
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_gradient_and_optimizer_state_exist_for_the_slices_only(tiny_model, architecture, examples):
+    model, neurons = tiny_model(architecture), some_neurons()
+    model.requires_grad_(True)  # NeuronRows freezes what the caller forgot
+    with NeuronRows(model, neurons) as tuned:
+        optimizer = torch.optim.AdamW(tuned.parameters(), lr=RATE)
+        response_losses(model, collate(examples[:3], PAD)).mean().backward()
+        optimizer.step()
+        masters = list(tuned.parameters())
+        slices = neurons.parameters(model.config.hidden_size)
+        assert sum(master.numel() for master in masters) == slices
+        with_gradient = [p for p in model.parameters() if p.grad is not None]
+        assert {id(p) for p in with_gradient} == {id(p) for p in masters}
+        state = [value for entry in optimizer.state.values() for value in entry.values() if value.numel() > 1]
+        assert sum(value.numel() for value in state) == 2 * slices
+        assert sum(p.numel() for p in model.parameters() if p.requires_grad) == slices
+
+
+def test_backward_keeps_only_the_selected_columns_of_the_hidden_layer():
+    """For down: its input is 64 wide, of which 2 columns are kept."""
+    linear = nn.Linear(64, 8, bias=False).requires_grad_(False)
+    x = torch.randn(5, 64, requires_grad=True)
+    saved = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
+        SliceLinear(linear, torch.tensor([3, 9]), 1)(x * 1.0)
+    shapes = [tuple(t.shape) for t in saved if t.is_floating_point() and t.data_ptr() != linear.weight.data_ptr()]
+    assert shapes == [(5, 2)]
+
+
+@pytest.mark.parametrize("reentrant", [False, True, None])
+def test_gradient_checkpointing_changes_nothing(tiny_model, architecture, examples, reentrant):
+    def gradients(checkpointed):
+        model = tiny_model(architecture).train()
+        if checkpointed:
+            arguments = None if reentrant is None else {"use_reentrant": reentrant}
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=arguments)
+            assert model.is_gradient_checkpointing
+            if reentrant:
+                model.enable_input_require_grads()
+        with NeuronRows(model, some_neurons()) as tuned:
+            response_losses(model, collate(examples[:3], PAD)).mean().backward()
+            return [master.grad for master in tuned.parameters()]
+
+    for found, expected in zip(gradients(True), gradients(False), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_afterwards_the_model_has_its_own_modules_and_the_same_output(tiny_model, architecture, examples):
+    model = tiny_model(architecture)
+    names = {name: type(module) for name, module in model.named_modules()}
+    keys = list(model.state_dict())
+    linears = {id(module) for module in model.modules() if isinstance(module, nn.Linear)}
+    batch = collate(examples[:2], PAD)
+    with NeuronRows(model, some_neurons()) as tuned:
+        optimizer = torch.optim.Adam(tuned.parameters(), lr=RATE)
+        response_losses(model, batch).mean().backward()
+        optimizer.step()
+        tuned.after_step()
+        inside = response_losses(model, batch).detach()
+    assert {name: type(module) for name, module in model.named_modules()} == names
+    assert {id(module) for module in model.modules() if isinstance(module, nn.Linear)} == linears
+    assert list(model.state_dict()) == keys
+    assert torch.equal(response_losses(model, batch).detach(), inside)
+
+
+def test_the_block_ends_with_its_own_modules_after_an_error_too(tiny_model):
+    model = tiny_model()
+    with pytest.raises(KeyboardInterrupt), NeuronRows(model, some_neurons()):
+        raise KeyboardInterrupt
+    assert not any(isinstance(module, SliceLinear) for module in model.modules())
+
+
+def test_neurons_of_another_model_are_refused(tiny_model):
+    with pytest.raises(ValueError):
+        NeuronRows(tiny_model(), NeuronSet(2, 40, (np.array([1]), np.array([1]))))

@@ -1,0 +1,285 @@
+"""The plan of a small configuration worked out by hand, and which step is given which part of a configuration."""
+
+import copy
+
+import pytest
+from pydantic import TypeAdapter
+
+from caneft import config, settings
+from caneft.errors import InputError
+from caneft.plan import Plan, Run
+from caneft.reporting import inputs
+
+DEMO = {"format": "demo", "domain": "it", "pairs": 10}
+SEEN, UNSEEN = {"train": DEMO, "dev": DEMO, "test": DEMO}, {"test": DEMO}
+RAW = {
+    "directions": {
+        "de-en": {
+            "source_language": "German",
+            "target_language": "English",
+            "domains": {"law": SEEN, "it": SEEN, "koran": UNSEEN, "garden": SEEN},
+        },
+        "zh-en": {"source_language": "Chinese", "target_language": "English", "domains": {"news": SEEN, "talks": SEEN}},
+    },
+    "models": {
+        "tiny": {
+            "pretrain": {
+                "corpora": [
+                    {"direction": "de-en", "corpus": {"format": "demo-pretraining", "domains": ["it"], "pairs": 10}}
+                ]
+            }
+        },
+        "large": {"hub": "owner/large", "dtype": "bfloat16", "scale_exponent": 20},
+    },
+    "mixtures": {
+        "all": {"de-en": ["law", "it"], "zh-en": ["news", "talks"]},
+        "only-it": {"de-en": {"domains": ["it"], "select_on": "all", "test": ["law", "it"]}},
+    },
+    "methods": {
+        "lora": {"method": "lora", "learning_rate": 1e-4},
+        "zero": {"method": "base"},
+        "full": {"method": "full", "learning_rate": 1e-5},
+        "random": {"method": "random", "learning_rate": 1e-4},
+        "caneft": {"method": "caneft", "learning_rate": 1e-4},
+        "wide": {"method": "caneft", "learning_rate": 1e-4, "fraction": 0.5, "task_relevant": 0.9},
+    },
+    "seeds": [1, 2],
+    "selection": {"fraction": 0.1},
+}
+
+
+def load(*changes):
+    """The configuration with other values: each change is a path of keys, then the value."""
+    raw = copy.deepcopy(RAW)
+    for *path, key, value in changes:
+        here = raw
+        for part in path:
+            here = here.setdefault(part, {})
+        here[key] = value
+    return config.load(raw, check_files=False)
+
+
+PLAN = Plan(load())
+
+
+# --- plan --------------------------------------------------------------------------------------------------------
+
+
+def test_blocks():
+    assert list(PLAN.blocks()) == [
+        ("tiny", "de-en", "all"),  # not zh-en, which its pretraining has not seen
+        ("tiny", "de-en", "only-it"),
+        ("large", "de-en", "all"),
+        ("large", "de-en", "only-it"),
+        ("large", "zh-en", "all"),
+    ]
+
+
+def test_runs():
+    names = [run.folder for run in PLAN.runs() if run.model == "tiny"]
+    trained = ("lora", "full", "random", "caneft", "wide")
+    mixtures = ("all", "only-it")
+    expected = {f"runs/tiny/de-en/{m}/{v}/seed{s}" for m in mixtures for v in trained for s in (1, 2)}
+    assert set(names) == {"runs/tiny/de-en/zero"} | expected
+    assert len(names) == 21  # the base once, although it stands in two blocks
+    assert len(PLAN.runs()) == len(set(PLAN.runs())) == 21 + 21 + 11
+
+
+def test_a_run_is_read_back_from_its_folder():
+    run = Run("tiny", "de-en", "caneft", "all", 2)
+    assert run.folder == "runs/tiny/de-en/all/caneft/seed2" and run.name == "all/caneft/seed2"
+    assert Run.parse(run.folder.removeprefix("runs/")) == run
+
+
+def test_testsets():
+    trained, base = Run("tiny", "de-en", "caneft", "all", 1), Run("tiny", "de-en", "zero")
+    # garden is trainable but in no mixture that is trained here: adding it left the existing runs alone
+    assert PLAN.testsets(trained) == {"seen": ["it", "law"], "koran": ["koran"]}
+    assert PLAN.testsets(base) == {"it": ["it"], "koran": ["koran"], "law": ["law"]}
+
+
+def test_test_overrides_what_a_mixture_is_tested_on():
+    run = Run("tiny", "de-en", "caneft", "only-it", 1)
+    assert PLAN.testsets(run) == {"seen": ["it"], "law": ["law"]}  # not koran; it is seen, though named
+    assert PLAN.tested("de-en", "only-it") == ["it", "law"]
+
+
+def test_an_empty_test_list_leaves_the_seen_domains():
+    plan = Plan(load(("mixtures", "only-it", "de-en", {"domains": ["it"], "test": []})))
+    assert plan.testsets(Run("tiny", "de-en", "caneft", "only-it", 1)) == {"seen": ["it"]}
+
+
+def test_neurons_of_a_single_domain_are_selected_on_all():
+    assert PLAN.selected_on("de-en", "all") == "all"
+    assert PLAN.selected_on("de-en", "only-it") == "all"
+    unsaid = Plan(load(("mixtures", "only-it", "de-en", ["it"])))
+    assert unsaid.selected_on("de-en", "only-it") == "all"
+
+
+def test_random_neurons_are_drawn_for_every_seed():
+    files = {file.path for file in inputs.neuron_files(PLAN) if file.block == ("tiny", "de-en", "only-it")}
+    folder = "neurons/tiny/de-en/all"  # of the mixture that is selected on, so both mixtures share them
+    assert files == {f"{folder}/{name}.npz" for name in ("random/draw1", "random/draw2", "caneft/draw0", "wide/draw0")}
+
+
+def test_without_a_base_there_is_no_base_run():
+    plan = Plan(load(("methods", {"full": RAW["methods"]["full"]})))
+    assert plan.base_run("tiny", "de-en") is None
+    assert [run.variant for run in plan.runs()] == ["full"] * 10
+
+
+def test_the_order_of_a_mixtures_domains_means_nothing():
+    turned = load(("mixtures", "all", "de-en", ["it", "law"]))
+    assert Plan(turned).seen("de-en", "all") == PLAN.seen("de-en", "all") == ["it", "law"]
+    assert everything(turned) == everything(load())
+
+
+# --- settings ----------------------------------------------------------------------------------------------------
+
+
+def everything(configuration):
+    """JSON of every step's settings, as the rules put them into params: name and wildcards -> JSON."""
+    c, plan = configuration, Plan(configuration)
+    pairs = [(model, direction) for model in c.models for direction in plan.directions(model)]
+    kinds = plan.variants(config.Neurons)
+    trained = plan.variants(config.Full, config.Lora, config.Neurons)
+    found = {("information",): settings.information(c)}
+    found |= {("selection", v): settings.selection(c, v) for v in kinds}
+    found |= {("score", d): settings.score(c, d) for d in c.directions}
+    found |= {("mixture", d, m): settings.mixture(c, d, m) for d in c.directions for m in plan.mixtures(d)}
+    found |= {("dump", *pair): settings.dump(c, *pair) for pair in pairs}
+    found |= {("translation", *pair): settings.translation(c, *pair) for pair in pairs}
+    found |= {("tune", *pair, v): settings.tune(c, *pair, v) for pair in pairs for v in trained}
+    for model in (name for name, entry in c.models.items() if entry.pretrain):
+        found |= {("text", model): settings.pretraining_text(c, model)}
+        found |= {("pretraining", model): settings.pretraining(c, model)}
+    corpora = {("corpus", d, name): entry for d in c.directions for name, entry in c.directions[d].domains.items()}
+    return {key: value.model_dump_json() for key, value in (found | corpora).items()}
+
+
+def reruns(*change):
+    """Names of the steps whose settings a change reaches."""
+    before, after = everything(load()), everything(load(change))
+    assert before.keys() == after.keys()
+    return {key for key in before if before[key] != after[key]}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("report", {"title": "Other", "note": "Other.", "labels": {"caneft": "CANEFT", "it": "IT"}}),
+        ("models", "tiny", "resources", {"gpu": 2, "mem_mb": 9999, "runtime": 9}),
+        ("results_root", "results/other"),
+        ("data_root", "data"),
+        ("tuning", "keep_full_weights", False),
+        ("seeds", [1, 2, 3]),
+    ],
+    ids=lambda change: ".".join(map(str, change[:-1])),
+)
+def test_what_belongs_to_no_result_reaches_no_step(change):
+    assert reruns(*change) == set()
+
+
+def test_folders_and_resources_do_not_reach_the_report_either():
+    moved = load(("results_root", "elsewhere"), ("data_root", "data"), ("models", "tiny", "resources", {"gpu": 2}))
+    assert settings.reporting(moved) == settings.reporting(load())
+    assert settings.reporting(load(("report", "title", "Other"))) != settings.reporting(load())
+
+
+def tunes(*variants):
+    pairs = [("tiny", "de-en"), ("large", "de-en"), ("large", "zh-en")]
+    return {("tune", *pair, variant) for pair in pairs for variant in variants}
+
+
+TRAINED = ("lora", "full", "random", "caneft", "wide")
+
+
+def test_a_learning_rate_reaches_the_tuning_of_its_variant_alone():
+    assert reruns("methods", "caneft", "learning_rate", 1e-3) == tunes("caneft")
+    assert reruns("methods", "lora", "rank", 32) == tunes("lora")
+    assert reruns("tuning", "epochs", 3) == tunes(*TRAINED)
+
+
+def test_the_budget_reaches_the_selection_alone():
+    shares = {("selection", "random"), ("selection", "caneft")}  # `wide` has its own
+    assert reruns("selection", "fraction", 0.2) == shares
+    assert reruns("selection", {"gamma": 0.002}) == shares
+    assert reruns("selection", "task_relevant", None) == shares
+
+
+def test_bins_reach_the_information_alone():
+    assert reruns("selection", "bins", 20) == {("information",)}
+
+
+def test_importance_reaches_the_dumps():
+    assert reruns("importance", "samples", 10) == {
+        ("dump", "tiny", "de-en"),
+        ("dump", "large", "de-en"),
+        ("dump", "large", "zh-en"),
+    }
+    assert reruns("importance", "scale_exponent", 3) == {("dump", "tiny", "de-en")}  # `large` has its own
+    assert reruns("models", "large", "scale_exponent", 3) == {("dump", "large", "de-en"), ("dump", "large", "zh-en")}
+
+
+def test_the_draw_of_pairs_reaches_the_mixtures_alone():
+    mixtures = {("mixture", "de-en", "all"), ("mixture", "de-en", "only-it"), ("mixture", "zh-en", "all")}
+    for key in ("pairs_per_domain", "dev_pairs_per_domain", "seed"):
+        assert reruns("tuning", key, 7) == mixtures
+
+
+def test_a_domains_entry_reaches_its_corpus_alone():
+    more = SEEN | {"train": DEMO | {"pairs": 11}}
+    assert reruns("directions", "de-en", "domains", "it", more) == {("corpus", "de-en", "it")}
+
+
+def test_a_domain_that_is_added_reaches_no_other():
+    before = everything(load())
+    after = everything(load(("directions", "de-en", "domains", "finance", SEEN)))
+    assert after.items() - before.items() == {(("corpus", "de-en", "finance"), after[("corpus", "de-en", "finance")])}
+    assert before.items() <= after.items()
+
+
+def test_decoding_reaches_the_translations_and_metrics_the_scores():
+    assert {key[0] for key in reruns("decoding", "length_factor", 3.0)} == {"translation"}
+    assert {key[0] for key in reruns("scoring", "metrics", ["chrf"])} == {"score"}
+
+
+def test_the_instruction_reaches_all_that_a_model_reads():
+    change = ("prompt", "instruction", "{source_language} to {target_language}")
+    assert {key[0] for key in reruns(*change)} == {"dump", "tune", "translation", "pretraining"}
+
+
+KINDS = {
+    "information": settings.InformationSettings,
+    "selection": settings.SelectionSettings,
+    "score": settings.ScoreSettings,
+    "mixture": settings.MixtureSettings,
+    "dump": settings.DumpSettings,
+    "translation": settings.TranslationSettings,
+    "tune": settings.TuneSettings,
+    "text": settings.PretrainingTextSettings,
+    "pretraining": settings.PretrainingSettings,
+    "corpus": config.Domain,
+}
+
+
+def test_a_step_reads_what_the_rule_wrote():
+    null = load(("selection", {"gamma": "null", "task_relevant": None}))
+    for key, text in (everything(load()) | everything(null)).items():
+        read = TypeAdapter(KINDS[key[0]]).validate_json(text)
+        assert read.model_dump_json() == text
+    tune = settings.tune(load(), "tiny", "de-en", "lora")
+    assert settings.TuneSettings.model_validate_json(tune.model_dump_json()) == tune
+    assert isinstance(tune.method, config.Lora)
+
+
+def test_the_instruction_is_filled_in():
+    named = load(("prompt", {"instruction": "{domain}: {source_language} > {target_language}", "name_domain": True}))
+    assert settings.prompt(named, "zh-en")("news") == "news: Chinese > English"
+    assert settings.prompt(load(), "de-en")("it") == settings.prompt(load(), "de-en")()
+
+
+def test_target_code():
+    assert settings.score(load(), "zh-en").target_language == "en"
+    with pytest.raises(InputError, match="not named by language codes"):
+        settings.target_code("deen")

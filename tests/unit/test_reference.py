@@ -1,0 +1,154 @@
+"""The generated reference: it is current, its examples are valid, and schema and model agree."""
+
+import copy
+import json
+import re
+
+import jsonschema
+import pytest
+import yaml
+from snakemake.utils import update_config
+
+from caneft import config, reference
+
+ROOT = reference.ROOT
+SCHEMA = reference.schema()
+EXAMPLE = yaml.safe_load(reference.EXAMPLE)
+FILES = sorted((ROOT / "config").rglob("*.yaml"))
+
+
+def read(path):
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def is_valid_schema(raw):
+    return jsonschema.Draft202012Validator(SCHEMA).is_valid(raw)
+
+
+def is_valid_model(raw):
+    try:
+        config.Config.model_validate(raw)
+    except ValueError:
+        return False
+    return True
+
+
+def changed(*path, to):
+    """The example with another value at a path."""
+    raw = copy.deepcopy(EXAMPLE)
+    here = raw
+    for key in path[:-1]:
+        here = here[key]
+    here[path[-1]] = to
+    return raw
+
+
+def test_schema_and_page_are_current():
+    for path, text in reference.generated().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path.name} is stale: run `make docs`"
+
+
+def test_dag_of_the_readme_is_current():
+    readme = ROOT / "README.md"
+    block = reference.readme_block(readme.read_text(encoding="utf-8")) if readme.exists() else None
+    if block is None:
+        pytest.skip("README.md has no DAG")
+    assert reference.edges(block) == reference.rule_graph(), "the DAG in README.md is stale: run `make docs`"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_configurations_fit_model_and_schema(path):
+    raw = read(path)
+    stands_alone = "directions" in raw and path.parent.name != "examples"
+    if not stands_alone:
+        demo = read(ROOT / "config/config.yaml")
+        update_config(demo, raw)  # as Snakemake lays one over the other
+        raw = demo
+    jsonschema.validate(raw, SCHEMA)
+    config.load(raw, [path], check_files=False)
+
+
+def test_schema_is_one():
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_example_is_valid_and_stands_in_the_page_as_a_whole():
+    config.load(EXAMPLE, check_files=False)
+    jsonschema.validate(EXAMPLE, SCHEMA)
+    page = reference.page().partition("## All keys")[2]
+    shown = {}
+    for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL):
+        found = yaml.safe_load(block)
+        shown |= {key: value for key, value in found.items() if key in config.Config.model_fields}
+    assert shown == EXAMPLE
+
+
+def test_every_key_of_every_section_is_described():
+    page = reference.page()
+    for name, section in config.Config.model_json_schema()["$defs"].items():
+        for key in section["properties"]:
+            if key not in {"format", "method"}:
+                assert f"| `{key}` |" in page, f"{name}.{key}"
+    assert "Which of them." not in page  # every key has a docstring
+    for tag in ("jsonl", "instruct", "moses", "tsv", "datasets", "demo", "demo-pretraining"):
+        assert f"#### format: `{tag}`" in page
+
+
+SAME_VERDICT = {
+    "unknown key": changed("tuning", "epocs", to=1),
+    "wrong type": changed("tuning", "epochs", to="two"),
+    "out of range": changed("tuning", "epochs", to=0),
+    "unknown format": changed("directions", "de-en", "domains", "it", "test", to={"format": "tmx", "path": "a"}),
+    "key of another format": changed(
+        "directions", "de-en", "domains", "it", "test", to={"format": "tsv", "path": "a", "source": "b"}
+    ),
+    "unknown method": changed("methods", "caneft", to={"method": "canef", "learning_rate": 1}),
+    "method without a rate": changed("methods", "caneft", to={"method": "caneft"}),
+    "unusable name": changed("methods", "CANEFT", to={"method": "base"}),
+    "no models": changed("models", to={}),
+    "empty mixture": changed("mixtures", "all", "de-en", to=[]),
+    "mixture in full": changed("mixtures", "all", "de-en", to={"domains": ["it", "law"]}),
+    "gamma of the null": changed("selection", to={"gamma": "null"}),
+    "gamma as a number": changed("selection", to={"gamma": 0.002}),
+    "unknown gamma": changed("selection", to={"gamma": "auto"}),
+}
+
+
+@pytest.mark.parametrize("raw", SAME_VERDICT.values(), ids=SAME_VERDICT)
+def test_schema_and_model_agree(raw):
+    assert is_valid_schema(raw) == is_valid_model(raw)
+
+
+def test_schema_lets_a_file_be_laid_over_the_demo():
+    assert is_valid_schema({"seeds": [1, 2]})
+    assert not is_valid_schema({"seeds": [1, 2], "directions": EXAMPLE["directions"]})
+
+
+def test_generated_files_say_so_in_their_first_line():
+    for text in reference.generated().values():
+        assert "Generated" in (first := text.splitlines()[0]) and reference.COMMAND in first
+    json.loads((ROOT / "config/schema.json").read_text(encoding="utf-8"))
+
+
+def test_arrows_that_a_longer_way_implies_are_left_out():
+    arrows = reference.edges("id0[all]\nid1[a]\nid2[b]\n id1 --> id2\n id2 --> id0\n id1 --> id0\n style id0 fill:#D")
+    assert arrows == {("a", "b"), ("b", "all"), ("a", "all")}
+    assert reference.direct(arrows) == {("a", "b"), ("b", "all")}
+    assert reference.edges(reference.dag_block(arrows)) == arrows
+
+
+def test_check_says_what_is_stale_and_changes_nothing(tmp_path, monkeypatch, capsys):
+    for folder in ("config", "docs"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.setattr(reference, "ROOT", tmp_path)
+    monkeypatch.setattr("sys.argv", ["reference", "--check"])
+    with pytest.raises(SystemExit) as end:
+        reference.main()
+    assert end.value.code == 1 and "config/schema.json is stale" in capsys.readouterr().out
+    assert not list(tmp_path.rglob("*.*"))
+    monkeypatch.setattr("sys.argv", ["reference"])
+    for _ in range(2):
+        with pytest.raises(SystemExit) as end:
+            reference.main()
+        assert end.value.code == 0
+    assert capsys.readouterr().out.count("written") == 2

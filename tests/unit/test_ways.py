@@ -1,0 +1,153 @@
+"""Methods: what each one trains, what it leaves, and that what it leaves is the tuned model."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from caneft import config
+from caneft.errors import InputError
+from caneft.models.loss import response_losses
+from caneft.neurons import NeuronSet
+from caneft.prompts import collate
+from caneft.tuning import ways
+
+PAD = 0
+LORA = config.Lora(method="lora", learning_rate=1e-2, rank=2)
+FULL = config.Full(method="full", learning_rate=1e-3)
+NEURONS = config.Neurons(method="caneft", learning_rate=1e-2)
+
+
+def some_neurons():
+    return NeuronSet(3, 40, (np.array([1, 5]), np.array([], dtype=int), np.array([0, 8, 39])))
+
+
+def logits(model, examples):
+    batch = collate(examples[:3], PAD)
+    with torch.no_grad():
+        return model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
+
+
+def copy_of(state):
+    return {name: value.clone() for name, value in state.items()}
+
+
+def tune(model, method, examples, dtype="float32", steps=3):
+    torch.manual_seed(3)
+    way = ways.trainable(model, method, dtype, some_neurons(), {"id": "tiny"})
+    optimizer = torch.optim.AdamW(list(way.parameters()), lr=method.learning_rate)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        response_losses(model, collate(examples, PAD)).mean().backward()
+        optimizer.step()
+        way.after_step()
+    return way
+
+
+def artefact(folder, method):
+    return folder / ways.ARTEFACTS[type(method)]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "run").mkdir()
+    return tmp_path / "run"
+
+
+def test_full_trains_attention_embeddings_and_norms_too(tiny_model, architecture, examples):
+    model = tiny_model(architecture)
+    before = copy_of(model.state_dict())
+    tune(model, FULL, examples)
+    unmoved = [name for name, value in model.state_dict().items() if torch.equal(value, before[name])]
+    # a key's bias shifts all scores of a query alike, so softmax gives it no gradient but rounding
+    assert [name for name in unmoved if not name.endswith("k_proj.bias")] == []
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_full_comes_back_bit_for_bit(tiny_model, architecture, examples, folder, dtype):
+    model = tiny_model(architecture)
+    way = tune(model, FULL, examples)
+    way.dtype = getattr(torch, dtype)
+    tuned = {name: value.to(way.dtype) for name, value in copy_of(model.state_dict()).items()}
+    way.save(folder)
+    base = tiny_model(architecture, dtype=way.dtype)
+    restored = ways.restore(base, artefact(folder, FULL))
+    assert not restored.training
+    assert restored.state_dict().keys() == tuned.keys()
+    assert all(torch.equal(value, tuned[name]) for name, value in restored.state_dict().items())
+
+
+def test_full_with_tied_embeddings_stays_tied(tiny_model, examples, folder):
+    model = tiny_model("gemma2", tie_word_embeddings=True)
+    tune(model, FULL, examples).save(folder)
+    restored = ways.restore(tiny_model("gemma2", tie_word_embeddings=True), artefact(folder, FULL))
+    assert restored.lm_head.weight.data_ptr() == restored.model.embed_tokens.weight.data_ptr()
+    assert torch.equal(logits(restored, examples), logits(model, examples))
+
+
+def test_lora_leaves_base_weights_alone_and_touches_the_ffn_only(tiny_model, architecture, examples):
+    model = tiny_model(architecture)
+    before = copy_of(model.state_dict())
+    way = tune(model, LORA, examples)
+    adapted = set()
+    for name, value in model.state_dict().items():
+        if "lora_" in name:
+            adapted.add(name.split(".lora_")[0].removeprefix("model.layers."))
+        else:
+            assert torch.equal(value, before[name.replace(".base_layer", "")]), name
+    projections = ("gate_proj", "up_proj", "down_proj")
+    assert adapted == {f"{layer}.mlp.{name}" for layer in range(3) for name in projections}
+    trained = sum(parameter.numel() for parameter in way.parameters())
+    assert trained == 3 * 3 * 2 * (24 + 40)  # layers x modules x rank x (in + out)
+
+
+def test_lora_comes_back_with_the_same_logits(tiny_model, architecture, examples, folder):
+    model, base = tiny_model(architecture), tiny_model(architecture)
+    untouched = logits(base, examples)
+    way = tune(model, LORA, examples)
+    tuned = logits(model, examples)
+    way.save(folder)
+    restored = logits(ways.restore(base, artefact(folder, LORA)), examples)
+    change = float((tuned - untouched).abs().max())
+    assert change > 0.01
+    torch.testing.assert_close(restored, tuned, rtol=0, atol=1e-3 * change)
+
+
+def test_lora_leaves_no_path_of_this_machine(tiny_model, examples, folder):
+    model = tiny_model()
+    model.config._name_or_path = model.name_or_path = "/home/somebody/model"
+    tune(model, LORA, examples).save(folder)
+    assert sorted(file.name for file in folder.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    assert "/home" not in (folder / "adapter_config.json").read_text()
+    assert json.loads((folder / "adapter_config.json").read_text())["r"] == 2
+
+
+@pytest.mark.parametrize("alpha, expected", [(None, 4), (3, 3)])
+def test_alpha_is_twice_the_rank_unless_given(tiny_model, alpha, expected):
+    way = ways.trainable(tiny_model(), LORA.model_copy(update={"alpha": alpha}), "float32")
+    assert way.adapted.peft_config["default"].lora_alpha == expected
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_neurons_come_back_bit_for_bit(tiny_model, architecture, examples, folder, dtype):
+    model, base = tiny_model(architecture, dtype=dtype), tiny_model(architecture, dtype=dtype)
+    way = tune(model, NEURONS, examples)
+    way.save(folder)
+    assert not torch.equal(base.model.layers[0].mlp.gate_proj.weight, model.model.layers[0].mlp.gate_proj.weight)
+    restored = ways.restore(base, artefact(folder, NEURONS))
+    tuned = model.state_dict()
+    assert restored.state_dict().keys() == tuned.keys()
+    assert all(torch.equal(value, tuned[name]) for name, value in restored.state_dict().items())
+
+
+def test_what_cannot_be_trained_is_an_error(tiny_model):
+    with pytest.raises(InputError, match="'base' cannot be trained"):
+        ways.trainable(tiny_model(), config.Base(method="base"), "float32")
+    with pytest.raises(InputError, match="'caneft' cannot be trained without neurons"):
+        ways.trainable(tiny_model(), NEURONS, "float32")
+
+
+def test_an_unknown_artefact_is_an_error_that_lists_the_known_ones(tiny_model, tmp_path):
+    with pytest.raises(InputError, match="weights.bin is nothing that a run leaves.*patch.safetensors"):
+        ways.restore(tiny_model(), tmp_path / "weights.bin")

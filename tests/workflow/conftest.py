@@ -1,0 +1,137 @@
+"""One real run of mini.yaml in a copy of the repository, shared by all tests of this folder, and plans on top of it."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from snakemake.api import SnakemakeApi
+from snakemake.settings.enums import RerunTrigger
+from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
+
+import caneft.plan  # noqa: F401 (so that the Snakefile finds this tree's package loaded, not a copy's)
+
+REPOSITORY = Path(__file__).parents[2]
+PARTS = ("Snakefile", "rules", "workflow", "caneft", "config", "envs", "profiles", "tests/workflow/mini.yaml")
+MINI = "tests/workflow/mini.yaml"
+RESULTS = "out/mini"  # by --config, so that the key of mini.yaml is overridden
+OVERRIDES = {"results_root": RESULTS}
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A copy of what the workflow needs of the repository, and the results made in it."""
+
+    root: Path
+
+    @property
+    def results(self) -> Path:
+        return self.root / RESULTS
+
+    def configuration(self, edit: Callable[[dict], Any] = lambda config: None) -> dict:
+        """mini.yaml as a dict, edited."""
+        config = yaml.safe_load((self.root / MINI).read_text(encoding="utf-8"))
+        edit(config)
+        return config
+
+    def copy(self, root: Path) -> "Workspace":
+        """The same with its metadata and time stamps, to change files in."""
+        shutil.copytree(self.root, root, dirs_exist_ok=True)
+        return Workspace(root)
+
+    def command(self, *arguments: str, config: str | Path = MINI) -> list[str]:
+        overrides = [f"{key}={value}" for key, value in OVERRIDES.items()]
+        command = [sys.executable, "-m", "snakemake", "--nocolor", "--configfile", str(config), "--config", *overrides]
+        return command + list(arguments)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """This process's, with its Python first on PATH and without what a user may have set for their own data."""
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        left_out = ("CANEFT_DATA", "SNAKEMAKE_PROFILE", "PYTHONPATH")
+        kept = {name: value for name, value in os.environ.items() if name not in left_out}
+        return kept | {"PATH": path, "HF_HUB_OFFLINE": "1"}
+
+    def snakemake(self, *arguments: str, config: str | Path = MINI) -> subprocess.CompletedProcess:
+        """Snakemake as a user calls it; stdout and stderr together in `stdout`."""
+        return subprocess.run(
+            self.command(*arguments, config=config),
+            cwd=self.root,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=900,
+        )
+
+    def plan(self, config: dict | None = None, targets: Iterable[str] = ()) -> set[str]:
+        """Jobs that need to run, as `rule wildcard/wildcard/...`, by a dry run through Snakemake's API.
+
+        The API knows no profiles, so what decides about reruns is read from profiles/default here.
+        """
+        profile = yaml.safe_load((self.root / "profiles/default/config.yaml").read_text(encoding="utf-8"))
+        settings = DAGSettings(
+            targets=frozenset(targets),
+            rerun_triggers=frozenset(RerunTrigger.parse_choice(choice) for choice in profile["rerun-triggers"]),
+            max_checksum_file_size=profile["max-checksum-file-size"],
+        )
+        search_path = sys.path.copy()
+        output = OutputSettings(dryrun=True, enable_file_logging=False)
+        try:
+            with SnakemakeApi(output) as api:
+                workflow = api.workflow(
+                    ResourceSettings(cores=2),
+                    ConfigSettings(config=(self.configuration() if config is None else config) | OVERRIDES),
+                    snakefile=self.root / "Snakefile",
+                    workdir=self.root,
+                )
+                workflow.dag(settings).execute_workflow(executor="dryrun")
+                jobs = workflow._workflow.dag.needrun_jobs(exclude_finished=False)
+                return {f"{job.rule.name} {'/'.join(job.wildcards)}".strip() for job in jobs}
+        finally:
+            sys.path[:] = search_path  # the Snakefile puts its own folder first
+
+
+@pytest.fixture(scope="session")
+def pristine(tmp_path_factory) -> Workspace:
+    """The copy before any run."""
+    root = tmp_path_factory.mktemp("pristine")
+    for part in PARTS:
+        source, target = REPOSITORY / part, root / part
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, target)
+    return Workspace(root)
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    workspace: Workspace
+    code: int
+    output: str
+    seconds: float
+
+
+@pytest.fixture(scope="session")
+def first_run(pristine, tmp_path_factory) -> FinishedRun:
+    """The one real run, to the report, whatever became of it."""
+    workspace = pristine.copy(tmp_path_factory.mktemp("finished"))
+    started = time.perf_counter()
+    done = workspace.snakemake("--cores", "2")
+    return FinishedRun(workspace, done.returncode, done.stdout, time.perf_counter() - started)
+
+
+@pytest.fixture(scope="session")
+def finished(first_run) -> Workspace:
+    """The workspace after the real run. Not to be changed: take a copy."""
+    assert first_run.code == 0, first_run.output[-5000:]
+    return first_run.workspace

@@ -1,0 +1,131 @@
+"""What a user sees who made a mistake, or pressed Ctrl-C: one message with file, key and remedy, never a traceback."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+import yaml
+
+MOST_LINES = 10
+NOT_OURS = ("Using workflow specific profile", "WorkflowError", "  File ")  # Snakemake's frame around a message
+
+
+def message(done):
+    """Our lines of a failed call's output."""
+    assert done.returncode != 0, done.stdout
+    assert "Traceback" not in done.stdout, done.stdout
+    lines = [line for line in done.stdout.splitlines() if line.strip() and not line.startswith(NOT_OURS)]
+    assert 1 <= len(lines) <= MOST_LINES, done.stdout
+    return "\n".join(lines)
+
+
+def law_files(path):
+    """Edit: the domain law is read from a file."""
+
+    def edit(config):
+        source = {"format": "jsonl", "path": path}
+        config["directions"]["de-en"]["domains"]["law"] = {"train": source, "dev": source, "test": source}
+
+    return edit
+
+
+def misspelt_key(config):
+    config["tuning"]["epoch"] = 1
+
+
+def unknown_domain(config):
+    config["mixtures"]["all"]["de-en"].append("medcial")
+
+
+def misspelt_demo_domain(config):
+    config["directions"]["de-en"]["domains"]["koran"]["test"]["domain"] = "gardn"
+
+
+def misspelt_pretraining_domain(config):
+    config["models"]["mini-llama"]["pretrain"]["corpora"][0]["corpus"]["domains"] = ["it", "gardn"]
+
+
+MISTAKES = {
+    "misspelt key": (misspelt_key, ["tuning.epoch ", "not a known key", "Did you mean 'epochs'?"]),
+    "unknown domain": (unknown_domain, ["mixtures.all ", "'medcial'", "Did you mean 'medical'?"]),
+    "missing file": (law_files("/nowhere/law.jsonl"), ["domains.law.train ", "/nowhere/law.jsonl", "does not exist"]),
+    "no data_root": (law_files("law.jsonl"), ["domains.law.train ", "'law.jsonl' is relative", "CANEFT_DATA"]),
+    "demo domain": (misspelt_demo_domain, ["domains.koran.test ", "'gardn'", "Did you mean 'garden'?"]),
+    "pretraining domain": (misspelt_pretraining_domain, ["pretrain.corpora.0", "'gardn'", "Did you mean 'garden'?"]),
+}
+
+
+@pytest.mark.parametrize(("edit", "expected"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_in_the_configuration_is_one_message_before_anything_runs(pristine, tmp_path, edit, expected):
+    file = tmp_path / "mistaken.yaml"
+    file.write_text(yaml.safe_dump(pristine.configuration(edit)))
+    said = message(pristine.snakemake("-n", config=file))
+    for part in [str(file), *expected]:
+        assert part in said
+
+
+@pytest.mark.parametrize("text", ["models:\n\ttiny: {}\n", "directions: [de-en\nmodels: {}\n"], ids=["tab", "bracket"])
+def test_broken_yaml_is_called_that(pristine, tmp_path, text):
+    """Snakemake reads the file before it reads the Snakefile, so these are its words; they name neither file nor line."""
+    (tmp_path / "broken.yaml").write_text(text)
+    assert "not valid JSON or YAML" in message(pristine.snakemake("-n", config=tmp_path / "broken.yaml"))
+
+
+def test_a_broken_line_of_a_corpus_is_named_with_file_and_line(pristine, tmp_path):
+    copy = pristine.copy(tmp_path / "copy")
+    raw = tmp_path / "law.jsonl"
+    lines = [json.dumps({"source": f"Satz {number}.", "target": f"Sentence {number}."}) for number in range(1, 9)]
+    lines[4] = '{"source": "Satz 5.", "target": '
+    raw.write_text("\n".join(lines) + "\n")
+    file = tmp_path / "law.yaml"
+    file.write_text(yaml.safe_dump(copy.configuration(law_files(str(raw)))))
+    done = copy.snakemake("--cores", "1", f"{copy.results.relative_to(copy.root)}/corpora/de-en/law/train.jsonl", config=file)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stdout
+    said = [line for line in done.stdout.splitlines() if line.startswith("Error: ")]
+    assert len(said) == 1
+    assert f"{raw}:5: not JSON" in said[0]
+    assert not list((copy.results / "corpora/de-en/law").glob("*"))
+
+
+def interruptible():
+    """In the child before it starts: Ctrl-C works, though pytest itself may run in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def test_after_ctrl_c_in_tuning_the_same_command_finishes(finished, tmp_path):
+    copy = finished.copy(tmp_path / "copy")
+    run = copy.results / "runs/mini-llama/de-en/all/caneft/seed1"
+    shutil.rmtree(run)
+    file = tmp_path / "longer.yaml"
+    file.write_text(yaml.safe_dump(copy.configuration(lambda config: config["tuning"].update(epochs=8))))
+    target = str((run / "record.json").relative_to(copy.root))
+    started = subprocess.Popen(
+        copy.command("--cores", "1", target, config=file),
+        cwd=copy.root,
+        env=copy.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=interruptible,
+    )
+    waited_until = time.monotonic() + 120
+    while not any(file.stat().st_size for file in run.glob(".log.*.jsonl")):
+        assert started.poll() is None and time.monotonic() < waited_until, started.communicate()[0]
+        time.sleep(0.02)
+    os.killpg(started.pid, signal.SIGINT)  # as the terminal does: to Snakemake and its jobs
+    said, _ = started.communicate(timeout=60)
+    assert started.returncode != 0
+    assert "Traceback" not in said, said
+    assert not list(run.glob("*.safetensors")) and not list(run.glob(".*"))
+
+    done = copy.snakemake("--cores", "1", target, config=file)
+    assert done.returncode == 0, done.stdout
+    assert not re.search(r"LockException|IncompleteFilesException", done.stdout)
+    assert (run / "patch.safetensors").exists() and (run / "record.json").exists()
