@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from caneft.errors import InputError
+
 STATISTICS = ("activation", "gradient", "positive")
 NULL_ERROR_RATES = np.logspace(0, -5, 1001)  # from the minimum of the null up to its one-in-100,000 tail
 
@@ -37,7 +39,7 @@ def contingency(scores: Sequence[np.ndarray], bins: int = 10) -> np.ndarray:
     may differ. Bins are those of the pooled samples. Returns int64 of shape (neurons, bins, domains).
     """
     if len({part.shape[1] for part in scores}) != 1:
-        raise ValueError(f"domains differ in their number of neurons: {[part.shape[1] for part in scores]}")
+        raise InputError(f"domains differ in their number of neurons: {[part.shape[1] for part in scores]}")
     neurons = scores[0].shape[1]
     bounds = np.cumsum([0] + [len(part) for part in scores])
     counts = np.empty((neurons, bins, len(scores)), np.int64)
@@ -67,9 +69,9 @@ def _edges(values: np.ndarray, bins: int) -> np.ndarray:
     order statistic ceil(j (N - 1) / bins), counted from 0, asks the same of every x in the sample, without rounding.
     """
     if not 2 <= bins <= 256:
-        raise ValueError(f"{bins} bins: between 2 and 256 are possible")
+        raise InputError(f"{bins} bins: between 2 and 256 are possible")
     if values.shape[-1] == 0:
-        raise ValueError("no samples to take quantiles of")
+        raise InputError("no samples to take quantiles of")
     ranks = [-(-j * (values.shape[-1] - 1) // bins) for j in range(1, bins)]
     return np.sort(values, axis=-1, kind="stable")[..., ranks]  # stable on uint16 is a radix sort
 
@@ -79,7 +81,7 @@ def _sortable(scores: np.ndarray) -> np.ndarray:
     scores = np.ascontiguousarray(scores)
     invalid = _first_invalid(scores)
     if invalid is not None:
-        raise ValueError(f"score {scores[invalid]} at {invalid}: scores are finite and not negative")
+        raise InputError(f"score {scores[invalid]} at {invalid}: scores are finite and not negative")
     return np.abs(scores).view(np.uint16) if scores.dtype == np.float16 else scores  # abs: -0 counts as 0
 
 
@@ -96,13 +98,13 @@ def mutual_information(counts: np.ndarray) -> np.ndarray:
 
     counts: integers, shape (..., bins, classes); axes before the last two are batch axes.
     Returns float64 of shape (...,). A table whose rows or columns hold a single nonzero line gives 0.
-    Raises ValueError if a table is empty or has negative counts.
+    Raises InputError if a table is empty or has negative counts.
     Plug-in estimate; its bias under independence is about (bins - 1)(classes - 1) / 2N.
     """
     counts = np.ascontiguousarray(counts)
     totals = counts.sum(axis=(-2, -1))
     if (counts < 0).any() or (totals == 0).any():
-        raise ValueError("a contingency table is empty or has negative counts")
+        raise InputError("a contingency table is empty or has negative counts")
     # N MI = sum f(cells) - sum f(rows) - sum f(columns) + f(N) with f(n) = n log n. Summed in this order, a table of
     # a single line cancels to 0 exactly.
     cells = _n_log_n(counts).sum(axis=-1).sum(axis=-1)
@@ -165,7 +167,7 @@ def null_quantile(null_quantiles: np.ndarray, error_rate: float) -> float:
     null_quantiles: what `table` returns beside its table. error_rate: from 1e-5 to 1.
     """
     if not NULL_ERROR_RATES[-1] <= error_rate <= 1:
-        raise ValueError(f"error rate {error_rate} is not between {NULL_ERROR_RATES[-1]:g} and 1")
+        raise InputError(f"error rate {error_rate} is not between {NULL_ERROR_RATES[-1]:g} and 1")
     return float(np.interp(1 - error_rate, 1 - NULL_ERROR_RATES, null_quantiles))
 
 
@@ -189,7 +191,7 @@ def table(
     """
     layers, width = _common_shape(dumps, stats, scales)
     if null_permutations < 1:
-        raise ValueError("null_permutations: MI is reported beside its null, which needs at least one shuffle")
+        raise InputError("null_permutations: MI is reported beside its null, which needs at least one shuffle")
     frames, draws = [], []
     for layer in range(layers):
         rng = np.random.default_rng([seed, layer])
@@ -212,7 +214,7 @@ def _read(domain: str, dump: np.ndarray, layer: int, start: int) -> np.ndarray:
     invalid = _first_invalid(tile)
     if invalid is not None:
         where = f"layer {layer}, sample {invalid[0]}, neuron {start + invalid[1]}"
-        raise ValueError(
+        raise InputError(
             f"importance dump of {domain}, {where}: the score is {tile[invalid]}, but scores are finite and not"
             " negative. Make the dump again, with a smaller scale if it is infinite"
         )
@@ -231,16 +233,16 @@ def _means(tile: Mapping[str, np.ndarray], stats, scales, layer: int, start: int
 
 
 def _common_shape(dumps, stats, scales) -> tuple[int, int]:
-    """(layers, neurons) of all dumps and statistics. Raises ValueError if they do not belong together."""
+    """(layers, neurons) of all dumps and statistics. Raises InputError if they do not belong together."""
     if len(dumps) < 2:
-        raise ValueError(f"MI with the domain needs at least two domains, not {sorted(dumps)}")
+        raise InputError(f"MI with the domain needs at least two domains, not {sorted(dumps)}")
     if not set(dumps) == set(stats) == set(scales):
-        raise ValueError(f"dumps of {sorted(dumps)}, statistics of {sorted(stats)}, scales of {sorted(scales)}")
+        raise InputError(f"dumps of {sorted(dumps)}, statistics of {sorted(stats)}, scales of {sorted(scales)}")
     shapes = {f"importance of {domain}": (dump.shape[0], dump.shape[2]) for domain, dump in dumps.items()}
     for domain in stats:
         shapes |= {f"{name} of {domain}": np.shape(stats[domain][name]) for name in STATISTICS}
     if len(set(shapes.values())) != 1:
-        raise ValueError(f"(layers, neurons) differ: {shapes}")
+        raise InputError(f"(layers, neurons) differ: {shapes}")
     return next(iter(shapes.values()))
 
 

@@ -1,6 +1,7 @@
 """From the dumps of a mixture's domains to its information table: opening, checking, and what stands beside it."""
 
 import math
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,20 @@ from caneft.corpora.store import read_json
 from caneft.errors import InputError
 from caneft.settings import InformationSettings
 
+SIDECAR = ("domain", "model", "samples", "scale_exponent", "shape")
+"""What is read of a sidecar."""
+
 
 def open_dump(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, Any]]:
     """Scores (a read-only memory map), statistics and sidecar of one dump. Raises InputError naming a broken file."""
     sidecar = read_json(path.with_suffix(".json"))
     try:
+        if missing := [name for name in SIDECAR if name not in sidecar]:
+            raise ValueError(f"its sidecar lacks {', '.join(missing)}")
         scores = np.load(path, mmap_mode="r", allow_pickle=False)
         with np.load(path.with_suffix(".stats.npz"), allow_pickle=False) as archive:
             stats = {name: archive[name] for name in information.STATISTICS}
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: not a readable dump: {error}. Delete it and run the workflow again.") from None
     if list(scores.shape) != sidecar["shape"] or scores.dtype != np.float16:
         raise InputError(

@@ -10,13 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
+from caneft.errors import InputError
+
 
 @dataclass(frozen=True, eq=False)
 class NeuronSet:
     """Neurons of a model with `layers` FFN layers of `width` neurons each.
 
     indices: per layer the neurons that belong to the set, int64, ascending, without repetition.
-    Raises ValueError if an index is out of range, repeated or out of order.
+    Raises InputError if an index is out of range, repeated or out of order.
     """
 
     layers: int
@@ -25,7 +27,7 @@ class NeuronSet:
 
     def __post_init__(self):
         if len(self.indices) != self.layers:
-            raise ValueError(f"{len(self.indices)} index arrays for {self.layers} layers")
+            raise InputError(f"{len(self.indices)} index arrays for {self.layers} layers")
         checked = tuple(_checked(layer, indices, self.width) for layer, indices in enumerate(self.indices))
         object.__setattr__(self, "indices", checked)
 
@@ -34,7 +36,7 @@ class NeuronSet:
         """The set of the flat indices layer * width + neuron, given in any order, each at most once."""
         flat = np.sort(np.asarray(flat, dtype=np.int64))
         if flat.size and not 0 <= flat[0] <= flat[-1] < layers * width:
-            raise ValueError(f"flat indices reach from {flat[0]} to {flat[-1]}, outside [0, {layers * width})")
+            raise InputError(f"flat indices reach from {flat[0]} to {flat[-1]}, outside [0, {layers * width})")
         bounds = np.searchsorted(flat, np.arange(layers + 1) * width)
         parts = (flat[bounds[layer] : bounds[layer + 1]] - layer * width for layer in range(layers))
         return cls(layers, width, tuple(parts))
@@ -83,7 +85,7 @@ class NeuronSet:
 
     def _combined(self, other: "NeuronSet", operation) -> "NeuronSet":
         if (self.layers, self.width) != (other.layers, other.width):
-            raise ValueError(
+            raise InputError(
                 f"neuron sets of different models: {self.layers} x {self.width} and {other.layers} x {other.width}"
             )
         return NeuronSet.from_flat(self.layers, self.width, operation(self.flat(), other.flat()))
@@ -92,12 +94,12 @@ class NeuronSet:
 def _checked(layer: int, indices: np.ndarray, width: int) -> np.ndarray:
     indices = np.asarray(indices)
     if indices.ndim != 1 or (indices.size and not np.issubdtype(indices.dtype, np.integer)):
-        raise ValueError(f"layer {layer}: neuron indices are a 1-d array of integers, not {indices.dtype}")
+        raise InputError(f"layer {layer}: neuron indices are a 1-d array of integers, not {indices.dtype}")
     indices = indices.astype(np.int64)  # a copy: the set stays what it is when the caller's array changes
     if (np.diff(indices) <= 0).any():
-        raise ValueError(f"layer {layer}: neuron indices repeat or are not in ascending order")
+        raise InputError(f"layer {layer}: neuron indices repeat or are not in ascending order")
     if indices.size and not 0 <= indices[0] <= indices[-1] < width:
-        raise ValueError(f"layer {layer}: neuron indices from {indices[0]} to {indices[-1]}, outside [0, {width})")
+        raise InputError(f"layer {layer}: neuron indices from {indices[0]} to {indices[-1]}, outside [0, {width})")
     indices.flags.writeable = False
     return indices
 
@@ -130,38 +132,38 @@ def save(path: str | Path, neurons: NeuronSet, description: dict) -> None:
 
 
 def load(path: str | Path) -> NeuronSet:
-    """Read what `save` wrote. Raises ValueError naming the file and the reason if it is anything else."""
+    """Read what `save` wrote. Raises InputError naming the file and the reason if it is anything else."""
     arrays = _arrays(path)
     try:
         layer, neuron = arrays["layer"].astype(np.int64), arrays["neuron"].astype(np.int64)
         layers, width = int(arrays["layers"]), int(arrays["width"])
         if layer.ndim != 1 or layer.shape != neuron.shape:
-            raise ValueError(f"layer and neuron have shapes {layer.shape} and {neuron.shape}")
+            raise InputError(f"layer and neuron have shapes {layer.shape} and {neuron.shape}")
         if neuron.size and not 0 <= neuron.min() <= neuron.max() < width:
-            raise ValueError(f"neuron indices from {neuron.min()} to {neuron.max()}, outside [0, {width})")
+            raise InputError(f"neuron indices from {neuron.min()} to {neuron.max()}, outside [0, {width})")
         return NeuronSet.from_flat(layers, width, layer * width + neuron)
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}: not a neuron set: {error}") from error
+        raise InputError(f"{path}: not a neuron set: {error}") from error
 
 
 def read_description(path: str | Path) -> dict:
-    """The description given to `save`. Raises ValueError naming the file and the reason if there is none."""
+    """The description given to `save`. Raises InputError naming the file and the reason if there is none."""
     try:
         return json.loads(_arrays(path)["description"].tobytes())
     except ValueError as error:
-        raise ValueError(f"{path}: not a neuron set: its description is not JSON: {error}") from error
+        raise InputError(f"{path}: not a neuron set: its description is not JSON: {error}") from error
 
 
 def _arrays(path: str | Path) -> dict[str, np.ndarray]:
     """Every array of a neuron-set file."""
     try:
         if os.path.isfile(path) and not zipfile.is_zipfile(path):  # np.load would take it for a pickle
-            raise ValueError("no .npz archive, or a truncated one")
+            raise InputError("no .npz archive, or a truncated one")
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in ("layer", "neuron", "layers", "width", "description")}
     except FileNotFoundError:
         raise
     except KeyError as error:
-        raise ValueError(f"{path}: not a neuron set: {error.args[0]}") from error
+        raise InputError(f"{path}: not a neuron set: {error.args[0]}") from error
     except (ValueError, OSError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path}: not a neuron set: {error}") from error
+        raise InputError(f"{path}: not a neuron set: {error}") from error

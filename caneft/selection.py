@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from caneft.errors import InputError
 from caneft.neurons import NeuronSet
 from caneft.settings import SelectionSettings
 
@@ -48,20 +49,20 @@ def select(
 
     table: from `information.table`. relevant: bool mask of the task-relevant neurons, shape (rows,), None for all;
     criteria that do not use it ignore it. seed: used by `random` alone, as default_rng([seed, 0xCA4EF7]).
-    Raises ValueError if there are fewer candidates than neurons asked for.
+    Raises InputError if there are fewer candidates than neurons asked for.
     """
     layers, width = _grid(table)
     rule = CRITERIA[criterion]
     mask = relevant if rule.uses_task_relevant and relevant is not None else np.ones(len(table), bool)
     candidates = np.flatnonzero(mask)
     if not 1 <= neurons <= len(candidates):
-        raise ValueError(
+        raise InputError(
             f"criterion {criterion}: {neurons} neurons asked for, {len(candidates)} of {len(table)} remain as"
             " candidates. Raise selection.task_relevant, switch it off with null, or lower the budget"
         )
     score = rule.score(table, np.random.default_rng([seed, STREAM]))[candidates]
     if np.isnan(score).any():
-        raise ValueError(f"criterion {criterion}: the score of {np.isnan(score).sum()} neurons is not a number")
+        raise InputError(f"criterion {criterion}: the score of {np.isnan(score).sum()} neurons is not a number")
     chosen = candidates[np.argsort(-score, kind="stable")[:neurons]]
     gamma = float(_consensus(table)[chosen].min())
     return Selection(NeuronSet.from_flat(layers, width, chosen), gamma, len(candidates))
@@ -76,16 +77,16 @@ def budget(
     """How many neurons a budget stands for: exactly one of `fraction` and `gamma` is given.
 
     fraction: share of all neurons, in (0, 1]; at least one neuron. gamma: every neuron of the mask (None for all)
-    whose consensus MI is at least gamma, in nats; ValueError if there is none.
+    whose consensus MI is at least gamma, in nats; InputError if there is none.
     """
     if (fraction is None) == (gamma is None):
-        raise ValueError(f"a budget is a fraction or a gamma, one of them: fraction {fraction}, gamma {gamma}")
+        raise InputError(f"a budget is a fraction or a gamma, one of them: fraction {fraction}, gamma {gamma}")
     if fraction is not None:
         return max(1, round(_share("fraction", fraction) * len(table)))
     consensus = _consensus(table) if relevant is None else _consensus(table)[relevant]
     count = int((consensus >= round(gamma, DECIMALS)).sum())
     if count == 0:
-        raise ValueError(f"no neuron reaches gamma {gamma}: the highest consensus is {consensus.max(initial=0)} nats")
+        raise InputError(f"no neuron reaches gamma {gamma}: the highest consensus is {consensus.max(initial=0)} nats")
     return count
 
 
@@ -104,16 +105,16 @@ def _share(name: str, value: float) -> Fraction:
     """The share as it is written: as a float, 0.1 of 30 neurons would be a little more than 3, and 4 rounded up."""
     share = Fraction(str(value))
     if not 0 < share <= 1:
-        raise ValueError(f"{name} is {value}: a share lies above 0 and is at most 1")
+        raise InputError(f"{name} is {value}: a share lies above 0 and is at most 1")
     return share
 
 
 def _grid(table: pd.DataFrame) -> tuple[int, int]:
-    """(layers, width) of the table. Raises ValueError unless it holds every neuron once, layer by layer."""
+    """(layers, width) of the table. Raises InputError unless it holds every neuron once, layer by layer."""
     layers, width = (int(table[name].max()) + 1 if len(table) else 0 for name in ("layer", "neuron"))
     flat = table["layer"].to_numpy(np.int64) * width + table["neuron"].to_numpy(np.int64)
     if len(table) == 0 or not np.array_equal(flat, np.arange(layers * width)):
-        raise ValueError(f"a table of {len(table)} rows is not the grid of {layers} layers x {width} neurons in order")
+        raise InputError(f"a table of {len(table)} rows is not the grid of {layers} layers x {width} neurons in order")
     return layers, width
 
 

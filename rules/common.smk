@@ -16,6 +16,7 @@ from caneft.config import Full, Lora, Neurons
 from caneft.errors import InputError
 from caneft.files import replacing
 from caneft.plan import Plan, Run
+from caneft.reporting import inputs
 
 try:
     # A job on a cluster node may not see the raw corpora; it has no need to.
@@ -128,7 +129,9 @@ def neuron_set(run):
 
 def neurons_of_run(wildcards):
     """Input function of a tuning job: the neurons it tunes."""
-    return neuron_set(Run(wildcards.model, wildcards.direction, wildcards.variant, wildcards.mixture, int(wildcards.seed)))
+    return neuron_set(
+        Run(wildcards.model, wildcards.direction, wildcards.variant, wildcards.mixture, int(wildcards.seed))
+    )
 
 
 def run_of(wildcards):
@@ -159,52 +162,25 @@ def testset_corpora(wildcards):
 # --- what the aggregates need ---------------------------------------------------------------------------------------
 
 
-def scores_of_all_runs():
-    runs = [f"<results>/{run.folder}/scores/{testset}.json" for run in PLAN.runs() for testset in PLAN.testsets(run)]
-    copies = {
-        f"<results>/scores/copy/{direction}/{domain}.json"
-        for _, direction, mixture in PLAN.blocks()
-        for domain in PLAN.tested(direction, mixture)
+def under_results(paths):
+    """The plan's paths as the rules know them."""
+    return sorted({f"<results>/{path}" for path in paths})
+
+
+def every_dump():
+    """Importance dumps of all domains that neurons are selected on; none where no variant selects any."""
+    dumps = {
+        f"importance/{model}/{direction}/{domain}.npy"
+        for model, direction, mixture in (PLAN.blocks() if inputs.uses_information(PLAN) else ())
+        for domain in PLAN.seen(direction, PLAN.selected_on(direction, mixture))
     }
-    return runs + sorted(copies)
+    return under_results(dumps)
 
 
-def records_of_all_runs():
-    return [f"<results>/{run.folder}/record.json" for run in PLAN.runs() if run.mixture]
-
-
-def costs_of_all_jobs():
-    runs = PLAN.runs()
-    tuned = [f"<results>/{run.folder}/cost.json" for run in runs if run.mixture]
-    translated = [f"<results>/{run.folder}/translations/{t}.cost.json" for run in runs for t in PLAN.testsets(run)]
-    pretrained = [f"<results>/models/{model}/cost.json" for model in PRETRAINED]
-    return pretrained + tuned + translated
-
-
-def selection_blocks():
-    """(model, direction, mixture that neurons are selected on) of every block, each once; none without neuron runs."""
-    if not PLAN.variants(Neurons):
-        return []
-    return list(dict.fromkeys((m, d, PLAN.selected_on(d, mixture)) for m, d, mixture in PLAN.blocks()))
-
-
-def dumps_of_all_blocks(suffix):
-    return sorted(
-        {
-            f"<results>/importance/{model}/{direction}/{domain}{suffix}"
-            for model, direction, mixture in selection_blocks()
-            for domain in PLAN.seen(direction, mixture)
-        }
-    )
-
-
-def information_of_all_blocks(suffix):
-    return [f"<results>/neurons/{m}/{d}/{mixture}/information{suffix}" for m, d, mixture in selection_blocks()]
-
-
-def neurons_of_all_runs():
-    kinds = set(PLAN.variants(Neurons))
-    return list(dict.fromkeys(neuron_set(run) for run in PLAN.runs() if run.variant in kinds))
+def every_selection():
+    """Information tables and neuron sets of all runs."""
+    tables = [file.path for file in inputs.information_files(PLAN)]
+    return under_results(tables + [file.path for file in inputs.neuron_files(PLAN)])
 
 
 def figure(name):
@@ -225,7 +201,9 @@ def store_configuration():
     """Leaves the merged configuration beside the results, in full: what was run, and what the report is made from."""
     import yaml
 
-    content = CONFIG.model_dump(mode="json", exclude_unset=True) | {"data_root": str(configuration.data_root(CONFIG) or "") or None}
+    content = CONFIG.model_dump(mode="json", exclude_unset=True) | {
+        "data_root": str(configuration.data_root(CONFIG) or "") or None
+    }
     with replacing(root("config.yaml")) as beside:
         beside.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
 

@@ -44,4 +44,4 @@ rule dump_importance:
 rule importance:
     """Target: every importance dump."""
     input:
-        dumps_of_all_blocks(".npy"),
+        every_dump(),

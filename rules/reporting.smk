@@ -9,9 +9,7 @@ leaves  <results>/tables/{main,cost}.{csv,md,tex}, <results>/figures/*.{pdf,svg,
 rule tabulate:
     input:
         script="workflow/scripts/tabulate.py",
-        scores=scores_of_all_runs(),
-        records=records_of_all_runs(),
-        costs=costs_of_all_jobs() + dumps_of_all_blocks(".cost.json") + information_of_all_blocks(".cost.json"),
+        results=under_results(inputs.table_inputs(PLAN)),
     output:
         main=report(
             "<results>/tables/main.csv",
@@ -52,11 +50,7 @@ rule tabulate:
 rule plot:
     input:
         script="workflow/scripts/plot.py",
-        scores=scores_of_all_runs(),
-        records=records_of_all_runs(),
-        neurons=neurons_of_all_runs(),
-        information=information_of_all_blocks(".parquet"),
-        about=information_of_all_blocks(".json"),
+        results=under_results(inputs.figure_inputs(PLAN)),
     output:
         figure("scores"),
         figure("seen_unseen"),

@@ -71,5 +71,4 @@ rule select_neurons:
 rule selection:
     """Target: every information table and neuron set."""
     input:
-        information_of_all_blocks(".parquet"),
-        neurons_of_all_runs(),
+        every_selection(),

@@ -72,6 +72,8 @@ def read_translations(path: Path, references: Mapping[str, Sequence[Row]]) -> di
     try:
         for _, text in lines(path):
             line = json.loads(text)
+            if not (isinstance(line["hypothesis"], str) and isinstance(line["flags"], list)):
+                raise TypeError("a hypothesis is a string, its flags are a list")
             found[line["domain"]].append(line)
         aligned = all([line["id"] for line in found[d]] == [row.id for row in rows] for d, rows in references.items())
     except (json.JSONDecodeError, KeyError, TypeError) as error:

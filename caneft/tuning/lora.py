@@ -1,11 +1,13 @@
 """LoRA on the FFN modules, through PEFT."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from torch import nn
 
 from caneft import config
+from caneft.files import write_json
 from caneft.models.ffn import layout
 
 
@@ -34,6 +36,11 @@ class Lora:
 
     def save(self, folder: Path) -> None:
         """Leaves a PEFT adapter: `adapter_config.json` and `adapter_model.safetensors`."""
-        self.adapted.peft_config["default"].base_model_name_or_path = None  # a path of this machine otherwise
+        self.adapted.peft_config["default"].base_model_name_or_path = None  # else PEFT looks for it on the hub
         self.adapted.save_pretrained(folder)
+        described = folder / "adapter_config.json"
+        content = json.loads(described.read_text(encoding="utf-8"))
+        # PEFT fills in a path of this machine, and lists the modules in an order that differs between processes
+        content |= {"base_model_name_or_path": None, "target_modules": sorted(content["target_modules"])}
+        write_json(described, content)
         (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card

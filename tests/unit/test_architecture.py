@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -27,7 +26,7 @@ LAYERS = (
 )
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer}
 
-WITHOUT_TORCH = ("information", "neurons", "selection", "measuring", "plan", "settings", "reporting", "scoring", "corpora")
+WITHOUT_TORCH = ("information", "neurons", "selection", "measuring", "plan", "settings", "reporting", "corpora")
 STEPS_WITH_TORCH = {"dump_importance", "pretrain_model", "resolve_model", "translate", "tune"}
 HEAVY = {"torch", "transformers", "peft", "pandas", "numpy", "scipy", "sklearn", "matplotlib", "sacrebleu", "datasets"}
 
@@ -111,7 +110,8 @@ def test_imports_point_down(module):
             assert other == own or RANK[other] < RANK[own], f"{module} ({own}) imports {name} ({other})"
 
 
-def test_every_unit_of_the_layers_exists():
+def test_every_unit_of_the_layers_exists_and_stands_in_one():
+    assert len(RANK) == sum(map(len, LAYERS))
     assert {unit(module) for module in MODULES if module != "caneft"} == set(RANK)
 
 
@@ -128,7 +128,9 @@ def test_what_needs_no_torch_imports_none(module):
 
 
 def test_torch_stays_out_of_the_interpreter():
-    code = f"import importlib, sys\nfor name in {TORCH_FREE}: importlib.import_module(name)\nprint('torch' in sys.modules)"
+    code = (
+        f"import importlib, sys\nfor name in {TORCH_FREE}: importlib.import_module(name)\nprint('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == "False", done.stderr
 
@@ -139,13 +141,10 @@ def test_the_snakefile_starts_without_heavy_libraries():
     text = "\n".join(file.read_text(encoding="utf-8") for file in files)
     lines = re.findall(r"^\s*(?:from|import)\s+([\w.]+)(?:\s+import\s+(.+?))?\s*(?:#.*)?$", text, flags=re.MULTILINE)
     names = {module for module, _ in lines}
-    names |= {f"{module}.{name.strip()}" for module, listed in lines for name in listed.split(",") if module == "caneft"}
+    names |= {
+        f"{module}.{name.strip()}" for module, listed in lines for name in listed.split(",") if module == "caneft"
+    }
     assert "caneft.plan" in names
     for name in names:
         heavy = [needed(name)[found] for found in needed(name) if found.split(".")[0] in HEAVY]
         assert not heavy, " -> ".join(heavy[0])
-
-
-def test_no_layer_is_empty_and_no_unit_stands_in_two():
-    assert all(LAYERS) and len(RANK) == sum(map(len, LAYERS))
-    assert all(set(low).isdisjoint(high) for low, high in pairwise(LAYERS))

@@ -160,6 +160,10 @@ MISTAKES = {
     "heads": ([("models", "tiny", "pretrain", "heads", 5)], ["models.tiny.pretrain.heads must divide hidden_size"]),
     "two bases": ([("methods", "zero", {"method": "base"})], ["methods has more than one entry with method: base"]),
     "seed twice": ([("seeds", [1, 2, 1])], ["seeds names a seed twice"]),
+    "unknown built-in domain": (
+        [(*DOMAINS, "it", "test", {"format": "demo", "domain": "lew", "pairs": 1})],
+        ["directions.de-en.domains.it.test names the built-in domain 'lew'", "Did you mean 'law'?"],
+    ),
     "reserved domain": ([(*DOMAINS, "seen", {"test": DEMO})], ["directions.de-en.domains.seen is reserved"]),
 }
 

@@ -8,6 +8,7 @@ import jsonschema
 import pytest
 import yaml
 from snakemake.utils import update_config
+from test_architecture import LAYERS
 
 from caneft import config, reference
 
@@ -152,3 +153,10 @@ def test_check_says_what_is_stale_and_changes_nothing(tmp_path, monkeypatch, cap
             reference.main()
         assert end.value.code == 0
     assert capsys.readouterr().out.count("written") == 2
+
+
+def test_the_architecture_page_shows_the_layers_that_are_tested():
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d) \| (.*?) \|", text, re.MULTILINE)
+    assert [int(rank) for rank, _ in rows] == list(range(len(LAYERS)))
+    assert [tuple(re.findall(r"`([\w.]+)`", modules)) for _, modules in rows] == list(LAYERS)

@@ -160,7 +160,7 @@ def test_steps_are_those_of_clipped_adamw(tiny_model, examples, tmp_path):
     run(model, "full", examples, tmp_path / "log", batch_size=100, epochs=3, warmup=0.0, weight_decay=0.1, clip=0.5)
     witness.requires_grad_(True)
     optimizer = torch.optim.AdamW(witness.parameters(), lr=1e-3, weight_decay=0.1)
-    for factor in (1, 0.75, 0.25):
+    for factor in (1, 1, 0.5):
         optimizer.zero_grad()
         total = sum(naive.summed_loss(witness, e.prompt, e.response) for e in examples[:-2])
         (total / sum(len(e.response) for e in examples[:-2])).backward()

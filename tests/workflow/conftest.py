@@ -82,7 +82,7 @@ class Workspace:
             rerun_triggers=frozenset(RerunTrigger.parse_choice(choice) for choice in profile["rerun-triggers"]),
             max_checksum_file_size=profile["max-checksum-file-size"],
         )
-        search_path = sys.path.copy()
+        search_path, environment = sys.path.copy(), os.environ.copy()
         output = OutputSettings(dryrun=True, enable_file_logging=False)
         try:
             with SnakemakeApi(output) as api:
@@ -97,6 +97,8 @@ class Workspace:
                 return {f"{job.rule.name} {'/'.join(job.wildcards)}".strip() for job in jobs}
         finally:
             sys.path[:] = search_path  # the Snakefile puts its own folder first
+            os.environ.clear()  # and the data root into the environment
+            os.environ.update(environment)
 
 
 @pytest.fixture(scope="session")

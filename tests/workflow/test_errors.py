@@ -71,7 +71,7 @@ def test_a_mistake_in_the_configuration_is_one_message_before_anything_runs(pris
 
 @pytest.mark.parametrize("text", ["models:\n\ttiny: {}\n", "directions: [de-en\nmodels: {}\n"], ids=["tab", "bracket"])
 def test_broken_yaml_is_called_that(pristine, tmp_path, text):
-    """Snakemake reads the file before it reads the Snakefile, so these are its words; they name neither file nor line."""
+    """Snakemake reads the file before the Snakefile, so these are its words; they name neither file nor line."""
     (tmp_path / "broken.yaml").write_text(text)
     assert "not valid JSON or YAML" in message(pristine.snakemake("-n", config=tmp_path / "broken.yaml"))
 
@@ -84,7 +84,9 @@ def test_a_broken_line_of_a_corpus_is_named_with_file_and_line(pristine, tmp_pat
     raw.write_text("\n".join(lines) + "\n")
     file = tmp_path / "law.yaml"
     file.write_text(yaml.safe_dump(copy.configuration(law_files(str(raw)))))
-    done = copy.snakemake("--cores", "1", f"{copy.results.relative_to(copy.root)}/corpora/de-en/law/train.jsonl", config=file)
+    done = copy.snakemake(
+        "--cores", "1", f"{copy.results.relative_to(copy.root)}/corpora/de-en/law/train.jsonl", config=file
+    )
     assert done.returncode != 0
     assert "Traceback" not in done.stdout
     said = [line for line in done.stdout.splitlines() if line.startswith("Error: ")]

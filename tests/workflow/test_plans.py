@@ -113,6 +113,18 @@ SECOND_SEED = {
 }
 
 
+def add_method(config):
+    config["methods"]["joint"] = {"method": "joint", "learning_rate": 1e-2}
+
+
+NEW_METHOD = {
+    f"select_neurons {M}/all/joint/0",
+    *tuned("joint"),
+    *all_evaluated(["joint"], "seen", "koran"),
+    *AGGREGATES,
+}
+
+
 def change_fraction(config):
     config["selection"]["fraction"] = 0.2
 
@@ -154,6 +166,7 @@ CHANGES = [
     (add_unseen, UNSEEN),
     (change_rate, {*tuned("lora"), *all_evaluated(["lora"], "seen", "koran"), *AGGREGATES}),
     (add_seed, SECOND_SEED),
+    (add_method, NEW_METHOD),
     (change_fraction, NEW_NEURONS),
     (change_bins, {f"measure_information {M}/all", *NEW_NEURONS}),
     (change_decoding, DECODED),
@@ -208,7 +221,7 @@ def test_a_changed_raw_file_reruns_its_corpus_and_what_follows(finished, tmp_pat
         config["data_root"] = str(raw)
 
     config = copy.configuration(read_files)
-    (tmp_path / "files.yaml").write_text(yaml.safe_dump(config))
+    (tmp_path / "files.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     touched = copy.snakemake("--cores", "1", "--touch", config=tmp_path / "files.yaml")
     assert touched.returncode == 0, touched.stdout
     assert copy.plan(config) == set()

@@ -1,0 +1,83 @@
+"""Fingerprints of the code behind every stage, so that no change of it goes unnoticed.
+
+Snakemake does not rerun a job because an imported module changed; `stage_version` in the rule's params does that, by
+hand. A test compares the fingerprints with tests/stage_versions.json. When one differs, decide: do old results still
+hold? If not, raise `stage_version` in the rule. Either way acknowledge: `python -m tests.stage_versions`.
+"""
+
+import ast
+import functools
+import hashlib
+import json
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+STORED = ROOT / "tests" / "stage_versions.json"
+
+
+def current() -> dict[str, dict]:
+    """By script: the stage version of its rule, and the fingerprint of the script and what it imports."""
+    found = {}
+    for rules in sorted(ROOT.glob("rules/*.smk")):
+        for block in re.split(r"^rule ", rules.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
+            script = re.search(r'script="(workflow/scripts/\w+\.py)"', block)
+            version = re.search(r"stage_version=(\d+)", block)
+            if script and version and script[1] not in found:
+                found[script[1]] = {"version": int(version[1]), "code": fingerprint(ROOT / script[1])}
+    return found
+
+
+def fingerprint(script: Path) -> str:
+    """Hash of the syntax trees of a script and of all modules of the package that it reaches, docstrings apart."""
+    digest = hashlib.sha256()
+    for path in sorted(reached(script)):
+        digest.update(f"{path.relative_to(ROOT)} {_without_texts(path)}".encode())
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def _without_texts(path: Path) -> str:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(getattr(node, "body", None), list):
+            node.body = [part for part in node.body if not _is_text(part)] or [ast.Pass()]
+    return ast.dump(tree)
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def reached(script: Path) -> set[Path]:
+    """The script and every module of the package that it imports, at whatever depth."""
+    found, left = set(), [script]
+    while left:
+        path = left.pop()
+        if path in found:
+            continue
+        found.add(path)
+        left += _imported(path)
+    return found
+
+
+@functools.cache
+def _imported(path: Path) -> list[Path]:
+    names = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "caneft":
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return [file for name in names for file in _files(name)]
+
+
+def _files(module: str) -> list[Path]:
+    stem = ROOT / module.replace(".", "/")
+    return [file for file in (stem.with_suffix(".py"), stem / "__init__.py") if file.exists()]
+
+
+def main() -> None:
+    STORED.write_text(json.dumps(current(), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Records, checksums and costs; and that outputs appear whole or not at all."""
+
+import hashlib
+import json
+import os
+from datetime import datetime
+
+import pytest
+
+from caneft import records
+from caneft.files import replacing, write_json, write_jsonl
+
+KEYS = {
+    "stage",
+    "wall_seconds",
+    "cpu_seconds",
+    "peak_memory_mb",
+    "cuda_peak_memory_mb",
+    "device",
+    "threads",
+    "started",
+}
+
+
+def test_a_cost_file(tmp_path):
+    path = tmp_path / "new" / "cost.json"
+    with records.cost(path, "tuning", threads=3):
+        held = bytearray(80 * 2**20)
+        total = sum(range(10**6))
+    assert total and held is not None
+    found = json.loads(path.read_text())
+    assert found.keys() == KEYS
+    assert (found["stage"], found["threads"]) == ("tuning", 3)
+    assert 0 < found["wall_seconds"] < 60
+    assert found["cpu_seconds"] > 0
+    assert 80 < found["peak_memory_mb"] < 10**5
+    assert datetime.fromisoformat(found["started"]).utcoffset().total_seconds() == 0
+
+
+def test_a_stage_that_fails_leaves_no_cost(tmp_path):
+    with pytest.raises(KeyError), records.cost(tmp_path / "cost.json", "tuning", threads=1):
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_checksums_are_sha_256(tmp_path):
+    contents = {"b.txt": b"", "a.bin": os.urandom(300_000), "c d.txt": "Ü\n".encode()}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    found = records.checksums(tmp_path / name for name in contents)
+    assert found == {str(tmp_path / name): hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    assert list(found) == sorted(found)
+
+
+def test_provenance_names_code_and_packages():
+    found = records.provenance()
+    assert found.keys() == {"format", "code", "packages"}
+    assert found["code"].keys() == {"commit", "dirty"}
+    assert {"python", "torch", "transformers", "numpy", "sacrebleu"} <= found["packages"].keys()
+    assert found == records.provenance()
+    json.dumps(found)
+
+
+def test_code_without_git_is_told_apart_from_a_clean_tree(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert records.code() == {"commit": None, "dirty": None}
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "x.json"
+    write_json(path, {"old": 1})
+    with pytest.raises(ValueError), replacing(path) as beside:
+        beside.write_text("half")
+        raise ValueError
+    with pytest.raises(TypeError):
+        write_json(path, {"set": {1}})
+    with pytest.raises(ValueError):
+        write_json(path, {"nan": float("nan")})
+    with pytest.raises(ZeroDivisionError):
+        write_jsonl(path, ({"line": 1 / number} for number in (1, 0)))
+    assert json.loads(path.read_text()) == {"old": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_json_is_sorted_and_readable(tmp_path):
+    write_json(tmp_path / "a.json", {"b": "Ü", "a": 1})
+    write_json(tmp_path / "b.json", {"a": 1, "b": "Ü"})
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+    assert "Ü" in (tmp_path / "a.json").read_text(encoding="utf-8")
+
+
+def test_jsonl_has_one_object_a_line(tmp_path):
+    lines = [{"id": "1", "text": "a\u2028b\nc"}, {"id": "2", "text": ""}]
+    write_jsonl(tmp_path / "x.jsonl", lines)
+    texts = (tmp_path / "x.jsonl").read_text(encoding="utf-8").split("\n")
+    assert [json.loads(text) for text in texts[:-1]] == lines and texts[-1] == ""

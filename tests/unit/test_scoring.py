@@ -1,0 +1,151 @@
+"""Scores against sacrebleu's own command line, health counts by hand, and translations that do not fit refused."""
+
+import json
+import random
+import subprocess
+import sys
+
+import pytest
+from pytest import approx
+
+from caneft.corpora.store import Row
+from caneft.errors import InputError
+from caneft.scoring.surface import copies, corpus_scores, health, read_translations, score
+
+ENGLISH = ["the", "dog", "doesn't", "sleep", "(often)", "and", "7.5%", "of", "it's", "cats", "“purr”", "."]
+CHINESE = ["狗", "睡觉", "在", "屋顶", "上", "，", "和", "猫", "2024年", "DNA", "。"]
+
+
+def sentences(words, joint, count=40, seed=0):
+    """References of random words, and hypotheses that keep about two thirds of each."""
+    rng = random.Random(seed)
+    references = [[rng.choice(words) for _ in range(rng.randint(4, 15))] for _ in range(count)]
+    hypotheses = [[word if rng.random() < 0.67 else rng.choice(words) for word in r] for r in references]
+    return [joint.join(h) for h in hypotheses], [joint.join(r) for r in references]
+
+
+def command_line(tmp_path, hypotheses, references, metric, *options):
+    """Score and signature of `python -m sacrebleu`."""
+    for name, lines in (("hyp", hypotheses), ("ref", references)):
+        (tmp_path / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    command = [sys.executable, "-m", "sacrebleu", "ref", "-i", "hyp", "-m", metric, "-w", "4", *options]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    return found["score"], found["signature"]
+
+
+CASES = {
+    "bleu en": ("bleu", "en", sentences(ENGLISH, " "), []),
+    "bleu zh": ("bleu", "zh", sentences(CHINESE, ""), ["-tok", "zh"]),
+    "chrf en": ("chrf", "en", sentences(ENGLISH, " "), []),
+    "chrf zh": ("chrf", "zh", sentences(CHINESE, ""), []),
+}
+
+
+@pytest.mark.parametrize("metric, target, texts, options", CASES.values(), ids=CASES)
+def test_scores_are_those_of_the_command_line(tmp_path, metric, target, texts, options):
+    expected, signature = command_line(tmp_path, *texts, metric, *options)
+    found = corpus_scores(*texts, target, [metric])[metric]
+    assert 20 < expected < 90
+    assert found["score"] == approx(expected, abs=6e-5)
+    assert found["signature"] == signature
+
+
+def test_the_tokenizer_follows_the_target_language():
+    texts = sentences(CHINESE, "")
+    by_language = {code: corpus_scores(*texts, code, ["bleu"])["bleu"] for code in ("zh", "en", "de")}
+    assert "tok:zh" in by_language["zh"]["signature"].split("|")
+    assert "tok:13a" in by_language["en"]["signature"].split("|")
+    assert by_language["de"] == by_language["en"]
+    assert by_language["zh"]["score"] > by_language["en"]["score"] + 5  # 13a takes a Chinese clause for one word
+
+
+def test_only_the_metrics_asked_for():
+    assert list(corpus_scores(["a b c d"], ["a b c d"], "en", ["chrf"])) == ["chrf"]
+
+
+def test_health_by_hand():
+    """Over-long: more than twice the reference's characters plus 20."""
+    references = ["abcde", "abcde", "abcde", "abcde", ""]
+    hypotheses = ["x" * 30, "x" * 31, "", " \n", "x" * 21]
+    truncated = [True, True, False, False, True]
+    assert health(hypotheses, references, truncated) == {"empty": 2, "truncated": 3, "overlong": 2}
+
+
+@pytest.fixture
+def references():
+    return {
+        "it": [Row("it.test.1", "Öffnen.", "Open."), Row("it.test.2", "Schließen Sie es.", "Close it.")],
+        "law": [Row("law.test.1", "Artikel 7", "Article 7")],
+    }
+
+
+def line(name, text="x", flags=(), domain=None):
+    return {"id": name, "domain": domain or name.split(".")[0], "hypothesis": text, "flags": list(flags)}
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Writes lines, given as objects or as text, to a translations file."""
+
+    def write(*lines):
+        path = tmp_path / "seen.jsonl"
+        texts = (entry if isinstance(entry, str) else json.dumps(entry) for entry in lines)
+        path.write_text("".join(text + "\n" for text in texts), encoding="utf-8")
+        return path
+
+    return write
+
+
+GOOD = [line("it.test.1", "Open\u2028it"), line("law.test.1"), line("it.test.2", "", ["empty"])]
+
+
+def test_translations_come_back_by_domain_in_order(written, references):
+    found = read_translations(written(*GOOD), references)
+    assert found == {"it": [GOOD[0], GOOD[2]], "law": [GOOD[1]]}
+
+
+BROKEN = {
+    "missing line": GOOD[:2],
+    "swapped lines": [GOOD[2], GOOD[1], GOOD[0]],
+    "line twice": [*GOOD, GOOD[1]],
+    "other id": [line("it.test.7"), *GOOD[1:]],
+    "unknown domain": [*GOOD, line("koran.test.1")],
+    "cut line": [*GOOD[:2], json.dumps(GOOD[2])[:-9]],
+    "blank line": [*GOOD, ""],
+    "list": [*GOOD[:2], "[1, 2]"],
+    "text": [*GOOD[:2], '"it.test.2"'],
+    "no id": [{"domain": "it", "hypothesis": "x", "flags": []}, *GOOD[1:]],
+    "no domain": [*GOOD[:2], {"id": "it.test.2", "hypothesis": "x", "flags": []}],
+    "no hypothesis": [*GOOD[:2], {"id": "it.test.2", "domain": "it", "flags": []}],
+    "hypothesis is null": [*GOOD[:2], line("it.test.2") | {"hypothesis": None}],
+    "no flags": [*GOOD[:2], {"id": "it.test.2", "domain": "it", "hypothesis": "x"}],
+    "flags are null": [*GOOD[:2], line("it.test.2") | {"flags": None}],
+    "domain is a list": [*GOOD[:2], line("it.test.2") | {"domain": ["it"]}],
+}
+
+
+@pytest.mark.parametrize("lines", BROKEN.values(), ids=BROKEN)
+def test_translations_that_do_not_fit_are_refused_by_name(written, references, lines):
+    with pytest.raises(InputError, match=r"seen\.jsonl"):
+        read_translations(written(*lines), references)
+
+
+def test_a_domains_scores(references):
+    found = score(
+        [line("it.test.1", "Open."), line("it.test.2", "Close i", ["truncated"])], references["it"], "en", ["chrf"]
+    )
+    assert found["segments"] == 2
+    assert found["health"] == {"empty": 0, "truncated": 1, "overlong": 0}
+    assert found["chrf"] == corpus_scores(["Open.", "Close i"], ["Open.", "Close it."], "en", ["chrf"])["chrf"]
+
+
+def test_another_number_of_hypotheses_is_never_scored(references):
+    with pytest.raises(ValueError):
+        score([line("it.test.1")], references["it"], "en", ["chrf"])
+
+
+def test_the_sources_are_their_own_translations(references):
+    found = copies(references)
+    assert [entry["hypothesis"] for entry in found["it"]] == ["Öffnen.", "Schließen Sie es."]
+    assert score(found["law"], references["law"], "en", ["chrf"])["health"]["empty"] == 0

@@ -1,0 +1,21 @@
+"""A change of the code behind a stage is noticed, and someone says whether old results still hold."""
+
+import json
+
+from tests.stage_versions import STORED, current, reached
+
+
+def test_every_change_is_acknowledged():
+    stored = json.loads(STORED.read_text(encoding="utf-8"))
+    changed = [stage for stage, now in current().items() if stored.get(stage) != now]
+    assert not changed, (
+        f"the code behind {', '.join(changed)} has changed. If old results no longer hold, raise stage_version in its"
+        " rule. Either way acknowledge: python -m tests.stage_versions"
+    )
+    assert set(stored) == set(current())
+
+
+def test_a_stage_reaches_the_science_behind_it():
+    root = STORED.parent.parent
+    assert root / "caneft/importance.py" in reached(root / "workflow/scripts/dump_importance.py")
+    assert root / "caneft/importance.py" not in reached(root / "workflow/scripts/score.py")

@@ -1,0 +1,260 @@
+"""The real mini run, from nothing to the report, checked from outside: files, records, neurons, changed weights."""
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file
+
+WITNESS = Path(__file__).parents[1] / "witness/select_neurons.py"
+HERE = "mini-llama/de-en"
+SEEN = ["it", "law", "medical"]
+TRAINED = ("full", "lora", "random", "caneft")
+TESTSETS = {"seen": SEEN, "koran": ["koran"]}
+LAYERS, WIDTH, HIDDEN = 2, 64, 32
+SELECTED = 13  # a tenth of 2 x 64 neurons
+
+
+@pytest.fixture(scope="module")
+def results(finished):
+    return finished.results
+
+
+def run_folder(results, variant):
+    return results / "runs" / HERE / "all" / variant / "seed1"
+
+
+def read(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_one_command_makes_the_report(first_run):
+    print(f"\nthe mini run took {first_run.seconds:.0f} s")
+    assert first_run.code == 0, first_run.output[-5000:]
+    assert "100%" in first_run.output
+    assert f"report   {first_run.workspace.results.relative_to(first_run.workspace.root)}" in first_run.output
+    assert not (first_run.workspace.root / "results").exists()  # --config results_root won
+
+
+def test_no_job_left_a_traceback_or_half_a_file(results):
+    logs = list((results / "logs").rglob("*.log"))
+    assert len(logs) == 47  # every job but `all`
+    assert [log for log in logs if "Traceback" in log.read_text()] == []
+    assert [file for file in results.rglob(".*")] == []
+
+
+def test_a_second_run_has_nothing_to_do(finished):
+    again = finished.snakemake("--cores", "2")
+    assert again.returncode == 0, again.stdout
+    assert "Nothing to be done" in again.stdout
+
+
+def test_tables_and_figures_exist_in_every_format(results):
+    tables = {f"{table}.{suffix}" for table in ("main", "cost") for suffix in ("csv", "md", "tex")}
+    names = ("scores", "seen_unseen", "neurons_per_layer", "importance_information")
+    figures = {f"{figure}.{suffix}" for figure in names for suffix in ("pdf", "svg", "png")}
+    assert {file.name for file in (results / "tables").iterdir()} == tables
+    assert {file.name for file in (results / "figures").iterdir()} == figures
+    heads = {".pdf": b"%PDF", ".svg": b"<?xml", ".png": b"\x89PNG"}
+    for file in (results / "figures").iterdir():
+        assert file.read_bytes().startswith(heads[file.suffix])
+
+
+def test_the_main_table_prints_the_scores_of_the_score_files(results):
+    table = pd.read_csv(results / "tables/main.csv").query("metric == 'bleu'").set_index("variant")
+    assert list(table.index) == ["base", *TRAINED, "copy"]
+    for variant in TRAINED:
+        scores = {}
+        for testset in TESTSETS:
+            scores |= read(run_folder(results, variant) / f"scores/{testset}.json")["domains"]
+        for domain in (*SEEN, "koran"):
+            assert table.loc[variant, f"{domain}_mean"] == pytest.approx(scores[domain]["bleu"]["score"], abs=1e-3)
+
+
+def test_the_report_shows_every_table_and_figure_with_its_caption(finished):
+    page = (finished.results / "report.html").read_text(encoding="utf-8")
+    categories = json.loads(re.search(r"var categories = (\{.*?\});", page)[1])
+    assert {name: len(shown["Other"]) for name, shown in categories.items()} == {"Tables": 2, "Figures": 4}
+    note = finished.configuration()["report"]["note"]
+    captions = [file for file in (finished.root / "workflow/report").glob("*.rst")]
+    assert len(captions) == 7
+    for file in captions:
+        text = re.sub(r"\{\{.*?\}\}", "\n", file.read_text(encoding="utf-8"))
+        plain = [line for line in text.splitlines() if len(line) > 40 and not re.search(r"[`*|\\]", line)]
+        assert plain and all(line in page for line in plain), file.name
+    assert page.count(note) >= 4
+
+
+def test_every_score_file_holds_its_domains(results):
+    runs = {run_folder(results, variant): TESTSETS for variant in TRAINED}
+    runs[results / "runs" / HERE / "base"] = {domain: [domain] for domain in (*SEEN, "koran")}
+    for folder, testsets in runs.items():
+        assert {file.stem for file in (folder / "scores").glob("*.json")} == set(testsets)
+        for testset, domains in testsets.items():
+            scores = read(folder / f"scores/{testset}.json")
+            assert sorted(scores["domains"]) == domains
+            assert scores["run"] == str(folder.relative_to(results / "runs" / HERE))
+            assert all(of_domain["segments"] == 20 for of_domain in scores["domains"].values())
+            lines = (folder / f"translations/{testset}.jsonl").read_text(encoding="utf-8").splitlines()
+            ids = [json.loads(line)["id"] for line in lines]
+            tests = [results / f"corpora/de-en/{domain}/test.jsonl" for domain in domains]
+            assert ids == [json.loads(line)["id"] for test in tests for line in test.read_text("utf-8").splitlines()]
+
+
+def test_every_method_translates_as_itself(results):
+    said = [(run_folder(results, variant) / "translations/koran.jsonl").read_bytes() for variant in TRAINED]
+    said.append((results / "runs" / HERE / "base/translations/koran.jsonl").read_bytes())
+    assert len(set(said)) == len(said)
+
+
+def test_tuning_lowers_the_loss_on_dev(results):
+    for variant in TRAINED:
+        tuning = read(run_folder(results, variant) / "record.json")["tuning"]
+        assert tuning["dev_loss"] < tuning["dev_loss_before"], variant
+
+
+def test_run_records_say_what_was_run(results):
+    mixture, base = results / "mixtures/de-en/all", results / "models/mini-llama/model.safetensors"
+    for variant in TRAINED:
+        record, cost = (read(run_folder(results, variant) / name) for name in ("record.json", "cost.json"))
+        identity = ("model", "direction", "mixture", "variant", "method", "seed")
+        assert [record[key] for key in identity] == ["mini-llama", "de-en", "all", variant, variant, 1]
+        assert record["base"] == {
+            "id": "pretrained here",
+            "revision": None,
+            "weights": {"model.safetensors": sha256(base)},
+        }
+        assert record["data"] == {f"{split}_sha256": sha256(mixture / f"{split}.jsonl") for split in ("train", "dev")}
+        assert set(record["code"]) == {"commit", "dirty"}
+        assert {"torch", "transformers", "peft", "numpy", "python"} <= set(record["packages"])
+        assert record["settings"]["learning_rate"] == (5e-4 if variant == "full" else 1e-2)
+        assert record["settings"]["tuning"]["batch_size"] == 16
+        assert record["tuning"]["examples"] == 180
+        assert {"wall_seconds", "peak_memory_mb", "device"} <= set(cost)
+        if variant in ("random", "caneft"):
+            assert record["selection"]["neurons"] == SELECTED
+            assert record["selection"]["gamma"] >= 0
+        else:
+            assert record["selection"] is None
+
+
+def test_records_count_the_parameters_that_the_files_hold(results):
+    def count(path):
+        return sum(tensor.size for tensor in load_file(path).values())
+
+    base = count(results / "models/mini-llama/model.safetensors")
+    expected = {"full": base, "random": 3 * HIDDEN * SELECTED, "caneft": 3 * HIDDEN * SELECTED}
+    expected["lora"] = count(run_folder(results, "lora") / "adapter_model.safetensors")
+    for variant in TRAINED:
+        record = read(run_folder(results, variant) / "record.json")
+        assert record["parameters"] == {"trainable": expected[variant], "total": base}
+
+
+def neurons_of(path):
+    """{(layer, neuron)} of a neuron set."""
+    with np.load(path) as chosen:
+        return set(zip(chosen["layer"].tolist(), chosen["neuron"].tolist(), strict=True))
+
+
+def test_the_witness_selects_the_same_neurons(results):
+    dumps = [str(results / f"importance/{HERE}/{domain}.npy") for domain in SEEN]
+    chosen = results / f"neurons/{HERE}/all/caneft/draw0.npz"
+    command = [sys.executable, str(WITNESS), "--dumps", *dumps, "--fraction", "0.1", "--task-relevant", "0.5"]
+    witness = subprocess.run([*command, "--compare", str(chosen)], capture_output=True, text=True)
+    assert witness.returncode == 0, witness.stdout + witness.stderr
+    assert len(neurons_of(chosen)) == SELECTED
+
+
+def weights_of(neurons):
+    """The elements that belong to neurons, as {tensor name: bool mask}; tensors without any are left out."""
+    masks = {}
+    for layer, neuron in neurons:
+        for name in ("gate_proj", "up_proj", "down_proj"):
+            shape = (HIDDEN, WIDTH) if name == "down_proj" else (WIDTH, HIDDEN)
+            mask = masks.setdefault(f"model.layers.{layer}.mlp.{name}.weight", np.zeros(shape, bool))
+            mask[(slice(None), neuron) if name == "down_proj" else neuron] = True
+    return masks
+
+
+@pytest.mark.parametrize(("variant", "draw"), [("caneft", 0), ("random", 1)])
+def test_a_patch_changes_the_weights_of_the_selected_neurons_and_no_other(results, variant, draw):
+    base = load_file(results / "models/mini-llama/model.safetensors")
+    patch = load_file(run_folder(results, variant) / "patch.safetensors")
+    selected = neurons_of(results / f"neurons/{HERE}/all/{variant}/draw{draw}.npz")
+    tuned = {name: tensor.copy() for name, tensor in base.items()}
+    for layer in range(LAYERS):
+        index = patch.get(f"layers.{layer}.index", np.empty(0, np.int32))
+        assert set(index.tolist()) == {neuron for of_layer, neuron in selected if of_layer == layer}
+        if len(index):
+            tuned[f"model.layers.{layer}.mlp.gate_proj.weight"][index] = patch[f"layers.{layer}.gate"]
+            tuned[f"model.layers.{layer}.mlp.up_proj.weight"][index] = patch[f"layers.{layer}.up"]
+            tuned[f"model.layers.{layer}.mlp.down_proj.weight"][:, index] = patch[f"layers.{layer}.down"]
+    masks = weights_of(selected)
+    for name, tensor in base.items():
+        mask = masks.pop(name, np.zeros(tensor.shape, bool))
+        changed = tuned[name] != tensor
+        assert not changed[~mask].any()
+        assert changed[mask].sum() >= 0.95 * mask.sum()  # an update may round to nothing
+    assert not masks
+    assert sum(tensor.size for name, tensor in patch.items() if "index" not in name) == 3 * HIDDEN * SELECTED
+
+
+@pytest.mark.parametrize("variant", TRAINED)
+def test_what_translates_is_the_base_with_the_runs_weights(results, variant):
+    """The model that `translate` restores, tensor by tensor, against what the files alone say."""
+    import torch
+
+    from caneft.models import loading
+    from caneft.tuning import ways
+
+    names = {"full": "model", "lora": "adapter_model"}
+    artefact = run_folder(results, variant) / f"{names.get(variant, 'patch')}.safetensors"
+    manifest = loading.read_manifest(results / "models/mini-llama/manifest.json")
+    model = ways.restore(loading.load_model(manifest, "float32", torch.device("cpu")), artefact)
+    state = {name.removeprefix("base_model.model."): tensor.numpy() for name, tensor in model.state_dict().items()}
+    state = {name.replace(".base_layer", ""): tensor for name, tensor in state.items()}
+    base = load_file(results / "models/mini-llama/model.safetensors")
+    changed = {name for name, tensor in base.items() if not np.array_equal(state[name], tensor)}
+    mlp = {f"model.layers.{n}.mlp.{m}_proj.weight" for n in range(LAYERS) for m in ("gate", "up", "down")}
+    if variant == "full":
+        assert changed == set(base)
+        assert all(np.array_equal(state[name], tensor) for name, tensor in load_file(artefact).items())
+    elif variant == "lora":
+        adapter = load_file(artefact)
+        assert changed <= mlp and {key.partition(".lora_")[0].removeprefix("base_model.model.") for key in adapter} == {
+            name.removesuffix(".weight") for name in mlp
+        }
+        assert all(adapter[key].any() for key in adapter)
+    else:
+        assert changed == set(
+            weights_of(neurons_of(results / f"neurons/{HERE}/all/{variant}/draw{variant == 'random':d}.npz"))
+        )
+
+
+def test_the_patch_names_its_base(results):
+    with safe_open(run_folder(results, "caneft") / "patch.safetensors", framework="numpy") as patch:
+        manifest = json.loads(patch.metadata()["caneft"])
+    weights = sha256(results / "models/mini-llama/model.safetensors")
+    assert (manifest["layers"], manifest["neurons_per_layer"]) == (LAYERS, WIDTH)
+    assert manifest["base"]["weights"] == {"model.safetensors": weights}
+
+
+def test_what_ran_stands_beside_the_results(finished):
+    import yaml
+
+    stored = yaml.safe_load((finished.results / "config.yaml").read_text(encoding="utf-8"))
+    expected = finished.configuration() | {"results_root": str(finished.results.relative_to(finished.root))}
+    assert finished.plan(stored) == set()
+    assert {key: stored[key] for key in ("models", "methods")} == {key: expected[key] for key in ("models", "methods")}
+    assert stored["results_root"] == expected["results_root"]
