@@ -23,90 +23,10 @@ ROOT = Path(__file__).parent.parent
 COMMAND = "python -m caneft.reference"
 BEGIN, END = "<!-- dag:begin -->", "<!-- dag:end -->"
 
-EXAMPLE = """\
-results_root: results
-data_root: data
-
-directions:
-  de-en:
-    source_language: German
-    target_language: English
-    domains:
-      it:
-        train: {format: jsonl, path: it/train.jsonl, source: translation.de, target: translation.en, limit: 20000}
-        dev: {format: instruct, path: it/dev.json, source_prefix: "German: ", target_prefix: "English: "}
-        test: {format: tsv, path: it/test.tsv}
-      law:
-        train: {format: moses, source_path: law/train.de, target_path: law/train.en}
-        dev: {format: moses, source_path: law/dev.de, target_path: law/dev.en}
-        test: {format: moses, source_path: law/test.de, target_path: law/test.en}
-      talks: # only a test set: an unseen domain
-        test: {format: datasets, name: owner/talks, subset: de-en, split: test}
-      garden:
-        train: {format: demo, domain: garden, pairs: 1000}
-        dev: {format: demo, domain: garden, pairs: 100}
-        test: {format: demo, domain: garden, pairs: 400}
-
-models:
-  qwen:
-    hub: Qwen/Qwen2.5-7B-Instruct
-    dtype: bfloat16
-    resources: {gpu: 1, mem_mb: 40000, runtime: 720}
-  tiny-llama: # where no weights can be had: pretrained here
-    pretrain:
-      architecture: llama
-      corpora:
-        - direction: de-en
-          corpus: {format: demo-pretraining, domains: [garden, it, law], pairs: 40000}
-
-mixtures:
-  all:
-    de-en: [it, law]
-  only-it: # trained on one domain, with the neurons of `all`, and tested on law too
-    de-en: {domains: [it], select_on: all, test: [law, talks]}
-
-methods:
-  base: {method: base}
-  full: {method: full, learning_rate: 1.0e-5}
-  lora: {method: lora, rank: 16, learning_rate: 1.0e-4}
-  random: {method: random, learning_rate: 1.0e-4}
-  caneft: {method: caneft, learning_rate: 1.0e-4}
-  caneft-5: {method: caneft, learning_rate: 1.0e-4, fraction: 0.05}
-
-seeds: [1, 2, 3]
-
-prompt:
-  instruction: "Translate this {domain} text from {source_language} into {target_language}."
-  name_domain: true
-
-importance:
-  samples: 2000
-  scale_exponent: 12
-
-selection:
-  fraction: 0.01
-  task_relevant: 0.5
-
-tuning:
-  pairs_per_domain: 2000
-  epochs: 2
-  batch_size: 32
-  keep_full_weights: false
-
-decoding:
-  batch_size: 64
-  length_factor: 1.5
-
-scoring:
-  metrics: [bleu, chrf]
-
-report:
-  title: Ten domains, one model
-  labels: {caneft: CANEFT, it: IT}
-"""
+EXAMPLE = (ROOT / "docs" / "example.yaml").read_text(encoding="utf-8")
 
 INTRODUCTION = f"""\
-<!-- Generated from caneft/config.py by `{COMMAND}` (`make docs`). Edit the model there, not this page. -->
+<!-- Generated from caneft/config/ by `{COMMAND}` (`make docs`). Edit the model there, not this page. -->
 
 # Configuration
 
@@ -179,7 +99,7 @@ def schema() -> Schema:
         if "patternProperties" in part:
             part["additionalProperties"] = False
     required = found.pop("required")
-    comment = f"Generated from caneft/config.py by `{COMMAND}` (`make docs`)."
+    comment = f"Generated from caneft/config/ by `{COMMAND}` (`make docs`)."
     dialect = "https://json-schema.org/draft/2020-12/schema"
     return (
         {"$comment": comment, "$schema": dialect}

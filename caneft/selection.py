@@ -170,12 +170,15 @@ def choose(
 ) -> tuple[Selection, dict[str, Any]]:
     """The selection that settings ask for, and its description for the run record.
 
-    The budget is resolved among the task-relevant neurons, the same for every criterion. null_quantile: gamma of
-    `gamma: "null"`. draw: seed of `random`.
+    The budget is the same for every criterion. null_quantile: gamma of `gamma: "null"`. draw: seed of `random`.
     """
-    relevant = None if settings.task_relevant is None else task_relevant(table, settings.task_relevant)
+
+    def mask(q: float | None) -> np.ndarray | None:
+        return None if q is None else task_relevant(table, q)
+
     gamma = null_quantile if settings.gamma == "null" else settings.gamma
-    count = budget(table, settings.fraction, gamma, relevant)
+    count = budget(table, settings.fraction, gamma, mask(settings.budget_task_relevant))
+    relevant = mask(settings.task_relevant)
     chosen = select(table, settings.criterion, count, relevant, draw)
     return chosen, {
         "criterion": settings.criterion,

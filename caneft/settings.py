@@ -53,6 +53,9 @@ class SelectionSettings(Section):
     fraction: float | None
     gamma: float | str | None
     task_relevant: float | None
+    """Of this variant's own candidates."""
+    budget_task_relevant: float | None
+    """Of the candidates among which a gamma is counted: shared, so that every variant gets as many neurons."""
 
 
 class MixtureSettings(Section):
@@ -120,11 +123,13 @@ def information(configuration: Config) -> InformationSettings:
 
 def selection(configuration: Config, variant: str) -> SelectionSettings:
     own, shared = configuration.methods[variant], configuration.selection
+    gamma = None if own.fraction else shared.gamma
     return SelectionSettings(
         criterion=own.method,
         fraction=own.fraction or shared.fraction,
-        gamma=None if own.fraction else shared.gamma,
-        task_relevant=own.task_relevant or shared.task_relevant,
+        gamma=gamma,
+        task_relevant=own.task_relevant if "task_relevant" in own.model_fields_set else shared.task_relevant,
+        budget_task_relevant=None if gamma is None else shared.task_relevant,
     )
 
 

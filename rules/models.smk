@@ -88,7 +88,7 @@ rule resolve_model:
         runtime=240,
     params:
         module=as_py_module(),
-        settings=lambda wildcards: CONFIG.models[wildcards.model].model_dump_json(exclude={"resources"}),
+        settings=lambda wildcards: CONFIG.models[wildcards.model].model_dump_json(include={"hub", "revision", "path"}),
         stage_version=1,
     message:
         "finding the model {wildcards.model}"

@@ -267,7 +267,6 @@ def test_an_unreadable_file_does_not_hide_the_message(tmp_path, content):
     assert "tuning.epocs" in message(changed(("tuning", "epocs", 1)), [path, tmp_path / "gone.yaml"])
 
 
-@pytest.mark.xfail(reason="workflow.configfiles lists the demo last, although it has the least say", strict=True)
 def test_a_dry_run_names_the_file_that_was_given(tmp_path):
     over = write(tmp_path, "over.yaml", {"tuning": {"epochs": -1}})
     command = [sys.executable, "-m", "snakemake", "-n", "--cores", "1", "--configfile", str(over)]

@@ -20,18 +20,19 @@ def explain(error: ValidationError, model: type[BaseModel], raw: Mapping, files:
         location = tuple(part for part in item["loc"])
         keys = _written(location, raw)
         lines.append((keys, _sentence(item, model, location, raw)))
-    return _format(lines, files)
+    return _format(lines, raw, files)
 
 
-def explain_problems(problems: Sequence[tuple[str, str]], files: Sequence[str | Path]) -> str:
+def explain_problems(problems: Sequence[tuple[str, str]], raw: Mapping, files: Sequence[str | Path]) -> str:
     """Message for contradictions found after validation."""
-    return _format([(tuple(key.split(".")), message) for key, message in problems], files)
+    return _format([(tuple(key.split(".")), message) for key, message in problems], raw, files)
 
 
-def _format(problems: Sequence[tuple[tuple, str]], files: Sequence[str | Path]) -> str:
+def _format(problems: Sequence[tuple[tuple, str]], raw: Mapping, files: Sequence[str | Path]) -> str:
     unique = list(dict.fromkeys((keys, message) for keys, message in problems))
     lines = [
-        f"{_origin(keys, files)}: {'.'.join(map(str, keys)) or 'configuration'} {message}" for keys, message in unique
+        f"{_origin(keys, raw, files)}: {'.'.join(map(str, keys)) or 'configuration'} {message}"
+        for keys, message in unique
     ]
     lines = [line for problem in lines[:SHOWN] for line in problem.splitlines()]
     if len(unique) > SHOWN:
@@ -111,23 +112,35 @@ def _descend(annotation: Any, part: Any) -> Any:
     return annotation
 
 
-def _origin(keys: tuple, files: Sequence[str | Path]) -> str:
-    """The file that holds a key, the last one first as it wins; the command line if none does."""
-    best, depth = None, 0
+def _origin(keys: tuple, raw: Mapping, files: Sequence[str | Path]) -> str:
+    """Where a key was given: the file that holds it with the value in force, else the command line.
+
+    A key that is missing is looked for at its nearest section.
+    """
+    wanted, depth = _at(keys, raw)
+    holders = []
     for file in files:
         try:
-            here = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+            found = _at(keys[:depth], yaml.safe_load(Path(file).read_text(encoding="utf-8")))
         except (OSError, yaml.YAMLError, UnicodeDecodeError):
             continue
-        found = 0
-        for key in keys:
-            if isinstance(here, Mapping) and key in here:
-                here = here[key]
-            elif isinstance(here, list) and str(key).isdigit() and int(key) < len(here):
-                here = here[int(key)]
-            else:
-                break
-            found += 1
-        if best is None or found >= depth:
-            best, depth = file, found
-    return str(best) if best is not None else "configuration"
+        holders.append((found[1], found[0] == wanted, str(file)))
+    whole = [holder for holder in holders if holder[0] == depth]
+    same = [holder for holder in whole if holder[1]]
+    if same or (whole and isinstance(wanted, Mapping | list)):
+        return (same or whole)[0][2]
+    return "--config" if depth else str(files[0]) if files else "configuration"
+
+
+def _at(keys: tuple, content: Any) -> tuple[Any, int]:
+    """The value at the deepest of the keys that there is, and how deep that is."""
+    depth = 0
+    for key in keys:
+        if isinstance(content, Mapping) and key in content:
+            content = content[key]
+        elif isinstance(content, list) and str(key).isdigit() and int(key) < len(content):
+            content = content[int(key)]
+        else:
+            break
+        depth += 1
+    return content, depth

@@ -1,0 +1,172 @@
+"""Sections about text: corpus formats, domains, directions, mixtures."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from caneft.config.section import Positive, Section, Slug
+
+
+class Source(Section):
+    """What all corpus formats share."""
+
+    limit: Positive | None = None
+    """At most so many pairs, drawn with `seed` after cleaning; file order is kept. Without it, all pairs."""
+    seed: int = 0
+    """Seed of the draw (and, for the built-in corpora, of the text)."""
+
+    def paths(self) -> tuple[str, ...]:
+        """Files that this source reads, relative to `data_root` unless absolute."""
+        return ()
+
+
+class Jsonl(Source):
+    """One JSON object a line."""
+
+    format: Literal["jsonl"]
+    path: str
+    """File, relative to `data_root` unless absolute."""
+    source: str = "source"
+    """Field of the source side; dots descend into nested objects (`translation.de`)."""
+    target: str = "target"
+    """Field of the target side, likewise."""
+
+    def paths(self) -> tuple[str, ...]:
+        return (self.path,)
+
+
+class Instruct(Source):
+    """A JSON list of instruction-tuning records; prefixes such as "German: " are stripped."""
+
+    format: Literal["instruct"]
+    path: str
+    """File, relative to `data_root` unless absolute."""
+    source: str = "input"
+    """Field of the source side."""
+    target: str = "output"
+    """Field of the target side."""
+    source_prefix: str = ""
+    """Text that every source starts with and that is not part of it. A record without it is an error."""
+    target_prefix: str = ""
+    """The same for the target."""
+
+    def paths(self) -> tuple[str, ...]:
+        return (self.path,)
+
+
+class Moses(Source):
+    """Two plain text files, aligned line by line."""
+
+    format: Literal["moses"]
+    source_path: str
+    """File of the source language, relative to `data_root` unless absolute."""
+    target_path: str
+    """File of the target language."""
+
+    def paths(self) -> tuple[str, ...]:
+        return (self.source_path, self.target_path)
+
+
+class Tsv(Source):
+    """Tab-separated text, one pair a line, no quoting."""
+
+    format: Literal["tsv"]
+    path: str
+    """File, relative to `data_root` unless absolute."""
+    source_column: Annotated[int, Field(ge=0)] = 0
+    """Column of the source side, counted from 0."""
+    target_column: Annotated[int, Field(ge=0)] = 1
+    """Column of the target side, counted from 0."""
+
+    def paths(self) -> tuple[str, ...]:
+        return (self.path,)
+
+
+class Hub(Source):
+    """A dataset that the `datasets` library loads: from the hub, or a folder written by `save_to_disk`."""
+
+    format: Literal["datasets"]
+    name: str
+    """Name on the hub, or a folder."""
+    subset: str | None = None
+    """Configuration of the dataset (`de-en`, say)."""
+    split: str = "train"
+    """Split of the dataset."""
+    revision: str | None = None
+    """Revision on the hub."""
+    source: str = "translation.de"
+    """Field of the source side; dots descend."""
+    target: str = "translation.en"
+    """Field of the target side."""
+
+
+class Demo(Source):
+    """The built-in templated German-English corpus; which split is asked for follows from the key."""
+
+    format: Literal["demo"]
+    domain: Slug
+    """Domain of the built-in corpus (`it`, `law`, `medical`, `subtitles`, `koran`, `garden`, `finance`, `sports`)."""
+    pairs: Positive
+    """How many pairs to write."""
+
+
+class DemoPretraining(Source):
+    """The built-in corpus as pretraining text: half general, half domain text with senses drawn at random."""
+
+    format: Literal["demo-pretraining"]
+    domains: Annotated[list[Slug], Field(min_length=1)]
+    """Domains whose words the base model has seen. Include spare ones: adding a domain later leaves the base alone."""
+    pairs: Positive
+    """How many pairs to write."""
+
+
+CorpusSource = Annotated[Jsonl | Instruct | Moses | Tsv | Hub | Demo, Field(discriminator="format")]
+PretrainingSource = Annotated[Jsonl | Instruct | Moses | Tsv | Hub | DemoPretraining, Field(discriminator="format")]
+
+
+class Domain(Section):
+    """A text type with its own corpus. With `test` alone it is only tested: an unseen domain."""
+
+    test: CorpusSource
+    """Test set. Never cleaned, only normalised: its lines are what is scored."""
+    train: CorpusSource | None = None
+    """Training pairs, for importance and tuning."""
+    dev: CorpusSource | None = None
+    """Development pairs, for the dev loss."""
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> "Domain":
+        if (self.train is None) != (self.dev is None):
+            raise ValueError("a seen domain needs both train and dev, an unseen one neither")
+        return self
+
+
+class Direction(Section):
+    """A language pair in one order."""
+
+    source_language: str
+    """Name of the source language as it stands in the prompt, e.g. German."""
+    target_language: str
+    """Name of the target language as it stands in the prompt, e.g. English."""
+    domains: Annotated[dict[Slug, Domain], Field(min_length=1)]
+    """The domains by name."""
+
+
+class Mixture(Section):
+    """A named list of domains that a run is trained on. A bare list of names is short for `domains`."""
+
+    domains: Annotated[list[Slug], Field(min_length=1)]
+    """Domains of the training data; they must have `train` and `dev`."""
+    select_on: Slug | None = None
+    """Mixture whose domains the neurons are selected on; by default this one. Needs at least two domains."""
+    test: list[Slug] | None = None
+    """Further domains to test on. By default all domains of the direction that have only a test set (unseen ones)."""
+
+
+def domains_only(value: Any) -> Any:
+    return {"domains": value} if isinstance(value, list) else value
+
+
+def select_on(name: str, mixture: Mixture) -> str:
+    """Name of the mixture that a mixture's neurons are selected on: its own, `all` for a single domain."""
+    return mixture.select_on or (name if len(mixture.domains) > 1 else "all")

@@ -1,0 +1,96 @@
+"""The door: from nested dicts to a checked `Config`, or to one readable message."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from caneft.config.corpora import Demo, DemoPretraining, Mixture, Source, select_on
+from caneft.config.messages import explain, explain_problems
+from caneft.config.paths import missing_files, sources
+from caneft.config.root import Config
+from caneft.corpora import demo
+from caneft.errors import InputError, did_you_mean
+
+RESERVED_DOMAINS = {"seen": "it names the file that holds a run's translations of its own mixture"}
+
+
+def load(raw: Mapping[str, Any], files: Sequence[str | Path] = (), check_files: bool = True) -> Config:
+    """Validated configuration.
+
+    raw: the merged configuration as nested dicts; files: where it was read from, named in messages.
+    check_files: whether every corpus file and model folder must exist.
+    Raises InputError of at most ten lines: file, key, what was found, what was expected.
+    """
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as error:
+        raise InputError(explain(error, Config, raw, files)) from None
+    if found := list(problems(config)):
+        raise InputError(explain_problems(found, raw, files))
+    if check_files and (found := list(missing_files(config))):
+        raise InputError(explain_problems(found, raw, files))
+    return config
+
+
+def problems(config: Config) -> Iterator[tuple[str, str]]:
+    """Contradictions between sections, as (key, message)."""
+    for direction_name, direction in config.directions.items():
+        for domain in direction.domains:
+            if domain in RESERVED_DOMAINS:
+                yield f"directions.{direction_name}.domains.{domain}", f"is reserved: {RESERVED_DOMAINS[domain]}"
+    for name, by_direction in config.mixtures.items():
+        for direction_name, mixture in by_direction.items():
+            yield from _mixture_problems(config, name, direction_name, mixture)
+    for name, model in config.models.items():
+        for corpus in model.pretrain.corpora if model.pretrain else ():
+            if corpus.direction not in config.directions:
+                hint = did_you_mean(corpus.direction, config.directions)
+                yield f"models.{name}.pretrain.corpora", f"names the direction '{corpus.direction}'. {hint}"
+        if model.pretrain and model.pretrain.hidden_size % model.pretrain.heads:
+            yield f"models.{name}.pretrain.heads", "must divide hidden_size"
+    for key, source in sources(config):
+        yield from _demo_problems(key, source)
+    if sum(method.method == "base" for method in config.methods.values()) > 1:
+        yield "methods", "has more than one entry with method: base"
+    if len(set(config.seeds)) != len(config.seeds):
+        yield "seeds", "names a seed twice"
+
+
+def _demo_problems(key: str, source: Source) -> Iterator[tuple[str, str]]:
+    if isinstance(source, Demo):
+        names, known = [source.domain], (*demo.DOMAINS, "general")
+    elif isinstance(source, DemoPretraining):
+        names, known = source.domains, demo.DOMAINS
+    else:
+        return
+    for name in names:
+        if name not in known:
+            yield key, f"names the built-in domain '{name}'. {did_you_mean(name, known)}"
+
+
+def _mixture_problems(config: Config, name: str, direction_name: str, mixture: Mixture) -> Iterator[tuple[str, str]]:
+    key = f"mixtures.{name}"
+    if direction_name not in config.directions:
+        yield key, f"names the direction '{direction_name}'. {did_you_mean(direction_name, config.directions)}"
+        return
+    domains = config.directions[direction_name].domains
+    for domain in [*mixture.domains, *(mixture.test or ())]:
+        if domain not in domains:
+            hint = did_you_mean(domain, domains)
+            yield key, f"names the domain '{domain}', which direction {direction_name} does not have. {hint}"
+    for domain in mixture.domains:
+        if domain in domains and domains[domain].train is None:
+            yield key, f"trains on '{domain}', which has only a test set in direction {direction_name}"
+    if len(set(mixture.domains)) != len(mixture.domains):
+        yield key, "names a domain twice"
+    selection = select_on(name, mixture)
+    if direction_name not in config.mixtures.get(selection, {}):
+        hint = did_you_mean(selection, config.mixtures)
+        yield f"{key}.select_on", f"names the mixture '{selection}' of direction {direction_name}. {hint}"
+    elif len(config.mixtures[selection][direction_name].domains) < 2:
+        yield (
+            f"{key}.select_on",
+            f"is '{selection}' with one domain; every MI is 0 there. Name a mixture of two or more",
+        )

@@ -1,0 +1,85 @@
+"""Sections about base models."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from caneft.config.corpora import PretrainingSource
+from caneft.config.section import Positive, Section, Slug
+
+
+class PretrainingCorpus(Section):
+    """A corpus that a base model is pretrained on."""
+
+    direction: Slug
+    """Direction of its pairs."""
+    corpus: PretrainingSource
+    """Where the pairs come from."""
+
+
+class Pretraining(Section):
+    """A small base model that the workflow pretrains itself, where no weights can be had."""
+
+    architecture: Literal["llama", "qwen2", "gemma2"] = "llama"
+    """Architecture of the decoder."""
+    corpora: Annotated[list[PretrainingCorpus], Field(min_length=1)]
+    """What it is pretrained on, and its tokenizer trained on."""
+    hidden_size: Positive = 96
+    """Width of the residual stream."""
+    layers: Positive = 3
+    """Number of decoder layers."""
+    intermediate_size: Positive = 384
+    """Number of FFN neurons per layer."""
+    heads: Positive = 4
+    """Number of attention heads."""
+    vocabulary: Annotated[int, Field(ge=300)] = 1200
+    """Entries of the byte-level BPE tokenizer."""
+    steps: Positive = 1600
+    """Optimizer steps. Steps, not seconds: bases stopped by the clock differ."""
+    tokens_per_step: Positive = 1000
+    """Tokens of one step's batch, padding included."""
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
+    """Peak rate of AdamW; warm-up over 5 % of the steps, then cosine to zero."""
+    max_tokens: Positive = 256
+    """Longer training examples are left out (and counted)."""
+    seed: int = 0
+    """Seed of weights and data order."""
+
+
+class Resources(Section):
+    """What one job of a model asks the scheduler for. Never part of a result's identity."""
+
+    gpu: Annotated[int, Field(ge=0)] = 0
+    """GPUs of a job. 0: the scheduler is not asked for one (a visible one is used all the same)."""
+    mem_mb: Positive = 4000
+    """Memory of a job, in MB."""
+    runtime: Positive = 120
+    """Time limit of a job, in minutes."""
+
+
+class Model(Section):
+    """A base model: exactly one of `hub`, `path` and `pretrain`."""
+
+    hub: str | None = None
+    """Id on the Hugging Face hub."""
+    revision: str | None = None
+    """Revision on the hub."""
+    path: str | None = None
+    """Folder of a local Hugging Face model, relative to `data_root` unless absolute."""
+    pretrain: Pretraining | None = None
+    """Settings of a small base that is pretrained here."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Precision that the frozen weights are loaded in."""
+    scale_exponent: int | None = None
+    """Overrides `importance.scale_exponent` for this model."""
+    resources: Resources = Resources()
+    """What a job of this model needs."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "Model":
+        given = [name for name in ("hub", "path", "pretrain") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"exactly one of hub, path and pretrain is needed, found {' and '.join(given) or 'none'}")
+        if self.revision is not None and self.hub is None:
+            raise ValueError("revision goes with hub only")
+        return self

@@ -1,0 +1,70 @@
+"""Where raw corpora and local models lie."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from caneft.config.corpora import Source
+from caneft.config.root import Config
+from caneft.errors import InputError
+
+
+def data_root(config: Config) -> Path | None:
+    """Folder of relative paths: the configuration's, else the environment variable CANEFT_DATA, else None."""
+    root = config.data_root or os.environ.get("CANEFT_DATA")
+    return Path(root) if root else None
+
+
+def publish_data_root(config: Config) -> None:
+    """Puts the data root into CANEFT_DATA, where steps find it: it belongs to no result, so to no job's params."""
+    if (root := data_root(config)) is not None:
+        os.environ["CANEFT_DATA"] = str(root.resolve())
+
+
+def resolver(root: str | Path | None) -> Callable[[str], Path]:
+    """Function from a path as configured to a path: relative ones start from `root`.
+
+    It raises InputError for a relative path where there is no root.
+    """
+
+    def resolve(path: str) -> Path:
+        if Path(path).is_absolute():
+            return Path(path)
+        if not root:
+            raise InputError(
+                f"'{path}' is relative, but there is no data_root.\n"
+                "Set data_root in the configuration, by --config data_root=FOLDER, or in the variable CANEFT_DATA"
+            )
+        return Path(root) / path
+
+    return resolve
+
+
+def sources(config: Config) -> Iterator[tuple[str, Source]]:
+    """Every corpus source with its key."""
+    for direction_name, direction in config.directions.items():
+        for domain_name, domain in direction.domains.items():
+            for split in ("train", "dev", "test"):
+                if (source := getattr(domain, split)) is not None:
+                    yield f"directions.{direction_name}.domains.{domain_name}.{split}", source
+    for name, model in config.models.items():
+        for index, corpus in enumerate(model.pretrain.corpora if model.pretrain else ()):
+            yield f"models.{name}.pretrain.corpora.{index}", corpus.corpus
+
+
+def missing_files(config: Config) -> Iterator[tuple[str, str]]:
+    """Corpus files and model folders that do not exist, as (key, message)."""
+    wanted = [(key, path) for key, source in sources(config) for path in source.paths()]
+    wanted += [(f"models.{name}.path", model.path) for name, model in config.models.items() if model.path]
+    resolve = resolver(data_root(config))
+    for key, path in wanted:
+        try:
+            full = resolve(path)
+        except InputError as error:
+            yield key, f"cannot be found: {error}"
+            return
+        if not full.exists():
+            yield (
+                key,
+                f"names the file {full}, which does not exist. Correct the path or data_root ({data_root(config)})",
+            )

@@ -1,0 +1,44 @@
+"""The configuration as a whole."""
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from caneft.config.corpora import Direction, Mixture, domains_only
+from caneft.config.methods import Method
+from caneft.config.models import Model
+from caneft.config.section import Section, Slug
+from caneft.config.stages import Decoding, Importance, Prompt, Report, Scoring, Selection, Tuning
+
+
+class Config(Section):
+    """Configuration of a CANEFT workflow."""
+
+    results_root: str = "results"
+    """Folder of everything that is computed; two runs can stand side by side."""
+    data_root: str | None = None
+    """Folder that relative corpus and model paths start from; by default the environment variable CANEFT_DATA."""
+    directions: Annotated[dict[Slug, Direction], Field(min_length=1)]
+    """Language pairs with their domains."""
+    models: Annotated[dict[Slug, Model], Field(min_length=1)]
+    """Base models."""
+    mixtures: Annotated[dict[Slug, dict[Slug, Annotated[Mixture, BeforeValidator(domains_only)]]], Field(min_length=1)]
+    """Training mixtures: name, then direction, then domains."""
+    methods: Annotated[dict[Slug, Method], Field(min_length=1)]
+    """Rows of the main table, in this order: named variants of the methods."""
+    seeds: Annotated[list[int], Field(min_length=1)] = [1]
+    """Seeds of tuning. `random` draws its neurons by the same seed."""
+    prompt: Prompt = Prompt()
+    """The instruction given to the model."""
+    importance: Importance = Importance()
+    """Importance dumps."""
+    selection: Selection
+    """Neuron selection."""
+    tuning: Tuning = Tuning()
+    """Fine-tuning."""
+    decoding: Decoding = Decoding()
+    """Translation."""
+    scoring: Scoring = Scoring()
+    """Metrics."""
+    report: Report = Report()
+    """Words of the report."""

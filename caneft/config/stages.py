@@ -1,0 +1,130 @@
+"""Sections about the stages: one each."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from caneft.config.section import Positive, Section, Share
+
+
+class Prompt(Section):
+    """The instruction, the same for training, importance and inference."""
+
+    instruction: str = (
+        "Translate the following text from {source_language} into {target_language}. Reply only with the translation."
+    )
+    """Text before the source. Fields: {source_language}, {target_language}; {domain} only with `name_domain`."""
+    name_domain: bool = False
+    """Whether the instruction names the domain. Off: the name would leak the label into every importance score."""
+
+    @model_validator(mode="after")
+    def _fields(self) -> "Prompt":
+        allowed = {"source_language", "target_language"} | ({"domain"} if self.name_domain else set())
+        try:
+            self.instruction.format(**dict.fromkeys(allowed, ""))
+        except (KeyError, IndexError, ValueError) as error:
+            raise ValueError(
+                f"prompt.instruction has an unusable field ({error}); allowed: {', '.join(sorted(allowed))}"
+                + ("" if self.name_domain else "; {domain} needs name_domain: true")
+            ) from None
+        if self.name_domain and "{domain}" not in self.instruction:
+            raise ValueError("name_domain: true needs {domain} in prompt.instruction")
+        return self
+
+
+class Importance(Section):
+    """The importance dump: activation times gradient per sample and neuron."""
+
+    samples: Positive = 800
+    """Training pairs per domain, drawn with `seed`."""
+    seed: int = 0
+    """Seed of the draw."""
+    tokens_per_batch: Positive = 4096
+    """Token budget of a batch, padding included. Does not change the numbers beyond float tolerance."""
+    max_tokens: Positive = 512
+    """Longer examples are left out before the draw (and counted)."""
+    scale_exponent: int = 12
+    """Scores are stored as float16 times 2 to this power; one constant per model."""
+
+
+class Selection(Section):
+    """From importance to neurons. Give either `fraction` or `gamma`; every method gets the same number of neurons."""
+
+    bins: Annotated[int, Field(ge=2, le=64)] = 10
+    """Quantile bins of the mutual information."""
+    fraction: Share | None = None
+    """Budget: this share of all FFN neurons."""
+    gamma: Annotated[float, Field(ge=0)] | Literal["null"] | None = None
+    """Threshold of consensus MI in nats; `"null"`: the 1 - error_rate quantile of the permutation null."""
+    error_rate: Share = 0.01
+    """Error rate of `gamma: "null"`."""
+    null_permutations: Positive = 20
+    """Permutations of the labels behind the null columns."""
+    task_relevant: Share | None = 0.5
+    """For MI criteria: first keep neurons whose mean importance is in this top share of every domain; null: off."""
+    seed: int = 0
+    """Seed of the permutations."""
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> "Selection":
+        if (self.fraction is None) == (self.gamma is None):
+            raise ValueError("exactly one of fraction and gamma is needed")
+        return self
+
+
+class Tuning(Section):
+    """The training loop that all methods share."""
+
+    pairs_per_domain: Positive = 800
+    """Training pairs drawn from each domain of the mixture."""
+    dev_pairs_per_domain: Positive = 100
+    """Dev pairs drawn from each domain, for the dev loss."""
+    epochs: Positive = 2
+    """Passes over the mixture."""
+    batch_size: Positive = 32
+    """Pairs of one optimizer step."""
+    tokens_per_batch: Positive = 4096
+    """Token budget of one forward pass; a step is accumulated from as many as it takes."""
+    max_tokens: Positive = 512
+    """Longer examples are left out (and counted)."""
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """Share of the steps with linear warm-up; cosine to zero afterwards."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Decoupled weight decay of AdamW."""
+    clip: Annotated[float, Field(gt=0)] = 1.0
+    """Largest gradient norm."""
+    seed: int = 0
+    """Seed of the draw of pairs; the order of training follows the run's seed."""
+    keep_full_weights: bool = True
+    """Keep the weights of `full` runs. Without them a test domain added later trains `full` again."""
+
+
+class Decoding(Section):
+    """Greedy generation. Nothing is inherited from the checkpoint's generation settings."""
+
+    batch_size: Positive = 64
+    """Sentences decoded together, sorted by length."""
+    length_factor: Annotated[float, Field(gt=0)] = 2.0
+    """A hypothesis may have so many tokens per source token ..."""
+    length_offset: Annotated[int, Field(ge=1)] = 16
+    """... plus so many; one that does not end by then is cut, flagged and counted."""
+    max_source_tokens: Positive = 1024
+    """A source longer than this is an error, never cut silently."""
+
+
+class Scoring(Section):
+    """Metrics of the tables."""
+
+    metrics: Annotated[list[Literal["bleu", "chrf"]], Field(min_length=1)] = ["bleu", "chrf"]
+    """Surface metrics of sacrebleu; the first is the headline. The tokenizer follows the target language."""
+
+
+class Report(Section):
+    """Words of tables, figures and report. Never part of a result's identity."""
+
+    title: str = "CANEFT"
+    """Title of the report."""
+    note: str = ""
+    """A sentence that every caption ends with, e.g. what the numbers cannot show."""
+    labels: dict[str, str] = {}
+    """Labels of variants and domains in tables and figures; by default their names."""
