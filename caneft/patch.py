@@ -48,7 +48,7 @@ def write(path: Path, model: nn.Module, neurons: NeuronSet, replaced: str, base:
     tensors = {}
     for layer, (ffn, indices) in enumerate(zip(ffn_layers(model), neurons.indices, strict=True)):
         if len(indices):
-            tensors[f"layers.{layer}.index"] = torch.from_numpy(indices.astype(np.int32))
+            tensors[f"layers.{layer}.index"] = torch.tensor(indices.astype(np.int32))
             for name, tensor in _slices(ffn, torch.tensor(indices)).items():
                 tensors[f"layers.{layer}.{name}"] = tensor.contiguous().cpu()
     manifest = {

@@ -48,7 +48,7 @@ class Prompts:
             raise InputError(
                 f"a target contains the end-of-turn token {token}: drop this pair from its corpus\n{target!r}"
             )
-        response = self._ids(self._response_text(before, user, target))
+        response = self._continuation(before, prompt, self._response_text(before, user, target))
         if self.end_of_turn in response:
             response = response[: response.index(self.end_of_turn)]
         return Example(prompt, (*response, self.end_of_turn))
@@ -77,6 +77,11 @@ class Prompts:
                 f" not start with\n{before!r}\nSuch a template cannot be used for training."
             )
         return whole[len(before) :]
+
+    def _continuation(self, before: str, prompt: tuple[int, ...], after: str) -> tuple[int, ...]:
+        """Ids of a text as it stands after its prompt: on its own, SentencePiece would put one more space before it."""
+        whole = self._ids(before + after)
+        return whole[len(prompt) :] if whole[: len(prompt)] == prompt else self._ids(after)
 
     def _ids(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer(text, add_special_tokens=False).input_ids)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from caneft import neurons
+from caneft import neurons, settings
 from caneft.config import Base
 from caneft.errors import InputError
 from caneft.plan import Plan
@@ -58,7 +58,7 @@ def records(plan: Plan, root: str | Path) -> pd.DataFrame:
         for block in plan.blocks()
         for variant in bases
     ]
-    rows += [_record_row(file, Path(root) / file.path) for file in inputs.record_files(plan)]
+    rows += [_record_row(plan, file, Path(root) / file.path) for file in inputs.record_files(plan)]
     frame = _frame(rows)
     for column in ("learning_rate", "fraction", "gamma"):
         frame[column] = frame.get(column, pd.Series(index=frame.index)).astype("Float64")
@@ -67,9 +67,17 @@ def records(plan: Plan, root: str | Path) -> pd.DataFrame:
     return frame
 
 
-def _record_row(file: inputs.RecordFile, path: Path) -> dict[str, Any]:
+def _record_row(plan: Plan, file: inputs.RecordFile, path: Path) -> dict[str, Any]:
     record = _read_json(path, with_format=True)
+    model, direction, _ = file.block
+    asked = settings.tune(plan.config, model, direction, file.variant).model_dump(mode="json")
     with _naming(path):
+        stale = sorted(key for key, value in asked.items() if record["settings"][key] != value)
+        if stale:  # a copied or renamed results folder has lost what Snakemake knew of it
+            raise InputError(
+                f"{path}: this run was made with other settings ({', '.join(stale)}) than the configuration asks for."
+                " Delete its folder and run the workflow again"
+            )
         selection = record["selection"] or {}
         return {
             **_identity(file),
@@ -199,6 +207,8 @@ def _naming(path: Path) -> Iterator[None]:
     """Turn a missing key or a value of the wrong kind into an InputError that names the file."""
     try:
         yield
+    except InputError:
+        raise
     except KeyError as error:
         raise InputError(f"{path}: has no entry {error}.\nDelete it and run the workflow again.") from None
     except (TypeError, ValueError) as error:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from caneft import config, neurons
+from caneft import config, neurons, settings
 from caneft.plan import Plan
 from caneft.reporting import inputs
 
@@ -91,12 +91,13 @@ def _scores(plan: Plan, file: inputs.ScoreFile, score) -> dict:
 
 def _record(plan: Plan, file: inputs.RecordFile) -> dict:
     method = plan.config.methods[file.variant]
+    asked = settings.tune(plan.config, *file.block[:2], file.variant)
     selected = file.method not in ("full", "lora")
     selection = {"neurons": 115, "fraction": 0.0998, "gamma": 0.0021, "parameters": 33120, "candidates": 433}
     pairs = plan.config.tuning.pairs_per_domain * len(plan.seen(*file.block[1:]))
     return {
         "format": 1,
-        "settings": {"learning_rate": method.learning_rate},
+        "settings": asked.model_dump(mode="json") | {"learning_rate": method.learning_rate},
         "parameters": {
             "trainable": {"full": 560000, "lora": 69120}.get(file.method, 33120),
             "total": 560000,

@@ -1,5 +1,6 @@
 """Decoding against one whole forward pass a token, sentence by sentence."""
 
+import copy
 import math
 
 import naive
@@ -11,6 +12,7 @@ from transformers import GenerationConfig
 from caneft import config
 from caneft.decoding import Hypothesis, as_line, limits, translate
 from caneft.errors import InputError
+from caneft.prompts import Prompts
 
 SETTINGS = config.Decoding(batch_size=3, length_factor=0.5, length_offset=6)
 
@@ -43,6 +45,14 @@ def test_batches_equal_naive_decoding_one_by_one(model, prompts, sources):
     assert found == [expected(model, prompts, source, SETTINGS) for source in sources]
     assert {hypothesis.truncated for hypothesis in found} == {True, False}
     assert len({hypothesis.text for hypothesis in found}) > len(sources) / 2
+
+
+def test_padding_with_the_end_of_turn_changes_nothing(model, tokenizer, prompts, sources):
+    """What a tokenizer without a pad token gets. The prompt holds that token too: no mask can be guessed from ids."""
+    other = copy.deepcopy(tokenizer)
+    other.pad_token = other.eos_token
+    found = translate(model, Prompts(other, prompts.instruction), sources, SETTINGS)
+    assert found == translate(model, prompts, sources, SETTINGS)
 
 
 def test_order_and_limits_do_not_depend_on_the_batch(model, prompts, sources):

@@ -29,7 +29,7 @@ def dump(tmp_path, prompts, rows):
     """Dumps a model's scores into tmp_path / "dump"; returns the drawn samples and the path."""
 
     def write(model, **settings):
-        chosen = config.Importance(**{"samples": 5, "tokens_per_batch": 100} | settings)
+        chosen = config.Importance(**{"samples": 7, "tokens_per_batch": 250} | settings)
         samples = dumping.draw(rows, prompts, "it", chosen)
         path = tmp_path / "dump" / "it.npy"
         dumping.write(path, model, samples, prompts, chosen, ABOUT, lambda count: None)
@@ -74,7 +74,7 @@ def test_what_a_dump_leaves(dump, tiny_model, rows):
     assert sorted(file.name for file in path.parent.iterdir()) == ["it.json", "it.npy", "it.stats.npz"]
     scores, sidecar = np.load(path), json.loads(path.with_suffix(".json").read_text())
     assert scores.dtype == np.float16 and scores.flags.c_contiguous
-    assert sidecar["shape"] == list(scores.shape) == [3, 5, 40]
+    assert sidecar["shape"] == list(scores.shape) == [3, 7, 40]
     assert sidecar["scale_exponent"] == 9 and sidecar["domain"] == "it" and sidecar["model"] == ABOUT["model"]
     expected = [naive.importance(model, e.prompt, e.response) for e in samples.examples]
     for sample, score in enumerate(expected):

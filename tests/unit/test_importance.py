@@ -41,6 +41,19 @@ def test_a_padded_batch_gives_the_numbers_of_single_samples(model, examples, sid
     assert loss == approx(alone, rel=1e-5)
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_the_decoder_is_told_of_padding_and_positions(tiny_model, examples, side):
+    """Rotary positions are relative and masks can be guessed: numbers alone would not show that one was forgotten."""
+    model, batch, seen = tiny_model(), collate(examples[:3], PAD, side), []
+    handle = model.model.register_forward_pre_hook(lambda _, __, given: seen.append(given), with_kwargs=True)
+    with Taps(model) as taps:
+        list(importance(model, [batch], taps))
+    handle.remove()
+    (given,) = seen
+    for name in ("input_ids", "attention_mask", "position_ids"):
+        assert torch.equal(given[name], getattr(batch, name)), name
+
+
 def test_gemmas_soft_cap_is_visible_in_these_numbers(tiny_model, examples):
     """Else the test above could not tell whether it was applied."""
     capped, free = (tiny_model("gemma2", final_logit_softcapping=cap) for cap in (2.0, 1000.0))

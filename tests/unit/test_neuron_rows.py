@@ -77,7 +77,7 @@ def assert_equal_to_masked_adam(model, neurons, examples):
     tune(model, neurons, examples)
     for (name, found), expected in zip(model.state_dict().items(), reference.state_dict().values(), strict=True):
         torch.testing.assert_close(
-            found, expected.detach(), rtol=1e-4, atol=RATE / 100, msg=lambda m, n=name: f"{n}: {m}"
+            found, expected.detach(), rtol=1e-5, atol=RATE / 1000, msg=lambda m, n=name: f"{n}: {m}"
         )
 
 

@@ -88,7 +88,7 @@ def test_equal_content_gives_equal_bytes(written, neurons, tmp_path):
 
 
 def test_a_patch_is_as_small_as_its_slices(tmp_path, tiny_model):
-    """At most 1.05 times its numbers (3 x hidden weights and an index a neuron), 120 bytes of header a tensor, 1 KiB."""
+    """1.05 times its numbers (3 x hidden weights and an index a neuron), 120 bytes of header a tensor, and 1 KiB."""
     neurons = NeuronSet(3, 400, tuple(np.arange(0, 400, 3 + layer) for layer in range(3)))
     model = tiny_model(intermediate_size=400, dtype=torch.bfloat16)
     path = tmp_path / "patch.safetensors"

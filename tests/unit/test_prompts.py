@@ -70,7 +70,7 @@ class Bytes:
     """
 
     def __init__(self, template, eos, listed=(), unlisted=()):
-        from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+        from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
         from transformers import PreTrainedTokenizerFast
 
         alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -79,6 +79,8 @@ class Bytes:
         tokenizer = Tokenizer(models.BPE(vocab=self.vocabulary, merges=[]))
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
         tokenizer.decoder = decoders.ByteLevel()
+        begin = self.vocabulary["<bos>"]  # put before every text unless told not to, as Llama's and Gemma's do
+        tokenizer.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", begin)])
         tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in specials])
         self.tokenizer = PreTrainedTokenizerFast(
             tokenizer_object=tokenizer,
@@ -125,6 +127,31 @@ def test_llama_2():
     assert prompts.decode(example.response) == "a b"
 
 
+def test_sentencepiece_puts_its_space_before_the_conversation_and_not_before_the_answer_too():
+    """Its normalizer prepends a space to every text: the answer is not a text of its own."""
+    from tokenizers import normalizers
+
+    model = Bytes(LLAMA_2, eos="</s>")
+    model.tokenizer.backend_tokenizer.normalizer = normalizers.Prepend(" ")
+    example = model.prompts().encode("x", "a b")
+    assert example.prompt == model.spell("<bos>", " [INST] Translate.\nx [/INST]")
+    assert example.response == model.spell(" a b ", "</s>")
+
+
+def test_a_token_across_the_border_stays_out_of_the_prompt():
+    """Where the whole conversation has a token of both sides, the prompt must still be that of inference."""
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {name: index for index, name in enumerate(["</s>", "a", "b", "\n", "\nb"])}
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.BPE(vocab=vocabulary, merges=[("\n", "b")])), eos_token="</s>"
+    )
+    prompts = Prompts(tokenizer, lambda domain: "a")
+    assert prompts.encode("a", "b") == Example(prompt=(1, 3, 1, 3), response=(2, 0))
+    assert prompts.encode("b", "b").prompt == prompts.encode("b").prompt == (1, 4, 3)
+
+
 def test_chatml_ends_at_the_turn_and_not_at_its_newline():
     model = Bytes(CHATML, eos="<|im_end|>", listed=["<|im_start|>"])
     prompts = model.prompts()
@@ -147,6 +174,14 @@ def test_gemma_ends_with_its_end_of_turn_which_is_not_its_end_of_sequence(kind):
     assert example.prompt == model.spell("<bos>", *user, start, "model\n")
     assert example.response == model.spell("y z", end)
     assert prompts.end_of_turn == model.vocabulary[end] != model.tokenizer.eos_token_id
+
+
+def test_the_turn_ends_at_the_first_special_token_after_the_answer():
+    """Some templates close the whole conversation as well."""
+    model = Bytes(
+        CHATML + "{% if not add_generation_prompt %}{{ eos_token }}{% endif %}", "<eos>", ["<|im_start|>", "<|im_end|>"]
+    )
+    assert model.prompts().encode("x", "y").response == model.spell("y", "<|im_end|>")
 
 
 def test_a_base_model_has_no_template():

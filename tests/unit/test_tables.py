@@ -267,8 +267,19 @@ def test_a_broken_score_file_is_named(plan, root, content, words):
     assert words in str(error.value)
 
 
+def test_a_run_made_with_other_settings_is_refused(plan, root):
+    name = "runs/tiny/de-en/all/lora/seed2/record.json"
+    record = json.loads((root / name).read_text())
+    record["settings"]["tuning"]["epochs"] += 1
+    (root / name).write_text(json.dumps(record))
+    with pytest.raises(InputError, match=re.escape(name)) as error:
+        results.records(plan, root)
+    assert "other settings (tuning)" in str(error.value)
+
+
 def test_the_step_writes_the_tables_and_reports_a_missing_file(plan, root, tmp_path, monkeypatch, capsys):
-    tabulate = pytest.importorskip("workflow.scripts.tabulate")
+    from workflow.scripts import tabulate
+
     config = plan.config.model_dump_json(exclude_none=True)
     out = tmp_path / "tables"
     arguments = ["--config", config, "--results", str(root)]

@@ -188,6 +188,28 @@ def test_the_same_seed_gives_the_same_bits(tiny_model, examples, tmp_path, metho
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_learns(tiny_model, examples, tmp_path, method):
+    model = tiny_model()
+    _, outcome = run(model, method, examples, tmp_path / "log", epochs=8, tokens_per_batch=1000)
+    assert outcome.last_loss < outcome.first_loss - 0.05
+    assert outcome.dev_loss != outcome.dev_loss_before
+
+
+def test_neurons_stay_the_only_thing_that_changes(tiny_model, examples, tmp_path):
+    model, base = tiny_model(), tiny_model()
+    way, _ = run(model, "caneft", examples, tmp_path / "log", weight_decay=0.1)
+    way.detach()
+    selected = [set(indices.tolist()) for indices in some_neurons().indices]
+    for (name, found), before in zip(model.state_dict().items(), base.state_dict().values(), strict=True):
+        changed = found != before
+        if "mlp" not in name:
+            assert not changed.any(), name
+        else:
+            rows = changed.T if "down" in name else changed
+            assert set(rows.any(1).nonzero().flatten().tolist()) == selected[int(name.split(".")[2])], name
+
+
 def test_divergence_is_an_error_that_names_the_remedy(tiny_model, examples, tmp_path):
     with pytest.raises(InputError, match="diverged at step [1-9].*lower the learning rate"):
         run(tiny_model(), "full", examples, tmp_path / "log", rate=1e30)

@@ -5,9 +5,11 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -15,8 +17,6 @@ import yaml
 from snakemake.api import SnakemakeApi
 from snakemake.settings.enums import RerunTrigger
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
-
-import caneft.plan  # noqa: F401 (so that the Snakefile finds this tree's package loaded, not a copy's)
 
 REPOSITORY = Path(__file__).parents[2]
 PARTS = ("Snakefile", "rules", "workflow", "caneft", "config", "envs", "profiles", "tests/workflow/mini.yaml")
@@ -82,23 +82,35 @@ class Workspace:
             rerun_triggers=frozenset(RerunTrigger.parse_choice(choice) for choice in profile["rerun-triggers"]),
             max_checksum_file_size=profile["max-checksum-file-size"],
         )
-        search_path, environment = sys.path.copy(), os.environ.copy()
-        output = OutputSettings(dryrun=True, enable_file_logging=False)
-        try:
-            with SnakemakeApi(output) as api:
-                workflow = api.workflow(
-                    ResourceSettings(cores=2),
-                    ConfigSettings(config=(self.configuration() if config is None else config) | OVERRIDES),
-                    snakefile=self.root / "Snakefile",
-                    workdir=self.root,
-                )
-                workflow.dag(settings).execute_workflow(executor="dryrun")
-                jobs = workflow._workflow.dag.needrun_jobs(exclude_finished=False)
-                return {f"{job.rule.name} {'/'.join(job.wildcards)}".strip() for job in jobs}
-        finally:
-            sys.path[:] = search_path  # the Snakefile puts its own folder first
-            os.environ.clear()  # and the data root into the environment
-            os.environ.update(environment)
+        with untouched_interpreter(), SnakemakeApi(OutputSettings(dryrun=True, enable_file_logging=False)) as api:
+            workflow = api.workflow(
+                ResourceSettings(cores=2),
+                ConfigSettings(config=(self.configuration() if config is None else config) | OVERRIDES),
+                snakefile=self.root / "Snakefile",
+                workdir=self.root,
+            )
+            workflow.dag(settings).execute_workflow(executor="dryrun")
+            jobs = workflow._workflow.dag.needrun_jobs(exclude_finished=False)
+            return {f"{job.rule.name} {'/'.join(job.wildcards)}".strip() for job in jobs}
+
+
+@contextmanager
+def untouched_interpreter() -> Iterator[None]:
+    """The Snakefile finds no caneft loaded and takes its own copy's; afterwards all is as before."""
+    path, environment = sys.path.copy(), os.environ.copy()
+    loaded = _forget_caneft()
+    try:
+        yield
+    finally:
+        _forget_caneft()
+        sys.modules.update(loaded)
+        sys.path[:] = path
+        os.environ.clear()
+        os.environ.update(environment)
+
+
+def _forget_caneft() -> dict[str, ModuleType]:
+    return {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "caneft"}
 
 
 @pytest.fixture(scope="session")

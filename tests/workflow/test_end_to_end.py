@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
@@ -51,7 +52,7 @@ def test_no_job_left_a_traceback_or_half_a_file(results):
     logs = list((results / "logs").rglob("*.log"))
     assert len(logs) == 47  # every job but `all`
     assert [log for log in logs if "Traceback" in log.read_text()] == []
-    assert [file for file in results.rglob(".*")] == []
+    assert list(results.rglob(".*")) == []
 
 
 def test_a_second_run_has_nothing_to_do(finished):
@@ -87,7 +88,7 @@ def test_the_report_shows_every_table_and_figure_with_its_caption(finished):
     categories = json.loads(re.search(r"var categories = (\{.*?\});", page)[1])
     assert {name: len(shown["Other"]) for name, shown in categories.items()} == {"Tables": 2, "Figures": 4}
     note = finished.configuration()["report"]["note"]
-    captions = [file for file in (finished.root / "workflow/report").glob("*.rst")]
+    captions = list((finished.root / "workflow/report").glob("*.rst"))
     assert len(captions) == 7
     for file in captions:
         text = re.sub(r"\{\{.*?\}\}", "\n", file.read_text(encoding="utf-8"))
@@ -251,8 +252,6 @@ def test_the_patch_names_its_base(results):
 
 
 def test_what_ran_stands_beside_the_results(finished):
-    import yaml
-
     stored = yaml.safe_load((finished.results / "config.yaml").read_text(encoding="utf-8"))
     expected = finished.configuration() | {"results_root": str(finished.results.relative_to(finished.root))}
     assert finished.plan(stored) == set()

@@ -1,0 +1,90 @@
+"""What a finished `make demo` promises. Run after it, by `make check-demo`; reads results/ and nothing of the package
+but what puts a patch into a model."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "results"
+RUNS = RESULTS / "runs" / "tiny-llama" / "de-en"
+NEURONS = RESULTS / "neurons" / "tiny-llama" / "de-en" / "all" / "caneft" / "draw0.npz"
+SEEN = ["it", "law", "medical", "subtitles"]
+
+pytestmark = pytest.mark.demo
+
+
+@pytest.fixture(scope="module")
+def table() -> dict[tuple[str, str], dict[str, str]]:
+    path = RESULTS / "tables" / "main.csv"
+    assert path.exists(), "no table: run `make demo` first"
+    with open(path, encoding="utf-8", newline="") as file:
+        return {(row["variant"], row["metric"]): row for row in csv.DictReader(file)}
+
+
+def average(table, variant: str) -> float:
+    return sum(float(table[variant, "bleu"][f"{domain}_mean"]) for domain in SEEN) / len(SEEN)
+
+
+def test_every_tuned_method_beats_the_base_by_ten_bleu(table):
+    tuned = [variant for variant, metric in table if metric == "bleu" and variant not in ("base", "copy")]
+    methods = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))["methods"]
+    assert set(tuned) == set(methods) - {"base"}
+    assert average(table, "base") > 20
+    assert {variant for variant in tuned if average(table, variant) < average(table, "base") + 10} == set()
+
+
+@pytest.mark.parametrize(("variant", "testset", "domain"), [("base", "law", "law"), ("caneft", "seen", "medical")])
+def test_the_tables_bleu_is_that_of_the_sacrebleu_command(table, tmp_path, variant, testset, domain):
+    folder = RUNS / ("base" if variant == "base" else f"all/{variant}/seed1")
+    lines = (folder / "translations" / f"{testset}.jsonl").read_text(encoding="utf-8").splitlines()
+    hypotheses = [line["hypothesis"] for line in map(json.loads, lines) if line["domain"] == domain]
+    corpus = (RESULTS / "corpora" / "de-en" / domain / "test.jsonl").read_text(encoding="utf-8").splitlines()
+    references = [json.loads(line)["target"] for line in corpus]
+    (tmp_path / "hyp").write_text("\n".join(hypotheses) + "\n", encoding="utf-8")
+    (tmp_path / "ref").write_text("\n".join(references) + "\n", encoding="utf-8")
+    command = [sys.executable, "-m", "sacrebleu", str(tmp_path / "ref"), "-i", str(tmp_path / "hyp"), "-b", "-w", "4"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert float(done.stdout) == pytest.approx(float(table[variant, "bleu"][f"{domain}_mean"]), abs=1e-4)
+
+
+def test_the_witness_finds_the_same_neurons():
+    dumps = [str(RESULTS / "importance" / "tiny-llama" / "de-en" / f"{domain}.npy") for domain in SEEN]
+    settings = yaml.safe_load((RESULTS / "config.yaml").read_text(encoding="utf-8"))["selection"]
+    script = [sys.executable, str(ROOT / "tests" / "witness" / "select_neurons.py")]
+    options = ["--fraction", str(settings["fraction"]), "--task-relevant", "0.5", "--bins", "10"]
+    done = subprocess.run(
+        [*script, "--dumps", *dumps, *options, "--compare", str(NEURONS)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_tuning_changed_exactly_the_selected_slices():
+    from caneft import neurons, patch
+    from caneft.models import loading
+
+    manifest = loading.read_manifest(RESULTS / "models" / "tiny-llama" / "manifest.json")
+    base = loading.load_model(manifest, "float32", torch.device("cpu")).state_dict()
+    model = loading.load_model(manifest, "float32", torch.device("cpu"))
+    patch.apply(RUNS / "all" / "caneft" / "seed1" / "patch.safetensors", model)
+    selected = neurons.load(NEURONS).indices
+    for name, tuned in model.state_dict().items():
+        changed = tuned != base[name]
+        if ".mlp." not in name:
+            assert not changed.any(), name
+            continue
+        layer = int(name.split(".layers.")[1].split(".")[0])
+        touched = changed.any(0) if "down_proj" in name else changed.any(1)
+        assert touched.nonzero()[:, 0].tolist() == selected[layer].tolist(), name
+
+
+def test_two_jobs_at_once_stay_under_three_gigabytes():
+    costs = [json.loads(path.read_text(encoding="utf-8")) for path in RESULTS.rglob("*cost.json")]
+    two = sorted(cost["peak_memory_mb"] for cost in costs)[-2:]
+    assert sum(two) + 300 < 3000  # 300 MB for Snakemake itself
