@@ -1,7 +1,9 @@
 # Two commands do everything: `make demo` runs the workflow on the built-in corpus, `make test` the tests.
 # make adds nothing but the environment: with one of your own, `snakemake --cores all` is the same job.
 
-PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || command -v python3)
+SUITS := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
+# Each candidate is really run: a name on the PATH may be a shim of a version that is not there.
+PYTHON ?= $(shell for p in python3 python3.12 python3.11 python; do "$$p" -c '$(SUITS)' 2>/dev/null && echo "$$p" && break; done)
 VENV := .venv
 RUN := . $(VENV)/bin/activate &&
 TORCH := $(shell grep '^torch==' requirements.txt)
@@ -29,8 +31,8 @@ docs: $(VENV)/.ready
 	@$(RUN) python -m caneft.reference
 
 $(VENV)/.ready: requirements.txt
-	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' || \
-	  { echo "Python 3.11 or 3.12 is needed; found: $$($(or $(PYTHON),python3) --version 2>&1). Name one: make PYTHON=/path/to/python3.12 ..."; exit 1; }
+	@"$(or $(PYTHON),false)" -c '$(SUITS)' 2>/dev/null || { echo "Python 3.11 or 3.12 is needed; found:" \
+	  "$$("$(or $(PYTHON),python3)" --version 2>/dev/null || echo none). Name one: make PYTHON=/path/to/python3.12 ..."; exit 1; }
 	@echo "Installing the environment into $(VENV) (a few minutes, once)"
 	@"$(PYTHON)" -m venv $(VENV)
 	@$(RUN) python -m pip install -q $(TORCH)
