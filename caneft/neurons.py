@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from caneft.errors import InputError
+from caneft.files import replacing
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +107,6 @@ def _checked(layer: int, indices: np.ndarray, width: int) -> np.ndarray:
 
 def save(path: str | Path, neurons: NeuronSet, description: dict) -> None:
     """Write a neuron set and its JSON description as .npz, whole or not at all; equal content gives equal bytes."""
-    path = Path(path)
     layer, neuron = np.divmod(neurons.flat(), neurons.width)
     text = json.dumps(description, sort_keys=True, ensure_ascii=False).encode()
     arrays = {
@@ -116,19 +116,11 @@ def save(path: str | Path, neurons: NeuronSet, description: dict) -> None:
         "width": np.array(neurons.width),
         "description": np.frombuffer(text, dtype=np.uint8),
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            with zipfile.ZipFile(file, "w") as archive:
-                for name, array in arrays.items():
-                    # a ZipInfo of one's own carries a fixed date, where np.savez leaves the date to the Python version
-                    with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as member:
-                        np.lib.format.write_array(member, array, allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as beside, zipfile.ZipFile(beside, "w") as archive:
+        for name, array in arrays.items():
+            # a ZipInfo of one's own carries a fixed date, where np.savez leaves the date to the Python version
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def load(path: str | Path) -> NeuronSet:

@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[2]
 # From the ground up. A unit is a module or a package of caneft; it may import units of lower layers only, not its
 # neighbours. A new module takes its place here.
 LAYERS = (
-    ("errors",),
-    ("cli", "corpora.demo", "devices", "files", "information", "neurons", "prompts", "schedule"),
+    ("errors", "files"),
+    ("cli", "corpora.demo", "devices", "information", "neurons", "prompts", "schedule"),
     ("config", "records"),
     ("corpora", "plan", "settings"),
     ("models",),

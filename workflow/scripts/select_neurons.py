@@ -21,7 +21,6 @@ def main() -> None:
     args = parser.parse_args()
     null = read_json(args.table.with_suffix(".json"))["null"]
     chosen, description = selection.choose(pd.read_parquet(args.table), args.settings, null["quantile"], args.draw)
-    args.neurons.parent.mkdir(parents=True, exist_ok=True)
     neurons.save(args.neurons, chosen.neurons, description)
 
 
