@@ -8,7 +8,7 @@ VENV := .venv
 RUN := . $(VENV)/bin/activate &&
 TORCH := $(shell grep '^torch==' requirements.txt)
 
-.PHONY: demo test check-demo lint format docs lock clean
+.PHONY: demo test check-demo lint format docs images lock clean
 
 demo: $(VENV)/.ready
 	@$(RUN) snakemake --cores all
@@ -29,6 +29,10 @@ format: $(VENV)/.ready
 # Regenerates what is generated: configuration reference and schema, the DAG in the README.
 docs: $(VENV)/.ready
 	@$(RUN) python -m caneft.reference
+
+# The README's pictures, from a finished demo.
+images:
+	@mkdir -p docs/images && cp results/figures/scores.png results/figures/importance_information.png docs/images/
 
 $(VENV)/.ready: requirements.txt
 	@"$(or $(PYTHON),false)" -c '$(SUITS)' 2>/dev/null || { echo "Python 3.11 or 3.12 is needed; found:" \
