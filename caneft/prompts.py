@@ -11,8 +11,6 @@ import torch
 
 from caneft.errors import InputError
 
-IGNORED = -100
-
 
 @dataclass(frozen=True)
 class Example:
