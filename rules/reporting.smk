@@ -1,7 +1,7 @@
 """Reporting: tables and figures, from run records, scores and neuron sets only.
 
 needs   scores, records and costs of all runs; information tables and neuron sets
-leaves  <results>/tables/{main,cost}.{csv,md,tex}, <results>/figures/*.{pdf,svg,png}
+leaves  <results>/tables/{main,cost}.{csv,md,tex,html}, <results>/figures/*.{pdf,svg,png}
         <results>/report.html is made after the run, by the handler in the Snakefile
 """
 
@@ -12,19 +12,19 @@ rule tabulate:
         results=under_results(inputs.table_inputs(PLAN)),
     output:
         main=report(
-            "<results>/tables/main.csv",
+            "<results>/tables/main.html",
             caption="../workflow/report/main.rst",
             category="Tables",
             labels={"table": "scores"},
         ),
         cost=report(
-            "<results>/tables/cost.csv",
+            "<results>/tables/cost.html",
             caption="../workflow/report/cost.rst",
             category="Tables",
             labels={"table": "cost"},
         ),
-        text=multiext("<results>/tables/main", ".md", ".tex"),
-        cost_text=multiext("<results>/tables/cost", ".md", ".tex"),
+        text=multiext("<results>/tables/main", ".csv", ".md", ".tex"),
+        cost_text=multiext("<results>/tables/cost", ".csv", ".md", ".tex"),
     log:
         "<logs>/tabulate.log",
     benchmark:

@@ -12,6 +12,7 @@ from caneft.reporting.captions import METRICS, label
 from caneft.reporting.inputs import COPY, Block
 from caneft.reporting.latex import latex
 from caneft.reporting.layout import Cell, Column, Table, mark_best, markdown
+from caneft.reporting.page import html
 from caneft.reporting.results import BLOCK
 
 SEEN, UNSEEN, ALL = "average_seen", "average_unseen", "average_all"
@@ -155,11 +156,12 @@ def _cost_cells(plan: Plan, row, on_gpu: bool) -> list[Cell]:
 
 
 def write(stem: str | Path, frame: pd.DataFrame, printed: list[Table]) -> None:
-    """Writes `{stem}.csv`, `.md` and `.tex`, each whole or not at all. Equal inputs give equal bytes."""
+    """Writes `{stem}.csv`, `.md`, `.tex` and `.html`, each whole or not at all. Equal inputs give equal bytes."""
     contents = {
         ".csv": frame.to_csv(index=False, float_format="%.4f", lineterminator="\n"),
         ".md": markdown(printed),
         ".tex": latex(printed),
+        ".html": html(printed),
     }
     for suffix, text in contents.items():
         with replacing(f"{stem}{suffix}") as beside:

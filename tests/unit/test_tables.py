@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from html.parser import HTMLParser
 
 import fake_results
 import numpy as np
@@ -12,7 +13,8 @@ import pytest
 from caneft.errors import InputError
 from caneft.reporting import captions, inputs, results, tables
 from caneft.reporting.latex import escape, latex
-from caneft.reporting.layout import BEST, SECOND, mark_best
+from caneft.reporting.layout import BEST, SECOND, Cell, Column, Table, mark_best
+from caneft.reporting.page import html
 
 SEEDS = (1, 2)
 
@@ -188,9 +190,9 @@ def test_files_are_readable_and_identical_on_repeat(plan, root, tmp_path):
     frame, printed = main_of(plan, root)
     tables.write(tmp_path / "a/main", frame, printed)
     tables.write(tmp_path / "b/main", *main_of(plan, root))
-    for suffix in ("csv", "md", "tex"):
+    for suffix in ("csv", "html", "md", "tex"):
         assert (tmp_path / f"a/main.{suffix}").read_bytes() == (tmp_path / f"b/main.{suffix}").read_bytes()
-    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["main.csv", "main.md", "main.tex"]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["main.csv", "main.html", "main.md", "main.tex"]
     read = pd.read_csv(tmp_path / "a/main.csv")
     assert read.columns[:8].tolist() == [
         "model", "direction", "mixture", "variant", "method", "metric", "trainable_parameters", "n_seeds",
@@ -286,7 +288,9 @@ def test_the_step_writes_the_tables_and_reports_a_missing_file(plan, root, tmp_p
     outputs = ["--out-main", str(out / "main"), "--out-cost", str(out / "cost")]
     monkeypatch.setattr(sys, "argv", ["tabulate", *arguments, *outputs])
     tabulate.main()
-    assert {path.name for path in out.iterdir()} == {f"{n}.{s}" for n in ("main", "cost") for s in ("csv", "md", "tex")}
+    assert {path.name for path in out.iterdir()} == {
+        f"{n}.{s}" for n in ("main", "cost") for s in ("csv", "html", "md", "tex")
+    }
     (root / "runs/tiny/de-en/base/scores/it.json").unlink()
     with pytest.raises(SystemExit) as exit:
         tabulate.main()
@@ -300,3 +304,52 @@ def test_the_configuration_can_come_from_a_file(plan, tmp_path):
     assert inputs.read_config(f"@{path}") == plan.config
     with pytest.raises(InputError, match="nowhere.json"):
         inputs.read_config("@nowhere.json")
+
+
+def test_the_page_shows_what_markdown_shows(plan, root):
+    _, printed = main_of(plan, root)
+    page = html(printed)
+    parser = _Cells()
+    parser.feed(page)
+    cells = [
+        [cell.text + (f" ± {cell.deviation}" if cell.deviation else "") for cell in row]
+        for shown in printed
+        for row in (*shown.rows, *shown.footer)
+    ]
+    assert parser.rows == cells
+    marks = [cell.mark for shown in printed for row in shown.rows for cell in row]
+    assert (page.count("<td><strong>"), page.count('<span class="second">')) == (
+        marks.count("best"),
+        marks.count("second"),
+    )
+
+
+def test_names_cannot_break_out_of_the_page():
+    shown = Table("label", "<script>", "a & b", [Column("<b>", "&", numeric=False)], [[Cell("<i>")]], [], ["<u>"])
+    page = html([shown])
+    assert not any(f"<{tag}>" in page for tag in ("script", "b", "i", "u"))
+
+
+class _Cells(HTMLParser):
+    """Text of the cells of every row that has any."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows, self.cell = [], None
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "tr":
+            self.rows.append([])
+        elif tag == "td":
+            self.cell = ""
+
+    def handle_data(self, data):
+        if self.cell is not None:
+            self.cell += data
+
+    def handle_endtag(self, tag):
+        if tag == "td":
+            self.rows[-1].append(self.cell)
+            self.cell = None
+        elif tag == "tr" and not self.rows[-1]:
+            self.rows.pop()

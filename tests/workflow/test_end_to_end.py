@@ -62,7 +62,7 @@ def test_a_second_run_has_nothing_to_do(finished):
 
 
 def test_tables_and_figures_exist_in_every_format(results):
-    tables = {f"{table}.{suffix}" for table in ("main", "cost") for suffix in ("csv", "md", "tex")}
+    tables = {f"{table}.{suffix}" for table in ("main", "cost") for suffix in ("csv", "html", "md", "tex")}
     names = ("scores", "seen_unseen", "neurons_per_layer", "importance_information")
     figures = {f"{figure}.{suffix}" for figure in names for suffix in ("pdf", "svg", "png")}
     assert {file.name for file in (results / "tables").iterdir()} == tables

@@ -1,0 +1,58 @@
+"""HTML form of printed tables: one page without scripts or links, for the report."""
+
+from html import escape
+from itertools import groupby
+
+from caneft.reporting.layout import BEST, SECOND, Cell, Table
+
+STYLE = """\
+body { font: 14px/1.5 system-ui, sans-serif; color: #222; margin: 2em; max-width: 75em; }
+table { border-collapse: collapse; border-top: 2px solid; border-bottom: 2px solid; margin: 1em 0; }
+caption { caption-side: top; text-align: left; padding-bottom: .7em; }
+th, td { padding: .25em .8em; text-align: right; font-variant-numeric: tabular-nums; }
+th { font-weight: normal; } .text { text-align: left; }
+.group { text-align: center; border-bottom: 1px solid #999; }
+tbody { border-top: 1px solid; } .second { text-decoration: underline; }
+p { color: #555; }"""
+
+
+def html(tables: list[Table]) -> str:
+    """Tables one under the other: caption, table, notes."""
+    body = "\n".join(map(_table, tables))
+    head = f'<meta charset="utf-8"><title>{escape(tables[0].title)}</title><style>\n{STYLE}\n</style>'
+    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n{body}\n</body></html>\n'
+
+
+def _table(table: Table) -> str:
+    lines = [f"<table><caption><strong>{escape(table.title)}.</strong> {escape(table.caption)}</caption>", "<thead>"]
+    if any(column.group for column in table.columns):
+        lines.append(_row([_group(*group) for group in groupby(table.columns, key=lambda column: column.group)]))
+    lines.append(_row([_tag("th", escape(column.name), "" if column.numeric else "text") for column in table.columns]))
+    lines.append("</thead>")
+    for rows in (table.rows, table.footer):
+        if rows:
+            lines += ["<tbody>", *(_row(_cells(table, row)) for row in rows), "</tbody>"]
+    notes = [f"<p>{escape(note).replace('`', '')}</p>" for note in table.notes]
+    return "\n".join([*lines, "</table>", *notes])
+
+
+def _group(name: str, members) -> str:
+    return f'<th class="{"group" if name else ""}" colspan="{len(list(members))}">{escape(name)}</th>'
+
+
+def _cells(table: Table, row: list[Cell]) -> list[str]:
+    return [_cell(cell, column.numeric) for cell, column in zip(row, table.columns, strict=True)]
+
+
+def _cell(cell: Cell, numeric: bool) -> str:
+    text = escape(cell.text)
+    text = {BEST: f"<strong>{text}</strong>", SECOND: f'<span class="second">{text}</span>'}.get(cell.mark, text)
+    return _tag("td", text + (f" ± {escape(cell.deviation)}" if cell.deviation else ""), "" if numeric else "text")
+
+
+def _tag(name: str, text: str, style: str) -> str:
+    return f'<{name} class="{style}">{text}</{name}>' if style else f"<{name}>{text}</{name}>"
+
+
+def _row(cells: list[str]) -> str:
+    return f"<tr>{''.join(cells)}</tr>"
