@@ -43,6 +43,7 @@ def _latex(table: Table) -> str:
         "\\centering\\small\\setlength{\\tabcolsep}{4pt}",
         f"\\caption{{{caption}}}",
         f"\\label{{{table.label}}}",
+        "\\vspace{1ex}",
         f"\\begin{{tabular}}{{{alignment}}}",
         "\\toprule",
         *([groups, rules] if rules else []),
