@@ -75,7 +75,7 @@ kept = (lambda path: path) if CONFIG.tuning.keep_full_weights else temp
 use rule tune_lora as tune_full with:
     output:
         artefact=kept(f"{RUN_FOLDER}/model.safetensors"),
-        config=kept(f"{RUN_FOLDER}/config.json"),
+        config=f"{RUN_FOLDER}/config.json",
         record=f"{RUN_FOLDER}/record.json",
         cost=f"{RUN_FOLDER}/cost.json",
         steps=f"{RUN_FOLDER}/log.jsonl",

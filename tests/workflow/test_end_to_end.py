@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -249,6 +250,20 @@ def test_the_patch_names_its_base(results):
     weights = sha256(results / "models/mini-llama/model.safetensors")
     assert (manifest["layers"], manifest["neurons_per_layer"]) == (LAYERS, WIDTH)
     assert manifest["base"]["weights"] == {"model.safetensors": weights}
+
+
+def test_full_weights_go_when_nothing_needs_them_and_their_scores_come_out_the_same(finished, tmp_path):
+    workspace = finished.copy(tmp_path)
+    run = run_folder(workspace.results, "full")
+    before = {path.name: path.read_bytes() for path in (run / "scores").iterdir()}
+    shutil.rmtree(run)
+    config = tmp_path / "without_weights.yaml"
+    config.write_text(yaml.safe_dump(workspace.configuration(lambda c: c["tuning"].update(keep_full_weights=False))))
+    done = workspace.snakemake("--cores", "2", config=config)
+    assert done.returncode == 0, done.stdout[-5000:]
+    assert {path.name: path.read_bytes() for path in (run / "scores").iterdir()} == before
+    assert not (run / "model.safetensors").exists()
+    assert "Nothing to be done" in workspace.snakemake("--cores", "2", config=config).stdout
 
 
 def test_what_ran_stands_beside_the_results(finished):
