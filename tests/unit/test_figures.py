@@ -170,7 +170,8 @@ def test_a_broken_selection_file_is_named(plan, root, suffix):
 
 
 def test_the_step_draws_all_figures(plan, root, tmp_path, monkeypatch):
-    plot = pytest.importorskip("workflow.scripts.plot")
+    from workflow.scripts import plot
+
     config = plan.config.model_dump_json(exclude_none=True)
     out = tmp_path / "figures"
     monkeypatch.setattr(sys, "argv", ["plot", "--config", config, "--results", str(root), "--out", str(out)])
