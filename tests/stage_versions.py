@@ -29,23 +29,25 @@ def current() -> dict[str, dict]:
 
 
 def fingerprint(script: Path) -> str:
-    """Hash of the syntax trees of a script and of all modules of the package that it reaches, docstrings apart."""
+    """Hash of the code of a script and of all modules of the package that it reaches."""
     digest = hashlib.sha256()
     for path in sorted(reached(script)):
-        digest.update(f"{path.relative_to(ROOT)} {_without_texts(path)}".encode())
+        digest.update(f"{path.relative_to(ROOT)} {without_texts(path)}".encode())
     return digest.hexdigest()[:16]
 
 
 @functools.cache
-def _without_texts(path: Path) -> str:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(getattr(node, "body", None), list):
-            node.body = [part for part in node.body if not _is_text(part)] or [ast.Pass()]
-    return ast.dump(tree)
+def without_texts(path: Path) -> str:
+    """Source without docstrings, comment lines and blank lines: the same for every version of Python."""
+    text = path.read_text(encoding="utf-8")
+    lines = text.split("\n")
+    for node in ast.walk(ast.parse(text)):
+        if _is_text(node):
+            lines[node.lineno - 1 : node.end_lineno] = [""] * (node.end_lineno - node.lineno + 1)
+    return "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("#"))
 
 
-def _is_text(node: ast.stmt) -> bool:
+def _is_text(node: ast.AST) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
