@@ -11,6 +11,9 @@ from caneft.config import Base, Config, Full, Lora, Mixture, Neurons, select_on
 
 SEEN = "seen"
 
+ARTEFACTS = {Full: "model.safetensors", Lora: "adapter_model.safetensors", Neurons: "patch.safetensors"}
+"""File that a run of each kind of method leaves in its folder, and by which its tuned model is loaded again."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -85,6 +88,17 @@ class Plan:
     def selected_on(self, direction: str, mixture: str) -> str:
         """Mixture whose domains the neurons of a mixture's runs are selected on."""
         return select_on(mixture, self.mixture(direction, mixture))
+
+    def artefact(self, run: Run) -> str | None:
+        """Path of what a run's tuning leaves; None for the base."""
+        name = ARTEFACTS.get(type(self.config.methods[run.variant]))
+        return f"{run.folder}/{name}" if name else None
+
+    def neuron_set(self, run: Run) -> str:
+        """Path of the neurons that a run of a neuron method tunes. `random` draws anew for every seed."""
+        mixture = self.selected_on(run.direction, run.mixture)
+        draw = run.seed if self.config.methods[run.variant].method == "random" else 0
+        return f"neurons/{run.model}/{run.direction}/{mixture}/{run.variant}/draw{draw}.npz"
 
     def base_run(self, model: str, direction: str) -> Run | None:
         """The zero-shot run, if the configuration has one."""

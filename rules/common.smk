@@ -120,18 +120,10 @@ def mixture_dumps(suffix):
     ]
 
 
-def neuron_set(run):
-    """Path of the neurons that a run of a neuron method tunes. `random` draws anew for every seed."""
-    mixture = PLAN.selected_on(run.direction, run.mixture)
-    draw = run.seed if CONFIG.methods[run.variant].method == "random" else 0
-    return f"<results>/neurons/{run.model}/{run.direction}/{mixture}/{run.variant}/draw{draw}.npz"
-
-
 def neurons_of_run(wildcards):
     """Input function of a tuning job: the neurons it tunes."""
-    return neuron_set(
-        Run(wildcards.model, wildcards.direction, wildcards.variant, wildcards.mixture, int(wildcards.seed))
-    )
+    names = wildcards.model, wildcards.direction, wildcards.variant, wildcards.mixture, int(wildcards.seed)
+    return f"<results>/{PLAN.neuron_set(Run(*names))}"
 
 
 def run_of(wildcards):
@@ -141,14 +133,10 @@ def run_of(wildcards):
     return Run.parse(f"{wildcards.model}/{wildcards.direction}/{wildcards.run}")
 
 
-ARTEFACTS = {Full: "model.safetensors", Lora: "adapter_model.safetensors", Neurons: "patch.safetensors"}
-
-
 def adapted(wildcards):
     """What a run's tuning left; nothing for the base."""
-    run = run_of(wildcards)
-    artefact = ARTEFACTS.get(type(CONFIG.methods[run.variant]))
-    return f"<results>/{run.folder}/{artefact}" if artefact else []
+    artefact = PLAN.artefact(run_of(wildcards))
+    return f"<results>/{artefact}" if artefact else []
 
 
 def testset_domains(wildcards):

@@ -129,11 +129,11 @@ def neuron_files(plan: Plan) -> Iterator[NeuronFile]:
     """Neuron sets of every neuron variant, `random` once per seed."""
     for block in plan.blocks():
         model, direction, mixture = block
-        folder = f"neurons/{model}/{direction}/{plan.selected_on(direction, mixture)}"
         for variant in plan.variants(Neurons):
             method = plan.config.methods[variant].method
             for draw in plan.config.seeds if method == "random" else [0]:
-                yield NeuronFile(block, variant, method, draw, f"{folder}/{variant}/draw{draw}.npz")
+                path = plan.neuron_set(Run(model, direction, variant, mixture, draw))
+                yield NeuronFile(block, variant, method, draw, path)
 
 
 def information_files(plan: Plan) -> Iterator[InformationFile]:

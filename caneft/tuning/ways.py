@@ -8,17 +8,11 @@ from caneft import config, patch
 from caneft.errors import InputError
 from caneft.models.loading import DTYPES
 from caneft.neurons import NeuronSet
+from caneft.plan import ARTEFACTS
 from caneft.tuning.full import Full
 from caneft.tuning.loop import Trainable
 from caneft.tuning.lora import Lora
 from caneft.tuning.neuron_rows import NeuronRows
-
-ARTEFACTS = {
-    config.Full: "model.safetensors",
-    config.Lora: "adapter_model.safetensors",
-    config.Neurons: "patch.safetensors",
-}
-"""File that a run of each kind of method leaves, and by which its tuned model is loaded again."""
 
 
 def trainable(
