@@ -1,20 +1,29 @@
 """The importance dump of one domain: which samples, in which batches, and what is written beside the scores."""
 
-from collections.abc import Callable, Sequence
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
+from tqdm import tqdm
 
 from caneft import records
 from caneft.config import Importance
 from caneft.corpora.store import Row
+from caneft.dumps import Dump, Progress, save_statistics
 from caneft.errors import InputError
-from caneft.files import replacing, write_json
-from caneft.importance import Dump, Taps, importance, save_statistics
+from caneft.files import write_json
+from caneft.importance import Taps, importance, stored
 from caneft.prompts import Example, Prompts, batches, collate
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,42 +52,69 @@ def draw(rows: Sequence[Row], prompts: Prompts, domain: str, settings: Importanc
 
 
 def write(
-    path: Path,
-    model: nn.Module,
-    samples: Samples,
-    prompts: Prompts,
-    settings: Importance,
-    about: dict[str, Any],
-    progress: Callable[[int], Any],
+    path: Path, model: nn.Module, samples: Samples, prompts: Prompts, settings: Importance, about: dict[str, Any]
 ) -> None:
     """Scores every sample and leaves `{domain}.npy`, `{domain}.stats.npz` and the sidecar `{domain}.json`.
 
-    about: what the sidecar says of model, corpus and settings; progress: called with the samples of each batch.
+    What a killed job of the same model, corpus and settings had finished is taken over, to the same bytes.
+    about: what the sidecar says of model, corpus and settings. Raises InputError for scores that float16 cannot hold.
     """
     examples = samples.examples
-    loss = np.zeros(len(examples), dtype=np.float32)
-    plan = batches([len(example) for example in examples], settings.tokens_per_batch)
-    collated = (collate([examples[i] for i in chosen], prompts.tokenizer.pad_token_id) for chosen in plan)
-    with Taps(model) as taps, replacing(path) as beside:
-        shape = (len(taps.layers), len(examples), taps.layers[0].down.in_features)
-        dump = Dump(beside, shape, settings.scale_exponent, about["model"]["name"])
-        for chosen, scores in zip(plan, importance(model, collated, taps), strict=True):
-            dump.write(chosen, scores.importance)
-            loss[chosen] = scores.loss
-            progress(len(chosen))
-        dump.close()
-    save_statistics(path.with_suffix(".stats.npz"), taps.statistics())
-    write_json(path.with_suffix(".json"), _sidecar(samples, shape, loss, settings, about))
+    # Longest first: a batch that is too large for the memory is met at once, and the time left is not underestimated.
+    plan = batches([len(example) for example in examples], settings.tokens_per_batch)[::-1]
+    about = {**records.provenance(), **about, "domain": samples.domain, "tokens_sha256": _tokens_hash(examples)}
+    with Taps(model) as taps:
+        shape = (len(taps.layers), len(examples), taps.width)
+        name, folder = about["model"]["name"], path.with_name(f".{path.stem}.partial")
+        dump = Dump(folder, shape, plan, settings.scale_exponent, name, _identity(about, samples, model))
+        try:
+            _fill(dump, model, taps, examples, prompts.tokenizer.pad_token_id, settings.scale_exponent)
+            dump.check()
+            save_statistics(path.with_suffix(".stats.npz"), dump.progress.statistics())
+            write_json(path.with_suffix(".json"), _sidecar(samples, shape, dump.progress, settings, about))
+            dump.finish(path)
+        except InputError:
+            dump.discard()
+            raise
+        finally:
+            dump.release()
+
+
+def _fill(dump: Dump, model: nn.Module, taps: Taps, examples: Sequence[Example], pad: int, scale_exponent: int) -> None:
+    """Scores the batches that the dump lacks."""
+    sizes = [len(chosen) * max(len(examples[i]) for i in chosen) for chosen in dump.batches]
+    begun = dump.finished
+    if begun:
+        logger.info("going on after batch %d of %d", begun, len(sizes))
+    left = (collate([examples[i] for i in chosen], pad) for chosen in dump.batches[begun:])
+    start, done = time.perf_counter(), 0
+    with tqdm(total=sum(sizes), initial=sum(sizes[:begun]), unit="token", unit_scale=True, mininterval=2) as bar:
+        for batch in stored(importance(model, left, taps), scale_exponent):
+            tokens = sizes[dump.finished]
+            done += len(batch.loss)
+            dump.write(batch)
+            bar.set_postfix_str(f"{done / (time.perf_counter() - start):.1f} samples/s", refresh=False)
+            bar.update(tokens)
+
+
+def _tokens_hash(examples: Sequence[Example]) -> str:
+    """Of what the model is given: covers tokenizer and chat template."""
+    return hashlib.sha256(json.dumps([[e.prompt, e.response] for e in examples]).encode()).hexdigest()
+
+
+def _identity(about: dict[str, Any], samples: Samples, model: nn.Module) -> str:
+    """Of all that a dump's bytes depend on: only what has the same identity is ever gone on with."""
+    device = next(model.parameters()).device.type
+    content = [about, samples.ids, device, torch.get_num_threads()]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _sidecar(
-    samples: Samples, shape: tuple[int, int, int], loss: np.ndarray, settings: Importance, about: dict[str, Any]
+    samples: Samples, shape: tuple[int, int, int], progress: Progress, settings: Importance, about: dict[str, Any]
 ) -> dict[str, Any]:
     """All that is needed to read the dump without this program."""
     return {
-        **records.provenance(),
         **about,
-        "domain": samples.domain,
         "shape": list(shape),
         "axes": ["layer", "sample", "neuron"],
         "dtype": "float16",
@@ -86,8 +122,8 @@ def _sidecar(
         "meaning": "stored = 2**scale_exponent * mean over response positions of |a * dL/da|, L the summed loss",
         "token_scope": "response",
         "samples": [
-            {"id": name, "loss": float(value), "response_tokens": len(example.response)}
-            for name, value, example in zip(samples.ids, loss, samples.examples, strict=True)
+            {"id": name, "loss": float(value), "tokens": len(example), "response_tokens": len(example.response)}
+            for name, value, example in zip(samples.ids, progress.loss, samples.examples, strict=True)
         ],
         "left_out_too_long": samples.too_long,
     }

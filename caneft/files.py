@@ -10,21 +10,28 @@ from typing import Any
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path, durable: bool = True) -> Iterator[Path]:
     """Path beside `path` to write to; it takes `path`'s place when the block ends well and goes when it does not.
 
-    The suffix is kept, for libraries that look at it.
+    The suffix is kept, for libraries that look at it. durable: whether it must be on disk before it takes the place;
+    without, it outlives the process but not the machine.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         yield beside
-        with open(beside, "rb") as handle:
-            os.fsync(handle.fileno())
+        if durable:
+            sync(beside)
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def sync(path: str | Path) -> None:
+    """Waits until a file's bytes are on disk."""
+    with open(path, "rb") as handle:
+        os.fsync(handle.fileno())
 
 
 def write_json(path: str | Path, content: Any) -> None:

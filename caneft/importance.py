@@ -8,50 +8,70 @@ docs/method.md). No weight needs a gradient: the graph starts at the first layer
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 
-import numpy as np
 import torch
 from torch import nn
 
+from caneft.dumps import SUMS, Scored
 from caneft.errors import InputError
-from caneft.files import replacing
 from caneft.models.ffn import FFN, ffn_layers
 from caneft.models.loss import response_losses
 from caneft.prompts import Batch
 
-LARGEST = float(np.finfo(np.float16).max)
-UNDERFLOW_SHARE = 0.01
+
+@dataclass(frozen=True)
+class Scores:
+    """One batch, on the model's (first) device, possibly still being computed there.
+
+    importance: float32 (layers, samples, neurons). loss: float32 (samples,) in nats. sums: float32 (3, layers,
+    neurons), over response positions, of |a|, |dL/da| and act(gate) > 0. positions: how many those are.
+    """
+
+    importance: torch.Tensor
+    loss: torch.Tensor
+    sums: torch.Tensor
+    positions: int
+
+    def joined(self, other: "Scores") -> "Scores":
+        """The samples of both."""
+        importance = torch.cat([self.importance, other.importance], dim=1)
+        loss = torch.cat([self.loss, other.loss])
+        return Scores(importance, loss, self.sums + other.sums, self.positions + other.positions)
 
 
 class Taps:
     """Reads activations and their gradients at the input of every `down_proj`, reduced to samples at once.
 
-    As a context manager it attaches to a model. After a backward pass `scores` holds I, float32 of shape
-    (layers, samples, neurons); `sums` accumulates over all batches, per layer and neuron in float64 of shape
-    (layers, neurons): |a|, |dL/da| and how often act(gate) > 0, over response positions (`positions` of them).
+    A context manager that attaches to a model. `begin` says which positions count in the next pass; after its backward
+    pass `scores` tells what was read. Nothing waits for the device.
     """
-
-    SUMS = ("activation", "gradient", "positive")
 
     def __init__(self, model: nn.Module):
         self.layers = ffn_layers(model)
-        shape = (len(self.layers), self.layers[0].down.in_features)
-        self.sums = {name: np.zeros(shape) for name in self.SUMS}
-        self.positions = 0
-        self.scores: torch.Tensor | None = None
+        self.width = self.layers[0].width
+        self.largest_batch: int | None = None
+        """Padded tokens that once were too many for the device's memory."""
         self._handles: list = []
-        self._batch: Batch | None = None
+        self._where: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def begin(self, batch: Batch) -> None:
-        """Says which positions count in the next pass."""
-        self._batch = batch
-        self._lengths = torch.bincount(batch.rows, minlength=len(batch.input_ids)).unsqueeze(1)
-        self.scores = torch.zeros(
-            len(self.layers), len(batch.input_ids), self.layers[0].down.in_features, device=batch.rows.device
+        """Says which positions count in the next pass, and forgets the last one."""
+        self._batch, self._where = batch, {}
+        self._importance: list[torch.Tensor | None] = [None] * len(self.layers)
+        self._sums: list[list[torch.Tensor | None]] = [[None] * len(SUMS) for _ in self.layers]
+
+    def scores(self, losses: torch.Tensor) -> Scores:
+        """What the last pass showed. losses: of each response position."""
+        device = self._batch.rows.device
+        per_sample = torch.zeros(len(self._batch.input_ids), device=losses.device)
+        per_sample.index_add_(0, self._batch.rows.to(losses.device), losses.detach())
+        return Scores(
+            torch.stack([scores.to(device) for scores in self._importance]),
+            per_sample.to(device),
+            torch.stack([torch.stack(sums).to(device) for sums in self._sums], dim=1),
+            len(self._batch.rows),
         )
-        self.positions += len(batch.rows)
 
     def __enter__(self) -> "Taps":
         for index, ffn in enumerate(self.layers):
@@ -65,8 +85,8 @@ class Taps:
 
     def _attach(self, index: int, ffn: FFN) -> None:
         def on_activation(_, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-            positive = (output.detach()[self._batch.response] > 0).sum(0)
-            self.sums["positive"][index] += positive.cpu().numpy()
+            positive = self._response(output.detach()).sign_().clamp_(min=0)
+            self._add(index, "positive", positive)
 
         def before_down(_, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
             (a,) = inputs
@@ -76,80 +96,101 @@ class Taps:
             return (a,)
 
         self._handles.append(ffn.activation.register_forward_hook(on_activation))
-        self._handles.append(ffn.down.register_forward_pre_hook(before_down))
+        self._handles.append(ffn.down.linear.register_forward_pre_hook(before_down))
 
     def _reduce(self, index: int, a: torch.Tensor, gradient: torch.Tensor) -> None:
-        at = self._batch.response
-        a, gradient = a[at].float().abs_(), gradient[at].float().abs_()
-        self.scores[index].index_add_(0, self._batch.rows, a * gradient)
-        self.scores[index].div_(self._lengths)
-        self.sums["activation"][index] += a.sum(0, dtype=torch.float64).cpu().numpy()
-        self.sums["gradient"][index] += gradient.sum(0, dtype=torch.float64).cpu().numpy()
+        a, gradient = self._response(a).abs_(), self._response(gradient).abs_()
+        self._add(index, "activation", a)
+        self._add(index, "gradient", gradient)
+        _, weights = self._positions(a.device)
+        self._importance[index] = weights @ a.float().mul_(gradient)
 
-    def statistics(self) -> dict[str, np.ndarray]:
-        """Mean |a|, mean |dL/da| and share of positive gates over all response positions so far, float32."""
-        return {name: (total / max(self.positions, 1)).astype(np.float32) for name, total in self.sums.items()}
+    def _add(self, index: int, name: str, values: torch.Tensor) -> None:
+        self._sums[index][SUMS.index(name)] = values.sum(0, dtype=torch.float32)
 
+    def _response(self, values: torch.Tensor) -> torch.Tensor:
+        """Rows of the response positions: (samples, tokens, neurons) -> (response positions, neurons), a copy."""
+        return values.flatten(0, 1).index_select(0, self._positions(values.device)[0])
 
-@dataclass(frozen=True)
-class Scores:
-    """One batch: importance float32 (layers, samples, neurons), loss float32 (samples,) in nats."""
-
-    importance: np.ndarray
-    loss: np.ndarray
+    def _positions(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """Flat indices of the response positions, and the matrix (samples, positions) that averages over them."""
+        if device not in self._where:
+            rows = self._batch.rows.to(device)
+            own = rows == torch.arange(len(self._batch.input_ids), device=device).unsqueeze(1)
+            self._where[device] = self._batch.positions.to(device), own / own.sum(1, keepdim=True)
+        return self._where[device]
 
 
 def importance(model: nn.Module, batches: Iterable[Batch], taps: Taps) -> Iterator[Scores]:
-    """Scores of each batch. `taps` must be attached to `model`, whose weights must be frozen."""
+    """Scores of each batch. `taps` must be attached to `model`, whose weights must be frozen.
+
+    A batch for which memory does not suffice is halved until it does; InputError if one sample is too long for it.
+    """
     device = next(model.parameters()).device
     for batch in batches:
-        batch = batch.to(device)
-        taps.begin(batch)
-        losses = response_losses(model, batch)
-        losses.sum().backward()
-        per_sample = torch.zeros(len(batch.input_ids), device=device).index_add_(0, batch.rows, losses.detach())
-        yield Scores(taps.scores.cpu().numpy(), per_sample.cpu().numpy())
+        yield _scored(model, batch.to(device), taps)
 
 
-class Dump:
-    """A `.npy` of float16 (layers, samples, neurons) that is filled batch by batch through a memory map.
-
-    Scores are stored times 2**scale_exponent. Raises InputError for scores that are not finite, saturate
-    float16, or (more than 1 % of the positive ones) vanish in it; the message names the remedy.
-    """
-
-    def __init__(self, path: Path, shape: tuple[int, int, int], scale_exponent: int, name: str):
-        self.path, self.scale, self.name = path, 2.0**scale_exponent, name
-        self._memory = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
-        self._largest, self._positive, self._vanished = 0.0, 0, 0
-
-    def write(self, samples: list[int], scores: np.ndarray) -> None:
-        """Stores scores (layers, len(samples), neurons) at the given samples."""
-        if not np.isfinite(scores).all():
-            raise InputError(f"{self.name}: importance is not finite; is the model's loss finite in its dtype?")
-        self._largest = max(self._largest, float(scores.max()))
-        with np.errstate(over="ignore"):
-            stored = (scores * np.float32(self.scale)).astype(np.float16)
-        self._positive += int((scores > 0).sum())
-        self._vanished += int(((scores > 0) & (stored == 0)).sum())
-        self._memory[:, samples, :] = stored
-
-    def close(self) -> None:
-        """Flushes and checks."""
-        self._memory.flush()
-        remedy = f"Set models.{self.name}.scale_exponent to {self._fitting_exponent()}; it is one constant per model."
-        if self._largest * self.scale > LARGEST:
-            raise InputError(f"{self.name}: the largest score {self._largest:.3g} saturates float16. {remedy}")
-        if self._vanished > UNDERFLOW_SHARE * self._positive:
-            share = self._vanished / self._positive
-            raise InputError(f"{self.name}: {share:.1%} of the positive scores vanish in float16. {remedy}")
-
-    def _fitting_exponent(self) -> int:
-        """Puts the largest score a factor of 16 below float16's largest."""
-        return int(np.floor(np.log2(LARGEST / 16 / self._largest))) if self._largest > 0 else 0
+def _scored(model: nn.Module, batch: Batch, taps: Taps) -> Scores:
+    tokens, samples = batch.input_ids.numel(), len(batch.input_ids)
+    if samples == 1 or taps.largest_batch is None or tokens < taps.largest_batch:
+        try:
+            return _pass(model, batch, taps)
+        except torch.OutOfMemoryError:
+            if samples == 1:
+                raise InputError(
+                    f"a single sample of {tokens} tokens needs more memory than the device has; lower"
+                    " importance.max_tokens, or spread the model (models.*.resources.device_map)"
+                ) from None
+    # Out of the except block: the exception held on to the tensors of the failed pass.
+    taps.largest_batch = tokens if taps.largest_batch is None else min(tokens, taps.largest_batch)
+    taps.begin(batch)
+    if batch.input_ids.is_cuda:
+        torch.cuda.empty_cache()
+    first, second = batch.halves()
+    return _scored(model, first, taps).joined(_scored(model, second, taps))
 
 
-def save_statistics(path: Path, statistics: dict[str, np.ndarray]) -> None:
-    """Writes `.stats.npz`, atomically."""
-    with replacing(path) as beside:
-        np.savez(beside, **statistics)
+def _pass(model: nn.Module, batch: Batch, taps: Taps) -> Scores:
+    taps.begin(batch)
+    losses = response_losses(model, batch)
+    losses.sum().backward()
+    return taps.scores(losses)
+
+
+def stored(scores: Iterable[Scores], scale_exponent: int) -> Iterator[Scored]:
+    """Scores as a dump stores them, on the host. While one batch is fetched, the device computes the next."""
+    waiting: Iterator[Scored] | None = None
+    for batch in scores:
+        fetching = _fetch(batch, scale_exponent)
+        next(fetching)  # queued
+        if waiting is not None:
+            yield next(waiting)
+        waiting = fetching
+    if waiting is not None:
+        yield next(waiting)
+
+
+def _fetch(batch: Scores, scale_exponent: int) -> Iterator[Scored | None]:
+    """Queues the conversion and the copy to the host, then, when asked again, waits for them."""
+    scores, scale = batch.importance, 2.0**scale_exponent
+    half = (scores * scale).half()
+    positive = scores > 0
+    facts = torch.stack([scores.max().double(), positive.sum().double(), (positive & (half == 0)).sum().double()])
+    host = [_to_host(tensor) for tensor in (half, batch.sums, batch.loss, facts)]
+    arrived = torch.cuda.Event() if scores.is_cuda else None
+    if arrived is not None:
+        arrived.record()
+    yield None
+    if arrived is not None:
+        arrived.synchronize()
+    half, sums, loss, facts = (tensor.numpy() for tensor in host)
+    largest, positive, vanished = facts.tolist()
+    by_name = dict(zip(SUMS, sums, strict=True))
+    yield Scored(half, by_name, loss, batch.positions, largest, int(positive), int(vanished))
+
+
+def _to_host(tensor: torch.Tensor) -> torch.Tensor:
+    if not tensor.is_cuda:
+        return tensor
+    return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)

@@ -24,20 +24,15 @@ from caneft.neurons import NeuronSet
 FORMAT = 1
 
 
-def _slices(ffn: FFN, index: torch.Tensor) -> dict[str, torch.Tensor]:
-    index = index.to(ffn.gate.weight.device)
-    return {
-        "gate": ffn.gate.weight.detach().index_select(0, index),
-        "up": ffn.up.weight.detach().index_select(0, index),
-        "down": ffn.down.weight.detach().index_select(1, index),
-    }
+def _slices(ffn: FFN, indices: np.ndarray) -> dict[str, torch.Tensor]:
+    return {name: projection.lines(torch.tensor(indices)) for name, projection in ffn.projections}
 
 
 def slices_hash(model: nn.Module, neurons: NeuronSet) -> str:
     """SHA-256 over the bytes of the slices that belong to `neurons`, layer by layer."""
     digest = hashlib.sha256()
     for ffn, indices in zip(ffn_layers(model), neurons.indices, strict=True):
-        for name, tensor in _slices(ffn, torch.tensor(indices)).items():
+        for name, tensor in _slices(ffn, indices).items():
             digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
             digest.update(tensor.contiguous().cpu().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
@@ -49,7 +44,7 @@ def write(path: Path, model: nn.Module, neurons: NeuronSet, replaced: str, base:
     for layer, (ffn, indices) in enumerate(zip(ffn_layers(model), neurons.indices, strict=True)):
         if len(indices):
             tensors[f"layers.{layer}.index"] = torch.tensor(indices.astype(np.int32))
-            for name, tensor in _slices(ffn, torch.tensor(indices)).items():
+            for name, tensor in _slices(ffn, indices).items():
                 tensors[f"layers.{layer}.{name}"] = tensor.contiguous().cpu()
     manifest = {
         "format": FORMAT,
@@ -96,7 +91,7 @@ def apply(path: Path, model: nn.Module) -> NeuronSet:
     """Puts a patch into its base model; returns the neurons. Raises InputError for another base."""
     manifest, neurons, tensors = read(path)
     layers = ffn_layers(model)
-    sizes = (len(layers), layers[0].down.in_features)
+    sizes = (len(layers), layers[0].width)
     if sizes != (neurons.layers, neurons.width):
         raise InputError(f"{path} is for {neurons.layers} layers of {neurons.width} neurons, the model has {sizes}")
     if slices_hash(model, neurons) != manifest["replaced_sha256"]:
@@ -104,8 +99,6 @@ def apply(path: Path, model: nn.Module) -> NeuronSet:
     for layer, (ffn, indices) in enumerate(zip(layers, neurons.indices, strict=True)):
         if not len(indices):
             continue
-        for name, linear, axis in (("gate", ffn.gate, 0), ("up", ffn.up, 0), ("down", ffn.down, 1)):
-            weight = linear.weight
-            new = tensors[f"layers.{layer}.{name}"].to(weight.device, weight.dtype)
-            weight.index_copy_(axis, torch.tensor(indices, device=weight.device), new)
+        for name, projection in ffn.projections:
+            projection.replace(torch.tensor(indices), tensors[f"layers.{layer}.{name}"])
     return neurons

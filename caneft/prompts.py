@@ -107,6 +107,7 @@ class Batch:
     response: bool (samples, tokens), true at positions whose next token belongs to the response.
     targets: int64 (response positions,), the next tokens there, row by row.
     rows: int64 (response positions,), the sample of each.
+    positions: int64 (response positions,), where `response` is true, row by row in the flattened batch.
     """
 
     input_ids: torch.Tensor
@@ -115,9 +116,22 @@ class Batch:
     response: torch.Tensor
     targets: torch.Tensor
     rows: torch.Tensor
+    positions: torch.Tensor
 
     def to(self, device: torch.device) -> "Batch":
         return Batch(**{name: value.to(device) for name, value in vars(self).items()})
+
+    def halves(self) -> "tuple[Batch, Batch]":
+        """The first and the second half of the samples, as wide as the whole."""
+        middle, width = len(self.input_ids) // 2, self.input_ids.shape[1]
+        first = self.rows < middle
+        grid = [(value[:middle], value[middle:]) for value in (self.input_ids, self.attention_mask, self.position_ids)]
+        response = self.response[:middle], self.response[middle:]
+        flat = [
+            (value[first], value[~first] - shift)
+            for value, shift in ((self.targets, 0), (self.rows, middle), (self.positions, middle * width))
+        ]
+        return tuple(Batch(*parts) for parts in zip(*grid, response, *flat, strict=True))
 
 
 def collate(examples: Sequence[Example], pad: int, side: str = "right") -> Batch:
@@ -134,7 +148,8 @@ def collate(examples: Sequence[Example], pad: int, side: str = "right") -> Batch
         response[row, first : first + len(example.response)] = True
     positions = (mask.cumsum(1) - 1).clamp_min(0)
     targets = ids.roll(-1, dims=1)[response]
-    return Batch(ids, mask, positions, response, targets, response.nonzero()[:, 0])
+    flat = response.flatten().nonzero()[:, 0]
+    return Batch(ids, mask, positions, response, targets, flat // width, flat)
 
 
 def batches(lengths: Sequence[int], tokens: int) -> list[list[int]]:

@@ -29,6 +29,7 @@ rule dump_importance:
         gpu=resource_of("gpu"),
         mem_mb=resource_of("mem_mb"),
         runtime=resource_of("runtime"),
+        device_map=resource_of("device_map"),
     params:
         module=as_py_module(),
         settings=of(settings.dump, "model", "direction"),
@@ -38,6 +39,7 @@ rule dump_importance:
     shell:
         "python -m {params.module} --settings {params.settings:q} --model {wildcards.model} --domain {wildcards.domain}"
         " --manifest {input.manifest:q} --corpus {input.corpus:q} --threads {threads}"
+        " --device-map {resources.device_map}"
         " --scores {output.scores:q} > {log} 2>&1"
 
 

@@ -26,6 +26,7 @@ rule translate:
         gpu=resource_of("gpu"),
         mem_mb=resource_of("mem_mb"),
         runtime=resource_of("runtime"),
+        device_map=resource_of("device_map"),
     params:
         module=as_py_module(),
         settings=of(settings.translation, "model", "direction"),
@@ -37,4 +38,5 @@ rule translate:
     shell:
         "python -m {params.module} --settings {params.settings:q} --manifest {input.manifest:q} {params.adapted}"
         " --domains {params.domains} --corpora {input.corpora:q} --threads {threads}"
+        " --device-map {resources.device_map}"
         " --translations {output.translations:q} > {log} 2>&1"

@@ -37,6 +37,7 @@ rule tune_neurons:
         gpu=resource_of("gpu"),
         mem_mb=resource_of("mem_mb"),
         runtime=resource_of("runtime"),
+        device_map=resource_of("device_map"),
     params:
         module=as_py_module(),
         settings=of(settings.tune, "model", "direction", "variant"),
@@ -49,6 +50,7 @@ rule tune_neurons:
         "python -m {params.module} --settings {params.settings:q} {params.neurons}"
         " --run {wildcards.model}/{wildcards.direction}/{wildcards.mixture}/{wildcards.variant}/seed{wildcards.seed}"
         " --manifest {input.manifest:q} --train {input.train:q} --dev {input.dev:q} --threads {threads}"
+        " --device-map {resources.device_map}"
         " --out {params.out:q} > {log} 2>&1"
 
 

@@ -21,7 +21,10 @@ PAIRS = [
 ]
 
 
-@pytest.fixture(params=["llama", "qwen2", "gemma2"])
+FAMILIES = ["llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3", "gemma3_text", "phi3"]
+
+
+@pytest.fixture(params=FAMILIES)
 def architecture(request) -> str:
     """Each family of models in turn."""
     return request.param
@@ -64,9 +67,11 @@ def tiny_model(tokenizer):
     from transformers import AutoConfig, AutoModelForCausalLM
 
     torch.set_num_threads(1)
-    own = {
-        "gemma2": {"head_dim": 6, "final_logit_softcapping": 2.0, "attn_logit_softcapping": 1.0, "sliding_window": 16}
-    }
+    gemma = {"head_dim": 6, "final_logit_softcapping": 2.0, "attn_logit_softcapping": 1.0, "sliding_window": 16}
+    own = {"gemma2": gemma, "gemma3_text": gemma, "qwen3": {"head_dim": 6}}
+    own["gemma3"] = gemma | {"final_logit_softcapping": None}  # that class of transformers has none
+    sees = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sees |= {"image_size": 28, "patch_size": 14}
 
     def make(architecture: str = "llama", seed: int = 0, dtype: torch.dtype = torch.float32, **options):
         common = {
@@ -84,7 +89,11 @@ def tiny_model(tokenizer):
             "pad_token_id": tokenizer.pad_token_id,
         }
         torch.manual_seed(seed)
-        config = AutoConfig.for_model(architecture, **common | own.get(architecture, {}) | options)
+        options = common | own.get(architecture, {}) | options
+        if architecture == "gemma3":
+            tied = {"tie_word_embeddings": options["tie_word_embeddings"]}
+            options = {"text_config": options, "vision_config": sees, "mm_tokens_per_image": 4} | tied
+        config = AutoConfig.for_model(architecture, **options)
         model = AutoModelForCausalLM.from_config(config).to(dtype)
         return model.requires_grad_(False).eval()
 

@@ -55,6 +55,8 @@ class Resources(Section):
     """Memory of a job, in MB."""
     runtime: Positive = 120
     """Time limit of a job, in minutes."""
+    device_map: Literal["none", "auto", "balanced", "sequential"] = "none"
+    """How a model that one GPU does not hold is spread over the GPUs of its job (accelerate's rules)."""
 
 
 class Model(Section):

@@ -1,25 +1,38 @@
-"""FFN layouts per architecture: where the neurons of a model are. One entry a family."""
+"""FFN layouts per architecture: where the neurons of a model are. One entry a family.
 
+Neuron j of a layer is row j of the gate projection, row j of the up projection and column j of the down projection;
+its activation act(gate x)_j * (up x)_j is the j-th input of the latter.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from caneft.errors import InputError
 
+ROWS, COLUMNS = 0, 1
+
 
 @dataclass(frozen=True)
 class Layout:
-    """Names of the FFN's modules inside `model.layers[i].mlp`."""
+    """Names in a causal LM of transformers.
+
+    decoder: path of the module with the `layers`. Inside `layers[i].mlp`: gate, up, down, the linear modules, where the
+    same name for gate and up means one module with the gates' rows first; activation: the module between.
+    """
 
     gate: str = "gate_proj"
     up: str = "up_proj"
     down: str = "down_proj"
     activation: str = "act_fn"
+    decoder: str = "model"
 
     @property
     def projections(self) -> tuple[str, ...]:
-        """Names of the linear modules, for LoRA."""
-        return (self.gate, self.up, self.down)
+        """Names of the linear modules, each once, for LoRA."""
+        return tuple(dict.fromkeys((self.gate, self.up, self.down)))
 
 
 LAYOUTS = {
@@ -28,19 +41,51 @@ LAYOUTS = {
     "qwen2": Layout(),
     "qwen3": Layout(),
     "gemma2": Layout(),
+    "gemma3": Layout(decoder="model.language_model"),  # with a vision tower, which is left alone
     "gemma3_text": Layout(),
+    "phi3": Layout(gate="gate_up_proj", up="gate_up_proj", activation="activation_fn"),
 }
 
 
 @dataclass(frozen=True)
+class Projection:
+    """The part of a linear module that belongs to the neurons: line `offset + j` of its weight along `axis`."""
+
+    linear: nn.Linear
+    axis: int
+    offset: int = 0
+
+    def lines(self, index: torch.Tensor) -> torch.Tensor:
+        """Weights of the neurons `index`, (k, in_features) for rows, (out_features, k) for columns; a copy."""
+        weight = self.linear.weight
+        return weight.detach().index_select(self.axis, (index + self.offset).to(weight.device))
+
+    @torch.no_grad()
+    def replace(self, index: torch.Tensor, lines: torch.Tensor) -> None:
+        """Puts lines, as `lines` returns them, into the weight, in the weight's dtype."""
+        weight = self.linear.weight
+        weight.index_copy_(self.axis, (index + self.offset).to(weight.device), lines.to(weight.device, weight.dtype))
+
+
+@dataclass(frozen=True)
 class FFN:
-    """The modules of one layer's FFN. Neuron j: row j of gate and up, column j of down."""
+    """The modules of one layer's FFN."""
 
     block: nn.Module
-    gate: nn.Linear
-    up: nn.Linear
-    down: nn.Linear
+    gate: Projection
+    up: Projection
+    down: Projection
     activation: nn.Module
+
+    @property
+    def width(self) -> int:
+        """Number of neurons."""
+        return self.down.linear.in_features
+
+    @property
+    def projections(self) -> Iterator[tuple[str, Projection]]:
+        """Gate, up and down by name."""
+        return ((name, getattr(self, name)) for name in ("gate", "up", "down"))
 
 
 def layout(model_type: str) -> Layout:
@@ -53,13 +98,23 @@ def layout(model_type: str) -> Layout:
     return LAYOUTS[model_type]
 
 
+def decoder(model: nn.Module) -> nn.Module:
+    """The stack of layers of a causal LM, from token ids to hidden states."""
+    return model.get_submodule(layout(model.config.model_type).decoder)
+
+
 def ffn_layers(model: nn.Module) -> list[FFN]:
     """FFN of every decoder layer of a causal LM, first to last."""
     names = layout(model.config.model_type)
-    return [
-        FFN(
-            layer.mlp,
-            *(getattr(layer.mlp, name) for name in (names.gate, names.up, names.down, names.activation)),
-        )
-        for layer in model.model.layers
-    ]
+    return [_ffn(layer.mlp, names) for layer in decoder(model).layers]
+
+
+def _ffn(block: nn.Module, names: Layout) -> FFN:
+    gate, up, down = (getattr(block, name) for name in (names.gate, names.up, names.down))
+    return FFN(
+        block,
+        Projection(gate, ROWS),
+        Projection(up, ROWS, down.in_features if up is gate else 0),
+        Projection(down, COLUMNS),
+        getattr(block, names.activation),
+    )

@@ -17,6 +17,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 def describe(folder: Path, origin: dict[str, Any], config: Any) -> dict[str, Any]:
     """Manifest of a model folder: origin, sizes, and a checksum of each weight file."""
+    text = config.get_text_config()  # of a model that also sees, the part that writes
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         raise InputError(f"{folder} holds no *.safetensors; other weight formats are not loaded")
@@ -24,9 +25,9 @@ def describe(folder: Path, origin: dict[str, Any], config: Any) -> dict[str, Any
         "format": FORMAT,
         **origin,
         "architecture": config.model_type,
-        "layers": config.num_hidden_layers,
-        "hidden_size": config.hidden_size,
-        "neurons_per_layer": config.intermediate_size,
+        "layers": text.num_hidden_layers,
+        "hidden_size": text.hidden_size,
+        "neurons_per_layer": text.intermediate_size,
         "weights": {file.name: sha256(file) for file in weights},
     }
 
@@ -48,10 +49,23 @@ def load_tokenizer(manifest: dict[str, Any]):
     return tokenizer
 
 
-def load_model(manifest: dict[str, Any], dtype: str, device: torch.device) -> nn.Module:
-    """Causal LM of a manifest, in evaluation mode, every weight frozen."""
+def load_model(manifest: dict[str, Any], dtype: str, device: torch.device, device_map: str = "none") -> nn.Module:
+    """Causal LM of a manifest, in evaluation mode, every weight frozen.
+
+    device_map: but for "none", spreads the layers over the visible GPUs by accelerate's rule of
+    that name. Raises InputError for a model that does not fit on them.
+    """
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(manifest["folder"], dtype=DTYPES[dtype], use_safetensors=True)
+    where = {"device_map": device_map} if device_map != "none" and device.type == "cuda" else {}
+    model = AutoModelForCausalLM.from_pretrained(manifest["folder"], dtype=DTYPES[dtype], use_safetensors=True, **where)
     ffn_layers(model)  # an unknown architecture is said here, before any work
-    return model.requires_grad_(False).eval().to(device)
+    model = model.requires_grad_(False).eval()
+    if not where:
+        return model.to(device)
+    if aside := {str(place) for place in model.hf_device_map.values()} & {"cpu", "disk"}:
+        raise InputError(
+            f"{manifest['id']} does not fit on the {torch.cuda.device_count()} visible GPUs: parts of it would be on"
+            f" {' and '.join(sorted(aside))}. Give the job more GPUs (models.*.resources.gpu)"
+        )
+    return model

@@ -4,23 +4,25 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from caneft.models.ffn import decoder
 from caneft.prompts import Batch
 
 
 def response_losses(model: nn.Module, batch: Batch) -> torch.Tensor:
     """Cross-entropy of each response position, in nats.
 
-    model: a causal LM of transformers (`model.model` the decoder, `model.lm_head`). Returns float32 of shape
-    (response positions,), in the order of `batch.targets`. Gemma 2's logit soft-cap is applied.
+    model: a causal LM of transformers of a known architecture. Returns float32 of shape (response positions,), in the
+    order of `batch.targets`. Gemma 2's logit soft-cap is applied.
     """
-    hidden = model.model(
+    hidden = decoder(model)(
         input_ids=batch.input_ids,
         attention_mask=batch.attention_mask,
         position_ids=batch.position_ids,
         use_cache=False,
     ).last_hidden_state
-    logits = model.lm_head(hidden[batch.response]).float()
-    cap = getattr(model.config, "final_logit_softcapping", None)
+    hidden = hidden.flatten(0, 1).index_select(0, batch.positions.to(hidden.device))
+    logits = model.lm_head(hidden).float()
+    cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
     if cap is not None:
         logits = torch.tanh(logits / cap) * cap
-    return F.cross_entropy(logits, batch.targets, reduction="none")
+    return F.cross_entropy(logits, batch.targets.to(logits.device), reduction="none")

@@ -16,10 +16,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from caneft import patch
-from caneft.models.ffn import ffn_layers
+from caneft.models.ffn import FFN, ROWS, ffn_layers
 from caneft.neurons import NeuronSet
-
-ROWS, COLUMNS = 0, 1
 
 
 class _SliceLinear(torch.autograd.Function):
@@ -81,15 +79,21 @@ class NeuronRows(AbstractContextManager):
         self._wrapped: list[tuple[nn.Module, str, SliceLinear]] = []
         model.requires_grad_(False)
         for ffn, indices in zip(ffn_layers(model), neurons.indices, strict=True):
-            index = torch.tensor(indices)
-            for linear, axis in ((ffn.gate, ROWS), (ffn.up, ROWS), (ffn.down, COLUMNS)):
-                if len(index):
-                    self._wrap(ffn.block, linear, SliceLinear(linear, index, axis))
+            if len(indices):
+                self._wrap(ffn, torch.tensor(indices))
 
-    def _wrap(self, block: nn.Module, linear: nn.Linear, wrapper: SliceLinear) -> None:
-        name = next(name for name, child in block.named_children() if child is linear)
-        setattr(block, name, wrapper)
-        self._wrapped.append((block, name, wrapper))
+    def _wrap(self, ffn: FFN, index: torch.Tensor) -> None:
+        """Puts a wrapper in the place of each linear module of an FFN; gate and up may be one."""
+        lines: dict[nn.Linear, list[torch.Tensor]] = {}
+        axes = {}
+        for _, projection in ffn.projections:
+            lines.setdefault(projection.linear, []).append(index + projection.offset)
+            axes[projection.linear] = projection.axis
+        for name, linear in list(ffn.block.named_children()):
+            if linear in lines:
+                wrapper = SliceLinear(linear, torch.cat(lines[linear]), axes[linear])
+                setattr(ffn.block, name, wrapper)
+                self._wrapped.append((ffn.block, name, wrapper))
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """The masters: all that is trained."""

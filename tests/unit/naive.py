@@ -18,6 +18,19 @@ class Pass:
     response: slice  # positions that predict a response token
 
 
+def decoder_layers(model):
+    """Layers of the text model, also where a vision tower stands beside it."""
+    return getattr(model.model, "language_model", model.model).layers
+
+
+def neuron_weights(mlp, j):
+    """Module names and indices of neuron j's weights: row j of gate and up (one module in phi3), column j of down."""
+    if hasattr(mlp, "gate_up_proj"):
+        width = mlp.gate_up_proj.out_features // 2
+        return [("gate_up_proj", (j,)), ("gate_up_proj", (width + j,)), ("down_proj", (slice(None), j))]
+    return [("gate_proj", (j,)), ("up_proj", (j,)), ("down_proj", (slice(None), j))]
+
+
 def summed_loss(model, prompt, response) -> torch.Tensor:
     """Cross-entropy of the response tokens, from the full logits that transformers computes."""
     logits = model(input_ids=torch.tensor([[*prompt, *response]]), use_cache=False).logits[0]
@@ -40,10 +53,17 @@ def one_pass(model, prompt, response) -> Pass:
 
         return hook
 
-    handles = []
-    for layer in model.model.layers:
-        handles.append(layer.mlp.gate_proj.register_forward_hook(keep("gate")))
-        handles.append(layer.mlp.up_proj.register_forward_hook(keep("up")))
+    def keep_fused(module, inputs, output):  # phi3: gates in the first half, ups in the second
+        output.retain_grad()
+        fused.append(output)
+
+    handles, fused = [], []
+    for layer in decoder_layers(model):
+        if hasattr(layer.mlp, "gate_up_proj"):
+            handles.append(layer.mlp.gate_up_proj.register_forward_hook(keep_fused))
+        else:
+            handles.append(layer.mlp.gate_proj.register_forward_hook(keep("gate")))
+            handles.append(layer.mlp.up_proj.register_forward_hook(keep("up")))
         handles.append(layer.mlp.down_proj.register_forward_pre_hook(keep("activation")))
     needed = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     model.requires_grad_(True)
@@ -54,13 +74,20 @@ def one_pass(model, prompt, response) -> Pass:
     for name, parameter in model.named_parameters():
         parameter.grad = None
         parameter.requires_grad_(needed[name])
+    values = {name: [t.detach()[0] for t in found] for name, found in seen.items()}
+    gradients = {name: [t.grad[0] for t in found] for name, found in seen.items()}
+    for output in fused:
+        half = output.shape[-1] // 2
+        values["gate"].append(output.detach()[0, :, :half])
+        values["up"].append(output.detach()[0, :, half:])
+        gradients["up"].append(output.grad[0, :, half:])
     return Pass(
         loss=float(loss.detach()),
-        activation=[t.detach()[0] for t in seen["activation"]],
-        activation_gradient=[t.grad[0] for t in seen["activation"]],
-        up=[t.detach()[0] for t in seen["up"]],
-        up_gradient=[t.grad[0] for t in seen["up"]],
-        gate=[t.detach()[0] for t in seen["gate"]],
+        activation=values["activation"],
+        activation_gradient=gradients["activation"],
+        up=values["up"],
+        up_gradient=gradients["up"],
+        gate=values["gate"],
         response=slice(len(prompt) - 1, len(prompt) - 1 + len(response)),
     )
 
@@ -80,7 +107,8 @@ def masked_adam_reference(model, losses, masks, learning_rate):
         optimizer.zero_grad()
         loss(model).backward()
         for name, parameter in model.named_parameters():
-            parameter.grad = masks.get(name, torch.zeros(())) * parameter.grad
+            if parameter.grad is not None:  # a vision tower that saw nothing has none
+                parameter.grad = masks.get(name, torch.zeros(())) * parameter.grad
         optimizer.step()
 
 

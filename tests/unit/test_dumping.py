@@ -13,8 +13,10 @@ from pytest import approx
 
 from caneft import config, dumping
 from caneft.corpora.store import Row
+from caneft.dumps import Dump, DumpReader
 from caneft.errors import InputError
-from caneft.importance import Dump
+from caneft.importance import Scores, stored
+from caneft.prompts import Prompts, batches
 
 ABOUT = {"model": {"name": "tiny", "id": "tiny", "weights": {}}}
 
@@ -32,7 +34,7 @@ def dump(tmp_path, prompts, rows):
         chosen = config.Importance(**{"samples": 7, "tokens_per_batch": 250} | settings)
         samples = dumping.draw(rows, prompts, "it", chosen)
         path = tmp_path / "dump" / "it.npy"
-        dumping.write(path, model, samples, prompts, chosen, ABOUT, lambda count: None)
+        dumping.write(path, model, samples, prompts, chosen, ABOUT)
         return samples, path
 
     return write
@@ -42,30 +44,58 @@ def exponent_named_by(error) -> int:
     return int(re.search(r"models\.tiny\.scale_exponent to (-?\d+)", str(error.value)).group(1))
 
 
+def scored(scores, exponent=0):
+    """One batch as the engine gives it: scores (layers, samples, neurons), everything else 0."""
+    scores = torch.as_tensor(np.asarray(scores, dtype=np.float32))
+    layers, samples, neurons = scores.shape
+    sums = torch.zeros(3, layers, neurons)
+    (batch,) = stored([Scores(scores, torch.zeros(samples), sums, samples)], exponent)
+    return batch
+
+
+def begun(folder, shape, batches, exponent=0, identity="a"):
+    return Dump(folder / "x.partial", shape, batches, exponent, "tiny", identity)
+
+
 @given(
     scores=st.lists(st.floats(2**-36, 15, allow_subnormal=False, width=32), min_size=1, max_size=30),
     exponent=st.integers(10, 12),
 )
-def test_stored_numbers_are_the_scores_times_a_power_of_two_rounded(tmp_path_factory, scores, exponent):
-    path = tmp_path_factory.mktemp("dump") / "x.npy"
-    dump = Dump(path, (1, len(scores), 1), exponent, "tiny")
-    dump.write(list(range(len(scores))), np.array(scores, np.float32).reshape(1, -1, 1))
-    dump._memory.flush()
-    stored = np.load(path)[0, :, 0]
-    assert stored.dtype == np.float16
-    for score, found in zip(scores, stored.tolist(), strict=True):
+def test_stored_numbers_are_the_scores_times_a_power_of_two_rounded(scores, exponent):
+    found = scored(np.array(scores).reshape(1, -1, 1), exponent).scores[0, :, 0]
+    assert found.dtype == np.float16
+    for score, stored_score in zip(scores, found.tolist(), strict=True):
         steps = score * 2.0**exponent * 2**24  # float16's grid below 2**-13 is 2**-24; above, 10 bits behind the first
         grain = max(1, 2.0 ** (np.floor(np.log2(steps)) - 10))
-        assert abs(found * 2**24 - steps) <= grain / 2
+        assert abs(stored_score * 2**24 - steps) <= grain / 2
 
 
 def test_batches_may_come_in_any_order(tmp_path):
     scores = np.arange(1, 25, dtype=np.float32).reshape(2, 4, 3)
-    dump = Dump(tmp_path / "x.npy", (2, 4, 3), 0, "tiny")
-    for chosen in ([3, 1], [0, 2]):
-        dump.write(chosen, scores[:, chosen])
-    dump.close()
+    batches = [[3, 1], [0, 2]]
+    dump = begun(tmp_path, (2, 4, 3), batches)
+    for chosen in batches:
+        dump.write(scored(scores[:, chosen]))
+    dump.check()
+    dump.finish(tmp_path / "x.npy")
     assert np.array_equal(np.load(tmp_path / "x.npy"), scores)
+    assert [file.name for file in tmp_path.iterdir()] == ["x.npy"]
+
+
+def test_one_batch_is_fetched_while_the_next_is_computed():
+    """Order and content stay; the source is one batch ahead."""
+    asked = []
+
+    def source():
+        for value in (1.0, 2.0, 3.0):
+            asked.append(value)
+            yield Scores(torch.full((1, 1, 1), value), torch.tensor([value]), torch.zeros(3, 1, 1), 1)
+
+    found = []
+    for batch in stored(source(), 1):
+        found.append((float(batch.scores.item()), float(batch.loss.item()), len(asked)))
+    assert found == [(2.0, 1.0, 2), (4.0, 2.0, 3), (6.0, 3.0, 3)]
+    assert list(stored([], 1)) == []
 
 
 def test_what_a_dump_leaves(dump, tiny_model, rows):
@@ -122,14 +152,177 @@ def test_one_percent_may_vanish(tmp_path):
     scores = np.ones((1, 1, 300), np.float32)
     scores[0, 0, :100] = 0
     scores[0, 0, 100:102] = 2**-26
-    dump = Dump(tmp_path / "a.npy", scores.shape, 0, "tiny")
-    dump.write([0], scores)
-    dump.close()
+    dump = begun(tmp_path, scores.shape, [[0]])
+    dump.write(scored(scores))
+    dump.check()
+    dump.discard()
     scores[0, 0, 102] = 2**-26
-    dump = Dump(tmp_path / "b.npy", scores.shape, 0, "tiny")
-    dump.write([0], scores)
+    dump = begun(tmp_path, scores.shape, [[0]])
+    dump.write(scored(scores))
     with pytest.raises(InputError, match="1.5%"):
-        dump.close()
+        dump.check()
+
+
+class Killed(BaseException):
+    """Stands for whatever ends a process between two batches."""
+
+
+def interrupted(model, after):
+    """The model, which dies in the pass after so many."""
+    passes = []
+
+    def count(*_):
+        passes.append(1)
+        if len(passes) > after:
+            raise Killed
+
+    return model.model.register_forward_pre_hook(count)
+
+
+def test_a_killed_dump_goes_on_at_the_last_finished_batch_to_the_same_bytes(dump, tiny_model, tmp_path):
+    model = tiny_model()
+    _, path = dump(model, tokens_per_batch=90)
+    undisturbed = {file.name: file.read_bytes() for file in path.parent.iterdir()}
+    for file in path.parent.iterdir():
+        file.unlink()
+    for after in (1, 2):  # one batch is always on its way to the disk
+        handle = interrupted(model, after)
+        with pytest.raises(Killed):
+            dump(model, tokens_per_batch=90)
+        handle.remove()
+        assert [file.name for file in path.parent.iterdir()] == [".it.partial"]
+    seen = []
+    handle = model.model.register_forward_pre_hook(lambda *_: seen.append(1))
+    dump(model, tokens_per_batch=90)
+    handle.remove()
+    sidecar = json.loads(undisturbed["it.json"])
+    assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == undisturbed
+    assert 0 < len(seen) < len(sidecar["samples"])
+    plan = batches([entry["tokens"] for entry in sidecar["samples"]], 90)
+    assert len(seen) == len(plan) - 1  # the first run finished nothing for certain, the second one batch
+
+
+@pytest.mark.parametrize("change", ["weights", "prompt", "corpus", "settings", "samples"])
+def test_nothing_foreign_is_gone_on_with(dump, tiny_model, tmp_path, prompts, rows, change):
+    """Each of these makes another dump; what was begun is begun anew, to the bytes of an undisturbed one."""
+    about = {"model": {"name": "tiny", "id": "tiny", "weights": {}}, "corpus_sha256": "1"}
+    now = {"model": tiny_model(), "about": about, "prompts": prompts, "settings": {}, "rows": rows}
+    model = tiny_model(seed=1) if change == "weights" else now["model"]
+    before = (
+        now
+        | {
+            "weights": {"about": about | {"model": about["model"] | {"weights": {"a": "b"}}}, "model": model},
+            "prompt": {"prompts": Prompts(prompts.tokenizer, lambda domain: "Please translate.")},
+            "corpus": {"about": about | {"corpus_sha256": "2"}, "rows": rows[::-1]},
+            "settings": {"settings": {"scale_exponent": 11}},
+            "samples": {"settings": {"seed": 5}},
+        }[change]
+    )
+
+    def write(folder, given):
+        chosen = config.Importance(**{"samples": 5, "tokens_per_batch": 90} | given["settings"])
+        drawn = dumping.draw(given["rows"], given["prompts"], "it", chosen)
+        about = given["about"] | {"settings": chosen.model_dump()}
+        dumping.write(folder / "it.npy", given["model"], drawn, given["prompts"], chosen, about)
+
+    handle = interrupted(model, 2)
+    with pytest.raises(Killed):
+        write(tmp_path / "disturbed", before)
+    handle.remove()
+    assert (tmp_path / "disturbed" / ".it.partial" / "state.npz").exists()
+    for name in ("disturbed", "undisturbed"):
+        write(tmp_path / name, now)
+    files = [sorted((tmp_path / name).iterdir()) for name in ("disturbed", "undisturbed")]
+    assert [file.read_bytes() for file in files[0]] == [file.read_bytes() for file in files[1]]
+
+
+def written(folder, ones=1):
+    """A partial dump with one of two batches done, as a killed process leaves it."""
+    dump = begun(folder, (1, 2, 4), [[0], [1]])
+    dump.write(scored(np.full((1, 1, 4), ones)))
+    dump.release()
+    return dump.folder
+
+
+def test_finished_batches_are_taken_over(tmp_path):
+    written(tmp_path)
+    assert begun(tmp_path, (1, 2, 4), [[0], [1]]).finished == 1
+
+
+@pytest.mark.parametrize("damage", ["lost page", "torn state", "no scores", "short scores", "other identity"])
+def test_damaged_or_foreign_remains_are_begun_anew(tmp_path, damage):
+    folder, identity = written(tmp_path), "a"
+    match damage:
+        case "lost page":
+            np.lib.format.open_memmap(folder / "scores.npy", mode="r+")[0, 0, 2] = 0
+        case "torn state":
+            (folder / "state.npz").write_bytes((folder / "state.npz").read_bytes()[:-300])
+        case "no scores":
+            (folder / "scores.npy").unlink()
+        case "short scores":
+            (folder / "scores.npy").write_bytes((folder / "scores.npy").read_bytes()[:-12])
+        case "other identity":
+            identity = "b"
+    dump = begun(tmp_path, (1, 2, 4), [[0], [1]], identity=identity)
+    assert dump.finished == 0
+    for value in (1, 2):
+        dump.write(scored(np.full((1, 1, 4), value)))
+    dump.finish(tmp_path / "x.npy")
+    assert np.load(tmp_path / "x.npy").tolist() == [[[1] * 4, [2] * 4]]
+
+
+def test_two_processes_never_write_the_same_dump(tmp_path):
+    first = begun(tmp_path, (1, 2, 4), [[0], [1]])
+    with pytest.raises(InputError, match="x.partial: another process"):
+        begun(tmp_path, (1, 2, 4), [[0], [1]])
+    first.release()
+    begun(tmp_path, (1, 2, 4), [[0], [1]])
+
+
+def test_saturation_is_said_at_once(tmp_path):
+    dump = begun(tmp_path, (1, 2, 4), [[0], [1]], exponent=12)
+    with pytest.raises(InputError, match="the score 100 saturates.*scale_exponent to 5;"):
+        dump.write(scored(np.full((1, 1, 4), 100), 12))
+
+
+def test_a_reader_gives_the_blocks_of_the_array(tmp_path):
+    scores = np.arange(3 * 5 * 7, dtype=np.float16).reshape(3, 5, 7)
+    np.save(tmp_path / "x.npy", scores)
+    reader = DumpReader(tmp_path / "x.npy")
+    assert reader.shape == (3, 5, 7) and reader.dtype == np.float16
+    for layer in range(3):
+        for start, stop in ((0, 7), (2, 5), (6, 7), (5, 100), (3, 3)):
+            block = reader[layer, :, start:stop]
+            assert np.array_equal(block, scores[layer, :, start:stop]) and block.flags.c_contiguous
+    with pytest.raises(IndexError):
+        reader[3, :, 0:2]
+    with pytest.raises(IndexError):
+        reader[0, 1:2, 0:2]
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (np.zeros((2, 3, 4), np.float32), "holds float32"),
+        (np.zeros((2, 3), np.float16), "three axes"),
+        (np.asfortranarray(np.zeros((2, 3, 4), np.float16)), "three axes|C order"),
+    ],
+)
+def test_what_is_no_dump_is_refused_by_name(tmp_path, content, words):
+    np.save(tmp_path / "x.npy", content)
+    with pytest.raises(InputError, match=f"x.npy.*({words})"):
+        DumpReader(tmp_path / "x.npy")
+
+
+def test_a_cut_or_foreign_file_is_refused_by_name(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((2, 3, 4), np.float16))
+    whole = (tmp_path / "x.npy").read_bytes()
+    for content in (whole[:-1], whole + b"0", whole[:60], b"", b"not an array at all", b"PK" + whole):
+        (tmp_path / "x.npy").write_bytes(content)
+        with pytest.raises(InputError, match="x.npy.*Delete it"):
+            DumpReader(tmp_path / "x.npy")
+    with pytest.raises(InputError, match="nothing.npy"):
+        DumpReader(tmp_path / "nothing.npy")
 
 
 def test_the_draw_is_in_file_order_and_repeatable(rows, prompts):

@@ -6,6 +6,8 @@ import pytest
 import torch
 from pytest import approx
 
+from caneft.dumps import SUMS
+from caneft.errors import InputError
 from caneft.importance import Taps, importance
 from caneft.prompts import Example, collate
 
@@ -17,7 +19,13 @@ def batched(model, examples, side="right", pad=PAD):
     """Scores, losses and statistics of the package, all examples in one batch."""
     with Taps(model) as taps:
         (scores,) = importance(model, [collate(examples, pad, side)], taps)
-        return scores.importance, scores.loss, taps.statistics()
+        return scores.importance.numpy(), scores.loss.numpy(), statistics(scores)
+
+
+def statistics(*batches):
+    """Means over the response positions of all batches, by name."""
+    total = sum(scores.sums for scores in batches) / sum(scores.positions for scores in batches)
+    return dict(zip(SUMS, total.numpy(), strict=True))
 
 
 def relative_difference(found, expected):
@@ -64,9 +72,9 @@ def test_gemmas_soft_cap_is_visible_in_these_numbers(tiny_model, examples):
 def test_statistics_are_means_over_response_positions(model, examples, side):
     passes = [naive.one_pass(model, example.prompt, example.response) for example in examples]
     activation = [torch.nn.functional.silu, lambda x: torch.nn.functional.gelu(x, approximate="tanh")]
-    act = activation[model.config.model_type == "gemma2"]
+    act = activation[model.config.model_type.startswith("gemma")]
     expected = {"activation": [], "gradient": [], "positive": []}
-    for layer in range(model.config.num_hidden_layers):
+    for layer in range(3):
         a, g, gate = (
             torch.cat([values(found)[layer][found.response] for found in passes])
             for values in (lambda p: p.activation, lambda p: p.activation_gradient, lambda p: p.gate)
@@ -84,10 +92,9 @@ def test_statistics_are_means_over_response_positions(model, examples, side):
 def test_statistics_accumulate_over_batches(tiny_model, examples):
     model = tiny_model()
     with Taps(model) as taps:
-        parts = [collate(examples[:3], PAD), collate(examples[3:], PAD)]
-        assert len(list(importance(model, parts, taps))) == 2
+        first, second = importance(model, [collate(examples[:3], PAD), collate(examples[3:], PAD)], taps)
     together = batched(model, examples)[2]
-    for name, values in taps.statistics().items():
+    for name, values in statistics(first, second).items():
         assert values == approx(together[name], rel=1e-4, abs=1e-7), name
 
 
@@ -105,7 +112,7 @@ class Scaled:
     """Scales one neuron's activation by a factor, at all positions or at one."""
 
     def __init__(self, model, layer, neuron, factor, position=slice(None)):
-        self.down = model.model.layers[layer].mlp.down_proj
+        self.down = naive.decoder_layers(model)[layer].mlp.down_proj
         self.neuron, self.factor, self.position = neuron, factor, position
 
     def __enter__(self):
@@ -138,7 +145,7 @@ def effect_of_ablation(model, example, layer, neuron, position=slice(None), step
 def smooth_model(tiny_model, architecture):
     """In float64, with small weights: differences of losses keep their digits."""
     wide = (
-        {"sliding_window": 256} if architecture == "gemma2" else {}
+        {"sliding_window": 256} if architecture.startswith("gemma") else {}
     )  # masks in float64 overflow in its float32 softmax
     return tiny_model(architecture, dtype=torch.float64, initializer_range=0.1, **wide)
 
@@ -157,7 +164,7 @@ def test_scores_are_mean_effects_of_ablating_single_response_positions(smooth_mo
     example = examples[2]
     scores, _, _ = batched(smooth_model, [example, examples[3]])
     positions = range(len(example.prompt) - 1, len(example) - 1)
-    for layer in range(smooth_model.config.num_hidden_layers):
+    for layer in range(3):
         for neuron in (layer, 13, 39):
             effects = [abs(effect_of_ablation(smooth_model, example, layer, neuron, at)) for at in positions]
             assert scores[layer, 0, neuron] == approx(np.mean(effects), abs=2e-3 * float(scores[layer, 0].max()))
@@ -196,5 +203,82 @@ def test_positions_are_those_that_predict_the_response(tiny_model):
     expected = torch.stack([(a * g)[3].abs() for a, g in pairs])
     assert relative_difference(scores[:, 0], expected).max() <= TOLERANCE
     with Taps(model) as taps:
-        list(importance(model, [collate([example] * 5, PAD)], taps))
-        assert taps.positions == 5
+        (five,) = importance(model, [collate([example] * 5, PAD)], taps)
+        assert five.positions == 5
+
+
+def test_halves_of_a_batch_are_those_samples(examples):
+    for side in ("left", "right"):
+        whole = collate(examples[:5], PAD, side)
+        first, second = whole.halves()
+        for half, chosen in ((first, examples[:2]), (second, examples[2:5])):
+            assert half.input_ids.shape == (len(chosen), whole.input_ids.shape[1])
+            narrow = collate(chosen, PAD, side)
+            assert torch.equal(half.rows, narrow.rows) and torch.equal(half.targets, narrow.targets)
+            assert torch.equal(half.response.flatten().nonzero()[:, 0], half.positions)
+            assert torch.equal(half.input_ids.roll(-1, 1).flatten()[half.positions], half.targets)
+
+
+class Scarce:
+    """A device whose memory holds passes of so many padded tokens; `late`: it shows in the backward pass."""
+
+    def __init__(self, model, tokens, late=False):
+        self.tokens, self.passes, self.late = tokens, [], late
+        self.handle = model.model.register_forward_hook(self.count, with_kwargs=True)
+
+    def count(self, _, inputs, given, output):
+        tokens = given["input_ids"].numel()
+        self.passes.append(tokens)
+        if tokens > self.tokens:
+            if not self.late:
+                raise torch.OutOfMemoryError
+            hidden = output.last_hidden_state
+            hidden.register_hook(lambda gradient: self.fail())
+
+    def fail(self):
+        raise torch.OutOfMemoryError
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["forward", "backward"])
+def test_a_batch_too_large_for_the_memory_is_halved(tiny_model, examples, late):
+    model = tiny_model()
+    expected_scores, expected_loss, expected_statistics = batched(model, examples)
+    width = max(map(len, examples))
+    scarce = Scarce(model, 3 * width, late)
+    scores, loss, statistics_found = batched(model, examples)
+    assert scarce.passes == [8 * width, 4 * width, *[2 * width] * 4]  # 4 samples did not fit, so no 4 are tried again
+    assert relative_difference(scores, expected_scores).max() <= TOLERANCE
+    assert loss == approx(expected_loss, rel=1e-5)
+    for name, values in expected_statistics.items():
+        assert relative_difference(statistics_found[name], values).max() <= TOLERANCE, name
+
+
+def test_later_batches_are_cut_before_they_fail(tiny_model, examples):
+    model = tiny_model()
+    scarce = Scarce(model, 4 * max(map(len, examples)))
+    with Taps(model) as taps:
+        assert len(list(importance(model, [collate(examples, PAD)] * 3, taps))) == 3
+    assert len(scarce.passes) == 1 + 3 * 2
+
+
+def test_a_sample_too_large_for_the_memory_is_an_error_with_a_remedy(tiny_model, examples):
+    model = tiny_model()
+    scarce = Scarce(model, 3)
+    with pytest.raises(InputError, match=r"a single sample of \d+ tokens .*importance\.max_tokens"):
+        batched(model, examples[:2])
+    assert len(scarce.passes) == 2
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2", "phi3"])
+def test_a_spread_model_gives_the_same_numbers(tiny_model, examples, family):
+    """With the hooks of accelerate that move tensors between devices; here all are one."""
+    from accelerate import dispatch_model
+
+    model = tiny_model(family)
+    expected = batched(model, examples)
+    layers = [f"model.layers.{i}" for i in range(3)]
+    parts = ["model.embed_tokens", *layers, "model.norm", "model.rotary_emb", "lm_head"]
+    spread = dispatch_model(model, dict.fromkeys(parts, "cpu"), force_hooks=True)
+    assert all(hasattr(spread.get_submodule(name), "_hf_hook") for name in parts)
+    found = batched(spread, examples)
+    assert np.array_equal(found[0], expected[0]) and np.array_equal(found[1], expected[1])

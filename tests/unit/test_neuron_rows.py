@@ -26,15 +26,13 @@ def some_neurons(width=40) -> NeuronSet:
 def masks_by_hand(model, neurons):
     """1 at each weight that belongs to a selected neuron: row j of gate and up, column j of down."""
     masks = {}
-    for layer, indices in enumerate(neurons.indices):
-        for name in ("gate_proj", "up_proj", "down_proj"):
-            mask = torch.zeros_like(getattr(model.model.layers[layer].mlp, name).weight, dtype=torch.float32)
-            for j in indices:
-                if name == "down_proj":
-                    mask[:, j] = 1
-                else:
-                    mask[j, :] = 1
-            masks[f"model.layers.{layer}.mlp.{name}.weight"] = mask
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    for layer, indices in zip(naive.decoder_layers(model), neurons.indices, strict=True):
+        for j in indices:
+            for name, index in naive.neuron_weights(layer.mlp, int(j)):
+                weight = getattr(layer.mlp, name).weight
+                mask = masks.setdefault(names[id(weight)], torch.zeros_like(weight, dtype=torch.float32))
+                mask[index] = 1
     return masks
 
 
@@ -66,7 +64,7 @@ def assert_only_selected_weights_moved(model, base, neurons):
         assert torch.equal(weight[~mask], before[name][~mask]), name
         moved += int((weight != before[name])[mask].sum())
         selected += int(mask.sum())
-    assert selected == neurons.parameters(model.config.hidden_size)
+    assert selected == neurons.parameters(24)
     return moved / selected
 
 
@@ -94,8 +92,8 @@ def test_equals_it_where_rows_and_columns_cannot_be_told_by_their_length(tiny_mo
 def test_equals_it_with_biases_in_the_ffn(tiny_model, examples):
     model = tiny_model("llama", initializer_range=0.1, mlp_bias=True)
     for ffn in ffn_layers(model):
-        for linear in (ffn.gate, ffn.up, ffn.down):
-            nn.init.normal_(linear.bias, std=0.1)
+        for _, projection in ffn.projections:
+            nn.init.normal_(projection.linear.bias, std=0.1)
     assert_equal_to_masked_adam(model, some_neurons(), examples)
 
 
@@ -145,7 +143,7 @@ def test_gradient_and_optimizer_state_exist_for_the_slices_only(tiny_model, arch
         response_losses(model, collate(examples[:3], PAD)).mean().backward()
         optimizer.step()
         masters = list(tuned.parameters())
-        slices = neurons.parameters(model.config.hidden_size)
+        slices = neurons.parameters(24)
         assert sum(master.numel() for master in masters) == slices
         with_gradient = [p for p in model.parameters() if p.grad is not None]
         assert {id(p) for p in with_gradient} == {id(p) for p in masters}

@@ -3,6 +3,7 @@
 import copy
 import json
 
+import naive
 import numpy as np
 import pytest
 import torch
@@ -27,11 +28,11 @@ def changed(base, neurons):
     torch.manual_seed(1)
     with torch.no_grad():
         for layer, indices in enumerate(neurons.indices):
-            mlp = model.model.layers[layer].mlp
+            mlp = naive.decoder_layers(model)[layer].mlp
             for j in indices.tolist():
-                mlp.gate_proj.weight[j] += torch.randn_like(mlp.gate_proj.weight[j])
-                mlp.up_proj.weight[j] += torch.randn_like(mlp.up_proj.weight[j])
-                mlp.down_proj.weight[:, j] += torch.randn_like(mlp.down_proj.weight[:, j])
+                for name, index in naive.neuron_weights(mlp, j):
+                    weight = getattr(mlp, name).weight
+                    weight[index] += torch.randn_like(weight[index])
     return model
 
 

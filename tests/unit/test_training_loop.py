@@ -50,7 +50,10 @@ def copier():
         def forward(self, input_ids, **_):
             return SimpleNamespace(last_hidden_state=nn.functional.one_hot(input_ids, 4) * math.log(3))
 
-    return SimpleNamespace(model=Decoder(), lm_head=nn.Identity(), config=SimpleNamespace())
+    config = SimpleNamespace(model_type="llama", get_text_config=lambda: None)
+    model = nn.Module()
+    model.model, model.lm_head, model.config = Decoder(), nn.Identity(), config
+    return model
 
 
 def test_loss_is_a_mean_over_response_tokens_by_hand():
@@ -62,12 +65,12 @@ def test_loss_is_a_mean_over_response_tokens_by_hand():
 
 
 def gradients(model, examples, tokens):
-    model.zero_grad()
+    model.zero_grad(set_to_none=True)
     passes = []
-    handle = model.model.register_forward_hook(lambda *_: passes.append(1))
+    handle = naive.decoder_layers(model)[0].register_forward_hook(lambda *_: passes.append(1))
     loss = accumulate(model, examples, PAD, tokens, CPU)
     handle.remove()
-    return loss, len(passes), {name: p.grad.clone() for name, p in model.named_parameters()}
+    return loss, len(passes), {name: p.grad for name, p in model.named_parameters()}
 
 
 def test_gradients_do_not_depend_on_accumulation(tiny_model, architecture, examples):
@@ -81,6 +84,9 @@ def test_gradients_do_not_depend_on_accumulation(tiny_model, architecture, examp
     for loss, _, grads in found:
         assert loss == approx(float(expected.detach()), rel=1e-5)
         for name, parameter in model.named_parameters():
+            if parameter.grad is None:
+                assert "vision" in name or "multi_modal" in name
+                continue
             scale = float(parameter.grad.abs().max())
             torch.testing.assert_close(grads[name], parameter.grad, rtol=0, atol=2e-5 * scale)
 

@@ -1,7 +1,9 @@
 """Methods: what each one trains, what it leaves, and that what it leaves is the tuned model."""
 
 import json
+import re
 
+import naive
 import numpy as np
 import pytest
 import torch
@@ -49,6 +51,9 @@ def artefact(folder, method):
     return folder / ways.ARTEFACTS[type(method)]
 
 
+SEES = re.compile("vision|multi_modal")  # parts of gemma3 that text does not reach
+
+
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "run").mkdir()
@@ -59,7 +64,9 @@ def test_full_trains_attention_embeddings_and_norms_too(tiny_model, architecture
     model = tiny_model(architecture)
     before = copy_of(model.state_dict())
     tune(model, FULL, examples)
-    unmoved = [name for name, value in model.state_dict().items() if torch.equal(value, before[name])]
+    unmoved = [
+        name for name, value in model.state_dict().items() if torch.equal(value, before[name]) and not SEES.search(name)
+    ]
     # a key's bias shifts all scores of a query alike, so softmax gives it no gradient but rounding
     assert [name for name in unmoved if not name.endswith("k_proj.bias")] == []
 
@@ -93,13 +100,14 @@ def test_lora_leaves_base_weights_alone_and_touches_the_ffn_only(tiny_model, arc
     adapted = set()
     for name, value in model.state_dict().items():
         if "lora_" in name:
-            adapted.add(name.split(".lora_")[0].removeprefix("model.layers."))
+            adapted.add(name.split(".lora_")[0].split("layers.")[1])
         else:
             assert torch.equal(value, before[name.replace(".base_layer", "")]), name
-    projections = ("gate_proj", "up_proj", "down_proj")
-    assert adapted == {f"{layer}.mlp.{name}" for layer in range(3) for name in projections}
+    projections = ("gate_up_proj",) if architecture == "phi3" else ("gate_proj", "up_proj")
+    assert adapted == {f"{layer}.mlp.{name}" for layer in range(3) for name in (*projections, "down_proj")}
     trained = sum(parameter.numel() for parameter in way.parameters())
-    assert trained == 3 * 3 * 2 * (24 + 40)  # layers x modules x rank x (in + out)
+    sides = (24 + 80) + (40 + 24) if architecture == "phi3" else 3 * (24 + 40)
+    assert trained == 3 * 2 * sides  # layers x rank x (in + out) of each module
 
 
 def test_lora_comes_back_with_the_same_logits(tiny_model, architecture, examples, folder):
@@ -136,7 +144,8 @@ def test_neurons_come_back_bit_for_bit(tiny_model, architecture, examples, folde
     model, base = tiny_model(architecture, dtype=dtype), tiny_model(architecture, dtype=dtype)
     way = tune(model, NEURONS, examples)
     way.save(folder)
-    assert not torch.equal(base.model.layers[0].mlp.gate_proj.weight, model.model.layers[0].mlp.gate_proj.weight)
+    before, after = (naive.decoder_layers(m)[0].mlp.down_proj.weight for m in (base, model))
+    assert not torch.equal(before, after)
     restored = ways.restore(base, artefact(folder, NEURONS))
     tuned = model.state_dict()
     assert restored.state_dict().keys() == tuned.keys()

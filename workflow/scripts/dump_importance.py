@@ -3,8 +3,6 @@
 import argparse
 from pathlib import Path
 
-from tqdm import tqdm
-
 from caneft import dumping, records
 from caneft.cli import step
 from caneft.corpora import store
@@ -23,21 +21,21 @@ def main() -> None:
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device-map", default="none", help="how to spread a model that one GPU does not hold")
     parser.add_argument("--scores", type=Path, required=True, help=".npy; .json, .stats.npz, .cost.json stand beside")
     args = parser.parse_args()
     with records.cost(args.scores.with_suffix(".cost.json"), "importance", args.threads):
         device = prepare(args.threads)
         manifest = loading.read_manifest(args.manifest)
-        model = loading.load_model(manifest, args.settings.dtype, device)
+        model = loading.load_model(manifest, args.settings.dtype, device, args.device_map)
         prompts = Prompts(loading.load_tokenizer(manifest), args.settings.prompt)
         samples = dumping.draw(store.read(args.corpus), prompts, args.domain, args.settings.importance)
         about = {
-            "model": {"name": args.model, "id": manifest["id"], "weights": manifest["weights"]},
+            "model": {"name": args.model} | {name: manifest[name] for name in ("id", "hidden_size", "weights")},
             "corpus_sha256": records.sha256(args.corpus),
             "settings": args.settings.model_dump(),
         }
-        with tqdm(total=len(samples.examples), unit="sample", mininterval=2) as bar:
-            dumping.write(args.scores, model, samples, prompts, args.settings.importance, about, bar.update)
+        dumping.write(args.scores, model, samples, prompts, args.settings.importance, about)
 
 
 if __name__ == "__main__":

@@ -23,12 +23,13 @@ def main() -> None:
     parser.add_argument("--domains", nargs="+", required=True)
     parser.add_argument("--corpora", type=Path, nargs="+", required=True, help="test.jsonl of each domain")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device-map", default="none", help="how to spread a model that one GPU does not hold")
     parser.add_argument("--translations", type=Path, required=True, help=".jsonl; .cost.json stands beside")
     args = parser.parse_args()
     with records.cost(args.translations.with_suffix(".cost.json"), "translation", args.threads):
         device = prepare(args.threads)
         manifest = loading.read_manifest(args.manifest)
-        model = loading.load_model(manifest, args.settings.dtype, device)
+        model = loading.load_model(manifest, args.settings.dtype, device, args.device_map)
         if args.adapted:
             model = ways.restore(model, args.adapted)
         prompts = Prompts(loading.load_tokenizer(manifest), args.settings.prompt)

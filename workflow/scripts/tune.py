@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--dev", type=Path, required=True)
     parser.add_argument("--neurons", type=Path, help="neuron set, for neuron methods")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device-map", default="none", help="how to spread a model that one GPU does not hold")
     parser.add_argument("--out", type=Path, required=True, help="the run's folder")
     args = parser.parse_args()
     settings, method, seed = args.settings, args.settings.method, args.run.seed
@@ -33,7 +34,7 @@ def main() -> None:
         device = prepare(args.threads, seed)
         manifest = loading.read_manifest(args.manifest)
         dtype = "float32" if isinstance(method, config.Full) else settings.dtype  # float32 masters, never pure bf16
-        model = loading.load_model(manifest, dtype, device)
+        model = loading.load_model(manifest, dtype, device, args.device_map)
         prompts = Prompts(loading.load_tokenizer(manifest), settings.prompt)
         train, left_out = loop.encode(store.read(args.train), prompts, settings.tuning.max_tokens)
         dev, _ = loop.encode(store.read(args.dev), prompts, settings.tuning.max_tokens)

@@ -1,0 +1,242 @@
+"""Importance dumps on disk: written batch by batch so that a killed job goes on, read by blocks in constant memory.
+
+A dump is a `.npy` of float16 (layers, samples, neurons), scores times 2**scale_exponent.
+"""
+
+import os
+import shutil
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from caneft.errors import InputError
+from caneft.files import replacing, sync
+
+LARGEST = float(np.finfo(np.float16).max)
+UNDERFLOW_SHARE = 0.01
+SUMS = ("activation", "gradient", "positive")
+
+
+class DumpReader:
+    """Scores of a dump, read as `dump[layer, :, start:stop]` like an array of (layers, samples, neurons).
+
+    Nothing is mapped or kept: each block is read by plain reads, so memory is that of the blocks asked for.
+    Raises InputError naming the file if it is no float16 `.npy` of three axes, or shorter than it says.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        try:
+            self._file = open(path, "rb")  # noqa: SIM115 (kept open as long as the reader lives)
+            version = np.lib.format.read_magic(self._file)
+            read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+            self.shape, fortran, self.dtype = read_header[version](self._file)
+        except (OSError, KeyError, ValueError) as error:
+            raise InputError(f"{path}: not a readable dump: {error}. Delete it and run the workflow again.") from None
+        self._start = self._file.tell()
+        if fortran or self.dtype != np.float16 or len(self.shape) != 3:
+            raise InputError(
+                f"{path}: holds {self.dtype} of shape {self.shape}, a dump is float16 of three axes in C order"
+            )
+        size, expected = os.fstat(self._file.fileno()).st_size, self._start + 2 * int(np.prod(self.shape))
+        if size != expected:
+            raise InputError(f"{path}: has {size} bytes where {expected} belong. Delete it and run the workflow again.")
+
+    def __getitem__(self, key: tuple[int, slice, slice]) -> np.ndarray:
+        layer, rows, columns = key
+        layers, samples, neurons = self.shape
+        if rows != slice(None) or not 0 <= layer < layers:
+            raise IndexError(f"a dump is read as dump[layer, :, start:stop], not {key}")
+        start, stop, _ = columns.indices(neurons)
+        block = np.empty((samples, stop - start), np.float16)
+        first = self._start + 2 * layer * samples * neurons
+        if stop - start == neurons:
+            self._read(block, first)
+        else:
+            for row in range(samples):
+                self._read(block[row], first + 2 * (row * neurons + start))
+        return block
+
+    def _read(self, into: np.ndarray, offset: int) -> None:
+        left = memoryview(into).cast("B")
+        while left:
+            got = os.preadv(self._file.fileno(), [left], offset)
+            if not got:
+                raise InputError(f"{self.path}: ends at byte {offset}. Delete it and run the workflow again.")
+            left, offset = left[got:], offset + got
+
+    def close(self) -> None:
+        self._file.close()
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One batch as it is stored.
+
+    scores: float16 (layers, samples, neurons), times 2**scale_exponent. sums: of |a|, |dL/da| and act(gate) > 0 over
+    the batch's response positions, float32 (layers, neurons) each. loss: float32 (samples,) in nats. largest: score
+    before scaling, not finite if any score is not. positive: scores above 0; vanished: those of them stored as 0.
+    """
+
+    scores: np.ndarray
+    sums: dict[str, np.ndarray]
+    loss: np.ndarray
+    positions: int
+    largest: float
+    positive: int
+    vanished: int
+
+
+@dataclass
+class Progress:
+    """What is known after the finished batches; one checksum each."""
+
+    sums: dict[str, np.ndarray]
+    loss: np.ndarray
+    positions: int = 0
+    largest: float = 0.0
+    positive: int = 0
+    vanished: int = 0
+    checksums: list[int] = field(default_factory=list)
+
+    def add(self, batch: Scored, samples: Sequence[int]) -> None:
+        for name, total in self.sums.items():
+            total += batch.sums[name]
+        self.loss[samples] = batch.loss
+        self.positions += batch.positions
+        self.largest = max(self.largest, batch.largest)
+        self.positive += batch.positive
+        self.vanished += batch.vanished
+        self.checksums.append(_checksum(batch.scores))
+
+    def statistics(self) -> dict[str, np.ndarray]:
+        """Mean |a|, mean |dL/da| and share of positive gates over response positions, float32 (layers, neurons)."""
+        return {name: (total / max(self.positions, 1)).astype(np.float32) for name, total in self.sums.items()}
+
+
+class Dump:
+    """A dump in the making: filled batch by batch in a folder of its own, where a killed job is taken up again.
+
+    folder: holds `scores.npy`, a memory map, and `state.npz`, the progress after the last finished batch. A folder of
+    another `identity`, or one whose scores lack their checksums (a machine that lost power), is begun anew.
+    batches: the samples of each batch. name: of the model, for messages.
+    Raises InputError while another process works in the folder, and for scores that are not finite, saturate float16,
+    or (more than 1 % of the positive ones) vanish in it; the message names the remedy.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        shape: tuple[int, int, int],
+        batches: Sequence[Sequence[int]],
+        scale_exponent: int,
+        name: str,
+        identity: str,
+    ):
+        self.folder, self.batches, self.identity = folder, batches, identity
+        self.scale, self.name = 2.0**scale_exponent, name
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(folder / "lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise InputError(f"{folder}: another process is writing this dump; wait for it, or stop it") from None
+        self.progress = self._resumed(shape) or self._begun(shape)
+
+    @property
+    def finished(self) -> int:
+        """How many batches are done."""
+        return len(self.progress.checksums)
+
+    def write(self, batch: Scored) -> None:
+        """Stores the next batch."""
+        if not np.isfinite(batch.largest):
+            raise InputError(f"{self.name}: importance is not finite; is the model's loss finite in its dtype?")
+        samples = self.batches[self.finished]
+        self._memory[:, samples, :] = batch.scores
+        self.progress.add(batch, samples)
+        if self.progress.largest * self.scale > LARGEST:  # said now, not after hours
+            raise InputError(f"{self.name}: the score {self.progress.largest:.3g} saturates float16. {self._remedy()}")
+        self._save()
+
+    def check(self) -> None:
+        """Refuses a dump that lost too many of its scores."""
+        if self.progress.vanished > UNDERFLOW_SHARE * self.progress.positive:
+            share = self.progress.vanished / self.progress.positive
+            raise InputError(f"{self.name}: {share:.1%} of the positive scores vanish in float16. {self._remedy()}")
+
+    def finish(self, path: Path) -> None:
+        """Puts the whole at `path` and removes the folder."""
+        self._memory.flush()
+        sync(self._scores)
+        os.replace(self._scores, path)
+        self.discard()
+
+    def discard(self) -> None:
+        """Removes the folder."""
+        self.release()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def release(self) -> None:
+        """Leaves the folder to whoever takes the work up."""
+        self._lock.release()
+
+    def _remedy(self) -> str:
+        """Names an exponent that puts the largest score a factor of 16 below float16's largest."""
+        largest = self.progress.largest
+        fitting = int(np.floor(np.log2(LARGEST / 16 / largest))) if largest > 0 else 0
+        return f"Set models.{self.name}.scale_exponent to {fitting}; it is one constant per model."
+
+    @property
+    def _scores(self) -> Path:
+        return self.folder / "scores.npy"
+
+    @property
+    def _state(self) -> Path:
+        return self.folder / "state.npz"
+
+    def _begun(self, shape: tuple[int, int, int]) -> Progress:
+        self._state.unlink(missing_ok=True)
+        self._memory = np.lib.format.open_memmap(self._scores, mode="w+", dtype=np.float16, shape=shape)
+        sums = {name: np.zeros((shape[0], shape[2])) for name in SUMS}
+        return Progress(sums, np.zeros(shape[1], np.float32))
+
+    def _save(self) -> None:
+        """Every batch, so not waited for: a process may die at any time, and after a power cut checksums tell."""
+        known = {name: value for name, value in vars(self.progress).items() if name != "sums"}
+        with replacing(self._state, durable=False) as beside:
+            sums = {f"sum_{name}": total for name, total in self.progress.sums.items()}
+            np.savez(beside, identity=np.array(self.identity), **known, **sums)
+
+    def _resumed(self, shape: tuple[int, int, int]) -> Progress | None:
+        """Progress that the folder holds; None unless it belongs to this dump and is whole."""
+        try:
+            with np.load(self._state, allow_pickle=False) as state:
+                if str(state["identity"]) != self.identity:
+                    return None
+                numbers = {name: state[name].item() for name in ("positions", "largest", "positive", "vanished")}
+                sums = {name: state[f"sum_{name}"] for name in SUMS}
+                progress = Progress(sums, state["loss"], **numbers, checksums=state["checksums"].tolist())
+            self._memory = np.lib.format.open_memmap(self._scores, mode="r+")
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error):
+            return None
+        whole = self._memory.shape == shape and all(
+            _checksum(self._memory[:, samples, :]) == checksum
+            for samples, checksum in zip(self.batches, progress.checksums, strict=False)
+        )
+        return progress if whole else None
+
+
+def _checksum(scores: np.ndarray) -> int:
+    return zlib.crc32(np.ascontiguousarray(scores))
+
+
+def save_statistics(path: Path, statistics: dict[str, np.ndarray]) -> None:
+    """Writes `.stats.npz`, atomically."""
+    with replacing(path) as beside:
+        np.savez(beside, **statistics)
