@@ -32,7 +32,7 @@ docs: $(VENV)/.ready
 
 # The README's pictures, from a finished demo.
 images:
-	@mkdir -p docs/images && cp results/figures/scores.png results/figures/importance_information.png docs/images/
+	@mkdir -p docs/images && cp $(addprefix results/figures/,scores.png importance_information.png stability.png) docs/images/
 
 $(VENV)/.ready: requirements.txt
 	@"$(or $(PYTHON),false)" -c '$(SUITS)' 2>/dev/null || { echo "Python 3.11 or 3.12 is needed; found:" \

@@ -19,35 +19,42 @@ from caneft.config import Importance
 from caneft.corpora.store import Row
 from caneft.dumps import Dump, Progress, save_statistics
 from caneft.errors import InputError
-from caneft.files import write_json
+from caneft.files import sha256, write_json
 from caneft.importance import Taps, importance, stored
 from caneft.prompts import Example, Prompts, batches, collate
+from caneft.settings import DumpSettings
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Samples:
-    """The drawn samples of a domain, in file order; `too_long`: how many were left out before the draw."""
+    """The drawn samples of a domain, in the order of the draw; `too_long`: how many were left out before it."""
 
     domain: str
     ids: list[str]
     examples: list[Example]
     too_long: int
 
+    def part(self, start: int, stop: int) -> "Samples":
+        """Those from `start` up to `stop`."""
+        return Samples(self.domain, self.ids[start:stop], self.examples[start:stop], self.too_long)
 
-def draw(rows: Sequence[Row], prompts: Prompts, domain: str, settings: Importance) -> Samples:
-    """Draws `settings.samples` of the rows that have at most `max_tokens` tokens."""
+
+def draw(rows: Sequence[Row], prompts: Prompts, domain: str, settings: Importance, count: int | None) -> Samples:
+    """Draws `count` (None: all) of the rows that have at most `max_tokens` tokens.
+
+    A smaller draw is the beginning of a larger one. Raises InputError if there are not so many.
+    """
     encoded = [prompts.encode(row.source, row.target, domain) for row in rows]
     fitting = [i for i, example in enumerate(encoded) if len(example) <= settings.max_tokens]
-    if len(fitting) < settings.samples:
+    if count is not None and len(fitting) < count:
         raise InputError(
-            f"{domain} has {len(fitting)} training pairs of at most {settings.max_tokens} tokens,"
-            f" but importance.samples is {settings.samples}; lower it (all domains of a mixture need the same number)"
+            f"{domain} has {len(fitting)} training pairs of at most {settings.max_tokens} tokens, but importance asks"
+            f" for {count}; lower importance.samples (all domains of a mixture need the same number)"
         )
-    generator = np.random.default_rng(settings.seed)
-    chosen = sorted(generator.choice(len(fitting), settings.samples, replace=False).tolist())
-    picked = [fitting[i] for i in chosen]
+    order = np.random.default_rng(settings.seed).permutation(len(fitting))[:count]
+    picked = [fitting[i] for i in order]
     return Samples(domain, [rows[i].id for i in picked], [encoded[i] for i in picked], len(rows) - len(fitting))
 
 
@@ -62,7 +69,7 @@ def write(
     examples = samples.examples
     # Longest first: a batch that is too large for the memory is met at once, and the time left is not underestimated.
     plan = batches([len(example) for example in examples], settings.tokens_per_batch)[::-1]
-    about = {**records.provenance(), **about, "domain": samples.domain, "tokens_sha256": _tokens_hash(examples)}
+    about = described(about, samples)
     with Taps(model) as taps:
         shape = (len(taps.layers), len(examples), taps.width)
         name, folder = about["model"]["name"], path.with_name(f".{path.stem}.partial")
@@ -95,6 +102,21 @@ def _fill(dump: Dump, model: nn.Module, taps: Taps, examples: Sequence[Example],
             dump.write(batch)
             bar.set_postfix_str(f"{done / (time.perf_counter() - start):.1f} samples/s", refresh=False)
             bar.update(tokens)
+
+
+def about(model: str, manifest: dict[str, Any], corpus: Path, settings: DumpSettings) -> dict[str, Any]:
+    """What a sidecar says of model, corpus and settings. model: its name in the configuration."""
+    return {
+        "model": {"name": model} | {name: manifest[name] for name in ("id", "hidden_size", "weights")},
+        "corpus_sha256": sha256(corpus),
+        "settings": settings.model_dump(mode="json"),
+    }
+
+
+def described(about: dict[str, Any], samples: Samples) -> dict[str, Any]:
+    """The beginning of a dump's sidecar: what made it and of what, but for the samples' ids."""
+    tokens = _tokens_hash(samples.examples)
+    return {**records.provenance(), **about, "domain": samples.domain, "tokens_sha256": tokens}
 
 
 def _tokens_hash(examples: Sequence[Example]) -> str:

@@ -92,7 +92,8 @@ class Taps:
             (a,) = inputs
             if index == 0:
                 a = a.detach().requires_grad_()
-            a.register_hook(lambda gradient: self._reduce(index, a.detach(), gradient))
+            kept = a.detach()  # a hook that held on to `a` itself would keep the pass's whole graph for good
+            a.register_hook(lambda gradient: self._reduce(index, kept, gradient))
             return (a,)
 
         self._handles.append(ffn.activation.register_forward_hook(on_activation))

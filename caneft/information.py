@@ -3,19 +3,32 @@
 Definitions: section 3 of the method's description. Information is in nats. Nothing here knows of models.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from caneft.errors import InputError
 
-STATISTICS = ("activation", "gradient", "positive")
 NULL_ERROR_RATES = np.logspace(0, -5, 1001)  # from the minimum of the null up to its one-in-100,000 tail
 
 FLOAT16_INFINITY = 0x7C00  # bit pattern; those of finite non-negative numbers are below it
-BLOCK = 64  # neurons counted at once: 8,000 samples of 64 neurons stay in the processor's cache
-TILE = 2048  # neurons read at once: 4 KiB per sample, so that a dump's pages are read about once
+BLOCK = 128  # neurons counted at once, so that the work stays near the cache. The null is drawn block by block
+ROWS = 128  # samples transposed at once: both sides of a small square stay in the cache
+TILE_BYTES = 2**28  # scores that `table` reads at once, of all domains together
+
+PADDING = -1  # below every score, so at no edge
+WORD = 8  # flags, of one byte each, that are counted by one addition of 64 bits ...
+ADDITIONS = 255  # ... so many times before a byte could overflow
+
+_memory = threading.local()  # see `_buffer`
 
 
 def quantile_bins(scores: np.ndarray, bins: int = 10) -> np.ndarray:
@@ -24,15 +37,15 @@ def quantile_bins(scores: np.ndarray, bins: int = 10) -> np.ndarray:
     scores: finite and non-negative, shape (..., N). Returns uint8 of the same shape: the number of edges q_1 ..
     q_(bins-1) that are <= the score, where q_j is the linearly interpolated quantile j/bins of the N scores.
     """
-    scores = _sortable(scores)
-    edges = _edges(scores, bins)
-    result = np.zeros(scores.shape, np.uint8)
+    values = _sortable(_checked(np.asarray(scores)))
+    edges = _edges(values, bins)
+    result = np.zeros(values.shape, np.uint8)
     for j in range(bins - 1):
-        result += scores >= edges[..., j : j + 1]
+        result += values >= edges[..., j : j + 1]
     return result
 
 
-def contingency(scores: Sequence[np.ndarray], bins: int = 10) -> np.ndarray:
+def contingency(scores: Sequence[np.ndarray], bins: int = 10, threads: int = 1) -> np.ndarray:
     """Count tables of quantile bin against domain.
 
     scores: per domain an array (samples, neurons), finite and non-negative, best as float16; the numbers of samples
@@ -40,54 +53,122 @@ def contingency(scores: Sequence[np.ndarray], bins: int = 10) -> np.ndarray:
     """
     if len({part.shape[1] for part in scores}) != 1:
         raise InputError(f"domains differ in their number of neurons: {[part.shape[1] for part in scores]}")
-    neurons = scores[0].shape[1]
-    bounds = np.cumsum([0] + [len(part) for part in scores])
-    counts = np.empty((neurons, bins, len(scores)), np.int64)
-    for start in range(0, neurons, BLOCK):
-        block = np.concatenate([part[:, start : start + BLOCK].T for part in scores], axis=1)
-        counts[start : start + BLOCK] = _count(_sortable(block), bounds, bins)
-    return counts
+    counts = np.empty((bins, len(scores), scores[0].shape[1]), np.int64)  # neurons last: see `_count`
+
+    def count(start: int) -> None:
+        block = [_checked(part[:, start : start + BLOCK]) for part in scores]
+        counts[..., start : start + BLOCK] = np.moveaxis(_count(block, bins), 0, -1)
+
+    _each(count, range(0, counts.shape[-1], BLOCK), threads)
+    return np.moveaxis(counts, -1, 0)
 
 
-def _count(values: np.ndarray, bounds: np.ndarray, bins: int) -> np.ndarray:
-    """Counts (neurons, bins, domains) of values (neurons, samples), whose domains are the segments between bounds."""
-    edges = _edges(values, bins)
-    reached = np.zeros((len(values), bins + 1, len(bounds) - 1), np.int64)  # samples at or above the j-th edge
-    reached[:, 0] = np.diff(bounds)
+def _each(function: Callable[[int], Any], starts: Iterable[int], threads: int) -> list[Any]:
+    """Results of a function for each block of neurons, in order; numpy leaves the other threads running."""
+    if threads == 1:
+        return [function(start) for start in starts]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(function, starts))
+
+
+def _count(block: Sequence[np.ndarray], bins: int) -> np.ndarray:
+    """Counts (neurons, bins, domains) of a block of neurons: per domain its checked scores (samples, neurons).
+
+    Neurons lie last in memory: whatever is computed from the tables runs along them.
+    """
+    values, starts = _by_neuron(block)
+    samples = [len(part) for part in block]
+    edges = _edges(values, bins, padding=values.shape[1] - sum(samples))
+    runs = [np.arange(start, stop, WORD * ADDITIONS) for start, stop in zip(starts, starts[1:], strict=False)]
+    words, first = np.concatenate(runs) // WORD, np.cumsum([0] + [len(run) for run in runs[:-1]])
+    reached = np.zeros((bins + 1, len(block), len(values)), np.int64)  # samples at or above the j-th edge
+    reached[0] = np.reshape(samples, (-1, 1))
+    flags = _buffer("scratch", values.shape, bool)
     for j in range(bins - 1):
-        above = values >= edges[:, j : j + 1]
-        for domain in range(len(bounds) - 1):
-            bits = np.packbits(above[:, bounds[domain] : bounds[domain + 1]], axis=1)
-            reached[:, j + 1, domain] = np.bitwise_count(bits).sum(axis=1)
-    return -np.diff(reached, axis=1)
+        np.greater_equal(values, edges[:, j : j + 1], out=flags)
+        sums = np.add.reduceat(flags.view(np.uint64), words, axis=1).view(np.uint8)  # eight in every word
+        reached[j + 1] = np.add.reduceat(sums, WORD * first, axis=1, dtype=np.int64).T
+    return np.moveaxis(reached[:-1] - reached[1:], -1, 0)
 
 
-def _edges(values: np.ndarray, bins: int) -> np.ndarray:
+def _by_neuron(block: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Values that compare as the scores do, (neurons, samples and padding), and where each domain begins and ends.
+
+    Every domain begins with a new word of flags, and has one even without samples.
+    """
+    dtype = np.result_type(np.float16, *block)
+    starts = np.cumsum([0] + [(len(part) // WORD + 1) * WORD for part in block])
+    shape = block[0].shape[1], starts[-1]
+    values = _buffer("values", shape, np.int16 if dtype == np.float16 else dtype)
+    for start, stop, part in zip(starts, starts[1:], block, strict=False):
+        for row in range(0, len(part), ROWS):
+            piece = _sortable(part[row : row + ROWS].astype(dtype, copy=False))
+            values[:, start + row : start + row + len(piece)] = piece.T
+        values[:, start + len(part) : stop] = PADDING
+    return values, starts
+
+
+def _buffer(name: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """An array whose content is arbitrary and whose memory this thread uses again: fresh memory costs much more."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if len(getattr(_memory, name, b"")) < size:
+        setattr(_memory, name, np.empty(size, np.uint8))
+    return getattr(_memory, name)[:size].view(dtype).reshape(shape)
+
+
+def _sortable(scores: np.ndarray) -> np.ndarray:
+    """A compact copy of numbers that compare as the scores do: for float16 the bit patterns, which sort faster."""
+    if scores.dtype == np.float16:
+        return scores.view(np.int16) & 0x7FFF  # -0 counts as 0
+    return np.array(scores, order="C")
+
+
+def _edges(values: np.ndarray, bins: int, padding: int = 0) -> np.ndarray:
     """Values (..., bins - 1) that stand for the quantiles: x >= quantile j/bins exactly when x >= the j-th of them.
 
     The quantile lies between two neighbouring order statistics, above the lower one unless it equals it: so the
     order statistic ceil(j (N - 1) / bins), counted from 0, asks the same of every x in the sample, without rounding.
+    padding: how many of the values are below every score and do not count.
     """
+    samples = values.shape[-1] - padding
     if not 2 <= bins <= 256:
         raise InputError(f"{bins} bins: between 2 and 256 are possible")
-    if values.shape[-1] == 0:
+    if samples == 0:
         raise InputError("no samples to take quantiles of")
-    ranks = [-(-j * (values.shape[-1] - 1) // bins) for j in range(1, bins)]
-    return np.sort(values, axis=-1, kind="stable")[..., ranks]  # stable on uint16 is a radix sort
+    ranks = [padding - (-j * (samples - 1) // bins) for j in range(1, bins)]
+    ordered = _buffer("scratch", values.shape, values.dtype)
+    ordered[...] = values
+    ordered.sort(axis=-1, kind=_sort_kind() if values.itemsize == 2 else None)
+    return ordered[..., ranks]
 
 
-def _sortable(scores: np.ndarray) -> np.ndarray:
-    """Numbers that compare as the scores do: for float16 the bit patterns, which sort several times faster."""
-    scores = np.ascontiguousarray(scores)
+@lru_cache
+def _sort_kind() -> str:
+    """The faster sort of 16-bit integers on this processor; both give the same.
+
+    The stable one is a radix sort. The other one takes half of its time with AVX-512, and ten times as long without.
+    """
+    block = np.random.default_rng(0).integers(0, FLOAT16_INFINITY, (8, 4096), np.int16)
+
+    def seconds(kind: str) -> float:
+        start = time.perf_counter()
+        np.sort(block, axis=-1, kind=kind)
+        return time.perf_counter() - start
+
+    return min(("stable", "quicksort"), key=lambda kind: min(seconds(kind) for _ in range(3)))
+
+
+def _checked(scores: np.ndarray) -> np.ndarray:
+    """The scores. Raises InputError if one is negative, infinite or not a number."""
     invalid = _first_invalid(scores)
     if invalid is not None:
         raise InputError(f"score {scores[invalid]} at {invalid}: scores are finite and not negative")
-    return np.abs(scores).view(np.uint16) if scores.dtype == np.float16 else scores  # abs: -0 counts as 0
+    return scores
 
 
 def _first_invalid(scores: np.ndarray) -> tuple[int, ...] | None:
     """Index of the first score that is negative, infinite or not a number."""
-    if scores.dtype == np.float16 and (scores.view(np.uint16) < FLOAT16_INFINITY).all():
+    if scores.dtype == np.float16 and scores.view(np.uint16).max(initial=0) < FLOAT16_INFINITY:
         return None
     invalid = ~(np.isfinite(scores) & (scores >= 0))
     return tuple(map(int, np.argwhere(invalid)[0])) if invalid.any() else None
@@ -101,27 +182,41 @@ def mutual_information(counts: np.ndarray) -> np.ndarray:
     Raises InputError if a table is empty or has negative counts.
     Plug-in estimate; its bias under independence is about (bins - 1)(classes - 1) / 2N.
     """
-    counts = np.ascontiguousarray(counts)
-    totals = counts.sum(axis=(-2, -1))
-    if (counts < 0).any() or (totals == 0).any():
+    counts = _checked_tables(counts)
+    cells = _n_log_n(counts).sum(axis=1).sum(axis=0)
+    rows = _n_log_n(counts.sum(axis=1)).sum(axis=0)
+    columns = _n_log_n(counts.sum(axis=0)).sum(axis=0)
+    return _information(cells, rows, columns, counts.sum(axis=(0, 1)))
+
+
+def one_vs_rest(counts: np.ndarray) -> np.ndarray:
+    """MI(bin ; 1[D = d]) for each domain d: counts (..., bins, domains) -> float64 (..., domains)."""
+    counts = _checked_tables(counts)
+    in_bin, in_domain = counts.sum(axis=1, keepdims=True), counts.sum(axis=0)
+    total = in_domain.sum(axis=0)
+    cells = (_n_log_n(counts) + _n_log_n(in_bin - counts)).sum(axis=0)
+    columns = _n_log_n(in_domain) + _n_log_n(total - in_domain)
+    return np.moveaxis(_information(cells, _n_log_n(in_bin).sum(axis=0), columns, total), 0, -1)
+
+
+def _checked_tables(counts: np.ndarray) -> np.ndarray:
+    """Counts (..., bins, classes) as (bins, classes, ...), in memory too: sums then run in the same order for all."""
+    counts = np.ascontiguousarray(np.moveaxis(counts, (-2, -1), (0, 1)))
+    if (counts < 0).any() or (counts.sum(axis=(0, 1)) == 0).any():
         raise InputError("a contingency table is empty or has negative counts")
-    # N MI = sum f(cells) - sum f(rows) - sum f(columns) + f(N) with f(n) = n log n. Summed in this order, a table of
-    # a single line cancels to 0 exactly.
-    cells = _n_log_n(counts).sum(axis=-1).sum(axis=-1)
-    rows = _n_log_n(counts.sum(axis=-1)).sum(axis=-1)
-    columns = _n_log_n(counts.sum(axis=-2)).sum(axis=-1)
+    return counts
+
+
+def _information(cells: np.ndarray, rows: np.ndarray, columns: np.ndarray, totals: np.ndarray) -> np.ndarray:
+    """MI of tables from the sums of n log n over their cells, rows and columns.
+
+    N MI = cells - rows - columns + N log N. In this order a table of a single line cancels to 0 exactly.
+    """
     return np.maximum((cells - rows) - (columns - _n_log_n(totals)), 0) / totals
 
 
 def _n_log_n(counts: np.ndarray) -> np.ndarray:
     return counts * np.log(np.maximum(counts, 1))
-
-
-def one_vs_rest(counts: np.ndarray) -> np.ndarray:
-    """MI(bin ; 1[D = d]) for each domain d: counts (..., bins, domains) -> float64 (..., domains)."""
-    inside = np.moveaxis(counts, -1, -2)  # (..., domains, bins)
-    outside = counts.sum(axis=-1)[..., None, :] - inside
-    return mutual_information(np.stack([inside, outside], axis=-1))
 
 
 def consensus(counts: np.ndarray) -> np.ndarray:
@@ -134,31 +229,46 @@ def joint(counts: np.ndarray) -> np.ndarray:
     return mutual_information(counts)
 
 
-def permutation_null(counts: np.ndarray, permutations: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def given_strata(measure: Callable[[np.ndarray], np.ndarray], tables: Sequence[np.ndarray]) -> np.ndarray:
+    """`one_vs_rest` or `joint` given the stratum of a sample: sum over strata of N_s / N times the stratum's own.
+
+    tables: one array of counts (..., bins, domains) per stratum, its N_s the same in all of them.
+    """
+    sizes = [int(counts[(0,) * (counts.ndim - 2)].sum()) for counts in tables]
+    return sum(size / sum(sizes) * measure(counts) for size, counts in zip(sizes, tables, strict=True))
+
+
+def permutation_null(
+    tables: Sequence[np.ndarray], permutations: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Consensus and joint MI after shuffling the domain labels, two float64 arrays of shape (permutations, neurons).
 
-    counts: (neurons, bins, domains). Of a shuffle only the table is needed, and given the sizes of its bins and
-    domains the table after a uniform shuffle is multivariate hypergeometric: it is drawn as such, cell by cell, with
-    a shuffle of its own for each neuron. The minimum over the domains is taken after the shuffle, as for `consensus`.
+    tables: per stratum counts (neurons, bins, domains). Each neuron and stratum has shuffles of its own. The minimum
+    over the domains is taken after the shuffle and after the sum over strata, as for the real one.
     """
-    shuffled = _shuffled(np.broadcast_to(counts, (permutations, *counts.shape)), rng)
-    return consensus(shuffled), joint(shuffled)
+    drawn = [_shuffled(np.broadcast_to(counts, (permutations, *counts.shape)), rng) for counts in tables]
+    return given_strata(one_vs_rest, drawn).min(axis=-1), given_strata(joint, drawn)
 
 
 def _shuffled(counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Tables (..., bins, domains) of the same margins as `counts`, drawn as if by shuffling the labels."""
-    left = counts.sum(axis=-1)  # samples of each bin that no domain has taken yet
-    result = np.empty(counts.shape, np.int64)
-    for domain in range(counts.shape[-1] - 1):
+    """Tables (..., bins, domains) of the same margins as `counts`, drawn as if by shuffling the labels.
+
+    Of a shuffle only the table is needed, and given the sizes of its bins and domains the table after a uniform
+    shuffle is multivariate hypergeometric: it is drawn as such, cell by cell.
+    """
+    left = np.moveaxis(counts.sum(axis=-1), -1, 0).copy()  # samples of each bin that no domain has taken yet
+    result = np.empty((counts.shape[-1], *left.shape), np.int64)  # the axes that a draw runs along lie last
+    for domain in range(len(result) - 1):
         wanted = counts[..., domain].sum(axis=-1)  # samples that this domain still has to take
-        others = left.sum(axis=-1)
-        for b in range(counts.shape[-2]):
-            others = others - left[..., b]
-            result[..., b, domain] = rng.hypergeometric(left[..., b], others, wanted)
-            wanted = wanted - result[..., b, domain]
-        left = left - result[..., domain]
-    result[..., -1] = left
-    return result
+        others = left.sum(axis=0)
+        for b in range(len(left) - 1):
+            others = others - left[b]
+            result[domain, b] = rng.hypergeometric(left[b], others, wanted)
+            wanted = wanted - result[domain, b]
+        result[domain, -1] = wanted
+        left -= result[domain]
+    result[-1] = left
+    return np.moveaxis(result, (0, 1), (-1, -2))
 
 
 def null_quantile(null_quantiles: np.ndarray, error_rate: float) -> float:
@@ -172,64 +282,127 @@ def null_quantile(null_quantiles: np.ndarray, error_rate: float) -> float:
 
 
 def table(
-    dumps: Mapping[str, np.ndarray],
+    dumps: Mapping[str, Any],
     stats: Mapping[str, Mapping[str, np.ndarray]],
     bins: int,
     null_permutations: int,
     seed: int,
     scales: Mapping[str, float],
+    strata: Mapping[str, np.ndarray] | None = None,
+    threads: int = 1,
+    progress: Callable[[Sequence], Iterable] = iter,
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """Everything the selection criteria need to know, one row per neuron.
 
-    dumps: per domain the importance dump, float16 (layers, samples, neurons), may be a memmap; it is read in tiles.
-    stats: per domain `activation`, `gradient` and `positive`, each (layers, neurons).
+    dumps: per domain the importance dump, float16 (layers, samples, neurons), an array or a `dumps.DumpReader`.
+    stats: per domain arrays (layers, neurons) by name, the same names for all.
     scales: per domain the factor its dump was multiplied by.
+    strata: per domain the stratum of each sample, ints (samples,): bins are quantiles within a stratum, every MI is
+    that given the stratum, and labels are shuffled within it. None: one stratum.
+    progress: called with a sequence of tiles, returns what iterates over it.
     Returns the table and the quantiles of the null. The table has the columns layer, neuron; per domain, sorted,
-    importance_, activation_, gradient_, positive_ and mi_{domain} (one-vs-rest); consensus, joint; null_consensus and
-    null_joint (means over this neuron's shuffles). The second is float64 (1001,): the quantiles 1 - NULL_ERROR_RATES
-    of the null consensus pooled over neurons and shuffles, for `null_quantile`.
+    importance_, then the statistics, and mi_{domain} (one-vs-rest); consensus, joint; null_consensus and null_joint
+    (means over this neuron's shuffles). The second is float64 (1001,): the quantiles 1 - NULL_ERROR_RATES of the null
+    consensus pooled over neurons and shuffles, for `null_quantile`.
+    The result depends neither on threads nor on tiles. Beside the scores of a tile (TILE_BYTES) memory holds the table
+    and all of the null's draws: for 530,000 neurons of four domains and 20 shuffles 110 and 85 MB.
     """
     layers, width = _common_shape(dumps, stats, scales)
     if null_permutations < 1:
         raise InputError("null_permutations: MI is reported beside its null, which needs at least one shuffle")
+    wanted = _Wanted(dumps, stats, scales, _rows_of_strata(strata, dumps), bins, null_permutations, seed)
+    step = tile_width(dumps)
     frames, draws = [], []
-    for layer in range(layers):
-        rng = np.random.default_rng([seed, layer])
-        for start in range(0, width, TILE):
-            tile = {domain: _read(domain, dumps[domain], layer, start) for domain in sorted(dumps)}
-            columns = _means(tile, stats, scales, layer, start)
-            counts = contingency(list(tile.values()), bins)
-            columns |= {f"mi_{domain}": mi for domain, mi in zip(tile, one_vs_rest(counts).T, strict=True)}
-            null_consensus, null_joint = permutation_null(counts, null_permutations, rng)
-            columns |= {"consensus": consensus(counts), "joint": joint(counts)}
-            columns |= {"null_consensus": null_consensus.mean(axis=0), "null_joint": null_joint.mean(axis=0)}
-            frames.append(pd.DataFrame(columns))
-            draws.append(null_consensus.ravel())
-    return pd.concat(frames, ignore_index=True), np.quantile(np.concatenate(draws), 1 - NULL_ERROR_RATES)
+    for layer, start in progress([(layer, start) for layer in range(layers) for start in range(0, width, step)]):
+        columns, drawn = _measure_tile(wanted, layer, slice(start, min(start + step, width)), threads)
+        frames.append(pd.DataFrame(columns))
+        draws.append(drawn.ravel())
+    null = np.quantile(np.concatenate(draws), 1 - NULL_ERROR_RATES, overwrite_input=True)
+    return pd.concat(frames, ignore_index=True), null
 
 
-def _read(domain: str, dump: np.ndarray, layer: int, start: int) -> np.ndarray:
-    """One tile of a dump, (samples, neurons), checked."""
-    tile = np.ascontiguousarray(dump[layer, :, start : start + TILE])
-    invalid = _first_invalid(tile)
-    if invalid is not None:
-        where = f"layer {layer}, sample {invalid[0]}, neuron {start + invalid[1]}"
-        raise InputError(
-            f"importance dump of {domain}, {where}: the score is {tile[invalid]}, but scores are finite and not"
-            " negative. Make the dump again, with a smaller scale if it is infinite"
-        )
-    return tile
+@dataclass(frozen=True)
+class _Wanted:
+    """What `table` was asked for. rows: per stratum and domain, which samples belong to it."""
+
+    dumps: Mapping[str, Any]
+    stats: Mapping[str, Mapping[str, np.ndarray]]
+    scales: Mapping[str, float]
+    rows: list[dict[str, Any]]
+    bins: int
+    permutations: int
+    seed: int
 
 
-def _means(tile: Mapping[str, np.ndarray], stats, scales, layer: int, start: int) -> dict[str, np.ndarray]:
+def _measure_tile(
+    wanted: _Wanted, layer: int, neurons: slice, threads: int
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Columns of the table for some neurons of a layer, and their null consensus (permutations, neurons)."""
+    tile = {domain: wanted.dumps[domain][layer, :, neurons] for domain in sorted(wanted.dumps)}
+
+    def measure(start: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        here = slice(start - neurons.start, start - neurons.start + BLOCK)
+        block = {domain: np.ascontiguousarray(scores[:, here]) for domain, scores in tile.items()}
+        return _measure_block(wanted, block, layer, start)
+
+    blocks = _each(measure, range(neurons.start, neurons.stop, BLOCK), threads)
+    columns = {name: np.concatenate([found[name] for found, _ in blocks]) for name in blocks[0][0]}
+    return columns, np.concatenate([drawn for _, drawn in blocks], axis=1)
+
+
+def _measure_block(
+    wanted: _Wanted, block: Mapping[str, np.ndarray], layer: int, start: int
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The same for one block of scores, per domain (samples, neurons)."""
+    _refuse_invalid(block, wanted.dumps, layer, start)
+    columns = _means(wanted, block, layer, start)
+    tables = [_count([scores[rows[domain]] for domain, scores in block.items()], wanted.bins) for rows in wanted.rows]
+    by_domain = given_strata(one_vs_rest, tables)
+    columns |= {f"mi_{domain}": mi for domain, mi in zip(block, by_domain.T, strict=True)}
+    columns |= {"consensus": by_domain.min(axis=-1), "joint": given_strata(joint, tables)}
+    rng = np.random.default_rng([wanted.seed, layer, start])  # of the block: the same for every tiling and thread
+    null_consensus, null_joint = permutation_null(tables, wanted.permutations, rng)
+    columns |= {"null_consensus": null_consensus.mean(axis=0), "null_joint": null_joint.mean(axis=0)}
+    return columns, null_consensus
+
+
+def _means(wanted: _Wanted, block: Mapping[str, np.ndarray], layer: int, start: int) -> dict[str, np.ndarray]:
     """Columns that need no counting. The float64 sum of float16 scores is exact below 2**29, in whatever order."""
-    neuron = np.arange(start, start + next(iter(tile.values())).shape[1], dtype=np.int32)
+    neuron = np.arange(start, start + next(iter(block.values())).shape[1], dtype=np.int32)
     columns = {"layer": np.full(len(neuron), layer, np.int32), "neuron": neuron}
-    for domain, scores in tile.items():
-        columns[f"importance_{domain}"] = scores.mean(axis=0, dtype=np.float64) / scales[domain]
-    for name in STATISTICS:
-        columns |= {f"{name}_{domain}": np.float64(stats[domain][name][layer, neuron]) for domain in tile}
+    for domain, scores in block.items():
+        columns[f"importance_{domain}"] = scores.mean(axis=0, dtype=np.float64) / wanted.scales[domain]
+    for name in next(iter(wanted.stats.values())):
+        columns |= {f"{name}_{domain}": np.float64(wanted.stats[domain][name][layer, neuron]) for domain in block}
     return columns
+
+
+def _refuse_invalid(block: Mapping[str, np.ndarray], dumps: Mapping[str, Any], layer: int, start: int) -> None:
+    """Raises InputError naming file, layer, sample and neuron of a score that cannot be."""
+    for domain, scores in block.items():
+        invalid = _first_invalid(scores)
+        if invalid is not None:
+            source = getattr(dumps[domain], "path", f"importance dump of {domain}")
+            raise InputError(
+                f"{source}: layer {layer}, sample {invalid[0]}, neuron {start + invalid[1]}: the score is"
+                f" {scores[invalid]}, but scores are finite and not negative. Delete the dump and run the workflow"
+                " again, with a smaller scale_exponent if the score is infinite"
+            )
+
+
+def tile_width(dumps: Mapping[str, Any]) -> int:
+    """Neurons read at once: whole blocks, so that blocks, and with them the null, do not depend on it."""
+    neuron = sum(np.dtype(np.float16).itemsize * dump.shape[1] for dump in dumps.values())
+    return max(1, TILE_BYTES // neuron // BLOCK) * BLOCK
+
+
+def _rows_of_strata(strata: Mapping[str, np.ndarray] | None, dumps: Mapping[str, Any]) -> list[dict[str, Any]]:
+    if strata is None:
+        return [dict.fromkeys(dumps, slice(None))]
+    if {domain: len(of) for domain, of in strata.items()} != {domain: dump.shape[1] for domain, dump in dumps.items()}:
+        raise InputError("strata are needed for the samples of every dump, and for no others")
+    found = np.unique(np.concatenate(list(strata.values())))
+    return [{domain: np.flatnonzero(of == stratum) for domain, of in strata.items()} for stratum in found]
 
 
 def _common_shape(dumps, stats, scales) -> tuple[int, int]:
@@ -238,9 +411,11 @@ def _common_shape(dumps, stats, scales) -> tuple[int, int]:
         raise InputError(f"MI with the domain needs at least two domains, not {sorted(dumps)}")
     if not set(dumps) == set(stats) == set(scales):
         raise InputError(f"dumps of {sorted(dumps)}, statistics of {sorted(stats)}, scales of {sorted(scales)}")
+    if len({tuple(own) for own in stats.values()}) != 1:
+        raise InputError(f"statistics differ by domain: { {domain: list(own) for domain, own in stats.items()} }")
     shapes = {f"importance of {domain}": (dump.shape[0], dump.shape[2]) for domain, dump in dumps.items()}
-    for domain in stats:
-        shapes |= {f"{name} of {domain}": np.shape(stats[domain][name]) for name in STATISTICS}
+    for domain, own in stats.items():
+        shapes |= {f"{name} of {domain}": np.shape(values) for name, values in own.items()}
     if len(set(shapes.values())) != 1:
         raise InputError(f"(layers, neurons) differ: {shapes}")
     return next(iter(shapes.values()))
@@ -256,3 +431,15 @@ def length_information(lengths: Mapping[str, Sequence[int]], bins: int) -> dict:
     counts = contingency([np.asarray(lengths[domain], dtype=np.float64)[:, None] for domain in domains], bins)[0]
     by_domain = dict(zip(domains, one_vs_rest(counts).tolist(), strict=True))
     return {"joint": float(joint(counts)), "consensus": float(consensus(counts)), "domains": by_domain}
+
+
+def length_strata(lengths: Mapping[str, Sequence[int]], strata: int) -> dict[str, np.ndarray]:
+    """Stratum of each sample by its response length, for `table`: per domain uint8 (samples,).
+
+    lengths: per domain the numbers of response tokens. Strata are quantile bins of the pooled lengths, 2 to 256 of
+    them: equal lengths share one, and one that ties leave empty does not occur.
+    """
+    domains = sorted(lengths)
+    found = quantile_bins(np.concatenate([np.asarray(lengths[domain], np.float64) for domain in domains]), strata)
+    ends = np.cumsum([len(lengths[domain]) for domain in domains])
+    return dict(zip(domains, np.split(found, ends[:-1]), strict=True))

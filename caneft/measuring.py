@@ -2,7 +2,8 @@
 
 import math
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,62 +12,167 @@ import pandas as pd
 
 from caneft import information
 from caneft.corpora.store import read_json
+from caneft.dumps import SUMS, DumpReader
 from caneft.errors import InputError
 from caneft.settings import InformationSettings
 
-SIDECAR = ("domain", "model", "samples", "scale_exponent", "shape")
-"""What is read of a sidecar."""
+AGAIN = "Delete it and run the workflow again."
 
 
-def open_dump(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, Any]]:
-    """Scores (a read-only memory map), statistics and sidecar of one dump. Raises InputError naming a broken file."""
-    sidecar = read_json(path.with_suffix(".json"))
-    try:
-        if missing := [name for name in SIDECAR if name not in sidecar]:
-            raise ValueError(f"its sidecar lacks {', '.join(missing)}")
-        scores = np.load(path, mmap_mode="r", allow_pickle=False)
-        with np.load(path.with_suffix(".stats.npz"), allow_pickle=False) as archive:
-            stats = {name: archive[name] for name in information.STATISTICS}
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: not a readable dump: {error}. Delete it and run the workflow again.") from None
-    if list(scores.shape) != sidecar["shape"] or scores.dtype != np.float16:
+def open_dump(path: Path) -> tuple[DumpReader, dict[str, np.ndarray], dict[str, Any]]:
+    """Scores, statistics and sidecar of one dump. Raises InputError naming the file that is wrong, and what is."""
+    sidecar, scores = _sidecar(path.with_suffix(".json")), DumpReader(path)
+    said = sidecar["shape"], len(sidecar["samples"])
+    if said != (list(scores.shape), scores.shape[1]):
         raise InputError(
-            f"{path}: holds {scores.dtype} of shape {scores.shape}, but its sidecar says float16 {sidecar['shape']}."
-            " Delete both and run the workflow again."
+            f"{path}: holds float16 of shape {scores.shape}, but its sidecar says {said[0]} and names {said[1]}"
+            " samples. Delete both and run the workflow again."
         )
-    return scores, stats, sidecar
+    return scores, _statistics(path.with_suffix(".stats.npz"), scores.shape[::2]), sidecar
 
 
-def measure(paths: Sequence[Path], settings: InformationSettings) -> tuple[pd.DataFrame, dict[str, Any]]:
+@dataclass(frozen=True)
+class Dumps:
+    """Dumps of a mixture's domains, each part by domain. Nothing of the scores is in memory."""
+
+    scores: dict[str, DumpReader]
+    statistics: dict[str, dict[str, np.ndarray]]
+    sidecars: dict[str, dict[str, Any]]
+
+    @classmethod
+    def open(cls, paths: Iterable[Path]) -> "Dumps":
+        """As `open_dump` does, all of them."""
+        opened = {
+            sidecar["domain"]: (scores, stats, sidecar) for scores, stats, sidecar in map(open_dump, sorted(paths))
+        }
+        return cls(*({domain: parts[i] for domain, parts in opened.items()} for i in range(3)))
+
+    @property
+    def scales(self) -> dict[str, float]:
+        """Factor that scores are stored with."""
+        return {domain: 2.0 ** sidecar["scale_exponent"] for domain, sidecar in self.sidecars.items()}
+
+    @property
+    def lengths(self) -> dict[str, list[int]]:
+        """Response tokens of each sample."""
+        samples = {domain: sidecar["samples"] for domain, sidecar in self.sidecars.items()}
+        return {domain: [sample["response_tokens"] for sample in own] for domain, own in samples.items()}
+
+
+def _sidecar(path: Path) -> dict[str, Any]:
+    """Content of a sidecar; all of it that is read anywhere is there."""
+    content = read_json(path)
+    try:
+        wanted = [content[name] for name in ("domain", "scale_exponent", "shape")]
+        wanted += [content["model"][name] for name in ("id", "weights")]
+        wanted += [sample["response_tokens"] for sample in content["samples"]]
+    except KeyError as error:
+        raise InputError(f"{path}: not the sidecar of a dump: it lacks {error}. {AGAIN}") from None
+    except TypeError:
+        raise InputError(f"{path}: not the sidecar of a dump. {AGAIN}") from None
+    return content
+
+
+def _statistics(path: Path, shape: tuple[int, int]) -> dict[str, np.ndarray]:
+    """Statistics of a dump of so many layers and neurons, by name."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            stats = {name: archive[name] for name in SUMS}
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: not the statistics of a dump: {error}. {AGAIN}") from None
+    for name, values in stats.items():
+        if values.shape != shape:
+            raise InputError(f"{path}: {name} is of shape {values.shape}, the dump beside it of {shape}. {AGAIN}")
+    return stats
+
+
+def measure(
+    paths: Sequence[Path],
+    settings: InformationSettings,
+    manifest: Path | None = None,
+    threads: int = 1,
+    progress: Callable[[Sequence], Iterable] = iter,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Information table of the domains whose dumps are given, and a description: null, length confound, samples.
 
-    Raises InputError if the dumps are of different models.
+    The table is that of `information.table` and null_quantile, the consensus MI that a neuron without information
+    exceeds at `error_rate`: one number of the whole table, since the null is pooled over neurons, and the same in each
+    row, so that the table alone tells which neurons exceed it.
+    manifest: of the model that the dumps must be of; None: they need only be of the same one.
+    threads, progress: as for `information.table`.
+    Raises InputError naming the file if a dump is broken or of another model.
     """
-    dumps, stats, scales, lengths, models = {}, {}, {}, {}, {}
-    for path in sorted(paths):
-        scores, own, sidecar = open_dump(path)
-        domain = sidecar["domain"]
-        dumps[domain], stats[domain], scales[domain] = scores, own, 2.0 ** sidecar["scale_exponent"]
-        lengths[domain] = [sample["response_tokens"] for sample in sidecar["samples"]]
-        models[domain] = sidecar["model"]["weights"]
-    if any(weights != models[domain] for weights in models.values()):
-        raise InputError(f"the dumps {', '.join(map(str, paths))} are of different models; delete the old ones")
+    dumps = Dumps.open(paths)
+    _refuse_other_models(dumps, manifest)
+    strata = _strata(dumps.lengths, settings)
     table, null = information.table(
-        dumps, stats, settings.bins, settings.null_permutations, settings.seed, scales=scales
+        dumps.scores,
+        dumps.statistics,
+        settings.bins,
+        settings.null_permutations,
+        settings.seed,
+        scales=dumps.scales,
+        strata=strata,
+        threads=threads,
+        progress=progress,
     )
+    quantile = information.null_quantile(null, settings.error_rate)
+    return table.assign(null_quantile=quantile), _description(dumps, strata, settings, quantile)
+
+
+def _refuse_other_models(dumps: Dumps, manifest: Path | None) -> None:
+    """Raises InputError naming a dump whose weights are not those of the manifest, or of the first dump without one."""
+    paths = {domain: scores.path for domain, scores in dumps.scores.items()}
+    models = {domain: sidecar["model"] for domain, sidecar in dumps.sidecars.items()}
+    first = next(iter(models))
+    expected, source = (read_json(manifest), manifest) if manifest else (models[first], paths[first])
+    for domain, model in models.items():
+        if model["weights"] != expected["weights"]:
+            raise InputError(
+                f"{paths[domain]}: belongs to another model, {model['id']}: its weights are not those of"
+                f" {expected['id']} ({source}). Delete the dump and run the workflow again."
+            )
+
+
+def _strata(lengths: Mapping[str, Sequence[int]], settings: InformationSettings) -> dict[str, np.ndarray] | None:
+    """Strata of response length, None for one. Raises InputError if they would hold less than a sample per bin."""
+    if settings.length_strata == 1:
+        return None
+    samples = sum(map(len, lengths.values()))
+    if samples < settings.length_strata * settings.bins:
+        raise InputError(
+            f"selection.length_strata: {settings.length_strata} strata of {settings.bins} bins for {samples} samples of"
+            f" {', '.join(sorted(lengths))}. Lower length_strata or bins, or raise importance.samples"
+        )
+    return information.length_strata(lengths, settings.length_strata)
+
+
+def _description(
+    dumps: Dumps, strata: Mapping[str, np.ndarray] | None, settings: InformationSettings, quantile: float
+) -> dict[str, Any]:
+    """What `information.json` holds."""
+    lengths = dumps.lengths
+    samples = {domain: len(own) for domain, own in lengths.items()}
     length = information.length_information(lengths, settings.bins)
-    return table, {
-        "domains": sorted(dumps),
-        "samples": {domain: scores.shape[1] for domain, scores in dumps.items()},
+    return {
+        "domains": sorted(samples),
+        "samples": samples,
         "bins": settings.bins,
-        "null": {
-            "error_rate": settings.error_rate,
-            "quantile": information.null_quantile(null, settings.error_rate),
-            "permutations": settings.null_permutations,
-        },
+        "length_strata": settings.length_strata,
+        "samples_by_stratum": _by_stratum(strata),
+        "hidden_size": next(iter(dumps.sidecars.values()))["model"].get("hidden_size"),
+        "null": {"error_rate": settings.error_rate, "quantile": quantile, "permutations": settings.null_permutations},
         "length": {"joint": length["joint"], "one_vs_rest": length["domains"]},
-        "entropy_of_domain": _entropy([scores.shape[1] for scores in dumps.values()]),
+        "entropy_of_domain": _entropy(list(samples.values())),
     }
+
+
+def _by_stratum(strata: Mapping[str, np.ndarray] | None) -> list[dict[str, int]] | None:
+    """Samples of each domain in each stratum, in order of length; None for one stratum."""
+    if strata is None:
+        return None
+    found = np.unique(np.concatenate(list(strata.values())))
+    return [{domain: int((of == stratum).sum()) for domain, of in strata.items()} for stratum in found]
 
 
 def _entropy(counts: Sequence[int]) -> float:

@@ -89,6 +89,16 @@ class Plan:
         """Mixture whose domains the neurons of a mixture's runs are selected on."""
         return select_on(mixture, self.mixture(direction, mixture))
 
+    def decided_on(self, direction: str) -> str:
+        """Mixture on which `importance.samples: auto` is decided: the configured one, else the first with two domains.
+
+        A direction that lacks the configured one falls back to its own first.
+        """
+        mixtures = self.mixtures(direction)
+        first = next((name for name in mixtures if len(self.seen(direction, name)) > 1), mixtures[0])
+        named = self.config.importance.auto.mixture
+        return named if named in mixtures else first
+
     def artefact(self, run: Run) -> str | None:
         """Path of what a run's tuning leaves; None for the base."""
         name = ARTEFACTS.get(type(self.config.methods[run.variant]))

@@ -43,29 +43,56 @@ class Selection:
 
 
 def select(
-    table: pd.DataFrame, criterion: str, neurons: int, relevant: np.ndarray | None = None, seed: int = 0
+    table: pd.DataFrame,
+    criterion: str,
+    neurons: int,
+    relevant: np.ndarray | None = None,
+    seed: int = 0,
+    per_layer: int | None = None,
 ) -> Selection:
     """The `neurons` highest scores of a criterion; equal scores go to the lower flat index.
 
     table: from `information.table`. relevant: bool mask of the task-relevant neurons, shape (rows,), None for all;
     criteria that do not use it ignore it. seed: used by `random` alone, as default_rng([seed, 0xCA4EF7]).
+    per_layer: no more neurons of one layer; those of a full layer are passed over, None for no limit.
     Raises InputError if there are fewer candidates than neurons asked for.
     """
     layers, width = _grid(table)
     rule = CRITERIA[criterion]
     mask = relevant if rule.uses_task_relevant and relevant is not None else np.ones(len(table), bool)
     candidates = np.flatnonzero(mask)
-    if not 1 <= neurons <= len(candidates):
+    possible = _within_layers(np.bincount(candidates // width), per_layer)
+    if not 1 <= neurons <= possible:
+        limited, masked = possible < len(candidates), len(candidates) < len(table)
         raise InputError(
             f"criterion {criterion}: {neurons} neurons asked for, {len(candidates)} of {len(table)} remain as"
-            " candidates. Raise selection.task_relevant, switch it off with null, or lower the budget"
+            " candidates"
+            + (f", of which {possible} fit into layers of {per_layer}" if limited else "")
+            + ". Lower the budget"
+            + (", raise selection.per_layer" if limited else "")
+            + (", raise selection.task_relevant or switch it off with null" if masked else "")
         )
     score = rule.score(table, np.random.default_rng([seed, STREAM]))[candidates]
     if np.isnan(score).any():
         raise InputError(f"criterion {criterion}: the score of {np.isnan(score).sum()} neurons is not a number")
-    chosen = candidates[np.argsort(-score, kind="stable")[:neurons]]
+    ranked = candidates[np.argsort(-score, kind="stable")]
+    chosen = ranked[_place_in_layer(ranked // width) < (per_layer or width)][:neurons]
     gamma = float(_consensus(table)[chosen].min())
     return Selection(NeuronSet.from_flat(layers, width, chosen), gamma, len(candidates))
+
+
+def _within_layers(counts: np.ndarray, per_layer: int | None) -> int:
+    """How many neurons of the layers' counts can be taken, no more than `per_layer` of each."""
+    return int(counts.sum() if per_layer is None else np.minimum(counts, per_layer).sum())
+
+
+def _place_in_layer(layers: np.ndarray) -> np.ndarray:
+    """For each entry how many before it have the same layer: [1, 0, 1, 1, 0] -> [0, 0, 1, 2, 1]."""
+    order = np.argsort(layers, kind="stable")
+    first = np.searchsorted(layers[order], layers[order])  # where an entry's layer begins
+    places = np.empty(len(layers), np.int64)
+    places[order] = np.arange(len(layers)) - first
+    return places
 
 
 def budget(
@@ -73,21 +100,47 @@ def budget(
     fraction: float | None = None,
     gamma: float | None = None,
     relevant: np.ndarray | None = None,
+    parameters: int | None = None,
+    hidden_size: int | None = None,
+    per_layer: int | None = None,
 ) -> int:
-    """How many neurons a budget stands for: exactly one of `fraction` and `gamma` is given.
+    """How many neurons a budget stands for: exactly one of `fraction`, `gamma` and `parameters` is given.
 
     fraction: share of all neurons, in (0, 1]; at least one neuron. gamma: every neuron of the mask (None for all)
-    whose consensus MI is at least gamma, in nats; InputError if there is none.
+    whose consensus MI is at least gamma, in nats, no more than `per_layer` of a layer; InputError if there is none.
+    parameters: as many neurons as have at most so many weights; InputError if that is none, or hidden_size is None.
     """
-    if (fraction is None) == (gamma is None):
-        raise InputError(f"a budget is a fraction or a gamma, one of them: fraction {fraction}, gamma {gamma}")
+    if [fraction, gamma, parameters].count(None) != 2:
+        raise InputError(
+            "a budget is one of fraction, gamma and parameters:"
+            f" fraction {fraction}, gamma {gamma}, parameters {parameters}"
+        )
     if fraction is not None:
         return max(1, round(_share("fraction", fraction) * len(table)))
-    consensus = _consensus(table) if relevant is None else _consensus(table)[relevant]
-    count = int((consensus >= round(gamma, DECIMALS)).sum())
+    if parameters is not None:
+        return _affordable(parameters, hidden_size)
+    consensus = np.where(True if relevant is None else relevant, _consensus(table), -np.inf)
+    reached = table["layer"].to_numpy()[consensus >= round(gamma, DECIMALS)]
+    count = _within_layers(np.bincount(reached), per_layer)
     if count == 0:
         raise InputError(f"no neuron reaches gamma {gamma}: the highest consensus is {consensus.max(initial=0)} nats")
     return count
+
+
+def _affordable(parameters: int, hidden_size: int | None) -> int:
+    """Neurons that have at most so many weights."""
+    if hidden_size is None:
+        raise InputError(
+            "a budget in parameters needs the model's hidden size, which the importance dumps do not say. Delete them"
+            " and run the workflow again, or give a fraction"
+        )
+    neurons = parameters // (3 * hidden_size)
+    if neurons < 1:
+        raise InputError(
+            f"a budget of {parameters} parameters is less than one neuron: with hidden size {hidden_size} one has"
+            f" {3 * hidden_size}"
+        )
+    return neurons
 
 
 def task_relevant(table: pd.DataFrame, q: float) -> np.ndarray:
@@ -165,26 +218,36 @@ CRITERIA: dict[str, Criterion] = {
 }
 
 
+def count(
+    table: pd.DataFrame, settings: SelectionSettings, null_quantile: float, hidden_size: int | None = None
+) -> int:
+    """How many neurons the budget of settings stands for. null_quantile: gamma of `gamma: "null"`."""
+    gamma = null_quantile if settings.gamma == "null" else settings.gamma
+    relevant = _mask(table, settings.budget_task_relevant)
+    return budget(table, settings.fraction, gamma, relevant, settings.parameters, hidden_size, settings.per_layer)
+
+
+def _mask(table: pd.DataFrame, q: float | None) -> np.ndarray | None:
+    return None if q is None else task_relevant(table, q)
+
+
 def choose(
-    table: pd.DataFrame, settings: SelectionSettings, null_quantile: float, draw: int
+    table: pd.DataFrame, settings: SelectionSettings, null_quantile: float, draw: int, hidden_size: int | None = None
 ) -> tuple[Selection, dict[str, Any]]:
     """The selection that settings ask for, and its description for the run record.
 
     The budget is the same for every criterion. null_quantile: gamma of `gamma: "null"`. draw: seed of `random`.
+    hidden_size: of the model, None if unknown; then neither is the number of parameters.
     """
-
-    def mask(q: float | None) -> np.ndarray | None:
-        return None if q is None else task_relevant(table, q)
-
-    gamma = null_quantile if settings.gamma == "null" else settings.gamma
-    count = budget(table, settings.fraction, gamma, mask(settings.budget_task_relevant))
-    relevant = mask(settings.task_relevant)
-    chosen = select(table, settings.criterion, count, relevant, draw)
+    neurons = count(table, settings, null_quantile, hidden_size)
+    relevant = _mask(table, settings.task_relevant)
+    chosen = select(table, settings.criterion, neurons, relevant, draw, settings.per_layer)
     return chosen, {
         "criterion": settings.criterion,
         "draw": draw,
         "neurons": len(chosen.neurons),
         "fraction": chosen.neurons.fraction,
+        "parameters": None if hidden_size is None else chosen.neurons.parameters(hidden_size),
         "gamma": chosen.gamma,
         "candidates": chosen.candidates,
         "per_layer": chosen.neurons.per_layer().tolist(),

@@ -43,6 +43,7 @@ class DumpSettings(Section):
 
 class InformationSettings(Section):
     bins: int
+    length_strata: int = 1
     null_permutations: int
     error_rate: float
     seed: int
@@ -52,10 +53,29 @@ class SelectionSettings(Section):
     criterion: str
     fraction: float | None
     gamma: float | str | None
+    parameters: int | None = None
+    """One of these three is the budget."""
+    per_layer: int | None = None
     task_relevant: float | None
     """Of this variant's own candidates."""
     budget_task_relevant: float | None
     """Of the candidates among which a gamma is counted: shared, so that every variant gets as many neurons."""
+
+
+class StabilitySettings(Section):
+    bins: int
+    length_strata: int = 1
+    splits: int
+    seed: int
+    budget: SelectionSettings
+    """The shared one of `caneft`: how many neurons, and which of them are task-relevant."""
+
+
+class PilotSettings(Section):
+    auto: config.AutoSamples
+    dump: DumpSettings
+    information: InformationSettings
+    stability: StabilitySettings
 
 
 class MixtureSettings(Section):
@@ -108,9 +128,9 @@ def pretraining(configuration: Config, model: str) -> PretrainingSettings:
 
 
 def dump(configuration: Config, model: str, direction: str) -> DumpSettings:
-    importance, own = configuration.importance, configuration.models[model].scale_exponent
-    if own is not None:
-        importance = importance.model_copy(update={"scale_exponent": own})
+    own = configuration.models[model].scale_exponent
+    changes = {"auto": config.AutoSamples()} | ({} if own is None else {"scale_exponent": own})
+    importance = configuration.importance.model_copy(update=changes)
     return DumpSettings(
         importance=importance, prompt=prompt(configuration, direction), dtype=configuration.models[model].dtype
     )
@@ -123,13 +143,44 @@ def information(configuration: Config) -> InformationSettings:
 
 def selection(configuration: Config, variant: str) -> SelectionSettings:
     own, shared = configuration.methods[variant], configuration.selection
-    gamma = None if own.fraction else shared.gamma
+    budget = own if own.fraction or own.parameters else shared
+    task_relevant = own.task_relevant if "task_relevant" in own.model_fields_set else shared.task_relevant
+    return _selection(own.method, budget, shared, task_relevant)
+
+
+def _selection(
+    criterion: str, budget: config.Selection | config.Neurons, shared: config.Selection, task_relevant: float | None
+) -> SelectionSettings:
+    gamma = budget.gamma if budget is shared else None  # which no entry of `methods` has
     return SelectionSettings(
-        criterion=own.method,
-        fraction=own.fraction or shared.fraction,
+        criterion=criterion,
+        fraction=budget.fraction,
         gamma=gamma,
-        task_relevant=own.task_relevant if "task_relevant" in own.model_fields_set else shared.task_relevant,
+        parameters=budget.parameters,
+        per_layer=shared.per_layer,
+        task_relevant=task_relevant,
         budget_task_relevant=None if gamma is None else shared.task_relevant,
+    )
+
+
+def stability(configuration: Config) -> StabilitySettings:
+    shared = configuration.selection
+    budget = _selection("caneft", shared, shared, shared.task_relevant)
+    return StabilitySettings(
+        bins=shared.bins,
+        length_strata=shared.length_strata,
+        splits=shared.stability_splits,
+        seed=shared.seed,
+        budget=budget,
+    )
+
+
+def pilot(configuration: Config, model: str, direction: str) -> PilotSettings:
+    return PilotSettings(
+        auto=configuration.importance.auto,
+        dump=dump(configuration, model, direction),
+        information=information(configuration),
+        stability=stability(configuration),
     )
 
 

@@ -120,6 +120,22 @@ def mixture_dumps(suffix):
     ]
 
 
+def deciding_domains(wildcards):
+    """Domains on which `importance.samples: auto` is decided."""
+    return PLAN.seen(wildcards.direction, PLAN.decided_on(wildcards.direction))
+
+
+def deciding_corpora(wildcards):
+    domains = deciding_domains(wildcards)
+    return [f"<results>/corpora/{wildcards.direction}/{domain}/train.jsonl" for domain in domains]
+
+
+def decided_samples(wildcards):
+    """Input function of a dump: the number of samples, where it is decided by a pilot."""
+    auto = CONFIG.importance.samples == "auto"
+    return f"<results>/importance/{wildcards.model}/{wildcards.direction}/samples.json" if auto else []
+
+
 def neurons_of_run(wildcards):
     """Input function of a tuning job: the neurons it tunes."""
     names = wildcards.model, wildcards.direction, wildcards.variant, wildcards.mixture, int(wildcards.seed)
@@ -166,9 +182,9 @@ def every_dump():
 
 
 def every_selection():
-    """Information tables and neuron sets of all runs."""
-    tables = [file.path for file in inputs.information_files(PLAN)]
-    return under_results(tables + [file.path for file in inputs.neuron_files(PLAN)])
+    """Information tables, neuron sets and stability curves of all runs."""
+    kinds = (inputs.information_files, inputs.neuron_files, inputs.stability_files)
+    return under_results(file.path for files in kinds for file in files(PLAN))
 
 
 def figure(name):

@@ -4,8 +4,43 @@ needs   <results>/corpora/{direction}/{domain}/train.jsonl, <results>/models/{mo
 leaves  <results>/importance/{model}/{direction}/{domain}.npy         float16 (layers, samples, neurons)
         <results>/importance/{model}/{direction}/{domain}.json        how to read it: sample ids, losses, scale
         <results>/importance/{model}/{direction}/{domain}.stats.npz   mean |a|, mean |dL/da|, positive share
-A dump depends on its own domain only: adding a domain never touches it.
+        <results>/importance/{model}/{direction}/samples.json         only with `samples: auto`: how many, and why
+A dump depends on its own domain only: adding a domain never touches it. What a killed dump had finished is beside it,
+in `.{domain}.partial`, and is gone on with.
 """
+
+
+rule decide_samples:
+    input:
+        script="workflow/scripts/decide_samples.py",
+        manifest="<results>/models/{model}/manifest.json",
+        corpora=deciding_corpora,
+    output:
+        samples="<results>/importance/{model}/{direction}/samples.json",
+        cost="<results>/importance/{model}/{direction}/samples.cost.json",
+    log:
+        "<logs>/decide_samples/{model}/{direction}.log",
+    benchmark:
+        "<benchmarks>/decide_samples/{model}/{direction}.tsv"
+    conda:
+        "../envs/train.yaml"
+    threads: 1
+    resources:
+        gpu=resource_of("gpu"),
+        mem_mb=resource_of("mem_mb"),
+        runtime=resource_of("runtime"),
+        device_map=resource_of("device_map"),
+    params:
+        module=as_py_module(),
+        settings=of(settings.pilot, "model", "direction"),
+        domains=deciding_domains,
+        stage_version=1,
+    message:
+        "how many samples importance needs ({wildcards.model}, {wildcards.direction}; progress: tail -f {log})"
+    shell:
+        "python -m {params.module} --settings {params.settings:q} --model {wildcards.model} --domains {params.domains}"
+        " --corpora {input.corpora:q} --manifest {input.manifest:q} --threads {threads}"
+        " --device-map {resources.device_map} --samples {output.samples:q} > {log} 2>&1"
 
 
 rule dump_importance:
@@ -13,6 +48,7 @@ rule dump_importance:
         script="workflow/scripts/dump_importance.py",
         manifest="<results>/models/{model}/manifest.json",
         corpus="<results>/corpora/{direction}/{domain}/train.jsonl",
+        decided=decided_samples,
     output:
         scores="<results>/importance/{model}/{direction}/{domain}.npy",
         sidecar="<results>/importance/{model}/{direction}/{domain}.json",
@@ -33,12 +69,13 @@ rule dump_importance:
     params:
         module=as_py_module(),
         settings=of(settings.dump, "model", "direction"),
-        stage_version=1,
+        decided=lambda wildcards, input: f"--decided {input.decided}" if input.decided else "",
+        stage_version=2,
     message:
         "importance of {wildcards.model}'s neurons for {wildcards.domain} ({wildcards.direction})"
     shell:
         "python -m {params.module} --settings {params.settings:q} --model {wildcards.model} --domain {wildcards.domain}"
-        " --manifest {input.manifest:q} --corpus {input.corpus:q} --threads {threads}"
+        " --manifest {input.manifest:q} --corpus {input.corpus:q} {params.decided} --threads {threads}"
         " --device-map {resources.device_map}"
         " --scores {output.scores:q} > {log} 2>&1"
 

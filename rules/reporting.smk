@@ -1,6 +1,6 @@
 """Reporting: tables and figures, from run records, scores and neuron sets only.
 
-needs   scores, records and costs of all runs; information tables and neuron sets
+needs   scores, records and costs of all runs; information tables, neuron sets and stability curves
 leaves  <results>/tables/{main,cost}.{csv,md,tex,html}, <results>/figures/*.{pdf,svg,png}
         <results>/report.html is made after the run, by the handler in the Snakefile
 """
@@ -56,6 +56,7 @@ rule plot:
         figure("seen_unseen"),
         figure("neurons_per_layer"),
         figure("importance_information"),
+        figure("stability"),
     log:
         "<logs>/plot.log",
     benchmark:

@@ -4,12 +4,14 @@ needs   the importance dumps of a mixture's domains
 leaves  <results>/neurons/{model}/{direction}/{mixture}/information.parquet      one row a neuron: MI, null, means
         <results>/neurons/{model}/{direction}/{mixture}/information.json         null quantile, length confound
         <results>/neurons/{model}/{direction}/{mixture}/{variant}/draw{n}.npz    the neuron set of a variant
+        <results>/neurons/{model}/{direction}/{mixture}/stability.json           whether disjoint halves select the same
 """
 
 
 rule measure_information:
     input:
         script="workflow/scripts/measure_information.py",
+        manifest="<results>/models/{model}/manifest.json",
         dumps=mixture_dumps(".npy"),
         sidecars=mixture_dumps(".json"),
         stats=mixture_dumps(".stats.npz"),
@@ -23,19 +25,19 @@ rule measure_information:
         "<benchmarks>/measure_information/{model}/{direction}/{mixture}.tsv"
     conda:
         "../envs/train.yaml"
-    threads: 1
+    threads: 2
     resources:
-        mem_mb=4000,
+        mem_mb=2000,
         runtime=120,
     params:
         module=as_py_module(),
         settings=lambda wildcards: settings.information(CONFIG).model_dump_json(),
-        stage_version=1,
+        stage_version=2,
     message:
         "information of {wildcards.model}'s neurons about the domains of {wildcards.mixture} ({wildcards.direction})"
     shell:
         "python -m {params.module} --settings {params.settings:q} --dumps {input.dumps:q}"
-        " --table {output.table:q} > {log} 2>&1"
+        " --manifest {input.manifest:q} --threads {threads} --table {output.table:q} > {log} 2>&1"
 
 
 rule select_neurons:
@@ -68,7 +70,39 @@ rule select_neurons:
         " --neurons {output.neurons:q} > {log} 2>&1"
 
 
+rule measure_stability:
+    input:
+        script="workflow/scripts/measure_stability.py",
+        dumps=mixture_dumps(".npy"),
+        sidecars=mixture_dumps(".json"),
+        stats=mixture_dumps(".stats.npz"),
+        table="<results>/neurons/{model}/{direction}/{mixture}/information.parquet",
+        about="<results>/neurons/{model}/{direction}/{mixture}/information.json",
+    output:
+        stability="<results>/neurons/{model}/{direction}/{mixture}/stability.json",
+        cost="<results>/neurons/{model}/{direction}/{mixture}/stability.cost.json",
+    log:
+        "<logs>/measure_stability/{model}/{direction}/{mixture}.log",
+    benchmark:
+        "<benchmarks>/measure_stability/{model}/{direction}/{mixture}.tsv"
+    conda:
+        "../envs/train.yaml"
+    threads: 4
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        module=as_py_module(),
+        settings=lambda wildcards: settings.stability(CONFIG).model_dump_json(),
+        stage_version=1,
+    message:
+        "stability of {wildcards.model}'s neurons selected on {wildcards.mixture} ({wildcards.direction})"
+    shell:
+        "python -m {params.module} --settings {params.settings:q} --dumps {input.dumps:q} --table {input.table:q}"
+        " --threads {threads} --stability {output.stability:q} > {log} 2>&1"
+
+
 rule selection:
-    """Target: every information table and neuron set."""
+    """Target: every information table, neuron set and stability curve."""
     input:
         every_selection(),

@@ -26,9 +26,10 @@ from caneft.config.models import Model, Pretraining, PretrainingCorpus, Resource
 from caneft.config.paths import data_root, missing_files, publish_data_root, resolver, sources
 from caneft.config.root import Config
 from caneft.config.section import Section
-from caneft.config.stages import Decoding, Importance, Prompt, Report, Scoring, Selection, Tuning
+from caneft.config.stages import AutoSamples, Decoding, Importance, Prompt, Report, Scoring, Selection, Tuning
 
 __all__ = [
+    "AutoSamples",
     "Base",
     "Config",
     "CorpusSource",

@@ -43,6 +43,7 @@ def problems(config: Config) -> Iterator[tuple[str, str]]:
     for name, by_direction in config.mixtures.items():
         for direction_name, mixture in by_direction.items():
             yield from _mixture_problems(config, name, direction_name, mixture)
+    yield from _pilot_problems(config)
     for name, model in config.models.items():
         for corpus in model.pretrain.corpora if model.pretrain else ():
             if corpus.direction not in config.directions:
@@ -56,6 +57,17 @@ def problems(config: Config) -> Iterator[tuple[str, str]]:
         yield "methods", "has more than one entry with method: base"
     if len(set(config.seeds)) != len(config.seeds):
         yield "seeds", "names a seed twice"
+
+
+def _pilot_problems(config: Config) -> Iterator[tuple[str, str]]:
+    name, key = config.importance.auto.mixture, "importance.auto.mixture"
+    if config.importance.samples != "auto" or name is None:
+        return
+    if name not in config.mixtures:
+        yield key, f"names the mixture '{name}'. {did_you_mean(name, config.mixtures)}"
+    for direction, mixture in config.mixtures.get(name, {}).items():
+        if len(mixture.domains) < 2:
+            yield key, f"is '{name}', which has one domain in direction {direction}; halves are compared on two or more"
 
 
 def _demo_problems(key: str, source: Source) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from caneft.config.section import Positive, Section, Share
 
@@ -44,8 +44,16 @@ class Neurons(Trained):
     method: Literal["caneft", "joint", "importance", "activation", "gradient", "random", "bottom", "specific"]
     fraction: Share | None = None
     """Overrides the budget of `selection` for this entry."""
+    parameters: Positive | None = None
+    """Overrides the budget of `selection` for this entry, in weights."""
     task_relevant: Share | None = None
     """Overrides `selection.task_relevant` for this entry, null switches it off (only MI criteria use it)."""
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> "Neurons":
+        if None not in (self.fraction, self.parameters):
+            raise ValueError("at most one of fraction and parameters can be given")
+        return self
 
 
 Method = Annotated[Base | Full | Lora | Neurons, Field(discriminator="method")]

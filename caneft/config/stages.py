@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from caneft.config.section import Positive, Section, Share
+from caneft.config.section import Positive, Section, Share, Slug
 
 
 class Prompt(Section):
@@ -32,11 +32,28 @@ class Prompt(Section):
         return self
 
 
+class AutoSamples(Section):
+    """How `samples: auto` finds its number, once per model and direction: it doubles the samples until neurons selected
+    on disjoint halves of them agree hardly better than before."""
+
+    mixture: Slug | None = None
+    """Mixture on whose domains it is decided; by default the direction's first. Best one that will not grow."""
+    smallest: Annotated[int, Field(ge=4, multiple_of=2)] = 200
+    """Samples per domain to begin with."""
+    largest: Positive = 10000
+    """Samples per domain to end with, flat or not; the number of pairs in the smallest domain limits it too."""
+    gain: Share = 0.05
+    """Flat: doubling raised the Jaccard index of the halves' neurons by less than this, and they agree better than
+    shuffled labels by more than this."""
+
+
 class Importance(Section):
     """The importance dump: activation times gradient per sample and neuron."""
 
-    samples: Positive = 800
-    """Training pairs per domain, drawn with `seed`."""
+    samples: Positive | Literal["auto"] = 800
+    """Training pairs per domain, drawn with `seed`; `auto`: as many as it takes, see `auto`."""
+    auto: AutoSamples = AutoSamples()
+    """The rule of `samples: auto`."""
     seed: int = 0
     """Seed of the draw."""
     tokens_per_batch: Positive = 4096
@@ -48,27 +65,35 @@ class Importance(Section):
 
 
 class Selection(Section):
-    """From importance to neurons. Give either `fraction` or `gamma`; every method gets the same number of neurons."""
+    """From importance to neurons. One of `fraction`, `gamma`, `parameters`; every method gets as many neurons."""
 
     bins: Annotated[int, Field(ge=2, le=64)] = 10
     """Quantile bins of the mutual information."""
+    length_strata: Annotated[int, Field(ge=1, le=64)] = 1
+    """Quantile strata of response length: above 1, every MI is that given the stratum. What length tells drops out."""
     fraction: Share | None = None
     """Budget: this share of all FFN neurons."""
     gamma: Annotated[float, Field(ge=0)] | Literal["null"] | None = None
     """Threshold of consensus MI in nats; `"null"`: the 1 - error_rate quantile of the permutation null."""
-    error_rate: Share = 0.01
+    parameters: Positive | None = None
+    """Budget: as many neurons as have at most so many weights, three times the hidden size each."""
+    per_layer: Positive | None = None
+    """No more neurons of one layer, for every criterion: a neuron of a full layer is passed over; null: no limit."""
+    error_rate: Annotated[float, Field(ge=1e-5, le=1)] = 0.01
     """Error rate of `gamma: "null"`."""
     null_permutations: Positive = 20
     """Permutations of the labels behind the null columns."""
     task_relevant: Share | None = 0.5
     """For MI criteria: first keep neurons whose mean importance is in this top share of every domain; null: off."""
+    stability_splits: Positive = 3
+    """Random splits of the samples into disjoint halves, behind the stability curve."""
     seed: int = 0
     """Seed of the permutations."""
 
     @model_validator(mode="after")
     def _one_budget(self) -> "Selection":
-        if (self.fraction is None) == (self.gamma is None):
-            raise ValueError("exactly one of fraction and gamma is needed")
+        if sum(budget is not None for budget in (self.fraction, self.gamma, self.parameters)) != 1:
+            raise ValueError("exactly one of fraction, gamma and parameters is needed")
         return self
 
 

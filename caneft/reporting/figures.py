@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from caneft.config import Full, Lora, Neurons
 from caneft.plan import Plan
@@ -215,6 +215,49 @@ def _reference_lines(axes: Axes, sidecar: dict, highest: float) -> None:
         text = "response length" if length < top else f"response length: {length:.2g}, above"
         axes.axhline(length, color=INK, linewidth=0.9, linestyle=(0, (3, 2)), label=text)
     axes.set_ylim(0, top)
+
+
+@styled
+def stability(plan: Plan, frame: pd.DataFrame) -> Figure:
+    """Agreement of what disjoint halves of the samples select, against their number; grey: labels shuffled.
+
+    frame: from `results.stability`. Lines are means over splits, dots are single splits.
+    """
+    blocks = list(plan.blocks())
+    figure, parts = panels([", ".join(block) for block in blocks], DOUBLE, [2.3 if len(frame) else 1.0 for _ in blocks])
+    for part, block in zip(parts, blocks, strict=True):
+        rows = _of(frame, block)
+        if rows.empty:
+            note(part, "No method of this configuration selects neurons.")
+            continue
+        neurons, total = rows[["neurons", "total"]].iloc[0]
+        left, right = part.subplots(1, 2)
+        _agreement(left, rows, "jaccard")
+        _agreement(right, rows, "correlation")
+        left.set(title=f"selected neurons: {neurons:,} of {total:,}", ylabel="Jaccard")
+        right.set(title="consensus MI of all neurons", ylabel="rank correlation")
+        part.supxlabel("samples of each domain in each half", fontsize=7.5)
+    return figure
+
+
+def _agreement(axes: Axes, frame: pd.DataFrame, measure: str) -> None:
+    means = frame.groupby("samples")[[measure, f"noise_{measure}"]].mean()
+    ends = means.ffill().iloc[-1]
+    apart = max(0, 0.2 - abs(ends.iloc[0] - ends.iloc[1])) / 2 * (1 if ends.iloc[0] >= ends.iloc[1] else -1)
+    looks = [(LOOKS["caneft"][0], "disjoint halves", apart), (GREY, "shuffled labels", -apart)]
+    for name, (colour, text, shift) in zip(means, looks, strict=True):
+        axes.plot(means.index, means[name], color=colour, linewidth=1.3)
+        axes.plot(frame["samples"], frame[name], "o", color=colour, markersize=3, mew=0, alpha=0.55, clip_on=False)
+        if np.isfinite(ends[name]):
+            place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
+            axes.annotate(
+                f"{text}\n{round(ends[name], 2) + 0:.2f}", (1, ends[name] + shift), (3, 0), color=colour, **place
+            )
+    axes.set(xscale="log", xlim=(means.index[0] / 1.2, means.index[-1] * 1.2))
+    axes.set_ylim(min(0, frame[list(means)].min(axis=None)), 1)
+    labelled = means.index[::-1][:: 1 if len(means) <= 6 else 2]
+    axes.set_xticks(means.index, [f"{samples:,}" if samples in labelled else "" for samples in means.index])
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _shape(count: int, most: int) -> tuple[int, int]:

@@ -70,6 +70,13 @@ class InformationFile(NamedTuple):
     sidecar: str
 
 
+class StabilityFile(NamedTuple):
+    """Agreement of what disjoint halves of the samples select."""
+
+    block: Block
+    path: str
+
+
 def block_runs(plan: Plan, block: Block) -> list[Run]:
     """Runs of one block of the main table, variants in the configuration's order, then seeds."""
     base = plan.base_run(*block[:2])
@@ -101,7 +108,7 @@ def record_files(plan: Plan) -> Iterator[RecordFile]:
 
 
 def cost_files(plan: Plan) -> Iterator[CostFile]:
-    """Cost files in the order of the stages: pretraining, importance, information, tuning, translation."""
+    """Cost files in the order of the stages: pretraining, pilot, importance, information, tuning, translation."""
     for block in plan.blocks():
         model, direction, mixture = block
         runs = [(run, plan.config.methods[run.variant].method) for run in block_runs(plan, block)]
@@ -110,6 +117,9 @@ def cost_files(plan: Plan) -> Iterator[CostFile]:
             yield CostFile(block, "pretraining", None, None, None, f"models/{model}/cost.json")
         if uses_information(plan):
             selected_on = plan.selected_on(direction, mixture)
+            if plan.config.importance.samples == "auto":
+                path = f"importance/{model}/{direction}/samples.cost.json"
+                yield CostFile(block, "pilot", None, None, None, path)
             for domain in plan.seen(direction, selected_on):
                 path = f"importance/{model}/{direction}/{domain}.cost.json"
                 yield CostFile(block, "importance", None, None, None, path)
@@ -144,6 +154,13 @@ def information_files(plan: Plan) -> Iterator[InformationFile]:
         yield InformationFile(block, f"{stem}.parquet", f"{stem}.json")
 
 
+def stability_files(plan: Plan) -> Iterator[StabilityFile]:
+    """Stability curves, where a variant selects neurons."""
+    for block in plan.blocks() if uses_information(plan) else ():
+        model, direction, mixture = block
+        yield StabilityFile(block, f"neurons/{model}/{direction}/{plan.selected_on(direction, mixture)}/stability.json")
+
+
 def uses_information(plan: Plan) -> bool:
     """Whether any variant selects neurons: every criterion, `random` too, starts from the table of information."""
     return bool(plan.variants(Neurons))
@@ -156,7 +173,7 @@ def table_inputs(plan: Plan) -> list[str]:
 
 def figure_inputs(plan: Plan) -> list[str]:
     """Every file that the figures open, each once, sorted."""
-    paths = {file.path for files in (score_files, neuron_files) for file in files(plan)}
+    paths = {file.path for files in (score_files, neuron_files, stability_files) for file in files(plan)}
     return sorted(paths | {path for file in information_files(plan) for path in (file.path, file.sidecar)})
 
 

@@ -16,6 +16,7 @@ from caneft.reporting import inputs
 from caneft.reporting.inputs import Block
 
 BLOCK = ["model", "direction", "mixture"]
+AGREEMENT = ["jaccard", "correlation", "noise_jaccard", "noise_correlation"]
 
 
 def scores(plan: Plan, root: str | Path) -> pd.DataFrame:
@@ -144,6 +145,31 @@ def information(plan: Plan, root: str | Path, block: Block) -> tuple[pd.DataFram
         neuron_set = _read_neurons(Path(root) / chosen.path)
         frame["selected"] = (frame["layer"] * neuron_set.width + frame["neuron"]).isin(neuron_set.flat())
     return frame[["layer", "neuron", "importance", "consensus", "selected"]], sidecar
+
+
+def stability(plan: Plan, root: str | Path) -> pd.DataFrame:
+    """One row per block, number of samples and split: how far the selections of two disjoint halves agree.
+
+    Columns: model, direction, mixture, samples (of each domain in each half), split, jaccard, correlation,
+    noise_jaccard, noise_correlation (correlations are missing where undefined), neurons and total (the budget, and all
+    neurons of the model). Empty if no variant of the plan selects neurons.
+    """
+    rows = [row for file in inputs.stability_files(plan) for row in _stability_rows(file, Path(root) / file.path)]
+    return pd.DataFrame(rows, columns=[*BLOCK, "samples", "split", *AGREEMENT, "neurons", "total"]).astype(
+        dict.fromkeys(AGREEMENT, float)
+    )
+
+
+def _stability_rows(file: inputs.StabilityFile, path: Path) -> Iterator[dict[str, Any]]:
+    found = _read_json(path)
+    with _naming(path):
+        sizes = {"neurons": int(found["neurons"]), "total": int(found["neurons_of_the_model"])}
+        for point in found["points"]:
+            splits = zip(*(point[name] for name in AGREEMENT), strict=True)
+            for split, values in enumerate(splits):
+                agreement = dict(zip(AGREEMENT, values, strict=True))
+                identity = {**dict(zip(BLOCK, file.block, strict=True)), "samples": int(point["samples"])}
+                yield identity | {"split": split} | agreement | sizes
 
 
 def _identity(file: Any) -> dict[str, Any]:

@@ -60,6 +60,8 @@ def write(plan: Plan, root: Path, score=None, seed: int = 0) -> None:
         write_json(root / file.path, _cost(file, rng))
     for file in inputs.information_files(plan):
         _write_information(plan, root, file, rng)
+    for file in inputs.stability_files(plan):
+        write_json(root / file.path, stability(rng))
     for file in inputs.neuron_files(plan):
         chosen = rng.choice(LAYERS * WIDTH, 115, replace=False)
         (root / file.path).parent.mkdir(parents=True, exist_ok=True)
@@ -118,6 +120,17 @@ def _cost(file: inputs.CostFile, rng: np.random.Generator) -> dict:
         "threads": 1,
         "started": "2026-01-01T00:00:00+00:00",
     }
+
+
+def stability(rng: np.random.Generator, sizes: tuple[int, ...] = (25, 50, 100, 200, 400), splits: int = 3) -> dict:
+    """A curve that rises to about 0.8 over noise at about 0.1; at the smallest size a correlation is undefined."""
+    points = []
+    for n in sizes:
+        level = {"jaccard": n / (n + 100), "correlation": n / (n + 80), "noise_jaccard": 0.1, "noise_correlation": 0.0}
+        values = {name: rng.normal(mean, 0.02, splits).round(4).tolist() for name, mean in level.items()}
+        points.append({"samples": n, "neurons": 115, "candidates": 433.5} | values)
+    points[0]["noise_correlation"][0] = None
+    return {"neurons": 115, "neurons_of_the_model": LAYERS * WIDTH, "points": points}
 
 
 def _write_information(plan: Plan, root: Path, file: inputs.InformationFile, rng: np.random.Generator) -> None:

@@ -16,18 +16,19 @@ ROOT = Path(__file__).parents[2]
 # neighbours. A new module takes its place here.
 LAYERS = (
     ("errors", "files"),
-    ("cli", "corpora.demo", "devices", "information", "neurons", "prompts", "schedule"),
+    ("cli", "corpora.demo", "devices", "dumps", "information", "neurons", "prompts", "schedule"),
     ("config", "records"),
     ("corpora", "plan", "settings"),
     ("models",),
     ("importance", "patch", "selection"),
-    ("decoding", "dumping", "measuring", "reference", "reporting", "scoring", "tuning"),
+    ("decoding", "dumping", "measuring", "reference", "reporting", "scoring", "stability", "tuning"),
+    ("pilot",),
     ("workflow.scripts",),
 )
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer}
 
 WITHOUT_TORCH = ("information", "neurons", "selection", "measuring", "plan", "settings", "reporting", "corpora")
-STEPS_WITH_TORCH = {"dump_importance", "pretrain_model", "resolve_model", "translate", "tune"}
+STEPS_WITH_TORCH = {"decide_samples", "dump_importance", "pretrain_model", "resolve_model", "translate", "tune"}
 HEAVY = {"torch", "transformers", "peft", "pandas", "numpy", "scipy", "sklearn", "matplotlib", "sacrebleu", "datasets"}
 
 

@@ -112,8 +112,19 @@ MISTAKES = {
     ),
     "no origin": ([("models", "tiny", {})], ["models.tiny", "exactly one of hub, path and pretrain", "none"]),
     "revision without hub": ([("models", "tiny", "revision", "main")], ["models.tiny", "revision goes with hub only"]),
-    "two budgets": ([("selection", "gamma", 0.1)], ["selection", "exactly one of fraction and gamma"]),
-    "no budget": ([("selection", "fraction", None)], ["selection", "exactly one of fraction and gamma"]),
+    "two budgets": ([("selection", "gamma", 0.1)], ["selection", "exactly one of fraction, gamma and parameters"]),
+    "other two budgets": ([("selection", "parameters", 9)], ["selection", "exactly one of fraction, gamma and"]),
+    "no budget": ([("selection", "fraction", None)], ["selection", "exactly one of fraction, gamma and parameters"]),
+    "two budgets of a method": (
+        [("methods", "caneft", "fraction", 0.1), ("methods", "caneft", "parameters", 9)],
+        ["methods.caneft", "at most one of fraction and parameters"],
+    ),
+    "an error rate that the null does not resolve": (
+        [("selection", "error_rate", 1e-6)],
+        ["selection.error_rate is 1e-06", "greater than or equal to 0.00001"],
+    ),
+    "no stratum": ([("selection", "length_strata", 0)], ["selection.length_strata is 0", "greater than or equal to 1"]),
+    "no neuron per layer": ([("selection", "per_layer", 0)], ["selection.per_layer is 0", "greater than 0"]),
     "unknown field of the prompt": (
         [("prompt", "instruction", "From {language}")],
         ["prompt", "unusable field ('language')", "allowed: source_language, target_language"],

@@ -32,7 +32,7 @@ def dump(tmp_path, prompts, rows):
 
     def write(model, **settings):
         chosen = config.Importance(**{"samples": 7, "tokens_per_batch": 250} | settings)
-        samples = dumping.draw(rows, prompts, "it", chosen)
+        samples = dumping.draw(rows, prompts, "it", chosen, chosen.samples)
         path = tmp_path / "dump" / "it.npy"
         dumping.write(path, model, samples, prompts, chosen, ABOUT)
         return samples, path
@@ -221,7 +221,7 @@ def test_nothing_foreign_is_gone_on_with(dump, tiny_model, tmp_path, prompts, ro
 
     def write(folder, given):
         chosen = config.Importance(**{"samples": 5, "tokens_per_batch": 90} | given["settings"])
-        drawn = dumping.draw(given["rows"], given["prompts"], "it", chosen)
+        drawn = dumping.draw(given["rows"], given["prompts"], "it", chosen, chosen.samples)
         about = given["about"] | {"settings": chosen.model_dump()}
         dumping.write(folder / "it.npy", given["model"], drawn, given["prompts"], chosen, about)
 
@@ -325,27 +325,31 @@ def test_a_cut_or_foreign_file_is_refused_by_name(tmp_path):
         DumpReader(tmp_path / "nothing.npy")
 
 
-def test_the_draw_is_in_file_order_and_repeatable(rows, prompts):
-    def ids(**settings):
-        return dumping.draw(rows, prompts, "it", config.Importance(**settings)).ids
+def drawn(rows, prompts, count, **settings):
+    return dumping.draw(rows, prompts, "it", config.Importance(**settings), count)
 
-    numbers = [int(name.rsplit(".", 1)[1]) for name in ids(samples=5)]
-    assert numbers == sorted(set(numbers)) and len(numbers) == 5
-    assert ids(samples=5) == ids(samples=5)
-    assert len({tuple(ids(samples=5, seed=seed)) for seed in range(10)}) > 1
+
+def test_a_smaller_draw_is_the_beginning_of_a_larger(rows, prompts):
+    every = drawn(rows, prompts, None).ids
+    assert sorted(every) == sorted(row.id for row in rows)
+    for count in range(1, len(rows) + 1):
+        assert drawn(rows, prompts, count).ids == every[:count]
+    assert len({tuple(drawn(rows, prompts, 5, seed=seed).ids) for seed in range(10)}) > 1
 
 
 def test_long_samples_are_left_out_before_the_draw_and_counted(rows, prompts):
     lengths = {row.id: len(prompts.encode(row.source, row.target)) for row in rows}
     limit = sorted(lengths.values())[4]
-    drawn = dumping.draw(rows, prompts, "it", config.Importance(samples=5, max_tokens=limit))
-    assert drawn.ids == [name for name, length in lengths.items() if length <= limit]
-    assert drawn.too_long == 3
-    with pytest.raises(InputError, match="it has 5 training pairs .* importance.samples is 6"):
-        dumping.draw(rows, prompts, "it", config.Importance(samples=6, max_tokens=limit))
+    found = drawn(rows, prompts, 5, max_tokens=limit)
+    assert sorted(found.ids) == sorted(name for name, length in lengths.items() if length <= limit)
+    assert found.too_long == 3
+    with pytest.raises(InputError, match="it has 5 training pairs .* importance asks for 6"):
+        drawn(rows, prompts, 6, max_tokens=limit)
 
 
 def test_each_sample_keeps_its_own_examples(rows, prompts):
-    drawn = dumping.draw(rows, prompts, "it", config.Importance(samples=6))
+    found = drawn(rows, prompts, 6)
     by_id = {row.id: prompts.encode(row.source, row.target) for row in rows}
-    assert drawn.examples == [by_id[name] for name in drawn.ids]
+    assert found.examples == [by_id[name] for name in found.ids]
+    part = found.part(2, 4)
+    assert (part.ids, part.examples) == (found.ids[2:4], found.examples[2:4])

@@ -14,7 +14,7 @@ import pytest
 from caneft.errors import InputError
 from caneft.reporting import figures, inputs, results, style
 
-NAMES = ["scores", "seen_unseen", "neurons_per_layer", "importance_information"]
+NAMES = ["scores", "seen_unseen", "neurons_per_layer", "importance_information", "stability"]
 METHODS = {
     "base": {"method": "base"},
     "full": {"method": "full", "learning_rate": 5e-4},
@@ -26,17 +26,18 @@ METHODS = {
 def read(plan, root):
     """What the figures are drawn from."""
     tables = {block: results.information(plan, root, block) for block in plan.blocks()}
-    return results.scores(plan, root), results.neuron_counts(plan, root), tables
+    return results.scores(plan, root), results.neuron_counts(plan, root), tables, results.stability(plan, root)
 
 
 def draw(plan, root):
-    """All four figures by name."""
-    scores, neurons, tables = read(plan, root)
+    """All figures by name."""
+    scores, neurons, tables, stability = read(plan, root)
     return {
         "scores": figures.scores(plan, scores),
         "seen_unseen": figures.seen_unseen(plan, scores),
         "neurons_per_layer": figures.neurons_per_layer(plan, neurons),
         "importance_information": figures.importance_information(plan, tables),
+        "stability": figures.stability(plan, stability),
     }
 
 
@@ -110,6 +111,50 @@ def test_many_neurons_are_sampled_and_the_figure_says_so(plan):
     assert "response length: 2, above" in [line.get_label() for line in axes.lines]
 
 
+def test_stability_shows_the_mean_over_splits_at_each_size(plan, root):
+    points = json.loads((root / "neurons/tiny/de-en/all/stability.json").read_text())["points"]
+    left, right = draw(plan, root)["stability"].axes
+    assert left.get_title() == "selected neurons: 115 of 1,152"
+    for axes, measure in ((left, "jaccard"), (right, "correlation")):
+        lines = [line for line in axes.lines if line.get_linestyle() == "-"]
+        for line, name in zip(lines, (measure, f"noise_{measure}"), strict=True):
+            assert line.get_xdata().tolist() == [25, 50, 100, 200, 400]
+            known = [[value for value in point[name] if value is not None] for point in points]
+            assert line.get_ydata() == pytest.approx([sum(values) / len(values) for values in known])
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["25", "50", "100", "200", "400"]
+        last = sum(points[-1][measure]) / 3
+        assert axes.texts[0].get_text() == f"disjoint halves\n{last:.2f}"
+    assert left.get_ylim() == (0, 1)
+
+
+def test_every_block_shows_its_own_stability(tmp_path):
+    mixtures = {name: {"de-en": ["it", "law"]} for name in ("all", "other")}
+    plan = fake_results.plan(METHODS, mixtures=mixtures)
+    fake_results.write(plan, tmp_path)
+    sizes = {"all": [25, 50], "other": [100, 200, 400]}
+    for mixture, own in sizes.items():
+        path = tmp_path / f"neurons/tiny/de-en/{mixture}/stability.json"
+        path.write_text(json.dumps(fake_results.stability(np.random.default_rng(0), tuple(own))))
+    panels = figures.stability(plan, results.stability(plan, tmp_path)).findobj(matplotlib.axes.Axes)
+    assert [axes.lines[0].get_xdata().tolist() for axes in panels] == [[25, 50]] * 2 + [[100, 200, 400]] * 2
+
+
+@pytest.mark.parametrize("sizes", [(30,), (25, 50, 100, 200, 400, 800, 1600, 3200, 5000)], ids=len)
+def test_stability_labels_keep_apart(plan, root, sizes):
+    path = root / "neurons/tiny/de-en/all/stability.json"
+    content = fake_results.stability(np.random.default_rng(0), sizes)
+    for point in content["points"]:
+        point["noise_jaccard"] = point["jaccard"]  # the worst case: no better than noise
+    path.write_text(json.dumps(content))
+    figure = draw(plan, root)["stability"]
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        for labels in (axes.texts, [label for label in axes.get_xticklabels() if label.get_text()]):
+            boxes = [label.get_window_extent() for label in labels]
+            assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+            assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 for box in boxes)
+
+
 def test_labels_overlap_neither_each_other_nor_the_border(tmp_path):
     methods = {"base": {"method": "base"}} | {
         f"variant-{i}": {"method": "lora", "learning_rate": 1e-2} for i in range(10)
@@ -146,7 +191,7 @@ def test_without_unseen_domains_or_neurons_the_figures_say_so(tmp_path):
     fake_results.write(plan, tmp_path)
     drawn = draw(plan, tmp_path)
     assert "no unseen test domain" in " ".join(texts(drawn["seen_unseen"]))
-    for name in ("neurons_per_layer", "importance_information"):
+    for name in ("neurons_per_layer", "importance_information", "stability"):
         assert "No method of this configuration" in " ".join(texts(drawn[name]))
     for name, figure in drawn.items():
         style.save(figure, tmp_path / "out" / name)
@@ -167,6 +212,16 @@ def test_a_broken_selection_file_is_named(plan, root, suffix):
         path.write_bytes(b"no")
     with pytest.raises(InputError, match=rf"\.{suffix}"):
         read(plan, root)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"), [({"points": None}, "unusable value"), ({"points": [{}]}, "no entry 'jaccard'")], ids=str
+)
+def test_an_unusable_stability_file_is_named(plan, root, change, message):
+    path = root / "neurons/tiny/de-en/all/stability.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(InputError, match=rf"stability\.json: has .*{message}"):
+        results.stability(plan, root)
 
 
 def test_the_step_draws_all_figures(plan, root, tmp_path, monkeypatch):

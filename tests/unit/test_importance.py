@@ -1,5 +1,7 @@
 """Importance against a batch-1 loop over all weights, and against finite differences that know no gradient."""
 
+import weakref
+
 import naive
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from pytest import approx
 from caneft.dumps import SUMS
 from caneft.errors import InputError
 from caneft.importance import Taps, importance
+from caneft.models.ffn import ffn_layers
 from caneft.prompts import Example, collate
 
 TOLERANCE = 1e-5  # of the layer's largest score
@@ -177,6 +180,18 @@ def test_no_weight_gets_a_gradient_and_no_hook_stays(model, examples):
         assert parameter.grad is None and not parameter.requires_grad, name
         assert torch.equal(parameter, before[name]), name
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def test_nothing_of_a_pass_outlives_it(tiny_model, examples):
+    """Else memory grows with the number of batches, by far more than the scores."""
+    model, seen = tiny_model(), []
+    for ffn in ffn_layers(model):
+        ffn.down.linear.register_forward_hook(lambda _, inputs, __: seen.append(weakref.ref(inputs[0])))
+    with Taps(model) as taps:
+        for _ in importance(model, [collate(examples, PAD)] * 2, taps):
+            pass
+        assert len(seen) == 6
+        assert [reference() for reference in seen] == [None] * 6
 
 
 def test_a_sample_does_not_depend_on_its_companions(model, examples):

@@ -8,6 +8,8 @@ import pytest
 from pytest import approx
 from sklearn.metrics import mutual_info_score
 
+from caneft import information
+from caneft.dumps import DumpReader
 from caneft.errors import InputError
 from caneft.measuring import measure, open_dump
 from caneft.settings import InformationSettings
@@ -20,7 +22,9 @@ LAYERS, NEURONS = 2, 5
 def dumped(tmp_path):
     """Leaves a dump of seeded scores as the importance step would; returns its path."""
 
-    def write(domain, samples=24, seed=0, weights="abc", exponent=3, shape=None, dtype=np.float16, **sidecar):
+    def write(
+        domain, samples=24, seed=0, weights="abc", exponent=3, shape=None, dtype=np.float16, model=None, **sidecar
+    ):
         rng = np.random.default_rng(seed)
         path = tmp_path / f"{domain}.npy"
         scores = rng.random((LAYERS, samples, NEURONS))
@@ -31,7 +35,8 @@ def dumped(tmp_path):
             "domain": domain,
             "shape": shape or list(scores.shape),
             "scale_exponent": exponent,
-            "model": {"name": "tiny", "weights": {"model.safetensors": weights}},
+            "model": {"name": "tiny", "id": f"id of {weights}", "weights": {"model.safetensors": weights}}
+            | (model or {}),
             "samples": [
                 {"id": str(i), "loss": 1.0, "response_tokens": int(rng.integers(3, 30))} for i in range(samples)
             ],
@@ -42,9 +47,11 @@ def dumped(tmp_path):
     return write
 
 
-def test_a_dump_is_mapped_and_not_read(dumped):
-    scores, stats, sidecar = open_dump(dumped("it"))
-    assert isinstance(scores, np.memmap) and not scores.flags.writeable
+def test_opening_a_dump_reads_none_of_its_scores(dumped, monkeypatch):
+    path = dumped("it")
+    monkeypatch.setattr(DumpReader, "_read", None)
+    scores, stats, sidecar = open_dump(path)
+    assert isinstance(scores, DumpReader) and scores.shape == (LAYERS, 24, NEURONS)
     assert {name: values.shape for name, values in stats.items()} == dict.fromkeys(
         ("activation", "gradient", "positive"), (LAYERS, NEURONS)
     )
@@ -62,6 +69,69 @@ def test_what_is_measured(dumped):
         scale = np.load(path).astype(np.float64).mean(axis=1).ravel() / 2**exponent
         assert table[f"importance_{path.stem}"].to_numpy() == approx(scale, rel=1e-6)
     assert 0 <= description["null"]["quantile"] <= math.log(2)
+    assert table["null_quantile"].tolist() == [description["null"]["quantile"]] * len(table)
+    assert (description["length_strata"], description["samples_by_stratum"]) == (1, None)
+
+
+def test_the_null_quantile_is_that_of_all_shuffles_at_the_error_rate(dumped):
+    paths = [dumped("it", seed=1), dumped("law", seed=2)]
+    tables = [
+        information.contingency([np.load(path)[layer] for path in paths], SETTINGS.bins) for layer in range(LAYERS)
+    ]
+    rng = np.random.default_rng(0)
+    draws = np.concatenate([information.permutation_null([counts], 4000, rng)[0].ravel() for counts in tables])
+    many = SETTINGS.model_copy(update={"null_permutations": 4000})
+    table, _ = measure(paths, many)
+    assert (draws > table["null_quantile"][0]).mean() == approx(0.05, abs=0.005)
+    strict, _ = measure(paths, many.model_copy(update={"error_rate": 0.01}))
+    assert (draws > strict["null_quantile"][0]).mean() == approx(0.01, abs=0.003)
+
+
+def test_threads_and_progress_change_nothing(dumped, monkeypatch):
+    paths, tiles, threads = [dumped("it", seed=1), dumped("law", seed=2)], [], []
+    table, description = measure(paths, SETTINGS)
+    each = information._each
+    monkeypatch.setattr(information, "_each", lambda *arguments: threads.append(arguments[2]) or each(*arguments))
+    same, also = measure(paths, SETTINGS, threads=3, progress=lambda found: tiles.extend(found) or found)
+    assert table.equals(same) and description == also
+    assert tiles == [(0, 0), (1, 0)] and threads[:2] == [3, 3]
+
+
+def test_strata_are_those_of_the_sidecars_lengths(dumped):
+    paths = [dumped("it", seed=1), dumped("law", seed=2)]
+    lengths = {
+        path.stem: [entry["response_tokens"] for entry in json.loads(path.with_suffix(".json").read_text())["samples"]]
+        for path in paths
+    }
+    table, description = measure(paths, SETTINGS.model_copy(update={"length_strata": 3}))
+    pooled = np.array(lengths["it"] + lengths["law"])
+    cuts = np.quantile(pooled, [1 / 3, 2 / 3])
+    stratum, labels = np.digitize(pooled, cuts), np.repeat([0, 1], 24)
+    counted = [{d: int((stratum[labels == i] == s).sum()) for i, d in enumerate(lengths)} for s in range(3)]
+    assert (description["length_strata"], description["samples_by_stratum"]) == (3, counted)
+    for row in table.itertuples():
+        scores = np.concatenate([np.load(path)[row.layer, :, row.neuron] for path in paths]).astype(float)
+        expected = 0
+        for s in range(3):
+            inside = scores[stratum == s]
+            edges = np.quantile(inside, [0.25, 0.5, 0.75]).astype(np.float32)
+            expected += len(inside) / 48 * mutual_info_score(np.digitize(inside, edges), labels[stratum == s])
+        assert row.joint == approx(expected, abs=1e-12)
+    assert description["length"] == measure(paths, SETTINGS)[1]["length"]  # of all samples, as without strata
+
+
+def test_more_strata_than_samples_can_fill_are_refused(dumped):
+    paths = [dumped("it"), dumped("law")]
+    measure(paths, SETTINGS.model_copy(update={"length_strata": 12}))
+    with pytest.raises(InputError, match=r"selection\.length_strata: 13 strata of 4 bins for 48 samples of it, law"):
+        measure(paths, SETTINGS.model_copy(update={"length_strata": 13}))
+
+
+@pytest.mark.parametrize("hidden_size", [None, 96])
+def test_the_hidden_size_is_passed_on(dumped, hidden_size):
+    model = {} if hidden_size is None else {"hidden_size": hidden_size}
+    _, description = measure([dumped(domain, model=model) for domain in ("it", "law")], SETTINGS)
+    assert description["hidden_size"] == hidden_size
 
 
 def test_the_length_confound_is_that_of_the_sidecars(dumped):
@@ -84,8 +154,31 @@ def test_the_order_of_the_dumps_does_not_matter(dumped):
 
 
 def test_dumps_of_different_models_are_refused_by_name(dumped):
-    paths = [dumped("it"), dumped("law"), dumped("koran", weights="def")]
-    with pytest.raises(InputError, match=r"it\.npy.*koran\.npy.* are of different models"):
+    paths = [dumped("it"), dumped("law", weights="def"), dumped("koran")]
+    with pytest.raises(InputError, match=r"law\.npy: belongs to another model, id of def: .*Delete the dump"):
+        measure(paths, SETTINGS)
+
+
+def test_dumps_of_another_model_than_the_manifests_are_refused_by_name(dumped, tmp_path):
+    manifest = tmp_path / "manifest.json"
+    paths = [dumped("it"), dumped("law")]
+    manifest.write_text(json.dumps({"id": "owner/new", "weights": {"model.safetensors": "abc"}}))
+    assert measure(paths, SETTINGS, manifest)[1] == measure(paths, SETTINGS)[1]
+    manifest.write_text(json.dumps({"id": "owner/new", "weights": {"model.safetensors": "other"}}))
+    message = (
+        r"it\.npy: belongs to another model, id of abc: .* those of owner/new \(.*manifest\.json\).*Delete the dump"
+    )
+    with pytest.raises(InputError, match=message):
+        measure(paths, SETTINGS, manifest)
+
+
+@pytest.mark.parametrize("bad", [np.nan, -1, np.inf, -np.inf])
+def test_a_score_that_cannot_be_is_refused_by_file_and_place(dumped, bad):
+    paths = [dumped("it"), dumped("law")]
+    scores = np.load(paths[1])
+    scores[1, 17, 3] = bad
+    np.save(paths[1], scores)
+    with pytest.raises(InputError, match=rf"/law\.npy: layer 1, sample 17, neuron 3: the score is {bad}.*Delete"):
         measure(paths, SETTINGS)
 
 
@@ -135,8 +228,28 @@ def test_a_truncated_dump_is_refused_by_name(dumped):
         open_dump(path)
 
 
-def test_statistics_that_lack_one_are_refused_by_name(dumped):
+@pytest.mark.parametrize(("shape", "said"), [([1, 5], r"\(1, 5\)"), (None, "gradient")])
+def test_statistics_that_do_not_fit_are_refused_by_name(dumped, shape, said):
     path = dumped("it")
-    np.savez(path.with_suffix(".stats.npz"), activation=np.zeros((LAYERS, NEURONS)))
-    with pytest.raises(InputError, match=r"it\.npy.*gradient"):
+    names = ("activation",) if shape is None else ("activation", "gradient", "positive")
+    np.savez(path.with_suffix(".stats.npz"), **{name: np.zeros(shape or (LAYERS, NEURONS)) for name in names})
+    with pytest.raises(InputError, match=rf"it\.stats\.npz: .*{said}"):
+        open_dump(path)
+
+
+@pytest.mark.parametrize("name", ["domain", "model", "scale_exponent", "shape", "samples"])
+def test_a_sidecar_that_lacks_something_is_refused_by_name(dumped, name):
+    sidecar = dumped("it").with_suffix(".json")
+    content = json.loads(sidecar.read_text())
+    del content[name]
+    sidecar.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=rf"it\.json: not the sidecar of a dump: it lacks '{name}'"):
+        open_dump(sidecar.with_suffix(".npy"))
+
+
+def test_a_sidecar_that_lacks_samples_is_refused_by_name(dumped):
+    path = dumped("it")
+    content = json.loads(path.with_suffix(".json").read_text())
+    path.with_suffix(".json").write_text(json.dumps(content | {"samples": content["samples"][:-1]}))
+    with pytest.raises(InputError, match=r"it\.npy: .* names 23 samples"):
         open_dump(path)

@@ -1,6 +1,7 @@
 """The plan of a small configuration worked out by hand, and which step is given which part of a configuration."""
 
 import copy
+import itertools
 
 import pytest
 from pydantic import TypeAdapter
@@ -144,6 +145,7 @@ def everything(configuration):
     kinds = plan.variants(config.Neurons)
     trained = plan.variants(config.Full, config.Lora, config.Neurons)
     found = {("information",): settings.information(c)}
+    found |= {("stability",): settings.stability(c)}
     found |= {("selection", v): settings.selection(c, v) for v in kinds}
     found |= {("score", d): settings.score(c, d) for d in c.directions}
     found |= {("mixture", d, m): settings.mixture(c, d, m) for d in c.directions for m in plan.mixtures(d)}
@@ -201,14 +203,33 @@ def test_a_learning_rate_reaches_the_tuning_of_its_variant_alone():
 
 
 def test_the_budget_reaches_the_selection_alone():
-    shares = {("selection", "random"), ("selection", "caneft")}  # `wide` has its own
+    shares = {("selection", "random"), ("selection", "caneft"), ("stability",)}  # `wide` has its own
     assert reruns("selection", "fraction", 0.2) == shares
-    assert reruns("selection", {"gamma": 0.002}) == shares
+    assert reruns("selection", {"gamma": 0.002}) == reruns("selection", {"parameters": 9000}) == shares
     assert reruns("selection", "task_relevant", None) == shares
+    assert reruns("selection", "per_layer", 7) == shares | {("selection", "wide")}
+    assert reruns("methods", "caneft", "parameters", 9000) == {("selection", "caneft")} | tunes("caneft")
 
 
-def test_bins_reach_the_information_alone():
-    assert reruns("selection", "bins", 20) == {("information",)}
+def test_a_variants_own_budget_replaces_the_shared_one():
+    asked = {"gamma": 0.002}, {"parameters": 9000}, {"fraction": 0.1}
+    for shared, own in itertools.product(asked, asked[1:]):
+        changes = [("methods", "caneft", key, value) for key, value in own.items()]
+        found = settings.selection(load(("selection", {**shared, "per_layer": 7}), *changes), "caneft")
+        budget = {"fraction": found.fraction, "gamma": found.gamma, "parameters": found.parameters}
+        assert {key: value for key, value in budget.items() if value is not None} == own
+        assert (found.per_layer, found.task_relevant, found.budget_task_relevant) == (7, 0.5, None)
+    shared = settings.selection(load(("selection", {"gamma": 0.002})), "caneft")
+    assert (shared.gamma, shared.fraction, shared.parameters, shared.budget_task_relevant) == (0.002, None, None, 0.5)
+
+
+def test_bins_reach_the_information_and_its_stability_alone():
+    assert reruns("selection", "bins", 20) == reruns("selection", "seed", 7) == {("information",), ("stability",)}
+    assert reruns("selection", "length_strata", 2) == {("information",), ("stability",)}
+    assert reruns("selection", "stability_splits", 7) == {("stability",)}
+    assert reruns("selection", "null_permutations", 7) == {("information",)}
+    assert ("information",) in reruns("selection", "length_strata", 4)
+    assert ("stability",) not in reruns("methods", "caneft", "fraction", 0.3)  # a variant's own budget
 
 
 def test_importance_reaches_the_dumps():
@@ -252,6 +273,7 @@ def test_the_instruction_reaches_all_that_a_model_reads():
 KINDS = {
     "information": settings.InformationSettings,
     "selection": settings.SelectionSettings,
+    "stability": settings.StabilitySettings,
     "score": settings.ScoreSettings,
     "mixture": settings.MixtureSettings,
     "dump": settings.DumpSettings,

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest import approx
 
 from caneft import information
 from caneft.neurons import NeuronSet, save
-from caneft.selection import CRITERIA, budget, select, task_relevant
+from caneft.selection import CRITERIA, budget, choose, select, task_relevant
+from caneft.settings import SelectionSettings
 
 WITNESS = Path(__file__).parents[1] / "witness" / "select_neurons.py"
 DOMAINS = ("it", "koran", "law")
@@ -156,12 +157,111 @@ def test_the_gamma_of_a_selection_admits_it_again():
     assert budget(table, gamma=chosen.gamma) == 7
 
 
-def test_a_budget_is_one_thing():
-    for arguments in ({}, {"fraction": 0.1, "gamma": 0.1}):
-        with pytest.raises(ValueError, match="one of them"):
-            budget(make_table(), **arguments)
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"fraction": 0.1, "gamma": 0.1}, {"gamma": 0, "parameters": 9}, {"fraction": 0.1, "parameters": 9}],
+)
+def test_a_budget_is_one_thing(arguments):
+    with pytest.raises(ValueError, match="a budget is one of"):
+        budget(make_table(), **arguments)
+
+
+def test_a_gamma_that_nobody_reaches_is_refused():
     with pytest.raises(ValueError, match="no neuron reaches gamma 2"):
         budget(make_table(), gamma=2)
+
+
+@pytest.mark.parametrize(("parameters", "neurons"), [(287, None), (288, 1), (575, 1), (576, 2), (2880, 10)])
+def test_parameters_buy_whole_neurons(parameters, neurons):
+    """With hidden size 96 a neuron has 288 weights: a row of gate, a row of up, a column of down."""
+    if neurons is None:
+        with pytest.raises(ValueError, match="287 parameters is less than one neuron: .* 288"):
+            budget(make_table(), parameters=parameters, hidden_size=96)
+    else:
+        assert budget(make_table(), parameters=parameters, hidden_size=96) == neurons
+
+
+def test_parameters_without_a_hidden_size_are_refused():
+    with pytest.raises(ValueError, match="needs the model's hidden size"):
+        budget(make_table(), parameters=1000)
+
+
+@pytest.mark.parametrize("criterion", sorted(CRITERIA))
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000), neurons=st.integers(1, 9), per_layer=st.integers(1, 4))
+def test_a_full_layer_is_passed_over(criterion, seed, neurons, per_layer):
+    table = make_table(seed, layers=4, width=5)
+    relevant = np.random.default_rng(seed).random(20) < 0.8
+    ranking = [
+        select(table, criterion, n, relevant, seed).neurons.flat().tolist()
+        for n in range(1, (relevant.sum() if CRITERIA[criterion].uses_task_relevant else 20) + 1)
+    ]
+    order = [ranking[0][0]] + [
+        (set(more) - set(fewer)).pop() for fewer, more in zip(ranking, ranking[1:], strict=False)
+    ]
+    expected, taken = [], [0] * 4
+    for n in order:  # the best first
+        if taken[n // 5] < per_layer and len(expected) < neurons:
+            expected.append(n)
+            taken[n // 5] += 1
+    if len(expected) < neurons:
+        with pytest.raises(ValueError, match=rf"of which {len(expected)} fit .*selection\.per_layer"):
+            select(table, criterion, neurons, relevant, seed, per_layer)
+    else:
+        chosen = select(table, criterion, neurons, relevant, seed, per_layer)
+        assert chosen.neurons.flat().tolist() == sorted(expected)
+        assert chosen.gamma == min(table["consensus"][n] for n in expected)
+
+
+def test_a_limit_per_layer_that_nothing_reaches_changes_nothing():
+    table = make_table()
+    for criterion in CRITERIA:
+        assert select(table, criterion, 12, per_layer=10).neurons == select(table, criterion, 12).neurons
+
+
+def test_gamma_admits_no_more_of_a_layer_than_may_be_taken():
+    table = make_table(layers=3, width=10)
+    table["consensus"] = np.repeat([0.5, 0.1, 0.5], 10)
+    table.loc[10:12, "consensus"] = 0.5  # 10, 3 and 10 neurons reach 0.3
+    assert budget(table, gamma=0.3) == 23
+    assert budget(table, gamma=0.3, per_layer=4) == 4 + 3 + 4
+    assert budget(table, gamma=0.3, per_layer=4, relevant=np.arange(30) < 12) == 4 + 2
+    chosen = select(table, "caneft", budget(table, gamma=0.3, per_layer=4), per_layer=4)
+    assert chosen.gamma == 0.5 and chosen.neurons.per_layer().tolist() == [4, 3, 4]
+    assert choose(table, settings_of(gamma=0.3, per_layer=4), 0.0, 0)[0].neurons == chosen.neurons
+
+
+def settings_of(**changes):
+    plain = {
+        "criterion": "caneft",
+        "fraction": None,
+        "gamma": None,
+        "task_relevant": None,
+        "budget_task_relevant": None,
+    }
+    return SelectionSettings(**plain | changes)
+
+
+def test_the_description_counts_what_the_set_stands_for():
+    table = make_table()
+    chosen, said = choose(table, settings_of(parameters=2000, per_layer=3), 0.0, 0, hidden_size=96)
+    assert said["neurons"] == len(chosen.neurons) == 6  # 2000 // 288
+    assert said["parameters"] == 6 * 3 * 96
+    assert said["per_layer"] == [3, 3] and said["fraction"] == 0.3
+    assert said["gamma"] == table["consensus"][chosen.neurons.flat()].min()
+    assert said["settings"] == settings_of(parameters=2000, per_layer=3).model_dump()
+    _, unknown = choose(table, settings_of(fraction=0.3), 0.0, 0)
+    assert (unknown["neurons"], unknown["parameters"]) == (6, None)
+
+
+@pytest.mark.parametrize("criterion", ["caneft", "importance", "random"])
+def test_the_null_is_the_gamma_of_every_criterions_budget(criterion):
+    table, relevant = make_table(), task_relevant(make_table(), 0.8)
+    asked = settings_of(criterion=criterion, gamma="null", budget_task_relevant=0.8)
+    wanted = sum(relevant[n] and table["consensus"][n] >= 0.5 for n in range(20))
+    chosen, said = choose(table, asked, null_quantile=0.5, draw=3)
+    assert 0 < wanted == said["neurons"] < sum(table["consensus"] >= 0.5)
+    assert chosen.neurons == select(table, criterion, wanted, seed=3).neurons
 
 
 def make_dumps(seed, sizes, layers=2, width=50):
@@ -175,7 +275,7 @@ def make_dumps(seed, sizes, layers=2, width=50):
 
 
 def package_selection(dumps, fraction, q):
-    stats = {d: dict.fromkeys(information.STATISTICS, np.zeros(dump.shape[::2])) for d, dump in dumps.items()}
+    stats = {d: {"activation": np.zeros(dump.shape[::2])} for d, dump in dumps.items()}
     table, _ = information.table(dumps, stats, 10, 1, 0, dict.fromkeys(dumps, 64.0))
     relevant = task_relevant(table, q)
     return select(table, "caneft", budget(table, fraction=fraction), relevant).neurons

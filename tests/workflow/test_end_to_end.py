@@ -51,7 +51,7 @@ def test_one_command_makes_the_report(first_run):
 
 def test_no_job_left_a_traceback_or_half_a_file(results):
     logs = list((results / "logs").rglob("*.log"))
-    assert len(logs) == 47  # every job but `all`
+    assert len(logs) == 48  # every job but `all`
     assert [log for log in logs if "Traceback" in log.read_text()] == []
     assert list(results.rglob(".*")) == []
 
@@ -64,7 +64,7 @@ def test_a_second_run_has_nothing_to_do(finished):
 
 def test_tables_and_figures_exist_in_every_format(results):
     tables = {f"{table}.{suffix}" for table in ("main", "cost") for suffix in ("csv", "html", "md", "tex")}
-    names = ("scores", "seen_unseen", "neurons_per_layer", "importance_information")
+    names = ("scores", "seen_unseen", "neurons_per_layer", "importance_information", "stability")
     figures = {f"{figure}.{suffix}" for figure in names for suffix in ("pdf", "svg", "png")}
     assert {file.name for file in (results / "tables").iterdir()} == tables
     assert {file.name for file in (results / "figures").iterdir()} == figures
@@ -87,10 +87,10 @@ def test_the_main_table_prints_the_scores_of_the_score_files(results):
 def test_the_report_shows_every_table_and_figure_with_its_caption(finished):
     page = (finished.results / "report.html").read_text(encoding="utf-8")
     categories = json.loads(re.search(r"var categories = (\{.*?\});", page)[1])
-    assert {name: len(shown["Other"]) for name, shown in categories.items()} == {"Tables": 2, "Figures": 4}
+    assert {name: len(shown["Other"]) for name, shown in categories.items()} == {"Tables": 2, "Figures": 5}
     note = finished.configuration()["report"]["note"]
     captions = list((finished.root / "workflow/report").glob("*.rst"))
-    assert len(captions) == 7
+    assert len(captions) == 8
     for file in captions:
         text = re.sub(r"\{\{.*?\}\}", "\n", file.read_text(encoding="utf-8"))
         plain = [line for line in text.splitlines() if len(line) > 40 and not re.search(r"[`*|\\]", line)]
@@ -176,6 +176,17 @@ def test_the_witness_selects_the_same_neurons(results):
     witness = subprocess.run([*command, "--compare", str(chosen)], capture_output=True, text=True)
     assert witness.returncode == 0, witness.stdout + witness.stderr
     assert len(neurons_of(chosen)) == SELECTED
+
+
+def test_halves_of_the_samples_are_compared_at_the_budget(results):
+    stability = read(results / f"neurons/{HERE}/all/stability.json")
+    assert stability["samples"] == dict.fromkeys(SEEN, 60)
+    assert (stability["neurons"], stability["neurons_of_the_model"]) == (SELECTED, LAYERS * WIDTH)
+    (point,) = stability["points"]
+    assert point["samples"] == 30
+    for name in ("jaccard", "noise_jaccard"):  # sets of 13 that share s: s / (26 - s)
+        assert len(point[name]) == 3
+        assert all(any(value == s / (2 * SELECTED - s) for s in range(SELECTED + 1)) for value in point[name])
 
 
 def weights_of(neurons):

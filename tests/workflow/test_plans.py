@@ -52,6 +52,7 @@ NEW_MIXTURE = {
     f"dump_importance {M}/subtitles",
     "draw_mixture de-en/more",
     f"measure_information {M}/more",
+    f"measure_stability {M}/more",
     *selected(*NEURONS, mixture="more"),
     *tuned(*TRAINED, mixture="more"),
     *all_evaluated(TRAINED, "seen", "koran", mixture="more"),
@@ -71,6 +72,7 @@ GROWN_MIXTURE = {
     f"dump_importance {M}/subtitles",
     "draw_mixture de-en/all",
     f"measure_information {M}/all",
+    f"measure_stability {M}/all",
     *selected(*NEURONS),
     *tuned(*TRAINED),
     *all_evaluated(TRAINED, "seen", "koran"),
@@ -136,6 +138,10 @@ def change_bins(config):
     config["selection"]["bins"] = 8
 
 
+def change_splits(config):
+    config["selection"]["stability_splits"] = 2
+
+
 def change_decoding(config):
     config["decoding"]["length_offset"] = 9
 
@@ -167,8 +173,9 @@ CHANGES = [
     (change_rate, {*tuned("lora"), *all_evaluated(["lora"], "seen", "koran"), *AGGREGATES}),
     (add_seed, SECOND_SEED),
     (add_method, NEW_METHOD),
-    (change_fraction, NEW_NEURONS),
-    (change_bins, {f"measure_information {M}/all", *NEW_NEURONS}),
+    (change_fraction, {f"measure_stability {M}/all", *NEW_NEURONS}),
+    (change_bins, {f"measure_information {M}/all", f"measure_stability {M}/all", *NEW_NEURONS}),
+    (change_splits, {f"measure_stability {M}/all", *AGGREGATES}),
     (change_decoding, DECODED),
     (change_label, AGGREGATES),
     (change_resources, set()),
@@ -236,6 +243,7 @@ def test_a_changed_raw_file_reruns_its_corpus_and_what_follows(finished, tmp_pat
         "draw_mixture de-en/all",
         f"dump_importance {M}/law",
         f"measure_information {M}/all",
+        f"measure_stability {M}/all",
         *selected(*NEURONS),
         *tuned(*TRAINED),
         *all_evaluated(TRAINED, "seen", "koran"),

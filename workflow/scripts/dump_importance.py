@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from caneft import dumping, records
+from caneft import dumping, pilot, records
 from caneft.cli import step
 from caneft.corpora import store
 from caneft.devices import prepare
@@ -20,22 +20,24 @@ def main() -> None:
     parser.add_argument("--domain", required=True)
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--decided", type=Path, help="samples.json, for `samples: auto`")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device-map", default="none", help="how to spread a model that one GPU does not hold")
     parser.add_argument("--scores", type=Path, required=True, help=".npy; .json, .stats.npz, .cost.json stand beside")
     args = parser.parse_args()
     with records.cost(args.scores.with_suffix(".cost.json"), "importance", args.threads):
-        device = prepare(args.threads)
+        settings = args.settings.importance
         manifest = loading.read_manifest(args.manifest)
-        model = loading.load_model(manifest, args.settings.dtype, device, args.device_map)
+        model = loading.load_model(manifest, args.settings.dtype, prepare(args.threads), args.device_map)
         prompts = Prompts(loading.load_tokenizer(manifest), args.settings.prompt)
-        samples = dumping.draw(store.read(args.corpus), prompts, args.domain, args.settings.importance)
-        about = {
-            "model": {"name": args.model} | {name: manifest[name] for name in ("id", "hidden_size", "weights")},
-            "corpus_sha256": records.sha256(args.corpus),
-            "settings": args.settings.model_dump(),
-        }
-        dumping.write(args.scores, model, samples, prompts, args.settings.importance, about)
+        count = store.read_json(args.decided)["samples"] if args.decided else settings.samples
+        samples = dumping.draw(store.read(args.corpus), prompts, args.domain, settings, count)
+        about = dumping.about(args.model, manifest, args.corpus, args.settings)
+        source = pilot.Source(model, samples, prompts, settings, about)
+        if args.decided:
+            pilot.take_over(args.scores, source, count)
+        else:
+            source.write(args.scores, samples)
 
 
 if __name__ == "__main__":

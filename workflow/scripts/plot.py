@@ -24,11 +24,13 @@ def main() -> None:
     plan = Plan(read_config(args.config))
     scores = results.scores(plan, args.results)
     neurons = results.neuron_counts(plan, args.results)
+    stability = results.stability(plan, args.results)
     information = {block: results.information(plan, args.results, block) for block in plan.blocks()}
     save(figures.scores(plan, scores), args.out / "scores")
     save(figures.seen_unseen(plan, scores), args.out / "seen_unseen")
     save(figures.neurons_per_layer(plan, neurons), args.out / "neurons_per_layer")
     save(figures.importance_information(plan, information), args.out / "importance_information")
+    save(figures.stability(plan, stability), args.out / "stability")
 
 
 if __name__ == "__main__":

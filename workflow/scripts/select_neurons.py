@@ -19,8 +19,9 @@ def main() -> None:
     parser.add_argument("--draw", type=int, default=0, help="seed of the criterion `random`")
     parser.add_argument("--neurons", type=Path, required=True)
     args = parser.parse_args()
-    null = read_json(args.table.with_suffix(".json"))["null"]
-    chosen, description = selection.choose(pd.read_parquet(args.table), args.settings, null["quantile"], args.draw)
+    about = read_json(args.table.with_suffix(".json"))
+    null, hidden_size = about["null"]["quantile"], about["hidden_size"]
+    chosen, description = selection.choose(pd.read_parquet(args.table), args.settings, null, args.draw, hidden_size)
     neurons.save(args.neurons, chosen.neurons, description)
 
 

@@ -1,0 +1,667 @@
+"""Importance against a naive reference and against its floor, in one run: throughput, peak memory, equal numbers.
+
+    python -m benchmarks.importance                                                  # an 88 M llama on the CPU
+    python -m benchmarks.importance --shape qwen2.5-7b llama-2-7b gemma-2-9b --out benchmarks/importance.json   # a GPU
+
+Random weights of real shapes; the last line printed is one JSON object. The subjects:
+
+    naive             one sample at a time, a gradient for every weight, hooks on every Linear of the FFNs
+    ours              `caneft.importance` on batches of similar length, down to float16 scores on the host
+    floor             the same batches and loss, nothing read: weights frozen, graph from the first layer's neurons
+    floor_embeddings  the same, no hook in any FFN: the graph begins at the embeddings
+
+`importance_vs_naive` is ours' throughput over naive's, more is better; `importance_vs_floor` is ours' time over the
+floor's, 1.0 is ideal. Times are medians over rounds in which the subjects take turns, so that whatever else the machine
+does hits all alike. Throughput counts tokens without padding.
+"""
+
+import argparse
+import gc
+import json
+import os
+import random
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from caneft import records
+from caneft.cli import step
+from caneft.config import Jsonl, Tsv
+from caneft.corpora import cleaning, demo, readers
+from caneft.errors import InputError
+from caneft.files import write_json
+from caneft.importance import Taps, importance, stored
+from caneft.models.loading import DTYPES
+from caneft.models.loss import response_losses
+from caneft.models.pretraining import build_tokenizer
+from caneft.prompts import Batch, Example, Prompts, batches, collate
+
+T = TypeVar("T")
+
+ROOT = Path(__file__).parents[1]
+
+
+def _shape(
+    model_type: str, hidden: int, layers: int, neurons: int, heads: int, vocabulary: int, **more
+) -> dict[str, Any]:
+    """Configuration for transformers; what is not said is the architecture's default."""
+    return {
+        "model_type": model_type,
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "intermediate_size": neurons,
+        "num_attention_heads": heads,
+        "num_key_value_heads": heads,
+        "vocab_size": vocabulary,
+        "tie_word_embeddings": False,
+        **more,
+    }
+
+
+GEMMA_2 = {
+    "head_dim": 256,
+    "query_pre_attn_scalar": 256,
+    "sliding_window": 4096,
+    "attn_logit_softcapping": 50.0,
+    "final_logit_softcapping": 30.0,
+    "tie_word_embeddings": True,
+}
+SHAPES = {
+    "tiny": _shape("llama", 32, 2, 48, 2, 400),  # for the tests
+    "88m-llama": _shape("llama", 768, 8, 2048, 12, 20480),
+    "qwen2.5-7b": _shape("qwen2", 3584, 28, 18944, 28, 152064, num_key_value_heads=4),
+    "llama-2-7b": _shape("llama", 4096, 32, 11008, 32, 32000),
+    "gemma-2-9b": _shape("gemma2", 3584, 42, 14336, 16, 256000, num_key_value_heads=8, **GEMMA_2),
+}
+
+SUBJECTS = ("naive", "ours", "floor", "floor_embeddings")  # the order within a round
+MODEL_ONLY = "model_only"  # beside them in tables of memory: the process or the device with nothing but the weights
+RATIOS = ("importance_vs_naive", "importance_vs_floor", "importance_vs_floor_embeddings")
+CONTEXT = ("dtype", "samples", "naive_samples", "tokens_per_batch", "max_tokens", "rounds", "threads")  # arguments
+DEMO_DOMAINS = ("it", "law", "medical", "subtitles")
+INSTRUCTION = "Translate the following text."
+TOLERANCE = 1e-5  # of the layer's largest score, in float32
+SCALE_EXPONENT = 20  # of the stored scores, which nobody reads here
+SEED = 0
+
+
+# Text
+
+
+def read_pairs(arguments: argparse.Namespace) -> list[list[tuple[str, str]]]:
+    """Pairs of each corpus file, or of each domain of the built-in corpus; cleaned, in file order."""
+    if not arguments.corpus:
+        needed = max(500, 4 * arguments.samples)  # joined to 140 tokens, a sample takes about ten pairs of all domains
+        return [demo.pairs(domain, "train", needed) for domain in DEMO_DOMAINS]
+    return [_read_file(path, arguments.fields) for path in arguments.corpus]
+
+
+def _read_file(path: str, fields: Sequence[str]) -> list[tuple[str, str]]:
+    if path.endswith(".jsonl"):
+        source = Jsonl(format="jsonl", path=path, source=fields[0], target=fields[1])
+    elif path.endswith(".tsv"):
+        source = Tsv(format="tsv", path=path)
+    else:
+        raise InputError(f"{path}: --corpus reads .jsonl (one object a line, see --fields) and .tsv (two columns)")
+    pairs, _ = cleaning.clean(readers.read(source, "train", Path))
+    return [(pair.source, pair.target) for pair in pairs]
+
+
+def draw_examples(
+    files: Sequence[Sequence[tuple[str, str]]], tokenizer, arguments: argparse.Namespace
+) -> list[Example]:
+    """The samples: pairs drawn from all files, each joined from neighbours where a length is asked for."""
+    prompts = Prompts(tokenizer, lambda domain: INSTRUCTION)
+    pool = [pair for pairs in files for pair in joined(pairs, prompts, arguments.tokens_per_sample)]
+    random.Random(SEED).shuffle(pool)
+    found: list[Example] = []
+    for source, target in pool:
+        if len(found) == arguments.samples:
+            break
+        example = prompts.encode(source, target)
+        if len(example) <= arguments.max_tokens:
+            found.append(example)
+    if len(found) < arguments.samples:
+        raise InputError(f"the text gives {len(found)} of {arguments.samples} samples: lower --samples, or give more")
+    return found
+
+
+def joined(pairs: Sequence[tuple[str, str]], prompts: Prompts, tokens: int) -> Iterator[tuple[str, str]]:
+    """Consecutive pairs put together to samples of about so many tokens, prompt included; 0 leaves them as they are.
+
+    What is left over at the end is no sample.
+    """
+    if not tokens:
+        yield from pairs
+        return
+    ids = prompts.tokenizer([f"{source} {target}" for source, target in pairs], add_special_tokens=False).input_ids
+    around = len(prompts.encode("", ""))
+    group, length = [], around
+    for pair, own in zip(pairs, map(len, ids), strict=True):
+        if group and length + own / 2 > tokens:  # nearer to the target without it
+            yield tuple(map(" ".join, zip(*group, strict=True)))
+            group, length = [], around
+        group.append(pair)
+        length += own
+
+
+def spread(examples: Sequence[Example], count: int) -> list[Example]:
+    """So many examples, evenly spaced over the sorted lengths: the same distribution in fewer samples."""
+    count = min(count, len(examples))
+    ordered = sorted(examples, key=len)
+    return [ordered[int((k + 0.5) * len(ordered) / count)] for k in range(count)]
+
+
+# Models
+
+
+def build_model(shape: dict[str, Any], device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """A causal LM with random weights, frozen; made on the device in its dtype: the host never holds it.
+
+    The weights have the architecture's own standard deviation of 0.02, with which activations stay finite in bfloat16.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    options = dict(shape)
+    config = AutoConfig.for_model(options.pop("model_type"), **options)
+    torch.manual_seed(SEED)
+    with torch.device(device):
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    return model.requires_grad_(False).eval()
+
+
+# Subjects
+
+
+class Naive:
+    """What a straightforward author writes: one sample at a time, every weight's gradient, hooks on all of the FFN.
+
+    A context manager that attaches to a model of transformers and gives it back frozen and without gradients. Shares no
+    code with the package.
+    """
+
+    def __init__(self, model: nn.Module):
+        self.model = model
+        self.activations: dict[tuple[int, str], torch.Tensor] = {}
+        self.gradients: dict[tuple[int, str], torch.Tensor] = {}
+        self._handles: list = []
+
+    def __enter__(self) -> "Naive":
+        self.model.requires_grad_(True)
+        for index, layer in enumerate(self.model.model.layers):
+            for name, module in layer.mlp.named_children():
+                if isinstance(module, nn.Linear):
+                    self._attach((index, name), module)
+        return self
+
+    def __exit__(self, *_) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self.activations.clear()
+        self.gradients.clear()
+        self.model.zero_grad(set_to_none=True)
+        self.model.requires_grad_(False)
+
+    def _attach(self, key: tuple[int, str], module: nn.Linear) -> None:
+        before = key[1] == "down_proj"  # its inputs are the neurons; gate and up have them at their outputs
+
+        def forward(_, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+            self.activations[key] = (inputs[0] if before else output).detach()
+
+        def backward(_, to_inputs: tuple[torch.Tensor, ...], to_outputs: tuple[torch.Tensor, ...]) -> None:
+            self.gradients[key] = (to_inputs if before else to_outputs)[0].detach()
+
+        self._handles.append(module.register_forward_hook(forward))
+        self._handles.append(module.register_full_backward_hook(backward))
+
+    def scores(self, examples: Sequence[Example]) -> tuple[list[list[torch.Tensor]], list[float]]:
+        """Importance, per layer and sample a tensor (neurons,) on the CPU, and the loss of each sample, in nats."""
+        device = next(self.model.parameters()).device
+        found: list[list[torch.Tensor]] = [[] for _ in self.model.model.layers]
+        losses = []
+        for example in examples:
+            ids = torch.tensor([example.prompt + example.response], device=device)
+            labels = ids.clone()
+            labels[0, : len(example.prompt)] = -100
+            self.model.zero_grad()
+            loss = self.model(input_ids=ids, labels=labels).loss * len(example.response)  # their mean: their sum
+            loss.backward()
+            losses.append(loss.item())
+            response = slice(len(example.prompt) - 1, len(example) - 1)
+            for layer, scores in enumerate(found):
+                a, gradient = (kept[layer, "down_proj"][0, response] for kept in (self.activations, self.gradients))
+                scores.append((a * gradient).abs().mean(0).cpu())
+        return found, losses
+
+
+def run_naive(model: nn.Module, examples: Sequence[Example]) -> None:
+    with Naive(model) as naive:
+        naive.scores(examples)
+
+
+def run_ours(model: nn.Module, collated: Iterator[Batch]) -> None:
+    """As a dump does it, less the writing."""
+    with Taps(model) as taps:
+        for _ in stored(importance(model, collated, taps), SCALE_EXPONENT):
+            pass
+
+
+def run_floor(model: nn.Module, collated: Iterator[Batch]) -> None:
+    """The one hook is what makes the graph begin at the first layer's neurons."""
+
+    def begin_here(_, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return (inputs[0].detach().requires_grad_(),)
+
+    _forward_and_backward(model, collated, model.model.layers[0].mlp.down_proj.register_forward_pre_hook(begin_here))
+
+
+def run_floor_embeddings(model: nn.Module, collated: Iterator[Batch]) -> None:
+    def begin_here(_, __, output: torch.Tensor) -> None:
+        output.requires_grad_()
+
+    _forward_and_backward(model, collated, model.get_input_embeddings().register_forward_hook(begin_here))
+
+
+def _forward_and_backward(model: nn.Module, collated: Iterator[Batch], handle) -> None:
+    device = next(model.parameters()).device
+    try:
+        for batch in collated:
+            response_losses(model, batch.to(device)).sum().backward()
+    finally:
+        handle.remove()
+
+
+ENGINES = {"ours": run_ours, "floor": run_floor, "floor_embeddings": run_floor_embeddings}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Something to time. run: one round. warm: a part of it, after which nothing happens for the first time.
+
+    tokens: of one round, without padding.
+    """
+
+    tokens: int
+    run: Callable[[], None]
+    warm: Callable[[], None]
+
+
+class Workload:
+    """One model, its samples, and the subjects on them.
+
+    batches: indices of the samples in each; widest: the two batches of most tokens with padding, which decide the peak
+    of memory.
+    """
+
+    def __init__(self, model: nn.Module, examples: list[Example], pad: int, arguments: argparse.Namespace):
+        self.model, self.examples, self.pad = model, examples, pad
+        self.naive_examples = spread(examples, arguments.naive_samples)
+        lengths = [len(example) for example in examples]
+        self.batches = batches(lengths, arguments.tokens_per_batch)
+        self.widest = sorted(self.batches, key=lambda chosen: len(chosen) * max(lengths[i] for i in chosen))[-2:]
+
+    def run(self, engine: Callable[[nn.Module, Iterator[Batch]], None], plan: Sequence[Sequence[int]]) -> None:
+        """An engine on the batches of a plan, which are put together as they are asked for."""
+        engine(self.model, (collate([self.examples[i] for i in chosen], self.pad) for chosen in plan))
+
+    def subjects(self) -> dict[str, Subject]:
+        """By name, in the order of SUBJECTS."""
+        few, tokens = self.naive_examples, sum(map(len, self.examples))
+        naive = partial(run_naive, self.model)
+        found = {"naive": Subject(sum(map(len, few)), partial(naive, few), partial(naive, few[-2:]))}
+        for name, engine in ENGINES.items():
+            found[name] = Subject(
+                tokens, partial(self.run, engine, self.batches), partial(self.run, engine, self.widest)
+            )
+        return found
+
+
+# Exactness
+
+
+def exactness(model: nn.Module, examples: Sequence[Example], pad: int) -> dict[str, float]:
+    """Largest differences between ours and naive on a few samples, ours in one padded batch.
+
+    importance: as a share of the layer's largest score; loss: as a share of the sample's loss. Raises InputError if a
+    score is not finite, and in float32 if a difference exceeds TOLERANCE.
+    """
+    with Naive(model) as naive:
+        by_layer, losses = naive.scores(examples)
+    expected = torch.stack([torch.stack(scores) for scores in by_layer]).float()
+    with Taps(model) as taps:
+        (found,) = importance(model, [collate(examples, pad)], taps)
+    scores, loss = (torch.as_tensor(values).float().cpu() for values in (found.importance, found.loss))
+    if not (scores.isfinite().all() and expected.isfinite().all()):
+        raise InputError("exactness: scores are not finite in this dtype")
+    shares = (scores - expected).abs().amax((1, 2)) / expected.amax((1, 2))
+    expected_loss = torch.tensor(losses)
+    off = (loss - expected_loss).abs() / expected_loss
+    differences = {"importance": float(shares.max()), "loss": float(off.max())}
+    if model.dtype == torch.float32 and not max(differences.values()) <= TOLERANCE:
+        raise InputError(f"exactness: ours differs from naive by {differences}, more than {TOLERANCE}")
+    return differences
+
+
+# Time
+
+
+@dataclass(frozen=True)
+class Spent:
+    """One round of one subject, in seconds; memory: peak of the device's allocations in MB, None on the CPU."""
+
+    wall: float
+    cpu: float
+    memory: float | None
+
+
+def measured(run: Callable[[], None], device: torch.device) -> Spent:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+    wall, cpu = time.perf_counter(), time.process_time()
+    run()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return Spent(wall, cpu, torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else None)
+
+
+def rounds(subjects: dict[str, Subject], count: int, device: torch.device) -> dict[str, list[Spent]]:
+    """So many rounds of every subject by turns, after a warm-up. Naive may run out of memory: it then has none."""
+    spent: dict[str, list[Spent]] = {name: [] for name in subjects}
+    left = dict(subjects)
+    with tqdm(total=(count + 1) * len(subjects), unit="turn", desc="timing") as bar:
+        for turn in range(count + 1):
+            for name, subject in list(left.items()):
+                bar.set_postfix_str(f"{name}, {f'round {turn}' if turn else 'warm-up'}")
+                run = subject.run if turn else subject.warm
+                if name == "naive":
+                    took = fitting(lambda run=run: measured(run, device), device)
+                else:
+                    took = measured(run, device)
+                if took is None:
+                    del left[name]
+                    spent[name].clear()
+                elif turn:
+                    spent[name].append(took)
+                bar.update()
+    return spent
+
+
+def fitting(run: Callable[[], T], device: torch.device) -> T | None:
+    """What `run` returns; None if the device has too little memory for it."""
+    try:
+        return run()
+    except torch.OutOfMemoryError:
+        pass
+    release(device)  # not in the except block: there, the exception still holds the tensors
+    return None
+
+
+def release(device: torch.device) -> None:
+    """Gives back what a deleted model or a failed pass held."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def seconds_per_token(
+    subjects: dict[str, Subject], spent: dict[str, list[Spent]], clock: str
+) -> dict[str, float | None]:
+    """Median over the rounds; None without any. clock: "wall" or "cpu"."""
+    return {
+        name: statistics.median(getattr(took, clock) for took in spent[name]) / subject.tokens if spent[name] else None
+        for name, subject in subjects.items()
+    }
+
+
+def ratios(seconds: dict[str, float | None]) -> dict[str, float | None]:
+    """RATIOS from seconds per token."""
+    ours, naive = seconds["ours"], seconds["naive"]
+    return {
+        "importance_vs_naive": naive / ours if naive else None,
+        "importance_vs_floor": ours / seconds["floor"],
+        "importance_vs_floor_embeddings": ours / seconds["floor_embeddings"],
+    }
+
+
+# Memory of processes
+
+
+def peak_of_process() -> float:
+    """Largest resident set of this process so far, in MB."""
+    try:
+        with open("/proc/self/status") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("VmHWM:")) / 1024
+    except (OSError, StopIteration):  # ru_maxrss second: on Linux a new process starts with its parent's
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
+
+
+def processes_memory(argv: Sequence[str], shape: str) -> dict[str, float | None]:
+    """Peak in MB of a fresh process for each subject, on its largest batches; None if it was killed."""
+    search = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    found: dict[str, float | None] = {}
+    for name in tqdm((MODEL_ONLY, *SUBJECTS), unit="process", desc="memory"):
+        command = [sys.executable, "-m", "benchmarks.importance", *argv, "--shape", shape, "--only", name]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": search})
+        if done.returncode > 0:
+            raise InputError(f"the process that measures the memory of {name} failed: see above, or use --no-memory")
+        found[name] = json.loads(done.stdout.splitlines()[-1])["peak_mb"] if done.returncode == 0 else None
+    return found
+
+
+# Reports
+
+
+def profiled(workload: Workload, device: torch.device, path: Path, heading: str) -> None:
+    """Appends the 25 operations of most time in two batches of ours to `path` and prints the top 10."""
+    from torch.profiler import ProfilerActivity, profile
+
+    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda")
+    with profile(activities=activities) as profiler:
+        workload.run(run_ours, workload.widest)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+    averages = profiler.key_averages()
+    by = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(f"{heading}\n{averages.table(sort_by=by, row_limit=25, max_name_column_width=80)}\n")
+    print(averages.table(sort_by=by, row_limit=10, max_name_column_width=50))
+
+
+def print_table(result: dict[str, Any]) -> None:
+    """Medians over the rounds, one line a subject, and the ratios."""
+    print(f"{'':18}{'tokens/s':>12}{'s a round':>12}{'CPU s':>12}{'peak MB':>12}")
+    for name in SUBJECTS:
+        times = (result["seconds_per_round"][clock][name] for clock in ("wall", "cpu"))
+        wall, cpu = (_text(statistics.median(took) if took else None, ".2f") for took in times)
+        speed, peak = (_text(result[key].get(name), ",.0f") for key in ("tokens_per_second", "peak_mb"))
+        print(f"{name:18}{speed:>12}{wall:>12}{cpu:>12}{peak:>12}")
+    for name, values in (("wall time", result), ("CPU time", result["cpu_time"])):
+        print(f"{name}: " + ", ".join(f"{ratio} {_text(values[ratio], '.3f')}" for ratio in RATIOS))
+
+
+def _text(value: float | None, digits: str) -> str:
+    return "–" if value is None else format(value, digits)
+
+
+def rounded(value: Any) -> Any:
+    """Floats of a nested result to five significant digits."""
+    if isinstance(value, dict):
+        return {key: rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [rounded(inner) for inner in value]
+    return float(f"{value:.5g}") if isinstance(value, float) else value
+
+
+# One shape
+
+
+def prepare(shape: str, files: Sequence, arguments: argparse.Namespace) -> Workload:
+    """Tokenizer, samples and model of a shape.
+
+    The tokenizer is trained on the text at hand, with at most the shape's vocabulary. The cost of a token is the same
+    whatever it stands for; that most rows of a large embedding are never asked for does not matter either.
+    """
+    texts = [text for pairs in files for pair in pairs for text in pair]
+    tokenizer = build_tokenizer(texts, SHAPES[shape]["vocab_size"])
+    examples = draw_examples(files, tokenizer, arguments)
+    model = build_model(SHAPES[shape], arguments.device, DTYPES[arguments.dtype])
+    return Workload(model, examples, tokenizer.pad_token_id, arguments)
+
+
+def peak_of_one(name: str, workload: Workload) -> float:
+    """What a fresh process is for: the peak of this one after running one subject, in MB."""
+    if name != MODEL_ONLY:
+        workload.subjects()[name].warm()
+    return peak_of_process()
+
+
+def compare(shape: str, files: Sequence, argv: Sequence[str], arguments: argparse.Namespace) -> dict[str, Any]:
+    """Everything about one shape: counts, equal numbers, time, memory; printed as it becomes known."""
+    device = arguments.device
+    separate = device.type == "cpu" and not arguments.no_memory
+    memory = processes_memory(argv, shape) if separate else {}  # first, before this process needs its own
+    workload = prepare(shape, files, arguments)
+    if device.type == "cuda":
+        memory[MODEL_ONLY] = torch.cuda.memory_allocated() / 2**20
+    about = describe(workload)
+    print(f"\n{shape}: " + ", ".join(f"{name} {value}" for name, value in about.items()))
+    few = spread(workload.examples, 4)
+    differences = fitting(lambda: exactness(workload.model, few, workload.pad), device)
+    if differences:
+        print("ours and naive differ by at most " + ", ".join(f"{v:.1e} of the {k}" for k, v in differences.items()))
+    else:
+        print("naive: out of memory, nothing is compared to it")
+    result = timed(workload, memory, arguments) | {"differences": differences} | about
+    print_table(result)
+    if arguments.profile:
+        profiled(workload, device, arguments.profile, f"{shape}, {arguments.dtype}")
+    return rounded(result)
+
+
+def timed(workload: Workload, memory: dict[str, float | None], arguments: argparse.Namespace) -> dict[str, Any]:
+    """Ratios and what they are made of. memory: known peaks, to which those of the device are added."""
+    subjects = workload.subjects()
+    spent = rounds(subjects, arguments.rounds, arguments.device)
+    wall, cpu = (seconds_per_token(subjects, spent, clock) for clock in ("wall", "cpu"))
+    if arguments.device.type == "cuda":
+        memory = memory | {name: max((took.memory for took in spent[name]), default=None) for name in subjects}
+    by_clock = {
+        clock: {name: [getattr(took, clock) for took in spent[name]] for name in subjects} for clock in ("wall", "cpu")
+    }
+    return {
+        **ratios(wall),
+        "cpu_time": ratios(cpu),
+        "tokens_per_second": {name: 1 / value if value else None for name, value in wall.items()},
+        "seconds_per_round": by_clock,
+        "peak_mb": memory,
+    }
+
+
+def describe(workload: Workload) -> dict[str, Any]:
+    """Counts that the numbers are of."""
+    tokens = sum(map(len, workload.examples))
+    return {
+        "architecture": workload.model.config.model_type,
+        "parameters": sum(parameter.numel() for parameter in workload.model.parameters()),
+        "tokens": tokens,
+        "tokens_per_sample": round(tokens / len(workload.examples), 1),
+        "response_tokens": sum(len(example.response) for example in workload.examples),
+        "batches": len(workload.batches),
+    }
+
+
+def combined(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """One shape's result as it is; of several, the worst ratios, and all below `shapes`."""
+    if len(results) == 1:
+        return {"shape": next(iter(results)), **next(iter(results.values()))}
+    worst = {}
+    for ratio, choose in zip(RATIOS, (min, max, max), strict=True):
+        worst[ratio] = choose((r[ratio] for r in results.values() if r[ratio] is not None), default=None)
+    return {"shape": list(results), **worst, "shapes": results}
+
+
+# Command line
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments, with the defaults that depend on the device."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--shape", nargs="+", choices=SHAPES, help="default: 88m-llama on the CPU, qwen2.5-7b on CUDA")
+    add("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
+    add("--dtype", choices=DTYPES, help="default: float32 on the CPU, bfloat16 on CUDA")
+    add("--corpus", nargs="+", metavar="FILE", help=".jsonl or .tsv files; default: the built-in corpus")
+    add("--fields", nargs=2, default=("source", "target"), help="of the JSON objects; dots descend: translation.de")
+    add("--samples", type=int, help="default: 64 on the CPU, 512 on CUDA")
+    add("--naive-samples", type=int, help="of these, for naive; default: a quarter on the CPU, an eighth on CUDA")
+    add("--tokens-per-sample", type=int, help="joins pairs up to this; 0: not; default: 140, 0 with --corpus on CUDA")
+    add("--tokens-per-batch", type=int, help="with padding; default: 4096 on the CPU, 16384 on CUDA")
+    add("--max-tokens", type=int, default=512, help="longer samples are left out; default: %(default)s")
+    add("--rounds", type=int, default=3, help="default: %(default)s")
+    add("--threads", type=int, default=os.cpu_count(), help="default: all cores")
+    add("--no-memory", action="store_true", help="on the CPU: do not start a process per subject for its peak")
+    add("--profile", type=Path, metavar="FILE", help="writes what ours spends its time on")
+    add("--out", type=Path, metavar="FILE.json", help="writes the result, with date, command and versions")
+    add("--only", choices=(MODEL_ONLY, *SUBJECTS), help=argparse.SUPPRESS)
+    arguments = parser.parse_args(argv)
+    cuda = arguments.device == "cuda"
+    arguments.device = torch.device(arguments.device)
+    arguments.shape = arguments.shape or ["qwen2.5-7b" if cuda else "88m-llama"]
+    arguments.dtype = arguments.dtype or ("bfloat16" if cuda else "float32")
+    arguments.samples = arguments.samples or (512 if cuda else 64)
+    arguments.naive_samples = arguments.naive_samples or max(1, arguments.samples // (8 if cuda else 4))
+    arguments.tokens_per_batch = arguments.tokens_per_batch or (16384 if cuda else 4096)
+    if arguments.tokens_per_sample is None:
+        arguments.tokens_per_sample = 0 if cuda and arguments.corpus else 140
+    return arguments
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    argv = sys.argv[1:] if argv is None else list(argv)
+    arguments = parse(argv)
+    torch.set_num_threads(arguments.threads)
+    files = read_pairs(arguments)
+    if arguments.only:
+        workload = prepare(arguments.shape[0], files, arguments)
+        print(json.dumps({"peak_mb": round(peak_of_one(arguments.only, workload), 1)}))
+        return
+    if arguments.profile:
+        arguments.profile.unlink(missing_ok=True)
+    results = {}
+    for shape in arguments.shape:
+        results[shape] = compare(shape, files, argv, arguments)
+        release(arguments.device)
+    result = combined(results) | {
+        "device": torch.cuda.get_device_name() if arguments.device.type == "cuda" else "cpu",
+        **{name: getattr(arguments, name) for name in CONTEXT},
+    }
+    if arguments.out:
+        about = {
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": shlex.join(["python", "-m", "benchmarks.importance", *argv]),
+            "code": records.code(),
+            "packages": records.packages(),
+        }
+        write_json(arguments.out, result | about)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    step(main)()

@@ -1,0 +1,345 @@
+"""Mutual information against naive loops, and the memory it takes on dumps as large as a 7B model's.
+
+    python -m benchmarks.information                      # 8,000 samples of 20,000 neurons, 4 domains; then 20 GB
+    python -m benchmarks.information --reference-neurons all --rounds 1 --memory-gb 53 --domains 5
+
+Dumps are made up, written as real files and read back by all. The subjects, which must agree to 1e-12:
+
+    ours        both kinds of MI of all neurons, from the files: `contingency`, then `one_vs_rest` and `joint`
+    joint loop  the files by np.load; for each neuron np.quantile, np.digitize and sklearn's mutual_info_score
+    ovr loop    the same with one call for each domain: is the sample of it, or of another
+
+The loops run on some of the neurons and are scaled to all. `mi_vs_joint_loop` and `mi_vs_ovr_loop` are their time over
+ours on one thread, more is better; `..._threads` that over ours on --threads. Ours computes both kinds, each loop one.
+Times are wall time, medians over rounds in which the subjects take turns. `mi_peak_mb` is the peak of resident memory
+of a process that does what the workflow's step does, null and parquet file included, on sparse files of --memory-gb:
+zeros sort faster than scores, but take as much memory. The last line printed is one JSON object.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import sklearn
+from sklearn.metrics import mutual_info_score
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from caneft import information, measuring
+from caneft.dumps import SUMS, DumpReader
+from caneft.errors import InputError
+from caneft.files import write_json
+from caneft.settings import InformationSettings
+
+BINS = 10
+PERMUTATIONS = 20
+TOLERANCE = 1e-12
+SHIFTED = 0.3  # share of the neurons whose importance differs by domain
+SPREAD = 1.5  # standard deviation of a neuron's log scores
+LAYERS, SAMPLES = 28, 10_000  # of the large set, samples per domain
+SETTINGS = InformationSettings(bins=BINS, null_permutations=PERMUTATIONS, error_rate=0.01, seed=0)
+RATIOS = ("mi_vs_joint_loop", "mi_vs_ovr_loop")
+
+
+# Made-up dumps
+
+
+def generate(folder: Path, samples: int, neurons: int, domains: int, seed: int = 0) -> list[Path]:
+    """Dumps of one layer with `samples` samples together, float16: lognormal, some neurons shifted by domain."""
+    rng = np.random.default_rng(seed)
+    sizes = [len(part) for part in np.array_split(np.arange(samples), domains)]
+    typical = rng.normal(0, 1, neurons).astype(np.float32)
+    paths = [folder / f"domain{domain}.npy" for domain in range(domains)]
+    for path, size in zip(paths, sizes, strict=True):
+        shift = np.where(rng.random(neurons) < SHIFTED, rng.normal(0, 0.5, neurons), 0).astype(np.float32)
+        logarithms = SPREAD * rng.standard_normal((1, size, neurons), dtype=np.float32) + typical + shift
+        np.save(path, np.exp(logarithms.clip(max=11)).astype(np.float16))  # e^11 is below float16's largest
+    return paths
+
+
+def sparse(folder: Path, gigabytes: float, domains: int, samples: int, layers: int) -> list[Path]:
+    """Dumps of zeros that take no room on the disk but have `gigabytes` together, with all that stands beside them."""
+    neurons = max(1, round(gigabytes * 1e9 / (2 * domains * samples * layers)))
+    shape, rng = (layers, samples, neurons), np.random.default_rng(0)
+    model = {"id": "made up", "hidden_size": 64, "weights": {}}
+    paths = [folder / f"domain{domain}.npy" for domain in range(domains)]
+    for path in paths:
+        with open(path, "wb") as file:
+            header = {"descr": "<f2", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            file.truncate(file.tell() + 2 * layers * samples * neurons)
+        statistics_ = np.zeros((layers, neurons), np.float32)
+        np.savez(path.with_suffix(".stats.npz"), **dict.fromkeys(SUMS, statistics_))
+        lengths = [{"response_tokens": int(length)} for length in rng.integers(5, 100, samples)]
+        sidecar = {"domain": path.stem, "model": model, "scale_exponent": 0, "shape": shape, "samples": lengths}
+        write_json(path.with_suffix(".json"), sidecar)
+    write_json(folder / "manifest.json", model)
+    return paths
+
+
+# Subjects
+
+
+def ours(paths: Sequence[Path], threads: int) -> tuple[np.ndarray, np.ndarray]:
+    """One-vs-rest (neurons, domains) and joint MI (neurons,)."""
+    readers = {path.stem: DumpReader(path) for path in paths}
+    step, neurons = information.tile_width(readers), readers[paths[0].stem].shape[2]
+    found = []
+    for start in range(0, neurons, step):
+        tile = [reader[0, :, start : start + step] for reader in readers.values()]
+        counts = information.contingency(tile, BINS, threads)
+        found.append((information.one_vs_rest(counts), information.joint(counts)))
+    by_domain, over_all = zip(*found, strict=True)
+    return np.concatenate(by_domain), np.concatenate(over_all)
+
+
+def load(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
+    """What the loops begin with: scores (samples, neurons), and the domain of each sample."""
+    parts = [np.load(path)[0] for path in paths]
+    return np.concatenate(parts), np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+
+
+def binned(scores: np.ndarray) -> np.ndarray:
+    """Quantile bin of each score of one neuron."""
+    scores = scores.astype(np.float64)
+    edges = np.quantile(scores, np.arange(1, BINS) / BINS)
+    return np.digitize(scores, edges.astype(np.float32))  # an edge that is a score is one again, without rounding error
+
+
+def joint_loop(scores: np.ndarray, labels: np.ndarray, neurons: Sequence[int]) -> list[float]:
+    return [mutual_info_score(labels, binned(scores[:, neuron])) for neuron in tqdm(neurons, "joint loop", leave=False)]
+
+
+def ovr_loop(scores: np.ndarray, labels: np.ndarray, neurons: Sequence[int]) -> list[list[float]]:
+    found = []
+    for neuron in tqdm(neurons, "ovr loop", leave=False):
+        bins = binned(scores[:, neuron])
+        found.append([mutual_info_score(labels == domain, bins) for domain in np.unique(labels)])
+    return found
+
+
+def whole_table(paths: Sequence[Path], threads: int) -> pd.DataFrame:
+    """The table of all neurons with its null."""
+    dumps = {path.stem: DumpReader(path) for path in paths}
+    zeros = dict.fromkeys(SUMS, np.zeros((1, dumps[paths[0].stem].shape[2])))
+    stats, scales = dict.fromkeys(dumps, zeros), dict.fromkeys(dumps, 1.0)
+    return information.table(dumps, stats, BINS, PERMUTATIONS, 0, scales, threads=threads)[0]
+
+
+# Time
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """What a call took."""
+
+    wall: float
+    cpu: float
+
+    def __add__(self, other: "Seconds") -> "Seconds":
+        return Seconds(self.wall + other.wall, self.cpu + other.cpu)
+
+    def __mul__(self, factor: float) -> "Seconds":
+        return Seconds(factor * self.wall, factor * self.cpu)
+
+
+def timed(function: Callable[..., Any], *arguments: Any) -> tuple[Any, Seconds]:
+    """Result and time of a call."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = function(*arguments)
+    return result, Seconds(time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def one_round(paths: Sequence[Path], neurons: Sequence[int], threads: int) -> dict[str, Seconds]:
+    """Time of each subject for all neurons. Raises InputError if ours and the loops differ on the neurons of these."""
+    (by_domain, over_all), alone = timed(ours, paths, 1)
+    _, together = timed(ours, paths, threads)
+    (scores, labels), loading = timed(load, paths)
+    naive_joint, looped = timed(joint_loop, scores, labels, neurons)
+    naive_ovr, looped_ovr = timed(ovr_loop, scores, labels, neurons)
+    for name, one, other in (("joint", over_all, naive_joint), ("one-vs-rest", by_domain, naive_ovr)):
+        difference = np.abs(one[neurons] - other).max()
+        if not difference <= TOLERANCE:
+            raise InputError(f"{name} MI differs from that of the naive loop by up to {difference}")
+    scale = len(over_all) / len(neurons)
+    return {
+        "ours": alone,
+        "ours_threads": together,
+        "joint_loop": loading + looped * scale,
+        "ovr_loop": loading + looped_ovr * scale,
+    }
+
+
+def ratios(rounds: Sequence[dict[str, Seconds]]) -> dict[str, Any]:
+    """Medians over the rounds of a loop's time over ours, in wall time; on one thread in CPU time too."""
+
+    def median(loop: str, subject: str, clock: str) -> float:
+        return statistics.median(getattr(of[loop], clock) / getattr(of[subject], clock) for of in rounds)
+
+    found = {ratio: median(ratio.removeprefix("mi_vs_"), "ours", "wall") for ratio in RATIOS}
+    found |= {f"{ratio}_threads": median(ratio.removeprefix("mi_vs_"), "ours_threads", "wall") for ratio in RATIOS}
+    return found | {"cpu_time": {ratio: median(ratio.removeprefix("mi_vs_"), "ours", "cpu") for ratio in RATIOS}}
+
+
+# Memory
+
+
+def peak_mb() -> float:
+    """Peak of this process's resident memory, mapped pages included: unlike ru_maxrss, without its parent's."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    raise InputError("/proc/self/status does not say VmHWM: the peak of memory is measured on Linux only")
+
+
+def measure(folder: Path, threads: int) -> dict[str, float]:
+    """What the workflow's step does with the dumps of a folder, and what it took; in a process of its own."""
+    paths = sorted(folder.glob("*.npy"))
+    progress = partial(tqdm, desc="large set", unit="tile", leave=False)
+    (table, _), took = timed(measuring.measure, paths, SETTINGS, folder / "manifest.json", threads, progress)
+    table.to_parquet(folder / "information.parquet", index=False)
+    return {
+        "mi_peak_mb": round(peak_mb(), 1),
+        "large_set_seconds": round(took.wall, 1),
+        "large_set_neurons": len(table),
+    }
+
+
+def measured_apart(folder: Path, threads: int) -> dict[str, float]:
+    """`measure` in a fresh process."""
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.information",
+        "--only-table-of",
+        str(folder),
+        "--threads",
+        str(threads),
+    ]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=Path(__file__).parents[1])
+    return json.loads(done.stdout)
+
+
+# Report
+
+
+def surroundings() -> dict[str, Any]:
+    """Where and with what this was measured."""
+    info = Path("/proc/cpuinfo")
+    names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+    return {
+        "device": f"{names[0] if names else 'unknown processor'}, {os.cpu_count()} cores",
+        "date": datetime.now(UTC).date().isoformat(),
+        "versions": {
+            "python": ".".join(map(str, sys.version_info[:3])),
+            "numpy": np.__version__,
+            "scikit-learn": sklearn.__version__,
+            "pandas": pd.__version__,
+        },
+        "sort": information._sort_kind(),
+    }
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The result as a table."""
+    seconds, threads = result["seconds"], result["threads"]
+    rows = [
+        ("joint loop", seconds["joint_loop"], None),
+        ("ovr loop", seconds["ovr_loop"], None),
+        ("ours, both, 1 thread", seconds["ours"], RATIOS),
+        (f"ours, both, threads: {threads}", seconds["ours_threads"], [f"{ratio}_threads" for ratio in RATIOS]),
+        (f"whole table, {PERMUTATIONS} shuffles, 1 thread", seconds["table"], None),
+        (f"whole table, {PERMUTATIONS} shuffles, threads: {threads}", seconds["table_threads"], None),
+    ]
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    lines = [
+        f"{result['device']}; {result['date']}; {versions}. {result['samples']:,} samples of {result['neurons']:,}"
+        f" neurons, {result['domains']} domains; loops on {result['reference_neurons']:,} neurons, scaled.",
+        "",
+        "| | wall time (s) | joint loop / this | ovr loop / this |",
+        "|---|---:|---:|---:|",
+    ]
+    for name, took, keys in rows:
+        cells = [f"{result[key]:.0f}" for key in keys] if keys else ["", ""]
+        lines.append(f"| {name} | {took:.2f} | {' | '.join(cells)} |")
+    if "mi_peak_mb" in result:
+        lines += ["", f"Peak of memory on {result['memory_gb']:g} GB of dumps: {result['mi_peak_mb']:.0f} MB."]
+    return "\n".join(lines)
+
+
+# Command line
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--samples", type=int, default=8000, help="of all domains together; default: %(default)s")
+    add("--neurons", type=int, default=20000, help="default: %(default)s")
+    add("--domains", type=int, default=4, help="default: %(default)s")
+    add("--threads", type=int, default=os.cpu_count(), help="default: all cores")
+    add("--reference-neurons", default="200", help="for the loops, or `all`; default: %(default)s")
+    add("--rounds", type=int, default=3, help="default: %(default)s")
+    add("--memory-gb", type=float, default=20, help="of the large set, 0: none; default: %(default)s")
+    add("--memory-samples", type=int, default=SAMPLES, help="per domain of the large set; default: %(default)s")
+    add("--folder", type=Path, help="for the dumps, which stay there; default: one that goes afterwards")
+    add("--only-table-of", type=Path, help=argparse.SUPPRESS)
+    return parser.parse_args(argv)
+
+
+@contextmanager
+def place(folder: Path | None) -> Iterator[Path]:
+    """The folder, or one that is taken away afterwards."""
+    if folder is None:
+        with tempfile.TemporaryDirectory() as temporary:
+            yield Path(temporary)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+
+
+def compare(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Ratios, and what they are made of."""
+    paths = generate(folder, arguments.samples, arguments.neurons, arguments.domains)
+    wanted = arguments.neurons if arguments.reference_neurons == "all" else int(arguments.reference_neurons)
+    neurons = np.unique(np.linspace(0, arguments.neurons - 1, wanted).round().astype(int))
+    ours(paths, 1)  # files into the page cache, decisions about the processor
+    rounds = [one_round(paths, neurons, arguments.threads) for _ in tqdm(range(arguments.rounds), "rounds")]
+    seconds = {name: statistics.median(of[name].wall for of in rounds) for name in rounds[0]}
+    for name, threads in (("table", 1), ("table_threads", arguments.threads)):
+        seconds[name] = timed(whole_table, paths, threads)[1].wall
+    return ratios(rounds) | {"seconds": seconds, "reference_neurons": len(neurons)}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parse(argv)
+    if arguments.only_table_of:
+        print(json.dumps(measure(arguments.only_table_of, arguments.threads)))
+        return
+    result = {name: getattr(arguments, name) for name in ("samples", "neurons", "domains", "threads", "memory_gb")}
+    result |= surroundings()
+    with place(arguments.folder) as folder, threadpool_limits(1):
+        (folder / "large").mkdir(exist_ok=True)
+        if arguments.memory_gb:
+            sparse(folder / "large", arguments.memory_gb, arguments.domains, arguments.memory_samples, LAYERS)
+            result |= measured_apart(folder / "large", arguments.threads)
+        result |= compare(folder, arguments)
+    print(markdown(result))
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,328 @@
+"""How many samples are enough: whether neurons that are selected on samples which share nothing are the same neurons.
+
+Each domain's samples are put into a random order. Of its first 2n samples, one half selects on the first n, the other
+on the next n, each with its own bins, information and task-relevant neurons. What the halves agree on beyond what
+shuffled labels give belongs to model and domains, not to the draw of the samples.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from caneft import information, selection
+from caneft.errors import InputError
+from caneft.settings import StabilitySettings
+
+STREAM = 0x57AB1E  # keeps these draws apart from other uses of the same seed
+TILE_BYTES = 256 * 2**20  # of all domains' scores that are held at once, before they are put into order
+APART = 1.5  # the last two sizes differ by this factor at least
+MEANING = (
+    "Two sets of neurons selected on disjoint halves of the samples, `samples` of each domain in each half. jaccard:"
+    " intersection over union of the sets, each of `neurons` neurons or of all its candidates if these are fewer;"
+    " correlation: Spearman's, of the consensus MI of all neurons of the model, null if it is undefined; noise_: the"
+    " same after shuffling the labels of each half. One value per split in each list. candidates: mean number of"
+    " task-relevant neurons of a half."
+)
+
+
+@dataclass(frozen=True)
+class Point:
+    """How far two halves agree that have `samples` samples of each domain each; lists have one value per split.
+
+    neurons: budget of a set, which is all of its candidates if these are fewer. candidates: mean over the halves.
+    jaccard: of the two sets. correlation: Spearman's, of the consensus MI of all neurons; None if a half's is constant.
+    noise_jaccard, noise_correlation: the same with the labels of each half shuffled, its task-relevant neurons kept.
+    """
+
+    samples: int
+    neurons: int
+    candidates: float
+    jaccard: list[float]
+    correlation: list[float | None]
+    noise_jaccard: list[float]
+    noise_correlation: list[float | None]
+
+
+@dataclass(frozen=True)
+class Half:
+    """The first (side 0) or the second (side 1) `samples` samples of every domain's order."""
+
+    samples: int
+    side: int
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.side * self.samples, (self.side + 1) * self.samples)
+
+
+def sizes(samples: int, smallest: int = 25) -> list[int]:
+    """Samples per half at which a curve is drawn: `smallest`, doubled up to half of `samples`, and that half.
+
+    A size that is closer to the last one than a factor of 1.5 is left out. Raises InputError below two samples.
+    """
+    last = samples // 2
+    if last < 1:
+        raise InputError(f"{samples} samples of a domain have no two halves")
+    doubled, size = [], smallest
+    while size * APART <= last:
+        doubled.append(size)
+        size *= 2
+    return [*doubled, last]
+
+
+def flat(points: Sequence[Point], gain: float) -> int | None:
+    """Samples per domain beyond which the selected set hardly changes: the rule of `importance.samples: auto`.
+
+    It is the smallest n among the points' `samples` for which both hold: the mean Jaccard at n exceeds that at n / 2 by
+    less than `gain`, and it exceeds the mean Jaccard of noise at n by more than `gain`. None if there is none. A point
+    without one of exactly half its samples is no candidate. n counts the samples of one half: a set that is selected
+    on n samples of each domain is about as stable as the curve is at n.
+    """
+    by_samples = {point.samples: point for point in points}
+    for samples, point in sorted(by_samples.items()):
+        before = by_samples.get(samples / 2)
+        agreement = np.mean(point.jaccard)
+        if before and agreement - np.mean(before.jaccard) < gain < agreement - np.mean(point.noise_jaccard):
+            return samples
+    return None
+
+
+def measure(
+    dumps: Mapping[str, Any],
+    scales: Mapping[str, float],
+    table: pd.DataFrame,
+    about: Mapping[str, Any],
+    settings: StabilitySettings,
+    lengths: Mapping[str, Sequence[int]] | None = None,
+    threads: int = 1,
+    progress: Callable[[int], Any] = lambda neurons: None,
+) -> dict[str, Any]:
+    """What `stability.json` holds: the points at `sizes` of the smallest domain's samples, and how to read them.
+
+    The other arguments are those of `agreement`.
+    """
+    samples = {domain: dumps[domain].shape[1] for domain in sorted(dumps)}
+    drawn_at = sizes(min(samples.values()))
+    points = agreement(dumps, scales, table, about, drawn_at, settings, lengths, threads, progress)
+    return {
+        "meaning": MEANING,
+        "domains": list(samples),
+        "samples": samples,
+        "neurons": points[0].neurons,
+        "neurons_of_the_model": len(table),
+        "points": [dataclasses.asdict(point) for point in points],
+        "settings": settings.model_dump(mode="json"),
+    }
+
+
+def agreement(
+    dumps: Mapping[str, Any],
+    scales: Mapping[str, float],
+    table: pd.DataFrame,
+    about: Mapping[str, Any],
+    sizes: Sequence[int],
+    settings: StabilitySettings,
+    lengths: Mapping[str, Sequence[int]] | None = None,
+    threads: int = 1,
+    progress: Callable[[int], Any] = lambda neurons: None,
+) -> list[Point]:
+    """The `curve` that settings ask for, with as many neurons as their budget stands for.
+
+    table, about: `information.parquet` and `.json` of all the samples, in which a gamma is looked up.
+    """
+    budget = settings.budget
+    return curve(
+        dumps,
+        scales,
+        sizes,
+        settings.splits,
+        selection.count(table, budget, about["null"]["quantile"], about.get("hidden_size")),
+        budget.task_relevant,
+        settings.bins,
+        settings.seed,
+        threads,
+        progress,
+        budget.per_layer,
+        settings.length_strata,
+        lengths,
+    )
+
+
+def curve(
+    dumps: Mapping[str, Any],
+    scales: Mapping[str, float],
+    sizes: Sequence[int],
+    splits: int,
+    neurons: int,
+    task_relevant: float | None,
+    bins: int,
+    seed: int,
+    threads: int = 1,
+    progress: Callable[[int], Any] = lambda neurons: None,
+    per_layer: int | None = None,
+    length_strata: int = 1,
+    lengths: Mapping[str, Sequence[int]] | None = None,
+) -> list[Point]:
+    """Agreement of what two disjoint halves of the samples select, by the samples in each; one point per size.
+
+    dumps: per domain float16 (layers, samples, neurons), an array or a `dumps.DumpReader`, read as
+    `dump[layer, :, start:stop]` in tiles, once per split. scales: per domain the factor its dump was multiplied by.
+    sizes: samples per domain in each half. splits: random orders of the samples, the same for all sizes.
+    neurons: budget of a set. task_relevant: as for `selection.task_relevant`, applied to each half by its own means;
+    None switches it off. progress: called with the neurons of each tile, splits x layers x neurons in all.
+    per_layer: as for `selection.select`. length_strata: quantile strata of response length within a half, given which
+    its information is measured; above 1, lengths are needed, per domain those of its samples.
+    The result depends neither on threads nor on tiles. Raises InputError if a domain has fewer samples than two halves
+    need, if the dumps do not belong together, or if a half has no task-relevant neuron.
+    """
+    sizes = sorted(set(sizes))
+    _check(dumps, scales, sizes, splits, neurons)
+    lengths = _checked_lengths(dumps, length_strata, lengths)
+    halves = [Half(size, side) for size in reversed(sizes) for side in (0, 1)]  # the longest jobs first
+    found: dict[int, list[dict]] = {size: [] for size in sizes}
+    with ThreadPoolExecutor(threads) as pool:
+        for split in range(splits):
+            stream = [seed, STREAM, split]
+            orders = _orders(dumps, 2 * sizes[-1], stream)
+            strata = {half: _rows_of_strata(half, orders, length_strata, lengths) for half in halves}
+            tables = _tables(dumps, scales, orders, strata, bins, stream, pool, progress)
+            for size in sizes:
+                pair = tables[Half(size, 0)], tables[Half(size, 1)]
+                found[size].append(_agreement(*pair, neurons, task_relevant, per_layer))
+    return [_point(size, neurons, found[size]) for size in sizes]
+
+
+def _check(dumps, scales, sizes: Sequence[int], splits: int, neurons: int) -> None:
+    if len(dumps) < 2 or set(dumps) != set(scales):
+        raise InputError(
+            f"dumps of {sorted(dumps)}, scales of {sorted(scales)}: the same two domains are needed at least"
+        )
+    shapes = {domain: (dump.shape[0], dump.shape[2]) for domain, dump in dumps.items()}
+    if len(set(shapes.values())) != 1:
+        raise InputError(f"(layers, neurons) of the dumps differ: {shapes}")
+    if not sizes or min(*sizes, splits, neurons) < 1:
+        raise InputError(f"sizes {sizes}, splits {splits}, neurons {neurons}: at least one of each is needed")
+    for domain, dump in dumps.items():
+        if dump.shape[1] < 2 * sizes[-1]:
+            raise InputError(f"{domain} has {dump.shape[1]} samples, two halves of {sizes[-1]} need {2 * sizes[-1]}")
+
+
+def _checked_lengths(dumps, length_strata: int, lengths) -> dict[str, np.ndarray]:
+    """By domain, as arrays. Raises InputError if strata need lengths that are not those of the dumps."""
+    lengths = {domain: np.asarray(own) for domain, own in (lengths or {}).items()}
+    wanted = {domain: dump.shape[1] for domain, dump in dumps.items()}
+    if length_strata > 1 and {domain: len(own) for domain, own in lengths.items()} != wanted:
+        raise InputError(f"{length_strata} strata need the response lengths of all samples, {wanted}")
+    return lengths
+
+
+def _orders(dumps, samples: int, stream: list[int]) -> dict[str, np.ndarray]:
+    """The first `samples` of each domain's samples in the order of one split; domains are sorted."""
+    return {
+        domain: np.random.default_rng([*stream, index]).permutation(dumps[domain].shape[1])[:samples]
+        for index, domain in enumerate(sorted(dumps))
+    }
+
+
+def _rows_of_strata(half: Half, orders, length_strata: int, lengths) -> list[dict[str, Any]]:
+    """For each stratum of a half and each domain, the places in its order that belong to them."""
+    if length_strata == 1:
+        return [dict.fromkeys(orders, half.rows)]
+    own = {domain: lengths[domain][order[half.rows]] for domain, order in orders.items()}
+    strata = information.length_strata(own, length_strata)
+    found = np.unique(np.concatenate(list(strata.values())))
+    return [{d: half.rows.start + np.flatnonzero(of == stratum) for d, of in strata.items()} for stratum in found]
+
+
+def _tables(
+    dumps, scales, orders, strata: Mapping[Half, list], bins: int, stream: list[int], pool: Executor, progress
+) -> dict[Half, pd.DataFrame]:
+    """For each half of one split a table of all neurons: layer, neuron, importance_{domain}, consensus, noise."""
+    halves = list(strata)
+    layers, _, width = next(iter(dumps.values())).shape
+    tile = max(1, TILE_BYTES // (2 * sum(dump.shape[1] for dump in dumps.values())))
+    frames: dict[Half, list[pd.DataFrame]] = {half: [] for half in halves}
+    for layer in range(layers):
+        counted: dict[Half, list] = {half: [] for half in halves}
+        for start in range(0, width, tile):
+            ordered = {domain: dumps[domain][layer, :, start : start + tile][rows] for domain, rows in orders.items()}
+            counts = pool.map(partial(_count, ordered, bins), halves, strata.values())
+            for half, result in zip(halves, counts, strict=True):
+                counted[half].append(result)
+            progress(min(tile, width - start))
+        columns = pool.map(partial(_frame, layer, scales, stream), halves, counted.values())
+        for half, frame in zip(halves, columns, strict=True):
+            frames[half].append(frame)
+    return {half: pd.concat(parts, ignore_index=True) for half, parts in frames.items()}
+
+
+def _count(
+    ordered: Mapping[str, np.ndarray], bins: int, half: Half, strata: list[dict[str, Any]]
+) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
+    """Contingency tables (neurons, bins, domains) of a half's strata, and per domain the means of its scores."""
+    means = {domain: scores[half.rows].mean(axis=0, dtype=np.float64) for domain, scores in ordered.items()}
+    return [information.contingency([ordered[d][rows[d]] for d in ordered], bins) for rows in strata], means
+
+
+def _frame(layer: int, scales: Mapping[str, float], stream: list[int], half: Half, counted: list) -> pd.DataFrame:
+    """Rows of one layer. Its labels are shuffled as a whole, so that tiles have no part in the noise."""
+    tables = [np.concatenate(tiles) for tiles in zip(*(tables for tables, _ in counted), strict=True)]
+    columns: dict[str, Any] = {"layer": np.int32(layer), "neuron": np.arange(len(tables[0]), dtype=np.int32)}
+    for domain in counted[0][1]:
+        columns[f"importance_{domain}"] = np.concatenate([means[domain] for _, means in counted]) / scales[domain]
+    rng = np.random.default_rng([*stream, half.samples, half.side, layer])
+    (noise,), _ = information.permutation_null(tables, 1, rng)
+    consensus = information.given_strata(information.one_vs_rest, tables).min(axis=-1)
+    return pd.DataFrame(columns | {"consensus": consensus, "noise": noise})
+
+
+def _agreement(
+    first: pd.DataFrame, second: pd.DataFrame, neurons: int, task_relevant: float | None, per_layer: int | None
+) -> dict[str, Any]:
+    """The entries of a Point for one split. first, second: tables of the two halves."""
+    masks = [
+        np.ones(len(half), bool) if task_relevant is None else selection.task_relevant(half, task_relevant)
+        for half in (first, second)
+    ]
+    jaccard, correlation = _compare((first, second), masks, neurons, per_layer)
+    shuffled = [half.assign(consensus=half["noise"]) for half in (first, second)]
+    noise_jaccard, noise_correlation = _compare(shuffled, masks, neurons, per_layer)
+    return {
+        "candidates": np.mean([mask.sum() for mask in masks]),
+        "jaccard": jaccard,
+        "correlation": correlation,
+        "noise_jaccard": noise_jaccard,
+        "noise_correlation": noise_correlation,
+    }
+
+
+def _compare(
+    tables: Sequence[pd.DataFrame], masks: Sequence[np.ndarray], neurons: int, per_layer: int | None
+) -> tuple[float, float | None]:
+    """Jaccard of the sets that two tables select, and the rank correlation of their consensus."""
+    sets = []
+    for table, mask in zip(tables, masks, strict=True):
+        possible = int(table["layer"][mask].value_counts().clip(upper=per_layer).sum())
+        chosen = selection.select(table, "caneft", min(neurons, possible), mask, per_layer=per_layer)
+        sets.append(chosen.neurons)
+    return sets[0].jaccard(sets[1]), _rank_correlation(*(table["consensus"] for table in tables))
+
+
+def _rank_correlation(first: pd.Series, second: pd.Series) -> float | None:
+    """Spearman's, ties by average ranks; None if one is constant. Rounded as selection does: equal counts are ties."""
+    x, y = (values.round(selection.DECIMALS).rank().to_numpy() for values in (first, second))
+    x, y = x - x.mean(), y - y.mean()
+    spread = np.sqrt((x * x).sum() * (y * y).sum())
+    return float((x * y).sum() / spread) if spread else None
+
+
+def _point(samples: int, neurons: int, found: list[dict[str, Any]]) -> Point:
+    lists = {name: [of_split[name] for of_split in found] for name in found[0]}
+    candidates = float(np.mean(lists.pop("candidates")))
+    return Point(samples, neurons, candidates, **lists)

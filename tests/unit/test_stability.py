@@ -1,0 +1,410 @@
+"""Stability: the curve against loops and sklearn, halves that share no sample, known levels of noise, hand examples."""
+
+import itertools
+import json
+import math
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+from pytest import approx
+from scipy.stats import spearmanr
+from sklearn.metrics import mutual_info_score
+
+from caneft import stability
+from caneft.dumps import DumpReader
+from caneft.errors import InputError
+from caneft.settings import SelectionSettings, StabilitySettings
+from caneft.stability import Point, curve, flat, measure, sizes
+
+LAYERS, WIDTH, BINS = 2, 30, 5
+SCALES = {"it": 8.0, "law": 2.0, "koran": 1.0}
+
+
+def scores(samples=(40, 44, 50), seed=0, spread=1.5, layers=LAYERS, width=WIDTH):
+    """Scores of three domains whose levels differ by neuron."""
+    rng = np.random.default_rng(seed)
+    return {
+        domain: (SCALES[domain] * rng.lognormal(spread * rng.random((layers, 1, width)), 1, (layers, count, width)))
+        .clip(0, 6e4)
+        .astype(np.float16)
+        for domain, count in zip(SCALES, samples, strict=True)
+    }
+
+
+def run(dumps, sizes, splits=2, neurons=6, task_relevant=None, bins=BINS, seed=0, **more):
+    scales = {domain: SCALES[domain] for domain in dumps}
+    return curve(dumps, scales, sizes, splits, neurons, task_relevant, bins, seed, **more)
+
+
+def order(samples, seed, split, index):
+    """The order of a domain's samples: all that the witness takes from the package is the seed."""
+    return np.random.default_rng([seed, stability.STREAM, split, index]).permutation(samples)
+
+
+def naive_bins(values, bins):
+    # float32: an edge that is itself a (float16) score is that score again
+    return np.digitize(values, np.quantile(values, np.arange(1, bins) / bins).astype(np.float32))
+
+
+def naive_consensus(scores, labels, strata, bins):
+    """Smallest one-vs-rest MI of one neuron, given the stratum. All arguments: of the half's samples, pooled."""
+    by_domain = dict.fromkeys(set(labels), 0)
+    for stratum in set(strata):
+        inside = [i for i in range(len(scores)) if strata[i] == stratum]
+        binned = naive_bins(scores[inside], bins)
+        for domain in by_domain:
+            of_domain = [labels[i] == domain for i in inside]
+            by_domain[domain] += len(inside) / len(scores) * mutual_info_score(binned, of_domain)
+    return round(min(by_domain.values()), 12)
+
+
+def naive_half(dumps, rows, neurons, q, bins, per_layer=WIDTH, lengths=None, strata=1):
+    """Consensus of every neuron, the selected set, and the number of candidates. rows: by domain the half's samples."""
+    everyone = list(itertools.product(range(LAYERS), range(WIDTH)))
+    labels = [d for d in sorted(dumps) for _ in rows[d]]
+    of_sample = naive_bins(np.concatenate([lengths[d][rows[d]] for d in sorted(dumps)]), strata) if lengths else None
+    of_sample = [0] * len(labels) if of_sample is None else of_sample.tolist()
+    consensus = {}
+    for layer, n in everyone:
+        pooled = np.concatenate([dumps[d][layer, rows[d], n] for d in sorted(dumps)]).astype(np.float64)
+        consensus[layer, n] = naive_consensus(pooled, labels, of_sample, bins)
+    candidates = set(everyone)
+    for domain in dumps if q else ():
+        means = {key: dumps[domain][key[0], rows[domain], key[1]].astype(float).mean() for key in everyone}
+        threshold = sorted(means.values(), reverse=True)[math.ceil(q * len(everyone)) - 1]
+        candidates &= {key for key in everyone if means[key] >= threshold}
+    chosen = []
+    for key in sorted(sorted(candidates), key=lambda key: -consensus[key]):
+        if len(chosen) < neurons and sum(layer == key[0] for layer, _ in chosen) < per_layer:
+            chosen.append(key)
+    return list(consensus.values()), set(chosen), len(candidates)
+
+
+LENGTHS = {d: np.random.default_rng(9).integers(3, 40, n) for d, n in zip(SCALES, (40, 44, 50), strict=True)}
+CASES = {
+    "all": (None, 6, {}),
+    "relevant": (0.6, 6, {}),
+    "too many": (0.6, 40, {}),
+    "per layer": (None, 9, {"per_layer": 5}),
+    "too many per layer": (0.6, 40, {"per_layer": 4}),
+    "given the length": (None, 10, {"lengths": LENGTHS, "length_strata": 3}),
+}
+
+
+@pytest.mark.parametrize(("q", "neurons", "more"), CASES.values(), ids=CASES)
+def test_the_curve_equals_loops(q, neurons, more, monkeypatch):
+    dumps = scores()
+    monkeypatch.setattr(stability, "TILE_BYTES", 7 * 2 * (40 + 44 + 50))
+    points = run(dumps, [20, 7], splits=2, neurons=neurons, task_relevant=q, seed=4, **more)
+    naive = {"per_layer": more.get("per_layer", WIDTH), "lengths": more.get("lengths"), "strata": 3}
+    assert [(point.samples, point.neurons) for point in points] == [(7, neurons), (20, neurons)]
+    for point in points:
+        n, candidates = point.samples, []
+        for split in range(2):
+            orders = {d: order(dumps[d].shape[1], 4, split, i) for i, d in enumerate(sorted(dumps))}
+            halves = [
+                naive_half(dumps, {d: o[first : first + n] for d, o in orders.items()}, neurons, q, BINS, **naive)
+                for first in (0, n)
+            ]
+            (mi_a, a, count_a), (mi_b, b, count_b) = halves
+            assert point.jaccard[split] == approx(len(a & b) / len(a | b))
+            assert point.correlation[split] == approx(spearmanr(mi_a, mi_b).statistic, abs=1e-9)
+            candidates += [count_a, count_b]
+            assert neurons < 40 or max(len(a), len(b)) < neurons, "the case of fewer candidates is not met"
+            if "per_layer" in more:
+                assert max(Counter(layer for layer, _ in a).values()) == more["per_layer"], "no layer is full"
+        assert point.candidates == approx(sum(candidates) / 4)
+
+
+@pytest.fixture
+def selected_from(monkeypatch):
+    """The tables that the sets are selected from: of each size and split the halves, then the same with noise."""
+    seen, select = [], stability.selection.select
+    monkeypatch.setattr(
+        stability.selection, "select", lambda table, *rest, **more: seen.append(table) or select(table, *rest, **more)
+    )
+    return seen
+
+
+def test_halves_share_no_sample_and_orders_differ_by_domain_and_split(selected_from):
+    samples, n = 24, 10
+    marked = np.eye(samples, dtype=np.float16)[None]  # neuron j scores in sample j alone: its mean says who was there
+    run(dict.fromkeys(("it", "law"), marked), [n], splits=2)
+    assert len(selected_from) == 8
+    halves = [
+        [set(np.flatnonzero(table[f"importance_{domain}"])) for domain in ("it", "law")]
+        for table in (selected_from[i] for i in (0, 1, 4, 5))
+    ]
+    for first, second in (halves[:2], halves[2:]):
+        for a, b in zip(first, second, strict=True):
+            assert len(a) == len(b) == n and not a & b
+    firsts = [halves[0][0], halves[0][1], halves[2][0], halves[2][1]]
+    assert all(a != b for a, b in itertools.combinations(firsts, 2))
+
+
+def test_means_are_those_of_the_half_without_the_dumps_factor(selected_from):
+    dumps = scores()
+    run(dumps, [20], splits=1)
+    rows = {domain: order(dumps[domain].shape[1], 0, 0, i)[20:40] for i, domain in enumerate(sorted(dumps))}
+    for domain, chosen in rows.items():
+        expected = dumps[domain][:, chosen].astype(np.float64).mean(axis=1).ravel() / SCALES[domain]
+        assert selected_from[1][f"importance_{domain}"].to_numpy() == approx(expected, rel=1e-12)
+
+
+def uninformative(neurons, samples=200, seed=0):
+    """Scores that have nothing to do with the domain."""
+    rng = np.random.default_rng(seed)
+    return {domain: rng.random((2, samples, neurons // 2)).astype(np.float16) for domain in SCALES}
+
+
+def mean(values):
+    """Over splits."""
+    return sum(values) / len(values)
+
+
+def test_without_information_halves_agree_as_two_random_draws_do():
+    m, k = 2000, 200
+    (point,) = run(uninformative(m), [100], splits=4, neurons=k, bins=10)
+    # two draws of k of m neurons share k^2/m on average, here 20 with a standard deviation of about 4
+    assert mean(point.jaccard) == approx(k / (2 * m - k), abs=0.02)
+    assert mean(point.noise_jaccard) == approx(k / (2 * m - k), abs=0.02)
+    assert mean(point.correlation) == approx(0, abs=0.05)
+    assert mean(point.noise_correlation) == approx(0, abs=0.05)
+    assert len(set(point.noise_correlation)) == 4, "every split has a shuffle of its own"
+
+
+def test_noise_keeps_the_agreement_that_the_task_relevant_neurons_alone_give():
+    m, k = 2000, 200
+    dumps = {domain: dump * np.float16(0.1) for domain, dump in uninformative(m).items()}
+    for dump in dumps.values():
+        dump[:, :, ::4] *= 10  # in every half the same quarter of the neurons is the most important one
+    (point,) = run(dumps, [100], splits=4, neurons=k, task_relevant=0.25, bins=10)
+    assert point.candidates == m / 4
+    assert mean(point.noise_jaccard) == approx(k / (2 * m / 4 - k), abs=0.04)
+
+
+def test_noise_is_shuffled_within_each_half(selected_from):
+    dumps = uninformative(400)
+    dumps["it"][:, :, :200] += 4  # it stands apart in all its neurons, so every table has high MI before the shuffle
+    dumps["law"] += 2
+    run(dumps, [100], splits=1, bins=10)
+    half, other, noise, other_noise = (table["consensus"] for table in selected_from)
+    assert half.mean() > 0.5 and other.mean() > 0.5
+    for values in (noise, other_noise):  # one-vs-rest noise of N = 300 has (10 - 1) / 2N; the minimum of three, less
+        assert 0.2 * 9 / 600 < values.mean() < 9 / 600
+    assert abs(np.corrcoef(noise, other_noise)[0, 1]) < 0.2
+
+
+def test_no_two_shuffles_are_the_same():
+    # distinct scores: all neurons and all halves have the same margins, so equal random numbers give equal tables
+    rng, m, k = np.random.default_rng(0), 1000, 100
+    orders = np.argsort(rng.random((m, 120)), axis=1).reshape(2, m // 2, 3, 40).astype(np.float16)
+    dumps = {domain: orders[:, :, i].transpose(0, 2, 1) for i, domain in enumerate(SCALES)}
+    (point,) = run(dumps, [20], splits=3, neurons=k)
+    assert mean(point.noise_jaccard) == approx(k / (2 * m - k), abs=0.03)
+    assert mean(point.noise_correlation) == approx(0, abs=0.08)
+    assert len(set(point.noise_correlation)) == 3
+
+
+def test_the_layers_of_a_half_have_shuffles_of_their_own(selected_from):
+    same = np.argsort(np.random.default_rng(0).random((100, 80)), axis=1).reshape(100, 2, 40).astype(np.float16)
+    dumps = {domain: np.stack([same[:, i].T] * 2) for i, domain in enumerate(("it", "law"))}
+    run(dumps, [20], splits=1)
+    half, _, noise, _ = (table["consensus"].to_numpy().reshape(2, 100) for table in selected_from)
+    assert np.array_equal(*half)
+    assert abs(np.corrcoef(noise)[0, 1]) < 0.4
+
+
+def test_planted_information_is_found_again():
+    dumps = uninformative(400, seed=1)
+    planted = np.random.default_rng(2).permutation(200)[:20]
+    for domain, shift in zip(SCALES, (0, 1, 2), strict=True):
+        dumps[domain][:, :, planted] += np.float16(shift)
+    (point,) = run(dumps, [50], splits=2, neurons=40)
+    assert point.jaccard == [1, 1]
+    assert mean(point.noise_jaccard) == approx(40 / (800 - 40), abs=0.06)
+    # a tenth stands above the rest, whose ranks are random: of the variance of the ranks, 3 x 0.1 x 0.9 is between them
+    assert mean(point.correlation) == approx(0.27, abs=0.06)
+
+
+def test_weak_information_is_found_again_with_more_samples():
+    dumps = uninformative(400)
+    for domain, shift in zip(SCALES, (0, 1, 2), strict=True):
+        dumps[domain] += np.float16(0.6 * shift) * np.linspace(0, 1, 200, dtype=np.float16)
+    few, many = run(dumps, [10, 100], splits=2, neurons=100)
+    for name in ("jaccard", "correlation"):
+        assert mean(getattr(many, name)) > mean(getattr(few, name)) + 0.2
+
+
+def test_the_rank_correlation_averages_the_ranks_of_ties():
+    # ranks 1, 2.5, 2.5, 4 and 1, 2, 3, 4: sum of d^2 = 0.5, but with ties Pearson's of the ranks, 4.5 / sqrt(4.5 * 5)
+    ties = pd.Series([0.1, 0.2, 0.2 + 1e-15, 0.9]), pd.Series([0.1, 0.2, 0.3, 0.4])
+    assert stability._rank_correlation(*ties) == approx(4.5 / math.sqrt(4.5 * 5), rel=1e-12)
+    assert stability._rank_correlation(pd.Series([1.0, 1.0]), pd.Series([1.0, 2.0])) is None
+
+
+def test_neurons_that_never_respond_have_no_correlation_and_agree_as_noise_does():
+    silent = dict.fromkeys(("it", "law"), np.zeros((1, 20, 10), np.float16))
+    (point,) = run(silent, [10], splits=1, neurons=3)
+    assert point == Point(10, 3, 10.0, [1.0], [None], [1.0], [None])
+
+
+def test_the_result_depends_on_the_seed_alone(tmp_path, monkeypatch):
+    dumps = scores()
+    expected = run(dumps, [7, 20], task_relevant=0.6)
+    assert run(dumps, [7, 20], task_relevant=0.6) == expected
+    assert run(dict(reversed(dumps.items())), [20, 7, 7], task_relevant=0.6, threads=3) == expected
+    assert run(dumps, [7, 20], task_relevant=0.6, seed=1) != expected
+    for domain, dump in dumps.items():
+        np.save(tmp_path / f"{domain}.npy", dump)
+    monkeypatch.setattr(stability, "TILE_BYTES", 1)
+    read = {domain: DumpReader(tmp_path / f"{domain}.npy") for domain in dumps}
+    assert run(read, [7, 20], task_relevant=0.6) == expected
+
+
+def test_a_size_has_the_same_point_whatever_other_sizes_there_are():
+    assert run(scores(), [7]) == run(scores(), [7, 13, 20])[:1]
+
+
+def test_progress_counts_every_neuron_once_per_split(monkeypatch):
+    monkeypatch.setattr(stability, "TILE_BYTES", 11 * 2 * (40 + 44 + 50))
+    seen = []
+    run(scores(), [7], splits=2, progress=seen.append)
+    assert seen == [11, 11, 8] * LAYERS * 2
+
+
+WRONG = [
+    ({}, {"sizes": [20, 21]}, "it has 40 samples, two halves of 21 need 42"),
+    ({}, {"sizes": []}, "at least one of each"),
+    ({}, {"sizes": [0]}, "at least one of each"),
+    ({}, {"sizes": [5], "splits": 0}, "at least one of each"),
+    ({}, {"sizes": [5], "neurons": 0}, "at least one of each"),
+    ({}, {"sizes": [5], "bins": 1}, "1 bins"),
+    ({"law": np.ones((2, 44, 29), np.float16)}, {"sizes": [5]}, "differ"),
+    ({"law": np.ones((3, 44, 30), np.float16)}, {"sizes": [5]}, "differ"),
+    ({"law": np.full((2, 44, 30), np.inf, np.float16)}, {"sizes": [5]}, "finite"),
+]
+
+
+@pytest.mark.parametrize(("other", "arguments", "message"), WRONG, ids=[message for _, _, message in WRONG])
+def test_what_cannot_be_is_refused(other, arguments, message):
+    with pytest.raises(InputError, match=message):
+        run(scores() | other, **arguments)
+
+
+def test_strata_need_the_lengths_of_all_samples():
+    for lengths in (None, {}, LENGTHS | {"it": [3] * 39}):
+        with pytest.raises(InputError, match="2 strata need the response lengths of all samples"):
+            run(scores(), [5], length_strata=2, lengths=lengths)
+
+
+def test_strata_take_away_what_the_length_alone_tells(selected_from):
+    rng = np.random.default_rng(0)
+    lengths = {"it": rng.integers(1, 50, 200), "law": rng.integers(25, 75, 200)}
+    dumps = {d: (own[:, None] + rng.random((1, 200, 100))).astype(np.float16) for d, own in lengths.items()}
+    above_noise = {}
+    for strata in (1, 50):
+        run(dumps, [100], splits=1, length_strata=strata, lengths=lengths)
+        half, _, noise, _ = (table["consensus"].mean() for table in selected_from[-4:])
+        above_noise[strata] = half - noise
+    assert above_noise[1] > 0.15
+    assert abs(above_noise[50]) < 0.03
+
+
+def test_domains_that_do_not_belong_together_are_refused():
+    dumps = scores()
+    with pytest.raises(InputError, match="two domains"):
+        run({"it": dumps["it"]}, [5])
+    with pytest.raises(InputError, match="scales of"):
+        curve(dumps, {"it": 1.0, "law": 1.0}, [5], 1, 3, None, 10, 0)
+
+
+def information_of(dumps, consensus):
+    """What selection needs of the table of all samples: given consensus, the dumps' own means."""
+    layer, neuron = np.divmod(np.arange(LAYERS * WIDTH), WIDTH)
+    means = {f"importance_{d}": dump.astype(float).mean(axis=1).ravel() / SCALES[d] for d, dump in dumps.items()}
+    return pd.DataFrame({"layer": layer, "neuron": neuron, "consensus": consensus, **means})
+
+
+BUDGETS = [
+    ({"fraction": 0.1}, 6),  # of 60 neurons
+    ({"gamma": 0.45}, 15),  # of 0, 0.01, ... 0.59
+    ({"gamma": "null"}, 10),
+    ({"fraction": 0.1, "task_relevant": 0.6}, 6),
+    ({"parameters": 3 * 16 * 8 - 1}, 7),  # less than eight neurons of a model of hidden size 16
+    ({"fraction": 0.2, "per_layer": 7}, 12),
+]
+
+
+@pytest.mark.parametrize("strata", [1, 3])
+@pytest.mark.parametrize(("budget", "neurons"), BUDGETS, ids=str)
+def test_what_is_left_says_all_that_a_reader_needs(budget, neurons, strata):
+    dumps, consensus = scores(), np.arange(60) / 100
+    asked = {"criterion": "caneft", "fraction": None, "gamma": None, "task_relevant": None, **budget}
+    settings = StabilitySettings(
+        bins=BINS, length_strata=strata, splits=2, seed=5, budget=SelectionSettings(**asked, budget_task_relevant=None)
+    )
+    table, about = information_of(dumps, consensus), {"null": {"quantile": 0.5}, "hidden_size": 16}
+    found = measure(dumps, SCALES, table, about, settings, LENGTHS)
+    more = {"per_layer": budget.get("per_layer"), "length_strata": strata, "lengths": LENGTHS}
+    expected = run(dumps, [20], 2, neurons, budget.get("task_relevant"), seed=5, **more)
+    assert found == json.loads(json.dumps(found, allow_nan=False))
+    assert found["points"] == [vars(point) for point in expected]
+    assert (found["neurons"], found["neurons_of_the_model"]) == (neurons, 60)
+    assert found["samples"] == {"it": 40, "koran": 50, "law": 44} and found["domains"] == ["it", "koran", "law"]
+    assert StabilitySettings(**found["settings"]) == settings
+    assert all(name in found["meaning"] for name in ("jaccard", "correlation", "noise_", "candidates", "samples"))
+
+
+def test_gamma_is_counted_among_the_task_relevant_neurons():
+    dumps, consensus = scores(), np.arange(60) / 100
+    table = information_of(dumps, consensus)
+    ranks = [sorted(table[f"importance_{d}"], reverse=True)[35] for d in SCALES]
+    relevant = [all(row[f"importance_{d}"] >= r for d, r in zip(SCALES, ranks, strict=True)) for row in rows(table)]
+    wanted = sum(keep and mi >= 0.3 for keep, mi in zip(relevant, consensus, strict=True))
+    assert 0 < wanted < sum(consensus >= 0.3)
+    own = {"criterion": "caneft", "fraction": None, "gamma": 0.3, "task_relevant": 0.6, "budget_task_relevant": 0.6}
+    settings = StabilitySettings(bins=BINS, length_strata=1, splits=1, seed=0, budget=SelectionSettings(**own))
+    assert measure(dumps, SCALES, table, {"null": {"quantile": 0.5}}, settings)["neurons"] == wanted
+
+
+def rows(table):
+    return table.to_dict("records")
+
+
+def test_sizes_by_hand():
+    assert sizes(800) == [25, 50, 100, 200, 400]
+    assert sizes(10_000) == [25, 50, 100, 200, 400, 800, 1600, 3200, 5000]
+    assert sizes(60) == [30]
+    assert sizes(76) == [25, 38]  # 38 is just more than 1.5 times 25
+    assert sizes(74) == [37]
+    assert sizes(1000) == [25, 50, 100, 200, 500]  # 400 is closer to 500 than a factor of 1.5
+    assert sizes(20) == [10] and sizes(3) == [1]
+    assert sizes(100, smallest=10) == [10, 20, 50]
+    with pytest.raises(InputError, match="1 samples"):
+        sizes(1)
+
+
+def point(samples, jaccard, noise=0.05):
+    """A point whose means are the numbers given, its splits apart."""
+    return Point(
+        samples, 10, 50.0, [jaccard - 0.02, jaccard + 0.02], [0.0] * 2, [noise - 0.01, noise + 0.01], [0.0] * 2
+    )
+
+
+def test_flat_by_hand():
+    rising = [point(25, 0.2), point(50, 0.5), point(100, 0.7), point(200, 0.74), point(400, 0.75)]
+    assert flat(rising, gain=0.05) == 200
+    assert flat(rising[::-1], gain=0.05) == 200
+    assert flat(rising, gain=0.25) == 100
+    assert flat(rising, gain=0.02) == 400
+    assert flat(rising, gain=0.005) is None
+    noise = [point(25, 0.06), point(50, 0.07), point(100, 0.09), point(200, 0.3), point(400, 0.31)]
+    assert flat(noise, gain=0.05) == 400, "a curve that lies flat on the noise is not flat yet"
+    near = [point(25, 0.10), point(50, 0.12, noise=0.08)]
+    assert flat(near, gain=0.035) == 50 and flat(near, gain=0.045) is None, "0.12 lies 0.04 above noise"
+    assert flat([point(25, 0.7), point(51, 0.7)], gain=0.05) is None, "51 has no point of exactly half"
+    assert flat([point(25, 0.7), point(50, 0.6)], gain=0.05) == 50, "a fall is no rise"
+    assert flat([point(25, 0.9)], gain=0.05) is None and flat([], gain=0.05) is None

@@ -1,0 +1,35 @@
+"""Measure how far the neurons that disjoint halves of a mixture's samples select agree, by the number of samples."""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from caneft import measuring, records, stability
+from caneft.cli import step
+from caneft.corpora.store import read_json
+from caneft.files import write_json
+from caneft.settings import StabilitySettings
+
+
+@step
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--settings", type=StabilitySettings.model_validate_json, required=True)
+    parser.add_argument("--dumps", type=Path, nargs="+", required=True, help=".npy; .json and .stats.npz stand beside")
+    parser.add_argument("--table", type=Path, required=True, help="information.parquet; its .json stands beside")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--stability", type=Path, required=True, help=".json; .cost.json stands beside")
+    args = parser.parse_args()
+    with records.cost(args.stability.with_suffix(".cost.json"), "stability", args.threads):
+        dumps = measuring.Dumps.open(args.dumps)
+        information = pd.read_parquet(args.table), read_json(args.table.with_suffix(".json"))
+        with tqdm(total=args.settings.splits * len(information[0]), unit="neuron", mininterval=2) as bar:
+            how = args.settings, dumps.lengths, args.threads, bar.update
+            found = stability.measure(dumps.scores, dumps.scales, *information, *how)
+        write_json(args.stability, found)
+
+
+if __name__ == "__main__":
+    main()
