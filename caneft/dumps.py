@@ -7,9 +7,10 @@ import os
 import shutil
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -72,6 +73,29 @@ class DumpReader:
 
     def close(self) -> None:
         self._file.close()
+
+
+@dataclass(frozen=True)
+class DumpSet:
+    """Dumps of a mixture's domains, each part by domain.
+
+    scores: readers or arrays, read as `dump[layer, :, start:stop]`. statistics: by name, (layers, neurons) each.
+    """
+
+    scores: Mapping[str, Any]
+    statistics: Mapping[str, Mapping[str, np.ndarray]]
+    sidecars: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def scales(self) -> dict[str, float]:
+        """Factor that the scores were multiplied by."""
+        return {domain: 2.0 ** sidecar["scale_exponent"] for domain, sidecar in self.sidecars.items()}
+
+    @property
+    def lengths(self) -> dict[str, np.ndarray]:
+        """Response tokens of each sample."""
+        samples = {domain: sidecar["samples"] for domain, sidecar in self.sidecars.items()}
+        return {domain: np.array([entry["response_tokens"] for entry in own]) for domain, own in samples.items()}
 
 
 @dataclass(frozen=True)

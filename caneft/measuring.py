@@ -3,7 +3,6 @@
 import math
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pandas as pd
 
 from caneft import information
 from caneft.corpora.store import read_json
-from caneft.dumps import SUMS, DumpReader
+from caneft.dumps import SUMS, DumpReader, DumpSet
 from caneft.errors import InputError
 from caneft.settings import InformationSettings
 
@@ -31,32 +30,11 @@ def open_dump(path: Path) -> tuple[DumpReader, dict[str, np.ndarray], dict[str, 
     return scores, _statistics(path.with_suffix(".stats.npz"), scores.shape[::2]), sidecar
 
 
-@dataclass(frozen=True)
-class Dumps:
-    """Dumps of a mixture's domains, each part by domain. Nothing of the scores is in memory."""
-
-    scores: dict[str, DumpReader]
-    statistics: dict[str, dict[str, np.ndarray]]
-    sidecars: dict[str, dict[str, Any]]
-
-    @classmethod
-    def open(cls, paths: Iterable[Path]) -> "Dumps":
-        """As `open_dump` does, all of them."""
-        opened = {
-            sidecar["domain"]: (scores, stats, sidecar) for scores, stats, sidecar in map(open_dump, sorted(paths))
-        }
-        return cls(*({domain: parts[i] for domain, parts in opened.items()} for i in range(3)))
-
-    @property
-    def scales(self) -> dict[str, float]:
-        """Factor that scores are stored with."""
-        return {domain: 2.0 ** sidecar["scale_exponent"] for domain, sidecar in self.sidecars.items()}
-
-    @property
-    def lengths(self) -> dict[str, list[int]]:
-        """Response tokens of each sample."""
-        samples = {domain: sidecar["samples"] for domain, sidecar in self.sidecars.items()}
-        return {domain: [sample["response_tokens"] for sample in own] for domain, own in samples.items()}
+def open_dumps(paths: Iterable[Path]) -> DumpSet:
+    """As `open_dump` does, all of a mixture's."""
+    opened = [open_dump(path) for path in sorted(paths)]
+    domains = [sidecar["domain"] for _, _, sidecar in opened]
+    return DumpSet(*(dict(zip(domains, parts, strict=True)) for parts in zip(*opened, strict=True)))
 
 
 def _sidecar(path: Path) -> dict[str, Any]:
@@ -102,7 +80,7 @@ def measure(
     threads, progress: as for `information.table`.
     Raises InputError naming the file if a dump is broken or of another model.
     """
-    dumps = Dumps.open(paths)
+    dumps = open_dumps(paths)
     _refuse_other_models(dumps, manifest)
     strata = _strata(dumps.lengths, settings)
     table, null = information.table(
@@ -120,7 +98,7 @@ def measure(
     return table.assign(null_quantile=quantile), _description(dumps, strata, settings, quantile)
 
 
-def _refuse_other_models(dumps: Dumps, manifest: Path | None) -> None:
+def _refuse_other_models(dumps: DumpSet, manifest: Path | None) -> None:
     """Raises InputError naming a dump whose weights are not those of the manifest, or of the first dump without one."""
     paths = {domain: scores.path for domain, scores in dumps.scores.items()}
     models = {domain: sidecar["model"] for domain, sidecar in dumps.sidecars.items()}
@@ -148,7 +126,7 @@ def _strata(lengths: Mapping[str, Sequence[int]], settings: InformationSettings)
 
 
 def _description(
-    dumps: Dumps, strata: Mapping[str, np.ndarray] | None, settings: InformationSettings, quantile: float
+    dumps: DumpSet, strata: Mapping[str, np.ndarray] | None, settings: InformationSettings, quantile: float
 ) -> dict[str, Any]:
     """What `information.json` holds."""
     lengths = dumps.lengths

@@ -139,8 +139,7 @@ def decide(sources: Mapping[str, Source], dumps: Mapping[str, Path], settings: P
 def _agreement(dumps: Sequence[Path], count: int, settings: PilotSettings) -> Point:
     """The curve at the halves of all samples so far."""
     table, about = measuring.measure(dumps, settings.information)
-    opened = measuring.Dumps.open(dumps)
-    of_halves = opened.scores, opened.scales, table, about, [count // 2], settings.stability, opened.lengths
-    (point,) = stability.agreement(*of_halves)
+    halves = [count // 2]
+    (point,) = stability.agreement(measuring.open_dumps(dumps), table, about, halves, settings.stability)
     logger.info("%d samples: Jaccard %.3f, noise %.3f", count, np.mean(point.jaccard), np.mean(point.noise_jaccard))
     return point

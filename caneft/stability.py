@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 
 from caneft import information, selection
+from caneft.dumps import DumpSet
 from caneft.errors import InputError
-from caneft.settings import StabilitySettings
+from caneft.settings import SelectionSettings, StabilitySettings
 
 STREAM = 0x57AB1E  # keeps these draws apart from other uses of the same seed
 TILE_BYTES = 256 * 2**20  # of all domains' scores that are held at once, before they are put into order
@@ -94,12 +95,10 @@ def flat(points: Sequence[Point], gain: float) -> int | None:
 
 
 def measure(
-    dumps: Mapping[str, Any],
-    scales: Mapping[str, float],
+    dumps: DumpSet,
     table: pd.DataFrame,
     about: Mapping[str, Any],
     settings: StabilitySettings,
-    lengths: Mapping[str, Sequence[int]] | None = None,
     threads: int = 1,
     progress: Callable[[int], Any] = lambda neurons: None,
 ) -> dict[str, Any]:
@@ -107,9 +106,8 @@ def measure(
 
     The other arguments are those of `agreement`.
     """
-    samples = {domain: dumps[domain].shape[1] for domain in sorted(dumps)}
-    drawn_at = sizes(min(samples.values()))
-    points = agreement(dumps, scales, table, about, drawn_at, settings, lengths, threads, progress)
+    samples = {domain: dumps.scores[domain].shape[1] for domain in sorted(dumps.scores)}
+    points = agreement(dumps, table, about, sizes(min(samples.values())), settings, threads, progress)
     return {
         "meaning": MEANING,
         "domains": list(samples),
@@ -122,87 +120,57 @@ def measure(
 
 
 def agreement(
-    dumps: Mapping[str, Any],
-    scales: Mapping[str, float],
+    dumps: DumpSet,
     table: pd.DataFrame,
     about: Mapping[str, Any],
     sizes: Sequence[int],
     settings: StabilitySettings,
-    lengths: Mapping[str, Sequence[int]] | None = None,
     threads: int = 1,
     progress: Callable[[int], Any] = lambda neurons: None,
 ) -> list[Point]:
-    """The `curve` that settings ask for, with as many neurons as their budget stands for.
+    """The `curve` of as many neurons as the settings' budget stands for.
 
     table, about: `information.parquet` and `.json` of all the samples, in which a gamma is looked up.
     """
-    budget = settings.budget
-    return curve(
-        dumps,
-        scales,
-        sizes,
-        settings.splits,
-        selection.count(table, budget, about["null"]["quantile"], about.get("hidden_size")),
-        budget.task_relevant,
-        settings.bins,
-        settings.seed,
-        threads,
-        progress,
-        budget.per_layer,
-        settings.length_strata,
-        lengths,
-    )
+    neurons = selection.count(table, settings.budget, about["null"]["quantile"], about.get("hidden_size"))
+    return curve(dumps, sizes, neurons, settings, threads, progress)
 
 
 def curve(
-    dumps: Mapping[str, Any],
-    scales: Mapping[str, float],
+    dumps: DumpSet,
     sizes: Sequence[int],
-    splits: int,
     neurons: int,
-    task_relevant: float | None,
-    bins: int,
-    seed: int,
+    settings: StabilitySettings,
     threads: int = 1,
     progress: Callable[[int], Any] = lambda neurons: None,
-    per_layer: int | None = None,
-    length_strata: int = 1,
-    lengths: Mapping[str, Sequence[int]] | None = None,
 ) -> list[Point]:
     """Agreement of what two disjoint halves of the samples select, by the samples in each; one point per size.
 
-    dumps: per domain float16 (layers, samples, neurons), an array or a `dumps.DumpReader`, read as
-    `dump[layer, :, start:stop]` in tiles, once per split. scales: per domain the factor its dump was multiplied by.
-    sizes: samples per domain in each half. splits: random orders of the samples, the same for all sizes.
-    neurons: budget of a set. task_relevant: as for `selection.task_relevant`, applied to each half by its own means;
-    None switches it off. progress: called with the neurons of each tile, splits x layers x neurons in all.
-    per_layer: as for `selection.select`. length_strata: quantile strata of response length within a half, given which
-    its information is measured; above 1, lengths are needed, per domain those of its samples.
+    dumps: read in tiles, once per split. sizes: samples per domain in each half. neurons: budget of a set.
+    settings: bins, strata of length and task-relevant neurons are those of each half. progress: called with the neurons
+    of each tile, splits x layers x neurons in all.
     The result depends neither on threads nor on tiles. Raises InputError if a domain has fewer samples than two halves
     need, if the dumps do not belong together, or if a half has no task-relevant neuron.
     """
     sizes = sorted(set(sizes))
-    _check(dumps, scales, sizes, splits, neurons)
-    lengths = _checked_lengths(dumps, length_strata, lengths)
+    _check(dumps.scores, sizes, settings.splits, neurons)
     halves = [Half(size, side) for size in reversed(sizes) for side in (0, 1)]  # the longest jobs first
     found: dict[int, list[dict]] = {size: [] for size in sizes}
     with ThreadPoolExecutor(threads) as pool:
-        for split in range(splits):
-            stream = [seed, STREAM, split]
-            orders = _orders(dumps, 2 * sizes[-1], stream)
-            strata = {half: _rows_of_strata(half, orders, length_strata, lengths) for half in halves}
-            tables = _tables(dumps, scales, orders, strata, bins, stream, pool, progress)
+        for split in range(settings.splits):
+            stream = [settings.seed, STREAM, split]
+            orders = _orders(dumps.scores, 2 * sizes[-1], stream)
+            strata = {half: _rows_of_strata(half, orders, settings.length_strata, dumps) for half in halves}
+            tables = _tables(dumps, orders, strata, settings.bins, stream, pool, progress)
             for size in sizes:
                 pair = tables[Half(size, 0)], tables[Half(size, 1)]
-                found[size].append(_agreement(*pair, neurons, task_relevant, per_layer))
+                found[size].append(_agreement(*pair, neurons, settings.budget))
     return [_point(size, neurons, found[size]) for size in sizes]
 
 
-def _check(dumps, scales, sizes: Sequence[int], splits: int, neurons: int) -> None:
-    if len(dumps) < 2 or set(dumps) != set(scales):
-        raise InputError(
-            f"dumps of {sorted(dumps)}, scales of {sorted(scales)}: the same two domains are needed at least"
-        )
+def _check(dumps: Mapping[str, Any], sizes: Sequence[int], splits: int, neurons: int) -> None:
+    if len(dumps) < 2:
+        raise InputError(f"dumps of {sorted(dumps)}: two domains are needed at least")
     shapes = {domain: (dump.shape[0], dump.shape[2]) for domain, dump in dumps.items()}
     if len(set(shapes.values())) != 1:
         raise InputError(f"(layers, neurons) of the dumps differ: {shapes}")
@@ -213,15 +181,6 @@ def _check(dumps, scales, sizes: Sequence[int], splits: int, neurons: int) -> No
             raise InputError(f"{domain} has {dump.shape[1]} samples, two halves of {sizes[-1]} need {2 * sizes[-1]}")
 
 
-def _checked_lengths(dumps, length_strata: int, lengths) -> dict[str, np.ndarray]:
-    """By domain, as arrays. Raises InputError if strata need lengths that are not those of the dumps."""
-    lengths = {domain: np.asarray(own) for domain, own in (lengths or {}).items()}
-    wanted = {domain: dump.shape[1] for domain, dump in dumps.items()}
-    if length_strata > 1 and {domain: len(own) for domain, own in lengths.items()} != wanted:
-        raise InputError(f"{length_strata} strata need the response lengths of all samples, {wanted}")
-    return lengths
-
-
 def _orders(dumps, samples: int, stream: list[int]) -> dict[str, np.ndarray]:
     """The first `samples` of each domain's samples in the order of one split; domains are sorted."""
     return {
@@ -230,33 +189,33 @@ def _orders(dumps, samples: int, stream: list[int]) -> dict[str, np.ndarray]:
     }
 
 
-def _rows_of_strata(half: Half, orders, length_strata: int, lengths) -> list[dict[str, Any]]:
+def _rows_of_strata(half: Half, orders, length_strata: int, dumps: DumpSet) -> list[dict[str, Any]]:
     """For each stratum of a half and each domain, the places in its order that belong to them."""
     if length_strata == 1:
         return [dict.fromkeys(orders, half.rows)]
-    own = {domain: lengths[domain][order[half.rows]] for domain, order in orders.items()}
+    own = {domain: dumps.lengths[domain][order[half.rows]] for domain, order in orders.items()}
     strata = information.length_strata(own, length_strata)
     found = np.unique(np.concatenate(list(strata.values())))
     return [{d: half.rows.start + np.flatnonzero(of == stratum) for d, of in strata.items()} for stratum in found]
 
 
 def _tables(
-    dumps, scales, orders, strata: Mapping[Half, list], bins: int, stream: list[int], pool: Executor, progress
+    dumps: DumpSet, orders, strata: Mapping[Half, list], bins: int, stream: list[int], pool: Executor, progress
 ) -> dict[Half, pd.DataFrame]:
     """For each half of one split a table of all neurons: layer, neuron, importance_{domain}, consensus, noise."""
-    halves = list(strata)
-    layers, _, width = next(iter(dumps.values())).shape
-    tile = max(1, TILE_BYTES // (2 * sum(dump.shape[1] for dump in dumps.values())))
+    halves, scores = list(strata), dumps.scores
+    layers, _, width = next(iter(scores.values())).shape
+    tile = max(1, TILE_BYTES // (2 * sum(dump.shape[1] for dump in scores.values())))
     frames: dict[Half, list[pd.DataFrame]] = {half: [] for half in halves}
     for layer in range(layers):
         counted: dict[Half, list] = {half: [] for half in halves}
         for start in range(0, width, tile):
-            ordered = {domain: dumps[domain][layer, :, start : start + tile][rows] for domain, rows in orders.items()}
+            ordered = {domain: scores[domain][layer, :, start : start + tile][rows] for domain, rows in orders.items()}
             counts = pool.map(partial(_count, ordered, bins), halves, strata.values())
             for half, result in zip(halves, counts, strict=True):
                 counted[half].append(result)
             progress(min(tile, width - start))
-        columns = pool.map(partial(_frame, layer, scales, stream), halves, counted.values())
+        columns = pool.map(partial(_frame, layer, dumps.scales, stream), halves, counted.values())
         for half, frame in zip(halves, columns, strict=True):
             frames[half].append(frame)
     return {half: pd.concat(parts, ignore_index=True) for half, parts in frames.items()}
@@ -282,17 +241,17 @@ def _frame(layer: int, scales: Mapping[str, float], stream: list[int], half: Hal
     return pd.DataFrame(columns | {"consensus": consensus, "noise": noise})
 
 
-def _agreement(
-    first: pd.DataFrame, second: pd.DataFrame, neurons: int, task_relevant: float | None, per_layer: int | None
-) -> dict[str, Any]:
+def _agreement(first: pd.DataFrame, second: pd.DataFrame, neurons: int, budget: SelectionSettings) -> dict[str, Any]:
     """The entries of a Point for one split. first, second: tables of the two halves."""
     masks = [
-        np.ones(len(half), bool) if task_relevant is None else selection.task_relevant(half, task_relevant)
+        np.ones(len(half), bool)
+        if budget.task_relevant is None
+        else selection.task_relevant(half, budget.task_relevant)
         for half in (first, second)
     ]
-    jaccard, correlation = _compare((first, second), masks, neurons, per_layer)
+    jaccard, correlation = _compare((first, second), masks, neurons, budget.per_layer)
     shuffled = [half.assign(consensus=half["noise"]) for half in (first, second)]
-    noise_jaccard, noise_correlation = _compare(shuffled, masks, neurons, per_layer)
+    noise_jaccard, noise_correlation = _compare(shuffled, masks, neurons, budget.per_layer)
     return {
         "candidates": np.mean([mask.sum() for mask in masks]),
         "jaccard": jaccard,

@@ -101,8 +101,8 @@ def decide(source, tmp_path, monkeypatch, agreement, **auto):
     """Decision where halves of n samples agree as `agreement` says; also how many samples were scored."""
     sizes = []
 
-    def curve(dumps, scales, halves, *_):
-        assert {dump.shape[1] for dump in dumps.values()} == {2 * halves[0]}
+    def curve(dumps, halves, *_):
+        assert {dump.shape[1] for dump in dumps.scores.values()} == {2 * halves[0]}
         sizes.extend(halves)
         return [Point(halves[0], 4, 20.0, [agreement(halves[0])], [0.0], [0.05], [0.0])]
 

@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import mutual_info_score
 
 from caneft import stability
-from caneft.dumps import DumpReader
+from caneft.dumps import DumpReader, DumpSet
 from caneft.errors import InputError
 from caneft.settings import SelectionSettings, StabilitySettings
 from caneft.stability import Point, curve, flat, measure, sizes
@@ -33,9 +33,26 @@ def scores(samples=(40, 44, 50), seed=0, spread=1.5, layers=LAYERS, width=WIDTH)
     }
 
 
-def run(dumps, sizes, splits=2, neurons=6, task_relevant=None, bins=BINS, seed=0, **more):
-    scales = {domain: SCALES[domain] for domain in dumps}
-    return curve(dumps, scales, sizes, splits, neurons, task_relevant, bins, seed, **more)
+def dump_set(dumps, lengths=None):
+    """As read from files: scales and lengths stand in the sidecars. Without lengths every response has one token."""
+    sidecars = {}
+    for domain, dump in dumps.items():
+        own = [1] * dump.shape[1] if lengths is None else map(int, lengths[domain])
+        samples = [{"response_tokens": length} for length in own]
+        sidecars[domain] = {"scale_exponent": int(math.log2(SCALES[domain])), "samples": samples}
+    return DumpSet(dumps, {}, sidecars)
+
+
+def settings_of(splits=2, bins=BINS, seed=0, length_strata=1, **budget):
+    given = {"criterion": "caneft", "fraction": None, "gamma": None, "task_relevant": None, **budget}
+    given.setdefault("budget_task_relevant", None)
+    return StabilitySettings(
+        bins=bins, length_strata=length_strata, splits=splits, seed=seed, budget=SelectionSettings(**given)
+    )
+
+
+def run(dumps, sizes, splits=2, neurons=6, lengths=None, threads=1, progress=lambda neurons: None, **settings):
+    return curve(dump_set(dumps, lengths), sizes, neurons, settings_of(splits, **settings), threads, progress)
 
 
 def order(samples, seed, split, index):
@@ -294,12 +311,6 @@ def test_what_cannot_be_is_refused(other, arguments, message):
         run(scores() | other, **arguments)
 
 
-def test_strata_need_the_lengths_of_all_samples():
-    for lengths in (None, {}, LENGTHS | {"it": [3] * 39}):
-        with pytest.raises(InputError, match="2 strata need the response lengths of all samples"):
-            run(scores(), [5], length_strata=2, lengths=lengths)
-
-
 def test_strata_take_away_what_the_length_alone_tells(selected_from):
     rng = np.random.default_rng(0)
     lengths = {"it": rng.integers(1, 50, 200), "law": rng.integers(25, 75, 200)}
@@ -317,8 +328,6 @@ def test_domains_that_do_not_belong_together_are_refused():
     dumps = scores()
     with pytest.raises(InputError, match="two domains"):
         run({"it": dumps["it"]}, [5])
-    with pytest.raises(InputError, match="scales of"):
-        curve(dumps, {"it": 1.0, "law": 1.0}, [5], 1, 3, None, 10, 0)
 
 
 def information_of(dumps, consensus):
@@ -342,14 +351,11 @@ BUDGETS = [
 @pytest.mark.parametrize(("budget", "neurons"), BUDGETS, ids=str)
 def test_what_is_left_says_all_that_a_reader_needs(budget, neurons, strata):
     dumps, consensus = scores(), np.arange(60) / 100
-    asked = {"criterion": "caneft", "fraction": None, "gamma": None, "task_relevant": None, **budget}
-    settings = StabilitySettings(
-        bins=BINS, length_strata=strata, splits=2, seed=5, budget=SelectionSettings(**asked, budget_task_relevant=None)
-    )
+    settings = settings_of(seed=5, length_strata=strata, **budget)
     table, about = information_of(dumps, consensus), {"null": {"quantile": 0.5}, "hidden_size": 16}
-    found = measure(dumps, SCALES, table, about, settings, LENGTHS)
-    more = {"per_layer": budget.get("per_layer"), "length_strata": strata, "lengths": LENGTHS}
-    expected = run(dumps, [20], 2, neurons, budget.get("task_relevant"), seed=5, **more)
+    found = measure(dump_set(dumps, LENGTHS), table, about, settings)
+    more = {name: budget.get(name) for name in ("per_layer", "task_relevant")}
+    expected = run(dumps, [20], 2, neurons, LENGTHS, seed=5, length_strata=strata, **more)
     assert found == json.loads(json.dumps(found, allow_nan=False))
     assert found["points"] == [vars(point) for point in expected]
     assert (found["neurons"], found["neurons_of_the_model"]) == (neurons, 60)
@@ -365,9 +371,8 @@ def test_gamma_is_counted_among_the_task_relevant_neurons():
     relevant = [all(row[f"importance_{d}"] >= r for d, r in zip(SCALES, ranks, strict=True)) for row in rows(table)]
     wanted = sum(keep and mi >= 0.3 for keep, mi in zip(relevant, consensus, strict=True))
     assert 0 < wanted < sum(consensus >= 0.3)
-    own = {"criterion": "caneft", "fraction": None, "gamma": 0.3, "task_relevant": 0.6, "budget_task_relevant": 0.6}
-    settings = StabilitySettings(bins=BINS, length_strata=1, splits=1, seed=0, budget=SelectionSettings(**own))
-    assert measure(dumps, SCALES, table, {"null": {"quantile": 0.5}}, settings)["neurons"] == wanted
+    settings = settings_of(splits=1, gamma=0.3, task_relevant=0.6, budget_task_relevant=0.6)
+    assert measure(dump_set(dumps), table, {"null": {"quantile": 0.5}}, settings)["neurons"] == wanted
 
 
 def rows(table):

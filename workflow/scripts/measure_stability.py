@@ -23,11 +23,10 @@ def main() -> None:
     parser.add_argument("--stability", type=Path, required=True, help=".json; .cost.json stands beside")
     args = parser.parse_args()
     with records.cost(args.stability.with_suffix(".cost.json"), "stability", args.threads):
-        dumps = measuring.Dumps.open(args.dumps)
-        information = pd.read_parquet(args.table), read_json(args.table.with_suffix(".json"))
-        with tqdm(total=args.settings.splits * len(information[0]), unit="neuron", mininterval=2) as bar:
-            how = args.settings, dumps.lengths, args.threads, bar.update
-            found = stability.measure(dumps.scores, dumps.scales, *information, *how)
+        dumps = measuring.open_dumps(args.dumps)
+        table, about = pd.read_parquet(args.table), read_json(args.table.with_suffix(".json"))
+        with tqdm(total=args.settings.splits * len(table), unit="neuron", mininterval=2) as bar:
+            found = stability.measure(dumps, table, about, args.settings, args.threads, bar.update)
         write_json(args.stability, found)
 
 
