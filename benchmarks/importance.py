@@ -1,7 +1,7 @@
 """Importance against a naive reference and against its floor, in one run: throughput, peak memory, equal numbers.
 
     python -m benchmarks.importance                                                  # an 88 M llama on the CPU
-    python -m benchmarks.importance --shape qwen2.5-7b llama-2-7b gemma-2-9b --out benchmarks/importance.json   # a GPU
+    python -m benchmarks.importance --shape qwen2.5-7b llama-2-7b gemma-2-9b --out benchmarks/results/gpu.json   # a GPU
 
 Random weights of real shapes; the last line printed is one JSON object. The subjects:
 
@@ -612,7 +612,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--samples", type=int, help="default: 64 on the CPU, 512 on CUDA")
     add("--naive-samples", type=int, help="of these, for naive; default: a quarter on the CPU, an eighth on CUDA")
     add("--tokens-per-sample", type=int, help="joins pairs up to this; 0: not; default: 140, 0 with --corpus on CUDA")
-    add("--tokens-per-batch", type=int, help="with padding; default: 4096 on the CPU, 16384 on CUDA")
+    add("--tokens-per-batch", type=int, help="with padding; default: 1024 on the CPU, 16384 on CUDA")
     add("--max-tokens", type=int, default=512, help="longer samples are left out; default: %(default)s")
     add("--rounds", type=int, default=3, help="default: %(default)s")
     add("--threads", type=int, default=os.cpu_count(), help="default: all cores")
@@ -627,7 +627,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     arguments.dtype = arguments.dtype or ("bfloat16" if cuda else "float32")
     arguments.samples = arguments.samples or (512 if cuda else 64)
     arguments.naive_samples = arguments.naive_samples or max(1, arguments.samples // (8 if cuda else 4))
-    arguments.tokens_per_batch = arguments.tokens_per_batch or (16384 if cuda else 4096)
+    arguments.tokens_per_batch = arguments.tokens_per_batch or (16384 if cuda else 1024)
     if arguments.tokens_per_sample is None:
         arguments.tokens_per_sample = 0 if cuda and arguments.corpus else 140
     return arguments

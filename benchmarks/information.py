@@ -19,6 +19,7 @@ zeros sort faster than scores, but take as much memory. The last line printed is
 import argparse
 import json
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -39,7 +40,7 @@ from sklearn.metrics import mutual_info_score
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from caneft import information, measuring
+from caneft import information, measuring, records
 from caneft.dumps import SUMS, DumpReader
 from caneft.errors import InputError
 from caneft.files import write_json
@@ -296,6 +297,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--memory-gb", type=float, default=20, help="of the large set, 0: none; default: %(default)s")
     add("--memory-samples", type=int, default=SAMPLES, help="per domain of the large set; default: %(default)s")
     add("--folder", type=Path, help="for the dumps, which stay there; default: one that goes afterwards")
+    add("--out", type=Path, help=".json for the result")
     add("--only-table-of", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
@@ -338,6 +340,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             result |= measured_apart(folder / "large", arguments.threads)
         result |= compare(folder, arguments)
     print(markdown(result))
+    if arguments.out:
+        command = shlex.join(["python", "-m", "benchmarks.information", *(sys.argv[1:] if argv is None else argv)])
+        write_json(arguments.out, result | {"command": command, "code": records.code()})
     print(json.dumps(result))
 
 

@@ -56,7 +56,7 @@ def contingency(scores: Sequence[np.ndarray], bins: int = 10, threads: int = 1) 
     counts = np.empty((bins, len(scores), scores[0].shape[1]), np.int64)  # neurons last: see `_count`
 
     def count(start: int) -> None:
-        block = [_checked(part[:, start : start + BLOCK]) for part in scores]
+        block = [part[:, start : start + BLOCK] for part in scores]
         counts[..., start : start + BLOCK] = np.moveaxis(_count(block, bins), 0, -1)
 
     _each(count, range(0, counts.shape[-1], BLOCK), threads)
@@ -72,7 +72,7 @@ def _each(function: Callable[[int], Any], starts: Iterable[int], threads: int) -
 
 
 def _count(block: Sequence[np.ndarray], bins: int) -> np.ndarray:
-    """Counts (neurons, bins, domains) of a block of neurons: per domain its checked scores (samples, neurons).
+    """Counts (neurons, bins, domains) of a block of neurons: per domain its scores (samples, neurons).
 
     Neurons lie last in memory: whatever is computed from the tables runs along them.
     """
@@ -102,8 +102,15 @@ def _by_neuron(block: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     values = _buffer("values", shape, np.int16 if dtype == np.float16 else dtype)
     for start, stop, part in zip(starts, starts[1:], block, strict=False):
         for row in range(0, len(part), ROWS):
-            piece = _sortable(part[row : row + ROWS].astype(dtype, copy=False))
-            values[:, start + row : start + row + len(piece)] = piece.T
+            piece = part[row : row + ROWS].astype(dtype, copy=False)
+            values[:, start + row : start + row + len(piece)] = piece.view(values.dtype).T
+        values[:, start + len(part) : stop] = 0
+    if values.dtype != np.int16 or values.view(np.uint16).max(initial=0) >= FLOAT16_INFINITY:
+        for part in block:
+            _checked(part)
+        if values.dtype == np.int16:
+            values &= 0x7FFF  # as in `_sortable`
+    for start, stop, part in zip(starts, starts[1:], block, strict=False):
         values[:, start + len(part) : stop] = PADDING
     return values, starts
 
