@@ -22,7 +22,7 @@ def step(main: Callable[[], None]) -> Callable[[], None]:
             print(f"Error: {error}", file=sys.stderr)
             sys.exit(1)
         except KeyboardInterrupt:
-            print("Interrupted; nothing half-written is left behind.", file=sys.stderr)
+            print("Interrupted. Nothing half-written is taken for a result; the same command goes on.", file=sys.stderr)
             sys.exit(130)
 
     return wrapped
