@@ -13,8 +13,8 @@ The loops run on some of the neurons and are scaled to all. `mi_vs_joint_loop` a
 ours on one thread, more is better; `..._threads` that over ours on --threads. Ours computes both kinds, each loop one.
 Times are wall time, the least of rounds in which the subjects take turns: what else the machine does only adds to it.
 `mi_peak_mb` is the peak of resident memory of a process that does what the workflow's step does, null and parquet file
-included, on sparse files of --memory-gb: zeros sort faster than scores, but take as much memory. The last line printed is
-one JSON object.
+included, on sparse files of --memory-gb: zeros sort faster than scores, but take as much memory.
+The last line printed is one JSON object.
 """
 
 import argparse
