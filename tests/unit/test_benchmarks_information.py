@@ -88,14 +88,19 @@ def test_main_prints_its_ratios_in_one_json_object(tmp_path, capsys):
 def test_loops_are_scaled_to_all_neurons_and_reading_is_not():
     second = benchmark.Seconds(1.0, 0.5)
     assert second + second * 4 == benchmark.Seconds(5.0, 2.5)
+
+
+def test_ratios_are_of_the_least_times_of_all_rounds():
+    """Joint loop: 70, 10, 20 s; ours 4, 3, 2 s, on threads half of it: 10 / 2 and 10 / 1."""
+    second = benchmark.Seconds(1.0, 0.5)
     rounds = [
-        {"ours": second, "ours_threads": second * 0.5, "joint_loop": second * n, "ovr_loop": second * 3 * n}
-        for n in (10, 70, 20)
+        {"ours": second * n, "ours_threads": second * (n / 2), "joint_loop": second * m, "ovr_loop": second * (3 * m)}
+        for n, m in ((4, 70), (3, 10), (2, 20))
     ]
     assert benchmark.ratios(rounds) == {
-        "mi_vs_joint_loop": 20,
-        "mi_vs_ovr_loop": 60,
-        "mi_vs_joint_loop_threads": 40,
-        "mi_vs_ovr_loop_threads": 120,
-        "cpu_time": {"mi_vs_joint_loop": 20, "mi_vs_ovr_loop": 60},
+        "mi_vs_joint_loop": 5,
+        "mi_vs_ovr_loop": 15,
+        "mi_vs_joint_loop_threads": 10,
+        "mi_vs_ovr_loop_threads": 30,
+        "cpu_time": {"mi_vs_joint_loop": 5, "mi_vs_ovr_loop": 15},
     }
