@@ -40,7 +40,7 @@ from sklearn.metrics import mutual_info_score
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from caneft import information, measuring, records
+from caneft import counting, information, measuring, records
 from caneft.dumps import SUMS, DumpReader
 from caneft.errors import InputError
 from caneft.files import write_json
@@ -102,7 +102,7 @@ def ours(paths: Sequence[Path], threads: int) -> tuple[np.ndarray, np.ndarray]:
     found = []
     for start in range(0, neurons, step):
         tile = [reader[0, :, start : start + step] for reader in readers.values()]
-        counts = information.contingency(tile, BINS, threads)
+        counts = counting.contingency(tile, BINS, threads)
         found.append((information.one_vs_rest(counts), information.joint(counts)))
     by_domain, over_all = zip(*found, strict=True)
     return np.concatenate(by_domain), np.concatenate(over_all)
@@ -255,7 +255,7 @@ def surroundings() -> dict[str, Any]:
             "scikit-learn": sklearn.__version__,
             "pandas": pd.__version__,
         },
-        "sort": information._sort_kind(),
+        "sort": counting._sort_kind(),
     }
 
 

@@ -1,184 +1,21 @@
-"""What a neuron's importance tells about the domain: quantile bins, contingency tables, mutual information.
+"""What a neuron's importance tells about the domain: mutual information, its null, and the table of all neurons.
 
 Definitions: section 3 of the method's description. Information is in nats. Nothing here knows of models.
 """
 
-import math
-import threading
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from caneft import counting
 from caneft.errors import InputError
 
 NULL_ERROR_RATES = np.logspace(0, -5, 1001)  # from the minimum of the null up to its one-in-100,000 tail
 
-FLOAT16_INFINITY = 0x7C00  # bit pattern; those of finite non-negative numbers are below it
-BLOCK = 128  # neurons counted at once, so that the work stays near the cache. The null is drawn block by block
-ROWS = 128  # samples transposed at once: both sides of a small square stay in the cache
 TILE_BYTES = 2**28  # scores that `table` reads at once, of all domains together
-
-PADDING = -1  # below every score, so at no edge
-WORD = 8  # flags, of one byte each, that are counted by one addition of 64 bits ...
-ADDITIONS = 255  # ... so many times before a byte could overflow
-
-_memory = threading.local()  # see `_buffer`
-
-
-def quantile_bins(scores: np.ndarray, bins: int = 10) -> np.ndarray:
-    """Quantile bin of each score within its sample; equal scores share a bin.
-
-    scores: finite and non-negative, shape (..., N). Returns uint8 of the same shape: the number of edges q_1 ..
-    q_(bins-1) that are <= the score, where q_j is the linearly interpolated quantile j/bins of the N scores.
-    """
-    values = _sortable(_checked(np.asarray(scores)))
-    edges = _edges(values, bins)
-    result = np.zeros(values.shape, np.uint8)
-    for j in range(bins - 1):
-        result += values >= edges[..., j : j + 1]
-    return result
-
-
-def contingency(scores: Sequence[np.ndarray], bins: int = 10, threads: int = 1) -> np.ndarray:
-    """Count tables of quantile bin against domain.
-
-    scores: per domain an array (samples, neurons), finite and non-negative, best as float16; the numbers of samples
-    may differ. Bins are those of the pooled samples. Returns int64 of shape (neurons, bins, domains).
-    """
-    if len({part.shape[1] for part in scores}) != 1:
-        raise InputError(f"domains differ in their number of neurons: {[part.shape[1] for part in scores]}")
-    counts = np.empty((bins, len(scores), scores[0].shape[1]), np.int64)  # neurons last: see `_count`
-
-    def count(start: int) -> None:
-        block = [part[:, start : start + BLOCK] for part in scores]
-        counts[..., start : start + BLOCK] = np.moveaxis(_count(block, bins), 0, -1)
-
-    _each(count, range(0, counts.shape[-1], BLOCK), threads)
-    return np.moveaxis(counts, -1, 0)
-
-
-def _each(function: Callable[[int], Any], starts: Iterable[int], threads: int) -> list[Any]:
-    """Results of a function for each block of neurons, in order; numpy leaves the other threads running."""
-    if threads == 1:
-        return [function(start) for start in starts]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(function, starts))
-
-
-def _count(block: Sequence[np.ndarray], bins: int) -> np.ndarray:
-    """Counts (neurons, bins, domains) of a block of neurons: per domain its scores (samples, neurons).
-
-    Neurons lie last in memory: whatever is computed from the tables runs along them.
-    """
-    values, starts = _by_neuron(block)
-    samples = [len(part) for part in block]
-    edges = _edges(values, bins, padding=values.shape[1] - sum(samples))
-    runs = [np.arange(start, stop, WORD * ADDITIONS) for start, stop in zip(starts, starts[1:], strict=False)]
-    words, first = np.concatenate(runs) // WORD, np.cumsum([0] + [len(run) for run in runs[:-1]])
-    reached = np.zeros((bins + 1, len(block), len(values)), np.int64)  # samples at or above the j-th edge
-    reached[0] = np.reshape(samples, (-1, 1))
-    flags = _buffer("scratch", values.shape, bool)
-    for j in range(bins - 1):
-        np.greater_equal(values, edges[:, j : j + 1], out=flags)
-        sums = np.add.reduceat(flags.view(np.uint64), words, axis=1).view(np.uint8)  # eight in every word
-        reached[j + 1] = np.add.reduceat(sums, WORD * first, axis=1, dtype=np.int64).T
-    return np.moveaxis(reached[:-1] - reached[1:], -1, 0)
-
-
-def _by_neuron(block: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Values that compare as the scores do, (neurons, samples and padding), and where each domain begins and ends.
-
-    Every domain begins with a new word of flags, and has one even without samples.
-    """
-    dtype = np.result_type(np.float16, *block)
-    starts = np.cumsum([0] + [(len(part) // WORD + 1) * WORD for part in block])
-    shape = block[0].shape[1], starts[-1]
-    values = _buffer("values", shape, np.int16 if dtype == np.float16 else dtype)
-    for start, stop, part in zip(starts, starts[1:], block, strict=False):
-        for row in range(0, len(part), ROWS):
-            piece = part[row : row + ROWS].astype(dtype, copy=False)
-            values[:, start + row : start + row + len(piece)] = piece.view(values.dtype).T
-        values[:, start + len(part) : stop] = 0
-    if values.dtype != np.int16 or values.view(np.uint16).max(initial=0) >= FLOAT16_INFINITY:
-        for part in block:
-            _checked(part)
-        if values.dtype == np.int16:
-            values &= 0x7FFF  # as in `_sortable`
-    for start, stop, part in zip(starts, starts[1:], block, strict=False):
-        values[:, start + len(part) : stop] = PADDING
-    return values, starts
-
-
-def _buffer(name: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
-    """An array whose content is arbitrary and whose memory this thread uses again: fresh memory costs much more."""
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    if len(getattr(_memory, name, b"")) < size:
-        setattr(_memory, name, np.empty(size, np.uint8))
-    return getattr(_memory, name)[:size].view(dtype).reshape(shape)
-
-
-def _sortable(scores: np.ndarray) -> np.ndarray:
-    """A compact copy of numbers that compare as the scores do: for float16 the bit patterns, which sort faster."""
-    if scores.dtype == np.float16:
-        return scores.view(np.int16) & 0x7FFF  # -0 counts as 0
-    return np.array(scores, order="C")
-
-
-def _edges(values: np.ndarray, bins: int, padding: int = 0) -> np.ndarray:
-    """Values (..., bins - 1) that stand for the quantiles: x >= quantile j/bins exactly when x >= the j-th of them.
-
-    The quantile lies between two neighbouring order statistics, above the lower one unless it equals it: so the
-    order statistic ceil(j (N - 1) / bins), counted from 0, asks the same of every x in the sample, without rounding.
-    padding: how many of the values are below every score and do not count.
-    """
-    samples = values.shape[-1] - padding
-    if not 2 <= bins <= 256:
-        raise InputError(f"{bins} bins: between 2 and 256 are possible")
-    if samples == 0:
-        raise InputError("no samples to take quantiles of")
-    ranks = [padding - (-j * (samples - 1) // bins) for j in range(1, bins)]
-    ordered = _buffer("scratch", values.shape, values.dtype)
-    ordered[...] = values
-    ordered.sort(axis=-1, kind=_sort_kind() if values.itemsize == 2 else None)
-    return ordered[..., ranks]
-
-
-@lru_cache
-def _sort_kind() -> str:
-    """The faster sort of 16-bit integers on this processor; both give the same.
-
-    The stable one is a radix sort. The other one takes half of its time with AVX-512, and ten times as long without.
-    """
-    block = np.random.default_rng(0).integers(0, FLOAT16_INFINITY, (8, 4096), np.int16)
-
-    def seconds(kind: str) -> float:
-        start = time.perf_counter()
-        np.sort(block, axis=-1, kind=kind)
-        return time.perf_counter() - start
-
-    return min(("stable", "quicksort"), key=lambda kind: min(seconds(kind) for _ in range(3)))
-
-
-def _checked(scores: np.ndarray) -> np.ndarray:
-    """The scores. Raises InputError if one is negative, infinite or not a number."""
-    invalid = _first_invalid(scores)
-    if invalid is not None:
-        raise InputError(f"score {scores[invalid]} at {invalid}: scores are finite and not negative")
-    return scores
-
-
-def _first_invalid(scores: np.ndarray) -> tuple[int, ...] | None:
-    """Index of the first score that is negative, infinite or not a number."""
-    if scores.dtype == np.float16 and scores.view(np.uint16).max(initial=0) < FLOAT16_INFINITY:
-        return None
-    invalid = ~(np.isfinite(scores) & (scores >= 0))
-    return tuple(map(int, np.argwhere(invalid)[0])) if invalid.any() else None
 
 
 def mutual_information(counts: np.ndarray) -> np.ndarray:
@@ -317,7 +154,7 @@ def table(
     layers, width = _common_shape(dumps, stats, scales)
     if null_permutations < 1:
         raise InputError("null_permutations: MI is reported beside its null, which needs at least one shuffle")
-    wanted = _Wanted(dumps, stats, scales, _rows_of_strata(strata, dumps), bins, null_permutations, seed)
+    wanted = _Wanted(dumps, stats, scales, _rows(strata, dumps), bins, null_permutations, seed)
     step = tile_width(dumps)
     frames, draws = [], []
     for layer, start in progress([(layer, start) for layer in range(layers) for start in range(0, width, step)]):
@@ -348,11 +185,11 @@ def _measure_tile(
     tile = {domain: wanted.dumps[domain][layer, :, neurons] for domain in sorted(wanted.dumps)}
 
     def measure(start: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        here = slice(start - neurons.start, start - neurons.start + BLOCK)
+        here = slice(start - neurons.start, start - neurons.start + counting.BLOCK)
         block = {domain: np.ascontiguousarray(scores[:, here]) for domain, scores in tile.items()}
         return _measure_block(wanted, block, layer, start)
 
-    blocks = _each(measure, range(neurons.start, neurons.stop, BLOCK), threads)
+    blocks = counting.each_block(measure, range(neurons.start, neurons.stop, counting.BLOCK), threads)
     columns = {name: np.concatenate([found[name] for found, _ in blocks]) for name in blocks[0][0]}
     return columns, np.concatenate([drawn for _, drawn in blocks], axis=1)
 
@@ -363,7 +200,10 @@ def _measure_block(
     """The same for one block of scores, per domain (samples, neurons)."""
     _refuse_invalid(block, wanted.dumps, layer, start)
     columns = _means(wanted, block, layer, start)
-    tables = [_count([scores[rows[domain]] for domain, scores in block.items()], wanted.bins) for rows in wanted.rows]
+    tables = [
+        counting.count_block([scores[rows[domain]] for domain, scores in block.items()], wanted.bins)
+        for rows in wanted.rows
+    ]
     by_domain = given_strata(one_vs_rest, tables)
     columns |= {f"mi_{domain}": mi for domain, mi in zip(block, by_domain.T, strict=True)}
     columns |= {"consensus": by_domain.min(axis=-1), "joint": given_strata(joint, tables)}
@@ -387,7 +227,7 @@ def _means(wanted: _Wanted, block: Mapping[str, np.ndarray], layer: int, start: 
 def _refuse_invalid(block: Mapping[str, np.ndarray], dumps: Mapping[str, Any], layer: int, start: int) -> None:
     """Raises InputError naming file, layer, sample and neuron of a score that cannot be."""
     for domain, scores in block.items():
-        invalid = _first_invalid(scores)
+        invalid = counting.first_invalid(scores)
         if invalid is not None:
             source = getattr(dumps[domain], "path", f"importance dump of {domain}")
             raise InputError(
@@ -400,16 +240,16 @@ def _refuse_invalid(block: Mapping[str, np.ndarray], dumps: Mapping[str, Any], l
 def tile_width(dumps: Mapping[str, Any]) -> int:
     """Neurons read at once: whole blocks, so that blocks, and with them the null, do not depend on it."""
     neuron = sum(np.dtype(np.float16).itemsize * dump.shape[1] for dump in dumps.values())
-    return max(1, TILE_BYTES // neuron // BLOCK) * BLOCK
+    return max(1, TILE_BYTES // neuron // counting.BLOCK) * counting.BLOCK
 
 
-def _rows_of_strata(strata: Mapping[str, np.ndarray] | None, dumps: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _rows(strata: Mapping[str, np.ndarray] | None, dumps: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Per stratum and domain the samples that belong to it."""
     if strata is None:
         return [dict.fromkeys(dumps, slice(None))]
     if {domain: len(of) for domain, of in strata.items()} != {domain: dump.shape[1] for domain, dump in dumps.items()}:
         raise InputError("strata are needed for the samples of every dump, and for no others")
-    found = np.unique(np.concatenate(list(strata.values())))
-    return [{domain: np.flatnonzero(of == stratum) for domain, of in strata.items()} for stratum in found]
+    return rows_of_strata(strata)
 
 
 def _common_shape(dumps, stats, scales) -> tuple[int, int]:
@@ -435,7 +275,9 @@ def length_information(lengths: Mapping[str, Sequence[int]], bins: int) -> dict:
     the last one-vs-rest.
     """
     domains = sorted(lengths)
-    counts = contingency([np.asarray(lengths[domain], dtype=np.float64)[:, None] for domain in domains], bins)[0]
+    counts = counting.contingency([np.asarray(lengths[domain], dtype=np.float64)[:, None] for domain in domains], bins)[
+        0
+    ]
     by_domain = dict(zip(domains, one_vs_rest(counts).tolist(), strict=True))
     return {"joint": float(joint(counts)), "consensus": float(consensus(counts)), "domains": by_domain}
 
@@ -447,6 +289,14 @@ def length_strata(lengths: Mapping[str, Sequence[int]], strata: int) -> dict[str
     them: equal lengths share one, and one that ties leave empty does not occur.
     """
     domains = sorted(lengths)
-    found = quantile_bins(np.concatenate([np.asarray(lengths[domain], np.float64) for domain in domains]), strata)
+    found = counting.quantile_bins(
+        np.concatenate([np.asarray(lengths[domain], np.float64) for domain in domains]), strata
+    )
     ends = np.cumsum([len(lengths[domain]) for domain in domains])
     return dict(zip(domains, np.split(found, ends[:-1]), strict=True))
+
+
+def rows_of_strata(strata: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+    """Per stratum, in order of length, and domain the indices of the samples that belong to it."""
+    found = np.unique(np.concatenate(list(strata.values())))
+    return [{domain: np.flatnonzero(of == stratum) for domain, of in strata.items()} for stratum in found]

@@ -149,8 +149,8 @@ def _by_stratum(strata: Mapping[str, np.ndarray] | None) -> list[dict[str, int]]
     """Samples of each domain in each stratum, in order of length; None for one stratum."""
     if strata is None:
         return None
-    found = np.unique(np.concatenate(list(strata.values())))
-    return [{domain: int((of == stratum).sum()) for domain, of in strata.items()} for stratum in found]
+    by_stratum = information.rows_of_strata(strata)
+    return [{domain: len(rows) for domain, rows in by_domain.items()} for by_domain in by_stratum]
 
 
 def _entropy(counts: Sequence[int]) -> float:

@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from caneft import information, selection
+from caneft import counting, information, selection
 from caneft.dumps import DumpSet
 from caneft.errors import InputError
 from caneft.settings import SelectionSettings, StabilitySettings
 
 STREAM = 0x57AB1E  # keeps these draws apart from other uses of the same seed
-TILE_BYTES = 256 * 2**20  # of all domains' scores that are held at once, before they are put into order
 APART = 1.5  # the last two sizes differ by this factor at least
 MEANING = (
     "Two sets of neurons selected on disjoint halves of the samples, `samples` of each domain in each half. jaccard:"
@@ -194,9 +193,8 @@ def _rows_of_strata(half: Half, orders, length_strata: int, dumps: DumpSet) -> l
     if length_strata == 1:
         return [dict.fromkeys(orders, half.rows)]
     own = {domain: dumps.lengths[domain][order[half.rows]] for domain, order in orders.items()}
-    strata = information.length_strata(own, length_strata)
-    found = np.unique(np.concatenate(list(strata.values())))
-    return [{d: half.rows.start + np.flatnonzero(of == stratum) for d, of in strata.items()} for stratum in found]
+    strata = information.rows_of_strata(information.length_strata(own, length_strata))
+    return [{domain: half.rows.start + rows for domain, rows in by_domain.items()} for by_domain in strata]
 
 
 def _tables(
@@ -205,7 +203,7 @@ def _tables(
     """For each half of one split a table of all neurons: layer, neuron, importance_{domain}, consensus, noise."""
     halves, scores = list(strata), dumps.scores
     layers, _, width = next(iter(scores.values())).shape
-    tile = max(1, TILE_BYTES // (2 * sum(dump.shape[1] for dump in scores.values())))
+    tile = information.tile_width(scores)
     frames: dict[Half, list[pd.DataFrame]] = {half: [] for half in halves}
     for layer in range(layers):
         counted: dict[Half, list] = {half: [] for half in halves}
@@ -226,7 +224,7 @@ def _count(
 ) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
     """Contingency tables (neurons, bins, domains) of a half's strata, and per domain the means of its scores."""
     means = {domain: scores[half.rows].mean(axis=0, dtype=np.float64) for domain, scores in ordered.items()}
-    return [information.contingency([ordered[d][rows[d]] for d in ordered], bins) for rows in strata], means
+    return [counting.contingency([ordered[d][rows[d]] for d in ordered], bins) for rows in strata], means
 
 
 def _frame(layer: int, scales: Mapping[str, float], stream: list[int], half: Half, counted: list) -> pd.DataFrame:

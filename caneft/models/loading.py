@@ -52,8 +52,8 @@ def load_tokenizer(manifest: dict[str, Any]):
 def load_model(manifest: dict[str, Any], dtype: str, device: torch.device, device_map: str = "none") -> nn.Module:
     """Causal LM of a manifest, in evaluation mode, every weight frozen.
 
-    device_map: but for "none", spreads the layers over the visible GPUs by accelerate's rule of
-    that name. Raises InputError for a model that does not fit on them.
+    device_map: but for "none", spreads the layers over the visible GPUs by accelerate's rule of that name. Raises
+    InputError for a model that does not fit on them.
     """
     from transformers import AutoModelForCausalLM
 

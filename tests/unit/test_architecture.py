@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[2]
 # neighbours. A new module takes its place here.
 LAYERS = (
     ("errors", "files"),
-    ("cli", "corpora.demo", "devices", "dumps", "information", "neurons", "prompts", "schedule"),
-    ("config", "records"),
+    ("cli", "corpora.demo", "counting", "devices", "dumps", "neurons", "prompts", "schedule"),
+    ("config", "information", "records"),
     ("corpora", "plan", "settings"),
     ("models",),
     ("importance", "patch", "selection"),
@@ -27,7 +27,17 @@ LAYERS = (
 )
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer}
 
-WITHOUT_TORCH = ("information", "neurons", "selection", "measuring", "plan", "settings", "reporting", "corpora")
+WITHOUT_TORCH = (
+    "counting",
+    "information",
+    "neurons",
+    "selection",
+    "measuring",
+    "plan",
+    "settings",
+    "reporting",
+    "corpora",
+)
 STEPS_WITH_TORCH = {"decide_samples", "dump_importance", "pretrain_model", "resolve_model", "translate", "tune"}
 HEAVY = {"torch", "transformers", "peft", "pandas", "numpy", "scipy", "sklearn", "matplotlib", "sacrebleu", "datasets"}
 

@@ -8,7 +8,7 @@ from pytest import approx
 from sklearn.metrics import mutual_info_score
 
 from benchmarks import information as benchmark
-from caneft import information, measuring
+from caneft import counting, information, measuring
 from caneft.errors import InputError
 
 KEYS = ("mi_vs_joint_loop", "mi_vs_ovr_loop")
@@ -51,7 +51,7 @@ def test_made_up_scores_look_like_scores(tmp_path):
     paths = benchmark.generate(tmp_path, 2000, 200, 4)
     scores, _ = benchmark.load(paths)
     assert scores.dtype == np.float16 and np.isfinite(scores).all() and (scores > 0).all()
-    counts = information.contingency([np.load(path)[0] for path in paths])
+    counts = counting.contingency([np.load(path)[0] for path in paths])
     null = information.permutation_null([counts], 20, np.random.default_rng(0))[1]
     above = information.joint(counts) > np.quantile(null, 0.99)
     assert 0.15 < above.mean() < 0.85  # the neurons that differ by domain, and no others

@@ -13,12 +13,12 @@ from hypothesis.extra.numpy import arrays
 from pytest import approx
 from sklearn.metrics import mutual_info_score
 
-from caneft import information
+from caneft import counting, information
+from caneft.counting import contingency, quantile_bins
 from caneft.dumps import DumpReader
 from caneft.information import (
     NULL_ERROR_RATES,
     consensus,
-    contingency,
     given_strata,
     joint,
     length_information,
@@ -27,7 +27,6 @@ from caneft.information import (
     null_quantile,
     one_vs_rest,
     permutation_null,
-    quantile_bins,
     table,
 )
 
@@ -119,7 +118,7 @@ def test_neither_threads_nor_the_sort_change_the_counts(monkeypatch):
     expected = contingency(scores)
     assert np.array_equal(contingency(scores, threads=3), expected)
     for kind in ("stable", "quicksort"):
-        monkeypatch.setattr(information, "_sort_kind", lambda kind=kind: kind)
+        monkeypatch.setattr(counting, "_sort_kind", lambda kind=kind: kind)
         assert np.array_equal(contingency(scores), expected)
 
 
@@ -262,7 +261,7 @@ def make_inputs(seed=0, sizes=(30, 41, 30), layers=2, width=11):
 
 def set_tiles(monkeypatch, blocks_per_tile=2):
     """Blocks of three neurons, tiles of so many blocks."""
-    monkeypatch.setattr(information, "BLOCK", 3)
+    monkeypatch.setattr(counting, "BLOCK", 3)
     monkeypatch.setattr(information, "TILE_BYTES", int(blocks_per_tile * 3 * 2 * (30 + 41 + 30)))
 
 

@@ -8,7 +8,7 @@ import pytest
 from pytest import approx
 from sklearn.metrics import mutual_info_score
 
-from caneft import information
+from caneft import counting, information
 from caneft.dumps import DumpReader
 from caneft.errors import InputError
 from caneft.measuring import measure, open_dump
@@ -75,9 +75,7 @@ def test_what_is_measured(dumped):
 
 def test_the_null_quantile_is_that_of_all_shuffles_at_the_error_rate(dumped):
     paths = [dumped("it", seed=1), dumped("law", seed=2)]
-    tables = [
-        information.contingency([np.load(path)[layer] for path in paths], SETTINGS.bins) for layer in range(LAYERS)
-    ]
+    tables = [counting.contingency([np.load(path)[layer] for path in paths], SETTINGS.bins) for layer in range(LAYERS)]
     rng = np.random.default_rng(0)
     draws = np.concatenate([information.permutation_null([counts], 4000, rng)[0].ravel() for counts in tables])
     many = SETTINGS.model_copy(update={"null_permutations": 4000})
@@ -90,8 +88,8 @@ def test_the_null_quantile_is_that_of_all_shuffles_at_the_error_rate(dumped):
 def test_threads_and_progress_change_nothing(dumped, monkeypatch):
     paths, tiles, threads = [dumped("it", seed=1), dumped("law", seed=2)], [], []
     table, description = measure(paths, SETTINGS)
-    each = information._each
-    monkeypatch.setattr(information, "_each", lambda *arguments: threads.append(arguments[2]) or each(*arguments))
+    each = counting.each_block
+    monkeypatch.setattr(counting, "each_block", lambda *arguments: threads.append(arguments[2]) or each(*arguments))
     same, also = measure(paths, SETTINGS, threads=3, progress=lambda found: tiles.extend(found) or found)
     assert table.equals(same) and description == also
     assert tiles == [(0, 0), (1, 0)] and threads[:2] == [3, 3]

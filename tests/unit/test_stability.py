@@ -12,7 +12,7 @@ from pytest import approx
 from scipy.stats import spearmanr
 from sklearn.metrics import mutual_info_score
 
-from caneft import stability
+from caneft import counting, information, stability
 from caneft.dumps import DumpReader, DumpSet
 from caneft.errors import InputError
 from caneft.settings import SelectionSettings, StabilitySettings
@@ -49,6 +49,12 @@ def settings_of(splits=2, bins=BINS, seed=0, length_strata=1, **budget):
     return StabilitySettings(
         bins=bins, length_strata=length_strata, splits=splits, seed=seed, budget=SelectionSettings(**given)
     )
+
+
+def tiles_of(neurons, monkeypatch):
+    """Makes tiles of `scores()` so many neurons wide."""
+    monkeypatch.setattr(counting, "BLOCK", neurons)
+    monkeypatch.setattr(information, "TILE_BYTES", neurons * 2 * (40 + 44 + 50))
 
 
 def run(dumps, sizes, splits=2, neurons=6, lengths=None, threads=1, progress=lambda neurons: None, **settings):
@@ -113,7 +119,7 @@ CASES = {
 @pytest.mark.parametrize(("q", "neurons", "more"), CASES.values(), ids=CASES)
 def test_the_curve_equals_loops(q, neurons, more, monkeypatch):
     dumps = scores()
-    monkeypatch.setattr(stability, "TILE_BYTES", 7 * 2 * (40 + 44 + 50))
+    tiles_of(7, monkeypatch)
     points = run(dumps, [20, 7], splits=2, neurons=neurons, task_relevant=q, seed=4, **more)
     naive = {"per_layer": more.get("per_layer", WIDTH), "lengths": more.get("lengths"), "strata": 3}
     assert [(point.samples, point.neurons) for point in points] == [(7, neurons), (20, neurons)]
@@ -276,7 +282,7 @@ def test_the_result_depends_on_the_seed_alone(tmp_path, monkeypatch):
     assert run(dumps, [7, 20], task_relevant=0.6, seed=1) != expected
     for domain, dump in dumps.items():
         np.save(tmp_path / f"{domain}.npy", dump)
-    monkeypatch.setattr(stability, "TILE_BYTES", 1)
+    tiles_of(1, monkeypatch)
     read = {domain: DumpReader(tmp_path / f"{domain}.npy") for domain in dumps}
     assert run(read, [7, 20], task_relevant=0.6) == expected
 
@@ -286,7 +292,7 @@ def test_a_size_has_the_same_point_whatever_other_sizes_there_are():
 
 
 def test_progress_counts_every_neuron_once_per_split(monkeypatch):
-    monkeypatch.setattr(stability, "TILE_BYTES", 11 * 2 * (40 + 44 + 50))
+    tiles_of(11, monkeypatch)
     seen = []
     run(scores(), [7], splits=2, progress=seen.append)
     assert seen == [11, 11, 8] * LAYERS * 2
