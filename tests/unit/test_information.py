@@ -475,3 +475,13 @@ def test_strata_are_quantile_bins_of_the_pooled_lengths(lengths, strata):
     found = length_strata(lengths, strata)
     assert list(found) == ["a", "b"]
     assert [*found["a"].tolist(), *found["b"].tolist()] == naive_bins(lengths["a"] + lengths["b"], strata)
+
+
+def test_minus_zero_counts_as_zero():
+    """As bit patterns the two lie far apart, on either side of the padding."""
+    rng = np.random.default_rng(0)
+    plain = [(rng.random((n, 5)) * (rng.random((n, 5)) < 0.6)).astype(np.float16) for n in (31, 40)]
+    signed = [np.where((part == 0) & (rng.random(part.shape) < 0.5), np.float16(-0.0), part) for part in plain]
+    assert all(np.signbit(part).any() for part in signed)
+    assert np.array_equal(contingency(signed), contingency(plain))
+    assert np.array_equal(quantile_bins(signed[0].T), quantile_bins(plain[0].T))
