@@ -1,4 +1,7 @@
-"""NeuronSet: which FFN neurons of a model are meant. A neuron is a pair (layer, index within the layer)."""
+"""NeuronSet: which FFN neurons of a model are meant. A neuron is a pair (layer, index within the layer).
+
+The units of a set can also be attention heads; all else is the same.
+"""
 
 import json
 import os
@@ -13,34 +16,41 @@ import numpy as np
 from caneft.errors import InputError
 from caneft.files import replacing
 
+NEURON, HEAD = "neuron", "head"
+UNITS = NEURON, HEAD
+
 
 @dataclass(frozen=True, eq=False)
 class NeuronSet:
     """Neurons of a model with `layers` FFN layers of `width` neurons each.
 
     indices: per layer the neurons that belong to the set, int64, ascending, without repetition.
+    unit: `neuron`, or `head` for attention heads (those that share a key and value head count as one).
     Raises InputError if an index is out of range, repeated or out of order.
     """
 
     layers: int
     width: int
     indices: tuple[np.ndarray, ...]
+    unit: str = NEURON
 
     def __post_init__(self):
+        if self.unit not in UNITS:
+            raise InputError(f"a set is of {' or '.join(UNITS)}, not of {self.unit!r}")
         if len(self.indices) != self.layers:
             raise InputError(f"{len(self.indices)} index arrays for {self.layers} layers")
         checked = tuple(_checked(layer, indices, self.width) for layer, indices in enumerate(self.indices))
         object.__setattr__(self, "indices", checked)
 
     @classmethod
-    def from_flat(cls, layers: int, width: int, flat: Sequence[int] | np.ndarray) -> "NeuronSet":
+    def from_flat(cls, layers: int, width: int, flat: Sequence[int] | np.ndarray, unit: str = NEURON) -> "NeuronSet":
         """The set of the flat indices layer * width + neuron, given in any order, each at most once."""
         flat = np.sort(np.asarray(flat, dtype=np.int64))
         if flat.size and not 0 <= flat[0] <= flat[-1] < layers * width:
             raise InputError(f"flat indices reach from {flat[0]} to {flat[-1]}, outside [0, {layers * width})")
         bounds = np.searchsorted(flat, np.arange(layers + 1) * width)
         parts = (flat[bounds[layer] : bounds[layer + 1]] - layer * width for layer in range(layers))
-        return cls(layers, width, tuple(parts))
+        return cls(layers, width, tuple(parts), unit)
 
     def flat(self) -> np.ndarray:
         """Flat indices layer * width + neuron, int64, ascending."""
@@ -56,17 +66,17 @@ class NeuronSet:
 
     @property
     def fraction(self) -> float:
-        """Share of all the model's FFN neurons."""
+        """Share of all the model's units of this kind."""
         return len(self) / (self.layers * self.width)
 
-    def parameters(self, hidden_size: int) -> int:
-        """Number of weights the set stands for: gate row, up row and down column of each neuron, no biases."""
-        return 3 * hidden_size * len(self)
+    def parameters(self, unit_parameters: int) -> int:
+        """Number of weights the set stands for, no biases. unit_parameters: of one; a neuron has 3 x hidden size."""
+        return unit_parameters * len(self)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, NeuronSet):
             return NotImplemented
-        return (self.layers, self.width) == (other.layers, other.width) and np.array_equal(self.flat(), other.flat())
+        return self._space == other._space and np.array_equal(self.flat(), other.flat())
 
     __hash__ = None
 
@@ -85,11 +95,15 @@ class NeuronSet:
         return len(self & other) / union if union else 1.0
 
     def _combined(self, other: "NeuronSet", operation) -> "NeuronSet":
-        if (self.layers, self.width) != (other.layers, other.width):
-            raise InputError(
-                f"neuron sets of different models: {self.layers} x {self.width} and {other.layers} x {other.width}"
-            )
-        return NeuronSet.from_flat(self.layers, self.width, operation(self.flat(), other.flat()))
+        if self._space != other._space:
+            first, second = ("{} x {} {}s".format(*of._space) for of in (self, other))
+            raise InputError(f"neuron sets of different models: {first} and {second}")
+        return NeuronSet.from_flat(self.layers, self.width, operation(self.flat(), other.flat()), self.unit)
+
+    @property
+    def _space(self) -> tuple[int, int, str]:
+        """What two sets must share to be compared."""
+        return self.layers, self.width, self.unit
 
 
 def _checked(layer: int, indices: np.ndarray, width: int) -> np.ndarray:
@@ -114,6 +128,7 @@ def save(path: str | Path, neurons: NeuronSet, description: dict) -> None:
         "neuron": neuron.astype(np.int32),
         "layers": np.array(neurons.layers),
         "width": np.array(neurons.width),
+        "unit": np.frombuffer(neurons.unit.encode(), dtype=np.uint8),
         "description": np.frombuffer(text, dtype=np.uint8),
     }
     with replacing(path) as beside, zipfile.ZipFile(beside, "w") as archive:
@@ -133,7 +148,7 @@ def load(path: str | Path) -> NeuronSet:
             raise InputError(f"layer and neuron have shapes {layer.shape} and {neuron.shape}")
         if neuron.size and not 0 <= neuron.min() <= neuron.max() < width:
             raise InputError(f"neuron indices from {neuron.min()} to {neuron.max()}, outside [0, {width})")
-        return NeuronSet.from_flat(layers, width, layer * width + neuron)
+        return NeuronSet.from_flat(layers, width, layer * width + neuron, arrays["unit"].tobytes().decode())
     except (ValueError, TypeError) as error:
         raise InputError(f"{path}: not a neuron set: {error}") from error
 
@@ -146,13 +161,16 @@ def read_description(path: str | Path) -> dict:
         raise InputError(f"{path}: not a neuron set: its description is not JSON: {error}") from error
 
 
+ARRAYS = ("layer", "neuron", "layers", "width", "unit", "description")
+
+
 def _arrays(path: str | Path) -> dict[str, np.ndarray]:
     """Every array of a neuron-set file."""
     try:
         if os.path.isfile(path) and not zipfile.is_zipfile(path):  # np.load would take it for a pickle
             raise InputError("no .npz archive, or a truncated one")
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in ("layer", "neuron", "layers", "width", "description")}
+            return {name: archive[name] for name in ARRAYS}
     except FileNotFoundError:
         raise
     except KeyError as error:

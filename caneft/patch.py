@@ -18,20 +18,22 @@ from torch import nn
 
 from caneft.errors import InputError
 from caneft.files import replacing
-from caneft.models.ffn import FFN, ffn_layers
+from caneft.models.attention import Heads
+from caneft.models.ffn import FFN
+from caneft.models.units import unit_layers
 from caneft.neurons import NeuronSet
 
 FORMAT = 1
 
 
-def _slices(ffn: FFN, indices: np.ndarray) -> dict[str, torch.Tensor]:
+def _slices(ffn: FFN | Heads, indices: np.ndarray) -> dict[str, torch.Tensor]:
     return {name: projection.lines(torch.tensor(indices)) for name, projection in ffn.projections}
 
 
 def slices_hash(model: nn.Module, neurons: NeuronSet) -> str:
     """SHA-256 over the bytes of the slices that belong to `neurons`, layer by layer."""
     digest = hashlib.sha256()
-    for ffn, indices in zip(ffn_layers(model), neurons.indices, strict=True):
+    for ffn, indices in zip(unit_layers(model, neurons.unit), neurons.indices, strict=True):
         for name, tensor in _slices(ffn, indices).items():
             digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
             digest.update(tensor.contiguous().cpu().view(torch.uint8).numpy().tobytes())
@@ -41,7 +43,7 @@ def slices_hash(model: nn.Module, neurons: NeuronSet) -> str:
 def write(path: Path, model: nn.Module, neurons: NeuronSet, replaced: str, base: dict[str, Any]) -> None:
     """Writes the model's present slices as a patch. replaced: `slices_hash` of the base; base: its id and revision."""
     tensors = {}
-    for layer, (ffn, indices) in enumerate(zip(ffn_layers(model), neurons.indices, strict=True)):
+    for layer, (ffn, indices) in enumerate(zip(unit_layers(model, neurons.unit), neurons.indices, strict=True)):
         if len(indices):
             tensors[f"layers.{layer}.index"] = torch.tensor(indices.astype(np.int32))
             for name, tensor in _slices(ffn, indices).items():
@@ -90,7 +92,7 @@ def _neurons(manifest: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Neur
 def apply(path: Path, model: nn.Module) -> NeuronSet:
     """Puts a patch into its base model; returns the neurons. Raises InputError for another base."""
     manifest, neurons, tensors = read(path)
-    layers = ffn_layers(model)
+    layers = unit_layers(model, neurons.unit)
     sizes = (len(layers), layers[0].width)
     if sizes != (neurons.layers, neurons.width):
         raise InputError(f"{path} is for {neurons.layers} layers of {neurons.width} neurons, the model has {sizes}")

@@ -247,7 +247,7 @@ def choose(
         "draw": draw,
         "neurons": len(chosen.neurons),
         "fraction": chosen.neurons.fraction,
-        "parameters": None if hidden_size is None else chosen.neurons.parameters(hidden_size),
+        "parameters": None if hidden_size is None else chosen.neurons.parameters(3 * hidden_size),
         "gamma": chosen.gamma,
         "candidates": chosen.candidates,
         "per_layer": chosen.neurons.per_layer().tolist(),

@@ -49,22 +49,29 @@ LAYOUTS = {
 
 @dataclass(frozen=True)
 class Projection:
-    """The part of a linear module that belongs to the neurons: line `offset + j` of its weight along `axis`."""
+    """The part of a linear module that belongs to the units of a layer: along `axis` of its weight, the `size` lines
+    from `offset + size * j` on are unit j's. A neuron has one line in each module, an attention head several."""
 
     linear: nn.Linear
     axis: int
     offset: int = 0
+    size: int = 1
+
+    def places(self, index: torch.Tensor) -> torch.Tensor:
+        """Numbers of the lines of the units `index`, unit by unit: int64 of shape (k * size,)."""
+        return (self.offset + self.size * index.unsqueeze(1) + torch.arange(self.size)).flatten()
 
     def lines(self, index: torch.Tensor) -> torch.Tensor:
-        """Weights of the neurons `index`, (k, in_features) for rows, (out_features, k) for columns; a copy."""
+        """A copy of the units' weights: (k * size, in_features) for rows, (out_features, k * size) for columns."""
         weight = self.linear.weight
-        return weight.detach().index_select(self.axis, (index + self.offset).to(weight.device))
+        return weight.detach().index_select(self.axis, self.places(index).to(weight.device))
 
     @torch.no_grad()
     def replace(self, index: torch.Tensor, lines: torch.Tensor) -> None:
         """Puts lines, as `lines` returns them, into the weight, in the weight's dtype."""
         weight = self.linear.weight
-        weight.index_copy_(self.axis, (index + self.offset).to(weight.device), lines.to(weight.device, weight.dtype))
+        places = self.places(index).to(weight.device)
+        weight.index_copy_(self.axis, places, lines.to(weight.device, weight.dtype))
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,11 @@ class FFN:
     def width(self) -> int:
         """Number of neurons."""
         return self.down.linear.in_features
+
+    @property
+    def output(self) -> Projection:
+        """The projection whose input is the neurons' activation."""
+        return self.down
 
     @property
     def projections(self) -> Iterator[tuple[str, Projection]]:

@@ -16,7 +16,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from caneft import patch
-from caneft.models.ffn import FFN, ROWS, ffn_layers
+from caneft.models.attention import Heads
+from caneft.models.ffn import FFN, ROWS
+from caneft.models.units import unit_layers
 from caneft.neurons import NeuronSet
 
 
@@ -78,22 +80,22 @@ class NeuronRows(AbstractContextManager):
         self._before = patch.slices_hash(model, neurons)
         self._wrapped: list[tuple[nn.Module, str, SliceLinear]] = []
         model.requires_grad_(False)
-        for ffn, indices in zip(ffn_layers(model), neurons.indices, strict=True):
+        for layer, indices in zip(unit_layers(model, neurons.unit), neurons.indices, strict=True):
             if len(indices):
-                self._wrap(ffn, torch.tensor(indices))
+                self._wrap(layer, torch.tensor(indices))
 
-    def _wrap(self, ffn: FFN, index: torch.Tensor) -> None:
-        """Puts a wrapper in the place of each linear module of an FFN; gate and up may be one."""
+    def _wrap(self, layer: FFN | Heads, index: torch.Tensor) -> None:
+        """Puts a wrapper in the place of each linear module of a layer's block; gate and up may be one."""
         lines: dict[nn.Linear, list[torch.Tensor]] = {}
         axes = {}
-        for _, projection in ffn.projections:
-            lines.setdefault(projection.linear, []).append(index + projection.offset)
+        for _, projection in layer.projections:
+            lines.setdefault(projection.linear, []).append(projection.places(index))
             axes[projection.linear] = projection.axis
-        for name, linear in list(ffn.block.named_children()):
+        for name, linear in list(layer.block.named_children()):
             if linear in lines:
                 wrapper = SliceLinear(linear, torch.cat(lines[linear]), axes[linear])
-                setattr(ffn.block, name, wrapper)
-                self._wrapped.append((ffn.block, name, wrapper))
+                setattr(layer.block, name, wrapper)
+                self._wrapped.append((layer.block, name, wrapper))
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """The masters: all that is trained."""

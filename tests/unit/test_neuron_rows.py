@@ -64,7 +64,7 @@ def assert_only_selected_weights_moved(model, base, neurons):
         assert torch.equal(weight[~mask], before[name][~mask]), name
         moved += int((weight != before[name])[mask].sum())
         selected += int(mask.sum())
-    assert selected == neurons.parameters(24)
+    assert selected == neurons.parameters(3 * 24)
     return moved / selected
 
 
@@ -143,7 +143,7 @@ def test_gradient_and_optimizer_state_exist_for_the_slices_only(tiny_model, arch
         response_losses(model, collate(examples[:3], PAD)).mean().backward()
         optimizer.step()
         masters = list(tuned.parameters())
-        slices = neurons.parameters(24)
+        slices = neurons.parameters(3 * 24)
         assert sum(master.numel() for master in masters) == slices
         with_gradient = [p for p in model.parameters() if p.grad is not None]
         assert {id(p) for p in with_gradient} == {id(p) for p in masters}

@@ -43,7 +43,7 @@ def test_parameters_are_gate_row_up_row_and_down_column():
     down = np.zeros((5, WIDTH))
     ours = neurons([0, 6, 20])
     expected = sum(gate[[j]].size + up[[j]].size + down[:, [j]].size for layer in ours.indices for j in layer)
-    assert ours.parameters(hidden_size=5) == expected == 45
+    assert ours.parameters(unit_parameters=15) == expected == 45
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_flat_indices_out_of_range_or_repeated_are_refused(flat):
 
 
 def test_sets_of_different_models_do_not_mix():
-    with pytest.raises(ValueError, match="3 x 7 and 7 x 3"):
+    with pytest.raises(ValueError, match="3 x 7 neurons and 7 x 3 neurons"):
         neurons([1]) | NeuronSet.from_flat(7, 3, [1])
     assert neurons([1]) != NeuronSet.from_flat(7, 3, [1])
 
