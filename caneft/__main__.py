@@ -1,0 +1,22 @@
+"""What the package does outside the workflow."""
+
+import argparse
+
+from caneft.cli import step
+from caneft.errors import InputError
+from caneft.patch import command
+
+
+@step
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m caneft", description=__doc__)
+    command.add(parser.add_subparsers(required=True, metavar="COMMAND"))
+    args = parser.parse_args()
+    try:
+        args.run(args)
+    except OSError as error:  # a full disk, a folder that may not be written
+        raise InputError(str(error)) from error
+
+
+if __name__ == "__main__":
+    main()

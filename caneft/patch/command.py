@@ -1,0 +1,117 @@
+"""The command line of patches: `python -m caneft patch ...`."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from caneft.patch import compare, folder, lora, merge
+from caneft.patch.form import Patch, read
+from caneft.patch.hashing import called
+
+BASE_HELP = "model folder, or the manifest.json that this workflow keeps of a model"
+
+
+def add(commands) -> None:
+    """Adds `patch` and its subcommands to a parser's commands; each sets `run`, a function of the arguments."""
+    about = "put a neuron patch into a model folder and out again, merge it, make it a LoRA adapter, compare patches"
+    parser = commands.add_parser("patch", help=about, description=about)
+    verbs = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    verb = _verb(verbs, "inspect", _inspect, "say what a patch holds")
+    verb.add_argument("patch", type=Path)
+    verb.add_argument("--json", action="store_true", help="as JSON")
+
+    verb = _verb(verbs, "apply", _apply, "change a model folder's weight files in place, and leave an undo patch")
+    verb.add_argument("folder", type=Path)
+    verb.add_argument("patch", type=Path)
+    verb.add_argument("--undo", type=Path, help="undo patch to write (default: FOLDER/caneft/undo.safetensors)")
+
+    verb = _verb(verbs, "revert", _revert, "bring back the bytes that `apply` replaced")
+    verb.add_argument("folder", type=Path)
+    verb.add_argument("undo", type=Path, nargs="?", help="default: FOLDER/caneft/undo.safetensors, which then goes")
+
+    for name, run, about in (
+        ("merge", _merge, "leave base and patch as an ordinary model folder"),
+        ("to-lora", _to_lora, "leave the patch as a PEFT LoRA adapter, exact in float32"),
+    ):
+        verb = _verb(verbs, name, run, about)
+        verb.add_argument("base", type=Path, help=BASE_HELP)
+        verb.add_argument("patch", type=Path)
+        verb.add_argument("out", type=Path, help="new folder")
+
+    verb = _verb(verbs, "diff", _diff, "say how two patches differ")
+    verb.add_argument("a", type=Path)
+    verb.add_argument("b", type=Path)
+    verb.add_argument("--base", type=Path, help=f"for the cosine of the updates: {BASE_HELP}")
+
+    verb = _verb(verbs, "compose", _compose, "join patches of one base on disjoint units")
+    verb.add_argument("patches", type=Path, nargs="+", metavar="patch")
+    verb.add_argument("out", type=Path, help="new patch")
+
+
+def _verb(verbs, name: str, run, about: str) -> argparse.ArgumentParser:
+    verb = verbs.add_parser(name, help=about, description=about)
+    verb.set_defaults(run=run)
+    return verb
+
+
+def _say(patch: Patch) -> str:
+    return f"{len(patch.neurons)} {patch.neurons.unit}s of {called(patch.base)}"
+
+
+def _warn(patch: Patch) -> None:
+    if said := lora.warning(patch):
+        print(f"Warning: {said}", file=sys.stderr)
+
+
+def _inspect(args: argparse.Namespace) -> None:
+    found = compare.inspect(args.patch)
+    if args.json:
+        print(json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False))
+    else:
+        most = {module: max(of_layers) for module, of_layers in found["lora_ranks"].items()}
+        per_layer = ", ".join(map(str, found["units_per_layer"]))
+        print(f"base        {called(found['base'])}, {found['model_type']}")
+        print(f"{found['unit']}s".ljust(11), f"{found['units']} of {found['layers']} layers x {found['width']}")
+        print(f"per layer   {per_layer}")
+        print(f"parameters  {found['parameters']:,} in {found['dtype']}")
+        print(f"bytes       {found['bytes']:,}")
+        print("LoRA ranks ", ", ".join(f"{module} up to {rank}" for module, rank in most.items()))
+    _warn(read(args.patch))
+
+
+def _apply(args: argparse.Namespace) -> None:
+    print(f"{args.folder}: put in {_say(folder.apply(args.folder, args.patch, args.undo))}; `revert` takes them out")
+
+
+def _revert(args: argparse.Namespace) -> None:
+    print(f"{args.folder}: brought back {_say(folder.revert(args.folder, args.undo))}")
+
+
+def _merge(args: argparse.Namespace) -> None:
+    print(f"{args.out}: a model with {_say(merge.merge(args.base, args.patch, args.out))} put in")
+
+
+def _to_lora(args: argparse.Namespace) -> None:
+    patch = lora.export(args.base, args.patch, args.out)
+    print(f"{args.out}: a LoRA adapter for {_say(patch)}")
+    _warn(patch)
+
+
+def _diff(args: argparse.Namespace) -> None:
+    found = compare.diff(args.a, args.b, args.base)
+    same = f"{found['replace_the_same']} of {found['units']} units in both replace the same weights"
+    print(f"bases: {'the same' if found['same_base'] else 'different'}; {same}")
+    columns = ["both", "only_a", "only_b", "distance", *(["cosine"] if args.base else [])]
+    print("layer", *(f"{column:>9}" for column in columns))
+    for layer, row in enumerate(found["layers"]):
+        print(f"{layer:>5}", *(f"{_number(row[column]):>9}" for column in columns))
+
+
+def _number(value: float | int | None) -> str:
+    return "-" if value is None else str(value) if isinstance(value, int) else f"{value:.6f}"
+
+
+def _compose(args: argparse.Namespace) -> None:
+    print(f"{args.out}: a patch for {_say(compare.compose(args.patches, args.out))}")

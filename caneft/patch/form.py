@@ -1,0 +1,157 @@
+"""The form of a patch, in memory and as a safetensors file.
+
+Tensors, for every layer l with k > 0 selected units: `layers.{l}.index` int32 (k,); the new slices, in the weights'
+dtype: of neurons `layers.{l}.gate` and `.up` (k, hidden) and `.down` (hidden, k), of heads `.q`, `.k`, `.v` (k * rows
+of a unit, hidden) and `.o` (hidden, k * columns); and `layers.{l}.replaced` uint8 (k, 8): of each unit the first bytes
+of the SHA-256 of what it replaces. Metadata `caneft` holds a JSON manifest.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialised
+
+from caneft.errors import InputError
+from caneft.files import replacing
+from caneft.models.ffn import COLUMNS, ROWS
+from caneft.models.loading import DTYPES
+from caneft.neurons import HEAD, NEURON, NeuronSet
+from caneft.patch.hashing import BYTES, unit_hashes
+
+FORMAT = 2
+AXES = {
+    NEURON: {"gate": ROWS, "up": ROWS, "down": COLUMNS},
+    HEAD: {"q": ROWS, "k": ROWS, "v": ROWS, "o": COLUMNS},
+}
+REQUIRED = ("unit", "layers", "width", "base", "dtype", "model_type", "modules")
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """New weights of some units of a model, and by hashes the weights that they replace.
+
+    slices: per layer the new weights by projection, as `Projection.lines` returns them; {} where no unit is selected.
+    replaced: per layer uint8 (k, 8). base: id, revision and checksums of the weight files. modules: by projection the
+    name of its linear module, `{layer}` for the layer's number. applied: of an undo patch, by tensor the hash of what
+    was put in.
+    """
+
+    neurons: NeuronSet
+    slices: tuple[dict[str, torch.Tensor], ...]
+    replaced: tuple[np.ndarray, ...]
+    dtype: torch.dtype
+    base: dict[str, Any]
+    model_type: str
+    modules: dict[str, str]
+    applied: dict[str, str] | None = None
+
+    @property
+    def axes(self) -> dict[str, int]:
+        """By projection the axis of its weight along which the units lie."""
+        return AXES[self.neurons.unit]
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights it holds."""
+        return sum(tensor.numel() for slices in self.slices for tensor in slices.values())
+
+    def hashes(self) -> tuple[np.ndarray, ...]:
+        """Hashes of its own slices, shaped like `replaced`."""
+        return unit_hashes(self.neurons, self.slices, self.axes)
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def save(path: str | Path, patch: Patch) -> None:
+    """Writes a patch, whole or not at all; equal content gives equal bytes."""
+    neurons = patch.neurons
+    tensors = {}
+    for layer, indices in enumerate(neurons.indices):
+        if len(indices):
+            tensors[f"layers.{layer}.index"] = torch.tensor(indices.astype(np.int32))
+            tensors[f"layers.{layer}.replaced"] = torch.tensor(patch.replaced[layer])
+            for name, tensor in patch.slices[layer].items():
+                tensors[f"layers.{layer}.{name}"] = tensor.contiguous()
+    manifest = {
+        "format": FORMAT,
+        "unit": neurons.unit,
+        "layers": neurons.layers,
+        "width": neurons.width,
+        "base": patch.base,
+        "dtype": dtype_name(patch.dtype),
+        "model_type": patch.model_type,
+        "modules": patch.modules,
+    }
+    if patch.applied is not None:
+        manifest["applied"] = patch.applied
+    with replacing(path) as beside:
+        # not save_file, which leaves a file that none but its owner may read
+        beside.write_bytes(serialised(tensors, {"caneft": json.dumps(manifest, sort_keys=True)}))
+
+
+def read(path: str | Path) -> Patch:
+    """Reads what `save` wrote. Raises InputError for anything else, and for a patch of another format."""
+    if not Path(path).exists():
+        raise InputError(f"{path} is not a neuron patch: it does not exist")
+    try:
+        with safe_open(path, framework="pt") as file:
+            manifest = json.loads((file.metadata() or {})["caneft"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        found = manifest["format"]
+        if found == FORMAT:
+            return _patch(manifest, tensors)
+    except (SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+        said = f"{type(error).__name__}: {error}"
+        raise InputError(f"{path} is not a neuron patch, or a damaged one ({said})") from None
+    what = "tune the run again" if found == 1 else "read it with the program that wrote it"
+    raise InputError(f"{path} is a neuron patch of format {found}, this program reads format {FORMAT}; {what}")
+
+
+def _patch(manifest: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Patch:
+    """The patch of a file's content. Raises KeyError, TypeError or ValueError where a part is missing or unfit."""
+    if missing := [key for key in REQUIRED if key not in manifest]:
+        raise ValueError(f"its manifest lacks {', '.join(missing)}")
+    axes, dtype = AXES[manifest["unit"]], DTYPES[manifest["dtype"]]
+    modules = {name: str(manifest["modules"][name]) for name in axes}
+    indices, slices, replaced = [], [], []
+    for layer in range(manifest["layers"]):
+        index = tensors.get(f"layers.{layer}.index", torch.zeros(0, dtype=torch.int32))
+        names = axes if len(index) else ()
+        indices.append(index.numpy())
+        slices.append({name: tensors[f"layers.{layer}.{name}"] for name in names})
+        hashes = tensors[f"layers.{layer}.replaced"] if len(index) else torch.zeros((0, BYTES), dtype=torch.uint8)
+        replaced.append(hashes.numpy())
+        if hashes.shape != (len(index), BYTES) or hashes.dtype != torch.uint8:
+            raise ValueError(f"the hashes of layer {layer} are not {len(index)} times {BYTES} bytes")
+        _check_shapes(layer, len(index), slices[-1], axes, dtype)
+    neurons = NeuronSet(manifest["layers"], manifest["width"], tuple(indices), manifest["unit"])
+    applied = manifest.get("applied")
+    return Patch(
+        neurons,
+        tuple(slices),
+        tuple(replaced),
+        dtype,
+        dict(manifest["base"]),
+        str(manifest["model_type"]),
+        modules,
+        None if applied is None else dict(applied),
+    )
+
+
+def _check_shapes(layer: int, units: int, slices: dict[str, torch.Tensor], axes: dict[str, int], dtype: torch.dtype):
+    """That a layer's slices are of one dtype, have whole units, and lines of one length: the hidden size."""
+    for name, tensor in slices.items():
+        fits = tensor.ndim == 2 and tensor.dtype == dtype and tensor.numel()
+        lines = tensor.shape[axes[name]] if fits else 0
+        # a neuron has one line of each projection, a head several
+        if not lines or lines % units or (axes is AXES[NEURON] and lines != units):
+            raise ValueError(f"layers.{layer}.{name} is {tensor.dtype} {tuple(tensor.shape)}, for {units} units")
+    if len({tensor.shape[1 - axes[name]] for name, tensor in slices.items()}) > 1:
+        raise ValueError(f"the tensors of layer {layer} differ in size")

@@ -1,0 +1,111 @@
+"""A patch as a LoRA adapter, exact in float32.
+
+W' = W + B A: where rows of W change, A holds their differences and B says in one-hot columns which rows they are; where
+columns change it is the reverse. So the rank of a module is its number of changed lines, and alpha equals the rank.
+"""
+
+from collections import defaultdict
+from pathlib import Path
+
+import torch
+from safetensors.torch import save as serialised
+
+from caneft.errors import InputError
+from caneft.files import write_json
+from caneft.models.ffn import ROWS
+from caneft.patch.form import Patch, read
+from caneft.patch.hashing import check_replaced, unit_hashes
+from caneft.patch.outputs import new_folder
+from caneft.patch.weights import Place, find, model_folder, read_slices
+
+MOST = 512
+"""LoRA servers such as vLLM take no higher rank."""
+
+Changes = dict[str, list[tuple[Place, torch.Tensor]]]
+
+
+def ranks(patch: Patch) -> dict[str, list[int]]:
+    """By module, `{layer}` for the layer's number, the rank in each layer; 0 where nothing changes."""
+    found = {module: [0] * patch.neurons.layers for module in patch.modules.values()}
+    for layer, slices in enumerate(patch.slices):
+        for name, tensor in slices.items():
+            found[patch.modules[name]][layer] += tensor.shape[patch.axes[name]]
+    return found
+
+
+def warning(patch: Patch) -> str | None:
+    """Words about ranks that are too high to serve; None if there are none."""
+    high = {module: max(of_layers) for module, of_layers in ranks(patch).items() if max(of_layers) > MOST}
+    if not high:
+        return None
+    said = ", ".join(f"{module} {rank}" for module, rank in high.items())
+    return (
+        f"LoRA servers such as vLLM take ranks up to {MOST}, this patch needs {said}."
+        " Select fewer units of one layer: `selection.per_layer`"
+    )
+
+
+def export(base: str | Path, path: str | Path, out: str | Path) -> Patch:
+    """Leaves a PEFT adapter in the folder `out` that makes of the base, loaded in the patch's dtype, the patched model.
+
+    base: a model folder or a model's manifest.json. Raises InputError for another base, or if `out` exists.
+    """
+    folder, patch = model_folder(base), read(path)
+    if not len(patch.neurons):
+        raise InputError(f"{path} changes nothing, and an adapter without modules cannot be loaded")
+    places = find(folder, str(path), patch)
+    present = read_slices(places, patch.dtype)
+    check_replaced(str(path), patch, unit_hashes(patch.neurons, present, patch.axes))
+    changes: Changes = defaultdict(list)
+    for of_layer, old, new in zip(places, present, patch.slices, strict=True):
+        for name, place in of_layer.items():
+            changes[place.module].append((place, new[name].float() - old[name].float()))
+    tensors = {}
+    for module, of_module in changes.items():
+        a, b = _factors(of_module)
+        tensors[f"base_model.model.{module}.lora_A.weight"] = a
+        tensors[f"base_model.model.{module}.lora_B.weight"] = b
+    with new_folder(out) as beside:
+        (beside / "adapter_model.safetensors").write_bytes(serialised(tensors, {"format": "pt"}))
+        write_json(beside / "adapter_config.json", _config(patch, changes))
+    return patch
+
+
+def _factors(changes: list[tuple[Place, torch.Tensor]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """A (rank, in_features) and B (out_features, rank), float32, of one module; gate and up may both lie in it."""
+    projection = changes[0][0].projection
+    lines = torch.cat([torch.from_numpy(place.lines) for place, _ in changes])
+    delta = torch.cat([difference for _, difference in changes], projection.axis)
+    rank = torch.arange(len(lines))
+    if projection.axis == ROWS:
+        where = torch.zeros(projection.linear.out_features, len(lines))
+        where[lines, rank] = 1
+        return delta, where
+    where = torch.zeros(len(lines), projection.linear.in_features)
+    where[rank, lines] = 1
+    return where, delta.contiguous()
+
+
+def _config(patch: Patch, changes: Changes) -> dict:
+    """What PEFT reads. `r` is the highest rank and alpha equals it: servers that know of no patterns scale by 1 too."""
+    own = {module: sum(len(place.lines) for place, _ in of_module) for module, of_module in changes.items()}
+    most = max(own.values())
+    others = {module: rank for module, rank in own.items() if rank != most}
+    revision = patch.base.get("revision")
+    return {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        # only the hub has revisions; the name of a folder would be looked for there in vain
+        "base_model_name_or_path": patch.base.get("id") if revision else None,
+        "revision": revision,
+        "r": most,
+        "lora_alpha": most,
+        "rank_pattern": others,
+        "alpha_pattern": others,
+        "target_modules": sorted(own),
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "inference_mode": True,
+        "init_lora_weights": True,
+    }

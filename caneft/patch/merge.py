@@ -1,0 +1,119 @@
+"""A base and a patch as an ordinary model folder, weights in the patch's dtype."""
+
+import json
+import math
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from caneft.files import write_json
+from caneft.patch.form import Patch, dtype_name, read
+from caneft.patch.hashing import check_replaced, unit_hashes
+from caneft.patch.outputs import new_folder
+from caneft.patch.weights import (
+    DTYPES,
+    INDEX,
+    Stored,
+    find,
+    header,
+    model_folder,
+    read_slices,
+    stored_tensors,
+    weight_files,
+)
+
+COPIED = ("*.json", "*.jinja", "*.model", "*.txt", "tokenizer*", "LICENSE*", "NOTICE*", "additional_chat_templates/*")
+NOT_COPIED = ("config.json", INDEX, "manifest.json", "cost.json")  # the latter two are this workflow's
+DTYPE_KEYS = ("dtype", "torch_dtype")  # transformers has renamed it
+
+
+def merge(base: str | Path, path: str | Path, out: str | Path) -> Patch:
+    """Leaves in `out` what `AutoModelForCausalLM.from_pretrained` loads: the base with the patch in it.
+
+    base: a model folder or a model's manifest.json. Weights in another floating-point dtype are cast to the patch's, as
+    loading the base in that dtype does. Raises InputError for another base, or if `out` exists.
+    """
+    folder, patch = model_folder(base), read(path)
+    places = find(folder, str(path), patch)
+    present = read_slices(places, patch.dtype)
+    check_replaced(str(path), patch, unit_hashes(patch.neurons, present, patch.axes))
+    with new_folder(out) as beside:
+        _copy_rest(folder, beside, dtype_name(patch.dtype))
+        copies = {}
+        for file in weight_files(folder):
+            _copy_weights(file, beside / file.name, patch.dtype)
+            copies |= stored_tensors(beside / file.name)
+        for of_layer, slices in zip(places, patch.slices, strict=True):
+            for name, place in of_layer.items():
+                stored = copies[place.stored.name]
+                replace(place, stored=stored).write(slices[name], stored.file)
+        if (folder / INDEX).exists():
+            _write_index(folder / INDEX, beside / INDEX, sum(stored.bytes for stored in copies.values()))
+    return patch
+
+
+def _copy_rest(folder: Path, out: Path, dtype: str) -> None:
+    """Tokenizer, generation settings, licence; and the configuration, which names the dtype."""
+    for file in sorted({file for pattern in COPIED for file in folder.glob(pattern)}):
+        if file.is_file() and file.name not in NOT_COPIED:
+            target = out / file.relative_to(folder)
+            target.parent.mkdir(exist_ok=True)
+            shutil.copyfile(file, target)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if not any(key in config for key in DTYPE_KEYS):
+        config["dtype"] = dtype
+    write_json(out / "config.json", _with_dtype(config, dtype))
+
+
+def _with_dtype(config, dtype: str):
+    """A configuration whose every part, also those within it, names the dtype if it named one."""
+    if not isinstance(config, dict):
+        return config
+    return {
+        key: dtype if key in DTYPE_KEYS and isinstance(value, str) else _with_dtype(value, dtype)
+        for key, value in config.items()
+    }
+
+
+def _copy_weights(file: Path, out: Path, dtype: torch.dtype) -> None:
+    """Copies a safetensors file, tensor by tensor where the floating-point ones have to be cast."""
+    tensors = stored_tensors(file)
+    cast = {name for name, stored in tensors.items() if DTYPES.get(stored.dtype, dtype) != dtype}
+    if not cast:
+        shutil.copyfile(file, out)
+        return
+    kinds = {known: name for name, known in DTYPES.items()}
+    said, end = {}, 0
+    # wide elements first, as the format wants it, so that every tensor lies at a multiple of its element's size
+    sizes = {name: dtype.itemsize if name in cast else stored.element for name, stored in tensors.items()}
+    for name in sorted(tensors, key=lambda name: (-sizes[name], tensors[name].start)):
+        shape, begin = tensors[name].shape, end
+        end += math.prod(shape) * sizes[name]
+        kind = kinds[dtype] if name in cast else tensors[name].dtype
+        said[name] = {"dtype": kind, "shape": shape, "data_offsets": [begin, end]}
+    metadata = header(file)[0].get("__metadata__", {"format": "pt"})
+    text = json.dumps({"__metadata__": metadata, **said}).encode()
+    text += b" " * (-len(text) % 8)
+    with open(out, "wb") as handle:
+        handle.write(len(text).to_bytes(8, "little") + text)
+        for name in said:
+            handle.write(_bytes(tensors[name], dtype if name in cast else None))
+
+
+def _bytes(stored: Stored, dtype: torch.dtype | None) -> memoryview | bytes:
+    """A stored tensor's bytes, cast to another dtype if one is given."""
+    if not stored.bytes:
+        return b""
+    raw = np.memmap(stored.file, np.uint8, "r", stored.start, stored.bytes)
+    if dtype is None:
+        return memoryview(raw)
+    tensor = torch.from_numpy(np.array(raw)).view(DTYPES[stored.dtype]).to(dtype)
+    return memoryview(tensor.view(torch.uint8).numpy())
+
+
+def _write_index(index: Path, out: Path, size: int) -> None:
+    said = json.loads(index.read_text(encoding="utf-8"))
+    write_json(out, said | {"metadata": said.get("metadata", {}) | {"total_size": size}})

@@ -1,0 +1,190 @@
+"""Weights in a model folder's safetensors files: found by name, read and written by the line, the rest left on disk."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from caneft.errors import InputError
+from caneft.models.attention import Heads
+from caneft.models.ffn import FFN, ROWS, Projection
+from caneft.models.loading import read_manifest
+from caneft.models.resolving import architecture
+from caneft.models.units import unit_layers
+from caneft.neurons import NeuronSet
+from caneft.patch.form import Patch, dtype_name
+from caneft.patch.memory import check_fit
+
+WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+INTEGERS = {2: np.int16, 4: np.int32}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A tensor in a safetensors file: its bytes begin at `start`. dtype: as the file says, `BF16`."""
+
+    name: str
+    file: Path
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    bytes: int
+
+    @property
+    def element(self) -> int:
+        """Bytes of one element."""
+        return self.bytes // max(1, math.prod(self.shape))
+
+    def mapped(self, mode: str = "r", file: Path | None = None) -> np.memmap:
+        """Its elements as integers of their size, mapped from the file, or from a copy of it."""
+        kind = INTEGERS[DTYPES[self.dtype].itemsize]
+        return np.memmap(file or self.file, kind, mode, self.start, self.shape)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a patch's slices of one layer and projection are: which lines of which stored tensor.
+
+    module: name of the linear module in the causal LM. lines: int64 (k * lines of a unit,).
+    """
+
+    stored: Stored
+    module: str
+    projection: Projection
+    lines: np.ndarray
+
+    def read(self) -> torch.Tensor:
+        """The slices as they are now, in the stored dtype."""
+        mapped = self.stored.mapped()
+        lines = mapped[self.lines] if self.projection.axis == ROWS else mapped[:, self.lines]
+        return torch.from_numpy(np.array(lines, order="C")).view(DTYPES[self.stored.dtype])
+
+    def write(self, slices: torch.Tensor, file: Path) -> None:
+        """Puts slices into a copy of the file."""
+        mapped = self.stored.mapped("r+", file)
+        raw = slices.contiguous().view({2: torch.int16, 4: torch.int32}[slices.itemsize]).numpy()
+        mapped[self.lines if self.projection.axis == ROWS else np.s_[:, self.lines]] = raw
+        mapped.flush()
+
+
+def model_folder(path: str | Path) -> Path:
+    """The folder of a model, given as such or by the manifest.json that this workflow keeps of it."""
+    path = Path(path)
+    manifest = path / "manifest.json" if path.is_dir() and not (path / "config.json").exists() else path
+    if manifest.is_dir():
+        return path
+    try:
+        return Path(read_manifest(manifest)["folder"])
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        said = f"{type(error).__name__}: {error}"
+        raise InputError(f"{path} is neither a model folder nor a model's manifest.json ({said})") from None
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files that transformers would load, in the index's order."""
+    if (folder / WHOLE).exists():
+        return [folder / WHOLE]
+    if not (folder / INDEX).exists():
+        raise InputError(f"{folder} has neither {WHOLE} nor {INDEX}")
+    try:
+        names = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{folder / INDEX} is not an index of weights ({error!r})") from None
+    files = [folder / name for name in dict.fromkeys(names)]
+    if missing := [file.name for file in files if not file.exists()]:
+        raise InputError(f"{folder} lacks {', '.join(missing)}, which {INDEX} names")
+    return files
+
+
+def header(file: Path) -> tuple[dict, int]:
+    """The JSON header of a safetensors file, and where its tensors begin. Raises InputError if it is none."""
+    size = file.stat().st_size
+    with open(file, "rb") as handle:
+        length = int.from_bytes(handle.read(8), "little")
+        text = handle.read(length) if length <= size - 8 else b""
+    try:
+        found = json.loads(text)
+        ends = [said["data_offsets"][1] for name, said in found.items() if name != "__metadata__"]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{file} is not a safetensors file ({error!r})") from None
+    if 8 + length + max(ends, default=0) != size:
+        raise InputError(f"{file} is damaged: its tensors should end at byte {8 + length + max(ends, default=0)}")
+    return found, 8 + length
+
+
+def stored_tensors(file: Path) -> dict[str, Stored]:
+    """Tensors of a safetensors file by name."""
+    found, origin = header(file)
+    return {
+        name: Stored(name, file, said["dtype"], tuple(said["shape"]), origin + start, end - start)
+        for name, said in found.items()
+        if name != "__metadata__"
+        for start, end in [said["data_offsets"]]
+    }
+
+
+def find(folder: Path, name: str, patch: Patch) -> list[dict[str, Place]]:
+    """Per layer by projection, where a patch's slices are in a model folder; {} where it has none.
+
+    name: of the patch, for messages. Raises InputError if it does not fit the model, or the weights are quantised.
+    """
+    model, layers = skeleton(folder, patch.neurons)
+    check_fit(name, patch, layers)
+    stored = {_key(tensor): found for file in weight_files(folder) for tensor, found in stored_tensors(file).items()}
+    names = {module: module_name for module_name, module in model.named_modules()}
+    return [
+        {part: _place(folder, stored, names[at.linear], at, indices) for part, at in layer.projections}
+        if len(indices)
+        else {}
+        for layer, indices in zip(layers, patch.neurons.indices, strict=True)
+    ]
+
+
+def skeleton(folder: Path, neurons: NeuronSet) -> tuple[nn.Module, Sequence[FFN | Heads]]:
+    """A folder's causal LM without weights, and its units."""
+    config = architecture(folder)
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    return model, unit_layers(model, neurons.unit)
+
+
+def _key(name: str) -> tuple[str, ...]:
+    """What the names of a tensor have in common: files of one family say `model.` here and there, or leave it out."""
+    return tuple(part for part in name.split(".") if part != "model")
+
+
+def _place(folder: Path, stored: dict, module: str, projection: Projection, indices: np.ndarray) -> Place:
+    found = stored.get(_key(f"{module}.weight"))
+    if found is None:
+        raise InputError(f"{folder} has no tensor {module}.weight")
+    if found.dtype not in DTYPES:
+        raise InputError(f"{found.file}: {module}.weight is stored as {found.dtype}; known: {', '.join(DTYPES)}")
+    if found.shape != tuple(projection.linear.weight.shape):
+        raise InputError(f"{found.file}: {module}.weight is {found.shape}, its configuration says otherwise")
+    return Place(found, module, projection, projection.places(torch.tensor(indices)).numpy())
+
+
+def read_slices(
+    places: list[dict[str, Place]], dtype: torch.dtype | None = None
+) -> tuple[dict[str, torch.Tensor], ...]:
+    """The slices at some places, as they are now; dtype: to cast them to, as loading the model in it would."""
+    return tuple({name: place.read().to(dtype) for name, place in of_layer.items()} for of_layer in places)
+
+
+def check_dtype(name: str, patch: Patch, places: list[dict[str, Place]], remedy: str) -> None:
+    """Raises InputError if the stored tensors are not of the patch's dtype."""
+    for of_layer in places:
+        for place in of_layer.values():
+            if DTYPES[place.stored.dtype] != patch.dtype:
+                raise InputError(
+                    f"{name} is in {dtype_name(patch.dtype)}, but {place.stored.file} holds"
+                    f" {dtype_name(DTYPES[place.stored.dtype])}. {remedy}"
+                )
