@@ -21,10 +21,19 @@ from caneft.dumps import Dump, Progress, save_statistics
 from caneft.errors import InputError
 from caneft.files import sha256, write_json
 from caneft.importance import Taps, importance, stored
+from caneft.models.units import unit_layers, unit_parameters
+from caneft.neurons import HEAD, NEURON
 from caneft.prompts import Example, Prompts, batches, collate
 from caneft.settings import DumpSettings
 
 logger = logging.getLogger(__name__)
+
+MEANING = {
+    NEURON: "stored = 2**scale_exponent * mean over response positions of |a * dL/da|, L the summed loss",
+    HEAD: "stored = 2**scale_exponent * mean over response positions of |sum of a * dL/da over the inputs a of o_proj"
+    " that belong to the head|, L the summed loss; query heads that share a key and value head count as one",
+}
+"""Of a dump's numbers, by unit."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +73,14 @@ def write(
     """Scores every sample and leaves `{domain}.npy`, `{domain}.stats.npz` and the sidecar `{domain}.json`.
 
     What a killed job of the same model, corpus and settings had finished is taken over, to the same bytes.
-    about: what the sidecar says of model, corpus and settings. Raises InputError for scores that float16 cannot hold.
+    about: what the sidecar says of model, corpus and settings; its `unit` is what is scored, by default neurons.
+    Raises InputError for scores that float16 cannot hold.
     """
     examples = samples.examples
     # Longest first: a batch that is too large for the memory is met at once, and the time left is not underestimated.
     plan = batches([len(example) for example in examples], settings.tokens_per_batch)[::-1]
     about = described(about, samples)
-    with Taps(model) as taps:
+    with Taps(model, about.get("unit", NEURON)) as taps:
         shape = (len(taps.layers), len(examples), taps.width)
         name, folder = about["model"]["name"], path.with_name(f".{path.stem}.partial")
         dump = Dump(folder, shape, plan, settings.scale_exponent, name, _identity(about, samples, model))
@@ -104,10 +114,15 @@ def _fill(dump: Dump, model: nn.Module, taps: Taps, examples: Sequence[Example],
             bar.update(tokens)
 
 
-def about(model: str, manifest: dict[str, Any], corpus: Path, settings: DumpSettings) -> dict[str, Any]:
-    """What a sidecar says of model, corpus and settings. model: its name in the configuration."""
+def about(
+    name: str, model: nn.Module, manifest: dict[str, Any], corpus: Path, settings: DumpSettings
+) -> dict[str, Any]:
+    """What a sidecar says of model, corpus and settings. name: of the model in the configuration."""
+    known = {key: manifest[key] for key in ("id", "hidden_size", "weights")}
+    weights = unit_parameters(unit_layers(model, settings.unit)[0])
     return {
-        "model": {"name": model} | {name: manifest[name] for name in ("id", "hidden_size", "weights")},
+        "model": {"name": name, **known, "unit_parameters": weights},
+        "unit": settings.unit,
         "corpus_sha256": sha256(corpus),
         "settings": settings.model_dump(mode="json"),
     }
@@ -135,13 +150,14 @@ def _sidecar(
     samples: Samples, shape: tuple[int, int, int], progress: Progress, settings: Importance, about: dict[str, Any]
 ) -> dict[str, Any]:
     """All that is needed to read the dump without this program."""
+    unit = about.get("unit", NEURON)
     return {
         **about,
         "shape": list(shape),
-        "axes": ["layer", "sample", "neuron"],
+        "axes": ["layer", "sample", unit],
         "dtype": "float16",
         "scale_exponent": settings.scale_exponent,
-        "meaning": "stored = 2**scale_exponent * mean over response positions of |a * dL/da|, L the summed loss",
+        "meaning": MEANING[unit],
         "token_scope": "response",
         "samples": [
             {"id": name, "loss": float(value), "tokens": len(example), "response_tokens": len(example.response)}

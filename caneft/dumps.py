@@ -1,6 +1,7 @@
 """Importance dumps on disk: written batch by batch so that a killed job goes on, read by blocks in constant memory.
 
-A dump is a `.npy` of float16 (layers, samples, neurons), scores times 2**scale_exponent.
+A dump is a `.npy` of float16 (layers, samples, neurons), scores times 2**scale_exponent. Instead of neurons it can be
+of attention heads; its sidecar says so.
 """
 
 import os

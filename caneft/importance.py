@@ -3,7 +3,10 @@
     I[l, s, j] = mean over response positions t of | a[l, s, t, j] * dL_s / da[l, s, t, j] |
 
 with L_s the sum of the token cross-entropies of sample s (method: CANEFT, arXiv 2602.05694; definitions in
-docs/method.md). No weight needs a gradient: the graph starts at the first layer's neurons.
+docs/method.md). No weight needs a gradient: the graph starts at the first layer's units.
+
+An attention head has several activations, its inputs of the output projection. Their products a * dL/da are summed
+before the absolute value is taken: as for a neuron, the first-order effect of removing the unit at a position.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,8 +18,11 @@ from torch import nn
 
 from caneft.dumps import SUMS, Scored
 from caneft.errors import InputError
-from caneft.models.ffn import FFN, ffn_layers
+from caneft.models.attention import Heads
+from caneft.models.ffn import FFN
 from caneft.models.loss import response_losses
+from caneft.models.units import unit_layers
+from caneft.neurons import NEURON
 from caneft.prompts import Batch
 
 
@@ -24,8 +30,9 @@ from caneft.prompts import Batch
 class Scores:
     """One batch, on the model's (first) device, possibly still being computed there.
 
-    importance: float32 (layers, samples, neurons). loss: float32 (samples,) in nats. sums: float32 (3, layers,
-    neurons), over response positions, of |a|, |dL/da| and act(gate) > 0. positions: how many those are.
+    importance: float32 (layers, samples, units). loss: float32 (samples,) in nats. sums: float32 (3, layers, units),
+    over response positions, of |a|, |dL/da| and act(gate) > 0; of a head the first two are L2 norms over its
+    activations, and the third is 0. positions: how many those are.
     """
 
     importance: torch.Tensor
@@ -43,12 +50,13 @@ class Scores:
 class Taps:
     """Reads activations and their gradients at the input of every `down_proj`, reduced to samples at once.
 
-    A context manager that attaches to a model. `begin` says which positions count in the next pass; after its backward
-    pass `scores` tells what was read. Nothing waits for the device.
+    unit: `neuron`, or `head` for those at the input of every `o_proj`. A context manager that attaches to a model.
+    `begin` says which positions count in the next pass; after its backward pass `scores` tells what was read. Nothing
+    waits for the device.
     """
 
-    def __init__(self, model: nn.Module):
-        self.layers = ffn_layers(model)
+    def __init__(self, model: nn.Module, unit: str = NEURON):
+        self.layers = unit_layers(model, unit)
         self.width = self.layers[0].width
         self.largest_batch: int | None = None
         """Padded tokens that once were too many for the device's memory."""
@@ -74,8 +82,8 @@ class Taps:
         )
 
     def __enter__(self) -> "Taps":
-        for index, ffn in enumerate(self.layers):
-            self._attach(index, ffn)
+        for index, layer in enumerate(self.layers):
+            self._attach(index, layer)
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -83,21 +91,25 @@ class Taps:
             handle.remove()
         self._handles.clear()
 
-    def _attach(self, index: int, ffn: FFN) -> None:
+    def _attach(self, index: int, layer: FFN | Heads) -> None:
+        neurons = isinstance(layer, FFN)
+        reduce = self._reduce if neurons else self._reduce_heads
+
         def on_activation(_, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
             positive = self._response(output.detach()).sign_().clamp_(min=0)
             self._add(index, "positive", positive)
 
-        def before_down(_, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        def before_output(_, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
             (a,) = inputs
             if index == 0:
                 a = a.detach().requires_grad_()
             kept = a.detach()  # a hook that held on to `a` itself would keep the pass's whole graph for good
-            a.register_hook(lambda gradient: self._reduce(index, kept, gradient))
+            a.register_hook(lambda gradient: reduce(index, kept, gradient))
             return (a,)
 
-        self._handles.append(ffn.activation.register_forward_hook(on_activation))
-        self._handles.append(ffn.down.linear.register_forward_pre_hook(before_down))
+        if neurons:
+            self._handles.append(layer.activation.register_forward_hook(on_activation))
+        self._handles.append(layer.output.linear.register_forward_pre_hook(before_output))
 
     def _reduce(self, index: int, a: torch.Tensor, gradient: torch.Tensor) -> None:
         a, gradient = self._response(a).abs_(), self._response(gradient).abs_()
@@ -106,11 +118,21 @@ class Taps:
         _, weights = self._positions(a.device)
         self._importance[index] = weights @ a.float().mul_(gradient)
 
+    def _reduce_heads(self, index: int, a: torch.Tensor, gradient: torch.Tensor) -> None:
+        """In float32, for the sums inside a head; (response positions, heads, numbers of a head)."""
+        size = self.layers[index].output.size
+        a, gradient = (self._response(values).float().unflatten(1, (-1, size)) for values in (a, gradient))
+        self._add(index, "activation", torch.linalg.vector_norm(a, dim=2))
+        self._add(index, "gradient", torch.linalg.vector_norm(gradient, dim=2))
+        self._add(index, "positive", a.new_zeros(1, self.width))
+        _, weights = self._positions(a.device)
+        self._importance[index] = weights @ a.mul_(gradient).sum(2).abs_()
+
     def _add(self, index: int, name: str, values: torch.Tensor) -> None:
         self._sums[index][SUMS.index(name)] = values.sum(0, dtype=torch.float32)
 
     def _response(self, values: torch.Tensor) -> torch.Tensor:
-        """Rows of the response positions: (samples, tokens, neurons) -> (response positions, neurons), a copy."""
+        """Rows of the response positions: (samples, tokens, width) -> (response positions, width), a copy."""
         return values.flatten(0, 1).index_select(0, self._positions(values.device)[0])
 
     def _positions(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

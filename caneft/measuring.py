@@ -13,6 +13,7 @@ from caneft import information
 from caneft.corpora.store import read_json
 from caneft.dumps import SUMS, DumpReader, DumpSet
 from caneft.errors import InputError
+from caneft.neurons import NEURON
 from caneft.settings import InformationSettings
 
 AGAIN = "Delete it and run the workflow again."
@@ -78,10 +79,11 @@ def measure(
     row, so that the table alone tells which neurons exceed it.
     manifest: of the model that the dumps must be of; None: they need only be of the same one.
     threads, progress: as for `information.table`.
-    Raises InputError naming the file if a dump is broken or of another model.
+    Raises InputError naming the file if a dump is broken, of another model, or of other units than the first.
     """
     dumps = open_dumps(paths)
     _refuse_other_models(dumps, manifest)
+    _refuse_other_units(dumps)
     strata = _strata(dumps.lengths, settings)
     table, null = information.table(
         dumps.scores,
@@ -112,6 +114,24 @@ def _refuse_other_models(dumps: DumpSet, manifest: Path | None) -> None:
             )
 
 
+def _unit(sidecar: Mapping[str, Any]) -> str:
+    """What a dump is of; a sidecar that does not say is of neurons."""
+    return sidecar.get("unit", NEURON)
+
+
+def _refuse_other_units(dumps: DumpSet) -> None:
+    """Raises InputError naming a dump that is of neurons where the first is of heads, or the reverse."""
+    first = next(iter(dumps.sidecars))
+    expected = _unit(dumps.sidecars[first])
+    for domain, sidecar in dumps.sidecars.items():
+        if _unit(sidecar) != expected:
+            paths = dumps.scores[domain].path, dumps.scores[first].path
+            raise InputError(
+                f"{paths[0]}: is of {_unit(sidecar)}s, but {paths[1]} of {expected}s. A table is of one kind of units:"
+                " measure their dumps apart"
+            )
+
+
 def _strata(lengths: Mapping[str, Sequence[int]], settings: InformationSettings) -> dict[str, np.ndarray] | None:
     """Strata of response length, None for one. Raises InputError if they would hold less than a sample per bin."""
     if settings.length_strata == 1:
@@ -132,13 +152,16 @@ def _description(
     lengths = dumps.lengths
     samples = {domain: len(own) for domain, own in lengths.items()}
     length = information.length_information(lengths, settings.bins)
+    sidecar = next(iter(dumps.sidecars.values()))
     return {
+        "unit": _unit(sidecar),
         "domains": sorted(samples),
         "samples": samples,
         "bins": settings.bins,
         "length_strata": settings.length_strata,
         "samples_by_stratum": _by_stratum(strata),
-        "hidden_size": next(iter(dumps.sidecars.values()))["model"].get("hidden_size"),
+        "hidden_size": sidecar["model"].get("hidden_size"),
+        "unit_parameters": sidecar["model"].get("unit_parameters"),
         "null": {"error_rate": settings.error_rate, "quantile": quantile, "permutations": settings.null_permutations},
         "length": {"joint": length["joint"], "one_vs_rest": length["domains"]},
         "entropy_of_domain": _entropy(list(samples.values())),

@@ -1,10 +1,11 @@
 """From the table of importance and information to a NeuronSet: every selection criterion behind one interface.
 
 A criterion gives each neuron a score; the highest scores are selected. To add one, add an entry to CRITERIA.
+A table can be of attention heads instead: all that is said of neurons here holds for them.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from caneft.errors import InputError
-from caneft.neurons import NeuronSet
+from caneft.neurons import HEAD, NEURON, NeuronSet
 from caneft.settings import SelectionSettings
 
 STREAM = 0xCA4EF7  # keeps the draws of `random` apart from other uses of the same seed
@@ -26,11 +27,15 @@ DECIMALS = 12
 
 @dataclass(frozen=True)
 class Criterion:
-    """score: (table, rng) -> one number per row. uses_task_relevant: whether the mask limits its candidates."""
+    """score: (table, rng) -> one number per row. uses_task_relevant: whether the mask limits its candidates.
+
+    unit: the only units it selects, None for any.
+    """
 
     score: Callable[[pd.DataFrame, np.random.Generator], np.ndarray]
     uses_task_relevant: bool
     description: str
+    unit: str | None = None
 
 
 @dataclass(frozen=True)
@@ -48,24 +53,26 @@ def select(
     neurons: int,
     relevant: np.ndarray | None = None,
     seed: int = 0,
-    per_layer: int | None = None,
+    per_layer: int | Sequence[int] | None = None,
+    unit: str = NEURON,
 ) -> Selection:
     """The `neurons` highest scores of a criterion; equal scores go to the lower flat index.
 
     table: from `information.table`. relevant: bool mask of the task-relevant neurons, shape (rows,), None for all;
     criteria that do not use it ignore it. seed: used by `random` alone, as default_rng([seed, 0xCA4EF7]).
-    per_layer: no more neurons of one layer; those of a full layer are passed over, None for no limit.
-    Raises InputError if there are fewer candidates than neurons asked for.
+    per_layer: no more neurons of one layer, or of each layer; those of a full one are passed over, None for no limit.
+    unit: what the table is of. Raises InputError if there are fewer candidates than neurons asked for, or the criterion
+    is not for this unit.
     """
     layers, width = _grid(table)
-    rule = CRITERIA[criterion]
+    rule = _rule(criterion, unit)
     mask = relevant if rule.uses_task_relevant and relevant is not None else np.ones(len(table), bool)
     candidates = np.flatnonzero(mask)
-    possible = _within_layers(np.bincount(candidates // width), per_layer)
+    possible = _within_layers(np.bincount(candidates // width, minlength=layers), per_layer)
     if not 1 <= neurons <= possible:
         limited, masked = possible < len(candidates), len(candidates) < len(table)
         raise InputError(
-            f"criterion {criterion}: {neurons} neurons asked for, {len(candidates)} of {len(table)} remain as"
+            f"criterion {criterion}: {neurons} {unit}s asked for, {len(candidates)} of {len(table)} remain as"
             " candidates"
             + (f", of which {possible} fit into layers of {per_layer}" if limited else "")
             + ". Lower the budget"
@@ -74,14 +81,23 @@ def select(
         )
     score = rule.score(table, np.random.default_rng([seed, STREAM]))[candidates]
     if np.isnan(score).any():
-        raise InputError(f"criterion {criterion}: the score of {np.isnan(score).sum()} neurons is not a number")
+        raise InputError(f"criterion {criterion}: the score of {np.isnan(score).sum()} {unit}s is not a number")
     ranked = candidates[np.argsort(-score, kind="stable")]
-    chosen = ranked[_place_in_layer(ranked // width) < (per_layer or width)][:neurons]
+    limits = np.broadcast_to(width if per_layer is None else per_layer, layers)
+    chosen = ranked[_place_in_layer(ranked // width) < limits[ranked // width]][:neurons]
     gamma = float(_consensus(table)[chosen].min())
-    return Selection(NeuronSet.from_flat(layers, width, chosen), gamma, len(candidates))
+    return Selection(NeuronSet.from_flat(layers, width, chosen, unit), gamma, len(candidates))
 
 
-def _within_layers(counts: np.ndarray, per_layer: int | None) -> int:
+def _rule(criterion: str, unit: str) -> Criterion:
+    """The entry of a criterion. Raises InputError if it is not for this unit."""
+    rule = CRITERIA[criterion]
+    if rule.unit not in (None, unit):
+        raise InputError(f"criterion {criterion} selects {rule.unit}s, but the table of information is of {unit}s")
+    return rule
+
+
+def _within_layers(counts: np.ndarray, per_layer: int | Sequence[int] | None) -> int:
     """How many neurons of the layers' counts can be taken, no more than `per_layer` of each."""
     return int(counts.sum() if per_layer is None else np.minimum(counts, per_layer).sum())
 
@@ -101,14 +117,15 @@ def budget(
     gamma: float | None = None,
     relevant: np.ndarray | None = None,
     parameters: int | None = None,
-    hidden_size: int | None = None,
+    unit_parameters: int | None = None,
     per_layer: int | None = None,
 ) -> int:
     """How many neurons a budget stands for: exactly one of `fraction`, `gamma` and `parameters` is given.
 
     fraction: share of all neurons, in (0, 1]; at least one neuron. gamma: every neuron of the mask (None for all)
     whose consensus MI is at least gamma, in nats, no more than `per_layer` of a layer; InputError if there is none.
-    parameters: as many neurons as have at most so many weights; InputError if that is none, or hidden_size is None.
+    parameters: as many neurons as have at most so many weights, unit_parameters each; InputError if that is none, or
+    it is not known how many one has.
     """
     if [fraction, gamma, parameters].count(None) != 2:
         raise InputError(
@@ -118,7 +135,7 @@ def budget(
     if fraction is not None:
         return max(1, round(_share("fraction", fraction) * len(table)))
     if parameters is not None:
-        return _affordable(parameters, hidden_size)
+        return _affordable(parameters, unit_parameters)
     consensus = np.where(True if relevant is None else relevant, _consensus(table), -np.inf)
     reached = table["layer"].to_numpy()[consensus >= round(gamma, DECIMALS)]
     count = _within_layers(np.bincount(reached), per_layer)
@@ -127,20 +144,18 @@ def budget(
     return count
 
 
-def _affordable(parameters: int, hidden_size: int | None) -> int:
-    """Neurons that have at most so many weights."""
-    if hidden_size is None:
+def _affordable(parameters: int, unit_parameters: int | None) -> int:
+    """Neurons, or heads, that have at most so many weights."""
+    if unit_parameters is None:
         raise InputError(
-            "a budget in parameters needs the model's hidden size, which the importance dumps do not say. Delete them"
-            " and run the workflow again, or give a fraction"
+            "a budget in parameters needs the number of weights of a neuron or head, which the importance dumps do not"
+            " say. Delete them and run the workflow again, or give a fraction"
         )
-    neurons = parameters // (3 * hidden_size)
-    if neurons < 1:
+    if parameters < unit_parameters:
         raise InputError(
-            f"a budget of {parameters} parameters is less than one neuron: with hidden size {hidden_size} one has"
-            f" {3 * hidden_size}"
+            f"a budget of {parameters} parameters is less than one neuron or head: here one has {unit_parameters}"
         )
-    return neurons
+    return parameters // unit_parameters
 
 
 def task_relevant(table: pd.DataFrame, q: float) -> np.ndarray:
@@ -212,9 +227,18 @@ CRITERIA: dict[str, Criterion] = {
         lambda table, rng: _by_domain(table, "gradient").mean(axis=1), False, "highest mean activation gradient |g|"
     ),
     "specific": Criterion(
-        lambda table, rng: _specificity(table), False, "lowest entropy of the activation probability over domains"
+        lambda table, rng: _specificity(table),
+        False,
+        "lowest entropy of the activation probability over domains",
+        NEURON,  # a head has no gate that is open or closed
     ),
     "random": Criterion(lambda table, rng: rng.random(len(table)), False, "a uniform draw from all neurons"),
+    "caneft-attention": Criterion(
+        lambda table, rng: _consensus(table),
+        False,
+        "attention heads of highest consensus MI; no task-relevant mask, which of so few would leave too few",
+        HEAD,
+    ),
 }
 
 
@@ -222,9 +246,23 @@ def count(
     table: pd.DataFrame, settings: SelectionSettings, null_quantile: float, hidden_size: int | None = None
 ) -> int:
     """How many neurons the budget of settings stands for. null_quantile: gamma of `gamma: "null"`."""
-    gamma = null_quantile if settings.gamma == "null" else settings.gamma
-    relevant = _mask(table, settings.budget_task_relevant)
-    return budget(table, settings.fraction, gamma, relevant, settings.parameters, hidden_size, settings.per_layer)
+    return _count(table, {"null": {"quantile": null_quantile}, "hidden_size": hidden_size}, settings)
+
+
+def _count(table: pd.DataFrame, about: Mapping[str, Any], settings: SelectionSettings) -> int:
+    """The same of neurons or heads, as `about` says. A gamma is counted among all heads: see `caneft-attention`."""
+    gamma = about["null"]["quantile"] if settings.gamma == "null" else settings.gamma
+    relevant = None if about.get("unit") == HEAD else _mask(table, settings.budget_task_relevant)
+    unit_parameters, per_layer = _unit_parameters(about), settings.per_layer
+    return budget(table, settings.fraction, gamma, relevant, settings.parameters, unit_parameters, per_layer)
+
+
+def _unit_parameters(about: Mapping[str, Any]) -> int | None:
+    """Weights of one neuron or head, None if unknown. A neuron has a row of gate, a row of up and a column of down."""
+    unit_parameters, hidden_size = about.get("unit_parameters"), about.get("hidden_size")
+    if unit_parameters is None and hidden_size is not None and about.get("unit", NEURON) == NEURON:
+        return 3 * hidden_size
+    return unit_parameters
 
 
 def _mask(table: pd.DataFrame, q: float | None) -> np.ndarray | None:
@@ -232,24 +270,38 @@ def _mask(table: pd.DataFrame, q: float | None) -> np.ndarray | None:
 
 
 def choose(
-    table: pd.DataFrame, settings: SelectionSettings, null_quantile: float, draw: int, hidden_size: int | None = None
+    table: pd.DataFrame,
+    about: Mapping[str, Any],
+    settings: SelectionSettings,
+    draw: int,
+    like: NeuronSet | None = None,
 ) -> tuple[Selection, dict[str, Any]]:
     """The selection that settings ask for, and its description for the run record.
 
-    The budget is the same for every criterion. null_quantile: gamma of `gamma: "null"`. draw: seed of `random`.
-    hidden_size: of the model, None if unknown; then neither is the number of parameters.
+    The budget is the same for every criterion. draw: seed of `random`.
+    about: content of `information.json`, whose null quantile is the gamma of `gamma: "null"`. Without `unit` the table
+    is of neurons; the number of parameters is known from `unit_parameters`, or else, of neurons, from `hidden_size`.
+    like: a set whose numbers in each layer are the budget, in the place of that of `settings`.
     """
-    neurons = count(table, settings, null_quantile, hidden_size)
+    unit, unit_parameters = about.get("unit", NEURON), _unit_parameters(about)
+    neurons, per_layer = (_count(table, about, settings), settings.per_layer) if like is None else _numbers(like)
     relevant = _mask(table, settings.task_relevant)
-    chosen = select(table, settings.criterion, neurons, relevant, draw, settings.per_layer)
+    chosen = select(table, settings.criterion, neurons, relevant, draw, per_layer, unit)
     return chosen, {
         "criterion": settings.criterion,
+        "unit": unit,
         "draw": draw,
         "neurons": len(chosen.neurons),
         "fraction": chosen.neurons.fraction,
-        "parameters": None if hidden_size is None else chosen.neurons.parameters(3 * hidden_size),
+        "parameters": None if unit_parameters is None else chosen.neurons.parameters(unit_parameters),
         "gamma": chosen.gamma,
         "candidates": chosen.candidates,
         "per_layer": chosen.neurons.per_layer().tolist(),
+        "layer_matched": like is not None,
         "settings": settings.model_dump(),
     }
+
+
+def _numbers(like: NeuronSet) -> tuple[int, list[int]]:
+    """How many neurons a set has, and how many in each layer."""
+    return len(like), like.per_layer().tolist()

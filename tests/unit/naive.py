@@ -99,6 +99,34 @@ def importance(model, prompt, response) -> torch.Tensor:
     return torch.stack([(a * g)[found.response].abs().mean(0) for a, g in pairs])
 
 
+def head_pass(model, prompt, response) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """What o_proj is given in each layer, and the gradient of the summed loss there, by position and head:
+    (tokens, key and value heads, numbers of each). The weights require a gradient meanwhile, so all of the graph is."""
+    kept, needed = [], {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    handles = [
+        layer.self_attn.o_proj.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0]))
+        for layer in decoder_layers(model)
+    ]
+    model.requires_grad_(True)
+    gradients = torch.autograd.grad(summed_loss(model, prompt, response), kept)
+    for handle in handles:
+        handle.remove()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(needed[name])
+    heads = model.config.get_text_config().num_key_value_heads
+    return tuple([t.detach()[0].reshape(t.shape[1], heads, -1) for t in tensors] for tensors in (kept, gradients))
+
+
+def head_importance(model, prompt, response) -> torch.Tensor:
+    """(layers, heads): mean over response positions of |sum over the head's numbers of a * dL/da|."""
+    rows = []
+    for a, g in zip(*head_pass(model, prompt, response), strict=True):
+        positions = range(len(prompt) - 1, len(prompt) + len(response) - 1)
+        effects = [[abs(torch.dot(a[t, j], g[t, j])) for t in positions] for j in range(a.shape[1])]
+        rows.append(torch.tensor(effects).mean(1))
+    return torch.stack(rows)
+
+
 def masked_adam_reference(model, losses, masks, learning_rate):
     """Adam on every weight with gradient times mask, no weight decay. losses: one closure a step."""
     model.requires_grad_(True)

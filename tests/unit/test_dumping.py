@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest import approx
 
-from caneft import config, dumping
+from caneft import config, dumping, settings
 from caneft.corpora.store import Row
 from caneft.dumps import Dump, DumpReader
 from caneft.errors import InputError
 from caneft.importance import Scores, stored
+from caneft.models.units import unit_layers
+from caneft.neurons import UNITS
 from caneft.prompts import Prompts, batches
 
 ABOUT = {"model": {"name": "tiny", "id": "tiny", "weights": {}}}
@@ -30,11 +32,11 @@ def rows(pairs):
 def dump(tmp_path, prompts, rows):
     """Dumps a model's scores into tmp_path / "dump"; returns the drawn samples and the path."""
 
-    def write(model, **settings):
+    def write(model, about=ABOUT, **settings):
         chosen = config.Importance(**{"samples": 7, "tokens_per_batch": 250} | settings)
         samples = dumping.draw(rows, prompts, "it", chosen, chosen.samples)
         path = tmp_path / "dump" / "it.npy"
-        dumping.write(path, model, samples, prompts, chosen, ABOUT)
+        dumping.write(path, model, samples, prompts, chosen, about)
         return samples, path
 
     return write
@@ -105,6 +107,7 @@ def test_what_a_dump_leaves(dump, tiny_model, rows):
     scores, sidecar = np.load(path), json.loads(path.with_suffix(".json").read_text())
     assert scores.dtype == np.float16 and scores.flags.c_contiguous
     assert sidecar["shape"] == list(scores.shape) == [3, 7, 40]
+    assert sidecar["axes"] == ["layer", "sample", "neuron"] and "|a * dL/da|" in sidecar["meaning"]
     assert sidecar["scale_exponent"] == 9 and sidecar["domain"] == "it" and sidecar["model"] == ABOUT["model"]
     expected = [naive.importance(model, e.prompt, e.response) for e in samples.examples]
     for sample, score in enumerate(expected):
@@ -119,6 +122,65 @@ def test_what_a_dump_leaves(dump, tiny_model, rows):
         assert {name: stats[name].shape for name in stats} == dict.fromkeys(
             ("activation", "gradient", "positive"), (3, 40)
         )
+
+
+@pytest.fixture
+def made_of(tmp_path):
+    """What a sidecar says of a model and the settings for a unit."""
+    corpus = tmp_path / "train.jsonl"
+    corpus.write_text("pairs")
+
+    def about(model, **unit):
+        prompt = settings.PromptSettings(instruction="T", source_language="German", target_language="English")
+        given = settings.DumpSettings(importance=config.Importance(), prompt=prompt, dtype="float32", **unit)
+        manifest = {"id": "tiny", "hidden_size": 24, "weights": {}, "layers": 3}
+        return dumping.about("tiny", model, manifest, corpus, given)
+
+    return about
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_sidecar_says_how_many_weights_a_unit_has(made_of, tiny_model, unit):
+    """Counted from the modules: all their weights, over the units that share them out."""
+    model = tiny_model("qwen3")
+    block = model.model.layers[0].mlp if unit == "neuron" else model.model.layers[0].self_attn
+    weights = sum(p.numel() for name, p in block.named_parameters() if name.endswith("proj.weight"))
+    about = made_of(model, unit=unit)
+    expected = {"name": "tiny", "id": "tiny", "hidden_size": 24, "weights": {}}
+    assert about["model"] == expected | {"unit_parameters": weights // unit_layers(model, unit)[0].width}
+    assert about["unit"] == unit
+
+
+def test_settings_for_neurons_are_written_as_before_there_were_heads(made_of, tiny_model):
+    """Else every finished dump would be made again."""
+    assert made_of(tiny_model())["settings"].keys() == {"importance", "prompt", "dtype"}
+    assert made_of(tiny_model(), unit="head")["settings"]["unit"] == "head"
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2", "phi3"])
+def test_a_dump_of_heads(dump, made_of, tiny_model, family):
+    model = tiny_model(family)
+    samples, path = dump(model, made_of(model, unit="head"))
+    scores, sidecar = np.load(path), json.loads(path.with_suffix(".json").read_text())
+    assert sidecar["shape"] == list(scores.shape) == [3, 7, 2]
+    assert sidecar["axes"] == ["layer", "sample", "head"] and sidecar["unit"] == "head"
+    assert "o_proj" in sidecar["meaning"]
+    for sample, example in enumerate(samples.examples):
+        expected = naive.head_importance(model, example.prompt, example.response).numpy()
+        assert scores[:, sample].astype(np.float64) / 2**12 == approx(expected, rel=2**-10, abs=2**-24)
+
+
+def test_a_begun_dump_of_neurons_is_not_gone_on_with_for_heads(dump, made_of, tiny_model):
+    """Even where there are as many heads in a layer as neurons."""
+    model = tiny_model(intermediate_size=2)
+    handle = interrupted(model, 2)
+    with pytest.raises(Killed):
+        dump(model, ABOUT, tokens_per_batch=90)
+    handle.remove()
+    _, path = dump(model, ABOUT | {"unit": "head"}, tokens_per_batch=90)
+    disturbed = np.load(path)
+    _, path = dump(model, ABOUT | {"unit": "head"}, tokens_per_batch=90)
+    assert np.array_equal(disturbed, np.load(path))
 
 
 @pytest.mark.parametrize("exponent, words", [(40, "saturates"), (-60, "vanish")])
@@ -349,7 +411,7 @@ def test_long_samples_are_left_out_before_the_draw_and_counted(rows, prompts):
 
 def test_each_sample_keeps_its_own_examples(rows, prompts):
     found = drawn(rows, prompts, 6)
-    by_id = {row.id: prompts.encode(row.source, row.target) for row in rows}
+    by_id = {row.id: prompts.encode(row.source, row.target, "it") for row in rows}
     assert found.examples == [by_id[name] for name in found.ids]
     part = found.part(2, 4)
     assert (part.ids, part.examples) == (found.ids[2:4], found.examples[2:4])

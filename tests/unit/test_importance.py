@@ -11,16 +11,18 @@ from pytest import approx
 from caneft.dumps import SUMS
 from caneft.errors import InputError
 from caneft.importance import Taps, importance
-from caneft.models.ffn import ffn_layers
+from caneft.models.units import unit_layers
+from caneft.neurons import HEAD, NEURON, UNITS
 from caneft.prompts import Example, collate
 
 TOLERANCE = 1e-5  # of the layer's largest score
 PAD = 0
+WITNESS = {NEURON: naive.importance, HEAD: naive.head_importance}
 
 
-def batched(model, examples, side="right", pad=PAD):
+def batched(model, examples, side="right", pad=PAD, unit=NEURON):
     """Scores, losses and statistics of the package, all examples in one batch."""
-    with Taps(model) as taps:
+    with Taps(model, unit) as taps:
         (scores,) = importance(model, [collate(examples, pad, side)], taps)
         return scores.importance.numpy(), scores.loss.numpy(), statistics(scores)
 
@@ -43,10 +45,11 @@ def model(tiny_model, architecture):
     return tiny_model(architecture)
 
 
+@pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_a_padded_batch_gives_the_numbers_of_single_samples(model, examples, side):
-    scores, loss, _ = batched(model, examples, side)
-    expected = [naive.importance(model, example.prompt, example.response) for example in examples]
+def test_a_padded_batch_gives_the_numbers_of_single_samples(model, examples, side, unit):
+    scores, loss, _ = batched(model, examples, side, unit=unit)
+    expected = [WITNESS[unit](model, example.prompt, example.response) for example in examples]
     assert relative_difference(scores, torch.stack(expected, dim=1)).max() <= TOLERANCE
     alone = [naive.one_pass(model, example.prompt, example.response).loss for example in examples]
     assert loss == approx(alone, rel=1e-5)
@@ -92,6 +95,38 @@ def test_statistics_are_means_over_response_positions(model, examples, side):
         assert relative_difference(found[name], torch.stack(rows)).max() <= TOLERANCE, name
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_statistics_of_heads_are_mean_lengths_of_their_vectors(model, examples, side):
+    passes = [naive.head_pass(model, example.prompt, example.response) for example in examples]
+    _, _, found = batched(model, examples, side, unit=HEAD)
+    for name, tensors in zip(("activation", "gradient"), zip(*passes, strict=True), strict=True):
+        lengths = [
+            [
+                [float(layer[t, j].square().sum().sqrt()) for j in range(layer.shape[1])]
+                for layers, example in zip(tensors, examples, strict=True)
+                for layer in [layers[index]]
+                for t in range(len(example.prompt) - 1, len(example) - 1)
+            ]
+            for index in range(3)
+        ]
+        assert found[name].dtype == np.float32
+        assert relative_difference(found[name], np.mean(lengths, axis=1)).max() <= TOLERANCE, name
+    assert found["positive"].tolist() == [[0, 0]] * 3
+
+
+def test_a_head_of_one_number_is_scored_like_a_neuron(tiny_model, examples):
+    """Eight heads of one number each: no sum inside the unit, and |a| is its length."""
+    options = {"hidden_size": 8, "head_dim": 1, "num_attention_heads": 8, "num_key_value_heads": 8}
+    model = tiny_model("qwen3", **options)
+    a, g = naive.head_pass(model, examples[0].prompt, examples[0].response)
+    response = slice(len(examples[0].prompt) - 1, len(examples[0]) - 1)
+    scores, _, found = batched(model, examples[:1], unit=HEAD)
+    for layer in range(3):
+        one_a, one_g = a[layer][response, :, 0], g[layer][response, :, 0]
+        assert scores[layer, 0] == approx((one_a * one_g).abs().mean(0).numpy(), rel=1e-4, abs=1e-7)
+        assert found["activation"][layer] == approx(one_a.abs().mean(0).numpy(), rel=1e-4)
+
+
 def test_statistics_accumulate_over_batches(tiny_model, examples):
     model = tiny_model()
     with Taps(model) as taps:
@@ -112,32 +147,32 @@ def test_up_times_its_gradient_is_the_same_score(model, examples):
 
 
 class Scaled:
-    """Scales one neuron's activation by a factor, at all positions or at one."""
+    """Scales one unit's activation by a factor, at all positions or at one. unit: its place, or places, among the
+    inputs of the output projection."""
 
-    def __init__(self, model, layer, neuron, factor, position=slice(None)):
-        self.down = naive.decoder_layers(model)[layer].mlp.down_proj
-        self.neuron, self.factor, self.position = neuron, factor, position
+    def __init__(self, output, unit, factor, position=slice(None)):
+        self.output, self.unit, self.factor, self.position = output, unit, factor, position
 
     def __enter__(self):
         def scale(_, inputs):
             changed = inputs[0].clone()
-            changed[0, self.position, self.neuron] *= self.factor
+            changed[0, self.position, self.unit] *= self.factor
             return (changed,)
 
-        self.handle = self.down.register_forward_pre_hook(scale)
+        self.handle = self.output.register_forward_pre_hook(scale)
 
     def __exit__(self, *_):
         self.handle.remove()
 
 
-def effect_of_ablation(model, example, layer, neuron, position=slice(None), step=0.02):
+def effect_of_ablation(model, example, output, unit, position=slice(None), step=0.02):
     """Derivative of the loss towards ablation by five-point differences: no gradient is asked for.
 
     The step is large because RMSNorm computes in float32 in every model of transformers, float64 or not.
     """
 
     def loss(factor):
-        with torch.no_grad(), Scaled(model, layer, neuron, factor, position):
+        with torch.no_grad(), Scaled(output, unit, factor, position):
             return float(naive.summed_loss(model, example.prompt, example.response))
 
     near, far = loss(1 - step) - loss(1 + step), loss(1 - 2 * step) - loss(1 + 2 * step)
@@ -158,36 +193,64 @@ def test_signed_sum_over_all_positions_is_the_effect_of_ablation(smooth_model, e
     found = naive.one_pass(smooth_model, example.prompt, example.response)
     for layer, (a, g) in enumerate(zip(found.activation, found.activation_gradient, strict=True)):
         signed = -(a * g).sum(0)
-        neurons = range(layer, a.shape[1], 8)
-        expected = [effect_of_ablation(smooth_model, example, layer, neuron) for neuron in neurons]
+        neurons, down = range(layer, a.shape[1], 8), naive.decoder_layers(smooth_model)[layer].mlp.down_proj
+        expected = [effect_of_ablation(smooth_model, example, down, neuron) for neuron in neurons]
         assert signed[list(neurons)].tolist() == approx(expected, abs=2e-3 * float(signed.abs().max()))
+
+
+def test_signed_sum_over_all_positions_is_the_effect_of_ablating_a_head(smooth_model, examples):
+    example = examples[0]
+    for layer, (a, g) in enumerate(zip(*naive.head_pass(smooth_model, example.prompt, example.response), strict=True)):
+        output, (_, heads, size) = naive.decoder_layers(smooth_model)[layer].self_attn.o_proj, a.shape
+        signed = -(a * g).sum((0, 2))
+        places = [slice(head * size, (head + 1) * size) for head in range(heads)]
+        expected = [effect_of_ablation(smooth_model, example, output, own) for own in places]
+        assert signed.tolist() == approx(expected, abs=2e-3 * float(signed.abs().max()))
+
+
+def mean_effects(model, example, output, unit):
+    """Mean over response positions of the absolute effect of ablating a unit at that position alone."""
+    positions = range(len(example.prompt) - 1, len(example) - 1)
+    return np.mean([abs(effect_of_ablation(model, example, output, unit, at)) for at in positions])
 
 
 def test_scores_are_mean_effects_of_ablating_single_response_positions(smooth_model, examples):
     example = examples[2]
     scores, _, _ = batched(smooth_model, [example, examples[3]])
-    positions = range(len(example.prompt) - 1, len(example) - 1)
-    for layer in range(3):
+    for layer, down in enumerate(block.mlp.down_proj for block in naive.decoder_layers(smooth_model)):
         for neuron in (layer, 13, 39):
-            effects = [abs(effect_of_ablation(smooth_model, example, layer, neuron, at)) for at in positions]
-            assert scores[layer, 0, neuron] == approx(np.mean(effects), abs=2e-3 * float(scores[layer, 0].max()))
+            expected = mean_effects(smooth_model, example, down, neuron)
+            assert scores[layer, 0, neuron] == approx(expected, abs=2e-3 * float(scores[layer, 0].max()))
 
 
-def test_no_weight_gets_a_gradient_and_no_hook_stays(model, examples):
+def test_scores_of_heads_are_mean_effects_of_ablating_single_response_positions(smooth_model, examples):
+    """Of all that shares a key and value head: two of four query heads, half of the inputs of o_proj."""
+    example = examples[2]
+    scores, _, _ = batched(smooth_model, [example, examples[3]], unit=HEAD)
+    assert scores.shape == (3, 2, 2)
+    for layer, output in enumerate(block.self_attn.o_proj for block in naive.decoder_layers(smooth_model)):
+        half = output.in_features // 2
+        expected = [mean_effects(smooth_model, example, output, own) for own in (slice(0, half), slice(half, None))]
+        assert scores[layer, 0] == approx(expected, abs=2e-3 * float(scores[layer, 0].max()))
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_no_weight_gets_a_gradient_and_no_hook_stays(model, examples, unit):
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
-    batched(model, examples)
+    batched(model, examples, unit=unit)
     for name, parameter in model.named_parameters():
         assert parameter.grad is None and not parameter.requires_grad, name
         assert torch.equal(parameter, before[name]), name
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
-def test_nothing_of_a_pass_outlives_it(tiny_model, examples):
+@pytest.mark.parametrize("unit", UNITS)
+def test_nothing_of_a_pass_outlives_it(tiny_model, examples, unit):
     """Else memory grows with the number of batches, by far more than the scores."""
     model, seen = tiny_model(), []
-    for ffn in ffn_layers(model):
-        ffn.down.linear.register_forward_hook(lambda _, inputs, __: seen.append(weakref.ref(inputs[0])))
-    with Taps(model) as taps:
+    for layer in unit_layers(model, unit):
+        layer.output.linear.register_forward_hook(lambda _, inputs, __: seen.append(weakref.ref(inputs[0])))
+    with Taps(model, unit) as taps:
         for _ in importance(model, [collate(examples, PAD)] * 2, taps):
             pass
         assert len(seen) == 6
@@ -201,9 +264,10 @@ def test_a_sample_does_not_depend_on_its_companions(model, examples):
         assert relative_difference(together, alone).max() <= TOLERANCE
 
 
-def test_padding_never_counts(model, examples):
-    scores, loss, statistics = batched(model, examples[:3], pad=PAD)
-    other_scores, other_loss, other_statistics = batched(model, examples[:3], pad=77)
+@pytest.mark.parametrize("unit", UNITS)
+def test_padding_never_counts(model, examples, unit):
+    scores, loss, statistics = batched(model, examples[:3], pad=PAD, unit=unit)
+    other_scores, other_loss, other_statistics = batched(model, examples[:3], pad=77, unit=unit)
     assert np.array_equal(scores, other_scores) and np.array_equal(loss, other_loss)
     for name, values in statistics.items():
         assert np.array_equal(values, other_statistics[name]), name
@@ -284,16 +348,17 @@ def test_a_sample_too_large_for_the_memory_is_an_error_with_a_remedy(tiny_model,
     assert len(scarce.passes) == 2
 
 
+@pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("family", ["llama", "gemma2", "phi3"])
-def test_a_spread_model_gives_the_same_numbers(tiny_model, examples, family):
+def test_a_spread_model_gives_the_same_numbers(tiny_model, examples, family, unit):
     """With the hooks of accelerate that move tensors between devices; here all are one."""
     from accelerate import dispatch_model
 
     model = tiny_model(family)
-    expected = batched(model, examples)
+    expected = batched(model, examples, unit=unit)
     layers = [f"model.layers.{i}" for i in range(3)]
     parts = ["model.embed_tokens", *layers, "model.norm", "model.rotary_emb", "lm_head"]
     spread = dispatch_model(model, dict.fromkeys(parts, "cpu"), force_hooks=True)
     assert all(hasattr(spread.get_submodule(name), "_hf_hook") for name in parts)
-    found = batched(spread, examples)
+    found = batched(spread, examples, unit=unit)
     assert np.array_equal(found[0], expected[0]) and np.array_equal(found[1], expected[1])

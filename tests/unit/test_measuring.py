@@ -132,6 +132,23 @@ def test_the_hidden_size_is_passed_on(dumped, hidden_size):
     assert description["hidden_size"] == hidden_size
 
 
+def test_units_and_their_weights_are_passed_on(dumped):
+    """A sidecar that says neither is of neurons, whose weights then follow from the hidden size."""
+    _, plain = measure([dumped(domain) for domain in ("it", "law")], SETTINGS)
+    assert (plain["unit"], plain["unit_parameters"]) == ("neuron", None)
+    _, heads = measure([dumped(d, unit="head", model={"unit_parameters": 700}) for d in ("it", "law")], SETTINGS)
+    assert (heads["unit"], heads["unit_parameters"]) == ("head", 700)
+
+
+@pytest.mark.parametrize("said", [{"unit": "neuron"}, {}])
+def test_dumps_of_neurons_and_of_heads_are_refused_together(dumped, said):
+    """Their shapes are equal here: only the sidecars tell."""
+    paths = [dumped("it", **said), dumped("law", unit="head"), dumped("koran", **said)]
+    with pytest.raises(InputError, match=r"law\.npy: is of heads, but .*it\.npy of neurons"):
+        measure(paths, SETTINGS)
+    assert measure([paths[0], paths[2]], SETTINGS)[1]["unit"] == "neuron"
+
+
 def test_the_length_confound_is_that_of_the_sidecars(dumped):
     paths = [dumped("it", seed=1), dumped("law", seed=2)]
     lengths = [

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pytest import approx
 
 from caneft import information
-from caneft.neurons import NeuronSet, save
+from caneft.neurons import HEAD, NEURON, NeuronSet, save
 from caneft.selection import CRITERIA, budget, choose, select, task_relevant
 from caneft.settings import SelectionSettings
 
@@ -46,7 +46,13 @@ NAIVE = {
     "activation": lambda row: sum(row[f"activation_{d}"] for d in DOMAINS),
     "gradient": lambda row: sum(row[f"gradient_{d}"] for d in DOMAINS),
     "specific": lambda row: -naive_entropy(row),
+    "caneft-attention": lambda row: row["consensus"],
 }
+
+
+def unit_of(criterion):
+    """What a table must be of for the criterion."""
+    return HEAD if criterion == "caneft-attention" else NEURON
 
 
 @pytest.mark.parametrize("criterion", sorted(NAIVE))
@@ -59,7 +65,8 @@ def test_selection_equals_a_naive_ranking(criterion, seed, neurons):
     masked = CRITERIA[criterion].uses_task_relevant
     rows = [(-round(NAIVE[criterion](row), 9), n) for n, row in table.iterrows() if relevant[n] or not masked]
     expected = sorted(n for _, n in sorted(rows)[:neurons])
-    ours = select(table, criterion, neurons, relevant)
+    ours = select(table, criterion, neurons, relevant, unit=unit_of(criterion))
+    assert ours.neurons.unit == unit_of(criterion)
     assert ours.neurons.flat().tolist() == expected
     assert ours.candidates == len(rows)
     assert ours.gamma == approx(min(table["consensus"][n] for n in expected), abs=1e-12)
@@ -173,16 +180,15 @@ def test_a_gamma_that_nobody_reaches_is_refused():
 
 @pytest.mark.parametrize(("parameters", "neurons"), [(287, None), (288, 1), (575, 1), (576, 2), (2880, 10)])
 def test_parameters_buy_whole_neurons(parameters, neurons):
-    """With hidden size 96 a neuron has 288 weights: a row of gate, a row of up, a column of down."""
     if neurons is None:
-        with pytest.raises(ValueError, match="287 parameters is less than one neuron: .* 288"):
-            budget(make_table(), parameters=parameters, hidden_size=96)
+        with pytest.raises(ValueError, match="287 parameters is less than one neuron or head: .* 288"):
+            budget(make_table(), parameters=parameters, unit_parameters=288)
     else:
-        assert budget(make_table(), parameters=parameters, hidden_size=96) == neurons
+        assert budget(make_table(), parameters=parameters, unit_parameters=288) == neurons
 
 
-def test_parameters_without_a_hidden_size_are_refused():
-    with pytest.raises(ValueError, match="needs the model's hidden size"):
+def test_parameters_without_the_weights_of_one_are_refused():
+    with pytest.raises(ValueError, match="needs the number of weights of a neuron or head"):
         budget(make_table(), parameters=1000)
 
 
@@ -190,10 +196,10 @@ def test_parameters_without_a_hidden_size_are_refused():
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 1000), neurons=st.integers(1, 9), per_layer=st.integers(1, 4))
 def test_a_full_layer_is_passed_over(criterion, seed, neurons, per_layer):
-    table = make_table(seed, layers=4, width=5)
+    table, unit = make_table(seed, layers=4, width=5), unit_of(criterion)
     relevant = np.random.default_rng(seed).random(20) < 0.8
     ranking = [
-        select(table, criterion, n, relevant, seed).neurons.flat().tolist()
+        select(table, criterion, n, relevant, seed, unit=unit).neurons.flat().tolist()
         for n in range(1, (relevant.sum() if CRITERIA[criterion].uses_task_relevant else 20) + 1)
     ]
     order = [ranking[0][0]] + [
@@ -206,9 +212,9 @@ def test_a_full_layer_is_passed_over(criterion, seed, neurons, per_layer):
             taken[n // 5] += 1
     if len(expected) < neurons:
         with pytest.raises(ValueError, match=rf"of which {len(expected)} fit .*selection\.per_layer"):
-            select(table, criterion, neurons, relevant, seed, per_layer)
+            select(table, criterion, neurons, relevant, seed, per_layer, unit)
     else:
-        chosen = select(table, criterion, neurons, relevant, seed, per_layer)
+        chosen = select(table, criterion, neurons, relevant, seed, per_layer, unit)
         assert chosen.neurons.flat().tolist() == sorted(expected)
         assert chosen.gamma == min(table["consensus"][n] for n in expected)
 
@@ -216,7 +222,9 @@ def test_a_full_layer_is_passed_over(criterion, seed, neurons, per_layer):
 def test_a_limit_per_layer_that_nothing_reaches_changes_nothing():
     table = make_table()
     for criterion in CRITERIA:
-        assert select(table, criterion, 12, per_layer=10).neurons == select(table, criterion, 12).neurons
+        unit = unit_of(criterion)
+        limited = select(table, criterion, 12, per_layer=10, unit=unit)
+        assert limited.neurons == select(table, criterion, 12, unit=unit).neurons
 
 
 def test_gamma_admits_no_more_of_a_layer_than_may_be_taken():
@@ -228,7 +236,12 @@ def test_gamma_admits_no_more_of_a_layer_than_may_be_taken():
     assert budget(table, gamma=0.3, per_layer=4, relevant=np.arange(30) < 12) == 4 + 2
     chosen = select(table, "caneft", budget(table, gamma=0.3, per_layer=4), per_layer=4)
     assert chosen.gamma == 0.5 and chosen.neurons.per_layer().tolist() == [4, 3, 4]
-    assert choose(table, settings_of(gamma=0.3, per_layer=4), 0.0, 0)[0].neurons == chosen.neurons
+    assert choose(table, about(), settings_of(gamma=0.3, per_layer=4), 0)[0].neurons == chosen.neurons
+
+
+def about(quantile=0.0, **said):
+    """What `information.json` says as far as selection asks."""
+    return {"null": {"quantile": quantile}} | said
 
 
 def settings_of(**changes):
@@ -244,14 +257,67 @@ def settings_of(**changes):
 
 def test_the_description_counts_what_the_set_stands_for():
     table = make_table()
-    chosen, said = choose(table, settings_of(parameters=2000, per_layer=3), 0.0, 0, hidden_size=96)
+    chosen, said = choose(table, about(hidden_size=96), settings_of(parameters=2000, per_layer=3), 0)
     assert said["neurons"] == len(chosen.neurons) == 6  # 2000 // 288
     assert said["parameters"] == 6 * 3 * 96
+    assert said["unit"] == chosen.neurons.unit == "neuron"
     assert said["per_layer"] == [3, 3] and said["fraction"] == 0.3
     assert said["gamma"] == table["consensus"][chosen.neurons.flat()].min()
     assert said["settings"] == settings_of(parameters=2000, per_layer=3).model_dump()
-    _, unknown = choose(table, settings_of(fraction=0.3), 0.0, 0)
+    _, unknown = choose(table, about(), settings_of(fraction=0.3), 0)
     assert (unknown["neurons"], unknown["parameters"]) == (6, None)
+
+
+HEADS = about(0.5, unit="head", hidden_size=96, unit_parameters=1000)
+
+
+def test_the_weights_of_one_are_those_that_the_table_says():
+    asked = settings_of(criterion="caneft-attention", parameters=3999)
+    chosen, said = choose(make_table(), HEADS, asked, 0)
+    assert chosen.neurons == select(make_table(), "caneft-attention", 3, unit=HEAD).neurons
+    assert (said["neurons"], said["parameters"], said["unit"]) == (3, 3000, "head")
+    other = about(hidden_size=96, unit_parameters=500)  # a neuron's, where the hidden size would say 288
+    assert choose(make_table(), other, settings_of(parameters=3999), 0)[1]["parameters"] == 3500
+    with pytest.raises(ValueError, match="needs the number of weights"):
+        choose(make_table(), {**HEADS, "unit_parameters": None}, asked, 0)  # of a head it is not 3 * 96
+
+
+def test_attention_heads_are_chosen_from_all_by_their_consensus():
+    """Masks for neurons do not limit them, neither in the choice nor in the count of a gamma."""
+    table = make_table(layers=3, width=4)
+    masks = {"task_relevant": 0.2, "budget_task_relevant": 0.2}
+    asked = settings_of(criterion="caneft-attention", gamma="null", **masks)
+    chosen, said = choose(table, HEADS, asked, 0)
+    assert 0 < task_relevant(table, 0.2).sum() + 2 < len(chosen.neurons) < 12
+    assert chosen.neurons.flat().tolist() == [n for n in range(12) if table["consensus"][n] >= 0.5]
+    assert chosen.neurons.unit == "head" and said["candidates"] == 12
+
+
+def test_a_fraction_of_few_heads_is_one_head_at_least():
+    table = make_table(layers=3, width=4, levels=10**9)
+    chosen, said = choose(table, HEADS, settings_of(criterion="caneft-attention", fraction=0.01), 0)
+    assert chosen.neurons.flat().tolist() == [table["consensus"].idxmax()]
+    assert (said["parameters"], said["fraction"]) == (1000, 1 / 12)
+
+
+def test_controls_take_heads_too():
+    chosen, said = choose(make_table(), HEADS, settings_of(criterion="random", parameters=2000), 3)
+    assert chosen.neurons.unit == "head" and chosen.neurons.flat().tolist() == [
+        *select(make_table(), "random", 2, seed=3).neurons.flat()
+    ]
+    assert said["parameters"] == 2000
+
+
+@pytest.mark.parametrize(
+    ("criterion", "of", "said"),
+    [
+        ("caneft-attention", {}, "selects heads, but .* of neurons"),
+        ("specific", HEADS, "selects neurons, but .* heads"),
+    ],
+)
+def test_a_criterion_for_other_units_than_the_tables_is_refused(criterion, of, said):
+    with pytest.raises(ValueError, match=f"{criterion} {said}"):
+        choose(make_table(), about() | of, settings_of(criterion=criterion, fraction=0.5), 0)
 
 
 @pytest.mark.parametrize("criterion", ["caneft", "importance", "random"])
@@ -259,7 +325,7 @@ def test_the_null_is_the_gamma_of_every_criterions_budget(criterion):
     table, relevant = make_table(), task_relevant(make_table(), 0.8)
     asked = settings_of(criterion=criterion, gamma="null", budget_task_relevant=0.8)
     wanted = sum(relevant[n] and table["consensus"][n] >= 0.5 for n in range(20))
-    chosen, said = choose(table, asked, null_quantile=0.5, draw=3)
+    chosen, said = choose(table, about(0.5), asked, draw=3)
     assert 0 < wanted == said["neurons"] < sum(table["consensus"] >= 0.5)
     assert chosen.neurons == select(table, criterion, wanted, seed=3).neurons
 
@@ -319,3 +385,18 @@ def test_the_witness_tells_another_set_apart(tmp_path):
     result = witness(tmp_path, dumps, "--fraction", 0.1, "--compare", tmp_path / "other.npz")
     assert result.returncode == 1
     assert sorted(map(int, result.stdout.split(":")[1].split())) == sorted([ours.flat()[0], stranger])
+
+
+def test_random_neurons_can_be_as_many_in_each_layer_as_another_set_has():
+    """Layer 1 has none. Within a layer it is the same draw as ever: the neurons with the highest random numbers."""
+    table, like = make_table(layers=3), NeuronSet(3, 10, (np.array([0, 1, 2, 3]), np.array([], int), np.array([9])))
+    asked, about = settings_of(criterion="random", fraction=0.9, per_layer=2), {"null": {"quantile": 0.0}}
+    sets = []
+    for draw in range(20):
+        chosen, said = choose(table, about, asked, draw, like)
+        numbers = np.random.default_rng([draw, 0xCA4EF7]).random(30).reshape(3, 10)
+        expected = [sorted(np.argsort(-numbers[layer])[:k].tolist()) for layer, k in enumerate((4, 0, 1))]
+        assert [indices.tolist() for indices in chosen.neurons.indices] == expected
+        assert said["per_layer"] == [4, 0, 1] and said["layer_matched"] is True
+        sets.append(chosen.neurons)
+    assert any(len(sets[0] & other) < 5 for other in sets[1:])

@@ -33,7 +33,7 @@ def main() -> None:
         sources, dumps = {}, {}
         for domain, corpus in zip(args.domains, args.corpora, strict=True):
             samples = dumping.draw(store.read(corpus), prompts, domain, settings.importance, None)
-            about = dumping.about(args.model, manifest, corpus, settings)
+            about = dumping.about(args.model, model, manifest, corpus, settings)
             sources[domain] = pilot.Source(model, samples, prompts, settings.importance, about)
             dumps[domain] = pilot.place(args.samples.with_name(f"{domain}.npy"))
         write_json(args.samples, pilot.decide(sources, dumps, args.settings))

@@ -1,4 +1,4 @@
-"""Dump per-sample neuron importance of one domain."""
+"""Dump per-sample importance of neurons, or of attention heads, of one domain."""
 
 import argparse
 from pathlib import Path
@@ -32,7 +32,7 @@ def main() -> None:
         prompts = Prompts(loading.load_tokenizer(manifest), args.settings.prompt)
         count = store.read_json(args.decided)["samples"] if args.decided else settings.samples
         samples = dumping.draw(store.read(args.corpus), prompts, args.domain, settings, count)
-        about = dumping.about(args.model, manifest, args.corpus, args.settings)
+        about = dumping.about(args.model, model, manifest, args.corpus, args.settings)
         source = pilot.Source(model, samples, prompts, settings, about)
         if args.decided:
             pilot.take_over(args.scores, source, count)

@@ -16,13 +16,15 @@ def main() -> None:
     parser.add_argument("--settings", type=ScoreSettings.model_validate_json, required=True)
     parser.add_argument("--about", nargs=4, metavar=("MODEL", "DIRECTION", "RUN", "TESTSET"), required=True)
     parser.add_argument("--domains", nargs="+", required=True)
-    parser.add_argument("--corpora", type=Path, nargs="+", required=True, help="test.jsonl of each domain")
+    parser.add_argument(
+        "--corpora", type=Path, nargs="+", required=True, help="test.jsonl of each domain; or one file for all"
+    )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--translations", type=Path)
     what.add_argument("--copy", action="store_true", help="score the sources themselves")
     parser.add_argument("--scores", type=Path, required=True)
     args = parser.parse_args()
-    references = {domain: store.read(path) for domain, path in zip(args.domains, args.corpora, strict=True)}
+    references = store.read_testset(args.domains, args.corpora)
     hypotheses = surface.copies(references) if args.copy else surface.read_translations(args.translations, references)
     target, metrics = args.settings.target_language, args.settings.metrics
     domains = {d: surface.score(hypotheses[d], references[d], target, metrics) for d in args.domains}

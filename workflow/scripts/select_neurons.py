@@ -1,4 +1,4 @@
-"""Select the neurons of one variant from the information table of a mixture."""
+"""Select the neurons, or attention heads, of one variant from the information table of a mixture."""
 
 import argparse
 from pathlib import Path
@@ -17,11 +17,12 @@ def main() -> None:
     parser.add_argument("--settings", type=SelectionSettings.model_validate_json, required=True)
     parser.add_argument("--table", type=Path, required=True)
     parser.add_argument("--draw", type=int, default=0, help="seed of the criterion `random`")
+    parser.add_argument("--like", type=Path, help="neuron set whose numbers in each layer are the budget")
     parser.add_argument("--neurons", type=Path, required=True)
     args = parser.parse_args()
     about = read_json(args.table.with_suffix(".json"))
-    null, hidden_size = about["null"]["quantile"], about["hidden_size"]
-    chosen, description = selection.choose(pd.read_parquet(args.table), args.settings, null, args.draw, hidden_size)
+    like = neurons.load(args.like) if args.like else None
+    chosen, description = selection.choose(pd.read_parquet(args.table), about, args.settings, args.draw, like)
     neurons.save(args.neurons, chosen.neurons, description)
 
 

@@ -1,10 +1,11 @@
-"""Write the main table (scores) and the cost table, each as CSV, Markdown and LaTeX."""
+"""Write the tables (scores, cost, interference, trials), each as CSV, Markdown, LaTeX and HTML."""
 
 import argparse
+from pathlib import Path
 
 from caneft.cli import step
 from caneft.plan import Plan
-from caneft.reporting import results, tables
+from caneft.reporting import interference, results, tables, trials
 from caneft.reporting.inputs import read_config
 
 
@@ -12,8 +13,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", required=True, help="resolved configuration: JSON, or @FILE")
     parser.add_argument("--results", required=True, help="folder of the results (results_root)")
-    parser.add_argument("--out-main", required=True, help="path of the main table without suffix")
-    parser.add_argument("--out-cost", required=True, help="path of the cost table without suffix")
+    parser.add_argument("--out", required=True, type=Path, help="folder of the tables")
     return parser.parse_args()
 
 
@@ -22,11 +22,15 @@ def main() -> None:
     args = parse_arguments()
     plan = Plan(read_config(args.config))
     scores, records = results.scores(plan, args.results), results.records(plan, args.results)
-    costs = results.costs(plan, args.results)
+    costs, tried = results.costs(plan, args.results), results.trials(plan, args.results)
     main_table = tables.main_table(plan, scores, records)
     cost_table = tables.cost_table(plan, costs, records)
-    tables.write(args.out_main, main_table, list(tables.main_tables(plan, main_table, scores, records)))
-    tables.write(args.out_cost, cost_table, list(tables.cost_tables(plan, cost_table, costs)))
+    matrix = interference.interference_table(plan, main_table)
+    tables.write(args.out / "main", main_table, list(tables.main_tables(plan, main_table, scores, records)))
+    tables.write(args.out / "cost", cost_table, list(tables.cost_tables(plan, cost_table, costs)))
+    matrices = list(interference.interference_tables(plan, matrix))
+    tables.write(args.out / "interference", matrix, matrices, interference.ABSENT)
+    tables.write(args.out / "trials", trials.trial_table(tried), list(trials.trial_tables(plan, tried)), trials.ABSENT)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from caneft.devices import prepare
 from caneft.files import write_jsonl
 from caneft.models import loading
 from caneft.prompts import Prompts
+from caneft.retrieval import Examples
 from caneft.settings import TranslationSettings
 from caneft.tuning import ways
 
@@ -21,7 +22,10 @@ def main() -> None:
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--adapted", type=Path, help="what the run left; without it the base itself translates")
     parser.add_argument("--domains", nargs="+", required=True)
-    parser.add_argument("--corpora", type=Path, nargs="+", required=True, help="test.jsonl of each domain")
+    parser.add_argument(
+        "--corpora", type=Path, nargs="+", required=True, help="test.jsonl of each domain; or one file for all"
+    )
+    parser.add_argument("--examples", type=Path, help="pairs to show in the prompt, for in-context learning")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device-map", default="none", help="how to spread a model that one GPU does not hold")
     parser.add_argument("--translations", type=Path, required=True, help=".jsonl; .cost.json stands beside")
@@ -29,15 +33,12 @@ def main() -> None:
     with records.cost(args.translations.with_suffix(".cost.json"), "translation", args.threads):
         device = prepare(args.threads)
         manifest = loading.read_manifest(args.manifest)
-        model = loading.load_model(manifest, args.settings.dtype, device, args.device_map)
-        if args.adapted:
-            model = ways.restore(model, args.adapted)
+        tuned = ways.load(manifest, args.settings.dtype, device, args.device_map, args.adapted)
         prompts = Prompts(loading.load_tokenizer(manifest), args.settings.prompt)
+        examples = Examples(store.read(args.examples), args.settings.icl) if args.examples else None
         lines = []
-        for domain, corpus in zip(args.domains, args.corpora, strict=True):
-            rows = store.read(corpus)
-            found = decoding.translate(model, prompts, [row.source for row in rows], args.settings.decoding, domain)
-            lines += [decoding.as_line(row.id, domain, hypothesis) for row, hypothesis in zip(rows, found, strict=True)]
+        for domain, rows in store.read_testset(args.domains, args.corpora).items():
+            lines += decoding.translations(tuned, prompts, rows, args.settings.decoding, domain, examples)
         write_jsonl(args.translations, lines)
 
 
