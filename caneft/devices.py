@@ -1,11 +1,19 @@
 """Where tensors live, and how many threads work on them."""
 
+import os
+
 import torch
 
 
 def prepare(threads: int, seed: int | None = None) -> torch.device:
-    """Device of this process: the first visible GPU, else the CPU with so many threads. Seeds torch if asked to."""
+    """Device of this process: its GPU (the first visible, unless a launcher chose another), else the CPU with so many
+    threads. Seeds torch if asked to."""
     torch.set_num_threads(threads)
     if seed is not None:
         torch.manual_seed(seed)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device("cuda" if torch.cuda.is_available() and not cpu_wanted() else "cpu")
+
+
+def cpu_wanted() -> bool:
+    """Whether accelerate's environment variable says that GPUs are to be left alone."""
+    return os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes", "on")

@@ -57,21 +57,29 @@ def provenance() -> dict[str, Any]:
 
 
 @contextmanager
-def cost(path: str | Path, stage: str, threads: int) -> Iterator[None]:
-    """Measures the block and writes wall and CPU seconds, peak memory in MB, device and start time to `path`."""
+def cost(path: str | Path, stage: str, threads: int, team: Any = None) -> Iterator[None]:
+    """Measures the block and writes wall and CPU seconds, peak memory in MB, device and start time to `path`.
+
+    team: processes that do the work together (see `caneft.tuning.parallel`). CPU seconds and memory are then sums over
+    them (each one's peak), and only the main one writes.
+    """
     started, wall = datetime.now(UTC), time.perf_counter()
     yield
     own = resource.getrusage(resource.RUSAGE_SELF)
-    cuda = _cuda()
+    device, cuda = _cuda()
+    amounts = [own.ru_utime + own.ru_stime, own.ru_maxrss / 1024, cuda or 0.0]
+    seconds, memory, cuda_memory = team.sum(amounts) if team else amounts
+    if team and not team.main:
+        return
     write_json(
         path,
         {
             "stage": stage,
             "wall_seconds": round(time.perf_counter() - wall, 3),
-            "cpu_seconds": round(own.ru_utime + own.ru_stime, 3),
-            "peak_memory_mb": round(own.ru_maxrss / 1024, 1),
-            "cuda_peak_memory_mb": cuda[1],
-            "device": cuda[0],
+            "cpu_seconds": round(seconds, 3),
+            "peak_memory_mb": round(memory, 1),
+            "cuda_peak_memory_mb": None if cuda is None else round(cuda_memory, 1),
+            "device": device,
             "threads": threads,
             "started": started.isoformat(timespec="seconds"),
         },
@@ -82,4 +90,4 @@ def _cuda() -> tuple[str, float | None]:
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available():
         return "cpu", None
-    return torch.cuda.get_device_name(), round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    return torch.cuda.get_device_name(), torch.cuda.max_memory_allocated() / 2**20

@@ -6,8 +6,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from caneft.tuning.way import Way
 
-class Full:
+
+class Full(Way):
     """Makes every weight of a causal LM trainable. The model should be in float32; it is saved in `dtype`."""
 
     def __init__(self, model: nn.Module, dtype: torch.dtype):
@@ -15,9 +17,6 @@ class Full:
 
     def parameters(self) -> Iterator[nn.Parameter]:
         return self.model.parameters()
-
-    def after_step(self) -> None:
-        """Nothing: the optimizer works on the weights themselves."""
 
     def save(self, folder: Path) -> None:
         """Leaves an ordinary Hugging Face model in the folder, in one weight file."""

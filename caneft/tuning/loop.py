@@ -1,46 +1,49 @@
-"""The training loop of every method: response-only loss, warm-up and cosine, clipping, a log line a step."""
+"""The training loop of every method: response-only loss, warm-up and cosine, clipping, dev loss, a log line a step."""
 
 import json
 import math
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 from tqdm import tqdm
 
 from caneft.config import Tuning
 from caneft.corpora.store import Row
 from caneft.errors import InputError
-from caneft.models.loss import response_losses
-from caneft.prompts import Example, Prompts, batches, collate
+from caneft.prompts import Example, Prompts
 from caneft.schedule import schedule
-
-
-class Trainable(Protocol):
-    """A model made trainable in one of the ways of `caneft.tuning`."""
-
-    def parameters(self) -> Iterator[nn.Parameter]: ...
-
-    def after_step(self) -> None: ...
-
-    def save(self, folder: Path) -> None: ...
+from caneft.tuning.checkpoint import Checkpoints, Stop, stopping
+from caneft.tuning.parallel import ALONE, Team
+from caneft.tuning.passes import Passes, training_mode
+from caneft.tuning.state import State
+from caneft.tuning.training import Training
+from caneft.tuning.way import Way
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What training did: losses in nats per response token."""
+    """What training did: losses in nats per response token, None where there is none or it is not finite.
+
+    steps, response_tokens: of the steps taken. dev_loss: of the parameters that are left. best_step: steps done at the
+    lowest dev loss, 0 before the first. diverged_at: number of the step that could not be taken, from 0 on.
+    """
 
     steps: int
     examples: int
     response_tokens: int
-    first_loss: float
-    last_loss: float
+    first_loss: float | None
+    last_loss: float | None
     dev_loss_before: float
-    dev_loss: float
+    dev_loss: float | None
+    best_step: int
+    stopped_early: bool
+    diverged_at: int | None
 
 
 def encode(rows: Sequence[Row], prompts: Prompts, max_tokens: int) -> tuple[list[Example], int]:
@@ -60,35 +63,9 @@ def orders(examples: int, batch_size: int, epochs: int, seed: int) -> Iterator[n
         yield from (order[start : start + batch_size] for start in range(0, examples, batch_size))
 
 
-def accumulate(model: nn.Module, examples: Sequence[Example], pad: int, tokens: int, device: torch.device) -> float:
-    """Forward and backward over the examples of one optimizer step; returns their loss per response token.
-
-    The loss is the sum over all response tokens of the step divided by their number, however the step is cut into
-    forward passes: gradients do not depend on `tokens`.
-    """
-    total = sum(len(example.response) for example in examples)
-    loss = 0.0
-    for indices in batches([len(example) for example in examples], tokens):
-        batch = collate([examples[i] for i in indices], pad).to(device)
-        part = response_losses(model, batch).sum() / total
-        part.backward()
-        loss += float(part.detach())
-    return loss
-
-
-@torch.no_grad()
-def mean_loss(model: nn.Module, examples: Sequence[Example], pad: int, tokens: int, device: torch.device) -> float:
-    """Loss per response token over examples, without gradients."""
-    total = 0.0
-    for indices in batches([len(example) for example in examples], tokens):
-        batch = collate([examples[i] for i in indices], pad).to(device)
-        total += float(response_losses(model, batch).double().sum())
-    return total / sum(len(example.response) for example in examples)
-
-
 def train(
     model: nn.Module,
-    way: Trainable,
+    way: Way,
     examples: Sequence[Example],
     dev: Sequence[Example],
     settings: Tuning,
@@ -96,39 +73,92 @@ def train(
     seed: int,
     pad: int,
     log: Path,
+    trial: bool = False,
+    checkpoints: Checkpoints | None = None,
+    team: Team = ALONE,
 ) -> Outcome:
     """Trains `way`'s parameters of `model` with AdamW and leaves one JSON line a step in `log`.
 
-    examples, dev: encoded pairs. Raises InputError when the loss stops being finite.
+    examples, dev: encoded pairs. With `settings.patience` the parameters of the lowest dev loss stay, else the last.
+    Raises InputError when loss or gradients stop being finite; a trial ends there, at the parameters before that step.
+    checkpoints: where a killed run goes on; with them SIGTERM and SIGUSR1 end the process (SystemExit) after a step and
+    a checkpoint. team: processes that share every step; only the main one writes `log`.
     """
-    device = next(model.parameters()).device
-    parameters = list(way.parameters())
-    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=settings.weight_decay)
-    steps = list(orders(len(examples), settings.batch_size, settings.epochs, seed))
-    factors = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule(len(steps), settings.warmup))
-    before = mean_loss(model, dev, pad, settings.tokens_per_batch, device)
-    model.train()
-    losses = []
-    with open(log, "w", encoding="utf-8") as lines, tqdm(steps, unit="step", mininterval=2) as bar:
-        for number, chosen in enumerate(bar):
-            picked = [examples[i] for i in chosen]
-            losses.append(accumulate(model, picked, pad, settings.tokens_per_batch, device))
-            norm = float(nn.utils.clip_grad_norm_(parameters, settings.clip))
-            if not math.isfinite(losses[-1]) or not math.isfinite(norm):
-                raise InputError(f"training diverged at step {number} (loss {losses[-1]}): lower the learning rate")
-            optimizer.step()
-            way.after_step()
-            optimizer.zero_grad(set_to_none=True)
-            tokens = sum(len(example.response) for example in picked)
-            rate = factors.get_last_lr()[0]
-            line = {"step": number, "loss": losses[-1], "rate": rate, "norm": norm, "response_tokens": tokens}
-            lines.write(json.dumps(line) + "\n")
-            bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
-            factors.step()
-    model.eval()
-    after = mean_loss(model, dev, pad, settings.tokens_per_batch, device)
-    tokens = settings.epochs * sum(len(example.response) for example in examples)
-    return Outcome(len(steps), len(examples), tokens, losses[0], losses[-1], before, after)
+    passes = Passes(model, way, pad, settings.tokens_per_batch)
+    training = Training(passes, dev, settings, team)
+    state, steps = training.state, list(orders(len(examples), settings.batch_size, settings.epochs, seed))
+    factor, every = schedule(len(steps), settings.warmup), settings.dev_every or math.ceil(len(steps) / settings.epochs)
+    if not (checkpoints and checkpoints.resume(state)):
+        training.begin(seed)
+    diverged_at = None
+    with (
+        stopping() if checkpoints else nullcontext(Stop()) as stop,
+        training_mode(model, settings.gradient_checkpointing),
+        Log(log, state.lines, len(steps), team) as lines,
+    ):
+        while state.done < len(steps) and not training.exhausted:
+            picked = [examples[i] for i in steps[state.done]]
+            if not training.step(picked, learning_rate * factor(state.done), trial):
+                diverged_at = state.done
+                break
+            if state.done % every == 0 or state.done == len(steps):
+                training.measure(trial)
+            lines.write(state.lines[-1], sum(map(len, picked)))
+            if checkpoints:
+                checkpoints.after_step(state, stop)
+    dev_loss = training.end()
+    return _outcome(state, len(examples), dev_loss, state.done < len(steps) and diverged_at is None, diverged_at)
+
+
+class Log:
+    """The lines of a run in a file, and the progress of it on the screen, as a block of training."""
+
+    def __init__(self, path: Path, lines: Sequence[dict[str, Any]], steps: int, team: Team):
+        self.file = open(path, "w", encoding="utf-8", newline="\n", buffering=1) if team.main else None  # noqa: SIM115
+        self.bar = tqdm(total=steps, initial=len(lines), unit="step", mininterval=2, disable=not team.main)
+        self.tokens, self.start = 0, time.perf_counter()
+        for line in lines:
+            self._put(line)
+
+    def write(self, line: dict[str, Any], tokens: int) -> None:
+        """tokens: of the step, with prompts."""
+        self._put(line)
+        self.tokens += tokens
+        speed = f"{self.tokens / (time.perf_counter() - self.start):.0f}"
+        self.bar.set_postfix({"loss": line["loss"], "tokens/s": speed}, refresh=False)
+        self.bar.update()
+
+    def _put(self, line: dict[str, Any]) -> None:
+        if self.file:
+            self.file.write(json.dumps(line, allow_nan=False) + "\n")
+
+    def __enter__(self) -> "Log":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.bar.close()
+        if self.file:
+            self.file.close()
+
+
+def _outcome(
+    state: State, examples: int, dev_loss: float | None, stopped_early: bool, diverged_at: int | None
+) -> Outcome:
+    losses = [line["loss"] for line in state.lines] or [None]
+    tokens = sum(line["response_tokens"] for line in state.lines)
+    best_step, _ = min(state.measurements, key=lambda measured: measured[1])
+    return Outcome(
+        steps=state.done,
+        examples=examples,
+        response_tokens=tokens,
+        first_loss=losses[0],
+        last_loss=losses[-1],
+        dev_loss_before=state.before,
+        dev_loss=dev_loss,
+        best_step=best_step,
+        stopped_early=stopped_early,
+        diverged_at=diverged_at,
+    )
 
 
 def as_record(outcome: Outcome) -> dict:

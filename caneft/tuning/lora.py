@@ -3,25 +3,53 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from caneft import config
+from caneft.errors import InputError
 from caneft.files import write_json
-from caneft.models.ffn import layout
+from caneft.models.ffn import ffn_layers, layout
+from caneft.models.units import unit_layers, unit_parameters
+from caneft.neurons import NeuronSet
+from caneft.tuning.way import Way
+
+RANK = 16
+"""Unless it is given, or follows from a neuron set."""
 
 
-class Lora:
-    """Adds low-rank adapters to gate, up and down projections of a causal LM; only they are trained."""
+def rank_of(model: nn.Module, neurons: NeuronSet) -> int:
+    """The rank at which LoRA trains about as many weights as a neuron set has: the nearest, of two the lower.
 
-    def __init__(self, model: nn.Module, settings: config.Lora):
+    It is 1 at least, whatever the set. A module with m inputs and n outputs has m + n weights per rank; gate and up
+    may be one module.
+    """
+    modules = {projection.linear for layer in ffn_layers(model) for _, projection in layer.projections}
+    per_rank = sum(module.in_features + module.out_features for module in modules)
+    layers = unit_layers(model, neurons.unit)
+    wanted = sum(len(i) * unit_parameters(layer) for layer, i in zip(layers, neurons.indices, strict=True))
+    lower, rest = divmod(wanted, per_rank)
+    return max(1, lower + (2 * rest > per_rank))
+
+
+class Lora(Way):
+    """Adds low-rank adapters to gate, up and down projections of a causal LM; only they are trained.
+
+    neurons: those whose number of weights decides the rank, if the settings say so.
+    """
+
+    def __init__(self, model: nn.Module, settings: config.Lora, neurons: NeuronSet | None = None):
         from peft import LoraConfig, get_peft_model
 
+        if settings.equal_to is not None and neurons is None:
+            raise InputError(f"LoRA of the size of '{settings.equal_to}' cannot be trained without its neurons")
+        self.rank = settings.rank or (RANK if settings.equal_to is None else rank_of(model, neurons))
         self.adapted = get_peft_model(
             model,
             LoraConfig(
-                r=settings.rank,
-                lora_alpha=settings.alpha or 2 * settings.rank,
+                r=self.rank,
+                lora_alpha=settings.alpha or 2 * self.rank,
                 lora_dropout=settings.dropout,
                 target_modules=list(layout(model.config.model_type).projections),
                 task_type="CAUSAL_LM",
@@ -31,8 +59,8 @@ class Lora:
     def parameters(self) -> Iterator[nn.Parameter]:
         return (parameter for parameter in self.adapted.parameters() if parameter.requires_grad)
 
-    def after_step(self) -> None:
-        """Nothing: the optimizer works on the adapter itself."""
+    def described(self) -> dict[str, Any]:
+        return {"rank": self.rank}
 
     def save(self, folder: Path) -> None:
         """Leaves a PEFT adapter: `adapter_config.json` and `adapter_model.safetensors`."""

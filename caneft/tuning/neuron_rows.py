@@ -1,12 +1,16 @@
 """Neuron tuning: train the selected rows of gate and up and columns of down, and nothing else.
 
 Masters of the slices are float32 parameters; the full weights stay frozen in their own dtype. The forward pass is
-one ordinary product with the full weight. The backward pass computes the slices' gradients only:
-dy[:, S]^T x for rows, dy^T h[:, S] for columns, and keeps only h[:, S] for the latter. After each optimizer step
-the slices are written into the full weights, so no unselected weight is ever touched.
+ordinary products with the full weights. The backward pass computes the slices' gradients only: dy[:, S]^T x for rows,
+dy^T h[:, S] for columns. After each optimizer step the slices are written into the full weights, so no unselected
+weight is ever touched.
+
+    with NeuronRows(model, neurons) as tuned:
+        optimizer = torch.optim.AdamW(tuned.parameters(), lr=1e-4)
+        ...; loss.backward(); optimizer.step(); tuned.after_step()
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -17,103 +21,161 @@ from torch import nn
 
 from caneft import patch
 from caneft.models.attention import Heads
-from caneft.models.ffn import FFN, ROWS
+from caneft.models.ffn import FFN, ROWS, Projection
 from caneft.models.units import unit_layers
 from caneft.neurons import NeuronSet
+from caneft.tuning.way import Way
 
 
-class _SliceLinear(torch.autograd.Function):
-    """y = x W^T + b with a gradient for x and for the slice W[index] (rows) or W[:, index] (columns)."""
+class Slice:
+    """The lines of a projection that are trained. master: float32, (k, in_features) of rows, (out_features, k)."""
 
-    @staticmethod
-    def forward(ctx, x, master, weight, bias, index, axis):
-        kept = x if axis == ROWS else x.index_select(-1, index)
-        ctx.save_for_backward(kept if ctx.needs_input_grad[1] else None, weight, index)
-        ctx.axis = axis
-        return F.linear(x, weight, bias)
-
-    @staticmethod
-    def backward(ctx, dy):
-        kept, weight, index = ctx.saved_tensors
-        dx = dy @ weight if ctx.needs_input_grad[0] else None
-        slice_gradient = None
-        if ctx.needs_input_grad[1]:
-            if ctx.axis == ROWS:
-                dy = dy.index_select(-1, index)
-            slice_gradient = (dy.flatten(0, -2).T @ kept.flatten(0, -2)).float()
-        return dx, slice_gradient, None, None, None, None
-
-
-class SliceLinear(nn.Module):
-    """A frozen linear module of which the rows or columns `index` are trained.
-
-    master: float32, (k, in_features) for rows, (out_features, k) for columns.
-    """
-
-    def __init__(self, linear: nn.Linear, index: torch.Tensor, axis: int):
-        super().__init__()
-        self.linear, self.axis = linear, axis
-        self.register_buffer("index", index.to(linear.weight.device), persistent=False)
-        self.master = nn.Parameter(linear.weight.detach().index_select(axis, self.index).float())
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return _SliceLinear.apply(x, self.master, self.linear.weight, self.linear.bias, self.index, self.axis)
+    def __init__(self, projection: Projection, index: torch.Tensor):
+        weight = projection.linear.weight
+        self.weight, self.axis = weight, projection.axis
+        self.index = projection.places(index).to(weight.device)
+        self.master = nn.Parameter(projection.lines(index).float())
 
     @torch.no_grad()
     def write_back(self) -> None:
         """Puts the master, rounded to the weight's dtype, into the full weight."""
-        self.linear.weight.index_copy_(self.axis, self.index, self.master.to(self.linear.weight.dtype))
+        self.weight.index_copy_(self.axis, self.index, self.master.to(self.weight.dtype))
 
 
-class NeuronRows(AbstractContextManager):
-    """Makes the selected neurons of a causal LM trainable. Every other weight must be, and stays, frozen.
+def _rows_gradient(dy: torch.Tensor, x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """Gradient of the rows `index` of W in y = x W^T, from (positions, out) and (positions, in)."""
+    return (dy.index_select(1, index).T @ x).float()
 
-        with NeuronRows(model, neurons) as tuned:
-            optimizer = torch.optim.AdamW(tuned.parameters(), lr=1e-4)
-            ...; optimizer.step(); tuned.after_step()
 
-    On leaving the block the model has its own modules again, with the trained weights in them.
+class _SliceFFN(torch.autograd.Function):
+    """y = down(act(gate x) * up x) with a gradient for x and, in `masters`, for slices of the three.
+
+    It keeps x and the outputs of gate and up, and computes what follows from these again: an elementwise product costs
+    less than to store it. Frozen linear modules that are composed would keep act(gate x) and the product too.
+    """
+
+    @staticmethod
+    def forward(ctx, x, ffn, index, *masters):
+        gate, up = _gate_and_up(ffn, x)
+        hidden = ffn.activation(gate) * up
+        ctx.ffn, ctx.shape = ffn, x.shape
+        ctx.save_for_backward(x if masters else None, gate, up, index)
+        return F.linear(hidden, ffn.down.linear.weight, ffn.down.linear.bias)
+
+    @staticmethod
+    def backward(ctx, dy):
+        x, gate, up, index = ctx.saved_tensors
+        ffn, slices = ctx.ffn, ()
+        dy, gate, up = (tensor.flatten(0, -2) for tensor in (dy, gate, up))
+        with torch.enable_grad():
+            gate = gate.detach().requires_grad_()
+            active = ffn.activation(gate)
+        dhidden = dy @ ffn.down.linear.weight
+        dup = dhidden * active.detach()
+        (dgate,) = torch.autograd.grad(active, gate, dhidden.mul_(up))
+        if x is not None:
+            x, hidden = x.flatten(0, -2), active.detach().index_select(1, index) * up.index_select(1, index)
+            slices = _rows_gradient(dgate, x, index), _rows_gradient(dup, x, index), (dy.T @ hidden).float()
+        dx = None
+        if ctx.needs_input_grad[0]:
+            weights = (projection.linear.weight[_own(projection, ffn)] for projection in (ffn.gate, ffn.up))
+            dx = torch.addmm(dgate @ next(weights), dup, next(weights)).view(ctx.shape)
+        return dx, None, None, *slices
+
+
+def _own(projection: Projection, ffn: FFN) -> slice:
+    """Rows of a linear module that are gates, or ups, where it may hold both."""
+    return slice(projection.offset, projection.offset + ffn.width)
+
+
+def _gate_and_up(ffn: FFN, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    if ffn.gate.linear is ffn.up.linear:
+        return F.linear(x, ffn.gate.linear.weight, ffn.gate.linear.bias).chunk(2, dim=-1)
+    return tuple(F.linear(x, p.linear.weight, p.linear.bias) for p in (ffn.gate, ffn.up))
+
+
+class _SliceLinear(torch.autograd.Function):
+    """y = x W^T + b with a gradient for x and for slices of W: rows, several of them in a fused module, or columns."""
+
+    @staticmethod
+    def forward(ctx, x, linear, slices, *masters):
+        ctx.linear, ctx.slices = linear, slices
+        columns = slices[0].axis != ROWS
+        ctx.save_for_backward(x.index_select(-1, slices[0].index) if columns else x)
+        return F.linear(x, linear.weight, linear.bias)
+
+    @staticmethod
+    def backward(ctx, dy):
+        (kept,) = ctx.saved_tensors
+        dx = dy @ ctx.linear.weight if ctx.needs_input_grad[0] else None
+        dy, kept = dy.flatten(0, -2), kept.flatten(0, -2)
+        if ctx.slices[0].axis == ROWS:
+            return dx, None, None, *(_rows_gradient(dy, kept, piece.index) for piece in ctx.slices)
+        return dx, None, None, (dy.T @ kept).float()
+
+
+class NeuronRows(Way, AbstractContextManager):
+    """Makes the selected units of a causal LM trainable: neurons or attention heads. Every other weight is frozen.
+
+    model: of transformers, of a known architecture. base: id, revision and weights of it, for the patch. While it is
+    attached the selected modules compute by `forward` functions of their own; leaving the block, or `detach`, takes
+    these away, and the model is what it was, with the trained weights in it. Raises InputError for neurons of a model
+    with other layers.
     """
 
     def __init__(self, model: nn.Module, neurons: NeuronSet, base: dict | None = None):
         self.model, self.neurons, self.base = model, neurons, base or {}
         self._before = patch.slices_hash(model, neurons)
-        self._wrapped: list[tuple[nn.Module, str, SliceLinear]] = []
+        self._slices: list[Slice] = []
+        self._changed: list[tuple[nn.Module, Callable | None]] = []
         model.requires_grad_(False)
         for layer, indices in zip(unit_layers(model, neurons.unit), neurons.indices, strict=True):
-            if len(indices):
-                self._wrap(layer, torch.tensor(indices))
+            attach = self._attach_ffn if isinstance(layer, FFN) else self._attach_heads
+            attach(layer, torch.tensor(indices))
 
-    def _wrap(self, layer: FFN | Heads, index: torch.Tensor) -> None:
-        """Puts a wrapper in the place of each linear module of a layer's block; gate and up may be one."""
-        lines: dict[nn.Linear, list[torch.Tensor]] = {}
-        axes = {}
-        for _, projection in layer.projections:
-            lines.setdefault(projection.linear, []).append(projection.places(index))
-            axes[projection.linear] = projection.axis
-        for name, linear in list(layer.block.named_children()):
-            if linear in lines:
-                wrapper = SliceLinear(linear, torch.cat(lines[linear]), axes[linear])
-                setattr(layer.block, name, wrapper)
-                self._wrapped.append((layer.block, name, wrapper))
+    def _attach_ffn(self, ffn: FFN, index: torch.Tensor) -> None:
+        """An FFN without selected neurons is computed like the others: its activations are kept for gradients too."""
+        slices = [Slice(projection, index) for _, projection in ffn.projections] if len(index) else []
+        self._slices += slices
+        masters, index = [piece.master for piece in slices], index.to(ffn.down.linear.weight.device)
+        self._compute(ffn.block, lambda x: _SliceFFN.apply(x, ffn, index, *masters))
+
+    def _attach_heads(self, heads: Heads, index: torch.Tensor) -> None:
+        of_linear: dict[nn.Linear, list[Slice]] = {}
+        for _, projection in heads.projections if len(index) else ():
+            of_linear.setdefault(projection.linear, []).append(Slice(projection, index))
+        for linear, slices in of_linear.items():
+            self._slices += slices
+            self._attach_linear(linear, slices)
+
+    def _attach_linear(self, linear: nn.Linear, slices: list[Slice]) -> None:
+        masters = [piece.master for piece in slices]
+        self._compute(linear, lambda x: _SliceLinear.apply(x, linear, slices, *masters))
+
+    def _compute(self, module: nn.Module, forward: Callable) -> None:
+        self._changed.append((module, vars(module).get("forward")))
+        module.forward = forward
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """The masters: all that is trained."""
-        return (wrapper.master for _, _, wrapper in self._wrapped)
+        """The masters: all that is trained. Layer by layer gate, up and down; or q, k, v and o."""
+        return (piece.master for piece in self._slices)
 
     def after_step(self) -> None:
         """Writes the masters into the weights; call it after every optimizer step."""
-        for _, _, wrapper in self._wrapped:
-            wrapper.write_back()
+        for piece in self._slices:
+            piece.write_back()
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.detach()
 
     def detach(self) -> None:
-        """Gives the model its own modules back."""
-        for block, name, wrapper in self._wrapped:
-            setattr(block, name, wrapper.linear)
-        self._wrapped.clear()
+        """Lets the model's modules compute by themselves again."""
+        for module, forward in self._changed:
+            if forward is None:
+                del module.forward
+            else:
+                module.forward = forward
+        self._changed.clear()
 
     def save(self, folder: Path) -> None:
         """Leaves `patch.safetensors`: the tuned slices and what they replace."""

@@ -1,47 +1,97 @@
 """From a configured method to a trainable model, and from what a run left to the tuned model."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch import nn
 
 from caneft import config, patch
 from caneft.errors import InputError
-from caneft.models.loading import DTYPES
+from caneft.models.loading import DTYPES, load_model
 from caneft.neurons import NeuronSet
 from caneft.plan import ARTEFACTS
+from caneft.tuning.adapters import Adapters
 from caneft.tuning.full import Full
-from caneft.tuning.loop import Trainable
 from caneft.tuning.lora import Lora
 from caneft.tuning.neuron_rows import NeuronRows
+from caneft.tuning.way import Way
 
 
 def trainable(
-    model: nn.Module, method: config.Method, dtype: str, neurons: NeuronSet | None = None, base: dict | None = None
-) -> Trainable:
-    """The model made trainable by a method. neurons: for neuron methods; base: id of the model, for the patch."""
+    model: nn.Module,
+    method: config.Method,
+    dtype: str,
+    neurons: NeuronSet | None = None,
+    base: dict | None = None,
+    domains: Sequence[str] = (),
+) -> Way:
+    """The model made trainable by a method.
+
+    neurons: for neuron methods, and for LoRA of their size; base: id of the model, for what the run leaves; domains:
+    of the training pairs, for adapters.
+    """
     match method:
         case config.Full():
             return Full(model, DTYPES[dtype])
         case config.Lora():
-            return Lora(model, method)
+            return Lora(model, method, neurons)
+        case config.Adapters():
+            return Adapters(model, domains, method.bottleneck, base)
         case config.Neurons() if neurons is not None:
             return NeuronRows(model, neurons, base)
     raise InputError(f"method '{method.method}' cannot be trained" + ("" if neurons else " without neurons"))
 
 
-def restore(model: nn.Module, artefact: Path) -> nn.Module:
-    """The tuned model: `model` is the base, `artefact` what a run left (its name tells which kind)."""
+@dataclass(frozen=True)
+class Tuned:
+    """A model that translates: a base, or what tuning made of it. adapters: of its domains, if it has any."""
+
+    model: nn.Module
+    adapters: Adapters | None = None
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Domains that have an adapter of their own, sorted."""
+        return self.adapters.domains if self.adapters else ()
+
+    def begin(self, domains: Sequence[str]) -> None:
+        """Says the domain of each row of the passes that follow; it matters to adapters only."""
+        if self.adapters:
+            self.adapters.begin(domains)
+
+
+def load(
+    manifest: dict[str, Any],
+    dtype: str,
+    device: torch.device,
+    device_map: str = "none",
+    artefact: Path | None = None,
+) -> Tuned:
+    """The base of a manifest, or what a run made of it, ready to translate.
+
+    artefact: what the run left; its name tells which kind. A model tuned in full is loaded in the base's place, not
+    beside it. Raises InputError for an artefact that is of no known kind, or of another base.
+    """
+    if artefact is not None and artefact.name not in ARTEFACTS.values():
+        raise InputError(f"{artefact} is nothing that a run leaves; expected one of {', '.join(ARTEFACTS.values())}")
+    if artefact is not None and artefact.name == ARTEFACTS[config.Full]:
+        manifest = manifest | {"folder": str(artefact.parent)}
+    model = load_model(manifest, dtype, device, device_map)
+    return Tuned(model) if artefact is None else _tuned(model, artefact, manifest)
+
+
+def _tuned(model: nn.Module, artefact: Path, manifest: dict[str, Any]) -> Tuned:
+    """What a run left, put into its base."""
     match artefact.name:
         case "patch.safetensors":
             patch.apply(artefact, model)
-            return model
         case "adapter_model.safetensors":
             from peft import PeftModel
 
-            return PeftModel.from_pretrained(model, artefact.parent).merge_and_unload()
-        case "model.safetensors":
-            from transformers import AutoModelForCausalLM
-
-            tuned = AutoModelForCausalLM.from_pretrained(artefact.parent, dtype=model.dtype, use_safetensors=True)
-            return tuned.eval().to(model.device)
-    raise InputError(f"{artefact} is nothing that a run leaves; expected one of {', '.join(ARTEFACTS.values())}")
+            model = PeftModel.from_pretrained(model, artefact.parent).merge_and_unload()
+        case "adapters.safetensors":
+            return Tuned(model, Adapters.load(artefact, model, manifest))
+    return Tuned(model)

@@ -10,11 +10,12 @@ from torch import nn
 
 from caneft.models.ffn import ffn_layers
 from caneft.models.loss import response_losses
-from caneft.neurons import NeuronSet
+from caneft.models.units import unit_layers, unit_parameters
+from caneft.neurons import HEAD, NEURON, NeuronSet
 from caneft.prompts import collate
-from caneft.tuning.neuron_rows import NeuronRows, SliceLinear
+from caneft.tuning.neuron_rows import NeuronRows
 
-STEPS, RATE = 20, 1e-2
+STEPS, RATE = 50, 1e-2
 PAD = 0
 
 
@@ -34,6 +35,36 @@ def masks_by_hand(model, neurons):
                 mask = masks.setdefault(names[id(weight)], torch.zeros_like(weight, dtype=torch.float32))
                 mask[index] = 1
     return masks
+
+
+def masks_of_heads(model, heads):
+    """As above for attention: the rows and columns of each selected key and value head and of its queries."""
+    masks, config = {}, model.config.get_text_config()
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    queries, shared = config.num_attention_heads * head, config.num_key_value_heads * head
+    group = queries // config.num_key_value_heads
+    for layer, indices in zip(naive.decoder_layers(model), heads.indices, strict=True):
+        attention = layer.self_attn
+        for j in indices:
+            own, keys = slice(j * group, (j + 1) * group), slice(j * head, (j + 1) * head)
+            if hasattr(attention, "qkv_proj"):
+                moved = [slice(start + keys.start, start + keys.stop) for start in (queries, queries + shared)]
+                lines = [(attention.qkv_proj, part) for part in (own, *moved)]
+            else:
+                lines = [(attention.q_proj, own), (attention.k_proj, keys), (attention.v_proj, keys)]
+            for linear, part in [*lines, (attention.o_proj, (slice(None), own))]:
+                mask = masks.setdefault(names[id(linear.weight)], torch.zeros_like(linear.weight, dtype=torch.float32))
+                mask[part] = 1
+    return masks
+
+
+def some_heads() -> NeuronSet:
+    """Of the two key and value heads of each layer one, none, and both."""
+    return NeuronSet(3, 2, (np.array([1]), np.array([], dtype=int), np.array([0, 1])), HEAD)
+
+
+MASKS = {NEURON: masks_by_hand, HEAD: masks_of_heads}
 
 
 def step_loss(examples, step):
@@ -57,21 +88,21 @@ def tune(model, neurons, examples, optimizer=torch.optim.Adam, steps=STEPS, **op
 
 def assert_only_selected_weights_moved(model, base, neurons):
     """Unselected weights bit for bit as before; of the selected ones, nearly all moved."""
-    masks, moved, selected = masks_by_hand(model, neurons), 0, 0
+    masks, moved, selected = MASKS[neurons.unit](model, neurons), 0, 0
     before = base.state_dict()
     for name, weight in model.state_dict().items():
         mask = masks.get(name, torch.zeros_like(weight, dtype=torch.float32)).bool()
         assert torch.equal(weight[~mask], before[name][~mask]), name
         moved += int((weight != before[name])[mask].sum())
         selected += int(mask.sum())
-    assert selected == neurons.parameters(3 * 24)
+    assert selected == neurons.parameters(unit_parameters(unit_layers(model, neurons.unit)[0]))
     return moved / selected
 
 
 def assert_equal_to_masked_adam(model, neurons, examples):
     reference = copy.deepcopy(model)
     losses = [step_loss(examples, step) for step in range(STEPS)]
-    naive.masked_adam_reference(reference, losses, masks_by_hand(model, neurons), RATE)
+    naive.masked_adam_reference(reference, losses, MASKS[neurons.unit](model, neurons), RATE)
     tune(model, neurons, examples)
     for (name, found), expected in zip(model.state_dict().items(), reference.state_dict().values(), strict=True):
         torch.testing.assert_close(
@@ -81,6 +112,10 @@ def assert_equal_to_masked_adam(model, neurons, examples):
 
 def test_equals_masked_full_gradient_adam(tiny_model, architecture, examples):
     assert_equal_to_masked_adam(tiny_model(architecture, initializer_range=0.1), some_neurons(), examples)
+
+
+def test_heads_equal_masked_full_gradient_adam(tiny_model, architecture, examples):
+    assert_equal_to_masked_adam(tiny_model(architecture, initializer_range=0.1), some_heads(), examples)
 
 
 def test_equals_it_where_rows_and_columns_cannot_be_told_by_their_length(tiny_model, examples):
@@ -103,13 +138,14 @@ OPTIMIZERS = {
 }
 
 
+@pytest.mark.parametrize("chosen", [some_neurons(), some_heads()], ids=lambda chosen: chosen.unit)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_frozen_means_frozen(tiny_model, architecture, examples, optimizer, dtype):
+def test_frozen_means_frozen(tiny_model, architecture, examples, optimizer, dtype, chosen):
     model = tiny_model(architecture, dtype=dtype)
     base, (kind, options) = copy.deepcopy(model), OPTIMIZERS[optimizer]
-    tune(model, some_neurons(), examples, kind, steps=4, **options)
-    assert assert_only_selected_weights_moved(model, base, some_neurons()) > 0.5
+    tune(model, chosen, examples, kind, steps=4, **options)
+    assert assert_only_selected_weights_moved(model, base, chosen) > 0.5
 
 
 def test_masters_in_float32_collect_steps_that_bfloat16_would_lose(tiny_model, examples):
@@ -146,21 +182,51 @@ def test_gradient_and_optimizer_state_exist_for_the_slices_only(tiny_model, arch
         slices = neurons.parameters(3 * 24)
         assert sum(master.numel() for master in masters) == slices
         with_gradient = [p for p in model.parameters() if p.grad is not None]
-        assert {id(p) for p in with_gradient} == {id(p) for p in masters}
+        assert with_gradient == [] and all(master.grad is not None for master in masters)
         state = [value for entry in optimizer.state.values() for value in entry.values() if value.numel() > 1]
         assert sum(value.numel() for value in state) == 2 * slices
-        assert sum(p.numel() for p in model.parameters() if p.requires_grad) == slices
+        assert not any(p.requires_grad for p in model.parameters())
 
 
-def test_backward_keeps_only_the_selected_columns_of_the_hidden_layer():
-    """For down: its input is 64 wide, of which 2 columns are kept."""
-    linear = nn.Linear(64, 8, bias=False).requires_grad_(False)
-    x = torch.randn(5, 64, requires_grad=True)
+def kept_by(call):
+    """Shapes of the floating-point tensors that a computation keeps for its backward pass."""
     saved = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
-        SliceLinear(linear, torch.tensor([3, 9]), 1)(x * 1.0)
-    shapes = [tuple(t.shape) for t in saved if t.is_floating_point() and t.data_ptr() != linear.weight.data_ptr()]
-    assert shapes == [(5, 2)]
+        call()
+    return sorted(tuple(t.shape) for t in saved if t.is_floating_point())
+
+
+def test_an_ffn_keeps_its_input_and_the_outputs_of_gate_and_up(tiny_model):
+    """Of 5 positions, 24 wide, with 40 neurons. A layer without selected neurons needs no input."""
+    model, x = tiny_model(), torch.randn(1, 5, 24, requires_grad=True)
+    first, second, _ = (ffn.block for ffn in ffn_layers(model))
+    with NeuronRows(model, some_neurons()):
+        assert kept_by(lambda: first(x)) == [(1, 5, 24), (1, 5, 40), (1, 5, 40)]
+        assert kept_by(lambda: second(x)) == [(1, 5, 40), (1, 5, 40)]
+    assert len(kept_by(lambda: first(x))) > 3  # its own modules keep more
+
+
+def test_an_output_projection_of_heads_keeps_only_the_selected_columns(tiny_model):
+    """Its input is 24 wide, of which the 12 of one unit are kept."""
+    model, x = tiny_model(), torch.randn(1, 5, 24, requires_grad=True)
+    with NeuronRows(model, some_heads()):
+        assert kept_by(lambda: naive.decoder_layers(model)[0].self_attn.o_proj(x)) == [(1, 5, 12)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_an_ffn_computes_what_its_modules_do(tiny_model, architecture, dtype):
+    """The same output bit for bit, and the gradient of the input to rounding."""
+    model = tiny_model(architecture, dtype=dtype)
+    block, dy = ffn_layers(model)[0].block, torch.randn(2, 5, 24, dtype=dtype)
+    x = torch.randn(2, 5, 24, dtype=dtype, requires_grad=True)
+    with NeuronRows(model, some_neurons()):
+        ours = block(x)
+        (gradient,) = torch.autograd.grad(ours, x, dy)
+    expected = block(x)
+    assert torch.equal(ours, expected)
+    (reference,) = torch.autograd.grad(expected, x, dy)
+    scale = reference.abs().max()
+    torch.testing.assert_close(gradient / scale, reference / scale, rtol=0, atol=torch.finfo(dtype).eps * 4)
 
 
 @pytest.mark.parametrize("reentrant", [False, True, None])
@@ -203,7 +269,7 @@ def test_the_block_ends_with_its_own_modules_after_an_error_too(tiny_model):
     model = tiny_model()
     with pytest.raises(KeyboardInterrupt), NeuronRows(model, some_neurons()):
         raise KeyboardInterrupt
-    assert not any(isinstance(module, SliceLinear) for module in model.modules())
+    assert not any("forward" in vars(module) for module in model.modules())
 
 
 def test_neurons_of_another_model_are_refused(tiny_model):

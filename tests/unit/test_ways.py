@@ -19,6 +19,8 @@ PAD = 0
 LORA = config.Lora(method="lora", learning_rate=1e-2, rank=2)
 FULL = config.Full(method="full", learning_rate=1e-3)
 NEURONS = config.Neurons(method="caneft", learning_rate=1e-2)
+ADAPTERS = config.Adapters(method="adapters", learning_rate=1e-2, bottleneck=4)
+DOMAINS = ["law", "it", "law", "it", "it", "law", "law", "it"]
 
 
 def some_neurons():
@@ -37,10 +39,11 @@ def copy_of(state):
 
 def tune(model, method, examples, dtype="float32", steps=3):
     torch.manual_seed(3)
-    way = ways.trainable(model, method, dtype, some_neurons(), {"id": "tiny"})
+    way = ways.trainable(model, method, dtype, some_neurons(), {"id": "tiny"}, DOMAINS)
     optimizer = torch.optim.AdamW(list(way.parameters()), lr=method.learning_rate)
     for _ in range(steps):
         optimizer.zero_grad()
+        way.begin(DOMAINS)
         response_losses(model, collate(examples, PAD)).mean().backward()
         optimizer.step()
         way.after_step()
@@ -60,6 +63,19 @@ def folder(tmp_path):
     return tmp_path / "run"
 
 
+@pytest.fixture
+def load(tmp_path):
+    """Saves a base model and loads it with what a run left."""
+
+    def load(base, artefact=None, weights=None):
+        base.save_pretrained(tmp_path / "base")
+        dtype = str(next(base.parameters()).dtype).removeprefix("torch.")
+        manifest = {"id": "tiny", "revision": None, "folder": str(tmp_path / "base"), "weights": weights}
+        return ways.load(manifest, dtype, torch.device("cpu"), artefact=artefact)
+
+    return load
+
+
 def test_full_trains_attention_embeddings_and_norms_too(tiny_model, architecture, examples):
     model = tiny_model(architecture)
     before = copy_of(model.state_dict())
@@ -72,25 +88,48 @@ def test_full_trains_attention_embeddings_and_norms_too(tiny_model, architecture
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_full_comes_back_bit_for_bit(tiny_model, architecture, examples, folder, dtype):
+def test_full_comes_back_bit_for_bit(tiny_model, architecture, examples, folder, load, dtype):
     model = tiny_model(architecture)
     way = tune(model, FULL, examples)
     way.dtype = getattr(torch, dtype)
     tuned = {name: value.to(way.dtype) for name, value in copy_of(model.state_dict()).items()}
     way.save(folder)
     base = tiny_model(architecture, dtype=way.dtype)
-    restored = ways.restore(base, artefact(folder, FULL))
+    restored = load(base, artefact(folder, FULL)).model
     assert not restored.training
     assert restored.state_dict().keys() == tuned.keys()
     assert all(torch.equal(value, tuned[name]) for name, value in restored.state_dict().items())
 
 
-def test_full_with_tied_embeddings_stays_tied(tiny_model, examples, folder):
+def test_full_with_tied_embeddings_stays_tied(tiny_model, examples, folder, load):
     model = tiny_model("gemma2", tie_word_embeddings=True)
     tune(model, FULL, examples).save(folder)
-    restored = ways.restore(tiny_model("gemma2", tie_word_embeddings=True), artefact(folder, FULL))
+    restored = load(tiny_model("gemma2", tie_word_embeddings=True), artefact(folder, FULL)).model
     assert restored.lm_head.weight.data_ptr() == restored.model.embed_tokens.weight.data_ptr()
     assert torch.equal(logits(restored, examples), logits(model, examples))
+
+
+def test_a_model_tuned_in_full_is_loaded_in_the_place_of_its_base(tiny_model, examples, folder, monkeypatch):
+    """Not beside it, where memory might not do: the base's weights are never read, and the map of devices counts."""
+    tune(tiny_model(), FULL, examples).save(folder)
+    calls = []
+
+    def load_model(manifest, dtype, device, device_map):
+        calls.append((manifest["folder"], dtype, device_map))
+        return tiny_model()
+
+    monkeypatch.setattr(ways, "load_model", load_model)
+    manifest = {"id": "tiny", "folder": "/nowhere", "weights": {}}
+    ways.load(manifest, "bfloat16", torch.device("cpu"), "balanced", artefact(folder, FULL))
+    assert calls == [(str(folder), "bfloat16", "balanced")]
+
+
+def test_without_an_artefact_it_is_the_base(tiny_model, examples, load):
+    base = tiny_model()
+    tuned = load(base)
+    assert tuned.domains == ()
+    tuned.begin(["it"])  # of no consequence
+    assert torch.equal(logits(tuned.model, examples), logits(base, examples))
 
 
 def test_lora_leaves_base_weights_alone_and_touches_the_ffn_only(tiny_model, architecture, examples):
@@ -110,13 +149,13 @@ def test_lora_leaves_base_weights_alone_and_touches_the_ffn_only(tiny_model, arc
     assert trained == 3 * 2 * sides  # layers x rank x (in + out) of each module
 
 
-def test_lora_comes_back_with_the_same_logits(tiny_model, architecture, examples, folder):
+def test_lora_comes_back_with_the_same_logits(tiny_model, architecture, examples, folder, load):
     model, base = tiny_model(architecture), tiny_model(architecture)
     untouched = logits(base, examples)
     way = tune(model, LORA, examples)
     tuned = logits(model, examples)
     way.save(folder)
-    restored = logits(ways.restore(base, artefact(folder, LORA)), examples)
+    restored = logits(load(base, artefact(folder, LORA)).model, examples)
     change = float((tuned - untouched).abs().max())
     assert change > 0.01
     torch.testing.assert_close(restored, tuned, rtol=0, atol=1e-3 * change)
@@ -139,14 +178,68 @@ def test_alpha_is_twice_the_rank_unless_given(tiny_model, alpha, expected):
     assert way.adapted.peft_config["default"].lora_alpha == expected
 
 
+SIZES = {"phi3": (24 + 80) + (40 + 24)}
+"""Inputs and outputs of one layer's FFN modules: of families in which gate and up are one module, and of the others."""
+
+
+@pytest.mark.parametrize("counts", [(1, 0, 0), (20, 3, 7), (40, 40, 40), (0, 0, 0)])
+def test_a_rank_equal_to_neurons_is_the_nearest_of_all(tiny_model, architecture, counts):
+    neurons = NeuronSet(3, 40, tuple(np.arange(count) for count in counts))
+    wanted, per_rank = sum(counts) * 3 * 24, 3 * SIZES.get(architecture, 3 * (24 + 40))
+    nearest = min(range(1, 100), key=lambda rank: (abs(rank * per_rank - wanted), rank))
+    method = config.Lora(method="lora", learning_rate=1e-2, equal_to="caneft")
+    way = ways.trainable(tiny_model(architecture), method, "float32", neurons)
+    assert way.described() == {"rank": nearest}
+    assert sum(parameter.numel() for parameter in way.parameters()) == nearest * per_rank
+    assert way.adapted.peft_config["default"].lora_alpha == 2 * nearest
+
+
+def test_of_two_ranks_as_near_it_is_the_lower(tiny_model):
+    """12 neurons of 72 weights are 864, halfway between ranks 1 and 2 of 576; one more tips it."""
+    method = config.Lora(method="lora", learning_rate=1e-2, equal_to="caneft")
+    for count, rank in ((12, 1), (13, 2)):
+        neurons = NeuronSet(3, 40, (np.arange(count), np.array([], dtype=int), np.array([], dtype=int)))
+        assert ways.trainable(tiny_model(), method, "float32", neurons).described() == {"rank": rank}
+
+
+def test_the_rank_is_16_unless_something_is_said_and_neurons_alone_say_nothing(tiny_model):
+    plain = config.Lora(method="lora", learning_rate=1e-2)
+    assert ways.trainable(tiny_model(), plain, "float32", some_neurons()).described() == {"rank": 16}
+    with pytest.raises(InputError, match="of the size of 'caneft' cannot be trained without its neurons"):
+        ways.trainable(tiny_model(), plain.model_copy(update={"equal_to": "caneft"}), "float32")
+
+
+def test_adapters_come_back_bit_for_bit_and_know_their_domains(tiny_model, architecture, examples, folder, load):
+    model, base = tiny_model(architecture), tiny_model(architecture)
+    way = tune(model, ADAPTERS, examples)
+    way.save(folder)
+    untouched = logits(base, examples)
+    tuned = load(base, artefact(folder, ADAPTERS))
+    assert tuned.domains == ("it", "law")
+    found = []
+    for domains in (["it"] * 3, ["law"] * 3, ["law", "it", "law"]):
+        way.begin(domains)
+        tuned.begin(domains)
+        found.append(logits(tuned.model, examples))
+        assert torch.equal(found[-1], logits(model, examples))
+        assert not torch.equal(found[-1], untouched)
+    assert not torch.equal(found[0], found[1])
+
+
+def test_adapters_are_refused_for_another_base(tiny_model, examples, folder, load):
+    tune(tiny_model(), ADAPTERS, examples).save(folder)  # whose base has no checksums
+    with pytest.raises(InputError, match="made for other weights"):
+        load(tiny_model(), artefact(folder, ADAPTERS), weights={"model.safetensors": "00"})
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_neurons_come_back_bit_for_bit(tiny_model, architecture, examples, folder, dtype):
+def test_neurons_come_back_bit_for_bit(tiny_model, architecture, examples, folder, load, dtype):
     model, base = tiny_model(architecture, dtype=dtype), tiny_model(architecture, dtype=dtype)
     way = tune(model, NEURONS, examples)
     way.save(folder)
     before, after = (naive.decoder_layers(m)[0].mlp.down_proj.weight for m in (base, model))
     assert not torch.equal(before, after)
-    restored = ways.restore(base, artefact(folder, NEURONS))
+    restored = load(base, artefact(folder, NEURONS)).model
     tuned = model.state_dict()
     assert restored.state_dict().keys() == tuned.keys()
     assert all(torch.equal(value, tuned[name]) for name, value in restored.state_dict().items())
@@ -157,8 +250,10 @@ def test_what_cannot_be_trained_is_an_error(tiny_model):
         ways.trainable(tiny_model(), config.Base(method="base"), "float32")
     with pytest.raises(InputError, match="'caneft' cannot be trained without neurons"):
         ways.trainable(tiny_model(), NEURONS, "float32")
+    with pytest.raises(InputError, match="'adapters' cannot be trained without domains"):
+        ways.trainable(tiny_model(), ADAPTERS, "float32")
 
 
-def test_an_unknown_artefact_is_an_error_that_lists_the_known_ones(tiny_model, tmp_path):
+def test_an_unknown_artefact_is_an_error_that_lists_the_known_ones(tiny_model, tmp_path, load):
     with pytest.raises(InputError, match="weights.bin is nothing that a run leaves.*patch.safetensors"):
-        ways.restore(tiny_model(), tmp_path / "weights.bin")
+        load(tiny_model(), tmp_path / "weights.bin")

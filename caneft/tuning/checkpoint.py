@@ -1,0 +1,153 @@
+"""Checkpoints of training: what a killed job needs to go on and end as if nothing had happened, without any pickle."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from caneft.errors import InputError
+from caneft.files import replacing
+from caneft.prompts import Example
+from caneft.tuning.parallel import ALONE, Team
+from caneft.tuning.state import State
+
+logger = logging.getLogger(__name__)
+SIGNALS = signal.SIGTERM, signal.SIGUSR1
+
+
+def identity(content: Mapping[str, Any], *examples: Sequence[Example]) -> str:
+    """Hash of all that the course of training depends on. content: JSON; examples: what is trained and measured on."""
+    tokens = [[[e.prompt, e.response, e.domain] for e in part] for part in examples]
+    return hashlib.sha256(json.dumps([content, tokens], sort_keys=True).encode()).hexdigest()
+
+
+class Checkpoints:
+    """The newest checkpoint of a run, in a folder of its own. Only the main process of a team writes there.
+
+    seconds: between two checkpoints; 0: after every step. A checkpoint of another `identity`, or one whose content
+    lacks its checksum, is not gone on with. Raises InputError while another process works in the folder.
+    """
+
+    def __init__(self, folder: Path, identity: str, seconds: float, team: Team = ALONE):
+        self.folder, self.identity, self.seconds, self.team = folder, identity, seconds, team
+        self.path, self._written = folder / "state.safetensors", time.monotonic()
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(folder / "lock")
+        if team.main:
+            try:
+                self._lock.acquire(timeout=0)
+            except Timeout:
+                raise InputError(f"{folder}: another process is training this run; wait for it, or stop it") from None
+            self._tidy()
+        team.wait()
+
+    @property
+    def due(self) -> bool:
+        return self.team.main and time.monotonic() - self._written >= self.seconds
+
+    def save(self, state: State) -> None:
+        """Puts a checkpoint in the place of the last one; every process of the team must call it."""
+        tensors = state.tensors(self.team)
+        if self.team.main:
+            values = {name: value.detach().cpu().contiguous() for name, value in sorted(tensors.items())}
+            content = json.dumps({"identity": self.identity, **state.content()})
+            about = {"content": content, "sha256": _checksum(content, values)}
+            with replacing(self.path) as beside:
+                save_file(values, beside, metadata=about)
+        self._written = time.monotonic()
+
+    def after_step(self, state: State, stop: "Stop") -> None:
+        """Saves if it is time, and ends the process if that was asked of any in the team."""
+        ending, due = self.team.sum([stop.number is not None or self.team.orphaned, self.due])
+        if ending or due:
+            self.save(state)
+        if ending:
+            self.team.wait()  # a process that ends early takes the others with it
+            raise stop.raised()
+
+    def resume(self, state: State) -> bool:
+        """Sets a state to that of the checkpoint; False, and nothing is changed, without one that fits."""
+        if not self.path.exists():
+            return False
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                about = file.metadata()
+                tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
+            whole = about["sha256"] == _checksum(about["content"], tensors)
+        except (OSError, KeyError, TypeError, SafetensorError):
+            whole = False
+        if not whole:
+            logger.warning("%s is damaged; training begins anew", self.path)
+            return False
+        content = json.loads(about["content"])
+        if content["identity"] != self.identity:
+            logger.info("%s is of a run with other settings, data or code; training begins anew", self.path)
+            return False
+        state.restore(content, tensors, self.team)
+        logger.info("going on after step %d", state.done)
+        return True
+
+    def discard(self) -> None:
+        """Removes the folder: nothing is left to do."""
+        self.release()
+        if self.team.main:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def release(self) -> None:
+        """Leaves the folder to whoever takes the work up."""
+        self._lock.release()
+
+    def _tidy(self) -> None:
+        """Removes what a killed process had begun to write."""
+        for file in self.folder.iterdir():
+            if file not in (self.path, Path(self._lock.lock_file)):
+                file.unlink()
+
+
+def _checksum(content: str, tensors: Mapping[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256(content.encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+class Stop:
+    """Whether a signal has asked to end at the next step, and which."""
+
+    number: int | None = None
+
+    def raised(self) -> SystemExit:
+        """What ends the process: exit code 128 plus the signal's number, as a shell has it."""
+        return SystemExit(128 + (self.number or signal.SIGTERM))
+
+
+@contextmanager
+def stopping() -> Iterator[Stop]:
+    """Within the block, SIGTERM and SIGUSR1 do not end the process but are told by what it yields."""
+    stop, before = Stop(), {}
+
+    def remember(number: int, _) -> None:
+        stop.number = number
+        os.write(2, b"stopping at the next step\n")  # logging is not safe in a signal handler
+
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, remember) for number in SIGNALS}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

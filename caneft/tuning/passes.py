@@ -1,0 +1,81 @@
+"""Forward and backward passes of training: within a token budget, and with no more activations kept than asked for."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from caneft.models.loss import response_losses
+from caneft.prompts import Example, batches, collate
+from caneft.tuning.parallel import ALONE, Team
+from caneft.tuning.way import Way
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Passes of at most `tokens` tokens each (one example at least), padding included."""
+
+    model: nn.Module
+    way: Way
+    pad: int
+    tokens: int
+
+    def losses(self, examples: Sequence[Example]) -> Iterator[torch.Tensor]:
+        """Losses of the response tokens of one pass after the other, in nats."""
+        device = next(self.model.parameters()).device  # a spread model begins there; its layers may be elsewhere
+        for indices in batches([len(example) for example in examples], self.tokens):
+            picked = [examples[i] for i in indices]
+            self.way.begin([example.domain for example in picked])
+            yield response_losses(self.model, collate(picked, self.pad).to(device))
+
+    def backward(
+        self,
+        examples: Sequence[Example],
+        total: int | None = None,
+        scaled: Callable[[torch.Tensor], torch.Tensor] = lambda loss: loss,
+    ) -> float:
+        """Adds the gradients of the examples' summed loss divided by `total`; returns that quotient, unscaled.
+
+        total: response tokens of the whole optimizer step, by default those of the examples. However the step is cut
+        into passes and shared among processes, gradients are those of one pass. scaled: what a loss goes through
+        before its backward pass.
+        """
+        total = response_tokens(examples) if total is None else total
+        loss = 0.0
+        for losses in self.losses(examples):
+            part = losses.sum() / total
+            scaled(part).backward()
+            loss += float(part.detach())
+        return loss
+
+    @torch.no_grad()
+    def mean(self, examples: Sequence[Example], team: Team = ALONE) -> float:
+        """Loss per response token, without gradients; every process of the team takes its part."""
+        own = sum(float(losses.double().sum()) for losses in self.losses(team.part(examples)))
+        return team.sum([own])[0] / response_tokens(examples)
+
+
+def response_tokens(examples: Sequence[Example]) -> int:
+    """How many tokens the loss is over."""
+    return sum(len(example.response) for example in examples)
+
+
+@contextmanager
+def training_mode(model: nn.Module, recompute: bool) -> Iterator[None]:
+    """Within the block the model is trained (dropout); recompute: its layers keep no activations for the backward pass.
+
+    Afterwards it is in evaluation mode.
+    """
+    model.train()
+    if recompute:
+        # Not reentrant, so that the frozen embeddings need no gradients either, which transformers turns on for good.
+        model.activation_checkpointing_enable({"use_reentrant": False})
+        model.disable_input_require_grads()
+    try:
+        yield
+    finally:
+        if recompute:
+            model.activation_checkpointing_disable()
+        model.eval()

@@ -1,0 +1,113 @@
+"""The state of a training run: all that a step changes, as JSON and tensors, without any pickle."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from caneft.tuning.parallel import Team
+from caneft.tuning.way import Way
+
+
+@dataclass
+class State:
+    """All that training changes. lines: of the log so far, one a step, with `dev_loss` where it was measured.
+
+    before: dev loss of the base. best: the parameters of the lowest dev loss, on the CPU, if they are kept.
+    """
+
+    way: Way
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    lines: list[dict[str, Any]] = field(default_factory=list)
+    before: float = math.nan
+    best: list[torch.Tensor] | None = None
+
+    @property
+    def done(self) -> int:
+        """Steps."""
+        return len(self.lines)
+
+    @property
+    def measurements(self) -> list[tuple[int, float]]:
+        """Steps done and dev loss (infinite for one that is not finite), from before the first step on."""
+        found = [(number + 1, line["dev_loss"]) for number, line in enumerate(self.lines) if "dev_loss" in line]
+        return [(0, self.before), *((done, math.inf if loss is None else loss) for done, loss in found)]
+
+    def keep_best(self) -> None:
+        """To be called after each measurement: keeps the parameters if none was lower before."""
+        losses = [loss for _, loss in self.measurements]
+        if losses.index(min(losses)) == len(losses) - 1:
+            self.best = [parameter.detach().to("cpu", copy=True) for parameter in self.way.parameters()]
+
+    @torch.no_grad()
+    def put_back(self, values: Sequence[torch.Tensor]) -> None:
+        """Sets the parameters."""
+        for parameter, value in zip(self.way.parameters(), values, strict=True):
+            parameter.copy_(value)
+        self.way.after_step()
+
+    def content(self) -> dict[str, Any]:
+        """The part that is JSON."""
+        scalars, _ = optimizer_state(self.optimizer)
+        return {
+            "lines": self.lines,
+            "before": self.before,
+            "optimizer": scalars,
+            "scaler": self.scaler.state_dict(),
+            "kept": self.best is not None,
+        }
+
+    def tensors(self, team: Team) -> dict[str, torch.Tensor]:
+        """The part that is tensors; of the generators, every process's."""
+        groups = {"parameter": self.way.parameters(), "best": self.best or []}
+        named = {f"{group}.{i}": value for group, values in groups.items() for i, value in enumerate(values)}
+        generators = {f"rng.{i}": team.gather(state) for i, state in enumerate(self._generators())}
+        return named | optimizer_state(self.optimizer)[1] | generators
+
+    def restore(self, content: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], team: Team) -> None:
+        """Sets everything to what a checkpoint holds."""
+        count = sum(1 for _ in self.way.parameters())
+        self.lines, self.before = list(content["lines"]), content["before"]
+        self.put_back([tensors[f"parameter.{i}"] for i in range(count)])
+        self.best = [tensors[f"best.{i}"] for i in range(count)] if content["kept"] else None
+        restore_optimizer(self.optimizer, content["optimizer"], tensors)
+        self.scaler.load_state_dict(content["scaler"])
+        cards = self._cards()
+        own, *of_cards = (tensors[f"rng.{i}"][team.rank].clone() for i in range(1 + len(cards)))  # torch reads no views
+        torch.set_rng_state(own)
+        for device, state in zip(cards, of_cards, strict=True):
+            torch.cuda.set_rng_state(state, device)
+
+    def _cards(self) -> list[torch.device]:
+        """GPUs that random numbers of this process may come from."""
+        devices = {parameter.device for parameter in self.way.parameters()}
+        return sorted((device for device in devices if device.type == "cuda"), key=str)
+
+    def _generators(self) -> list[torch.Tensor]:
+        return [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in self._cards())]
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """What any torch optimizer remembers of its parameters, its numbers (and None) apart from its tensors."""
+    named = {
+        f"optimizer.{index}.{name}": value
+        for index, values in optimizer.state_dict()["state"].items()
+        for name, value in values.items()
+    }
+    tensors = {name: value for name, value in named.items() if isinstance(value, torch.Tensor)}
+    return {name: value for name, value in named.items() if name not in tensors}, tensors
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, scalars: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]
+) -> None:
+    """Undoes `optimizer_state`; other tensors are passed over. Rates and the like stay those of the optimizer."""
+    state: dict[int, dict[str, Any]] = {}
+    for key, value in (*scalars.items(), *tensors.items()):
+        kind, index, name = (*key.split(".", 2), "")[:3]
+        if kind == "optimizer":
+            state.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

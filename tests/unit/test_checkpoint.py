@@ -1,0 +1,323 @@
+"""Checkpoints: a run that is broken off and taken up again ends as if nothing had happened, to the bit."""
+
+import json
+import logging
+import os
+import random
+import signal
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from caneft import config
+from caneft.errors import InputError
+from caneft.neurons import NeuronSet
+from caneft.tuning import checkpoint, ways
+from caneft.tuning.checkpoint import Checkpoints, identity
+from caneft.tuning.loop import train
+from caneft.tuning.parallel import ALONE
+from caneft.tuning.state import State
+
+PAD = 0
+METHODS = {
+    "full": config.Full(method="full", learning_rate=1e-3),
+    "lora": config.Lora(method="lora", learning_rate=1e-2, rank=2, dropout=0.3),
+    "adapters": config.Adapters(method="adapters", learning_rate=1e-2, bottleneck=3),
+    "caneft": config.Neurons(method="caneft", learning_rate=1e-2),
+}
+STEPS = 6  # of the runs below
+
+
+class Killed(BaseException):
+    """In the place of a SIGKILL: nothing in the package may catch it."""
+
+
+@pytest.fixture
+def run(tiny_model, examples, tmp_path):
+    """Trains with a checkpoint after every step; returns parameters and weights, outcome and log.
+
+    kill: step during which the run dies, after the optimizer moved the weights and before the checkpoint.
+    """
+
+    def make(folder, method="lora", kill=None, identity="same", dtype=torch.float32, seconds=0, watch=None, **settings):
+        model = tiny_model(dtype=dtype)
+        torch.manual_seed(7)  # as a step does
+        neurons = NeuronSet(3, 40, (np.array([1, 5]), np.array([], dtype=int), np.array([0, 8, 39])))
+        way = ways.trainable(model, METHODS[method], "float32", neurons, {}, [""])
+        after_step = way.after_step
+
+        def counted():
+            after_step()
+            count[0] += 1
+            if watch:
+                watch(count[0])
+            if kill is not None and lines() >= kill:
+                raise Killed
+
+        def lines():
+            return len((tmp_path / folder / "log").read_text().splitlines()) if count[0] > resumed else -1
+
+        checkpoints = Checkpoints(tmp_path / folder, identity, seconds)
+        count, resumed = [0], int(checkpoints.path.exists())  # putting parameters back calls after_step too
+        way.after_step = counted
+        tuning = config.Tuning(
+            **{"batch_size": 4, "tokens_per_batch": 120, "epochs": 3, "weight_decay": 0.1} | settings
+        )
+        log = tmp_path / folder / "log"
+        rate = METHODS[method].learning_rate
+        try:
+            outcome = train(
+                model, way, examples[:-2], examples[-2:], tuning, rate, 1, PAD, log, checkpoints=checkpoints
+            )
+        finally:
+            checkpoints.release()
+        weights = [*way.parameters(), *model.state_dict().values()]
+        return [weight.detach().clone() for weight in weights], outcome, log.read_bytes()
+
+    return make
+
+
+def same(first, second):
+    return first[1:] == second[1:] and all(torch.equal(a, b) for a, b in zip(first[0], second[0], strict=True))
+
+
+def interrupted(run, kills, *arguments, **options):
+    for kill in kills:
+        torch.manual_seed(random.randrange(2**32))  # nothing but the checkpoint may tell a run what came before
+        with pytest.raises(Killed):
+            run(*arguments, kill=kill, **options)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("kills", [[0], [1, 3, 5]], ids=str)
+def test_a_killed_run_ends_like_an_undisturbed_one(run, method, kills):
+    undisturbed = run("undisturbed", method)
+    interrupted(run, kills, "disturbed", method)
+    assert same(run("disturbed", method), undisturbed)
+    assert undisturbed[1].steps == STEPS
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_so_does_a_run_in_half_precision(run, dtype, monkeypatch):
+    """The scale of float16 too: it would be found anew, in other steps."""
+    scaler = torch.amp.GradScaler
+    scales = {"init_scale": 2.0**24, "growth_interval": 2}
+    monkeypatch.setattr(torch.amp, "GradScaler", lambda *args, **options: scaler(*args, **options, **scales))
+    undisturbed = run("undisturbed", "caneft", dtype=dtype, epochs=10)
+    assert (b"skipped" in undisturbed[2]) == (dtype == torch.float16)
+    moments = [14, 17] if dtype == torch.float16 else [2, 5]
+    interrupted(run, moments, "disturbed", "caneft", dtype=dtype, epochs=10)
+    assert same(run("disturbed", "caneft", dtype=dtype, epochs=10), undisturbed)
+
+
+@pytest.mark.parametrize("kills", [[1, 2], [3], [4]], ids=str)
+def test_so_does_a_run_that_stops_early(run, kills, monkeypatch):
+    """At weights that were trained before the run was killed."""
+    monkeypatch.setitem(METHODS, "full", METHODS["full"].model_copy(update={"learning_rate": 2e-2}))
+    settings = {"patience": 3, "dev_every": 1, "epochs": 12, "batch_size": 6}
+    undisturbed = run("undisturbed", "full", **settings)
+    assert undisturbed[1].stopped_early and 0 < undisturbed[1].best_step == undisturbed[1].steps - 3
+    last = undisturbed[1].steps
+    kills = [min(kill, last - 1) for kill in kills]
+    interrupted(run, sorted(set(kills)), "disturbed", "full", **settings)
+    assert same(run("disturbed", "full", **settings), undisturbed)
+
+
+def test_steps_after_the_last_checkpoint_are_taken_again(run, monkeypatch):
+    undisturbed = run("undisturbed")
+    due = iter([False, True, False, False])  # the second step is saved only
+    monkeypatch.setattr(Checkpoints, "due", property(lambda self: next(due, False)))
+    interrupted(run, [4], "disturbed")
+    seen = []
+    assert same(run("disturbed", watch=seen.append), undisturbed)
+    assert len(seen) == 1 + STEPS - 2  # one call puts the parameters back
+
+
+def test_a_finished_run_needs_no_step(run):
+    seen = []
+    first = run("finished", "caneft")
+    assert same(run("finished", "caneft", watch=seen.append), first)
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGUSR1, 138)])
+def test_a_signal_ends_after_the_step_with_a_checkpoint(run, tmp_path, number, code):
+    """Though no checkpoint is due for an hour."""
+    undisturbed = run("undisturbed")
+    before = signal.getsignal(number)
+    with pytest.raises(SystemExit) as end:
+        run("disturbed", seconds=3600, watch=lambda step: step == 2 and os.kill(os.getpid(), number))
+    assert end.value.code == code and signal.getsignal(number) == before
+    with safe_open(tmp_path / "disturbed" / "state.safetensors", framework="pt") as file:
+        assert len(json.loads(file.metadata()["content"])["lines"]) == 2
+    assert same(run("disturbed", seconds=3600), undisturbed)
+
+
+def test_without_its_launcher_a_process_ends_with_a_checkpoint(run, monkeypatch):
+    undisturbed = run("undisturbed")
+    gone = iter([False, False, True])
+    monkeypatch.setattr(type(ALONE), "orphaned", property(lambda self: next(gone, False)))
+    with pytest.raises(SystemExit) as end:
+        run("disturbed", seconds=3600)
+    assert end.value.code == 143
+    seen = []
+    assert same(run("disturbed", seconds=3600, watch=seen.append), undisturbed)
+    assert len(seen) == 1 + STEPS - 3
+
+
+def test_checkpoints_are_written_as_often_as_asked(run, tmp_path, monkeypatch):
+    clock, written = [0.0], []
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: clock[0])
+    save = Checkpoints.save
+    monkeypatch.setattr(Checkpoints, "save", lambda self, state: (written.append(state.done), save(self, state)))
+
+    def tick(_):
+        clock[0] += 10
+
+    run("rare", seconds=25, watch=tick)
+    assert written == [3, 6]
+    written.clear()
+    run("every", seconds=0, watch=tick)
+    assert written == [1, 2, 3, 4, 5, 6]
+    written.clear()
+    run("never", seconds=61, watch=tick)
+    assert not written and sorted(file.name for file in (tmp_path / "never").iterdir()) == ["lock", "log"]
+
+
+def test_a_checkpoint_of_another_run_is_left_alone(run, caplog):
+    caplog.set_level(logging.INFO)
+    undisturbed = run("undisturbed")
+    interrupted(run, [3], "other", identity="other")
+    assert same(run("other"), undisturbed)
+    assert "of a run with other settings, data or code; training begins anew" in caplog.text
+    assert "going on" not in caplog.text
+    interrupted(run, [3], "again")
+    run("again")
+    assert "going on after step 3" in caplog.text
+
+
+@pytest.mark.parametrize("damage", ["one bit", "shorter", "empty", "text", "no metadata"])
+def test_a_damaged_checkpoint_is_not_gone_on_with(run, tmp_path, caplog, damage):
+    undisturbed = run("undisturbed", "caneft")
+    interrupted(run, [4], "damaged", "caneft")
+    file = tmp_path / "damaged" / "state.safetensors"
+    content = bytearray(file.read_bytes())
+    if damage == "one bit":
+        content[len(content) // 2] ^= 1 << 3
+    elif damage == "shorter":
+        del content[-100:]
+    elif damage == "no metadata":
+        from safetensors.torch import save
+
+        content = save({"x": torch.zeros(3)})
+    else:
+        content = {"empty": b"", "text": b"{}" * 100}[damage]
+    file.write_bytes(content)
+    assert same(run("damaged", "caneft"), undisturbed)
+    assert f"{file} is damaged; training begins anew" in caplog.text
+
+
+@pytest.mark.parametrize("part", range(12))
+def test_any_changed_byte_is_found(run, tmp_path, caplog, part):
+    """In the header as in the tensors: either it is begun anew, or (in the padding of the header) nothing is lost."""
+    run("whole", "caneft", epochs=1)
+    file = tmp_path / "whole" / "state.safetensors"
+    content = bytearray(file.read_bytes())
+    place = random.Random(part).randrange(len(content))
+    content[place] ^= 1 << part % 8
+    file.write_bytes(content)
+    seen = []
+    again = run("whole", "caneft", epochs=1, watch=seen.append)
+    assert "is damaged" in caplog.text and len(seen) == 2
+    assert again[1].steps == 2
+
+
+def test_a_second_process_is_kept_out(tmp_path):
+    first = Checkpoints(tmp_path / "run", "x", 0)
+    with pytest.raises(InputError, match="another process is training this run"):
+        Checkpoints(tmp_path / "run", "x", 0)
+    first.release()
+    Checkpoints(tmp_path / "run", "x", 0).discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_appears_whole_or_not_at_all(run, tmp_path, monkeypatch):
+    interrupted(run, [3], "run")
+    file = tmp_path / "run" / "state.safetensors"
+    before, save_file = file.read_bytes(), checkpoint.save_file
+
+    def half(tensors, path, metadata):
+        save_file(tensors, path, metadata=metadata)
+        os.truncate(path, 1000)
+        raise Killed
+
+    monkeypatch.setattr(checkpoint, "save_file", half)
+    with pytest.raises(Killed):
+        run("run")
+    assert file.read_bytes() == before
+
+
+def test_what_a_killed_process_left_is_tidied_up(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("state.safetensors", ".state.123.safetensors", "log.jsonl"):
+        (folder / name).write_bytes(b"x")
+    Checkpoints(folder, "x", 0).release()
+    assert {file.name for file in folder.iterdir()} - {"lock"} == {"state.safetensors"}
+
+
+def test_the_identity_is_that_of_settings_and_tokens(examples):
+    content = {"settings": {"epochs": 2}, "rate": 1e-3}
+    known = identity(content, examples[:4], examples[4:])
+    assert known == identity(dict(reversed(content.items())), list(examples[:4]), examples[4:])
+    others = [
+        identity(content | {"rate": 2e-3}, examples[:4], examples[4:]),
+        identity(content, examples[:5], examples[5:]),
+        identity(content, examples[3::-1], examples[4:]),
+        identity(content, [type(examples[0])(e.prompt, e.response, "it") for e in examples[:4]], examples[4:]),
+    ]
+    assert len({known, *others}) == 5
+
+
+OPTIMIZERS = {
+    "AdamW amsgrad": lambda p: torch.optim.AdamW(p, lr=0.1, amsgrad=True, weight_decay=0.1),
+    "SGD": lambda p: torch.optim.SGD(p, lr=0.1),
+    "SGD momentum": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
+    "RMSprop": lambda p: torch.optim.RMSprop(p, lr=0.1, centered=True, momentum=0.5),
+    "Adafactor": lambda p: torch.optim.Adafactor(p, lr=0.1),
+    **{
+        name: lambda p, name=name: getattr(torch.optim, name)(p, lr=0.1)
+        for name in ("Adam", "NAdam", "RAdam", "Adamax", "Adagrad", "Adadelta", "ASGD", "Rprop")
+    },
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_goes_on_where_it_was(tmp_path, name):
+    def made():
+        generator = torch.Generator().manual_seed(1)
+        way = ways.Way()
+        parameters = [torch.nn.Parameter(torch.randn(shape, generator=generator)) for shape in [(3, 4), (5,), ()]]
+        parameters.append(torch.nn.Parameter(torch.zeros(2)))  # never gets a gradient
+        way.parameters = lambda: iter(parameters)
+        return State(way, OPTIMIZERS[name](parameters), torch.amp.GradScaler("cpu", enabled=False), before=1.0)
+
+    def train_on(state, steps):
+        for step in steps:
+            for number, parameter in enumerate([*state.way.parameters()][:3]):
+                generator = torch.Generator().manual_seed(10 * step + number)
+                parameter.grad = torch.randn(parameter.shape, generator=generator) + parameter.detach()
+            state.optimizer.step()
+
+    whole, begun, resumed = made(), made(), made()
+    train_on(whole, range(6))
+    train_on(begun, range(3))
+    checkpoints = Checkpoints(tmp_path / "run", "x", 0)
+    checkpoints.save(begun)
+    assert checkpoints.resume(resumed)
+    train_on(resumed, range(3, 6))
+    for expected, found in zip(whole.way.parameters(), resumed.way.parameters(), strict=True):
+        assert torch.equal(expected, found)
+    assert whole.tensors(ALONE).keys() == resumed.tensors(ALONE).keys()

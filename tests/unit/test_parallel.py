@@ -1,0 +1,246 @@
+"""Data parallel training, with two processes on the CPU: they end like one. This file is also what they run."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+
+from caneft import config
+from caneft.devices import prepare
+from caneft.errors import InputError
+from caneft.neurons import NeuronSet
+from caneft.prompts import Example
+from caneft.tuning import checkpoint, launching, parallel, ways
+from caneft.tuning.checkpoint import Checkpoints
+from caneft.tuning.loop import train
+from caneft.tuning.parallel import ALONE, Processes, Team, pieces
+from caneft.tuning.passes import Passes
+from caneft.tuning.training import Training
+
+ROOT, MODULE = Path(__file__).parents[2], "tests.unit.test_parallel"
+METHODS = {
+    "full": config.Full(method="full", learning_rate=1e-3),
+    "lora": config.Lora(method="lora", learning_rate=1e-2, rank=2, dropout=0.3),
+    "adapters": config.Adapters(method="adapters", learning_rate=1e-2, bottleneck=3),
+    "caneft": config.Neurons(method="caneft", learning_rate=1e-2),
+}
+
+ALIKE = [name for name in METHODS if name != "lora"]  # whose dropout is another in every process
+
+
+def tuned(folder, method, team, watch=lambda step: None, seconds=3600.0):
+    """Trains on all examples in `folder` but three, in steps of 4 and 1: one process has nothing to do in the latter.
+
+    Leaves `{method}.{rank}.safetensors`, the outcome beside it, and the main process's log.
+    """
+    from transformers import AutoModelForCausalLM
+
+    prepare(1, 5)
+    model = AutoModelForCausalLM.from_pretrained(folder / "model").requires_grad_(False).eval()
+    examples = [Example(*map(tuple, ids), domain) for *ids, domain in json.loads((folder / "examples").read_text())]
+    neurons = NeuronSet(3, 40, (np.array([1, 5]), np.array([], dtype=int), np.array([0, 8, 39])))
+    way = ways.trainable(model, METHODS[method], "float32", neurons, {}, sorted({e.domain for e in examples}))
+    after_step, count = way.after_step, [0]
+
+    def counted():
+        after_step()
+        count[0] += 1
+        watch(count[0])
+
+    way.after_step = counted
+    checkpoints = Checkpoints(folder / f"{method}.{team.count}", "same", seconds, team)
+    tuning = config.Tuning(batch_size=4, tokens_per_batch=150, epochs=3, weight_decay=0.1, dev_every=1, patience=5)
+    rate, log = METHODS[method].learning_rate, folder / f"{method}.{team.count}.log"
+    outcome = train(
+        model, way, examples[:-3], examples[-3:], tuning, rate, 5, 0, log, checkpoints=checkpoints, team=team
+    )
+    checkpoints.discard()
+    values = {str(i): value.detach().clone() for i, value in enumerate(way.parameters())}
+    name = f"{method}.{team.count}.{team.rank}"
+    save_file(values | {f"model.{k}": v for k, v in model.state_dict().items()}, folder / f"{name}.safetensors")
+    (folder / f"{name}.json").write_text(json.dumps(asdict(outcome)))
+
+
+def worker(task, folder, *arguments):
+    team = parallel.join(2)
+    assert isinstance(team, Processes) and team.count == 2
+    if task == "methods":
+        for method in ALIKE:
+            tuned(folder, method, team)
+    if task == "lora":
+        signalled = arguments == ("stop",) and not team.main  # one of the two only
+        save = checkpoint.save_file
+        checkpoint.save_file = lambda *args, **options: (time.sleep(2), save(*args, **options))
+
+        def watch(step):
+            if signalled and step == 2:
+                os.kill(os.getpid(), signal.SIGUSR1)
+
+        tuned(folder, "lora", team, watch)
+    if task == "fail":
+        if not team.main:
+            raise ValueError("something in one process")
+        time.sleep(120)  # as one that waits for the other does on GPUs
+    if task == "sleep":
+        (folder / f"ready.{team.rank}").touch()
+        time.sleep(60)
+    team.leave()
+
+
+@pytest.fixture
+def folder(tmp_path, tiny_model, examples, monkeypatch):
+    """A model and seven examples of two domains, and an environment in which processes are to stay on the CPU."""
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    tiny_model().save_pretrained(tmp_path / "model")
+    ids = [[e.prompt, e.response, "law" if i == 4 else "it"] for i, e in enumerate(examples)]
+    (tmp_path / "examples").write_text(json.dumps(ids))
+    return tmp_path
+
+
+def launched(*arguments, processes=2):
+    return launching.launch(MODULE, [str(argument) for argument in arguments], processes)
+
+
+def results(folder, name):
+    return load_file(folder / f"{name}.safetensors"), json.loads((folder / f"{name}.json").read_text())
+
+
+def test_two_processes_end_like_one(folder, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert launched("methods", folder) == 0
+    for method in ALIKE:
+        tuned(folder, method, ALONE)
+        (first, outcome), (second, same_outcome) = (results(folder, f"{method}.2.{rank}") for rank in range(2))
+        alone, expected = results(folder, f"{method}.1.0")
+        assert first.keys() == second.keys() == alone.keys()
+        assert all(torch.equal(first[name], second[name]) for name in first), method
+        for name in first:
+            torch.testing.assert_close(first[name], alone[name], rtol=1e-4, atol=2e-5, msg=f"{method} {name}")
+        assert outcome == same_outcome
+        assert outcome.pop("diverged_at") is expected.pop("diverged_at") is None
+        assert outcome == pytest.approx(expected, rel=1e-4)
+        logs = [(folder / f"{method}.{count}.log").read_text().splitlines() for count in (1, 2)]
+        for line, other in zip(*(map(json.loads, log) for log in logs), strict=True):
+            assert line == pytest.approx(other, rel=1e-3)
+        assert len(logs[0]) == outcome["steps"] == 6
+
+
+def test_processes_go_on_where_one_was_told_to_stop(folder, monkeypatch):
+    """The random numbers of both are those of an undisturbed run; neither ends before the checkpoint is there."""
+    monkeypatch.chdir(ROOT)
+    assert launched("lora", folder) == 0
+    undisturbed = [results(folder, f"lora.2.{rank}") for rank in range(2)]
+    log = (folder / "lora.2.log").read_bytes()
+    for file in folder.glob("lora.2.*"):
+        file.unlink()
+    monkeypatch.setattr(launching, "GRACE", 0.5)  # shorter than to write the checkpoint takes
+    code = launched("lora", folder, "stop")
+    assert code in (128 + signal.SIGTERM, 128 + signal.SIGUSR1)
+    assert not list(folder.glob("lora.2.*.json"))
+    assert (folder / "lora.2" / "state.safetensors").exists()
+    assert launched("lora", folder) == 0
+    for rank, (values, outcome) in enumerate(undisturbed):
+        found, same_outcome = results(folder, f"lora.2.{rank}")
+        assert all(torch.equal(found[name], values[name]) for name in values) and same_outcome == outcome
+    assert (folder / "lora.2.log").read_bytes() == log
+
+
+def test_one_that_fails_ends_the_others(folder, monkeypatch, capfd):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(launching, "GRACE", 0.5)
+    start = time.monotonic()
+    assert launched("fail", folder) == 1
+    assert "something in one process" in capfd.readouterr().err
+    assert time.monotonic() - start < 90
+
+
+def test_signals_reach_every_process(folder):
+    """The launcher is a process of its own here, as the step is."""
+    code = "import sys; from caneft.tuning.launching import launch; exit(launch(sys.argv[1], sys.argv[2:], 2))"
+    command = [sys.executable, "-c", code, MODULE, "sleep", str(folder)]
+    with subprocess.Popen(command, cwd=ROOT) as process:
+        deadline = time.monotonic() + 90
+        while len(list(folder.glob("ready.*"))) < 2:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal.SIGUSR1)
+        assert process.wait(20) == 128 + signal.SIGUSR1  # long before they have slept
+
+
+def test_more_gpus_than_there_are_is_an_error(monkeypatch):
+    monkeypatch.delenv("ACCELERATE_USE_CPU", raising=False)
+    for visible, shown in ((0, "none of them is"), (1, "1 of them is"), (2, "2 of them are")):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda visible=visible: visible)
+        with pytest.raises(InputError, match=rf"3 GPUs is asked for \(models.*gpu\), but {shown} visible"):
+            launched("methods", processes=3)
+
+
+def test_a_process_on_its_own_touches_nothing_distributed(monkeypatch, examples):
+    assert parallel.join(1) is parallel.join(0) is ALONE
+    monkeypatch.setenv("WORLD_SIZE", "2")  # a leftover of somebody's cluster
+    monkeypatch.setenv("RANK", "1")
+    assert parallel.join(1) is ALONE
+    assert ALONE.main and ALONE.part(examples) is examples and ALONE.sum([1, 2.5]) == [1, 2.5]
+    assert torch.equal(ALONE.gather(torch.arange(3)), torch.tensor([[0, 1, 2]]))
+    assert not torch.distributed.is_initialized()
+
+
+def test_every_process_has_random_numbers_of_its_own(tiny_model, examples):
+    """But the first (and a single one) goes on with those that it has."""
+    model = tiny_model()
+    way = ways.trainable(model, METHODS["full"], "float32")
+    for rank, expected in ((0, 3), (1, 6), (2, 7)):
+        team = Team()
+        team.rank = rank
+        torch.manual_seed(3)
+        Training(Passes(model, way, 0, 150), examples[:2], config.Tuning(), team).begin(seed=5)
+        assert torch.initial_seed() == expected
+
+
+def test_a_process_notices_that_its_launcher_is_gone():
+    team = Processes.__new__(Processes)
+    team._parent = os.getppid()
+    assert not team.orphaned
+    team._parent = 0
+    assert team.orphaned
+
+
+@given(st.lists(st.integers(1, 30), max_size=20), st.integers(1, 5))
+def test_parts_are_a_partition_of_about_the_same_length(lengths, count):
+    examples = [Example((1,) * length, (), str(i)) for i, length in enumerate(lengths)]
+    parts = []
+    for rank in range(count):
+        team = Processes.__new__(Processes)
+        team.rank, team.count = rank, count
+        parts.append(team.part(examples))
+    assert sorted(e.domain for part in parts for e in part) == sorted(e.domain for e in examples)
+    totals = [sum(map(len, part)) for part in parts]
+    assert max(totals) - min(totals) <= max(lengths, default=0)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.sampled_from([torch.float32, torch.float16])), min_size=1),
+    st.integers(1, 20),
+)
+def test_pieces_hold_every_parameter_once_and_are_small(sizes, largest):
+    parameters = [torch.nn.Parameter(torch.zeros(size, dtype=dtype)) for size, dtype in sizes]
+    found = list(pieces(parameters, largest))
+    assert sorted(id(p) for piece in found for p in piece) == sorted(map(id, parameters))
+    for piece in found:
+        assert len({p.dtype for p in piece}) == 1
+        assert len(piece) == 1 or sum(p.numel() for p in piece) <= largest
+
+
+if __name__ == "__main__":
+    worker(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])

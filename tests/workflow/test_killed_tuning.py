@@ -1,0 +1,142 @@
+"""Tuning as a process of its own, killed at random moments or asked to stop, and started again by the same command.
+
+And as two processes, which leave what one leaves.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from caneft import config, neurons, settings
+from caneft.corpora import store
+from caneft.corpora.store import Row
+from caneft.files import write_json
+from caneft.models import loading
+from caneft.neurons import NeuronSet
+
+STEPS = 60
+METHODS = {
+    "caneft": config.Neurons(method="caneft", learning_rate=1e-2),
+    "lora": config.Lora(method="lora", learning_rate=1e-2, dropout=0.3),
+}
+ARTEFACT = {"caneft": "patch.safetensors", "lora": "adapter_model.safetensors"}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("tuning")
+
+
+@pytest.fixture(scope="module")
+def command(root, tiny_model, tokenizer, pairs):
+    """Command line of a tuning run into a folder of that name."""
+    model = tiny_model("gemma2")
+    model.save_pretrained(root / "model")
+    tokenizer.save_pretrained(root / "model")
+    origin = {"id": "tiny", "revision": None, "folder": "model"}
+    write_json(root / "manifest.json", loading.describe(root / "model", origin, model.config))
+    rows = [Row(f"it.train.{i}", *pair, "it") for i, pair in enumerate(pairs)]
+    store.write(root / "train.jsonl", rows[:-2])
+    store.write(root / "dev.jsonl", rows[-2:])
+    some = NeuronSet(3, 40, (np.array([1, 5]), np.array([], dtype=int), np.array([0, 8, 39])))
+    neurons.save(root / "neurons.npz", some, {"neurons": 5})
+    tuning = config.Tuning(epochs=STEPS, batch_size=6, dev_every=7, patience=STEPS)
+    prompt = settings.PromptSettings(instruction="Translate.", source_language="German", target_language="English")
+
+    def line(folder, method, *further, seconds=0):
+        given = settings.TuneSettings(method=METHODS[method], tuning=tuning, prompt=prompt, dtype="float32")
+        step = [sys.executable, "-m", "workflow.scripts.tune", "--settings", given.model_dump_json(), "--seed", 3]
+        step += ["--run", f"tiny/de-en/all/{method}/seed3", "--manifest", root / "manifest.json"]
+        step += ["--train", root / "train.jsonl", "--dev", root / "dev.jsonl", "--out", root / folder]
+        step += ["--neurons", root / "neurons.npz"] if method == "caneft" else []
+        return [*map(str, [*step, "--checkpoint-seconds", seconds, *further])]
+
+    return line
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_git():
+    """A commit that somebody makes meanwhile would be another program, and so begin anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GIT_DIR", "/nowhere")
+        yield
+
+
+@pytest.fixture(scope="module")
+def undisturbed(command, root):
+    subprocess.run(command("undisturbed", "caneft"), check=True, capture_output=True)
+    return root / "undisturbed"
+
+
+def steps_done(folder):
+    """As the log in the making tells; 0 while there is none."""
+    try:
+        return (folder / ".checkpoint" / "log.jsonl").read_bytes().count(b"\n")
+    except FileNotFoundError:
+        return 0
+
+
+def stopped_after(command, folder, steps, number, random_wait=0.0, **options):
+    """Starts a run and sends the signal once so many steps are done; returns the exit code."""
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options) as process:
+        deadline = time.monotonic() + 120
+        while steps_done(folder) < steps:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.002)
+        time.sleep(random_wait)
+        os.kill(process.pid, number)
+        return process.wait(60)
+
+
+def assert_equal_results(first, second, method):
+    names = [ARTEFACT[method], "log.jsonl", "record.json"]
+    for name in names:
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+    left = {file.name for file in second.iterdir()} - {"adapter_config.json"}
+    assert left == {"cost.json", *names}
+
+
+def test_three_kills_change_no_byte(command, undisturbed, root):
+    moments, folder, before = random.Random(5), root / "killed", 0
+    for number in range(3):
+        steps = moments.randint(before + 2, (number + 1) * STEPS // 4)
+        code = stopped_after(command("killed", "caneft"), folder, steps, signal.SIGKILL, moments.uniform(0, 0.05))
+        assert code == -signal.SIGKILL
+        before = steps_done(folder)
+        assert steps <= before < STEPS and {file.name for file in folder.iterdir()} == {".checkpoint"}
+    last = subprocess.run(command("killed", "caneft"), check=True, capture_output=True, text=True)
+    assert f"going on after step {before}" in last.stderr or f"going on after step {before - 1}" in last.stderr
+    assert_equal_results(undisturbed, folder, "caneft")
+
+
+def test_sigterm_ends_with_a_checkpoint(command, root):
+    """Of LoRA with dropout, in whose course every random number counts."""
+    subprocess.run(command("whole", "lora", seconds=3600), check=True, capture_output=True)
+    folder, line = root / "stopped", command("stopped", "lora", seconds=3600)
+    assert stopped_after(line, folder, 10, signal.SIGTERM) == 128 + signal.SIGTERM
+    before = steps_done(folder)
+    last = subprocess.run(line, check=True, capture_output=True, text=True)
+    assert f"going on after step {before}" in last.stderr
+    assert_equal_results(root / "whole", folder, "lora")
+
+
+def test_two_processes_leave_what_one_leaves(command, undisturbed, root, monkeypatch):
+    """On the CPU, as accelerate's variable has it; there are not so many GPUs."""
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    subprocess.run(command("two", "caneft", "--gpus", 2, seconds=3600), check=True, capture_output=True)
+    files = "patch.safetensors", "log.jsonl", "record.json", "cost.json"
+    assert {file.name for file in (root / "two").iterdir()} == set(files)
+    found, expected = (json.loads((folder / "record.json").read_text()) for folder in (root / "two", undisturbed))
+    found, expected = found | found.pop("tuning"), expected | expected.pop("tuning")
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        assert found[key] == (pytest.approx(value, rel=1e-3) if isinstance(value, float) else value), key
+    lines = [[json.loads(line) for line in (root / name / "log.jsonl").open()] for name in ("two", "undisturbed")]
+    assert [line.keys() for line in lines[0]] == [line.keys() for line in lines[1]]
