@@ -14,10 +14,11 @@ from caneft.errors import InputError
 
 @dataclass(frozen=True)
 class Example:
-    """Token ids of one pair; `response` is empty at inference."""
+    """Token ids of one pair; `response` is empty at inference. domain: of the pair, where it is known."""
 
     prompt: tuple[int, ...]
     response: tuple[int, ...] = ()
+    domain: str = ""
 
     def __len__(self) -> int:
         return len(self.prompt) + len(self.response)
@@ -34,22 +35,41 @@ class Prompts:
         self.instruction = instruction
         self.end_of_turn = self._end_of_turn()
 
-    def encode(self, source: str, target: str | None = None, domain: str = "") -> Example:
-        """Prompt of a source and, if a target is given, its response. domain: for instructions that name it."""
-        user = f"{self.instruction(domain)}\n{source}"
-        before = self._prompt_text(user)
+    def encode(
+        self, source: str, target: str | None = None, domain: str = "", examples: Sequence[tuple[str, str]] = ()
+    ) -> Example:
+        """Prompt of a source and, if a target is given, its response.
+
+        domain: for instructions that name it. examples: sources and targets that are shown before, each with the same
+        instruction: as earlier turns of the conversation or, without a chat template, as text like that of training.
+        """
+        turns = self._turns(source, domain, examples)
+        before = self._prompt_text(turns)
+        self._check_shown(before, examples)
         prompt = self._ids(before)
         if target is None:
-            return Example(prompt)
-        if self.end_of_turn in self._ids(target):
-            token = self.tokenizer.convert_ids_to_tokens(self.end_of_turn)
-            raise InputError(
-                f"a target contains the end-of-turn token {token}: drop this pair from its corpus\n{target!r}"
-            )
-        response = self._continuation(before, prompt, self._response_text(before, user, target))
+            return Example(prompt, domain=domain)
+        self._check_target(target)
+        response = self._continuation(before, prompt, self._response_text(before, turns, target))
         if self.end_of_turn in response:
             response = response[: response.index(self.end_of_turn)]
-        return Example(prompt, (*response, self.end_of_turn))
+        return Example(prompt, (*response, self.end_of_turn), domain)
+
+    def encode_source(self, source: str, domain: str = "") -> Example:
+        """The source's own tokens as the response, what stands before them in its prompt as the prompt.
+
+        A token that reaches over the border belongs to the source; and if the chat template has changed the user's
+        words, so that they are not found again, all tokens do.
+        """
+        turns = self._turns(source, domain)
+        text = self._prompt_text(turns)
+        ids, user = self._ids(text), turns[-1].strip()  # templates may strip it
+        found = text.rfind(user)
+        end = found + len(user) if found >= 0 else len(text)
+        start = end - len(source.rstrip()) if found >= 0 else 0
+        first = max(1, _common(ids, self._ids(text[:start])))  # nothing predicts the very first token
+        after = _common(ids[::-1], self._ids(text[end:])[::-1])
+        return Example(ids[:first], ids[first : len(ids) - after], domain)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of generated ids up to the end of the turn, stripped."""
@@ -58,23 +78,49 @@ class Prompts:
             ids = ids[: ids.index(self.end_of_turn)]
         return self.tokenizer.decode(ids, skip_special_tokens=True).strip()
 
-    def _prompt_text(self, user: str) -> str:
-        if self.tokenizer.chat_template is None:
-            return f"{self.tokenizer.bos_token or ''}{user}\n"
-        turns = [{"role": "user", "content": user}]
-        return self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    def _turns(self, source: str, domain: str, examples: Sequence[tuple[str, str]] = ()) -> list[str]:
+        """What is said by turns: a question and its answer for each example, last the question."""
+        said = [turn for shown, answer in examples for turn in (self._question(shown, domain), answer)]
+        return [*said, self._question(source, domain)]
 
-    def _response_text(self, before: str, user: str, target: str) -> str:
+    def _question(self, source: str, domain: str) -> str:
+        return f"{self.instruction(domain)}\n{source}"
+
+    def _prompt_text(self, turns: Sequence[str]) -> str:
+        """Text of a conversation up to where the answer begins."""
+        if self.tokenizer.chat_template is None:
+            # each example as it would be trained, so a model that goes on like them ends its answer too
+            answers = (f"{q}\n{a}{self.tokenizer.eos_token}" for q, a in zip(turns[:-1:2], turns[1::2], strict=True))
+            return f"{self.tokenizer.bos_token or ''}{''.join(answers)}{turns[-1]}\n"
+        return self.tokenizer.apply_chat_template(_messages(turns), tokenize=False, add_generation_prompt=True)
+
+    def _response_text(self, before: str, turns: Sequence[str], target: str) -> str:
         if self.tokenizer.chat_template is None:
             return target
-        turns = [{"role": "user", "content": user}, {"role": "assistant", "content": target}]
-        whole = self.tokenizer.apply_chat_template(turns, tokenize=False)
+        whole = self.tokenizer.apply_chat_template(_messages([*turns, target]), tokenize=False)
         if not whole.startswith(before):
             raise InputError(
                 "the chat template does not continue its own generation prompt: a conversation with an answer does"
                 f" not start with\n{before!r}\nSuch a template cannot be used for training."
             )
         return whole[len(before) :]
+
+    def _check_target(self, target: str) -> None:
+        if self.end_of_turn in self._ids(target):
+            token = self.tokenizer.convert_ids_to_tokens(self.end_of_turn)
+            raise InputError(
+                f"a target contains the end-of-turn token {token}: drop this pair from its corpus\n{target!r}"
+            )
+
+    def _check_shown(self, before: str, examples: Sequence[tuple[str, str]]) -> None:
+        """Some templates leave earlier turns out: examples that are not there must not count as shown."""
+        for source, target in examples:
+            self._check_target(target)
+            if not (source.strip() in before and target.strip() in before):
+                raise InputError(
+                    "the chat template does not show earlier turns of a conversation, so it cannot show examples; the"
+                    f" prompt is\n{before!r}"
+                )
 
     def _continuation(self, before: str, prompt: tuple[int, ...], after: str) -> tuple[int, ...]:
         """Ids of a text as it stands after its prompt: on its own, SentencePiece would put one more space before it."""
@@ -87,7 +133,7 @@ class Prompts:
     def _end_of_turn(self) -> int:
         """The first special token after an answer, else the end-of-sequence token."""
         if self.tokenizer.chat_template is not None:
-            tail = self._ids(self._response_text(self._prompt_text("a"), "a", "b"))
+            tail = self._ids(self._response_text(self._prompt_text(["a"]), ["a"], "b"))
             special = {
                 i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special
             }  # Gemma 3 lists few
@@ -97,6 +143,16 @@ class Prompts:
         if self.tokenizer.eos_token_id is None:
             raise InputError("the tokenizer has neither an end-of-turn nor an end-of-sequence token")
         return self.tokenizer.eos_token_id
+
+
+def _messages(turns: Sequence[str]) -> list[dict[str, str]]:
+    """User and assistant by turns."""
+    return [{"role": ("user", "assistant")[i % 2], "content": turn} for i, turn in enumerate(turns)]
+
+
+def _common(a: Sequence[int], b: Sequence[int]) -> int:
+    """Length of the beginning that two sequences share."""
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
 @dataclass(frozen=True)

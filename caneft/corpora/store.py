@@ -1,7 +1,7 @@
 """The prepared corpus: JSONL files of rows, and how the configured sources become them."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,7 +13,17 @@ from caneft.files import replacing, write_json
 if TYPE_CHECKING:
     from caneft.config import Domain, Source
 
-__all__ = ["HELD_OUT", "Row", "prepare", "prepare_pretraining", "read", "read_json", "write", "write_json"]
+__all__ = [
+    "HELD_OUT",
+    "Row",
+    "prepare",
+    "prepare_pretraining",
+    "read",
+    "read_json",
+    "read_testset",
+    "write",
+    "write_json",
+]
 
 HELD_OUT = {"train": ("dev", "test"), "dev": ("test",), "test": ()}
 """Splits, each with those whose sources it must not contain."""
@@ -51,6 +61,27 @@ def read(path: str | Path) -> list[Row]:
             ) from None
         rows.append(row)
     return rows
+
+
+def read_testset(domains: Sequence[str], paths: Sequence[str | Path]) -> dict[str, list[Row]]:
+    """Rows of a test set by domain, in the order of `domains`.
+
+    paths: a file for each domain, or one file of rows that carry their domain, as a mixture's dev pairs do. Raises
+    InputError if a row belongs to none of the domains, or a domain has no row.
+    """
+    read_rows = [read(path) for path in paths]
+    if len(paths) > 1 or not any(row.domain for row in read_rows[0]):
+        if len(paths) != len(domains):
+            raise InputError(f"{len(paths)} test corpora for {len(domains)} domains ({', '.join(domains)})")
+        return dict(zip(domains, read_rows, strict=True))
+    found: dict[str, list[Row]] = {domain: [] for domain in domains}
+    for row in read_rows[0]:
+        if row.domain not in found:
+            raise InputError(f"{paths[0]}: {row.id} is of the domain {row.domain}, not of {', '.join(domains)}")
+        found[row.domain].append(row)
+    if missing := [domain for domain, rows in found.items() if not rows]:
+        raise InputError(f"{paths[0]}: no row is of the domain {' or '.join(missing)}")
+    return found
 
 
 def read_json(path: str | Path) -> Any:

@@ -45,14 +45,32 @@ def health(hypotheses: Sequence[str], references: Sequence[str], truncated: Sequ
 def score(
     hypotheses: Sequence[dict[str, Any]], references: Sequence[Row], target_language: str, metrics: Sequence[str]
 ) -> dict[str, Any]:
-    """Scores, signatures and health counts of one domain; hypotheses as in a translations file, aligned."""
+    """Scores, signatures and health counts of one domain; hypotheses as in a translations file, aligned.
+
+    metrics: the first is the headline. If every adapter has translated: also `adapters`, the scores of each by its
+    domain, `chosen`, the one whose hypotheses are reported, and `oracle`, the one with the highest headline metric.
+    """
     texts, targets = [line["hypothesis"] for line in hypotheses], [row.target for row in references]
     truncated = ["truncated" in line["flags"] for line in hypotheses]
     return {
         "segments": len(targets),
         **corpus_scores(texts, targets, target_language, metrics),
         "health": health(texts, targets, truncated),
+        **_adapter_scores(hypotheses, targets, target_language, metrics),
     }
+
+
+def _adapter_scores(
+    hypotheses: Sequence[dict[str, Any]], targets: Sequence[str], target_language: str, metrics: Sequence[str]
+) -> dict[str, Any]:
+    """What `score` adds for an unseen domain of a run with adapters; nothing for all others."""
+    if not hypotheses or "alternatives" not in hypotheses[0]:
+        return {}
+    adapters = sorted(hypotheses[0]["alternatives"])
+    texts = {adapter: [line["alternatives"][adapter] for line in hypotheses] for adapter in adapters}
+    scores = {adapter: corpus_scores(texts[adapter], targets, target_language, metrics) for adapter in adapters}
+    oracle = max(scores, key=lambda adapter: scores[adapter][metrics[0]]["score"])  # the first among equals
+    return {"adapters": scores, "chosen": hypotheses[0]["adapter"], "oracle": oracle}
 
 
 def copies(references: Mapping[str, Sequence[Row]]) -> dict[str, list[dict[str, Any]]]:
@@ -75,6 +93,8 @@ def read_translations(path: Path, references: Mapping[str, Sequence[Row]]) -> di
             if not (isinstance(line["hypothesis"], str) and isinstance(line["flags"], list)):
                 raise TypeError("a hypothesis is a string, its flags are a list")
             found[line["domain"]].append(line)
+        for entries in found.values():
+            _check_alternatives(entries)
         aligned = all([line["id"] for line in found[d]] == [row.id for row in rows] for d, rows in references.items())
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a translations file ({error!r}); delete it and run the workflow again") from None
@@ -83,3 +103,17 @@ def read_translations(path: Path, references: Mapping[str, Sequence[Row]]) -> di
             f"{path}: its ids are not those of the test sets, in order; delete it and run the workflow again"
         )
     return found
+
+
+def _check_alternatives(entries: Sequence[dict[str, Any]]) -> None:
+    """Raises KeyError or TypeError unless all lines of a domain have the same adapters, or none has any."""
+    if not any("alternatives" in line for line in entries):
+        return
+    first = entries[0]
+    for line in entries:
+        if line["adapter"] != first["adapter"] or line["alternatives"].keys() != first["alternatives"].keys():
+            raise TypeError("all lines of a domain have the same adapters")
+        if line["alternatives"][line["adapter"]] != line["hypothesis"]:
+            raise TypeError("the hypothesis is that of the adapter")
+        if not all(isinstance(text, str) for text in line["alternatives"].values()):
+            raise TypeError("a hypothesis is a string")

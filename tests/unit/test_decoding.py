@@ -1,7 +1,9 @@
 """Decoding against one whole forward pass a token, sentence by sentence."""
 
 import copy
+import logging
 import math
+from types import SimpleNamespace
 
 import naive
 import pytest
@@ -10,9 +12,12 @@ from torch import nn
 from transformers import GenerationConfig
 
 from caneft import config
-from caneft.decoding import Hypothesis, as_line, limits, translate
+from caneft.corpora.store import Row
+from caneft.decoding import Hypothesis, as_line, limits, source_losses, translate, translations
 from caneft.errors import InputError
 from caneft.prompts import Prompts
+from caneft.retrieval import Examples
+from caneft.tuning.adapters import Adapters
 
 SETTINGS = config.Decoding(batch_size=3, length_factor=0.5, length_offset=6)
 
@@ -33,11 +38,11 @@ def sources(pairs):
     return [text for pair in pairs for text in pair]
 
 
-def expected(model, prompts, source, settings):
+def expected(model, prompts, source, settings, examples=()):
     """Text and whether it was cut, by the witness."""
     tokens = len(prompts.tokenizer(source, add_special_tokens=False).input_ids)
     limit = math.ceil(settings.length_factor * tokens) + settings.length_offset
-    ids = naive.greedy(model, prompts.encode(source).prompt, prompts.end_of_turn, limit)
+    ids = naive.greedy(model, prompts.encode(source, examples=examples).prompt, prompts.end_of_turn, limit)
     ended = ids[-1] == prompts.end_of_turn
     text = prompts.tokenizer.decode(ids[:-1] if ended else ids, skip_special_tokens=True).strip()
     return Hypothesis(text, truncated=not ended)
@@ -146,3 +151,142 @@ def test_no_sources_give_no_hypotheses(tiny_model, prompts):
 def test_flags(hypothesis, flags):
     line = as_line("it.test.1", "it", hypothesis)
     assert line == {"id": "it.test.1", "domain": "it", "hypothesis": hypothesis.text, "flags": flags}
+
+
+def shown(count, rows=("Katze", "Tier", "Haus", "Wind")):
+    """Examples of short pairs."""
+    listed = [Row(f"it.train.{i}", source, source.upper(), "it") for i, source in enumerate(rows)]
+    return Examples(listed, config.Icl(method="icl", examples=count, retrieval="random"))
+
+
+def test_examples_stand_before_each_source(model, prompts, sources):
+    found = translate(model, prompts, sources, SETTINGS, "it", shown(2))
+    examples = shown(2)
+    assert found == [expected(model, prompts, s, SETTINGS, examples.of(s, "it")) for s in sources]
+    assert found != translate(model, prompts, sources, SETTINGS)
+
+
+def test_prompts_that_the_context_would_not_hold_have_fewer_examples(tiny_model, prompts, caplog):
+    """The room is that of the hypothesis too; the source is never cut, the examples go from the far end."""
+    sources = ["Ja", "Der Hund schläft unter dem Tisch, den niemand mehr braucht.", "Katze"]
+    examples, settings = shown(2), config.Decoding(length_factor=1, length_offset=6, batch_size=1)
+
+    def needed(source, count):
+        tokens = len(prompts.tokenizer(source, add_special_tokens=False).input_ids)
+        pairs = examples.of(source, "it")
+        return len(prompts.encode(source, examples=pairs[len(pairs) - count :])) + tokens + 6
+
+    context = needed(sources[1], 1)
+    assert needed(sources[0], 2) <= context < needed(sources[1], 2)
+    model = tiny_model(max_position_embeddings=context)
+    seen = []
+    model.register_forward_pre_hook(lambda _, args, kwargs: seen.append(kwargs["input_ids"]), with_kwargs=True)
+    with caplog.at_level(logging.INFO):
+        translate(model, prompts, sources, settings, "it", examples)
+    counts = {"Ja": 2, sources[1]: 1, "Katze": 2}
+    wanted = [prompts.encode(s, examples=examples.of(s, "it")[2 - counts[s] :]).prompt for s in sources]
+    read = [tuple(ids[0].tolist()) for ids in seen if ids.shape[1] > 1]
+    assert sorted(read) == sorted(wanted)
+    assert "it: 1 of 3 prompts have fewer examples than found" in caplog.text
+    assert "it: 1 pairs withheld" in caplog.text
+    model.config.max_position_embeddings = context - 1
+    seen.clear()
+    translate(model, prompts, sources[1:2], settings, "it", examples)
+    assert tuple(seen[0][0].tolist()) == prompts.encode(sources[1]).prompt
+
+
+def test_source_losses_are_the_witnesss(model, prompts, sources):
+    prompts = Prompts(prompts.tokenizer, lambda domain: f"Translate: {domain}.")
+    found, tokens = source_losses(model, prompts, sources, SETTINGS, "it")
+    encoded = [prompts.encode_source(source, "it") for source in sources]
+    with torch.no_grad():
+        one_by_one = [float(naive.summed_loss(model, e.prompt, e.response)) for e in encoded]
+    assert found == pytest.approx(one_by_one, rel=1e-4)
+    assert tokens == sum(len(prompts.tokenizer(source, add_special_tokens=False).input_ids) for source in sources)
+
+
+SEEN = ["it", "law", "medical"]
+
+
+def with_adapters(model, seed=0):
+    """The model with adapters that say different things, and a copy of the model for each that has only that one."""
+    generator = torch.Generator().manual_seed(seed)
+    copies = {domain: copy.deepcopy(model) for domain in SEEN}
+    adapters = Adapters(model, SEEN, 4)
+    weights = {name: torch.randn(p.shape, generator=generator) for name, p in adapters.named_parameters().items()}
+    for name, parameter in adapters.named_parameters().items():
+        parameter.data = weights[name]
+    for domain, alone in copies.items():
+        own = Adapters(alone, [domain], 4)
+        for name, parameter in own.named_parameters().items():
+            parameter.data = weights[name]
+        own.begin([domain])  # of the witness's passes, each of one row
+    return SimpleNamespace(model=model, domains=adapters.domains, begin=adapters.begin), copies
+
+
+@pytest.fixture
+def rows(sources):
+    return [Row(f"koran.test.{i}", source, "") for i, source in enumerate(sources[:7])]
+
+
+def test_a_seen_domain_uses_its_own_adapter(model, prompts, rows):
+    tuned, alone = with_adapters(model)
+    found = {domain: translations(tuned, prompts, rows, SETTINGS, domain) for domain in SEEN}
+    for domain, lines in found.items():
+        wanted = [expected(alone[domain], prompts, row.source, SETTINGS) for row in rows]
+        assert lines == [as_line(row.id, domain, one) for row, one in zip(rows, wanted, strict=True)]
+    assert len({tuple(line["hypothesis"] for line in lines) for lines in found.values()}) == 3
+
+
+def test_an_unseen_domain_is_translated_by_every_adapter_and_reported_by_source_loss(model, prompts, rows):
+    tuned, alone = with_adapters(model)
+    lines = translations(tuned, prompts, rows, SETTINGS, "koran")
+    totals = dict.fromkeys(SEEN, 0.0)
+    for row, line in zip(rows, lines, strict=True):
+        by = {domain: expected(alone[domain], prompts, row.source, SETTINGS) for domain in SEEN}
+        encoded = prompts.encode_source(row.source)
+        with torch.no_grad():
+            losses = {d: float(naive.summed_loss(alone[d], encoded.prompt, encoded.response)) for d in SEEN}
+        totals = {domain: totals[domain] + losses[domain] for domain in SEEN}
+        assert line["alternatives"] == {domain: one.text for domain, one in by.items()}
+        assert line["source_loss"] == pytest.approx(losses, rel=1e-4)
+        plain = {key: line[key] for key in ("id", "domain", "hypothesis", "flags")}
+        assert plain == as_line(row.id, "koran", by[line["adapter"]])
+    assert {line["adapter"] for line in lines} == {min(totals, key=totals.get)}
+
+
+def test_the_lowest_loss_over_all_sources_chooses_and_ties_go_to_the_first(tiny_model, prompts, rows):
+    """Adapters that do nothing are equal; then the last is given weights until it is the best or the worst."""
+    model = tiny_model()
+    adapters = Adapters(model, SEEN, 4)
+    tuned = SimpleNamespace(model=model, domains=adapters.domains, begin=adapters.begin)
+    assert {line["adapter"] for line in translations(tuned, prompts, rows[:3], SETTINGS, "koran")} == {"it"}
+    chosen = set()
+    for seed in range(8):
+        generator = torch.Generator().manual_seed(seed)
+        for name, parameter in adapters.named_parameters().items():
+            if name.startswith("medical"):
+                parameter.data = torch.randn(parameter.shape, generator=generator)
+        lines = translations(tuned, prompts, rows[:3], SETTINGS, "koran")
+        sums = {domain: sum(line["source_loss"][domain] for line in lines) for domain in SEEN}
+        (reported,) = {line["adapter"] for line in lines}
+        assert sums[reported] == min(sums.values())
+        chosen.add(reported)
+    assert chosen == {"it", "medical"}
+
+
+def test_lines_of_a_model_without_adapters_have_nothing_more(tiny_model, prompts, rows):
+    model = tiny_model()
+    tuned = SimpleNamespace(model=model, domains=(), begin=lambda domains: None)
+    found = translate(model, prompts, [row.source for row in rows], SETTINGS, "koran")
+    lines = [as_line(row.id, "koran", hypothesis) for row, hypothesis in zip(rows, found, strict=True)]
+    assert translations(tuned, prompts, rows, SETTINGS, "koran") == lines
+
+
+def test_lines_with_examples_are_those_of_their_translations(tiny_model, prompts, rows):
+    model = tiny_model()
+    tuned = SimpleNamespace(model=model, domains=(), begin=lambda domains: None)
+    lines = translations(tuned, prompts, rows, SETTINGS, "it", shown(2))
+    found = translate(model, prompts, [row.source for row in rows], SETTINGS, "it", shown(2))
+    assert [line["hypothesis"] for line in lines] == [hypothesis.text for hypothesis in found]
+    assert lines != translations(tuned, prompts, rows, SETTINGS, "it")

@@ -250,6 +250,156 @@ def test_decoding_stops_at_the_end_of_turn(prompts):
     assert prompts.decode([]) == ""
 
 
+SHOWN = [("x", "a"), ("y z", "b c")]
+
+
+def test_examples_are_earlier_turns():
+    prompts = Prompts(word_tokenizer(USER_THEN_ANSWER), lambda domain: "Translate.")
+    example = prompts.encode("schläft", "sleeps", examples=[("der Hund", "the dog")])
+    assert example == Example((2, 4, 6, 7, 8, 3, 5, 10, 11, 3, 4, 6, 9, 3, 5), (12, 3))
+
+
+def test_examples_in_llama_2_which_begins_every_turn_anew():
+    model = Bytes(LLAMA_2, eos="</s>")
+    turns = [part for q, a in SHOWN for part in ("<bos>", f"[INST] Translate.\n{q} [/INST] {a} ", "</s>")]
+    example = model.prompts().encode("w", "d", examples=SHOWN)
+    assert example.prompt == model.spell(*turns, "<bos>", "[INST] Translate.\nw [/INST]")
+    assert example.response == model.spell(" d ", "</s>")
+
+
+def test_examples_in_chatml_whose_default_system_prompt_stands_once():
+    model = Bytes(CHATML, eos="<|im_end|>", listed=["<|im_start|>"])
+    start, end = "<|im_start|>", "<|im_end|>"
+    ask = [[start, f"user\nTranslate.\n{q}", end, "\n", start, "assistant\n"] for q in ("x", "y z", "w")]
+    example = model.prompts().encode("w", "d", examples=SHOWN)
+    expected = (start, "system\nYou help.", end, "\n", *ask[0], "a", end, "\n", *ask[1], "b c", end, "\n", *ask[2])
+    assert example.prompt == model.spell(*expected)
+    assert example.response == model.spell("d", end)
+
+
+def test_examples_in_gemma_which_calls_itself_model():
+    start, end = "<start_of_turn>", "<end_of_turn>"
+    model = Bytes(GEMMA_2, eos="<eos>", listed=[start, end])
+    ask = [[start, f"user\nTranslate.\n{q}", end, "\n", start, "model\n"] for q in ("x", "y z", "w")]
+    example = model.prompts().encode("w", "d", examples=SHOWN)
+    expected = ("<bos>", *ask[0], "a", end, "\n", *ask[1], "b c", end, "\n", *ask[2])
+    assert example.prompt == model.spell(*expected)
+    assert example.response == model.spell("d", end)
+
+
+def test_examples_without_a_template_stand_as_they_would_be_trained():
+    """So the model that goes on like them ends its answer."""
+    model = Bytes(None, eos="<eos>")
+    example = model.prompts().encode("w", "d", examples=SHOWN)
+    shown = ("Translate.\nx\na", "<eos>", "Translate.\ny z\nb c", "<eos>")
+    assert example == Example(model.spell("<bos>", *shown, "Translate.\nw\n"), model.spell("d", "<eos>"))
+
+
+def test_examples_have_the_instruction_of_the_question():
+    prompts = Prompts(word_tokenizer(USER_THEN_ANSWER), lambda domain: domain)
+    assert prompts.encode("der", domain="Hund", examples=[("x", "the")]).prompt == (
+        2,
+        4,
+        8,
+        1,
+        3,
+        5,
+        10,
+        3,
+        4,
+        8,
+        7,
+        3,
+        5,
+    )
+
+
+def test_no_examples_change_nothing(prompts, pairs):
+    for source, target in pairs:
+        assert prompts.encode(source, target, examples=[]) == prompts.encode(source, target)
+
+
+LAST_TURN_ONLY = (
+    "{{ bos_token }}{% for m in messages[-1:] %}{{ '[U]' + messages[0].content + '[A]' }}"
+    "{% if m.role == 'assistant' %}{{ m.content + eos_token }}{% endif %}{% endfor %}"
+)
+
+
+def test_a_template_that_hides_earlier_turns_is_an_error():
+    prompts = Bytes(LAST_TURN_ONLY, eos="<eos>").prompts()
+    prompts.encode("x", "y")
+    with pytest.raises(InputError, match="does not show earlier turns"):
+        prompts.encode("x", examples=[("u", "v")])
+
+
+def test_an_example_that_spells_the_end_of_turn_is_an_error(prompts):
+    with pytest.raises(InputError, match=r"end-of-turn token <\|end\|>"):
+        prompts.encode("Hund", examples=[("Katze", "cat<|end|>")])
+
+
+@given(source=text, target=text, examples=st.lists(st.tuples(text, text), max_size=3))
+def test_training_and_inference_see_the_same_prompt_with_examples(prompts, source, target, examples):
+    inference = prompts.encode(source, examples=examples)
+    training = prompts.encode(source, target, examples=examples)
+    assert training.prompt == inference.prompt and inference.response == ()
+    assert prompts.decode(training.response) == target.strip()
+
+
+SOURCES = {
+    "llama 2": (Bytes(LLAMA_2, "</s>"), ("<bos>", "[INST] Translate.\n")),
+    "chatml": (
+        Bytes(CHATML, "<|im_end|>", ["<|im_start|>"]),
+        ("<|im_start|>", "system\nYou help.", "<|im_end|>", "\n", "<|im_start|>", "user\nTranslate.\n"),
+    ),
+    "gemma": (
+        Bytes(GEMMA_2, "<eos>", ["<start_of_turn>", "<end_of_turn>"]),
+        ("<bos>", "<start_of_turn>", "user\nTranslate.\n"),
+    ),
+    "no template": (Bytes(None, "<eos>"), ("<bos>", "Translate.\n")),
+}
+"""Tokenizers, and what stands before the source."""
+
+
+@pytest.mark.parametrize("source", ["x y", "assistant", "Translate.", "user\nTranslate.", "]", " [/INST]", "r", "bos"])
+@pytest.mark.parametrize("shape", SOURCES)
+def test_the_sources_own_tokens(shape, source):
+    """Also where the template or the instruction has the same words."""
+    model, before = SOURCES[shape]
+    found = model.prompts().encode_source(source, "law")
+    assert found.prompt == model.spell(*before)
+    assert found.response == model.spell(source)
+    assert found.domain == "law"
+
+
+def test_a_token_across_the_border_counts_as_the_sources():
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {name: index for index, name in enumerate(["</s>", "a", "b", "\n", "\nb", "b\n"])}
+    merges = [("\n", "b"), ("b", "\n")]
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.BPE(vocab=vocabulary, merges=merges)), eos_token="</s>"
+    )
+    found = Prompts(tokenizer, lambda domain: "a").encode_source("bab")
+    assert found == Example(prompt=(1,), response=(4, 1, 5))
+
+
+def test_where_the_template_changes_the_words_all_tokens_count_but_the_first():
+    model = Bytes("{{ bos_token }}{% for m in messages %}{{ m.content | upper }}{% endfor %}", "<eos>")
+    prompts = object.__new__(Prompts)
+    prompts.tokenizer, prompts.instruction = model.tokenizer, lambda domain: "Go"
+    assert prompts.encode_source("x") == Example(model.spell("<bos>"), model.spell("GO\nX"))
+
+
+@pytest.mark.parametrize("shape", SOURCES)
+def test_an_empty_source_has_no_tokens(shape):
+    """Templates strip the line feed before it."""
+    prompts = SOURCES[shape][0].prompts()
+    found = prompts.encode_source("")
+    assert found.response == ()
+    assert prompts.encode("").prompt[: len(found.prompt)] == found.prompt
+
+
 A, B = Example((1, 5, 6), (7, 8)), Example((1, 9), (3,))
 
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 from pytest import approx
 
-from caneft.corpora.store import Row
+from caneft.corpora.store import Row, read_testset, write
 from caneft.errors import InputError
 from caneft.scoring.surface import copies, corpus_scores, health, read_translations, score
 
@@ -100,6 +100,14 @@ def written(tmp_path):
 GOOD = [line("it.test.1", "Open\u2028it"), line("law.test.1"), line("it.test.2", "", ["empty"])]
 
 
+def of_adapters(name, adapter="it", **texts):
+    return line(name, texts[adapter]) | {
+        "adapter": adapter,
+        "alternatives": texts,
+        "source_loss": dict.fromkeys(texts, 1),
+    }
+
+
 def test_translations_come_back_by_domain_in_order(written, references):
     found = read_translations(written(*GOOD), references)
     assert found == {"it": [GOOD[0], GOOD[2]], "law": [GOOD[1]]}
@@ -121,6 +129,15 @@ BROKEN = {
     "hypothesis is null": [*GOOD[:2], line("it.test.2") | {"hypothesis": None}],
     "no flags": [*GOOD[:2], {"id": "it.test.2", "domain": "it", "hypothesis": "x"}],
     "flags are null": [*GOOD[:2], line("it.test.2") | {"flags": None}],
+    "some lines have adapters": [of_adapters("it.test.1", it="x", law="y"), *GOOD[1:]],
+    "adapters differ": [of_adapters("it.test.1", it="x"), GOOD[1], of_adapters("it.test.2", it="x", law="y")],
+    "chosen differ": [
+        of_adapters("it.test.1", it="x", law="y"),
+        GOOD[1],
+        of_adapters("it.test.2", "law", it="x", law="y"),
+    ],
+    "not the chosen": [line("law.test.1", "z") | {"adapter": "it", "alternatives": {"it": "x"}}, GOOD[0], GOOD[2]],
+    "alternative is null": [of_adapters("law.test.1", it="x", law=None), GOOD[0], GOOD[2]],
     "domain is a list": [*GOOD[:2], line("it.test.2") | {"domain": ["it"]}],
 }
 
@@ -140,6 +157,28 @@ def test_a_domains_scores(references):
     assert found["chrf"] == corpus_scores(["Open.", "Close i"], ["Open.", "Close it."], "en", ["chrf"])["chrf"]
 
 
+def test_every_adapter_is_scored_beside_the_chosen_one(references):
+    """By hand: law has every word, it has half of them; medical as law, but law comes first."""
+    texts = {"it": ("Open.", "x"), "law": ("Open.", "Close it."), "medical": ("Open.", "Close it.")}
+    lines = [of_adapters(f"it.test.{i + 1}", **{name: both[i] for name, both in texts.items()}) for i in range(2)]
+    found = score(lines, references["it"], "en", ["chrf", "bleu"])
+    targets = ["Open.", "Close it."]
+    plain = score([line(entry["id"], entry["hypothesis"]) for entry in lines], references["it"], "en", ["chrf", "bleu"])
+    assert found["adapters"] == {name: corpus_scores(t, targets, "en", ["bleu", "chrf"]) for name, t in texts.items()}
+    assert (found["chosen"], found["oracle"]) == ("it", "law")
+    assert found["chrf"] == found["adapters"]["it"]["chrf"]
+    assert plain == {key: value for key, value in found.items() if key not in ("adapters", "chosen", "oracle")}
+
+
+def test_the_oracle_goes_by_the_headline_metric(references):
+    """Of the same hypotheses BLEU and chrF2 prefer different ones."""
+    rows = [Row("it.test.1", "a", "the dog sleeps under international telecommunication tables")]
+    texts = {"it": "the dog sleeps under", "law": "a dogs sleep internationale telecommunications table"}
+    lines = [of_adapters("it.test.1", **texts)]
+    assert score(lines, rows, "en", ["bleu", "chrf"])["oracle"] == "it"
+    assert score(lines, rows, "en", ["chrf", "bleu"])["oracle"] == "law"
+
+
 def test_another_number_of_hypotheses_is_never_scored(references):
     with pytest.raises(ValueError):
         score([line("it.test.1")], references["it"], "en", ["chrf"])
@@ -149,3 +188,34 @@ def test_the_sources_are_their_own_translations(references):
     found = copies(references)
     assert [entry["hypothesis"] for entry in found["it"]] == ["Öffnen.", "Schließen Sie es."]
     assert score(found["law"], references["law"], "en", ["chrf"])["health"]["empty"] == 0
+
+
+def test_a_test_set_has_a_file_for_each_domain_or_one_whose_rows_say_it(tmp_path, references):
+    paths = [tmp_path / f"{domain}.jsonl" for domain in references]
+    for path, rows in zip(paths, references.values(), strict=True):
+        write(path, rows)
+    assert read_testset(["it", "law"], paths) == references
+    assert read_testset(["law"], paths[1:]) == {"law": references["law"]}
+    told = {domain: [row._replace(domain=domain) for row in rows] for domain, rows in references.items()}
+    write(tmp_path / "dev.jsonl", [told["law"][0], *told["it"]])
+    found = read_testset(["it", "law"], [tmp_path / "dev.jsonl"])
+    assert found == told and list(found) == ["it", "law"]
+    for path, rows in zip(paths, told.values(), strict=True):
+        write(path, rows)
+    assert read_testset(["it", "law"], paths) == told
+
+
+@pytest.mark.parametrize(
+    ("domains", "files", "said"),
+    [
+        (["it"], ["dev"], r"dev.jsonl: law.test.1 is of the domain law, not of it"),
+        (["it", "koran", "law"], ["dev"], r"dev.jsonl: no row is of the domain koran"),
+        (["it", "law"], ["it"], r"1 test corpora for 2 domains \(it, law\)"),
+        (["it"], ["it", "dev"], r"2 test corpora for 1 domains"),
+    ],
+)
+def test_a_test_set_of_other_domains_is_an_error(tmp_path, references, domains, files, said):
+    write(tmp_path / "it.jsonl", references["it"])
+    write(tmp_path / "dev.jsonl", [row._replace(domain=d) for d, rows in references.items() for row in rows])
+    with pytest.raises(InputError, match=said):
+        read_testset(domains, [tmp_path / f"{file}.jsonl" for file in files])
