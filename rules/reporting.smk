@@ -1,7 +1,8 @@
 """Reporting: tables and figures, from run records, scores and neuron sets only.
 
-needs   scores, records and costs of all runs; information tables, neuron sets and stability curves
-leaves  <results>/tables/{main,cost}.{csv,md,tex,html}, <results>/figures/*.{pdf,svg,png}
+needs   scores, records, logs and costs of all runs, trials too; choices of learning rates; information tables, neuron
+        sets and stability curves
+leaves  <results>/tables/{main,cost,interference,trials}.{csv,md,tex,html}, <results>/figures/*.{pdf,svg,png}
         <results>/report.html is made after the run, by the handler in the Snakefile
 """
 
@@ -23,8 +24,22 @@ rule tabulate:
             category="Tables",
             labels={"table": "cost"},
         ),
+        interference=report(
+            "<results>/tables/interference.html",
+            caption="../workflow/report/interference.rst",
+            category="Tables",
+            labels={"table": "interference"},
+        ),
+        trials=report(
+            "<results>/tables/trials.html",
+            caption="../workflow/report/trials.rst",
+            category="Tables",
+            labels={"table": "trials of learning rates"},
+        ),
         text=multiext("<results>/tables/main", ".csv", ".md", ".tex"),
         cost_text=multiext("<results>/tables/cost", ".csv", ".md", ".tex"),
+        interference_text=multiext("<results>/tables/interference", ".csv", ".md", ".tex"),
+        trials_text=multiext("<results>/tables/trials", ".csv", ".md", ".tex"),
     log:
         "<logs>/tabulate.log",
     benchmark:
@@ -39,12 +54,12 @@ rule tabulate:
         module=as_py_module(),
         config=lambda wildcards: settings.reporting(CONFIG),
         root=subpath(output[0], ancestor=2),
-        stage_version=1,
+        stage_version=2,
     message:
         "tables"
     shell:
         "python -m {params.module} --config {params.config:q} --results {params.root:q}"
-        " --out-main {params.root:q}/tables/main --out-cost {params.root:q}/tables/cost > {log} 2>&1"
+        " --out {params.root:q}/tables > {log} 2>&1"
 
 
 rule plot:
@@ -57,6 +72,7 @@ rule plot:
         figure("neurons_per_layer"),
         figure("importance_information"),
         figure("stability"),
+        figure("training"),
     log:
         "<logs>/plot.log",
     benchmark:
@@ -71,7 +87,7 @@ rule plot:
         module=as_py_module(),
         config=lambda wildcards: settings.reporting(CONFIG),
         root=subpath(output[0], ancestor=2),
-        stage_version=1,
+        stage_version=2,
     message:
         "figures"
     shell:

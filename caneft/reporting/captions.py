@@ -4,10 +4,14 @@ from collections.abc import Callable, Hashable, Iterable
 
 import pandas as pd
 
+from caneft.config import Icl, Lora, Neurons
 from caneft.plan import Plan
 from caneft.reporting.inputs import COPY, Block
 
 METRICS = {"bleu": "BLEU", "chrf": "chrF2"}
+UNTRAINED = ("base", "icl")
+UNITS = {"neuron": ("neuron", "FFN neurons"), "head": ("head", "attention heads")}
+BY = {"random": "drawn at random", "bm25": "found by BM25"}
 
 
 def label(plan: Plan, name: str) -> str:
@@ -17,11 +21,11 @@ def label(plan: Plan, name: str) -> str:
 
 def main_caption(plan: Plan, block: Block, scores: pd.DataFrame, records: pd.DataFrame) -> str:
     """Caption of one block of the main table, one metric. scores, records: rows of this block alone."""
-    trained = records[records["method"] != "base"]
-    sentences = [test_sizes(plan, block, scores)]
+    trained = records[~records["method"].isin(UNTRAINED)]
+    sentences = [test_sizes(plan, block, scores), examples(plan, block)]
     if len(trained):
         sentences[:0] = [training(plan, block, trained)]
-        sentences += [budget(plan, block, trained), rates(plan, trained), seeds(plan)]
+        sentences += [budget(plan, block, trained), sizes(plan, block), rates(plan, block, trained), seeds(plan)]
     sentences += ["Averages are over domains. The best value of a column is bold, the second underlined."]
     sentences += ["Copy is the source as its own translation."]
     return " ".join(sentence for sentence in [*sentences, plan.config.report.note.strip()] if sentence)
@@ -39,33 +43,89 @@ def training(plan: Plan, block: Block, trained: pd.DataFrame) -> str:
     return f"Trained on {_range(trained['pairs'], ',')} pairs of {domains} for {epochs}.{unseen_text}"
 
 
+def examples(plan: Plan, block: Block) -> str:
+    """What the methods that only show examples have in their prompts."""
+    shown = {variant: plan.config.methods[variant] for variant in plan.variants_on(*block[1:], Icl)}
+    if not shown:
+        return ""
+    texts = {v: f"{m.examples} example{'s' * (m.examples > 1)} {BY[m.retrieval]}" for v, m in shown.items()}
+    unseen = ", of any for an unseen one" if plan.unseen(*block[1:]) else ""
+    return f"In the prompt: {_grouped(plan, texts)}; from the training pairs of the test domain{unseen}."
+
+
 def budget(plan: Plan, block: Block, trained: pd.DataFrame) -> str:
-    """How many neurons the neuron methods train, and the gamma that this is for caneft."""
+    """How many neurons or heads are trained, and the gamma that this is for caneft."""
     _, direction, mixture = block
     chosen = trained[trained["neurons"].notna()]
     if chosen.empty:
         return ""
-    sizes = {
-        variant: (
-            f"{_range(rows['neurons'], ',')} neurons ({_range(100 * rows['fraction'], '.3g')} % of the FFN neurons, "
-            f"{_range(rows['neuron_parameters'], ',')} weights)"
-        )
-        for variant, rows in chosen.groupby("variant", sort=False)
-    }
-    if len(set(sizes.values())) == 1:
-        text = f"Budget of the neuron methods: {next(iter(sizes.values()))}"
+    found = {variant: _budget(rows) for variant, rows in chosen.groupby("variant", sort=False)}
+    if len(set(found.values())) == 1:
+        text = f"Budget of the neuron methods: {next(iter(found.values()))}"
     else:
-        text = f"Budgets: {_grouped(plan, sizes)}"
-    gammas = {v: _range(rows["gamma"], ".2g") for v, rows in chosen[chosen["method"] == "caneft"].groupby("variant")}
-    text += "".join(f"; gamma of {label(plan, v)} {gamma} nats" for v, gamma in gammas.items())
+        text = f"Budgets: {_grouped(plan, found, rest='the other neuron methods')}"
+    by_mi = chosen[chosen["method"].isin(["caneft", "caneft-attention"])].groupby("variant", sort=False)
+    gammas = {variant: f"{_range(rows['gamma'], '.2g')} nats" for variant, rows in by_mi}
+    text += f"; gamma of {_grouped(plan, gammas)}" if gammas else ""
     selected_on = plan.selected_on(direction, mixture)
     return text + (f"; selected on mixture {selected_on}." if selected_on != mixture else ".")
 
 
-def rates(plan: Plan, trained: pd.DataFrame) -> str:
-    """Learning rate of each variant, grouped by rate."""
+def _budget(rows: pd.DataFrame) -> str:
+    """One variant's: number, share, weights."""
+    one, all_of_them = UNITS[rows["unit"].iloc[0]]
+    count, share = _range(rows["neurons"], ","), _range(100 * rows["fraction"], ".3g")
+    weights = _range(rows["neuron_parameters"], ",")
+    return f"{count} {one}{'s' * (count != '1')} ({share} % of the {all_of_them}, {weights} weights)"
+
+
+def sizes(plan: Plan, block: Block) -> str:
+    """Variants that take their size from another one."""
+    methods = {v: plan.config.methods[v] for v in plan.variants_on(*block[1:], Lora, Neurons)}
+    texts = {
+        v: f"has as many weights as {label(plan, m.equal_to)}, as nearly as a rank allows"
+        for v, m in methods.items()
+        if isinstance(m, Lora) and m.equal_to
+    }
+    texts |= {
+        v: f"has as many neurons in each layer as {label(plan, m.layers_of)}"
+        for v, m in methods.items()
+        if isinstance(m, Neurons) and m.layers_of
+    }
+    return "; ".join(f"{label(plan, variant)} {text}" for variant, text in texts.items()) + "." * bool(texts)
+
+
+def rates(plan: Plan, block: Block, trained: pd.DataFrame) -> str:
+    """Learning rate of each variant, grouped by rate; chosen ones with what the reader should know of the choice."""
     by_variant = {v: _range(rows["learning_rate"], scientific) for v, rows in trained.groupby("variant", sort=False)}
-    return f"Learning rates, fixed and not tuned: {_grouped(plan, by_variant)}."
+    choices = {v: rows["choice"].iloc[0] for v, rows in trained.groupby("variant", sort=False)}
+    choices = {variant: choice for variant, choice in choices.items() if choice is not None}
+    fixed = {variant: rate for variant, rate in by_variant.items() if variant not in choices}
+    sentences = []
+    if choices:
+        tried = _range(pd.Series([len(choice["grid"]) for choice in choices.values()]), "d")
+        where = plan.rates_on(*block[1:])
+        on = f" on mixture {where}" if where != block[2] else ""
+        chosen = _grouped(plan, {variant: by_variant[variant] for variant in choices})
+        seed = plan.config.trials.seed
+        sentences += [f"Learning rates, chosen{on} by mean dev chrF2 from {tried} rates each at seed {seed}: {chosen}."]
+        sentences += edges(plan, choices) + divergences(plan, choices)
+    if fixed:
+        sentences += [f"Learning rates, fixed and not tuned: {_grouped(plan, fixed)}."]
+    return " ".join(sentences)
+
+
+def edges(plan: Plan, choices: dict[str, dict]) -> list[str]:
+    """A sentence where a chosen rate is at the edge of its grid. choices: content of choice.json by variant."""
+    texts = {variant: f"({choice['edge']})" for variant, choice in choices.items() if choice["edge"]}
+    return [f"At the edge of its grid, so that a better rate may lie outside: {_grouped(plan, texts)}."] * bool(texts)
+
+
+def divergences(plan: Plan, choices: dict[str, dict]) -> list[str]:
+    """A sentence where trials diverged."""
+    diverged = {v: [float(rate) for rate, dev in c["grid"].items() if dev is None] for v, c in choices.items()}
+    texts = {v: f"at {', '.join(map(scientific, sorted(rates)))}" for v, rates in diverged.items() if rates}
+    return [f"Trials that diverged: {_grouped(plan, texts)}."] * bool(texts)
 
 
 def seeds(plan: Plan) -> str:
@@ -103,13 +163,38 @@ def health(plan: Plan, scores: pd.DataFrame) -> str:
     return f"Hypotheses empty/cut at the length limit/over-long: {_grouped(plan, texts)}{rest}."
 
 
+def adapters(plan: Plan, scores: pd.DataFrame) -> str:
+    """Whose adapter an unseen domain's scores are of, and what the best one would reach. scores: rows of one metric."""
+    chosen = scores[scores["adapter"].notna()]
+    parts = []
+    for (variant, domain), rows in chosen.groupby(["variant", "domain"], sort=False):
+        text = (
+            f"{label(plan, variant)} on {label(plan, domain)}: {_whose(plan, rows['adapter'])}, chosen by source loss, "
+        )
+        text += f"{rows['score'].mean():.1f}; "
+        best = f"the best, {_whose(plan, rows['oracle'])}, would reach {rows['oracle_score'].mean():.1f}"
+        parts.append(text + ("the best one" if (rows["adapter"] == rows["oracle"]).all() else best))
+    return f"Adapters of unseen domains: {'. '.join(parts)}." if parts else ""
+
+
+def _whose(plan: Plan, names: pd.Series) -> str:
+    """`law's`, or of several seeds `law's (2 seeds) or it's (1 seed)`."""
+    counts = names.value_counts(sort=False).sort_index()
+    if len(counts) == 1:
+        return f"{label(plan, counts.index[0])}'s"
+    return " or ".join(f"{label(plan, name)}'s ({n} seed{'s' * (n > 1)})" for name, n in counts.items())
+
+
 def cost_caption(plan: Plan, costs: pd.DataFrame) -> str:
     """Caption of one block of the cost table. costs: rows of this block alone."""
     machines = sorted({f"{row.device}, {row.threads} thread{'s' * (row.threads > 1)}" for row in costs.itertuples()})
     count = len(plan.config.seeds)
+    trials = (
+        "Trials are all rates of a grid: tuning and translation of dev. " if "trials" in set(costs["stage"]) else ""
+    )
     return (
         f"Pretraining, importance (sum over domains) and information are shared by all methods; tuning is one run, "
-        f"translation all test sets of one run{f', mean over {count} seeds' if count > 1 else ''}. "
+        f"translation all test sets of one run{f', mean over {count} seeds' if count > 1 else ''}. {trials}"
         f"Peak memory is the highest of the processes. Measured on {'; '.join(machines)}."
     )
 
@@ -136,9 +221,15 @@ def _range(values: pd.Series, form: str | Callable[[float], str]) -> str:
     return "none" if not printed else printed[0] if printed[0] == printed[-1] else f"{printed[0]} to {printed[-1]}"
 
 
-def _grouped(plan: Plan, texts: dict[str, Hashable]) -> str:
-    """`full 5e-4; lora, caneft 1e-2`: names with the same text stand together, in order of first appearance."""
+def _grouped(plan: Plan, texts: dict[str, Hashable], rest: str = "") -> str:
+    """`full 5e-4; lora, caneft 1e-2`: names with the same text stand together, in order of first appearance.
+
+    rest: what the largest group is called, at the end, if it has more names than three. No names: nothing.
+    """
     groups: dict[Hashable, list[str]] = {}
     for name, text in texts.items():
         groups.setdefault(text, []).append(name)
-    return "; ".join(f"{_names(plan, names)} {text}" for text, names in groups.items())
+    last = max(groups, key=lambda text: len(groups[text]), default=None)
+    others = groups.pop(last) if rest and len(groups[last]) > 3 else []
+    named = [f"{_names(plan, names)} {text}" for text, names in groups.items()]
+    return "; ".join([*named, *([f"{rest} {last}"] if others else [])])

@@ -4,14 +4,14 @@ Rules and reporting both read this, so the workflow makes what the tables open. 
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from caneft import config
 from caneft.config import Config, Neurons
 from caneft.errors import InputError
-from caneft.plan import Plan, Run
+from caneft.plan import DEV, Plan, Run, importance_folder, information_folder
 
 COPY = "copy"
 """Row under the main table: the source as its own translation."""
@@ -41,6 +41,31 @@ class RecordFile(NamedTuple):
     path: str
 
 
+class LogFile(NamedTuple):
+    """Losses of a trained run, a line an optimizer step."""
+
+    block: Block
+    variant: str
+    method: str
+    seed: int
+    path: str
+
+
+class TrialFile(NamedTuple):
+    """Trial of one learning rate; `block` has the mixture on which rates are chosen, `choice` is the choice among all.
+
+    scores: of the test sets (path by name), not of dev: what dev said is in the choice.
+    """
+
+    block: Block
+    variant: str
+    method: str
+    rate: float
+    record: str
+    choice: str
+    scores: dict[str, str]
+
+
 class CostFile(NamedTuple):
     """Time and memory of one process. `variant` and `seed` are None where all variants share the stage."""
 
@@ -53,9 +78,10 @@ class CostFile(NamedTuple):
 
 
 class NeuronFile(NamedTuple):
-    """A selected set of neurons; `draw` is the seed for `random`, else 0."""
+    """A selected set of neurons, or of heads; `draw` is the seed for `random`, else 0."""
 
     block: Block
+    unit: str
     variant: str
     method: str
     draw: int
@@ -63,9 +89,10 @@ class NeuronFile(NamedTuple):
 
 
 class InformationFile(NamedTuple):
-    """Mutual information per neuron (.parquet) and its sidecar (.json)."""
+    """Mutual information per neuron, or per head (.parquet), and its sidecar (.json)."""
 
     block: Block
+    unit: str
     path: str
     sidecar: str
 
@@ -77,104 +104,177 @@ class StabilityFile(NamedTuple):
     path: str
 
 
+def shown_blocks(plan: Plan) -> list[Block]:
+    """Blocks that figures and printed tables show: mixtures of several domains, or all where there is none of these.
+
+    Mixtures of one domain, of which there may be many, go into the table of interference and the CSV files.
+    """
+    blocks = list(plan.blocks())
+    return [block for block in blocks if len(plan.seen(*block[1:])) > 1] or blocks
+
+
+def selections(plan: Plan) -> dict[Block, list[Block]]:
+    """Shown blocks that select neurons, by (model, direction, mixture selected on): these share one table of MI."""
+    found: dict[Block, list[Block]] = {}
+    for block in shown_blocks(plan):
+        if "neuron" in units(plan, block):
+            found.setdefault((*block[:2], plan.selected_on(*block[1:])), []).append(block)
+    return found
+
+
+def units(plan: Plan, block: Block) -> list[str]:
+    """Kinds of unit, `neuron` and `head`, that the variants of a block select."""
+    found = {plan.unit(variant) for variant in plan.variants_on(*block[1:], Neurons)}
+    return [unit for unit in ("neuron", "head") if unit in found]
+
+
 def block_runs(plan: Plan, block: Block) -> list[Run]:
-    """Runs of one block of the main table, variants in the configuration's order, then seeds."""
-    base = plan.base_run(*block[:2])
-    runs = ([base] if base else []) + list(plan.trained_runs(*block))
+    """Runs of one block of the main table, variants in the configuration's order, then seeds; no trials."""
     order = list(plan.config.methods)
+    runs = [*plan.untrained_runs(*block), *plan.trained_runs(*block)]
     return sorted(runs, key=lambda run: order.index(run.variant))
 
 
-def score_files(plan: Plan) -> Iterator[ScoreFile]:
+def score_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[ScoreFile]:
     """Score files, block by block. Base and copy belong to several blocks and come once in each."""
-    for block in plan.blocks():
+    for block in _or_all(plan, blocks):
         tested = plan.tested(*block[1:])
         for run in block_runs(plan, block):
             for testset, domains in plan.testsets(run).items():
                 if shown := [domain for domain in domains if domain in tested]:
-                    method = plan.config.methods[run.variant].method
-                    yield ScoreFile(block, run.variant, method, run.seed, shown, f"{run.folder}/scores/{testset}.json")
+                    path = f"{run.folder}/scores/{testset}.json"
+                    yield ScoreFile(block, run.variant, _method(plan, run), run.seed, shown, path)
         for domain in tested:
             yield ScoreFile(block, COPY, COPY, None, [domain], f"scores/copy/{block[1]}/{domain}.json")
 
 
 def record_files(plan: Plan) -> Iterator[RecordFile]:
     """Run records of all trained runs."""
+    for block, run in _trained(plan):
+        yield RecordFile(block, run.variant, _method(plan, run), run.seed, f"{run.folder}/record.json")
+
+
+def log_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[LogFile]:
+    """Logs of the trained runs."""
+    for block, run in _trained(plan, blocks):
+        yield LogFile(block, run.variant, _method(plan, run), run.seed, f"{run.folder}/log.jsonl")
+
+
+def trial_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[TrialFile]:
+    """Trials of learning rates, each once: by block of the mixture that rates are chosen on, variant and rate."""
+    choices = {}
     for block in plan.blocks():
-        for run in block_runs(plan, block):
-            if run.mixture is not None:
-                method = plan.config.methods[run.variant].method
-                yield RecordFile(block, run.variant, method, run.seed, f"{run.folder}/record.json")
+        for trial in plan.trials(*block):
+            choices[trial] = plan.choice(Run(*block[:2], trial.variant, block[2]))
+    order = list(plan.config.methods)
+    for block in _or_all(plan, blocks):
+        own = [trial for trial in choices if (trial.model, trial.direction, trial.mixture) == block]
+        for trial in sorted(own, key=lambda trial: (order.index(trial.variant), trial.rate)):
+            scores = {name: f"{trial.folder}/scores/{name}.json" for name in plan.testsets(trial) if name != DEV}
+            record = f"{trial.folder}/record.json"
+            yield TrialFile(block, trial.variant, _method(plan, trial), trial.rate, record, choices[trial], scores)
 
 
 def cost_files(plan: Plan) -> Iterator[CostFile]:
-    """Cost files in the order of the stages: pretraining, pilot, importance, information, tuning, translation."""
+    """Cost files in the order of the stages: pretraining, pilot, importance, information, trials, tuning, translation.
+
+    Of the trials, what the choice of a rate needs: their tuning and the translation of dev.
+    """
     for block in plan.blocks():
-        model, direction, mixture = block
-        runs = [(run, plan.config.methods[run.variant].method) for run in block_runs(plan, block)]
-        tested = set(plan.tested(direction, mixture))
-        if plan.config.models[model].pretrain:
-            yield CostFile(block, "pretraining", None, None, None, f"models/{model}/cost.json")
-        if uses_information(plan):
-            selected_on = plan.selected_on(direction, mixture)
-            if plan.config.importance.samples == "auto":
-                path = f"importance/{model}/{direction}/samples.cost.json"
-                yield CostFile(block, "pilot", None, None, None, path)
-            for domain in plan.seen(direction, selected_on):
-                path = f"importance/{model}/{direction}/{domain}.cost.json"
-                yield CostFile(block, "importance", None, None, None, path)
-            path = f"neurons/{model}/{direction}/{selected_on}/information.cost.json"
-            yield CostFile(block, "information", None, None, None, path)
-        for run, method in runs:
-            if run.mixture is not None:
-                yield CostFile(block, "tuning", run.variant, method, run.seed, f"{run.folder}/cost.json")
-        for run, method in runs:
+        if plan.config.models[block[0]].pretrain:
+            yield CostFile(block, "pretraining", None, None, None, f"models/{block[0]}/cost.json")
+        yield from _selection_costs(plan, block)
+        for trial in plan.trials(*block):
+            for path in (f"{trial.folder}/cost.json", f"{trial.folder}/translations/{DEV}.cost.json"):
+                yield CostFile(block, "trials", trial.variant, _method(plan, trial), None, path)
+        runs = block_runs(plan, block)
+        for run in runs:
+            if run.seed is not None:
+                yield CostFile(block, "tuning", run.variant, _method(plan, run), run.seed, f"{run.folder}/cost.json")
+        for run in runs:
             for testset, domains in plan.testsets(run).items():
-                if tested & set(domains):
+                if set(plan.tested(*block[1:])) & set(domains):
                     path = f"{run.folder}/translations/{testset}.cost.json"
-                    yield CostFile(block, "translation", run.variant, method, run.seed, path)
+                    yield CostFile(block, "translation", run.variant, _method(plan, run), run.seed, path)
 
 
-def neuron_files(plan: Plan) -> Iterator[NeuronFile]:
-    """Neuron sets of every neuron variant, `random` once per seed."""
-    for block in plan.blocks():
-        model, direction, mixture = block
-        for variant in plan.variants(Neurons):
+def _selection_costs(plan: Plan, block: Block) -> Iterator[CostFile]:
+    """What the block's selections share: the pilot, then importance and information of each kind of unit."""
+    model, direction, mixture = block
+    selected_on, found = plan.selected_on(direction, mixture), units(plan, block)
+    if found and plan.config.importance.samples == "auto":
+        yield CostFile(block, "pilot", None, None, None, f"importance/{model}/{direction}/samples.cost.json")
+    for unit in found:
+        of_heads = " of heads" if unit == "head" else ""
+        for domain in plan.seen(direction, selected_on):
+            path = f"{importance_folder(unit)}/{model}/{direction}/{domain}.cost.json"
+            yield CostFile(block, f"importance{of_heads}", None, None, None, path)
+        path = f"{information_folder(unit)}/{model}/{direction}/{selected_on}/information.cost.json"
+        yield CostFile(block, f"information{of_heads}", None, None, None, path)
+
+
+def neuron_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[NeuronFile]:
+    """Sets of neurons or heads of every variant that selects them, `random` once per seed."""
+    for block in _or_all(plan, blocks):
+        for variant in plan.variants_on(*block[1:], Neurons):
             method = plan.config.methods[variant].method
             for draw in plan.config.seeds if method == "random" else [0]:
-                path = plan.neuron_set(Run(model, direction, variant, mixture, draw))
-                yield NeuronFile(block, variant, method, draw, path)
+                path = plan.neuron_set(Run(*block[:2], variant, block[2], draw))
+                yield NeuronFile(block, plan.unit(variant), variant, method, draw, path)
 
 
-def information_files(plan: Plan) -> Iterator[InformationFile]:
-    """Tables of mutual information, where a variant needs them."""
-    for block in plan.blocks() if uses_information(plan) else ():
-        model, direction, mixture = block
-        stem = f"neurons/{model}/{direction}/{plan.selected_on(direction, mixture)}/information"
-        yield InformationFile(block, f"{stem}.parquet", f"{stem}.json")
+def information_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[InformationFile]:
+    """Tables of mutual information, where a variant needs them: every criterion, `random` too, starts from one."""
+    for block in _or_all(plan, blocks):
+        for unit in units(plan, block):
+            stem = f"{information_folder(unit)}/{_selected_on(plan, block)}/information"
+            yield InformationFile(block, unit, f"{stem}.parquet", f"{stem}.json")
 
 
-def stability_files(plan: Plan) -> Iterator[StabilityFile]:
+def stability_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[StabilityFile]:
     """Stability curves, where a variant selects neurons."""
-    for block in plan.blocks() if uses_information(plan) else ():
-        model, direction, mixture = block
-        yield StabilityFile(block, f"neurons/{model}/{direction}/{plan.selected_on(direction, mixture)}/stability.json")
-
-
-def uses_information(plan: Plan) -> bool:
-    """Whether any variant selects neurons: every criterion, `random` too, starts from the table of information."""
-    return bool(plan.variants(Neurons))
+    for block in _or_all(plan, blocks):
+        if "neuron" in units(plan, block):
+            folder = information_folder("neuron")
+            yield StabilityFile(block, f"{folder}/{_selected_on(plan, block)}/stability.json")
 
 
 def table_inputs(plan: Plan) -> list[str]:
     """Every file that the tables open, each once, sorted."""
-    return sorted({file.path for files in (score_files, record_files, cost_files) for file in files(plan)})
+    paths = {file.path for files in (score_files, record_files, cost_files) for file in files(plan)}
+    return sorted(paths | set(_trial_paths(plan)))
 
 
 def figure_inputs(plan: Plan) -> list[str]:
-    """Every file that the figures open, each once, sorted."""
-    paths = {file.path for files in (score_files, neuron_files, stability_files) for file in files(plan)}
-    return sorted(paths | {path for file in information_files(plan) for path in (file.path, file.sidecar)})
+    """Every file that the figures open, each once, sorted. They show neurons, no heads, and not every block."""
+    blocks = shown_blocks(plan)
+    paths = {file.path for files in (score_files, log_files, stability_files) for file in files(plan, blocks)}
+    paths |= {file.path for file in neuron_files(plan, blocks) if file.unit == "neuron"}
+    tables = [file for file in information_files(plan, blocks) if file.unit == "neuron"]
+    return sorted(paths | {path for file in tables for path in file[-2:]} | set(_trial_paths(plan, blocks)))
+
+
+def _trial_paths(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[str]:
+    for file in trial_files(plan, blocks):
+        yield from (file.record, file.choice, *file.scores.values())
+
+
+def _trained(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[tuple[Block, Run]]:
+    for block in _or_all(plan, blocks):
+        yield from ((block, run) for run in block_runs(plan, block) if run.seed is not None)
+
+
+def _or_all(plan: Plan, blocks: Iterable[Block] | None) -> list[Block]:
+    return list(plan.blocks() if blocks is None else blocks)
+
+
+def _selected_on(plan: Plan, block: Block) -> str:
+    """`{model}/{direction}/{mixture}` of what a block selects on."""
+    return "/".join((*block[:2], plan.selected_on(*block[1:])))
+
+
+def _method(plan: Plan, run: Run) -> str:
+    return plan.config.methods[run.variant].method
 
 
 def read_config(argument: str) -> Config:

@@ -1,6 +1,8 @@
 """LaTeX form of printed tables. Needs the package booktabs and nothing else."""
 
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import groupby
 
 from caneft.reporting.layout import BEST, SECOND, Cell, Table
@@ -21,6 +23,7 @@ _ESCAPES = {
     ">": r"\textgreater{}",
     "±": r"$\pm$",
     "–": "--",
+    "−": "$-$",
 }
 
 
@@ -29,18 +32,43 @@ def escape(text: str) -> str:
     return re.sub("[" + re.escape("".join(_ESCAPES)) + "]", lambda match: _ESCAPES[match.group()], text)
 
 
+MOST_ROWS = 40
+"""Of one page; a longer table goes on in a second environment."""
+
+
 def latex(tables: list[Table]) -> str:
     """One table environment after the other, to be \\input into a document that loads booktabs."""
-    return "% needs \\usepackage{booktabs}\n\n" + "\n".join(map(_latex, tables))
+    parts = (part for table in tables for part in _pages(table))
+    return "% needs \\usepackage{booktabs}\n\n" + "\n".join(map(_latex, parts))
+
+
+def _pages(table: Table) -> Iterator[Table]:
+    """A table, or parts of it that fit on a page each; rows with the same first cell stay together."""
+    starts, rows = [0], table.rows
+    for row in range(1, len(rows)):
+        if row - starts[-1] >= MOST_ROWS:
+            starts.append(max((i for i in range(starts[-1] + 1, row + 1) if rows[i][0] != rows[i - 1][0]), default=row))
+    for number, start in enumerate(starts, start=1):
+        last = number == len(starts)
+        yield replace(
+            table,
+            label=table.label + (f"-{number}" if number > 1 else ""),
+            title=table.title + (" (continued)" if number > 1 else ""),
+            caption=table.caption if number == 1 else "",
+            rows=rows[start:] if last else rows[start : starts[number]],
+            footer=table.footer if last else [],
+            notes=table.notes if number == 1 else [],
+        )
 
 
 def _latex(table: Table) -> str:
-    caption = " ".join([f"{escape(table.title)}. {escape(table.caption)}", *map(_note, table.notes)])
+    caption = " ".join([f"{escape(table.title)}. {escape(table.caption)}".strip(), *map(_note, table.notes)])
     alignment = "".join("r" if column.numeric else "l" for column in table.columns)
     groups, rules = _groups(table)
+    wide = len(table.columns) > 8
     lines = [
         "\\begin{table*}[t]",
-        "\\centering\\small\\setlength{\\tabcolsep}{4pt}",
+        "\\centering" + (r"\footnotesize\setlength{\tabcolsep}{3pt}" if wide else r"\small\setlength{\tabcolsep}{4pt}"),
         f"\\caption{{{caption}}}",
         f"\\label{{{table.label}}}",
         "\\vspace{1ex}",

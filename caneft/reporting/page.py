@@ -16,10 +16,11 @@ tbody { border-top: 1px solid; } .second { text-decoration: underline; }
 p { color: #555; }"""
 
 
-def html(tables: list[Table]) -> str:
-    """Tables one under the other: caption, table, notes."""
-    body = "\n".join(map(_table, tables))
-    head = f'<meta charset="utf-8"><title>{escape(tables[0].title)}</title><style>\n{STYLE}\n</style>'
+def html(tables: list[Table], absent: str = "") -> str:
+    """Tables one under the other: caption, table, notes. absent: what to say if there are none."""
+    body = "\n".join(map(_table, tables)) or f"<p>{escape(absent)}</p>"
+    title = tables[0].title if tables else absent
+    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>\n{STYLE}\n</style>'
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n{body}\n</body></html>\n'
 
 

@@ -1,37 +1,42 @@
 """Results of a plan as tidy frames. A file that is missing, broken or incomplete is an InputError that names it."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from caneft import neurons, settings
-from caneft.config import Base
+from caneft import settings
+from caneft.config import Neurons
 from caneft.errors import InputError
-from caneft.plan import Plan
+from caneft.plan import SEEN, Plan
 from caneft.reporting import inputs
 from caneft.reporting.inputs import Block
+from caneft.reporting.reading import naming, read_json, read_lines, read_neurons, read_parquet
 
 BLOCK = ["model", "direction", "mixture"]
+AVERAGES = ["average_seen", "average_unseen"]
 AGREEMENT = ["jaccard", "correlation", "noise_jaccard", "noise_correlation"]
 
 
-def scores(plan: Plan, root: str | Path) -> pd.DataFrame:
+def scores(plan: Plan, root: str | Path, blocks: Iterable[Block] | None = None) -> pd.DataFrame:
     """One row per block, variant, seed, domain and metric; base and copy are repeated in every block.
 
-    Columns: model, direction, mixture, variant, method, seed (missing for base and copy), domain, seen, metric, score,
-    signature, segments, empty, truncated, overlong. Copy has variant and method `copy`.
+    Columns: model, direction, mixture, variant, method, seed (missing for base, icl and copy), domain, seen, metric,
+    score, signature, segments, empty, truncated, overlong, and adapter (the chosen one), oracle (the best one in this
+    metric), oracle_score, missing where there is no choice of adapters. Copy has variant and method `copy`.
+    blocks: only these.
     """
-    return _frame(row for file in inputs.score_files(plan) for row in _score_rows(plan, file, Path(root) / file.path))
+    files = inputs.score_files(plan, blocks)
+    return _frame(row for file in files for row in _score_rows(plan, file, Path(root) / file.path))
 
 
 def _score_rows(plan: Plan, file: inputs.ScoreFile, path: Path) -> Iterator[dict[str, Any]]:
-    found = _read_json(path, with_format=True)
+    found = read_json(path, with_format=True)
     seen = plan.seen(*file.block[1:])
-    with _naming(path):
+    with naming(path):
         for domain in file.domains:
             entry = found["domains"][domain]
             for metric in plan.config.scoring.metrics:
@@ -44,20 +49,31 @@ def _score_rows(plan: Plan, file: inputs.ScoreFile, path: Path) -> Iterator[dict
                     "signature": entry[metric]["signature"],
                     "segments": int(entry["segments"]),
                     **{flag: int(entry["health"][flag]) for flag in ("empty", "truncated", "overlong")},
+                    **_adapter(entry, metric),
                 }
 
 
-def records(plan: Plan, root: str | Path) -> pd.DataFrame:
-    """One row per block, variant and seed: what the captions tell of the runs. Base trains nothing and has no rate.
+def _adapter(entry: Mapping[str, Any], metric: str) -> dict[str, Any]:
+    """Which of several adapters an unseen domain's score is of, and which has the best one in this metric."""
+    if "adapters" not in entry:
+        return {"adapter": None, "oracle": None, "oracle_score": float("nan")}
+    reached = {adapter: float(found[metric]["score"]) for adapter, found in sorted(entry["adapters"].items())}
+    oracle = max(reached, key=reached.__getitem__)  # the first among equals
+    return {"adapter": str(entry["chosen"]), "oracle": oracle, "oracle_score": reached[oracle]}
 
-    Columns: model, direction, mixture, variant, method, seed, learning_rate, trainable, total, pairs, steps, and for
-    neuron variants neurons, fraction, gamma, neuron_parameters (missing elsewhere).
+
+def records(plan: Plan, root: str | Path) -> pd.DataFrame:
+    """One row per block, variant and seed: what the captions tell of the runs. Base and icl train nothing.
+
+    Columns: model, direction, mixture, variant, method, seed, learning_rate, choice (content of choice.json, None for a
+    fixed rate), trainable, total, pairs, steps, and for variants that select neurons or heads unit, neurons, fraction,
+    gamma, neuron_parameters (missing elsewhere).
     """
-    bases = plan.variants(Base)
     rows = [
-        {**dict(zip(BLOCK, block, strict=True)), "variant": variant, "method": "base", "trainable": 0}
+        {**dict(zip(BLOCK, block, strict=True)), "variant": run.variant, "method": method, "trainable": 0}
         for block in plan.blocks()
-        for variant in bases
+        for run in plan.untrained_runs(*block)
+        for method in [plan.config.methods[run.variant].method]
     ]
     rows += [_record_row(plan, file, Path(root) / file.path) for file in inputs.record_files(plan)]
     frame = _frame(rows)
@@ -65,33 +81,117 @@ def records(plan: Plan, root: str | Path) -> pd.DataFrame:
         frame[column] = frame.get(column, pd.Series(index=frame.index)).astype("Float64")
     for column in ("trainable", "total", "pairs", "steps", "neurons", "neuron_parameters"):
         frame[column] = frame.get(column, pd.Series(index=frame.index)).astype("Int64")
+    for column in ("choice", "unit"):
+        found = frame.get(column, pd.Series(index=frame.index)).astype(object)
+        frame[column] = found.where(found.notna(), None)
     return frame
 
 
 def _record_row(plan: Plan, file: inputs.RecordFile, path: Path) -> dict[str, Any]:
-    record = _read_json(path, with_format=True)
-    model, direction, _ = file.block
-    asked = settings.tune(plan.config, model, direction, file.variant).model_dump(mode="json")
-    with _naming(path):
-        stale = sorted(key for key, value in asked.items() if record["settings"][key] != value)
-        if stale:  # a copied or renamed results folder has lost what Snakemake knew of it
-            raise InputError(
-                f"{path}: this run was made with other settings ({', '.join(stale)}) than the configuration asks for."
-                " Delete its folder and run the workflow again"
-            )
-        selection = record["selection"] or {}
+    record = _read_record(plan, file, path)
+    with naming(path):
+        selects = isinstance(plan.config.methods[file.variant], Neurons)  # LoRA of their size has a selection, too
+        selection = dict(record["selection"]) if selects else {}
+        choice = record.get("choice")
+        if choice is not None:
+            dict(choice["grid"]), float(choice["learning_rate"]), choice["edge"]
         return {
             **_identity(file),
-            "learning_rate": record["settings"]["learning_rate"],
+            "learning_rate": float(record["settings"]["learning_rate"]),
+            "choice": choice,
             "trainable": record["parameters"]["trainable"],
             "total": record["parameters"]["total"],
             "pairs": record["tuning"]["examples"],
             "steps": record["tuning"]["steps"],
+            "unit": selection.get("unit", "neuron") if selects else None,
             "neurons": selection.get("neurons"),
             "fraction": selection.get("fraction"),
             "gamma": selection.get("gamma"),
             "neuron_parameters": selection.get("parameters"),
         }
+
+
+def _read_record(plan: Plan, file: Any, path: Path, rate: float | None = None) -> dict[str, Any]:
+    """Record of a run of the block's model, direction and variant. rate: of a trial."""
+    record = read_json(path, with_format=True)
+    model, direction, _ = file.block
+    asked = settings.tune(plan.config, model, direction, file.variant, rate).model_dump(mode="json")
+    with naming(path):
+        stale = sorted(key for key, value in asked.items() if record["settings"][key] != value)
+    if stale:  # a copied or renamed results folder has lost what Snakemake knew of it
+        raise InputError(
+            f"{path}: this run was made with other settings ({', '.join(stale)}) than the configuration asks for."
+            " Delete its folder and run the workflow again"
+        )
+    return record
+
+
+def trials(plan: Plan, root: str | Path, blocks: Iterable[Block] | None = None) -> pd.DataFrame:
+    """One row per trial of a learning rate: by block of the mixture that rates are chosen on, variant and rate.
+
+    Columns: model, direction, mixture, variant, method, learning_rate, dev (mean chrF2 over the mixture's domains),
+    chosen, edge (`low` or `high`, of a chosen rate at the end of its grid), diverged_at (step), average_seen and
+    average_unseen (headline metric on the test sets). A trial that diverged has no scores. blocks: only these.
+    """
+    columns = [*BLOCK, "variant", "method", "learning_rate", "dev", "chosen", "edge", "diverged_at", *AVERAGES]
+    rows = [_trial_row(plan, file, Path(root)) for file in inputs.trial_files(plan, blocks)]
+    kinds = dict.fromkeys(["learning_rate", "dev", *AVERAGES], float) | {"chosen": bool, "diverged_at": "Int64"}
+    return pd.DataFrame(rows, columns=columns).astype(kinds)
+
+
+def _trial_row(plan: Plan, file: inputs.TrialFile, root: Path) -> dict[str, Any]:
+    record = _read_record(plan, file, root / file.record, file.rate)
+    choice = read_json(root / file.choice, with_format=True)
+    with naming(root / file.choice):
+        dev, edge = _number(choice["grid"][f"{file.rate:g}"]), choice["edge"]
+        chosen = choice["learning_rate"] == file.rate
+    with naming(root / file.record):
+        diverged_at = dict(record["tuning"]).get(
+            "diverged_at"
+        )  # None: it did not, or the record is older than the question
+    found = {name: _test_scores(plan, file, name, root / path) for name, path in file.scores.items()}
+    unseen = [score for name, values in found.items() if name != SEEN for score in values]
+    averages = dict(zip(AVERAGES, (_mean(found[SEEN]), _mean(unseen)), strict=True))
+    return {
+        **dict(zip(BLOCK, file.block, strict=True)),
+        **{"variant": file.variant, "method": file.method, "learning_rate": file.rate},
+        **{"dev": dev, "chosen": chosen, "edge": edge if chosen else None, "diverged_at": diverged_at},
+        **({} if math.isnan(dev) else averages),
+    }
+
+
+def _test_scores(plan: Plan, file: inputs.TrialFile, testset: str, path: Path) -> list[float]:
+    """Headline scores of a test set's domains."""
+    found = read_json(path, with_format=True)
+    domains = plan.seen(*file.block[1:]) if testset == SEEN else [testset]
+    with naming(path):
+        return [float(found["domains"][domain][plan.config.scoring.metrics[0]]["score"]) for domain in domains]
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else float("nan")
+
+
+def losses(plan: Plan, root: str | Path, blocks: Iterable[Block] | None = None) -> pd.DataFrame:
+    """One row per block, variant, seed and optimizer step: loss and dev_loss (missing at most steps), nats per token.
+
+    Columns: model, direction, mixture, variant, method, seed, step, loss, dev_loss. blocks: only these.
+    """
+    rows = [row for file in inputs.log_files(plan, blocks) for row in _loss_rows(file, Path(root) / file.path)]
+    columns = [*BLOCK, "variant", "method", "seed", "step", "loss", "dev_loss"]
+    return pd.DataFrame(rows, columns=columns).astype({"step": "int64", "loss": float, "dev_loss": float})
+
+
+def _loss_rows(file: inputs.LogFile, path: Path) -> Iterator[dict[str, Any]]:
+    texts = read_lines(path)
+    with naming(path):
+        for line in map(json.loads, texts):
+            losses = {"loss": float(line["loss"]), "dev_loss": _number(line.get("dev_loss"))}
+            yield _identity(file) | {"step": int(line["step"])} | losses
 
 
 def costs(plan: Plan, root: str | Path) -> pd.DataFrame:
@@ -104,72 +204,102 @@ def costs(plan: Plan, root: str | Path) -> pd.DataFrame:
     rows = []
     for file in inputs.cost_files(plan):
         path = Path(root) / file.path
-        cost = _read_json(path)
-        with _naming(path):
+        cost = read_json(path)
+        with naming(path):
             rows.append({**_identity(file), "stage": file.stage} | {name: cost[name] for name in measured})
     frame = _frame(rows)
     return frame.astype({"cuda_peak_memory_mb": "Float64"})
 
 
 def neuron_counts(plan: Plan, root: str | Path) -> pd.DataFrame:
-    """One row per block, neuron variant, draw and layer: how many neurons are selected (`neurons`) of `width`."""
-    rows = []
-    for file in inputs.neuron_files(plan):
-        chosen = _read_neurons(Path(root) / file.path)
-        identity = {**dict(zip(BLOCK, file.block, strict=True)), "variant": file.variant, "method": file.method}
-        for layer, count in enumerate(chosen.per_layer()):
-            rows.append({**identity, "draw": file.draw, "layer": layer, "neurons": int(count), "width": chosen.width})
-    columns = [*BLOCK, "variant", "method", "draw", "layer", "neurons", "width"]
-    return pd.DataFrame(rows, columns=columns)
+    """One row per selection, neuron variant, draw and layer: how many neurons are selected (`neurons`) of `width`.
 
-
-def information(plan: Plan, root: str | Path, block: Block) -> tuple[pd.DataFrame, dict[str, Any]] | None:
-    """Mutual information of one block's neurons and its sidecar; None if no variant of the plan needs it.
-
-    Columns: layer, neuron, importance (mean over the domains), consensus (nats), selected (by the first `caneft`
-    variant; False everywhere if there is none). One row per neuron.
+    Columns: model, direction, mixture (that neurons are selected on), variant, method, draw, layer, neurons, width.
+    Blocks that select on the same mixture have the same sets; each is there once.
     """
-    file = next((file for file in inputs.information_files(plan) if file.block == block), None)
-    if file is None:
-        return None
-    path = Path(root) / file.path
-    sidecar = _read_json(Path(root) / file.sidecar)
-    with _naming(Path(root) / file.sidecar):
+    rows = {}
+    for selection, blocks in inputs.selections(plan).items():
+        for file in inputs.neuron_files(plan, blocks):
+            if file.unit == "neuron" and file.path not in rows:
+                rows[file.path] = list(_layer_rows(selection, file, Path(root) / file.path))
+    columns = [*BLOCK, "variant", "method", "draw", "layer", "neurons", "width"]
+    return pd.DataFrame([row for part in rows.values() for row in part], columns=columns)
+
+
+def _layer_rows(selection: Block, file: inputs.NeuronFile, path: Path) -> Iterator[dict[str, Any]]:
+    chosen = read_neurons(path)
+    identity = {**dict(zip(BLOCK, selection, strict=True)), "variant": file.variant, "method": file.method}
+    for layer, count in enumerate(chosen.per_layer()):
+        yield identity | {"draw": file.draw, "layer": layer, "neurons": int(count), "width": chosen.width}
+
+
+class Information(NamedTuple):
+    """One row per neuron: layer, neuron, importance (mean over the domains), consensus (nats), selected.
+
+    sidecar: content of `information.json`. variant: the one that `selected` tells of, the first of method `caneft`;
+    without one nothing is selected.
+    """
+
+    table: pd.DataFrame
+    sidecar: dict[str, Any]
+    variant: str | None = None
+
+
+def information(plan: Plan, root: str | Path) -> dict[Block, Information]:
+    """Mutual information of neurons, by (model, direction, mixture that neurons are selected on)."""
+    return {s: _information(plan, Path(root), blocks) for s, blocks in inputs.selections(plan).items()}
+
+
+def _information(plan: Plan, root: Path, blocks: list[Block]) -> Information:
+    file = next(file for file in inputs.information_files(plan, blocks) if file.unit == "neuron")
+    sidecar = read_json(root / file.sidecar)
+    with naming(root / file.sidecar):
         domains = sidecar["domains"]
         float(sidecar["null"]["quantile"]), float(sidecar["null"]["error_rate"])
-    frame = _read_parquet(path, ["layer", "neuron", "consensus", *(f"importance_{domain}" for domain in domains)])
+    columns = ["layer", "neuron", "consensus", *(f"importance_{domain}" for domain in domains)]
+    frame = read_parquet(root / file.path, columns)
     frame["importance"] = frame[[f"importance_{domain}" for domain in domains]].mean(axis=1)
     frame["selected"] = False
-    chosen = next((file for file in inputs.neuron_files(plan) if file.block == block and file.method == "caneft"), None)
+    chosen = next((file for file in inputs.neuron_files(plan, blocks) if file.method == "caneft"), None)
     if chosen is not None:
-        neuron_set = _read_neurons(Path(root) / chosen.path)
+        neuron_set = read_neurons(root / chosen.path)
         frame["selected"] = (frame["layer"] * neuron_set.width + frame["neuron"]).isin(neuron_set.flat())
-    return frame[["layer", "neuron", "importance", "consensus", "selected"]], sidecar
+    columns = ["layer", "neuron", "importance", "consensus", "selected"]
+    return Information(frame[columns], sidecar, chosen.variant if chosen else None)
 
 
 def stability(plan: Plan, root: str | Path) -> pd.DataFrame:
-    """One row per block, number of samples and split: how far the selections of two disjoint halves agree.
+    """One row per selection, number of samples and split: how far the selections of two disjoint halves agree.
 
-    Columns: model, direction, mixture, samples (of each domain in each half), split, jaccard, correlation,
-    noise_jaccard, noise_correlation (correlations are missing where undefined), neurons and total (the budget, and all
-    neurons of the model). Empty if no variant of the plan selects neurons.
+    Columns: model, direction, mixture (that neurons are selected on), samples (of each domain in each half), split,
+    jaccard, correlation, noise_jaccard, noise_correlation (correlations are missing where undefined), neurons and total
+    (the budget, and all neurons of the model). Empty if no variant of the plan selects neurons.
     """
-    rows = [row for file in inputs.stability_files(plan) for row in _stability_rows(file, Path(root) / file.path)]
+    rows = []
+    for selection, blocks in inputs.selections(plan).items():
+        path = Path(root) / next(inputs.stability_files(plan, blocks)).path
+        rows += _stability_rows(selection, path)
     return pd.DataFrame(rows, columns=[*BLOCK, "samples", "split", *AGREEMENT, "neurons", "total"]).astype(
         dict.fromkeys(AGREEMENT, float)
     )
 
 
-def _stability_rows(file: inputs.StabilityFile, path: Path) -> Iterator[dict[str, Any]]:
-    found = _read_json(path)
-    with _naming(path):
+def _stability_rows(selection: Block, path: Path) -> Iterator[dict[str, Any]]:
+    found = read_json(path)
+    with naming(path):
         sizes = {"neurons": int(found["neurons"]), "total": int(found["neurons_of_the_model"])}
         for point in found["points"]:
             splits = zip(*(point[name] for name in AGREEMENT), strict=True)
             for split, values in enumerate(splits):
                 agreement = dict(zip(AGREEMENT, values, strict=True))
-                identity = {**dict(zip(BLOCK, file.block, strict=True)), "samples": int(point["samples"])}
+                identity = {**dict(zip(BLOCK, selection, strict=True)), "samples": int(point["samples"])}
                 yield identity | {"split": split} | agreement | sizes
+
+
+def of_block(frame: pd.DataFrame, block: Block) -> pd.DataFrame:
+    """Rows of one block."""
+    model, direction, mixture = block
+    return frame[(frame["model"] == model) & (frame["direction"] == direction) & (frame["mixture"] == mixture)]
 
 
 def _identity(file: Any) -> dict[str, Any]:
@@ -186,56 +316,3 @@ def _frame(rows: Any) -> pd.DataFrame:
     if "seed" not in frame:
         frame["seed"] = None
     return frame.astype({"seed": "Int64"})
-
-
-def _read_json(path: Path, with_format: bool = False) -> dict[str, Any]:
-    """A JSON object; `with_format`: its key `format` must be 1."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as JSON: {error}.\nDelete it and run the workflow again.") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{path}: holds no JSON object.\nDelete it and run the workflow again.")
-    if with_format and found.get("format") != 1:
-        raise InputError(
-            f"{path}: has format {found.get('format')!r}; this version reads format 1.\n"
-            "Delete it and run the workflow again."
-        )
-    return found
-
-
-def _read_parquet(path: Path, columns: list[str]) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(path, columns=columns)
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: cannot be used: {error}.\nDelete it and run the workflow again.") from None
-
-
-def _read_neurons(path: Path) -> neurons.NeuronSet:
-    try:
-        return neurons.load(path)
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{error}.\nDelete {path} and run the workflow again.") from None
-
-
-def _missing(path: Path) -> InputError:
-    return InputError(f"{path}: does not exist.\nThe workflow makes it: run `snakemake` with the same configuration.")
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Turn a missing key or a value of the wrong kind into an InputError that names the file."""
-    try:
-        yield
-    except InputError:
-        raise
-    except KeyError as error:
-        raise InputError(f"{path}: has no entry {error}.\nDelete it and run the workflow again.") from None
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: has an unusable value: {error}.\nDelete it and run the workflow again.") from None

@@ -3,12 +3,17 @@
 import functools
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
+import numpy as np
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure, SubFigure
 
 from caneft.files import replacing
+from caneft.plan import Plan
 
 COLUMN, DOUBLE = 3.3, 7.0
 """Widths of one and of two columns of a paper, in inches."""
@@ -16,17 +21,54 @@ COLUMN, DOUBLE = 3.3, 7.0
 INK, GREY, PALE = "#333333", "#8c8c8c", "#d9d9d9"
 LOOKS = {  # method -> colour, marker; the markers tell families apart in print without colour
     "base": (GREY, "X"),
+    "icl": ("#5a5a5a", "d"),
     "full": ("#000000", "s"),
     "lora": ("#0072B2", "D"),
+    "adapters": ("#5D3A9B", "p"),
     "random": ("#E69F00", "v"),
-    "bottom": ("#E69F00", "v"),
+    "bottom": ("#8A6200", "v"),
     "importance": ("#009E73", "^"),
-    "activation": ("#009E73", "^"),
-    "gradient": ("#009E73", "^"),
+    "activation": ("#009E73", "<"),
+    "gradient": ("#009E73", ">"),
     "specific": ("#CC79A7", "P"),
     "joint": ("#56B4E9", "o"),
     "caneft": ("#D55E00", "*"),
+    "caneft-attention": ("#8F3A00", "H"),
 }
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one variant is drawn. hollow: its markers are outlines."""
+
+    colour: str
+    marker: str
+    hollow: bool
+
+    @property
+    def fill(self) -> str:
+        """Colour of areas and lines: paler where markers are outlines."""
+        return _paler(self.colour, 0.5) if self.hollow else self.colour
+
+    def markers(self, size: float = 5) -> dict[str, Any]:
+        """Arguments of a plot of single markers."""
+        size *= (1.55 if self.marker == "*" else 1) * (0.85 if self.hollow else 1)
+        edge = {"mfc": "white", "mec": self.colour, "mew": 0.9} if self.hollow else {"mec": "white", "mew": 0.35}
+        return {"linestyle": "", "marker": self.marker, "color": self.colour, "markersize": size, **edge}
+
+
+def look(plan: Plan, variant: str) -> Look:
+    """That of the variant's method; further variants of one method are outlines and paler, in turn."""
+    methods = plan.config.methods
+    colour, marker = LOOKS[methods[variant].method]
+    position = [name for name in methods if methods[name].method == methods[variant].method].index(variant)
+    return Look(_paler(colour, min(0.7, 0.35 * (position // 2))), marker, hollow=position % 2 == 1)
+
+
+def _paler(colour: str, share: float) -> str:
+    """A colour mixed with white."""
+    return to_hex([part + (1 - part) * share for part in to_rgb(colour)])
+
 
 SETTINGS = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same figure on every machine
@@ -95,6 +137,21 @@ def panels(titles: list[str], width: float, heights: list[float]) -> tuple[Figur
     for part, title in zip(parts, titles, strict=True):
         part.suptitle(title, fontweight="bold")
     return figure, list(parts)
+
+
+def grid_shape(count: int, most: int) -> tuple[int, int]:
+    """Rows and columns of `count` panels with at most `most` side by side, the rows about equally full."""
+    rows = max(1, -(-count // most))
+    return rows, max(1, -(-count // rows))
+
+
+def clear_unused(grid: np.ndarray, used: int) -> None:
+    """Takes away the panels after the first `used`; those above them get the tick labels of the bottom row."""
+    for axes in grid.flat[used:]:
+        axes.axis("off")
+    for column in grid.T:
+        axes = [axes for axes in column if axes.axison][-1]
+        axes.tick_params(axis="x", labelbottom=True)
 
 
 def note(part: Figure | SubFigure, text: str) -> None:

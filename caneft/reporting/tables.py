@@ -9,11 +9,11 @@ from caneft.files import replacing
 from caneft.plan import Plan
 from caneft.reporting import captions
 from caneft.reporting.captions import METRICS, label
-from caneft.reporting.inputs import COPY, Block
-from caneft.reporting.latex import latex
+from caneft.reporting.inputs import COPY, Block, shown_blocks
+from caneft.reporting.latex import escape, latex
 from caneft.reporting.layout import Cell, Column, Table, mark_best, markdown
 from caneft.reporting.page import html
-from caneft.reporting.results import BLOCK
+from caneft.reporting.results import BLOCK, of_block
 
 SEEN, UNSEEN, ALL = "average_seen", "average_unseen", "average_all"
 MAIN_COLUMNS = ["variant", "method", "metric", "trainable_parameters", "n_seeds"]
@@ -34,9 +34,9 @@ def main_table(plan: Plan, scores: pd.DataFrame, records: pd.DataFrame) -> pd.Da
     statistics = [f"{column}_{name}" for column in [*domains, SEEN, UNSEEN, ALL] for name in ("mean", "std")]
     rows = []
     for block in plan.blocks():
-        trainable = _of(records, block).groupby("variant")["trainable"].mean().round()
+        trainable = of_block(records, block).groupby("variant")["trainable"].mean().round()
         for metric in plan.config.scoring.metrics:
-            part = _of(scores, block).query("metric == @metric")
+            part = of_block(scores, block).query("metric == @metric")
             for (variant, method), runs in part.groupby(["variant", "method"], sort=False):
                 rows.append(
                     dict(zip(BLOCK, block, strict=True))
@@ -62,11 +62,13 @@ def _statistics(part: pd.DataFrame) -> dict[str, float]:
 
 
 def main_tables(plan: Plan, table: pd.DataFrame, scores: pd.DataFrame, records: pd.DataFrame) -> Iterator[Table]:
-    """The main table as it is printed: one per block and metric. table: from `main_table`."""
-    for block in plan.blocks():
+    """The main table as it is printed: one per shown block and metric. table: from `main_table`."""
+    for block in shown_blocks(plan):
         for metric in plan.config.scoring.metrics:
-            rows = _of(table, block).query("metric == @metric")
-            yield _main(plan, block, metric, rows, _of(scores, block).query("metric == @metric"), _of(records, block))
+            rows = of_block(table, block).query("metric == @metric")
+            yield _main(
+                plan, block, metric, rows, of_block(scores, block).query("metric == @metric"), of_block(records, block)
+            )
 
 
 def _main(
@@ -75,6 +77,7 @@ def _main(
     shown = _score_columns(plan, block)
     body, copy = rows[rows["method"] != COPY], rows[rows["method"] == COPY]
     cells = {name: _score_cells(body, name) for name in shown}
+    notes = [captions.signatures(scores), captions.health(plan, scores), captions.adapters(plan, scores)]
     copied = [Cell(f"{copy[f'{name}_mean'].item():.1f}") for name in shown]
     return Table(
         label="tab:main-" + "-".join([*block, metric]),
@@ -86,7 +89,7 @@ def _main(
             for i, row in enumerate(body.itertuples())
         ],
         footer=[[Cell(COPY), Cell(NONE), *copied]],
-        notes=[captions.signatures(scores), captions.health(plan, scores)],
+        notes=[note for note in notes if note],
     )
 
 
@@ -107,7 +110,7 @@ def _score_cells(rows: pd.DataFrame, name: str) -> list[Cell]:
 
 
 def cost_table(plan: Plan, costs: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
-    """One row per block, stage and variant: seconds (mean over seeds), peak memory, trainable parameters.
+    """One row per block, stage and variant: seconds (mean over seeds, sum over trials), peak memory, parameters.
 
     Columns: model, direction, mixture, stage, variant, method, wall_seconds, cpu_seconds, peak_memory_mb,
     cuda_peak_memory_mb, trainable_parameters, n_seeds, device, threads. A stage's processes (domains of importance,
@@ -131,15 +134,15 @@ def cost_table(plan: Plan, costs: pd.DataFrame, records: pd.DataFrame) -> pd.Dat
 
 
 def cost_tables(plan: Plan, table: pd.DataFrame, costs: pd.DataFrame) -> Iterator[Table]:
-    """The cost table as it is printed: one per block. table: from `cost_table`."""
-    for block in plan.blocks():
-        rows = _of(table, block)
+    """The cost table as it is printed: one per shown block. table: from `cost_table`."""
+    for block in shown_blocks(plan):
+        rows = of_block(table, block)
         on_gpu = rows["cuda_peak_memory_mb"].notna().any()
         names = ["Wall time (s)", "CPU time (s)", "Peak memory (MB)", *(["GPU memory (MB)"] if on_gpu else [])]
         yield Table(
             label="tab:cost-" + "-".join(block),
             title=f"Time and memory of {block[0]}, {block[1]}, mixture {block[2]}",
-            caption=captions.cost_caption(plan, _of(costs, block)),
+            caption=captions.cost_caption(plan, of_block(costs, block)),
             columns=[Column("Stage", numeric=False), Column("Method", numeric=False)]
             + [Column(name) for name in [*names, "Trained parameters"]],
             rows=[_cost_cells(plan, row, on_gpu) for row in rows.itertuples()],
@@ -155,19 +158,17 @@ def _cost_cells(plan: Plan, row, on_gpu: bool) -> list[Cell]:
     return [Cell(row.stage), Cell(variant), *map(Cell, numbers)]
 
 
-def write(stem: str | Path, frame: pd.DataFrame, printed: list[Table]) -> None:
-    """Writes `{stem}.csv`, `.md`, `.tex` and `.html`, each whole or not at all. Equal inputs give equal bytes."""
+def write(stem: str | Path, frame: pd.DataFrame, printed: list[Table], absent: str = "") -> None:
+    """Writes `{stem}.csv`, `.md`, `.tex` and `.html`, each whole or not at all. Equal inputs give equal bytes.
+
+    absent: a sentence that stands in place of tables where there are none.
+    """
     contents = {
         ".csv": frame.to_csv(index=False, float_format="%.4f", lineterminator="\n"),
-        ".md": markdown(printed),
-        ".tex": latex(printed),
-        ".html": html(printed),
+        ".md": markdown(printed) or f"{absent}\n",
+        ".tex": latex(printed) if printed else f"{escape(absent)}\n",
+        ".html": html(printed, absent),
     }
     for suffix, text in contents.items():
         with replacing(f"{stem}{suffix}") as beside:
             beside.write_text(text, encoding="utf-8")
-
-
-def _of(frame: pd.DataFrame, block: Block) -> pd.DataFrame:
-    model, direction, mixture = block
-    return frame[(frame["model"] == model) & (frame["direction"] == direction) & (frame["mixture"] == mixture)]

@@ -48,24 +48,43 @@ def plan(
     return Plan(config.load(raw, check_files=False))
 
 
-def write(plan: Plan, root: Path, score=None, seed: int = 0) -> None:
-    """All files that tables and figures open. score(method, variant, domain, seed, metric) overrides random scores."""
+def write(plan: Plan, root: Path, score=None, seed: int = 0, trial=None, dev=None) -> None:
+    """All files that tables and figures open.
+
+    score(method, variant, domain, seed, metric) overrides the random scores, trial(variant, rate, domain) those of the
+    trials on test sets, dev(variant, rate) what the trials reach on dev (None: diverged).
+    """
     rng = np.random.default_rng(seed)
     score = score or (lambda *_: float(rng.uniform(40, 90)))
     for file in inputs.score_files(plan):
         write_json(root / file.path, _scores(plan, file, score))
+    trials = list(inputs.trial_files(plan))
+    reached = [dev(file.variant, file.rate) if dev else float(rng.uniform(40, 90)) for file in trials]
+    choices = _choices(zip(trials, reached, strict=True))
+    for file, found in zip(trials, reached, strict=True):
+        write_json(root / file.choice, choices[file.choice])
+        write_json(root / file.record, _record(plan, file, None, file.rate, found is None))
+        for testset, path in file.scores.items():
+            _write_trial_scores(plan, root / path, file, testset, trial or (lambda *_: float(rng.uniform(40, 90))))
     for file in inputs.record_files(plan):
-        write_json(root / file.path, _record(plan, file))
+        where = plan.rates_on(*file.block[1:])
+        choice = f"runs/{file.block[0]}/{file.block[1]}/{where}/{file.variant}/choice.json"
+        write_json(root / file.path, _record(plan, file, choices.get(choice)))
+    for file in inputs.log_files(plan):
+        write_log(root / file.path, rng)
     for file in inputs.cost_files(plan):
         write_json(root / file.path, _cost(file, rng))
     for file in inputs.information_files(plan):
-        _write_information(plan, root, file, rng)
+        if file.unit == "neuron":
+            _write_information(plan, root, file, rng)
     for file in inputs.stability_files(plan):
         write_json(root / file.path, stability(rng))
     for file in inputs.neuron_files(plan):
-        chosen = rng.choice(LAYERS * WIDTH, 115, replace=False)
-        (root / file.path).parent.mkdir(parents=True, exist_ok=True)
-        neurons.save(root / file.path, neurons.NeuronSet.from_flat(LAYERS, WIDTH, chosen), {"variant": file.variant})
+        if file.unit == "neuron":
+            chosen = rng.choice(LAYERS * WIDTH, 115, replace=False)
+            (root / file.path).parent.mkdir(parents=True, exist_ok=True)
+            found = neurons.NeuronSet.from_flat(LAYERS, WIDTH, chosen)
+            neurons.save(root / file.path, found, {"variant": file.variant})
 
 
 def write_json(path: Path, content: dict) -> None:
@@ -88,25 +107,75 @@ def _scores(plan: Plan, file: inputs.ScoreFile, score) -> dict:
         }
         for domain in file.domains
     }
+    seen = plan.seen(*file.block[1:])
+    for domain in set(file.domains) - set(seen) if file.method == "adapters" else ():
+        domains[domain] |= _adapters(plan, domains[domain], seen)
     return {"format": 1, "model": file.block[0], "direction": file.block[1], "run": file.variant, "domains": domains}
 
 
-def _record(plan: Plan, file: inputs.RecordFile) -> dict:
+def _adapters(plan: Plan, entry: dict, seen: list[str]) -> dict:
+    """What stands beside an unseen domain's score: the first domain's adapter is chosen, the last one is 2 better."""
+    metrics = plan.config.scoring.metrics
+    found = {d: {metric: dict(entry[metric]) for metric in metrics} for d in seen}
+    for metric in metrics:
+        found[seen[-1]][metric]["score"] += 2 if len(seen) > 1 else 0
+    return {"adapters": found, "chosen": seen[0], "oracle": seen[-1]}
+
+
+def _choices(reached) -> dict[str, dict]:
+    """Content of each choice.json. reached: trials with their dev scores, None if they diverged."""
+    grids = {}
+    for file, dev in reached:
+        grids.setdefault(file.choice, {})[file.rate] = dev
+    choices = {}
+    for path, grid in grids.items():
+        best = max((rate for rate in grid if grid[rate] is not None), key=lambda rate: (grid[rate], -rate))
+        edge = {min(grid): "low", max(grid): "high"}.get(best)
+        by_name = {f"{rate:g}": dev for rate, dev in sorted(grid.items())}
+        choices[path] = {"format": 1, "learning_rate": best, "metric": "chrf", "grid": by_name, "edge": edge}
+    return choices
+
+
+def _write_trial_scores(plan: Plan, path: Path, file: inputs.TrialFile, testset: str, trial) -> None:
+    domains = plan.seen(*file.block[1:]) if testset == "seen" else [testset]
+    found = {
+        domain: {metric: {"score": trial(file.variant, file.rate, domain)} for metric in plan.config.scoring.metrics}
+        for domain in domains
+    }
+    write_json(path, {"format": 1, "domains": found})
+
+
+def _record(plan: Plan, file, choice: dict | None, rate: float | None = None, diverged: bool = False) -> dict:
+    """rate: of a trial. choice: content of choice.json, None for a fixed rate."""
     method = plan.config.methods[file.variant]
-    asked = settings.tune(plan.config, *file.block[:2], file.variant)
-    selected = file.method not in ("full", "lora")
+    asked = settings.tune(plan.config, *file.block[:2], file.variant, rate)
+    used = rate or (choice["learning_rate"] if choice else method.learning_rate)
     selection = {"neurons": 115, "fraction": 0.0998, "gamma": 0.0021, "parameters": 33120, "candidates": 433}
+    if file.method == "caneft-attention":
+        selection |= {"unit": "head", "neurons": 3, "fraction": 0.25, "parameters": 30720}
+    selected = file.method not in ("full", "lora", "adapters") or getattr(method, "equal_to", None)
+    trainable = {"full": 560000, "lora": 69120, "adapters": 51200, "caneft-attention": 30720}.get(file.method, 33120)
     pairs = plan.config.tuning.pairs_per_domain * len(plan.seen(*file.block[1:]))
     return {
         "format": 1,
-        "settings": asked.model_dump(mode="json") | {"learning_rate": method.learning_rate},
-        "parameters": {
-            "trainable": {"full": 560000, "lora": 69120}.get(file.method, 33120),
-            "total": 560000,
-        },
+        "settings": asked.model_dump(mode="json") | {"learning_rate": used},
+        "choice": choice,
+        "parameters": {"trainable": trainable, "total": 560000},
         "selection": selection if selected else None,
-        "tuning": {"examples": pairs, "steps": 200},
+        "tuning": {"examples": pairs, "steps": 200, "diverged_at": 17 if diverged else None},
     }
+
+
+def write_log(path: Path, rng: np.random.Generator, steps: int = 60, level: float = 1.0) -> None:
+    """A loss that falls to about `level` nats, dev every 20 steps and at the end."""
+    lines = []
+    for step in range(steps):
+        expected = level * (1 + 1.5 * np.exp(-step / 12))
+        line = {"step": step, "loss": expected + float(rng.normal(0, 0.08)), "rate": 1e-3, "norm": 1.0}
+        dev = {"dev_loss": expected + 0.1} if (step + 1) % 20 == 0 else {}
+        lines.append(json.dumps(line | {"response_tokens": 400} | dev) + "\n")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(lines))
 
 
 def _cost(file: inputs.CostFile, rng: np.random.Generator) -> dict:

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 from caneft.errors import InputError
-from caneft.reporting import figures, inputs, results, style
+from caneft.reporting import figures, inputs, neuron_figures, results, style
 
-NAMES = ["scores", "seen_unseen", "neurons_per_layer", "importance_information", "stability"]
+NAMES = ["scores", "seen_unseen", "training", "neurons_per_layer", "importance_information", "stability"]
 METHODS = {
     "base": {"method": "base"},
     "full": {"method": "full", "learning_rate": 5e-4},
@@ -23,21 +23,38 @@ METHODS = {
 }
 
 
+GRID = [1e-3, 2e-3, 4e-3]
+WITH_GRIDS = {
+    "base": {"method": "base"},
+    "full": {"method": "full", "learning_rate": GRID},
+    "lora": {"method": "lora", "learning_rate": GRID},
+    "caneft": {"method": "caneft", "learning_rate": GRID},
+}
+
+
 def read(plan, root):
     """What the figures are drawn from."""
-    tables = {block: results.information(plan, root, block) for block in plan.blocks()}
-    return results.scores(plan, root), results.neuron_counts(plan, root), tables, results.stability(plan, root)
+    blocks = inputs.shown_blocks(plan)
+    return {
+        "scores": results.scores(plan, root, blocks),
+        "trials": results.trials(plan, root, blocks),
+        "losses": results.losses(plan, root, blocks),
+        "neurons": results.neuron_counts(plan, root),
+        "information": results.information(plan, root),
+        "stability": results.stability(plan, root),
+    }
 
 
 def draw(plan, root):
     """All figures by name."""
-    scores, neurons, tables, stability = read(plan, root)
+    found = read(plan, root)
     return {
-        "scores": figures.scores(plan, scores),
-        "seen_unseen": figures.seen_unseen(plan, scores),
-        "neurons_per_layer": figures.neurons_per_layer(plan, neurons),
-        "importance_information": figures.importance_information(plan, tables),
-        "stability": figures.stability(plan, stability),
+        "scores": figures.scores(plan, found["scores"]),
+        "seen_unseen": figures.seen_unseen(plan, found["scores"], found["trials"]),
+        "training": figures.training(plan, found["losses"]),
+        "neurons_per_layer": neuron_figures.neurons_per_layer(plan, found["neurons"]),
+        "importance_information": neuron_figures.importance_information(plan, found["information"]),
+        "stability": neuron_figures.stability(plan, found["stability"]),
     }
 
 
@@ -104,7 +121,8 @@ def test_many_neurons_are_sampled_and_the_figure_says_so(plan):
     frame.loc[:9, "selected"] = True
     frame.loc[20:24, "importance"] = 0.0
     sidecar = {"null": {"error_rate": 0.01, "quantile": 0.2}, "length": {"one_vs_rest": {"it": 3.0, "law": 2.0}}}
-    axes = figures.importance_information(plan, {("m", "d", "x"): (frame, sidecar)}).axes[0]
+    found = results.Information(frame, sidecar, "caneft")
+    axes = neuron_figures.importance_information(plan, {("m", "d", "x"): found}).axes[0]
     assert [len(line.get_xdata()) for line in axes.lines[:2]] == [20_000, 10]
     assert "20,000 of those not selected are drawn\n5 of importance 0 are not shown" in axes.get_xlabel()
     assert axes.get_ylim()[1] < 2, "a line far above must not press the neurons together"
@@ -135,7 +153,7 @@ def test_every_block_shows_its_own_stability(tmp_path):
     for mixture, own in sizes.items():
         path = tmp_path / f"neurons/tiny/de-en/{mixture}/stability.json"
         path.write_text(json.dumps(fake_results.stability(np.random.default_rng(0), tuple(own))))
-    panels = figures.stability(plan, results.stability(plan, tmp_path)).findobj(matplotlib.axes.Axes)
+    panels = neuron_figures.stability(plan, results.stability(plan, tmp_path)).findobj(matplotlib.axes.Axes)
     assert [axes.lines[0].get_xdata().tolist() for axes in panels] == [[25, 50]] * 2 + [[100, 200, 400]] * 2
 
 
@@ -162,7 +180,7 @@ def test_labels_overlap_neither_each_other_nor_the_border(tmp_path):
     plan = fake_results.plan(methods)
     rng = np.random.default_rng(0)
     fake_results.write(plan, tmp_path, lambda method, *_: 30.0 if method == "base" else float(rng.normal(70, 1)))
-    figure = figures.seen_unseen(plan, results.scores(plan, tmp_path))
+    figure = draw(plan, tmp_path)["seen_unseen"]
     figure.draw_without_rendering()
     right = figure.axes[1]
     boxes = [text.get_window_extent() for text in right.texts if text.get_text()]
@@ -178,11 +196,34 @@ def test_no_text_is_smaller_than_seven_points(plan, root):
 
 
 def test_several_blocks_are_titled_parts_of_one_figure(tmp_path):
+    mixtures = {"all": {"de-en": ["it", "law"]}, "again": {"de-en": ["it", "law"]}}
+    plan = fake_results.plan(METHODS, mixtures=mixtures)
+    fake_results.write(plan, tmp_path)
+    for figure in draw(plan, tmp_path).values():
+        assert {"tiny, de-en, all", "tiny, de-en, again"} <= set(texts(figure))
+
+
+def test_mixtures_of_one_domain_are_in_no_figure(tmp_path):
     mixtures = {"all": {"de-en": ["it", "law"]}, "law": {"de-en": ["law"]}}
     plan = fake_results.plan(METHODS, mixtures=mixtures)
     fake_results.write(plan, tmp_path)
     for figure in draw(plan, tmp_path).values():
-        assert {"tiny, de-en, all", "tiny, de-en, law"} <= set(texts(figure))
+        assert not any("tiny, de-en" in text for text in texts(figure)), "one block needs no title"
+    assert not any("/law/" in name for name in inputs.figure_inputs(plan))
+
+
+def test_what_two_mixtures_select_on_one_is_drawn_once(tmp_path):
+    mixtures = {
+        "part": {"de-en": {"domains": ["it", "law"], "select_on": "all"}},
+        "all": {"de-en": {"domains": ["it", "law"], "methods": ["base", "full", "random"]}},
+    }
+    plan = fake_results.plan(METHODS, mixtures=mixtures)
+    fake_results.write(plan, tmp_path)
+    drawn = draw(plan, tmp_path)
+    assert {"tiny, de-en, all", "tiny, de-en, part"} <= set(texts(drawn["scores"]))
+    assert [axes.get_title() for axes in drawn["neurons_per_layer"].axes] == ["random", "caneft"]
+    assert len(drawn["importance_information"].axes) == 1 and len(drawn["stability"].axes) == 2
+    assert "caneft: 115" in [line.get_label() for line in drawn["importance_information"].axes[0].lines]
 
 
 def test_without_unseen_domains_or_neurons_the_figures_say_so(tmp_path):

@@ -92,8 +92,15 @@ def test_base_is_restricted_to_each_block_s_domains(tmp_path):
     assert base.loc["law", "average_all_mean"] == pytest.approx(
         (base.loc["law", "law_mean"] + base.loc["law", "koran_mean"]) / 2
     )
-    assert [column.name for column in printed[2].columns] == ["Method", "Trained parameters", "law", "koran", "average"]
-    assert "selected on mixture all" in printed[2].caption
+    assert [table.title for table in printed] == [f"{m} of tiny, de-en, mixture all" for m in ("BLEU", "chrF2")]
+
+
+def test_a_mixture_that_selects_on_another_says_so(tmp_path):
+    mixtures = {"all": {"de-en": ["it", "law"]}, "part": {"de-en": {"domains": ["it", "law"], "select_on": "all"}}}
+    plan = fake_results.plan(mixtures=mixtures)
+    fake_results.write(plan, tmp_path)
+    printed = main_of(plan, tmp_path)[1]
+    assert ["selected on mixture all" in table.caption for table in printed] == [False, False, True, True]
 
 
 def test_best_and_second_are_marked_as_printed_and_copy_never(tmp_path):
@@ -246,7 +253,12 @@ def test_every_table_input_is_needed_and_named_when_missing(plan, root):
         kept = (root / name).read_text()
         (root / name).unlink()
         with pytest.raises(InputError, match=re.escape(name)):
-            results.scores(plan, root), results.records(plan, root), results.costs(plan, root)
+            (
+                results.scores(plan, root),
+                results.records(plan, root),
+                results.costs(plan, root),
+                results.trials(plan, root),
+            )
         (root / name).write_text(kept)
 
 
@@ -284,13 +296,10 @@ def test_the_step_writes_the_tables_and_reports_a_missing_file(plan, root, tmp_p
 
     config = plan.config.model_dump_json(exclude_none=True)
     out = tmp_path / "tables"
-    arguments = ["--config", config, "--results", str(root)]
-    outputs = ["--out-main", str(out / "main"), "--out-cost", str(out / "cost")]
-    monkeypatch.setattr(sys, "argv", ["tabulate", *arguments, *outputs])
+    monkeypatch.setattr(sys, "argv", ["tabulate", "--config", config, "--results", str(root), "--out", str(out)])
     tabulate.main()
-    assert {path.name for path in out.iterdir()} == {
-        f"{n}.{s}" for n in ("main", "cost") for s in ("csv", "html", "md", "tex")
-    }
+    names = ("main", "cost", "interference", "trials")
+    assert {path.name for path in out.iterdir()} == {f"{n}.{s}" for n in names for s in ("csv", "html", "md", "tex")}
     (root / "runs/tiny/de-en/base/scores/it.json").unlink()
     with pytest.raises(SystemExit) as exit:
         tabulate.main()

@@ -1,0 +1,162 @@
+"""Figures of what is known and selected of neurons, each drawn from frames (`results`) as one matplotlib Figure.
+
+Blocks that select on the same mixture share a part; every part is named by that mixture.
+"""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
+
+from caneft.plan import Plan
+from caneft.reporting.captions import label, scientific
+from caneft.reporting.inputs import Block
+from caneft.reporting.results import BLOCK, Information
+from caneft.reporting.style import (
+    COLUMN,
+    DOUBLE,
+    GREY,
+    INK,
+    LOOKS,
+    clear_unused,
+    grid_shape,
+    look,
+    note,
+    panels,
+    styled,
+)
+
+MOST_POINTS = 20_000
+
+
+@styled
+def neurons_per_layer(plan: Plan, frame: pd.DataFrame) -> Figure:
+    """Number of selected neurons in each layer, a small panel for each neuron method.
+
+    frame: from `results.neuron_counts`. Draws of `random` are averaged, their range is a thin line; the dashed line is
+    an even spread.
+    """
+    found = {selection: rows for selection, rows in frame.groupby(BLOCK, sort=False)}
+    if not found:
+        return absent()
+    variants = {selection: list(dict.fromkeys(rows["variant"])) for selection, rows in found.items()}
+    shapes = {selection: grid_shape(len(names), most=4) for selection, names in variants.items()}
+    heights = [1.25 * rows + 0.45 for rows, _ in shapes.values()]
+    figure, parts = panels([", ".join(selection) for selection in found], DOUBLE, heights)
+    for part, (selection, rows) in zip(parts, found.items(), strict=True):
+        grid = part.subplots(*shapes[selection], sharex=True, sharey=True, squeeze=False)
+        for axes, variant in zip(grid.flat, variants[selection], strict=False):
+            _layers(plan, axes, variant, rows[rows["variant"] == variant])
+        clear_unused(grid, len(variants[selection]))
+        part.supxlabel("layer", fontsize=7.5)
+        part.supylabel("selected neurons", fontsize=7.5)
+    return figure
+
+
+def _layers(plan: Plan, axes: Axes, variant: str, frame: pd.DataFrame) -> None:
+    counts = frame.groupby("layer")["neurons"].agg(["mean", "min", "max"])
+    axes.bar(counts.index, counts["mean"], color=look(plan, variant).fill, width=0.75, linewidth=0)
+    if frame["draw"].nunique() > 1:
+        axes.vlines(counts.index, counts["min"], counts["max"], color=INK, linewidth=0.7, alpha=0.7)
+    axes.axhline(counts["mean"].mean(), color=INK, linewidth=0.7, linestyle=(0, (3, 2)))
+    axes.set_title(label(plan, variant))
+    axes.grid(visible=False, axis="x")
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+
+
+@styled
+def importance_information(plan: Plan, tables: dict[Block, Information]) -> Figure:
+    """Mean importance of each neuron against its consensus MI, with the null and the information of length alone.
+
+    tables: from `results.information`. Beyond 20,000, unselected neurons are a sample.
+    """
+    if not tables:
+        return absent()
+    figure, parts = panels([", ".join(selection) for selection in tables], COLUMN, [3.0] * len(tables))
+    for part, found in zip(parts, tables.values(), strict=True):
+        _neuron_cloud(plan, part.subplots(), *found)
+    return figure
+
+
+def _neuron_cloud(plan: Plan, axes: Axes, frame: pd.DataFrame, sidecar: dict, variant: str | None) -> None:
+    positive = frame[frame["importance"] > 0]
+    others, chosen = positive[~positive["selected"]], positive[positive["selected"]]
+    drawn = others if len(others) <= MOST_POINTS else others.sample(MOST_POINTS, random_state=0)
+    notes = [f"{len(drawn):,} of those not selected are drawn"] if len(drawn) < len(others) else []
+    notes += [f"{silent:,} of importance 0 are not shown"] if (silent := len(frame) - len(positive)) else []
+    dot = {"linestyle": "", "marker": "o", "mew": 0, "rasterized": True}
+    dot["markersize"] = 2.4 if len(drawn) < 5000 else 1.5
+    text = f"not selected: {len(frame) - frame['selected'].sum():,}"
+    axes.plot(drawn["importance"], drawn["consensus"], color="#a6a6a6", alpha=0.5, label=text, **dot)
+    if variant is not None:
+        text = f"{label(plan, variant)}: {frame['selected'].sum():,}"
+        axes.plot(chosen["importance"], chosen["consensus"], color=look(plan, variant).colour, label=text, **dot)
+    axes.set(xscale="log", xlabel="\n".join(["mean importance", *notes]), ylabel="consensus MI (nats)")
+    decades = np.log10(positive["importance"].max() / positive["importance"].min())
+    axes.xaxis.set_major_locator(LogLocator(subs=(1,) if decades > 2 else (1, 3), numticks=8))
+    axes.xaxis.set_major_formatter(lambda value, _: scientific(value))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    _reference_lines(axes, sidecar, highest=frame["consensus"].max())
+    axes.legend(loc="lower center", bbox_to_anchor=(0.45, 1), ncols=2, markerscale=5 / dot["markersize"])
+
+
+def _reference_lines(axes: Axes, sidecar: dict, highest: float) -> None:
+    """What a neuron without information reaches by chance, and what the response length alone tells."""
+    null, quantile = sidecar["null"], float(sidecar["null"]["quantile"])
+    top = 1.06 * max(highest, 1.5 * quantile)
+    axes.axhline(quantile, color="#0072B2", linewidth=1, label=f"null, error rate {null['error_rate']:g}")
+    if lengths := (sidecar.get("length") or {}).get("one_vs_rest"):
+        length = min(lengths.values())
+        text = "response length" if length < top else f"response length: {length:.2g}, above"
+        axes.axhline(length, color=INK, linewidth=0.9, linestyle=(0, (3, 2)), label=text)
+    axes.set_ylim(0, top)
+
+
+@styled
+def stability(plan: Plan, frame: pd.DataFrame) -> Figure:
+    """Agreement of what disjoint halves of the samples select, against their number; grey: labels shuffled.
+
+    frame: from `results.stability`. Lines are means over splits, dots are single splits.
+    """
+    found = {selection: rows for selection, rows in frame.groupby(BLOCK, sort=False)}
+    if not found:
+        return absent()
+    figure, parts = panels([", ".join(selection) for selection in found], DOUBLE, [2.3] * len(found))
+    for part, rows in zip(parts, found.values(), strict=True):
+        neurons, total = rows[["neurons", "total"]].iloc[0]
+        left, right = part.subplots(1, 2)
+        _agreement(left, rows, "jaccard")
+        _agreement(right, rows, "correlation")
+        left.set(title=f"selected neurons: {neurons:,} of {total:,}", ylabel="Jaccard")
+        right.set(title="consensus MI of all neurons", ylabel="rank correlation")
+        part.supxlabel("samples of each domain in each half", fontsize=7.5)
+    return figure
+
+
+def _agreement(axes: Axes, frame: pd.DataFrame, measure: str) -> None:
+    means = frame.groupby("samples")[[measure, f"noise_{measure}"]].mean()
+    ends = means.ffill().iloc[-1]
+    apart = max(0, 0.2 - abs(ends.iloc[0] - ends.iloc[1])) / 2 * (1 if ends.iloc[0] >= ends.iloc[1] else -1)
+    looks = [(LOOKS["caneft"][0], "disjoint halves", apart), (GREY, "shuffled labels", -apart)]
+    for name, (colour, text, shift) in zip(means, looks, strict=True):
+        axes.plot(means.index, means[name], color=colour, linewidth=1.3)
+        axes.plot(frame["samples"], frame[name], "o", color=colour, markersize=3, mew=0, alpha=0.55, clip_on=False)
+        if np.isfinite(ends[name]):
+            place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
+            axes.annotate(
+                f"{text}\n{round(ends[name], 2) + 0:.2f}", (1, ends[name] + shift), (3, 0), color=colour, **place
+            )
+    axes.set(xscale="log", xlim=(means.index[0] / 1.2, means.index[-1] * 1.2))
+    axes.set_ylim(min(0, frame[list(means)].min(axis=None)), 1)
+    labelled = means.index[::-1][:: 1 if len(means) <= 6 else 2]
+    axes.set_xticks(means.index, [f"{samples:,}" if samples in labelled else "" for samples in means.index])
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def absent() -> Figure:
+    """What stands in place of these figures where there is nothing to draw."""
+    figure, (part,) = panels([""], COLUMN, [1.0])
+    note(part, "No method of this configuration\nselects neurons.")
+    return figure

@@ -1,0 +1,77 @@
+"""Files opened for tables and figures: one that is missing, broken or incomplete is an InputError that names it."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from caneft import neurons
+from caneft.errors import InputError
+
+
+def read_json(path: Path, with_format: bool = False) -> dict[str, Any]:
+    """A JSON object; `with_format`: its key `format` must be 1."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as JSON: {error}.\nDelete it and run the workflow again.") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: holds no JSON object.\nDelete it and run the workflow again.")
+    if with_format and found.get("format") != 1:
+        raise InputError(
+            f"{path}: has format {found.get('format')!r}; this version reads format 1.\n"
+            "Delete it and run the workflow again."
+        )
+    return found
+
+
+def read_parquet(path: Path, columns: list[str]) -> pd.DataFrame:
+    """Columns of a table."""
+    try:
+        return pd.read_parquet(path, columns=columns)
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: cannot be used: {error}.\nDelete it and run the workflow again.") from None
+
+
+def read_lines(path: Path) -> list[str]:
+    """Lines of a text file."""
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read: {error}.\nDelete it and run the workflow again.") from None
+
+
+def read_neurons(path: Path) -> neurons.NeuronSet:
+    """A set of neurons or heads."""
+    try:
+        return neurons.load(path)
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{error}.\nDelete {path} and run the workflow again.") from None
+
+
+def _missing(path: Path) -> InputError:
+    return InputError(f"{path}: does not exist.\nThe workflow makes it: run `snakemake` with the same configuration.")
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Turn a missing key or a value of the wrong kind into an InputError that names the file."""
+    try:
+        yield
+    except InputError:
+        raise
+    except KeyError as error:
+        raise InputError(f"{path}: has no entry {error}.\nDelete it and run the workflow again.") from None
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: has an unusable value: {error}.\nDelete it and run the workflow again.") from None

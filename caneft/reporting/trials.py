@@ -1,0 +1,68 @@
+"""The table of trials: what every learning rate of every grid reached, and which one was chosen."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from caneft.plan import Plan
+from caneft.reporting.captions import METRICS, label, scientific
+from caneft.reporting.inputs import Block
+from caneft.reporting.layout import BEST, Cell, Column, Table
+from caneft.reporting.results import AVERAGES, BLOCK
+from caneft.reporting.tables import NONE
+
+ABSENT = "No table of trials: every learning rate is fixed by the configuration, none is chosen from a grid."
+EDGES = {"low": "lowest", "high": "highest"}
+
+
+def trial_table(trials: pd.DataFrame) -> pd.DataFrame:
+    """The trials as they are stored: rates in full. trials: from `results.trials`."""
+    return trials.assign(learning_rate=trials["learning_rate"].map("{:g}".format))
+
+
+def trial_tables(plan: Plan, trials: pd.DataFrame) -> Iterator[Table]:
+    """The trials as they are printed: one table per block in which rates are chosen. trials: from `results.trials`."""
+    for block, rows in trials.groupby(BLOCK, sort=False):
+        yield _trials(plan, block, rows)
+
+
+def _trials(plan: Plan, block: Block, rows: pd.DataFrame) -> Table:
+    metric = METRICS[plan.config.scoring.metrics[0]]
+    shown = AVERAGES[: 2 if plan.unseen(*block[1:]) else 1]
+    names = {"average_seen": "seen", "average_unseen": "unseen"}
+    caption = (
+        f"One run for each rate, at seed {plan.config.trials.seed}. The rate with the highest chrF2 on dev (mean over"
+        " the domains of the mixture) is chosen, ties go to the lower rate; the final runs have other seeds."
+        f" {metric} on the test sets is an average over domains; no choice depends on it."
+    )
+    return Table(
+        label="tab:trials-" + "-".join(block),
+        title=f"Trials of learning rates, {', '.join(block[:2])}, mixture {block[2]}",
+        caption=" ".join(filter(None, [caption, plan.config.report.note.strip()])),
+        columns=[
+            Column("Method", numeric=False),
+            Column("Learning rate"),
+            Column("chrF2", "dev"),
+            *(Column(names[average], f"{metric} on test sets") for average in shown),
+            Column("Choice", numeric=False),
+        ],
+        rows=[_cells(plan, row, shown) for row in rows.to_dict("records")],
+    )
+
+
+def _cells(plan: Plan, row: dict, shown: list[str]) -> list[Cell]:
+    mark = BEST if row["chosen"] else ""
+    scores = [Cell(_number(row["dev"]), mark=mark), *(Cell(_number(row[average])) for average in shown)]
+    return [Cell(label(plan, row["variant"])), Cell(scientific(row["learning_rate"])), *scores, Cell(_choice(row))]
+
+
+def _number(value: float) -> str:
+    return NONE if pd.isna(value) else f"{value:.1f}"
+
+
+def _choice(row: dict) -> str:
+    if row["chosen"]:
+        return f"chosen; the {EDGES[row['edge']]} of its grid" if pd.notna(row["edge"]) else "chosen"
+    if pd.notna(row["dev"]):
+        return ""
+    return "diverged" if pd.isna(row["diverged_at"]) else f"diverged at step {row['diverged_at']}"

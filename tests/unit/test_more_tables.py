@@ -1,0 +1,394 @@
+"""Tables of trials and interference, and what the main table says of grids, heads, adapters and examples."""
+
+import itertools
+import json
+import re
+import statistics
+
+import fake_results
+import numpy as np
+import pandas as pd
+import pytest
+
+from caneft.errors import InputError
+from caneft.reporting import inputs, interference, results, tables, trials
+from caneft.reporting.latex import MOST_ROWS, latex
+from caneft.reporting.layout import BEST, Cell, Column, Table
+
+GRID = [1e-5, 2.5e-4, 1e-3]
+METHODS = {
+    "base": {"method": "base"},
+    "shown": {"method": "icl", "examples": 2, "retrieval": "bm25"},
+    "full": {"method": "full", "learning_rate": GRID},
+    "equal": {"method": "lora", "learning_rate": 1e-2, "equal_to": "caneft"},
+    "adapters": {"method": "adapters", "learning_rate": GRID},
+    "random": {"method": "random", "learning_rate": GRID, "layers_of": "caneft"},
+    "caneft": {"method": "caneft", "learning_rate": GRID},
+    "heads": {"method": "caneft-attention", "learning_rate": GRID},
+}
+DEV = {  # of a middle best, a tie, the high edge, a divergence
+    "full": (60.0, 70.0, None),
+    "adapters": (50.0, 50.0, 40.0),
+    "random": (60.0, 61.0, 60.5),
+    "caneft": (60.0, 61.0, 62.0),
+    "heads": (60.0, 61.0, 60.0),
+}
+SINGLE = {
+    "all": {"de-en": ["it", "law"]},
+    "only-it": {"de-en": {"domains": ["it"], "test": ["law", "koran"], "methods": ["base", "full"]}},
+    "only-law": {"de-en": {"domains": ["law"], "test": ["it", "koran"], "methods": ["base", "full", "shown"]}},
+}
+
+
+def dev(variant, rate):
+    return DEV[variant][GRID.index(rate)]
+
+
+@pytest.fixture
+def plan():
+    return fake_results.plan(METHODS, seeds=(1, 2))
+
+
+@pytest.fixture
+def root(tmp_path, plan):
+    fake_results.write(plan, tmp_path, dev=dev)
+    return tmp_path
+
+
+def main_of(plan, root):
+    scores, records = results.scores(plan, root), results.records(plan, root)
+    frame = tables.main_table(plan, scores, records)
+    return frame, list(tables.main_tables(plan, frame, scores, records))
+
+
+def content(root, path):
+    return json.loads((root / path).read_text())
+
+
+# --- which files ----------------------------------------------------------------------------------------------------
+
+
+def test_units_are_those_that_the_variants_of_a_block_select():
+    def found(*variants):
+        plan = fake_results.plan({name: METHODS[name] for name in variants})
+        return inputs.units(plan, ("tiny", "de-en", "all"))
+
+    assert found("base", "full", "shown") == []
+    assert found("heads") == ["head"]
+    assert found("heads", "caneft") == ["neuron", "head"]
+    plan = fake_results.plan(METHODS, mixtures=SINGLE)
+    assert inputs.units(plan, ("tiny", "de-en", "only-it")) == []
+
+
+def test_heads_have_information_of_their_own_and_no_stability(plan):
+    assert {file.path for file in inputs.information_files(plan)} == {
+        "neurons/tiny/de-en/all/information.parquet",
+        "heads/tiny/de-en/all/information.parquet",
+    }
+    assert [file.path for file in inputs.stability_files(plan)] == ["neurons/tiny/de-en/all/stability.json"]
+    assert "heads/tiny/de-en/all/heads/draw0.npz" in {file.path for file in inputs.neuron_files(plan)}
+    assert not any(path.startswith("heads/") for path in inputs.figure_inputs(plan))
+
+
+def test_shown_are_mixtures_of_several_domains_or_all_where_there_is_none():
+    assert inputs.shown_blocks(fake_results.plan(METHODS, mixtures=SINGLE)) == [("tiny", "de-en", "all")]
+    one = {"all": {"de-en": ["it", "law"]}, "other": {"de-en": ["law", "it"]}}
+    assert len(inputs.shown_blocks(fake_results.plan(METHODS, mixtures=one))) == 2
+
+
+def test_trials_come_once_under_the_mixture_that_rates_are_chosen_on():
+    plan = fake_results.plan(METHODS, mixtures=SINGLE)
+    files = [file for file in inputs.trial_files(plan) if file.variant == "full"]
+    assert [file.record for file in files] == [
+        f"runs/tiny/de-en/all/full/lr{rate}/record.json" for rate in ("1e-05", "0.00025", "0.001")
+    ]
+    assert {file.choice for file in files} == {"runs/tiny/de-en/all/full/choice.json"}
+    assert set(files[0].scores) == {"seen", "koran"}
+    assert files[0].scores["koran"] == "runs/tiny/de-en/all/full/lr1e-05/scores/koran.json"
+    assert not list(inputs.trial_files(plan, [("tiny", "de-en", "only-it")]))
+
+
+# --- trials ---------------------------------------------------------------------------------------------------------
+
+
+def test_trials_show_what_the_files_hold(plan, root):
+    frame = results.trials(plan, root).set_index(["variant", "learning_rate"])
+    assert len(frame) == 15
+    folder = "runs/tiny/de-en/all/caneft/lr0.00025/scores/"
+    it, law = (content(root, folder + "seen.json")["domains"][d]["bleu"]["score"] for d in ("it", "law"))
+    koran = content(root, folder + "koran.json")["domains"]["koran"]["bleu"]["score"]
+    row = frame.loc[("caneft", 2.5e-4)]
+    assert row[["dev", "average_seen", "average_unseen"]].tolist() == pytest.approx([61.0, (it + law) / 2, koran])
+    chosen = frame[frame["chosen"]]
+    assert chosen.index.tolist() == [
+        ("full", 2.5e-4),
+        ("adapters", 1e-5),
+        ("random", 2.5e-4),
+        ("caneft", 1e-3),
+        ("heads", 2.5e-4),
+    ]
+    assert [edge if isinstance(edge, str) else None for edge in chosen["edge"]] == [None, "low", None, "high", None]
+    assert frame[~frame["chosen"]]["edge"].isna().all()
+
+
+def test_a_trial_that_diverged_has_no_scores(plan, root):
+    row = results.trials(plan, root).set_index(["variant", "learning_rate"]).loc[("full", 1e-3)]
+    assert row["diverged_at"] == 17
+    assert row[["dev", "average_seen", "average_unseen"]].isna().all()
+    printed = next(trials.trial_tables(plan, results.trials(plan, root)))
+    cells = [cell.text for cell in next(r for r in printed.rows if [c.text for c in r[:2]] == ["full", "1e-3"])]
+    assert cells == ["full", "1e-3", "–", "–", "–", "diverged at step 17"]
+
+
+def test_printed_trials_mark_the_choice_and_its_edge(plan, root):
+    (printed,) = trials.trial_tables(plan, results.trials(plan, root))
+    rows = {(row[0].text, row[1].text): row for row in printed.rows}
+    assert rows["caneft", "1e-3"][-1].text == "chosen; the highest of its grid"
+    assert rows["adapters", "1e-5"][-1].text == "chosen; the lowest of its grid"
+    assert rows["full", "2.5e-4"][-1].text == "chosen" and rows["full", "1e-5"][-1].text == ""
+    assert {row[2].text for row in printed.rows if row[2].mark == BEST} == {"70.0", "50.0", "61.0", "62.0"}
+    assert "at seed 0" in printed.caption
+
+
+def test_rates_are_stored_in_full(plan, root, tmp_path):
+    found = results.trials(plan, root)
+    tables.write(tmp_path / "out" / "trials", trials.trial_table(found), list(trials.trial_tables(plan, found)))
+    read = pd.read_csv(tmp_path / "out" / "trials.csv")
+    assert read["learning_rate"].unique().tolist() == GRID
+    assert read["chosen"].sum() == 5
+
+
+def test_without_grids_every_form_of_the_table_says_so(tmp_path):
+    plan = fake_results.plan()
+    fake_results.write(plan, tmp_path)
+    found = results.trials(plan, tmp_path)
+    assert found.empty and not list(trials.trial_tables(plan, found))
+    tables.write(tmp_path / "out" / "trials", trials.trial_table(found), [], trials.ABSENT)
+    for suffix in ("md", "tex", "html"):
+        assert trials.ABSENT in (tmp_path / f"out/trials.{suffix}").read_text()
+    assert (tmp_path / "out/trials.csv").read_text().count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("caneft/choice.json", {"grid": {"1e-05": 3.0}}, "no entry '0.00025'"),
+        ("caneft/lr0.001/record.json", {"tuning": None}, "unusable value"),
+        ("caneft/lr0.001/scores/koran.json", {"domains": {}}, "no entry 'koran'"),
+    ],
+)
+def test_an_unusable_file_of_a_trial_is_named(plan, root, name, change, words):
+    path = root / "runs/tiny/de-en/all" / name
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(InputError, match=re.escape(str(path))) as error:
+        results.trials(plan, root)
+    assert words in str(error.value)
+
+
+def test_a_trial_made_with_other_settings_is_refused(plan, root):
+    path = root / "runs/tiny/de-en/all/caneft/lr0.001/record.json"
+    path.write_text(path.read_text().replace('"epochs": 2', '"epochs": 3'))
+    with pytest.raises(InputError, match=re.escape(str(path))):
+        results.trials(plan, root)
+
+
+def test_a_record_without_divergence_is_of_an_older_version(plan, root):
+    path = root / "runs/tiny/de-en/all/caneft/lr0.001/record.json"
+    record = json.loads(path.read_text())
+    del record["tuning"]["diverged_at"]
+    path.write_text(json.dumps(record))
+    assert results.trials(plan, root)["diverged_at"].count() == 1
+
+
+# --- cost -----------------------------------------------------------------------------------------------------------
+
+
+def test_trials_cost_their_tuning_and_the_translation_of_dev(plan, root):
+    costs, records = results.costs(plan, root), results.records(plan, root)
+    frame = tables.cost_table(plan, costs, records)
+    paths = [
+        f"runs/tiny/de-en/all/caneft/lr{rate}/{file}"
+        for rate in ("1e-05", "0.00025", "0.001")
+        for file in ("cost.json", "translations/dev.cost.json")
+    ]
+    row = frame.query("stage == 'trials' and variant == 'caneft'").iloc[0]
+    assert row["wall_seconds"] == pytest.approx(sum(content(root, path)["wall_seconds"] for path in paths))
+    assert row["peak_memory_mb"] == max(content(root, path)["peak_memory_mb"] for path in paths)
+    assert frame["stage"].unique().tolist() == [
+        "pretraining",
+        "importance",
+        "information",
+        "importance of heads",
+        "information of heads",
+        "trials",
+        "tuning",
+        "translation",
+    ]
+    assert "tuning and translation of dev" in next(tables.cost_tables(plan, frame, costs)).caption
+    assert "shown" in set(frame.query("stage == 'translation'")["variant"])
+
+
+# --- the main table -------------------------------------------------------------------------------------------------
+
+
+def test_examples_train_nothing_and_have_one_run(plan, root):
+    row = main_of(plan, root)[0].query("variant == 'shown' and metric == 'bleu'").iloc[0]
+    assert (row["trainable_parameters"], row["n_seeds"]) == (0, 1) and pd.isna(row["it_std"])
+    path = "runs/tiny/de-en/all/shown/scores/koran.json"
+    assert row["koran_mean"] == content(root, path)["domains"]["koran"]["bleu"]["score"]
+
+
+def test_the_caption_tells_of_grids_sizes_units_and_examples(plan, root):
+    caption = main_of(plan, root)[1][0].caption
+    for words in [
+        "In the prompt: shown 2 examples found by BM25; from the training pairs of the test domain, of any for an ",
+        "Budgets: random, caneft 115 neurons (9.98 % of the FFN neurons, 33,120 weights); heads 3 heads (25 % of the "
+        "attention heads, 30,720 weights); gamma of caneft, heads 0.0021 nats.",
+        "equal has as many weights as caneft, as nearly as a rank allows; random has as many neurons in each layer as ",
+        "chosen by mean dev chrF2 from 3 rates each at seed 0: full, random, heads 2.5e-4; adapters 1e-5; caneft 1e-3.",
+        "At the edge of its grid, so that a better rate may lie outside: adapters (low); caneft (high).",
+        "Trials that diverged: full at 1e-3.",
+        "Learning rates, fixed and not tuned: equal 1e-2.",
+    ]:
+        assert words in caption
+    assert "equal 115 neurons" not in caption, "LoRA takes its size from a selection and selects nothing"
+
+
+def test_many_equal_budgets_are_named_together(tmp_path):
+    methods = METHODS | {name: {"method": name, "learning_rate": GRID} for name in ("joint", "gradient")}
+    plan = fake_results.plan(methods)
+    fake_results.write(plan, tmp_path)
+    caption = main_of(plan, tmp_path)[1][0].caption
+    assert (
+        "Budgets: heads 3 heads (25 % of the attention heads, 30,720 weights); the other neuron methods 115" in caption
+    )
+
+
+def test_rates_chosen_elsewhere_say_where(tmp_path):
+    mixtures = {"all": {"de-en": ["it", "law"]}, "part": {"de-en": {"domains": ["it", "law"], "rates_on": "all"}}}
+    plan = fake_results.plan(METHODS, mixtures=mixtures)
+    fake_results.write(plan, tmp_path)
+    captions = [table.caption for table in main_of(plan, tmp_path)[1]]
+    assert ["chosen on mixture all by mean dev" in caption for caption in captions] == [False, False, True, True]
+
+
+def test_the_note_tells_of_the_chosen_and_the_best_adapter(plan, root):
+    _, (bleu, chrf) = main_of(plan, root)
+    for metric, printed in (("bleu", bleu), ("chrf", chrf)):
+        paths = [f"runs/tiny/de-en/all/adapters/seed{seed}/scores/koran.json" for seed in (1, 2)]
+        reported = sum(content(root, path)["domains"]["koran"][metric]["score"] for path in paths) / 2
+        assert printed.notes[2] == (
+            f"Adapters of unseen domains: adapters on koran: it's, chosen by source loss, {reported:.1f};"
+            f" the best, law's, would reach {reported + 2:.1f}."
+        )
+        row = next(row for row in printed.rows if row[0].text == "adapters")
+        assert row[[c.name for c in printed.columns].index("koran")].text == f"{reported:.1f}"
+
+
+def test_adapters_that_differ_between_seeds_and_metrics(plan, root):
+    """The oracle is the best in the table's own metric, whatever the headline's is."""
+    path = root / "runs/tiny/de-en/all/adapters/seed2/scores/koran.json"
+    found = json.loads(path.read_text())
+    entry = found["domains"]["koran"]
+    entry["chosen"], entry["bleu"] = "law", {"score": 80.0, "signature": entry["bleu"]["signature"]}
+    for domain, (bleu, chrf) in {"it": (70.0, 90.0), "law": (80.0, 85.0)}.items():
+        entry["adapters"][domain]["bleu"]["score"], entry["adapters"][domain]["chrf"]["score"] = bleu, chrf
+    path.write_text(json.dumps(found))
+    notes = [table.notes[2] for table in main_of(plan, root)[1]]
+    assert "koran: it's (1 seed) or law's (1 seed), chosen by source loss, " in notes[0]
+    assert "the best, law's, would" in notes[0] and "the best, it's (1 seed) or law's (1 seed), would" in notes[1]
+
+
+def test_adapters_chosen_as_well_as_can_be(plan, root):
+    for path in root.glob("runs/tiny/de-en/all/adapters/seed*/scores/koran.json"):
+        path.write_text(path.read_text().replace('"chosen": "it"', '"chosen": "law"'))
+    assert main_of(plan, root)[1][0].notes[2].endswith("; the best one.")
+
+
+# --- interference ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def single(tmp_path):
+    plan = fake_results.plan(METHODS, seeds=(1, 2), mixtures=SINGLE)
+    fake_results.write(plan, tmp_path, dev=dev)
+    return plan, interference.interference_table(plan, main_of(plan, tmp_path)[0])
+
+
+def in_file(root, mixture, seed, domain):
+    """BLEU of full, read without the code under test."""
+    trained = {"all": ("it", "law"), "only-it": ("it",), "only-law": ("law",)}[mixture]
+    testset = "seen" if domain in trained else domain
+    path = f"runs/tiny/de-en/{mixture}/full/seed{seed}/scores/{testset}.json"
+    return content(root, path)["domains"][domain]["bleu"]["score"]
+
+
+@pytest.mark.parametrize(
+    ("mixture", "domain"), itertools.product(["all", "only-it", "only-law"], ["it", "law", "koran"]), ids=str
+)
+def test_interference_is_the_difference_to_base(single, tmp_path, mixture, domain):
+    row = single[1].query("variant == 'full' and mixture == @mixture and domain == @domain").iloc[0]
+    base = content(tmp_path, f"runs/tiny/de-en/base/scores/{domain}.json")["domains"][domain]["bleu"]["score"]
+    reached = [in_file(tmp_path, mixture, seed, domain) for seed in (1, 2)]
+    assert row["difference_mean"] == pytest.approx(statistics.mean(reached) - base)
+    assert row["difference_std"] == pytest.approx(statistics.stdev(reached))
+    assert row["seen"] == (domain in row["trained_on"].split()) and row["n_seeds"] == 2
+    assert row["trained_on"] == {"all": "it law", "only-it": "it", "only-law": "law"}[mixture]
+
+
+def test_the_matrix_has_a_row_for_each_training_domain_and_one_for_all(single):
+    plan, frame = single
+    full, shown = sorted(interference.interference_tables(plan, frame), key=lambda table: table.title)
+    assert full.title == "Interference by full, tiny, de-en"
+    assert [column.name for column in full.columns] == ["Trained on", "it", "law", "koran", "others"]
+    assert [row[0].text for row in full.rows] == ["it", "law", "mixture all"]
+    assert [[cell.mark for cell in row[1:]] for row in full.rows] == [
+        [BEST, "", "", ""],
+        ["", BEST, "", ""],
+        ["", "", "", ""],
+    ]
+    values = frame.query("variant == 'full' and mixture == 'only-it'").set_index("domain")["difference_mean"]
+    assert full.rows[0][-1].text == interference.signed((values["law"] + values["koran"]) / 2)
+    assert full.rows[2][-1].text == "–"
+    assert [row[0].text for row in shown.rows] == ["law", "mixture all"], "icl is shown on what it is run on"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1.26, "+1.3"), (-0.04, "+0.0"), (-1.25, "−1.2"), (float("nan"), "–")], ids=str
+)
+def test_differences_have_a_sign_and_no_minus_zero(value, text):
+    assert interference.signed(value) == text
+    assert "$-$" in latex([Table("l", "t", "c", [Column("x")], [[Cell("−1.2")]])])
+
+
+@pytest.mark.parametrize("without", ["single-domain mixtures", "base"])
+def test_without_single_domains_or_base_there_is_no_interference(tmp_path, without):
+    mixtures = SINGLE if without == "base" else None
+    methods = {name: method for name, method in METHODS.items() if without != "base" or name != "base"}
+    if mixtures:
+        mixtures = {"all": SINGLE["all"], "only-it": {"de-en": {"domains": ["it"], "methods": ["full"]}}}
+    plan = fake_results.plan(methods, mixtures=mixtures)
+    fake_results.write(plan, tmp_path)
+    frame = interference.interference_table(plan, main_of(plan, tmp_path)[0])
+    assert frame.empty and "difference_mean" in frame and not list(interference.interference_tables(plan, frame))
+    tables.write(tmp_path / "out" / "interference", frame, [], interference.ABSENT)
+    assert interference.ABSENT in (tmp_path / "out/interference.md").read_text()
+
+
+# --- pages ----------------------------------------------------------------------------------------------------------
+
+
+def test_long_tables_go_on_in_a_second_environment_between_two_methods():
+    rng = np.random.default_rng(0)
+    names = [name for name in "abcdefghijklmnopqrstuvwxyz" for _ in range(rng.integers(1, 6))]
+    rows = [[Cell(name), Cell(str(number))] for number, name in enumerate(names)]
+    table = Table("tab:x", "X", "Caption.", [Column("Method", numeric=False), Column("n")], rows, notes=["Note."])
+    text = latex([table])
+    parts = text.split(r"\begin{table*}")[1:]
+    found = [re.findall(r"^(\w) & (\d+) ", part, flags=re.MULTILINE) for part in parts]
+    assert len(names) > MOST_ROWS and len(parts) > 1
+    assert [number for part in found for _, number in part] == [str(number) for number in range(len(names))]
+    for one, other in itertools.pairwise(found):
+        assert len(one) <= MOST_ROWS and one[-1][0] != other[0][0]
+    assert text.count("Caption.") == text.count("Note.") == 1 and text.count("(continued)") == len(parts) - 1
+    assert len(set(re.findall(r"\\label{(.*?)}", text))) == len(parts)
