@@ -16,145 +16,52 @@ does hits all alike. Throughput counts tokens without padding.
 """
 
 import argparse
-import gc
 import json
-import os
-import random
-import shlex
 import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import nn
 from tqdm import tqdm
 
-from caneft import records
+from benchmarks.common import (
+    MODEL_ONLY,
+    SHAPES,
+    Spent,
+    add_arguments,
+    build_model,
+    draw_examples,
+    finish,
+    fitting,
+    measured,
+    peak_of_process,
+    processes_memory,
+    profiled,
+    read_pairs,
+    release,
+    rounded,
+    settle,
+    text,
+)
+from benchmarks.common import joined as joined
 from caneft.cli import step
-from caneft.config import Jsonl, Tsv
-from caneft.corpora import cleaning, demo, readers
 from caneft.errors import InputError
-from caneft.files import write_json
 from caneft.importance import Taps, importance, stored
 from caneft.models.loading import DTYPES
 from caneft.models.loss import response_losses
 from caneft.models.pretraining import build_tokenizer
-from caneft.prompts import Batch, Example, Prompts, batches, collate
+from caneft.prompts import Batch, Example, batches, collate
 
-T = TypeVar("T")
-
-ROOT = Path(__file__).parents[1]
-
-
-def _shape(
-    model_type: str, hidden: int, layers: int, neurons: int, heads: int, vocabulary: int, **more
-) -> dict[str, Any]:
-    """Configuration for transformers; what is not said is the architecture's default."""
-    return {
-        "model_type": model_type,
-        "hidden_size": hidden,
-        "num_hidden_layers": layers,
-        "intermediate_size": neurons,
-        "num_attention_heads": heads,
-        "num_key_value_heads": heads,
-        "vocab_size": vocabulary,
-        "tie_word_embeddings": False,
-        **more,
-    }
-
-
-GEMMA_2 = {
-    "head_dim": 256,
-    "query_pre_attn_scalar": 256,
-    "sliding_window": 4096,
-    "attn_logit_softcapping": 50.0,
-    "final_logit_softcapping": 30.0,
-    "tie_word_embeddings": True,
-}
-SHAPES = {
-    "tiny": _shape("llama", 32, 2, 48, 2, 400),  # for the tests
-    "88m-llama": _shape("llama", 768, 8, 2048, 12, 20480),
-    "qwen2.5-7b": _shape("qwen2", 3584, 28, 18944, 28, 152064, num_key_value_heads=4),
-    "llama-2-7b": _shape("llama", 4096, 32, 11008, 32, 32000),
-    "gemma-2-9b": _shape("gemma2", 3584, 42, 14336, 16, 256000, num_key_value_heads=8, **GEMMA_2),
-}
-
+MODULE = "benchmarks.importance"
 SUBJECTS = ("naive", "ours", "floor", "floor_embeddings")  # the order within a round
-MODEL_ONLY = "model_only"  # beside them in tables of memory: the process or the device with nothing but the weights
 RATIOS = ("importance_vs_naive", "importance_vs_floor", "importance_vs_floor_embeddings")
 CONTEXT = ("dtype", "samples", "naive_samples", "tokens_per_batch", "max_tokens", "rounds", "threads")  # arguments
-DEMO_DOMAINS = ("it", "law", "medical", "subtitles")
-INSTRUCTION = "Translate the following text."
 TOLERANCE = 1e-5  # of the layer's largest score, in float32
 SCALE_EXPONENT = 20  # of the stored scores, which nobody reads here
-SEED = 0
-
-
-# Text
-
-
-def read_pairs(arguments: argparse.Namespace) -> list[list[tuple[str, str]]]:
-    """Pairs of each corpus file, or of each domain of the built-in corpus; cleaned, in file order."""
-    if not arguments.corpus:
-        needed = max(500, 4 * arguments.samples)  # joined to 140 tokens, a sample takes about ten pairs of all domains
-        return [demo.pairs(domain, "train", needed) for domain in DEMO_DOMAINS]
-    return [_read_file(path, arguments.fields) for path in arguments.corpus]
-
-
-def _read_file(path: str, fields: Sequence[str]) -> list[tuple[str, str]]:
-    if path.endswith(".jsonl"):
-        source = Jsonl(format="jsonl", path=path, source=fields[0], target=fields[1])
-    elif path.endswith(".tsv"):
-        source = Tsv(format="tsv", path=path)
-    else:
-        raise InputError(f"{path}: --corpus reads .jsonl (one object a line, see --fields) and .tsv (two columns)")
-    pairs, _ = cleaning.clean(readers.read(source, "train", Path))
-    return [(pair.source, pair.target) for pair in pairs]
-
-
-def draw_examples(
-    files: Sequence[Sequence[tuple[str, str]]], tokenizer, arguments: argparse.Namespace
-) -> list[Example]:
-    """The samples: pairs drawn from all files, each joined from neighbours where a length is asked for."""
-    prompts = Prompts(tokenizer, lambda domain: INSTRUCTION)
-    pool = [pair for pairs in files for pair in joined(pairs, prompts, arguments.tokens_per_sample)]
-    random.Random(SEED).shuffle(pool)
-    found: list[Example] = []
-    for source, target in pool:
-        if len(found) == arguments.samples:
-            break
-        example = prompts.encode(source, target)
-        if len(example) <= arguments.max_tokens:
-            found.append(example)
-    if len(found) < arguments.samples:
-        raise InputError(f"the text gives {len(found)} of {arguments.samples} samples: lower --samples, or give more")
-    return found
-
-
-def joined(pairs: Sequence[tuple[str, str]], prompts: Prompts, tokens: int) -> Iterator[tuple[str, str]]:
-    """Consecutive pairs put together to samples of about so many tokens, prompt included; 0 leaves them as they are.
-
-    What is left over at the end is no sample.
-    """
-    if not tokens:
-        yield from pairs
-        return
-    ids = prompts.tokenizer([f"{source} {target}" for source, target in pairs], add_special_tokens=False).input_ids
-    around = len(prompts.encode("", ""))
-    group, length = [], around
-    for pair, own in zip(pairs, map(len, ids), strict=True):
-        if group and length + own / 2 > tokens:  # nearer to the target without it
-            yield tuple(map(" ".join, zip(*group, strict=True)))
-            group, length = [], around
-        group.append(pair)
-        length += own
 
 
 def spread(examples: Sequence[Example], count: int) -> list[Example]:
@@ -162,24 +69,6 @@ def spread(examples: Sequence[Example], count: int) -> list[Example]:
     count = min(count, len(examples))
     ordered = sorted(examples, key=len)
     return [ordered[int((k + 0.5) * len(ordered) / count)] for k in range(count)]
-
-
-# Models
-
-
-def build_model(shape: dict[str, Any], device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """A causal LM with random weights, frozen; made on the device in its dtype: the host never holds it.
-
-    The weights have the architecture's own standard deviation of 0.02, with which activations stay finite in bfloat16.
-    """
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    options = dict(shape)
-    config = AutoConfig.for_model(options.pop("model_type"), **options)
-    torch.manual_seed(SEED)
-    with torch.device(device):
-        model = AutoModelForCausalLM.from_config(config, dtype=dtype)
-    return model.requires_grad_(False).eval()
 
 
 # Subjects
@@ -358,27 +247,6 @@ def exactness(model: nn.Module, examples: Sequence[Example], pad: int) -> dict[s
 # Time
 
 
-@dataclass(frozen=True)
-class Spent:
-    """One round of one subject, in seconds; memory: peak of the device's allocations in MB, None on the CPU."""
-
-    wall: float
-    cpu: float
-    memory: float | None
-
-
-def measured(run: Callable[[], None], device: torch.device) -> Spent:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-    wall, cpu = time.perf_counter(), time.process_time()
-    run()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    return Spent(wall, cpu, torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else None)
-
-
 def rounds(subjects: dict[str, Subject], count: int, device: torch.device) -> dict[str, list[Spent]]:
     """So many rounds of every subject by turns, after a warm-up. Naive may run out of memory: it then has none."""
     spent: dict[str, list[Spent]] = {name: [] for name in subjects}
@@ -401,23 +269,6 @@ def rounds(subjects: dict[str, Subject], count: int, device: torch.device) -> di
     return spent
 
 
-def fitting(run: Callable[[], T], device: torch.device) -> T | None:
-    """What `run` returns; None if the device has too little memory for it."""
-    try:
-        return run()
-    except torch.OutOfMemoryError:
-        pass
-    release(device)  # not in the except block: there, the exception still holds the tensors
-    return None
-
-
-def release(device: torch.device) -> None:
-    """Gives back what a deleted model or a failed pass held."""
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-
-
 def seconds_per_token(
     subjects: dict[str, Subject], spent: dict[str, list[Spent]], clock: str
 ) -> dict[str, float | None]:
@@ -438,50 +289,7 @@ def ratios(seconds: dict[str, float | None]) -> dict[str, float | None]:
     }
 
 
-# Memory of processes
-
-
-def peak_of_process() -> float:
-    """Largest resident set of this process so far, in MB."""
-    try:
-        with open("/proc/self/status") as file:
-            return next(int(line.split()[1]) for line in file if line.startswith("VmHWM:")) / 1024
-    except (OSError, StopIteration):  # ru_maxrss second: on Linux a new process starts with its parent's
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
-
-
-def processes_memory(argv: Sequence[str], shape: str) -> dict[str, float | None]:
-    """Peak in MB of a fresh process for each subject, on its largest batches; None if it was killed."""
-    search = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    found: dict[str, float | None] = {}
-    for name in tqdm((MODEL_ONLY, *SUBJECTS), unit="process", desc="memory"):
-        command = [sys.executable, "-m", "benchmarks.importance", *argv, "--shape", shape, "--only", name]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": search})
-        if done.returncode > 0:
-            raise InputError(f"the process that measures the memory of {name} failed: see above, or use --no-memory")
-        found[name] = json.loads(done.stdout.splitlines()[-1])["peak_mb"] if done.returncode == 0 else None
-    return found
-
-
 # Reports
-
-
-def profiled(workload: Workload, device: torch.device, path: Path, heading: str) -> None:
-    """Appends the 25 operations of most time in two batches of ours to `path` and prints the top 10."""
-    from torch.profiler import ProfilerActivity, profile
-
-    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda")
-    with profile(activities=activities) as profiler:
-        workload.run(run_ours, workload.widest)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-    averages = profiler.key_averages()
-    by = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(f"{heading}\n{averages.table(sort_by=by, row_limit=25, max_name_column_width=80)}\n")
-    print(averages.table(sort_by=by, row_limit=10, max_name_column_width=50))
 
 
 def print_table(result: dict[str, Any]) -> None:
@@ -489,24 +297,11 @@ def print_table(result: dict[str, Any]) -> None:
     print(f"{'':18}{'tokens/s':>12}{'s a round':>12}{'CPU s':>12}{'peak MB':>12}")
     for name in SUBJECTS:
         times = (result["seconds_per_round"][clock][name] for clock in ("wall", "cpu"))
-        wall, cpu = (_text(statistics.median(took) if took else None, ".2f") for took in times)
-        speed, peak = (_text(result[key].get(name), ",.0f") for key in ("tokens_per_second", "peak_mb"))
+        wall, cpu = (text(statistics.median(took) if took else None, ".2f") for took in times)
+        speed, peak = (text(result[key].get(name), ",.0f") for key in ("tokens_per_second", "peak_mb"))
         print(f"{name:18}{speed:>12}{wall:>12}{cpu:>12}{peak:>12}")
     for name, values in (("wall time", result), ("CPU time", result["cpu_time"])):
-        print(f"{name}: " + ", ".join(f"{ratio} {_text(values[ratio], '.3f')}" for ratio in RATIOS))
-
-
-def _text(value: float | None, digits: str) -> str:
-    return "–" if value is None else format(value, digits)
-
-
-def rounded(value: Any) -> Any:
-    """Floats of a nested result to five significant digits."""
-    if isinstance(value, dict):
-        return {key: rounded(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [rounded(inner) for inner in value]
-    return float(f"{value:.5g}") if isinstance(value, float) else value
+        print(f"{name}: " + ", ".join(f"{ratio} {text(values[ratio], '.3f')}" for ratio in RATIOS))
 
 
 # One shape
@@ -518,9 +313,9 @@ def prepare(shape: str, files: Sequence, arguments: argparse.Namespace) -> Workl
     The tokenizer is trained on the text at hand, with at most the shape's vocabulary. The cost of a token is the same
     whatever it stands for; that most rows of a large embedding are never asked for does not matter either.
     """
-    texts = [text for pairs in files for pair in pairs for text in pair]
-    tokenizer = build_tokenizer(texts, SHAPES[shape]["vocab_size"])
-    examples = draw_examples(files, tokenizer, arguments)
+    sides = [side for pairs in files for pair in pairs for side in pair]
+    tokenizer = build_tokenizer(sides, SHAPES[shape]["vocab_size"])
+    examples = draw_examples(files, tokenizer, arguments.samples, arguments.tokens_per_sample, arguments.max_tokens)
     model = build_model(SHAPES[shape], arguments.device, DTYPES[arguments.dtype])
     return Workload(model, examples, tokenizer.pad_token_id, arguments)
 
@@ -536,7 +331,8 @@ def compare(shape: str, files: Sequence, argv: Sequence[str], arguments: argpars
     """Everything about one shape: counts, equal numbers, time, memory; printed as it becomes known."""
     device = arguments.device
     separate = device.type == "cpu" and not arguments.no_memory
-    memory = processes_memory(argv, shape) if separate else {}  # first, before this process needs its own
+    # first, before this process needs its own
+    memory = processes_memory(MODULE, [*argv, "--shape", shape], (MODEL_ONLY, *SUBJECTS)) if separate else {}
     workload = prepare(shape, files, arguments)
     if device.type == "cuda":
         memory[MODEL_ONLY] = torch.cuda.memory_allocated() / 2**20
@@ -551,7 +347,8 @@ def compare(shape: str, files: Sequence, argv: Sequence[str], arguments: argpars
     result = timed(workload, memory, arguments) | {"differences": differences} | about
     print_table(result)
     if arguments.profile:
-        profiled(workload, device, arguments.profile, f"{shape}, {arguments.dtype}")
+        two = partial(workload.run, run_ours, workload.widest)
+        profiled(two, device, arguments.profile, f"{shape}, {arguments.dtype}")
     return rounded(result)
 
 
@@ -603,28 +400,16 @@ def combined(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments, with the defaults that depend on the device."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser, SUBJECTS)
     add = parser.add_argument
-    add("--shape", nargs="+", choices=SHAPES, help="default: 88m-llama on the CPU, qwen2.5-7b on CUDA")
-    add("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
-    add("--dtype", choices=DTYPES, help="default: float32 on the CPU, bfloat16 on CUDA")
-    add("--corpus", nargs="+", metavar="FILE", help=".jsonl or .tsv files; default: the built-in corpus")
-    add("--fields", nargs=2, default=("source", "target"), help="of the JSON objects; dots descend: translation.de")
     add("--samples", type=int, help="default: 64 on the CPU, 512 on CUDA")
     add("--naive-samples", type=int, help="of these, for naive; default: a quarter on the CPU, an eighth on CUDA")
     add("--tokens-per-sample", type=int, help="joins pairs up to this; 0: not; default: 140, 0 with --corpus on CUDA")
     add("--tokens-per-batch", type=int, help="with padding; default: 1024 on the CPU, 16384 on CUDA")
     add("--max-tokens", type=int, default=512, help="longer samples are left out; default: %(default)s")
     add("--rounds", type=int, default=3, help="default: %(default)s")
-    add("--threads", type=int, default=os.cpu_count(), help="default: all cores")
-    add("--no-memory", action="store_true", help="on the CPU: do not start a process per subject for its peak")
-    add("--profile", type=Path, metavar="FILE", help="writes what ours spends its time on")
-    add("--out", type=Path, metavar="FILE.json", help="writes the result, with date, command and versions")
-    add("--only", choices=(MODEL_ONLY, *SUBJECTS), help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
-    cuda = arguments.device == "cuda"
-    arguments.device = torch.device(arguments.device)
-    arguments.shape = arguments.shape or ["qwen2.5-7b" if cuda else "88m-llama"]
-    arguments.dtype = arguments.dtype or ("bfloat16" if cuda else "float32")
+    cuda = settle(arguments)
     arguments.samples = arguments.samples or (512 if cuda else 64)
     arguments.naive_samples = arguments.naive_samples or max(1, arguments.samples // (8 if cuda else 4))
     arguments.tokens_per_batch = arguments.tokens_per_batch or (16384 if cuda else 1024)
@@ -637,7 +422,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else list(argv)
     arguments = parse(argv)
     torch.set_num_threads(arguments.threads)
-    files = read_pairs(arguments)
+    needed = max(500, 4 * arguments.samples)  # joined to 140 tokens, a sample takes about ten pairs of all domains
+    files = read_pairs(arguments.corpus, arguments.fields, needed)
     if arguments.only:
         workload = prepare(arguments.shape[0], files, arguments)
         print(json.dumps({"peak_mb": round(peak_of_one(arguments.only, workload), 1)}))
@@ -648,19 +434,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for shape in arguments.shape:
         results[shape] = compare(shape, files, argv, arguments)
         release(arguments.device)
-    result = combined(results) | {
-        "device": torch.cuda.get_device_name() if arguments.device.type == "cuda" else "cpu",
-        **{name: getattr(arguments, name) for name in CONTEXT},
-    }
-    if arguments.out:
-        about = {
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": shlex.join(["python", "-m", "benchmarks.importance", *argv]),
-            "code": records.code(),
-            "packages": records.packages(),
-        }
-        write_json(arguments.out, result | about)
-    print(json.dumps(result))
+    finish(combined(results), arguments, CONTEXT, MODULE, argv)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,298 @@
+"""What the benchmarks of models share: shapes, text, clocks, peaks of memory, and the form of what is written."""
+
+import argparse
+import gc
+import json
+import os
+import random
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from caneft import records
+from caneft.config import Jsonl, Tsv
+from caneft.corpora import cleaning, demo, readers
+from caneft.errors import InputError
+from caneft.files import write_json
+from caneft.models.loading import DTYPES
+from caneft.prompts import Example, Prompts
+
+T = TypeVar("T")
+
+ROOT = Path(__file__).parents[1]
+
+
+def _shape(
+    model_type: str, hidden: int, layers: int, neurons: int, heads: int, vocabulary: int, **more
+) -> dict[str, Any]:
+    """Configuration for transformers; what is not said is the architecture's default."""
+    return {
+        "model_type": model_type,
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "intermediate_size": neurons,
+        "num_attention_heads": heads,
+        "num_key_value_heads": heads,
+        "vocab_size": vocabulary,
+        "tie_word_embeddings": False,
+        **more,
+    }
+
+
+GEMMA_2 = {
+    "head_dim": 256,
+    "query_pre_attn_scalar": 256,
+    "sliding_window": 4096,
+    "attn_logit_softcapping": 50.0,
+    "final_logit_softcapping": 30.0,
+    "tie_word_embeddings": True,
+}
+SHAPES = {
+    "tiny": _shape("llama", 32, 2, 48, 2, 400),  # for the tests
+    "88m-llama": _shape("llama", 768, 8, 2048, 12, 20480),
+    "qwen2.5-7b": _shape("qwen2", 3584, 28, 18944, 28, 152064, num_key_value_heads=4),
+    "llama-2-7b": _shape("llama", 4096, 32, 11008, 32, 32000),
+    "gemma-2-9b": _shape("gemma2", 3584, 42, 14336, 16, 256000, num_key_value_heads=8, **GEMMA_2),
+}
+
+MODEL_ONLY = "model_only"  # beside the subjects in tables of memory: the process or device with nothing but the weights
+DEMO_DOMAINS = ("it", "law", "medical", "subtitles")
+INSTRUCTION = "Translate the following text."
+SEED = 0
+
+
+# Text
+
+
+def read_pairs(corpus: Sequence[str] | None, fields: Sequence[str], needed: int) -> list[list[tuple[str, str]]]:
+    """Pairs of each corpus file, or `needed` of each domain of the built-in corpus; cleaned, in file order."""
+    if not corpus:
+        return [demo.pairs(domain, "train", needed) for domain in DEMO_DOMAINS]
+    return [_read_file(path, fields) for path in corpus]
+
+
+def _read_file(path: str, fields: Sequence[str]) -> list[tuple[str, str]]:
+    if path.endswith(".jsonl"):
+        source = Jsonl(format="jsonl", path=path, source=fields[0], target=fields[1])
+    elif path.endswith(".tsv"):
+        source = Tsv(format="tsv", path=path)
+    else:
+        raise InputError(f"{path}: --corpus reads .jsonl (one object a line, see --fields) and .tsv (two columns)")
+    pairs, _ = cleaning.clean(readers.read(source, "train", Path))
+    return [(pair.source, pair.target) for pair in pairs]
+
+
+def draw_examples(
+    files: Sequence[Sequence[tuple[str, str]]], tokenizer, samples: int, tokens: int, max_tokens: int
+) -> list[Example]:
+    """So many samples: pairs drawn from all files, joined from neighbours to about so many tokens (0: not joined).
+
+    max_tokens: longer ones are left out.
+    """
+    prompts = Prompts(tokenizer, lambda domain: INSTRUCTION)
+    pool = [pair for pairs in files for pair in joined(pairs, prompts, tokens)]
+    random.Random(SEED).shuffle(pool)
+    found: list[Example] = []
+    for source, target in pool:
+        if len(found) == samples:
+            break
+        example = prompts.encode(source, target)
+        if len(example) <= max_tokens:
+            found.append(example)
+    if len(found) < samples:
+        raise InputError(f"the text gives {len(found)} of {samples} samples: ask for fewer, or give more")
+    return found
+
+
+def joined(pairs: Sequence[tuple[str, str]], prompts: Prompts, tokens: int) -> Iterator[tuple[str, str]]:
+    """Consecutive pairs put together to samples of about so many tokens, prompt included; 0 leaves them as they are.
+
+    What is left over at the end is no sample.
+    """
+    if not tokens:
+        yield from pairs
+        return
+    ids = prompts.tokenizer([f"{source} {target}" for source, target in pairs], add_special_tokens=False).input_ids
+    around = len(prompts.encode("", ""))
+    group, length = [], around
+    for pair, own in zip(pairs, map(len, ids), strict=True):
+        if group and length + own / 2 > tokens:  # nearer to the target without it
+            yield tuple(map(" ".join, zip(*group, strict=True)))
+            group, length = [], around
+        group.append(pair)
+        length += own
+
+
+# Models
+
+
+def build_model(shape: dict[str, Any], device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """A causal LM with random weights, frozen; made on the device in its dtype: the host never holds it.
+
+    The weights have the architecture's own standard deviation of 0.02, with which activations stay finite in bfloat16.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    options = dict(shape)
+    config = AutoConfig.for_model(options.pop("model_type"), **options)
+    torch.manual_seed(SEED)
+    with torch.device(device):
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    return model.requires_grad_(False).eval()
+
+
+# Time and memory of the device
+
+
+@dataclass(frozen=True)
+class Spent:
+    """One run of one subject, in seconds; memory: peak of the device's allocations in MB, None on the CPU."""
+
+    wall: float
+    cpu: float
+    memory: float | None
+
+
+def measured(run: Callable[[], None], device: torch.device) -> Spent:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+    wall, cpu = time.perf_counter(), time.process_time()
+    run()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return Spent(wall, cpu, torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else None)
+
+
+def fitting(run: Callable[[], T], device: torch.device) -> T | None:
+    """What `run` returns; None if the device has too little memory for it."""
+    try:
+        return run()
+    except torch.OutOfMemoryError:
+        pass
+    release(device)  # not in the except block: there, the exception still holds the tensors
+    return None
+
+
+def release(device: torch.device) -> None:
+    """Gives back what a deleted model or a failed pass held."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+# Memory of processes
+
+
+def peak_of_process() -> float:
+    """Largest resident set of this process so far, in MB."""
+    try:
+        with open("/proc/self/status") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("VmHWM:")) / 1024
+    except (OSError, StopIteration):  # ru_maxrss second: on Linux a new process starts with its parent's
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
+
+
+def processes_memory(module: str, argv: Sequence[str], names: Sequence[str]) -> dict[str, float | None]:
+    """Peak in MB of a fresh process `python -m module argv --only NAME` for each name; None if it was killed."""
+    search = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    found: dict[str, float | None] = {}
+    for name in tqdm(names, unit="process", desc="memory"):
+        command = [sys.executable, "-m", module, *argv, "--only", name]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": search})
+        if done.returncode > 0:
+            raise InputError(f"the process that measures the memory of {name} failed: see above, or use --no-memory")
+        found[name] = json.loads(done.stdout.splitlines()[-1])["peak_mb"] if done.returncode == 0 else None
+    return found
+
+
+# Reports
+
+
+def profiled(run: Callable[[], None], device: torch.device, path: Path, heading: str, memory: bool = False) -> None:
+    """Appends the 25 operations of most time in a run to `path` and prints the top 10. memory: with allocations."""
+    from torch.profiler import ProfilerActivity, profile
+
+    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda")
+    with profile(activities=activities, profile_memory=memory) as profiler:
+        run()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+    averages = profiler.key_averages()
+    by = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(f"{heading}\n{averages.table(sort_by=by, row_limit=25, max_name_column_width=80)}\n")
+    print(averages.table(sort_by=by, row_limit=10, max_name_column_width=50))
+
+
+def text(value: float | None, digits: str) -> str:
+    """A number for a table; a dash where there is none."""
+    return "–" if value is None else format(value, digits)
+
+
+def rounded(value: Any) -> Any:
+    """Floats of a nested result to five significant digits."""
+    if isinstance(value, dict):
+        return {key: rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [rounded(inner) for inner in value]
+    return float(f"{value:.5g}") if isinstance(value, float) else value
+
+
+# Command line
+
+
+def add_arguments(parser: argparse.ArgumentParser, subjects: Sequence[str]) -> None:
+    """Options that the programs share; `settle` completes them."""
+    add = parser.add_argument
+    add("--shape", nargs="+", choices=SHAPES, help="default: 88m-llama on the CPU, qwen2.5-7b on CUDA")
+    add("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
+    add("--dtype", choices=DTYPES, help="default: float32 on the CPU, bfloat16 on CUDA")
+    add("--corpus", nargs="+", metavar="FILE", help=".jsonl or .tsv files; default: the built-in corpus")
+    add("--fields", nargs=2, default=("source", "target"), help="of the JSON objects; dots descend: translation.de")
+    add("--threads", type=int, default=os.cpu_count(), help="default: all cores")
+    add("--no-memory", action="store_true", help="on the CPU: do not start a process per subject for its peak")
+    add("--profile", type=Path, metavar="FILE", help="writes what ours spends its time on")
+    add("--out", type=Path, metavar="FILE.json", help="writes the result, with date, command and versions")
+    add("--only", choices=(MODEL_ONLY, *subjects), help=argparse.SUPPRESS)
+
+
+def settle(arguments: argparse.Namespace) -> bool:
+    """Puts in the shared defaults that depend on the device; returns whether it is CUDA."""
+    cuda = arguments.device == "cuda"
+    arguments.device = torch.device(arguments.device)
+    arguments.shape = arguments.shape or ["qwen2.5-7b" if cuda else "88m-llama"]
+    arguments.dtype = arguments.dtype or ("bfloat16" if cuda else "float32")
+    return cuda
+
+
+def finish(
+    result: dict[str, Any], arguments: argparse.Namespace, context: Sequence[str], module: str, argv: Sequence[str]
+) -> None:
+    """Prints the result as the last line, with the device and the arguments named in `context`; and writes --out."""
+    result = result | {
+        "device": torch.cuda.get_device_name() if arguments.device.type == "cuda" else "cpu",
+        **{name: getattr(arguments, name) for name in context},
+    }
+    if arguments.out:
+        about = {
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": shlex.join(["python", "-m", module, *argv]),
+            "code": records.code(),
+            "packages": records.packages(),
+        }
+        write_json(arguments.out, result | about)
+    print(json.dumps(result))

@@ -1,0 +1,716 @@
+"""What a step of tuning costs: time, memory, optimizer state and file, of every way to tune, on the same batches.
+
+    python -m benchmarks.tuning                                                          # an 88 M llama on the CPU
+    python -m benchmarks.tuning --shape qwen2.5-7b --lengths 256 1024 --checkpointing off on --out gpu.json   # a GPU
+
+Random weights of real shapes; the last line printed is one JSON object. The subjects:
+
+    slices       `NeuronRows` on some of the neurons, the same number in every layer (AdamW, like all but masked-full)
+    lora-r16     PEFT's LoRA on gate, up and down, alpha twice the rank, no dropout; base frozen, adapters in float32
+    lora-r32     the same with rank 32
+    shira        PEFT's SHiRA on the same modules, with the rank that trains about as many weights as slices do
+    full         every weight
+    masked-full  as published: every weight's gradient, those of the FFNs times a dense mask of the same neurons, all
+                 others times zero; Adam with state for every weight
+    floor        forward and backward with frozen weights from the embeddings' output on; nothing is trained
+
+Where the model is not in float32, full and masked-full keep float32 masters of all weights, as slices does of its
+own. A step is forward, backward, optimizer and what a way does after it, without clipping. Times are medians; on the
+CPU the subjects take turns step by step, on CUDA each has the device to itself. Memory on the CPU is the peak of a
+fresh process *above* that of one that only loads the model; on CUDA the peak of the device's allocations, the model
+included.
+
+`step_vs_lora`, `memory_vs_lora`: slices over lora-r16; `memory_vs_masked`, `optimizer_vs_masked`: slices over
+masked-full; `step_vs_floor`: slices over the floor. Less is better. Where masked-full does not fit, what it needs is
+computed without any activation, and `memory_vs_masked_is` says so. Before anything is timed, slices and masked-full
+must lead to the same weights, and slices must leave every other weight as it was, bit by bit.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from benchmarks.common import (
+    MODEL_ONLY,
+    SEED,
+    SHAPES,
+    Spent,
+    add_arguments,
+    build_model,
+    draw_examples,
+    finish,
+    fitting,
+    measured,
+    peak_of_process,
+    processes_memory,
+    profiled,
+    read_pairs,
+    release,
+    rounded,
+    settle,
+    text,
+)
+from caneft import config
+from caneft.cli import step
+from caneft.errors import InputError
+from caneft.models.loading import DTYPES
+from caneft.models.loss import response_losses
+from caneft.models.pretraining import build_tokenizer
+from caneft.neurons import NeuronSet
+from caneft.prompts import Batch, Example, collate
+from caneft.tuning.lora import Lora, rank_of
+from caneft.tuning.neuron_rows import NeuronRows
+from caneft.tuning.way import Way
+
+MODULE = "benchmarks.tuning"
+SUBJECTS = ("slices", "lora-r16", "lora-r32", "shira", "full", "masked-full", "floor")  # the order of their turns
+PROFILED = ("slices", "lora-r16")
+RATIOS = ("step_vs_lora", "memory_vs_lora", "memory_vs_masked", "optimizer_vs_masked", "step_vs_floor")
+CONTEXT = ("dtype", "fraction", "tokens_per_step", "steps", "warmup", "threads")  # arguments
+BATCHES = 4  # different ones, by turns
+PEAK_STEPS = 3  # of a process that is there for its peak: in the first there is no optimizer state yet
+EXACT_STEPS = 3
+TOLERANCE = 1e-3  # of the norm of all changes, in float32
+RATE = 1e-4
+MB = 2**20
+OPTIONS = {"shape": "--shape", "length": "--lengths", "checkpointing": "--checkpointing"}  # what makes a case
+MEMORY = {"above_model_mb": "peak of the process above the loaded model", "peak_mb": "peak allocated on the device"}
+
+
+# Neurons
+
+
+def some_neurons(shape: dict[str, Any], fraction: float) -> NeuronSet:
+    """That share of every layer's neurons, at least one, drawn at random."""
+    generator = np.random.default_rng(SEED)
+    width, layers = shape["intermediate_size"], shape["num_hidden_layers"]
+    count = max(1, round(fraction * width))
+    drawn = (np.sort(generator.choice(width, count, replace=False)) for _ in range(layers))
+    return NeuronSet(layers, width, tuple(drawn))
+
+
+def masks(model: nn.Module, neurons: NeuronSet) -> dict[str, torch.Tensor]:
+    """Dense masks of the FFNs' weights by name, bool: the least that a dense mask can take."""
+    found = {}
+    for number, (layer, indices) in enumerate(zip(model.model.layers, neurons.indices, strict=True)):
+        index = torch.tensor(indices, device=model.device)
+        for name in ("gate_proj", "up_proj", "down_proj"):
+            mask = torch.zeros_like(getattr(layer.mlp, name).weight, dtype=torch.bool)
+            mask[(slice(None), index) if name == "down_proj" else index] = True
+            found[f"model.layers.{number}.mlp.{name}.weight"] = mask
+    return found
+
+
+# Ways to tune, beside those of the package
+
+
+class Everything(Way):
+    """Trains every weight, through float32 masters where a weight is not in float32.
+
+    masks: by name, for weights of which a part is trained; with masks, weights that have none do not move.
+    """
+
+    def __init__(self, model: nn.Module, masks: dict[str, torch.Tensor] | None = None):
+        self.model, self.masks = model.requires_grad_(True), masks
+        self.masters = {
+            name: weight if weight.dtype == torch.float32 else nn.Parameter(weight.detach().float())
+            for name, weight in model.named_parameters()
+        }
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        return iter(self.masters.values())
+
+    def before_step(self) -> None:
+        """Masks the gradients and hands them to the masters, one at a time."""
+        for name, weight in self.model.named_parameters():
+            if self.masks is not None:
+                weight.grad.mul_(self.masks[name]) if name in self.masks else weight.grad.zero_()
+            master = self.masters[name]
+            if master is not weight:
+                master.grad, weight.grad = weight.grad.float(), None
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        for name, weight in self.model.named_parameters():
+            if self.masters[name] is not weight:
+                weight.copy_(self.masters[name])
+
+    def saved_bytes(self) -> int:
+        """The model's weights; they are not written for this."""
+        return sum(weight.numel() * weight.element_size() for weight in self.model.parameters())
+
+
+class Shira(Way):
+    """PEFT's SHiRA: a rank r trains r (m + n) scattered weights of a module with m x n."""
+
+    def __init__(self, model: nn.Module, rank: int):
+        from peft import ShiraConfig, get_peft_model
+
+        torch.sparse.check_sparse_tensor_invariants.disable()  # as it is anyway, but said: else torch warns
+        settings = ShiraConfig(r=rank, target_modules=["gate_proj", "up_proj", "down_proj"], task_type="CAUSAL_LM")
+        settings.mask_fn = _scattered
+        self.adapted = get_peft_model(model, settings)
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        return (parameter for parameter in self.adapted.parameters() if parameter.requires_grad)
+
+    def save(self, folder: Path) -> None:
+        self.adapted.save_pretrained(folder)
+
+
+def _scattered(linear: nn.Linear, rank: int, **_) -> torch.Tensor:
+    """PEFT's own random mask, drawn where the weight is: on the host it takes minutes for a large model."""
+    mask = torch.zeros(linear.weight.numel(), dtype=torch.bool, device=linear.weight.device)
+    mask[torch.randperm(len(mask), device=mask.device)[: rank * sum(linear.weight.shape)]] = True
+    return mask.view(linear.weight.shape)
+
+
+class Floor(Way):
+    """Trains nothing; the graph begins at the embeddings' output."""
+
+    def __init__(self, model: nn.Module):
+        def begin_here(_, __, output: torch.Tensor) -> None:
+            output.requires_grad_()
+
+        model.requires_grad_(False).get_input_embeddings().register_forward_hook(begin_here)
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        return iter(())
+
+    def saved_bytes(self) -> int:
+        return 0
+
+
+def way_of(name: str, model: nn.Module, neurons: NeuronSet) -> Way:
+    """The model made trainable in the way that a subject stands for."""
+    match name:
+        case "slices":
+            return NeuronRows(model, neurons)
+        case "lora-r16" | "lora-r32":
+            rank = int(name.removeprefix("lora-r"))
+            return Lora(model, config.Lora.model_construct(method="lora", rank=rank, alpha=2 * rank, dropout=0.0))
+        case "shira":
+            return Shira(model, rank_of(model, neurons))  # at an equal rank it trains as many weights as LoRA
+        case "full":
+            return Everything(model)
+        case "masked-full":
+            return Everything(model, masks(model, neurons))
+        case "floor":
+            return Floor(model)
+    raise ValueError(f"no subject {name!r}")
+
+
+# One subject
+
+
+class Subject:
+    """A model, the way it is tuned and an optimizer: steps to time, and what can be counted."""
+
+    def __init__(self, model: nn.Module, way: Way, optimizer: Callable[..., torch.optim.Optimizer]):
+        self.model, self.way = model.train(), way
+        parameters = list(way.parameters())
+        self.trainable = sum(parameter.numel() for parameter in parameters)
+        self.optimizer = optimizer(parameters, lr=RATE) if parameters else None
+
+    def step(self, batch: Batch) -> None:
+        response_losses(self.model, batch).mean().backward()
+        if isinstance(self.way, Everything):
+            self.way.before_step()
+        if self.optimizer:
+            self.optimizer.step()
+            self.way.after_step()
+            self.optimizer.zero_grad(set_to_none=True)
+
+    def optimizer_bytes(self) -> int:
+        """Of all tensors of the optimizer's state, after a step."""
+        states = self.optimizer.state.values() if self.optimizer else ()
+        tensors = (value for state in states for value in state.values() if isinstance(value, torch.Tensor))
+        return sum(value.numel() * value.element_size() for value in tensors)
+
+    def kept(self, batch: Batch) -> Counter:
+        """Bytes that one forward pass keeps for its backward pass, by shape and dtype; weights are not counted.
+
+        Checkpointing hides what it keeps from these hooks: not to be asked then.
+        """
+        weights = {value.untyped_storage().data_ptr() for value in (*self.model.parameters(), *self.model.buffers())}
+        found: dict[int, tuple[str, int]] = {}
+
+        def pack(value: torch.Tensor) -> torch.Tensor:
+            for part in (value._indices(), value._values()) if value.is_sparse else (value,):
+                storage = part.untyped_storage()
+                if storage.data_ptr() not in weights:
+                    found[storage.data_ptr()] = (f"{tuple(part.shape)} {part.dtype}", storage.nbytes())
+            return value
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
+            loss = response_losses(self.model, batch).mean()
+        counted: Counter = Counter()
+        for described, size in found.values():
+            counted[described] += size
+        del loss  # till here: a storage that is freed may lend its address to the next
+        return counted
+
+    def saved_bytes(self) -> int:
+        """Size of the file that the way leaves. The last thing to ask: slices then give the model back."""
+        if hasattr(self.way, "saved_bytes"):
+            return self.way.saved_bytes()
+        with tempfile.TemporaryDirectory() as folder:
+            self.way.save(Path(folder))
+            return sum(path.stat().st_size for path in Path(folder).glob("*.safetensors"))
+
+
+# One case: a shape, a length of samples, with or without checkpointing
+
+
+@dataclass(frozen=True)
+class Case:
+    """What all subjects have in common. examples: of each batch, the widest batch first; batches: on the device."""
+
+    shape: dict[str, Any]
+    dtype: torch.dtype
+    device: torch.device
+    fraction: float
+    examples: list[list[Example]]
+    batches: list[Batch]
+    pad: int
+    checkpointing: bool
+
+    @property
+    def neurons(self) -> NeuronSet:
+        return some_neurons(self.shape, self.fraction)
+
+    def model(self) -> nn.Module:
+        return build_model(self.shape, self.device, self.dtype)
+
+    def subject(self, name: str) -> Subject:
+        model = self.model()
+        subject = Subject(
+            model,
+            way_of(name, model, self.neurons),
+            torch.optim.Adam if name == "masked-full" else torch.optim.AdamW,
+        )
+        if self.checkpointing:  # after PEFT, which would begin the graph at the embeddings for it
+            model.activation_checkpointing_enable({"use_reentrant": False})
+        return subject
+
+
+def case_of(shape: str, length: int, checkpointing: str, files: Sequence, arguments: argparse.Namespace) -> Case:
+    """BATCHES times as many samples of about `length` tokens as fit into a step, in batches; the tokenizer is trained
+    on the text at hand."""
+    options = SHAPES[shape]
+    sides = [side for pairs in files for pair in pairs for side in pair]
+    tokenizer = build_tokenizer(sides, options["vocab_size"])
+    count = per_step(length, arguments)
+    examples = draw_examples(files, tokenizer, count * BATCHES, length, length * 5 // 4)
+    parts = [examples[start : start + count] for start in range(0, len(examples), count)]
+    parts.sort(key=lambda part: max(map(len, part)), reverse=True)
+    return Case(
+        shape=options,
+        dtype=DTYPES[arguments.dtype],
+        device=arguments.device,
+        fraction=arguments.fraction,
+        examples=parts,
+        batches=[collate(part, tokenizer.pad_token_id).to(arguments.device) for part in parts],
+        pad=tokenizer.pad_token_id,
+        checkpointing=checkpointing == "on",
+    )
+
+
+def per_step(length: int, arguments: argparse.Namespace) -> int:
+    """Samples in a step: those of about so many tokens together, at least one."""
+    return max(1, arguments.tokens_per_step // length)
+
+
+# Exactness
+
+
+def miniature(shape: dict[str, Any]) -> dict[str, Any]:
+    """The same architecture and vocabulary, small enough for the host."""
+    small = {"hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 160, "num_attention_heads": 4}
+    return shape | small | {"num_key_value_heads": 2, "head_dim": 16}
+
+
+def exactness(shape: dict[str, Any], batch: Batch, fraction: float) -> float:
+    """Norm of the difference between slices' and masked-full's weights, over the norm of what masked-full changed.
+
+    Three steps of Adam without weight decay on the host, in float32. Raises InputError if it exceeds TOLERANCE, if
+    nothing moved, and if an unselected weight has not kept its bits. A norm over all weights, since single ones may
+    differ by more: where a gradient is nearly zero, Adam makes its rounding errors as large as a step.
+    """
+    neurons, host = some_neurons(shape, fraction), torch.device("cpu")
+    base, slices, masked = (build_model(shape, host, torch.float32) for _ in range(3))
+    for name, model in (("slices", slices), ("masked-full", masked)):
+        subject = Subject(model, way_of(name, model, neurons), torch.optim.Adam)
+        for _ in range(EXACT_STEPS):
+            subject.step(batch)
+        if name == "slices":
+            subject.way.detach()
+    selected, differences, changes = masks(base, neurons), [], []
+    for (name, before), ours, theirs in zip(
+        base.named_parameters(), slices.parameters(), masked.requires_grad_(False).parameters(), strict=True
+    ):
+        moved = ours != before
+        if (moved & ~selected[name] if name in selected else moved).any():
+            raise InputError(f"exactness: slices changed weights of {name} that are not selected")
+        differences.append((ours - theirs).double().norm())
+        changes.append((theirs - before).double().norm())
+    difference, change = (float(torch.stack(norms).norm()) for norms in (differences, changes))
+    if not difference <= TOLERANCE * change or not change > 0:
+        raise InputError(
+            f"exactness: slices differ from masked-full by {difference:.1e}, where masked-full changed weights by"
+            f" {change:.1e} (norms over all weights)"
+        )
+    return difference / change
+
+
+# Time
+
+
+def timed(case: Case, arguments: argparse.Namespace) -> dict[str, dict[str, Any] | None]:
+    """Of every subject what `turns` finds. Together and by turns on the CPU, one after another on CUDA."""
+    groups = [SUBJECTS] if case.device.type == "cpu" else [(name,) for name in SUBJECTS]
+    found = {}
+    with tqdm(total=(arguments.warmup + arguments.steps) * len(SUBJECTS), unit="step", desc="timing") as bar:
+        for group in groups:
+            found |= turns(group, case, arguments, bar)
+            release(case.device)
+    return found
+
+
+def turns(
+    names: Sequence[str], case: Case, arguments: argparse.Namespace, bar: tqdm
+) -> dict[str, dict[str, Any] | None]:
+    """Steps of subjects by turns and what there is to count; None for one that the device has too little memory for."""
+    subjects, spent = {}, {name: [] for name in names}
+    for name in names:
+        bar.set_postfix_str(f"{name}, building")
+        subjects[name] = fitting(partial(case.subject, name), case.device)
+    for turn in range(-arguments.warmup, arguments.steps):
+        batch = case.batches[turn % BATCHES]
+        for name in names:
+            bar.set_postfix_str(f"{name}, {'warm-up' if turn < 0 else f'step {turn + 1}'}")
+            bar.update()
+            if subjects[name] is None:
+                continue
+            took = fitting(partial(measured, partial(subjects[name].step, batch), case.device), case.device)
+            if took is None:
+                subjects[name] = None
+                release(case.device)
+            elif turn >= 0:
+                spent[name].append(took)
+    return {name: counted(subject, spent[name], case) if subject else None for name, subject in subjects.items()}
+
+
+def counted(subject: Subject, spent: Sequence[Spent], case: Case) -> dict[str, Any]:
+    """A subject's row: seconds of each step, tokens/s, MB of the device's peak, and what is counted, in bytes."""
+    tokens = [sum(map(len, case.examples[turn % BATCHES])) for turn in range(len(spent))]
+    seconds = {clock: [getattr(took, clock) for took in spent] for clock in ("wall", "cpu")}
+    median = {clock: statistics.median(values) for clock, values in seconds.items()}
+    kept = None if case.checkpointing else sum(subject.kept(case.batches[0]).values()) / MB
+    return {
+        "step_seconds": median["wall"],
+        "step_cpu_seconds": median["cpu"],
+        "tokens_per_second": statistics.mean(tokens) / median["wall"],
+        "peak_mb": max(took.memory for took in spent) if case.device.type == "cuda" else None,
+        "kept_mb": kept,
+        "trainable_parameters": subject.trainable,
+        "optimizer_bytes": subject.optimizer_bytes(),
+        "saved_bytes": subject.saved_bytes(),
+        "seconds": seconds,
+    }
+
+
+# Memory
+
+
+def needed(shape: dict[str, Any], dtype: torch.dtype, masked: bool) -> dict[str, int]:
+    """Bytes that training every weight takes before any activation, by what takes them, and their total.
+
+    Gradients are counted in the weights' dtype, as if no two of them were ever in float32 at a time.
+    """
+    weights = list(build_model(shape, torch.device("meta"), dtype).parameters())
+    count = sum(weight.numel() for weight in weights)
+    parts = {
+        "weights": count * dtype.itemsize,
+        "gradients": count * dtype.itemsize,
+        "masters": 0 if dtype == torch.float32 else count * 4,
+        "optimizer": adam_bytes(count, len(weights)),
+        "masks": 3 * shape["hidden_size"] * shape["intermediate_size"] * shape["num_hidden_layers"] if masked else 0,
+    }
+    return parts | {"total": sum(parts.values())}
+
+
+def adam_bytes(parameters: int, tensors: int) -> int:
+    """Adam's state in float32: two moments for each parameter and a counter for each tensor."""
+    return 8 * parameters + 4 * tensors
+
+
+def peak_of_one(name: str, case: Case) -> float:
+    """What a fresh process is for: the peak of this one after loading the model and running one subject, in MB."""
+    import peft  # noqa: F401 (for all subjects alike: LoRA's memory is not that of its import)
+
+    if name == MODEL_ONLY:
+        loaded = case.model()  # noqa: F841 (held until the peak is read)
+    else:
+        subject = case.subject(name)
+        for _ in range(PEAK_STEPS):
+            subject.step(case.batches[0])
+    return peak_of_process()
+
+
+def loaded_mb(case: Case) -> float:
+    """MB that the model alone takes on the device."""
+    release(case.device)
+    before = torch.cuda.memory_allocated()
+    model = case.model()
+    taken = (torch.cuda.memory_allocated() - before) / MB
+    del model
+    release(case.device)
+    return taken
+
+
+# Ratios and reports
+
+
+def ratios(rows: dict[str, dict[str, Any] | None], masked: dict[str, int], memory: str) -> dict[str, Any]:
+    """RATIOS from the subjects' rows, None where a number is missing.
+
+    masked: what `needed` says of masked-full, in its place if it did not fit; memory: the key of the rows to compare.
+    """
+
+    def of(name: str, key: str) -> float | None:
+        return rows[name] and rows[name][key]
+
+    fits = rows["masked-full"] is not None
+    if not fits:
+        all_of_it = masked["total"] - (masked["weights"] if memory == "above_model_mb" else 0)
+        rows = rows | {"masked-full": {memory: all_of_it / MB, "optimizer_bytes": masked["optimizer"]}}
+    found = {
+        "step_vs_lora": quotient(of("slices", "step_seconds"), of("lora-r16", "step_seconds")),
+        "memory_vs_lora": quotient(of("slices", memory), of("lora-r16", memory)),
+        "memory_vs_masked": quotient(of("slices", memory), of("masked-full", memory)),
+        "optimizer_vs_masked": quotient(of("slices", "optimizer_bytes"), of("masked-full", "optimizer_bytes")),
+        "step_vs_floor": quotient(of("slices", "step_seconds"), of("floor", "step_seconds")),
+    }
+    return found | {"memory_vs_masked_is": "measured" if fits else "computed"}
+
+
+def quotient(ours: float | None, other: float | None) -> float | None:
+    return ours / other if ours is not None and other else None
+
+
+def print_table(rows: dict[str, dict[str, Any] | None], needs: dict[str, dict[str, int]]) -> None:
+    """One line a subject: medians, memory in MB and counts."""
+    heads = ("step s", "tokens/s", "peak MB", "above model", "kept MB", "trainable", "optimizer MB", "saved MB")
+    print(f"{'':12}" + "".join(f"{head:>14}" for head in heads))
+    for name, row in rows.items():
+        if row is None:
+            needs_mb = f", needs {needs[name]['total'] / MB:,.0f} MB without activations" if name in needs else ""
+            print(f"{name:12}  out of memory{needs_mb}")
+            continue
+        optimizer, saved = (row[key] / MB for key in ("optimizer_bytes", "saved_bytes"))
+        cells = (
+            text(row["step_seconds"], ".3f"),
+            *(text(row[key], ",.0f") for key in ("tokens_per_second", "peak_mb", "above_model_mb", "kept_mb")),
+            *(text(row["trainable_parameters"], ","), text(optimizer, ",.1f"), text(saved, ",.1f")),
+        )
+        print(f"{name:12}" + "".join(f"{cell:>14}" for cell in cells))
+
+
+def profile(case: Case, path: Path, heading: str) -> None:
+    """Appends to `path`, for slices and LoRA: what two steps spend their time on, and what a forward pass keeps."""
+    for name in PROFILED:
+        subject = case.subject(name)
+        subject.step(case.batches[0])
+
+        def two_steps(subject: Subject = subject) -> None:
+            for batch in case.batches[:2]:
+                subject.step(batch)
+
+        print(f"\n{name}")
+        profiled(two_steps, case.device, path, f"{heading}, {name}: two steps", memory=True)
+        with open(path, "a", encoding="utf-8") as file:
+            if not case.checkpointing:
+                file.write("kept for the backward pass, MB of a shape over all layers\n")
+                for shape, size in subject.kept(case.batches[0]).most_common(15):
+                    file.write(f"{size / MB:12,.1f}  {shape}\n")
+            if case.device.type == "cuda":
+                file.write(torch.cuda.memory_summary())
+            file.write("\n")
+        del subject, two_steps
+        release(case.device)
+
+
+# One case
+
+
+def compare(
+    shape: str, length: int, checkpointing: str, files: Sequence, argv: Sequence[str], arguments: argparse.Namespace
+) -> dict[str, Any]:
+    """Everything about one case: equal weights, memory, time; printed as it becomes known."""
+    case = case_of(shape, length, checkpointing, files, arguments)
+    which = {"shape": shape, "length": length, "checkpointing": checkpointing}
+    heading = f"{shape}, {arguments.dtype}, samples of {length} tokens, checkpointing {checkpointing}"
+    print(f"\n{heading}")
+    exact = exactness_of(case)
+    print("slices and masked-full differ by {difference:.1e} of the change, in {in_model}".format(**exact))
+    memory = memory_of(case, which, argv, arguments)
+    rows = with_memory(timed(case, arguments), memory)
+    needs = {name: needed(case.shape, case.dtype, name == "masked-full") for name in ("full", "masked-full")}
+    print_table(rows, needs)
+    found = summary(rows, needs["masked-full"], case.device)
+    print(", ".join(f"{ratio} {text(found[ratio], '.3f')}" for ratio in RATIOS))
+    if arguments.profile:
+        profile(case, arguments.profile, heading)
+    details = {"exactness": exact, "model_mb": memory.get(MODEL_ONLY), "subjects": rows}
+    totals = {name: parts["total"] / MB for name, parts in needs.items()}
+    return rounded(which | counts(case) | found | details | {"needed_mb": totals, "needed_bytes": needs})
+
+
+def exactness_of(case: Case) -> dict[str, Any]:
+    """Of the case's own shape where it runs on the CPU in float32, else of a small one of its architecture."""
+    own = case.device.type == "cpu" and case.dtype == torch.float32
+    few = sorted((example for part in case.examples for example in part), key=len)[:2]
+    difference = exactness(case.shape if own else miniature(case.shape), collate(few, case.pad), case.fraction)
+    return {"difference": difference, "in_model": "this model" if own else "a small one of its architecture, float32"}
+
+
+def memory_of(
+    case: Case, which: dict[str, Any], argv: Sequence[str], arguments: argparse.Namespace
+) -> dict[str, float | None]:
+    """MB by name: on the CPU of a process for each subject and for the model, on CUDA of the model alone."""
+    if case.device.type == "cuda":
+        return {MODEL_ONLY: loaded_mb(case)}
+    if arguments.no_memory:
+        return {}
+    chosen = [part for name, value in which.items() for part in (OPTIONS[name], str(value))]
+    return processes_memory(MODULE, [*argv, *chosen], (MODEL_ONLY, *SUBJECTS))
+
+
+def with_memory(rows: dict[str, dict[str, Any] | None], memory: dict[str, float | None]) -> dict[str, Any]:
+    """The rows with known peaks of processes, and with every peak less the model's."""
+    found, model = {}, memory.get(MODEL_ONLY)
+    for name, row in rows.items():
+        peak = row and (memory.get(name) or row["peak_mb"])
+        above = None if peak is None or model is None else peak - model
+        found[name] = row and row | {"peak_mb": peak, "above_model_mb": above}
+    return found
+
+
+def summary(rows: dict[str, dict[str, Any] | None], masked: dict[str, int], device: torch.device) -> dict[str, Any]:
+    """The ratios, by CPU time too, and those of memory with the model counted in.
+
+    On CUDA the latter are the former.
+    """
+    key = "above_model_mb" if device.type == "cpu" else "peak_mb"
+    found = ratios(rows, masked, key) | {"memory_is": MEMORY[key]}
+    with_model = ratios(rows, masked, "peak_mb")
+    by_cpu = {name: row and row | {"step_seconds": row["step_cpu_seconds"]} for name, row in rows.items()}
+    of_cpu = ratios(by_cpu, masked, key)
+    return found | {
+        "with_model": {name: with_model[name] for name in RATIOS if name.startswith("memory")},
+        "cpu_time": {name: of_cpu[name] for name in RATIOS if name.startswith("step")},
+        "out_of_memory": [name for name, row in rows.items() if row is None],
+    }
+
+
+def counts(case: Case) -> dict[str, Any]:
+    """What the numbers are of."""
+    model = build_model(case.shape, torch.device("meta"), case.dtype)
+    tokens = [len(example) for part in case.examples for example in part]
+    return {
+        "architecture": model.config.model_type,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "neurons": len(case.neurons),
+        "samples_per_step": len(case.examples[0]),
+        "tokens_of_a_step": sum(tokens) / len(case.examples),
+    }
+
+
+def combined(cases: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One case as it is; of several, the worst ratios and whence they are, and all below `cases`."""
+    if len(cases) == 1:
+        return cases[0]
+    worst: dict[str, Any] = {}
+    for ratio in RATIOS:
+        with_one = [case for case in cases if case[ratio] is not None]
+        case = max(with_one, key=lambda case: case[ratio], default=None)
+        worst[ratio] = case and case[ratio]
+        if ratio == "memory_vs_masked":
+            worst["memory_vs_masked_is"] = case and case["memory_vs_masked_is"]
+    return worst | {"memory_is": cases[0]["memory_is"], "cases": list(cases)}
+
+
+# Command line
+
+
+def positive(value: str) -> int:
+    if int(value) < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not positive")
+    return int(value)
+
+
+def share(value: str) -> float:
+    if not 0 < float(value) <= 1:
+        raise argparse.ArgumentTypeError(f"{value} is not above 0 and at most 1")
+    return float(value)
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments, with the defaults that depend on the device."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser, SUBJECTS)
+    add = parser.add_argument
+    add("--lengths", nargs="+", type=positive, help="tokens of a sample, about; default: 140 on the CPU, 256 on CUDA")
+    add("--tokens-per-step", type=positive, help="about; default: 840 on the CPU, 4096 on CUDA")
+    add("--checkpointing", "--gradient-checkpointing", nargs="+", choices=("off", "on"), default=["off"])
+    add("--fraction", type=share, default=0.01, help="of the neurons, that slices train; default: %(default)s")
+    add("--steps", type=positive, default=30, help="timed; default: %(default)s")
+    add("--warmup", type=positive, default=2, help="steps before; default: %(default)s")
+    arguments = parser.parse_args(argv)
+    if arguments.threads < 1:
+        parser.error(f"argument --threads: {arguments.threads} is not positive")
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        parser.error("argument --device: there is no CUDA device")
+    cuda = settle(arguments)
+    arguments.lengths = arguments.lengths or [256 if cuda else 140]
+    arguments.tokens_per_step = arguments.tokens_per_step or (4096 if cuda else 840)
+    return arguments
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    argv = sys.argv[1:] if argv is None else list(argv)
+    arguments = parse(argv)
+    torch.set_num_threads(arguments.threads)
+    most = max(length * per_step(length, arguments) * BATCHES for length in arguments.lengths)
+    files = read_pairs(arguments.corpus, arguments.fields, max(500, most // 32))  # a pair has more than 8 tokens
+    chosen = list(product(arguments.shape, arguments.lengths, arguments.checkpointing))
+    if arguments.only:
+        case = case_of(*chosen[0], files, arguments)
+        print(json.dumps({"peak_mb": round(peak_of_one(arguments.only, case), 1)}))
+        return
+    if arguments.profile:
+        arguments.profile.unlink(missing_ok=True)
+    cases = []
+    for which in chosen:
+        cases.append(compare(*which, files, argv, arguments))
+        release(arguments.device)
+    finish(combined(cases), arguments, CONTEXT, MODULE, argv)
+
+
+if __name__ == "__main__":
+    step(main)()
