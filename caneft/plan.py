@@ -4,37 +4,59 @@ Rules and reporting both read the plan, so the workflow computes what the tables
 to `results_root`.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from caneft.config import Base, Config, Full, Lora, Mixture, Neurons, select_on
+from caneft.config import Adapters, Base, Config, Full, Icl, Lora, Mixture, Neurons, rates_on, select_on
 
-SEEN = "seen"
+SEEN, DEV = "seen", "dev"
 
-ARTEFACTS = {Full: "model.safetensors", Lora: "adapter_model.safetensors", Neurons: "patch.safetensors"}
+ARTEFACTS = {
+    Full: "model.safetensors",
+    Lora: "adapter_model.safetensors",
+    Adapters: "adapters.safetensors",
+    Neurons: "patch.safetensors",
+}
 """File that a run of each kind of method leaves in its folder, and by which its tuned model is loaded again."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """model x direction x mixture x variant x seed; `base` has neither mixture nor seed."""
+    """model x direction x mixture x variant x seed; `base` has neither mixture nor seed, `icl` no seed.
+
+    rate: of a trial, which has a learning rate of the grid in the place of a seed.
+    """
 
     model: str
     direction: str
     variant: str
     mixture: str | None = None
     seed: int | None = None
+    rate: float | None = None
+
+    @property
+    def attempt(self) -> str | None:
+        """Last part of a trained run's path: `seed{seed}`, or `lr{rate}` of a trial."""
+        if self.rate is not None:
+            return f"lr{self.rate:g}"
+        return None if self.seed is None else f"seed{self.seed}"
 
     @property
     def name(self) -> str:
-        """Part of the path below model and direction: `base`, or `{mixture}/{variant}/seed{seed}`."""
-        return self.variant if self.mixture is None else f"{self.mixture}/{self.variant}/seed{self.seed}"
+        """Part of the path below model and direction: `base`, or `{mixture}/{variant}/{attempt}`."""
+        return "/".join(part for part in (self.mixture, self.variant, self.attempt) if part)
 
     @classmethod
     def parse(cls, text: str) -> "Run":
-        """A trained run from `{model}/{direction}/{mixture}/{variant}/seed{seed}`."""
-        model, direction, mixture, variant, seed = text.split("/")
-        return cls(model, direction, variant, mixture, int(seed.removeprefix("seed")))
+        """A run from `{model}/{direction}/{name}`."""
+        model, direction, *rest = text.split("/")
+        if len(rest) == 1:
+            return cls(model, direction, rest[0])
+        mixture, variant, attempt = (*rest, None)[:3]
+        kind, number = re.fullmatch(r"(seed|lr)(.+)", attempt).groups() if attempt else (None, None)
+        seed, rate = int(number) if kind == "seed" else None, float(number) if kind == "lr" else None
+        return cls(model, direction, variant, mixture, seed, rate)
 
     @property
     def folder(self) -> str:
@@ -71,6 +93,11 @@ class Plan:
         """Variants whose method is of one of the kinds, in the configuration's order."""
         return [name for name, method in self.config.methods.items() if isinstance(method, kinds)]
 
+    def variants_on(self, direction: str, mixture: str, *kinds: type) -> list[str]:
+        """As `variants`, of those that are run on a mixture."""
+        chosen = self.mixture(direction, mixture).methods
+        return [name for name in self.variants(*kinds) if chosen is None or name in chosen]
+
     def seen(self, direction: str, mixture: str) -> list[str]:
         """Domains of a mixture, sorted: what its runs are trained on."""
         return sorted(self.mixture(direction, mixture).domains)
@@ -99,47 +126,103 @@ class Plan:
         named = self.config.importance.auto.mixture
         return named if named in mixtures else first
 
+    def rates_on(self, direction: str, mixture: str) -> str:
+        """Mixture on which the learning rates of a mixture's runs are chosen."""
+        return rates_on(mixture, self.mixture(direction, mixture))
+
     def artefact(self, run: Run) -> str | None:
         """Path of what a run's tuning leaves; None for the base."""
         name = ARTEFACTS.get(type(self.config.methods[run.variant]))
         return f"{run.folder}/{name}" if name else None
 
-    def neuron_set(self, run: Run) -> str:
-        """Path of the neurons that a run of a neuron method tunes. `random` draws anew for every seed."""
+    def unit(self, variant: str) -> str:
+        """What a neuron variant selects: `neuron` or `head`."""
+        return self.config.methods[variant].unit
+
+    def neuron_set(self, run: Run) -> str | None:
+        """Path of the neurons that a run tunes, or whose number it takes for its own; None if there are none.
+
+        `random` draws anew for every seed.
+        """
+        method = self.config.methods[run.variant]
+        variant = run.variant if isinstance(method, Neurons) else getattr(method, "equal_to", None)
+        if variant is None:
+            return None
+        draw = self.seed(run) if self.config.methods[variant].method == "random" else 0
+        folder = information_folder(self.unit(variant))
         mixture = self.selected_on(run.direction, run.mixture)
-        draw = run.seed if self.config.methods[run.variant].method == "random" else 0
-        return f"neurons/{run.model}/{run.direction}/{mixture}/{run.variant}/draw{draw}.npz"
+        return f"{folder}/{run.model}/{run.direction}/{mixture}/{variant}/draw{draw}.npz"
+
+    def seed(self, run: Run) -> int:
+        """Seed of a trained run: its own, or that of the trials."""
+        return self.config.trials.seed if run.rate is not None else run.seed
 
     def base_run(self, model: str, direction: str) -> Run | None:
         """The zero-shot run, if the configuration has one."""
         return next((Run(model, direction, variant) for variant in self.variants(Base)), None)
 
+    def untrained_runs(self, model: str, direction: str, mixture: str) -> Iterator[Run]:
+        """Runs of one block that train nothing: the base, and those that only show it examples."""
+        if base := self.base_run(model, direction):
+            yield base
+        for variant in self.variants_on(direction, mixture, Icl):
+            yield Run(model, direction, variant, mixture)
+
     def trained_runs(self, model: str, direction: str, mixture: str) -> Iterator[Run]:
         """Runs of one block that train something."""
-        for variant in self.variants(Full, Lora, Neurons):
+        for variant in self.variants_on(direction, mixture, *ARTEFACTS):
             for seed in self.config.seeds:
                 yield Run(model, direction, variant, mixture, seed)
 
+    def trials(self, model: str, direction: str, mixture: str) -> Iterator[Run]:
+        """Trial runs behind the learning rates of one block; they belong to the mixture that these are chosen on."""
+        where = self.rates_on(direction, mixture)
+        for variant in self.variants_on(direction, mixture, *ARTEFACTS):
+            for rate in self.config.methods[variant].grid:
+                yield Run(model, direction, variant, where, rate=rate)
+
+    def choice(self, run: Run) -> str | None:
+        """Path of the choice of a trained run's learning rate; None for a fixed rate, and for a trial."""
+        if run.rate is not None or not self.config.methods[run.variant].grid:
+            return None
+        where = self.rates_on(run.direction, run.mixture)
+        return f"runs/{run.model}/{run.direction}/{where}/{run.variant}/choice.json"
+
     def runs(self) -> list[Run]:
-        """Every run, each once."""
-        every = []
-        for model, direction, mixture in self.blocks():
-            base = self.base_run(model, direction)
-            every += ([base] if base else []) + list(self.trained_runs(model, direction, mixture))
-        return list(dict.fromkeys(every))
+        """Every run, trials too, each once."""
+        kinds = self.untrained_runs, self.trials, self.trained_runs
+        return list(dict.fromkeys(run for block in self.blocks() for kind in kinds for run in kind(*block)))
 
     def testsets(self, run: Run) -> dict[str, list[str]]:
         """Test sets of a run: name -> domains that one process translates and scores together.
 
         A run's own mixture is one test set, `seen`: growing the mixture trains the run again anyway. Every other
-        domain stands alone, so that adding one costs only itself.
+        domain stands alone, so that adding one costs only itself. A trial is translated for its mixture's dev pairs
+        too, by which its rate is judged.
         """
         if run.mixture is None:
             tested = {d for m in self.mixtures(run.direction) for d in self.tested(run.direction, m)}
             return {domain: [domain] for domain in sorted(tested)}
+        seen = self.seen(run.direction, run.mixture)
         alone = {domain: [domain] for domain in self.unseen(run.direction, run.mixture)}
-        return {SEEN: self.seen(run.direction, run.mixture)} | alone
+        return ({} if run.rate is None else {DEV: seen}) | {SEEN: seen} | alone
+
+    def test_corpora(self, run: Run, testset: str) -> list[str]:
+        """Paths of a test set's pairs: a file for each domain, or for `dev` the one that the mixture drew."""
+        if testset == DEV:
+            return [f"mixtures/{run.direction}/{run.mixture}/dev.jsonl"]
+        return [f"corpora/{run.direction}/{domain}/test.jsonl" for domain in self.testsets(run)[testset]]
 
     def tested(self, direction: str, mixture: str) -> list[str]:
         """Seen, then unseen domains of a mixture: the columns of its table."""
         return self.seen(direction, mixture) + self.unseen(direction, mixture)
+
+
+def information_folder(unit: str) -> str:
+    """Folder of what is known and selected of a kind of unit."""
+    return {"neuron": "neurons", "head": "heads"}[unit]
+
+
+def importance_folder(unit: str) -> str:
+    """Folder of the importance dumps of a kind of unit."""
+    return {"neuron": "importance", "head": "importance-heads"}[unit]

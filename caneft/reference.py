@@ -231,13 +231,13 @@ def _type(whole: Schema, part: Schema) -> str:
             return f"section with `{tag}`"
         case {"$ref": _}:
             return "section"
-        case {"anyOf": options}:
+        case {"anyOf": options} | {"oneOf": options}:
             return " or ".join(_type(whole, option) for option in options if option.get("type") != "null")
         case {"enum": _} | {"const": _}:
             return " or ".join(f'`"{choice}"`' for choice in _choices(part))
         case {"type": "array", "items": items}:
-            kind = _type(whole, items)
-            return f"list of {kind}" + ("" if kind.endswith("`") else "s")
+            kind, *limits = _type(whole, items).split(" ", 1)
+            return " ".join([f"list of {kind}" + ("" if kind.endswith("`") else "s"), *limits])
         case {"patternProperties": _}:
             return f"by name: {_type(whole, _values(part))}"
         case {"type": "object", "additionalProperties": values}:

@@ -5,6 +5,9 @@ reruns exactly the stages whose results it changes. Labels, resources and folder
 """
 
 from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field
 
 from caneft import config
 from caneft.config import Config, Section
@@ -39,6 +42,8 @@ class DumpSettings(Section):
     importance: config.Importance
     prompt: PromptSettings
     dtype: str
+    unit: Literal["neuron", "head"] = Field("neuron", exclude_if=lambda unit: unit == "neuron")
+    """What is scored. Not written for neurons: their dumps stand beside those of heads, and stay."""
 
 
 class InformationSettings(Section):
@@ -87,6 +92,7 @@ class MixtureSettings(Section):
 
 class TuneSettings(Section):
     method: config.Method
+    """With one learning rate, or the grid of which the best is taken."""
     tuning: config.Tuning
     prompt: PromptSettings
     dtype: str
@@ -96,6 +102,8 @@ class TranslationSettings(Section):
     decoding: config.Decoding
     prompt: PromptSettings
     dtype: str
+    icl: config.Icl | None = None
+    """How the prompt gets examples, if it does."""
 
 
 class ScoreSettings(Section):
@@ -127,12 +135,15 @@ def pretraining(configuration: Config, model: str) -> PretrainingSettings:
     return PretrainingSettings(pretraining=settings, prompts={d: prompt(configuration, d) for d in directions})
 
 
-def dump(configuration: Config, model: str, direction: str) -> DumpSettings:
+def dump(configuration: Config, model: str, direction: str, unit: str = "neuron") -> DumpSettings:
     own = configuration.models[model].scale_exponent
     changes = {"auto": config.AutoSamples()} | ({} if own is None else {"scale_exponent": own})
     importance = configuration.importance.model_copy(update=changes)
     return DumpSettings(
-        importance=importance, prompt=prompt(configuration, direction), dtype=configuration.models[model].dtype
+        importance=importance,
+        prompt=prompt(configuration, direction),
+        dtype=configuration.models[model].dtype,
+        unit=unit,
     )
 
 
@@ -194,8 +205,11 @@ def mixture(configuration: Config, direction: str, name: str) -> MixtureSettings
     )
 
 
-def tune(configuration: Config, model: str, direction: str, variant: str) -> TuneSettings:
+def tune(configuration: Config, model: str, direction: str, variant: str, rate: float | None = None) -> TuneSettings:
+    """rate: of a trial."""
     method = configuration.methods[variant]
+    if rate is not None:
+        method = method.model_copy(update={"learning_rate": rate})
     return TuneSettings(
         method=method,
         tuning=config.Tuning(**configuration.tuning.model_dump(exclude=ELSEWHERE)),
@@ -204,16 +218,21 @@ def tune(configuration: Config, model: str, direction: str, variant: str) -> Tun
     )
 
 
-def translation(configuration: Config, model: str, direction: str) -> TranslationSettings:
+def translation(configuration: Config, model: str, direction: str, variant: str) -> TranslationSettings:
+    method = configuration.methods[variant]
     return TranslationSettings(
         decoding=configuration.decoding,
         prompt=prompt(configuration, direction),
         dtype=configuration.models[model].dtype,
+        icl=method if isinstance(method, config.Icl) else None,
     )
 
 
-def score(configuration: Config, direction: str) -> ScoreSettings:
-    return ScoreSettings(metrics=configuration.scoring.metrics, target_language=target_code(direction))
+def score(configuration: Config, direction: str, dev: bool = False) -> ScoreSettings:
+    """dev: of a trial, whose rate is judged by chrF2 whatever the tables show."""
+    metrics = configuration.scoring.metrics
+    wanted = [*metrics, *({"chrf"} - set(metrics))] if dev else metrics
+    return ScoreSettings(metrics=wanted, target_language=target_code(direction))
 
 
 def target_code(direction: str) -> str:

@@ -12,10 +12,10 @@ sys.path.insert(0, str(workflow.basedir))  # the package beside the Snakefile, i
 
 from caneft import config as configuration
 from caneft import settings
-from caneft.config import Full, Lora, Neurons
+from caneft.config import Adapters, Full, Icl, Lora, Neurons
 from caneft.errors import InputError
 from caneft.files import replacing
-from caneft.plan import Plan, Run
+from caneft.plan import ARTEFACTS, DEV, Plan, Run, importance_folder, information_folder
 from caneft.reporting import inputs
 
 try:
@@ -51,8 +51,13 @@ def corpora(with_training):
     ]
 
 
+UNIT_OF = {name(unit): unit for name in (importance_folder, information_folder) for unit in ("neuron", "head")}
 PRETRAINED = [name for name, model in CONFIG.models.items() if model.pretrain]
-RUN = rf"({one_of(PLAN.variants(configuration.Base))})|({one_of(CONFIG.mixtures)})/({one_of(CONFIG.methods)})/seed\d+"
+ATTEMPT = r"seed\d+|lr[\d.e+-]+"
+RUN = (
+    rf"({one_of(PLAN.variants(configuration.Base))})|({one_of(CONFIG.mixtures)})/({one_of(PLAN.variants(Icl))})"
+    rf"|({one_of(CONFIG.mixtures)})/({one_of(PLAN.variants(*ARTEFACTS))})/({ATTEMPT})"
+)
 
 
 wildcard_constraints:
@@ -61,10 +66,12 @@ wildcard_constraints:
     domain=one_of(domain for entry in CONFIG.directions.values() for domain in entry.domains),
     mixture=one_of(CONFIG.mixtures),
     variant=one_of(CONFIG.methods),
-    seed=r"\d+",
+    attempt=ATTEMPT,
     draw=r"\d+",
     run=RUN,
-    testset=one_of(["seen", *(domain for entry in CONFIG.directions.values() for domain in entry.domains)]),
+    dumps=one_of([importance_folder("neuron"), importance_folder("head")]),
+    units=one_of([information_folder("neuron"), information_folder("head")]),
+    testset=one_of(["seen", "dev", *(domain for entry in CONFIG.directions.values() for domain in entry.domains)]),
 
 
 # --- what rules ask the plan ----------------------------------------------------------------------------------------
@@ -114,10 +121,13 @@ def mixture_corpora(wildcards):
 
 def mixture_dumps(suffix):
     """Input function: importance dumps (or what stands beside them) of a mixture's domains."""
-    return lambda wildcards: [
-        f"<results>/importance/{wildcards.model}/{wildcards.direction}/{domain}{suffix}"
-        for domain in PLAN.seen(wildcards.direction, wildcards.mixture)
-    ]
+
+    def paths(wildcards):
+        unit = UNIT_OF[wildcards.get("units", "neurons")]
+        folder = f"<results>/{importance_folder(unit)}/{wildcards.model}/{wildcards.direction}"
+        return [f"{folder}/{domain}{suffix}" for domain in PLAN.seen(wildcards.direction, wildcards.mixture)]
+
+    return paths
 
 
 def deciding_domains(wildcards):
@@ -136,17 +146,70 @@ def decided_samples(wildcards):
     return f"<results>/importance/{wildcards.model}/{wildcards.direction}/samples.json" if auto else []
 
 
-def neurons_of_run(wildcards):
-    """Input function of a tuning job: the neurons it tunes."""
-    names = wildcards.model, wildcards.direction, wildcards.variant, wildcards.mixture, int(wildcards.seed)
-    return f"<results>/{PLAN.neuron_set(Run(*names))}"
-
-
 def run_of(wildcards):
-    """The run that a translation or scoring job belongs to."""
-    if "/" not in wildcards.run:
-        return Run(wildcards.model, wildcards.direction, wildcards.run)
-    return Run.parse(f"{wildcards.model}/{wildcards.direction}/{wildcards.run}")
+    """The run that a tuning, translation or scoring job belongs to."""
+    parts = "mixture", "variant", "attempt"
+    name = wildcards.get("run") or "/".join(getattr(wildcards, part) for part in parts)
+    return Run.parse(f"{wildcards.model}/{wildcards.direction}/{name}")
+
+
+def neurons_of_run(wildcards):
+    """Input function of a tuning job: the neurons it tunes, or whose number it takes for its own."""
+    path = PLAN.neuron_set(run_of(wildcards))
+    return f"<results>/{path}" if path else []
+
+
+def choice_of_run(wildcards):
+    """Input function of a tuning job: the choice of its learning rate, where there is a grid."""
+    path = PLAN.choice(run_of(wildcards))
+    return f"<results>/{path}" if path else []
+
+
+def tune_settings(wildcards):
+    run = run_of(wildcards)
+    return settings.tune(CONFIG, run.model, run.direction, run.variant, run.rate).model_dump_json()
+
+
+def dump_settings(wildcards):
+    unit = UNIT_OF[wildcards.dumps]
+    return settings.dump(CONFIG, wildcards.model, wildcards.direction, unit).model_dump_json()
+
+
+def translation_settings(wildcards):
+    run = run_of(wildcards)
+    return settings.translation(CONFIG, run.model, run.direction, run.variant).model_dump_json()
+
+
+def score_settings(wildcards):
+    return settings.score(CONFIG, wildcards.direction, wildcards.testset == DEV).model_dump_json()
+
+
+def of_trials(file):
+    """Input function of the choice of a rate: a file of the trial of each rate of the grid, in their order."""
+
+    def paths(wildcards):
+        names = wildcards.model, wildcards.direction, wildcards.variant, wildcards.mixture
+        trials = [Run(*names, rate=rate) for rate in CONFIG.methods[wildcards.variant].grid]
+        return [f"<results>/{trial.folder}/{file}" for trial in trials]
+
+    return paths
+
+
+def like(wildcards):
+    """Input function of a selection: the neuron set whose numbers per layer it takes."""
+    other = CONFIG.methods[wildcards.variant].layers_of
+    if other is None:
+        return []
+    draw = wildcards.draw if CONFIG.methods[other].method == "random" else 0
+    folder = f"<results>/{wildcards.units}/{wildcards.model}/{wildcards.direction}/{wildcards.mixture}"
+    return f"{folder}/{other}/draw{draw}.npz"
+
+
+def examples_of_run(wildcards):
+    """Input function of a translation: the pairs that examples in the prompt are taken from."""
+    run = run_of(wildcards)
+    shows = isinstance(CONFIG.methods[run.variant], Icl)
+    return f"<results>/mixtures/{run.direction}/{run.mixture}/train.jsonl" if shows else []
 
 
 def adapted(wildcards):
@@ -160,7 +223,7 @@ def testset_domains(wildcards):
 
 
 def testset_corpora(wildcards):
-    return [f"<results>/corpora/{wildcards.direction}/{domain}/test.jsonl" for domain in testset_domains(wildcards)]
+    return [f"<results>/{path}" for path in PLAN.test_corpora(run_of(wildcards), wildcards.testset)]
 
 
 # --- what the aggregates need ---------------------------------------------------------------------------------------
@@ -174,8 +237,9 @@ def under_results(paths):
 def every_dump():
     """Importance dumps of all domains that neurons are selected on; none where no variant selects any."""
     dumps = {
-        f"importance/{model}/{direction}/{domain}.npy"
-        for model, direction, mixture in (PLAN.blocks() if inputs.uses_information(PLAN) else ())
+        f"{importance_folder(unit)}/{model}/{direction}/{domain}.npy"
+        for model, direction, mixture in PLAN.blocks()
+        for unit in inputs.units(PLAN, (model, direction, mixture))
         for domain in PLAN.seen(direction, PLAN.selected_on(direction, mixture))
     }
     return under_results(dumps)

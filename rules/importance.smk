@@ -5,6 +5,7 @@ leaves  <results>/importance/{model}/{direction}/{domain}.npy         float16 (l
         <results>/importance/{model}/{direction}/{domain}.json        how to read it: sample ids, losses, scale
         <results>/importance/{model}/{direction}/{domain}.stats.npz   mean |a|, mean |dL/da|, positive share
         <results>/importance/{model}/{direction}/samples.json         only with `samples: auto`: how many, and why
+Of attention heads, where a variant selects these, the same in <results>/importance-heads/.
 A dump depends on its own domain only: adding a domain never touches it. What a killed dump had finished is beside it,
 in `.{domain}.partial`, and is gone on with.
 """
@@ -50,14 +51,14 @@ rule dump_importance:
         corpus="<results>/corpora/{direction}/{domain}/train.jsonl",
         decided=decided_samples,
     output:
-        scores="<results>/importance/{model}/{direction}/{domain}.npy",
-        sidecar="<results>/importance/{model}/{direction}/{domain}.json",
-        stats="<results>/importance/{model}/{direction}/{domain}.stats.npz",
-        cost="<results>/importance/{model}/{direction}/{domain}.cost.json",
+        scores="<results>/{dumps}/{model}/{direction}/{domain}.npy",
+        sidecar="<results>/{dumps}/{model}/{direction}/{domain}.json",
+        stats="<results>/{dumps}/{model}/{direction}/{domain}.stats.npz",
+        cost="<results>/{dumps}/{model}/{direction}/{domain}.cost.json",
     log:
-        "<logs>/dump_importance/{model}/{direction}/{domain}.log",
+        "<logs>/dump_importance/{dumps}/{model}/{direction}/{domain}.log",
     benchmark:
-        "<benchmarks>/dump_importance/{model}/{direction}/{domain}.tsv"
+        "<benchmarks>/dump_importance/{dumps}/{model}/{direction}/{domain}.tsv"
     conda:
         "../envs/train.yaml"
     threads: 1
@@ -68,11 +69,11 @@ rule dump_importance:
         device_map=resource_of("device_map"),
     params:
         module=as_py_module(),
-        settings=of(settings.dump, "model", "direction"),
+        settings=dump_settings,
         decided=lambda wildcards, input: f"--decided {input.decided}" if input.decided else "",
         stage_version=2,
     message:
-        "importance of {wildcards.model}'s neurons for {wildcards.domain} ({wildcards.direction})"
+        "{wildcards.dumps} of {wildcards.model} for {wildcards.domain} ({wildcards.direction})"
     shell:
         "python -m {params.module} --settings {params.settings:q} --model {wildcards.model} --domain {wildcards.domain}"
         " --manifest {input.manifest:q} --corpus {input.corpus:q} {params.decided} --threads {threads}"

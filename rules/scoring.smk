@@ -25,7 +25,7 @@ rule score:
         runtime=30,
     params:
         module=as_py_module(),
-        settings=of(settings.score, "direction"),
+        settings=score_settings,
         domains=testset_domains,
         about=lambda wildcards: [wildcards.model, wildcards.direction, wildcards.run, wildcards.testset],
         stage_version=1,

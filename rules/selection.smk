@@ -5,6 +5,7 @@ leaves  <results>/neurons/{model}/{direction}/{mixture}/information.parquet     
         <results>/neurons/{model}/{direction}/{mixture}/information.json         null quantile, length confound
         <results>/neurons/{model}/{direction}/{mixture}/{variant}/draw{n}.npz    the neuron set of a variant
         <results>/neurons/{model}/{direction}/{mixture}/stability.json           whether disjoint halves select the same
+Of attention heads, where a variant selects these, the first three in <results>/heads/.
 """
 
 
@@ -16,13 +17,13 @@ rule measure_information:
         sidecars=mixture_dumps(".json"),
         stats=mixture_dumps(".stats.npz"),
     output:
-        table="<results>/neurons/{model}/{direction}/{mixture}/information.parquet",
-        about="<results>/neurons/{model}/{direction}/{mixture}/information.json",
-        cost="<results>/neurons/{model}/{direction}/{mixture}/information.cost.json",
+        table="<results>/{units}/{model}/{direction}/{mixture}/information.parquet",
+        about="<results>/{units}/{model}/{direction}/{mixture}/information.json",
+        cost="<results>/{units}/{model}/{direction}/{mixture}/information.cost.json",
     log:
-        "<logs>/measure_information/{model}/{direction}/{mixture}.log",
+        "<logs>/measure_information/{units}/{model}/{direction}/{mixture}.log",
     benchmark:
-        "<benchmarks>/measure_information/{model}/{direction}/{mixture}.tsv"
+        "<benchmarks>/measure_information/{units}/{model}/{direction}/{mixture}.tsv"
     conda:
         "../envs/train.yaml"
     threads: 2
@@ -34,7 +35,7 @@ rule measure_information:
         settings=lambda wildcards: settings.information(CONFIG).model_dump_json(),
         stage_version=2,
     message:
-        "information of {wildcards.model}'s neurons about the domains of {wildcards.mixture} ({wildcards.direction})"
+        "information of {wildcards.model}'s {wildcards.units} about the domains of {wildcards.mixture} ({wildcards.direction})"
     shell:
         "python -m {params.module} --settings {params.settings:q} --dumps {input.dumps:q}"
         " --manifest {input.manifest:q} --threads {threads} --table {output.table:q} > {log} 2>&1"
@@ -43,14 +44,15 @@ rule measure_information:
 rule select_neurons:
     input:
         script="workflow/scripts/select_neurons.py",
-        table="<results>/neurons/{model}/{direction}/{mixture}/information.parquet",
-        about="<results>/neurons/{model}/{direction}/{mixture}/information.json",
+        table="<results>/{units}/{model}/{direction}/{mixture}/information.parquet",
+        about="<results>/{units}/{model}/{direction}/{mixture}/information.json",
+        like=like,
     output:
-        neurons="<results>/neurons/{model}/{direction}/{mixture}/{variant}/draw{draw}.npz",
+        neurons="<results>/{units}/{model}/{direction}/{mixture}/{variant}/draw{draw}.npz",
     log:
-        "<logs>/select_neurons/{model}/{direction}/{mixture}/{variant}/draw{draw}.log",
+        "<logs>/select_neurons/{units}/{model}/{direction}/{mixture}/{variant}/draw{draw}.log",
     benchmark:
-        "<benchmarks>/select_neurons/{model}/{direction}/{mixture}/{variant}/draw{draw}.tsv"
+        "<benchmarks>/select_neurons/{units}/{model}/{direction}/{mixture}/{variant}/draw{draw}.tsv"
     wildcard_constraints:
         variant=one_of(PLAN.variants(Neurons)),
     conda:
@@ -62,11 +64,13 @@ rule select_neurons:
     params:
         module=as_py_module(),
         settings=of(settings.selection, "variant"),
+        like=lambda wildcards, input: f"--like {input.like}" if input.like else "",
         stage_version=1,
     message:
-        "neurons of {wildcards.variant} on {wildcards.mixture} ({wildcards.model}, {wildcards.direction})"
+        "{wildcards.units} of {wildcards.variant} on {wildcards.mixture} ({wildcards.model}, {wildcards.direction})"
     shell:
         "python -m {params.module} --settings {params.settings:q} --table {input.table:q} --draw {wildcards.draw}"
+        " {params.like}"
         " --neurons {output.neurons:q} > {log} 2>&1"
 
 

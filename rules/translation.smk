@@ -12,6 +12,7 @@ rule translate:
         manifest="<results>/models/{model}/manifest.json",
         adapted=adapted,
         corpora=testset_corpora,
+        examples=examples_of_run,
     output:
         translations="<results>/runs/{model}/{direction}/{run}/translations/{testset}.jsonl",
         cost="<results>/runs/{model}/{direction}/{run}/translations/{testset}.cost.json",
@@ -29,14 +30,16 @@ rule translate:
         device_map=resource_of("device_map"),
     params:
         module=as_py_module(),
-        settings=of(settings.translation, "model", "direction"),
+        settings=translation_settings,
         domains=testset_domains,
         adapted=lambda wildcards, input: f"--adapted {input.adapted}" if input.adapted else "",
-        stage_version=1,
+        examples=lambda wildcards, input: f"--examples {input.examples}" if input.examples else "",
+        stage_version=2,
     message:
         "translating {wildcards.testset} by {wildcards.run} ({wildcards.model}, {wildcards.direction})"
     shell:
         "python -m {params.module} --settings {params.settings:q} --manifest {input.manifest:q} {params.adapted}"
+        " {params.examples}"
         " --domains {params.domains} --corpora {input.corpora:q} --threads {threads}"
         " --device-map {resources.device_map}"
         " --translations {output.translations:q} > {log} 2>&1"

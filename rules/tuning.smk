@@ -1,15 +1,21 @@
 """Tuning: every trained method goes through one step and one training loop; they differ in what they leave.
 
+An attempt is a final run, `seed{n}`, or a trial of one rate of the variant's grid, `lr{rate}`. Trials are translated and
+scored on the dev pairs of the mixture; `choose_rate` takes the best rate, which the final runs wait for.
+
 needs   <results>/models/{model}/manifest.json, <results>/mixtures/{direction}/{mixture}/{train,dev}.jsonl,
-        for neuron methods their neuron set
-leaves  <results>/runs/{model}/{direction}/{mixture}/{variant}/seed{seed}/
-            patch.safetensors | adapter_model.safetensors, adapter_config.json | model.safetensors, config.json
+        for neuron methods their neuron set, for a grid the choice of a rate
+leaves  <results>/runs/{model}/{direction}/{mixture}/{variant}/{attempt}/
+            patch.safetensors | adapter_model.safetensors, adapter_config.json | adapters.safetensors
+                | model.safetensors, config.json
             record.json   what was run: settings, checksums, versions, trainable parameters
             cost.json     what it took: time and memory
             log.jsonl     one line an optimizer step
+        <results>/runs/{model}/{direction}/{mixture}/{variant}/choice.json    the chosen rate, and what each reached
+A killed job goes on at its last checkpoint, in `.checkpoint` of the run's folder.
 """
 
-RUN_FOLDER = "<results>/runs/{model}/{direction}/{mixture}/{variant}/seed{seed}"
+RUN_FOLDER = "<results>/runs/{model}/{direction}/{mixture}/{variant}/{attempt}"
 
 
 rule tune_neurons:
@@ -19,15 +25,16 @@ rule tune_neurons:
         train="<results>/mixtures/{direction}/{mixture}/train.jsonl",
         dev="<results>/mixtures/{direction}/{mixture}/dev.jsonl",
         neurons=neurons_of_run,
+        choice=choice_of_run,
     output:
         artefact=f"{RUN_FOLDER}/patch.safetensors",
         record=f"{RUN_FOLDER}/record.json",
         cost=f"{RUN_FOLDER}/cost.json",
         steps=f"{RUN_FOLDER}/log.jsonl",
     log:
-        "<logs>/tune/{model}/{direction}/{mixture}/{variant}/seed{seed}.log",
+        "<logs>/tune/{model}/{direction}/{mixture}/{variant}/{attempt}.log",
     benchmark:
-        "<benchmarks>/tune/{model}/{direction}/{mixture}/{variant}/seed{seed}.tsv"
+        "<benchmarks>/tune/{model}/{direction}/{mixture}/{variant}/{attempt}.tsv"
     wildcard_constraints:
         variant=one_of(PLAN.variants(Neurons)),
     conda:
@@ -38,28 +45,27 @@ rule tune_neurons:
         mem_mb=resource_of("mem_mb"),
         runtime=resource_of("runtime"),
         device_map=resource_of("device_map"),
+        checkpoint_seconds=resource_of("checkpoint_seconds"),
     params:
         module=as_py_module(),
-        settings=of(settings.tune, "model", "direction", "variant"),
-        neurons=lambda wildcards, input: f"--neurons {input.neurons}" if "neurons" in input.keys() else "",
+        settings=tune_settings,
+        seed=lambda wildcards: PLAN.seed(run_of(wildcards)),
+        neurons=lambda wildcards, input: f"--neurons {input.neurons}" if input.neurons else "",
+        choice=lambda wildcards, input: f"--choice {input.choice}" if input.choice else "",
         out=subpath(output.record, parent=True),
-        stage_version=1,
+        stage_version=2,
     message:
-        "tuning {wildcards.model} by {wildcards.variant} on {wildcards.mixture}, seed {wildcards.seed}"
+        "tuning {wildcards.model} by {wildcards.variant} on {wildcards.mixture}, {wildcards.attempt}"
     shell:
-        "python -m {params.module} --settings {params.settings:q} {params.neurons}"
-        " --run {wildcards.model}/{wildcards.direction}/{wildcards.mixture}/{wildcards.variant}/seed{wildcards.seed}"
+        "python -m {params.module} --settings {params.settings:q} {params.neurons} {params.choice}"
+        " --run {wildcards.model}/{wildcards.direction}/{wildcards.mixture}/{wildcards.variant}/{wildcards.attempt}"
+        " --seed {params.seed} --checkpoint-seconds {resources.checkpoint_seconds} --gpus {resources.gpu}"
         " --manifest {input.manifest:q} --train {input.train:q} --dev {input.dev:q} --threads {threads}"
         " --device-map {resources.device_map}"
         " --out {params.out:q} > {log} 2>&1"
 
 
 use rule tune_neurons as tune_lora with:
-    input:
-        script="workflow/scripts/tune.py",
-        manifest="<results>/models/{model}/manifest.json",
-        train="<results>/mixtures/{direction}/{mixture}/train.jsonl",
-        dev="<results>/mixtures/{direction}/{mixture}/dev.jsonl",
     output:
         artefact=f"{RUN_FOLDER}/adapter_model.safetensors",
         adapter=f"{RUN_FOLDER}/adapter_config.json",
@@ -70,11 +76,21 @@ use rule tune_neurons as tune_lora with:
         variant=one_of(PLAN.variants(Lora)),
 
 
+use rule tune_neurons as tune_adapters with:
+    output:
+        artefact=f"{RUN_FOLDER}/adapters.safetensors",
+        record=f"{RUN_FOLDER}/record.json",
+        cost=f"{RUN_FOLDER}/cost.json",
+        steps=f"{RUN_FOLDER}/log.jsonl",
+    wildcard_constraints:
+        variant=one_of(PLAN.variants(Adapters)),
+
+
 # Full weights are large: unless they are to be kept they go as soon as every translation that needs them exists.
 kept = (lambda path: path) if CONFIG.tuning.keep_full_weights else temp
 
 
-use rule tune_lora as tune_full with:
+use rule tune_neurons as tune_full with:
     output:
         artefact=kept(f"{RUN_FOLDER}/model.safetensors"),
         config=f"{RUN_FOLDER}/config.json",
@@ -83,3 +99,44 @@ use rule tune_lora as tune_full with:
         steps=f"{RUN_FOLDER}/log.jsonl",
     wildcard_constraints:
         variant=one_of(PLAN.variants(Full)),
+        attempt=r"seed\d+",
+
+
+use rule tune_full as try_full with:
+    output:
+        artefact=temp(f"{RUN_FOLDER}/model.safetensors"),
+        config=f"{RUN_FOLDER}/config.json",
+        record=f"{RUN_FOLDER}/record.json",
+        cost=f"{RUN_FOLDER}/cost.json",
+        steps=f"{RUN_FOLDER}/log.jsonl",
+    wildcard_constraints:
+        variant=one_of(PLAN.variants(Full)),
+        attempt=r"lr[\d.e+-]+",
+
+
+rule choose_rate:
+    input:
+        script="workflow/scripts/choose_rate.py",
+        scores=of_trials(f"scores/{DEV}.json"),
+        records=of_trials("record.json"),
+    output:
+        choice="<results>/runs/{model}/{direction}/{mixture}/{variant}/choice.json",
+    log:
+        "<logs>/choose_rate/{model}/{direction}/{mixture}/{variant}.log",
+    benchmark:
+        "<benchmarks>/choose_rate/{model}/{direction}/{mixture}/{variant}.tsv"
+    wildcard_constraints:
+        variant=one_of(PLAN.variants(*ARTEFACTS)),
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        module=as_py_module(),
+        stage_version=1,
+    message:
+        "learning rate of {wildcards.variant} on {wildcards.mixture} ({wildcards.model}, {wildcards.direction})"
+    shell:
+        "python -m {params.module} --scores {input.scores:q} --records {input.records:q} --choice {output.choice:q} > {log} 2>&1"

@@ -18,17 +18,19 @@ from caneft.config.corpora import (
     PretrainingSource,
     Source,
     Tsv,
+    rates_on,
     select_on,
 )
 from caneft.config.loading import load, problems
-from caneft.config.methods import Base, Full, Lora, Method, Neurons, Trained
+from caneft.config.methods import Adapters, Base, Full, Icl, Lora, Method, Neurons, Trained
 from caneft.config.models import Model, Pretraining, PretrainingCorpus, Resources
 from caneft.config.paths import data_root, missing_files, publish_data_root, resolver, sources
 from caneft.config.root import Config
 from caneft.config.section import Section
-from caneft.config.stages import AutoSamples, Decoding, Importance, Prompt, Report, Scoring, Selection, Tuning
+from caneft.config.stages import AutoSamples, Decoding, Importance, Prompt, Report, Scoring, Selection, Trials, Tuning
 
 __all__ = [
+    "Adapters",
     "AutoSamples",
     "Base",
     "Config",
@@ -40,6 +42,7 @@ __all__ = [
     "Domain",
     "Full",
     "Hub",
+    "Icl",
     "Importance",
     "Instruct",
     "Jsonl",
@@ -60,6 +63,7 @@ __all__ = [
     "Selection",
     "Source",
     "Trained",
+    "Trials",
     "Tsv",
     "Tuning",
     "data_root",
@@ -67,6 +71,7 @@ __all__ = [
     "missing_files",
     "problems",
     "publish_data_root",
+    "rates_on",
     "resolver",
     "select_on",
     "sources",

@@ -159,6 +159,10 @@ class Mixture(Section):
     """Domains of the training data; they must have `train` and `dev`."""
     select_on: Slug | None = None
     """Mixture whose domains the neurons are selected on; by default this one. Needs at least two domains."""
+    rates_on: Slug | None = None
+    """Mixture on which learning rates are chosen from their grids; by default that of `select_on`."""
+    methods: list[Slug] | None = None
+    """Variants that are run on this mixture; by default all of `methods`."""
     test: list[Slug] | None = None
     """Further domains to test on. By default all domains of the direction that have only a test set (unseen ones)."""
 
@@ -170,3 +174,8 @@ def domains_only(value: Any) -> Any:
 def select_on(name: str, mixture: Mixture) -> str:
     """Name of the mixture that a mixture's neurons are selected on: its own, `all` for a single domain."""
     return mixture.select_on or (name if len(mixture.domains) > 1 else "all")
+
+
+def rates_on(name: str, mixture: Mixture) -> str:
+    """Name of the mixture on which the learning rates of a mixture's runs are chosen."""
+    return mixture.rates_on or select_on(name, mixture)

@@ -6,14 +6,18 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from caneft.config.corpora import Demo, DemoPretraining, Mixture, Source, select_on
+from caneft.config.corpora import Demo, DemoPretraining, Mixture, Source, rates_on, select_on
 from caneft.config.messages import explain, explain_problems
+from caneft.config.methods import Lora, Neurons, Trained
 from caneft.config.paths import missing_files, sources
 from caneft.config.root import Config
 from caneft.corpora import demo
 from caneft.errors import InputError, did_you_mean
 
-RESERVED_DOMAINS = {"seen": "it names the file that holds a run's translations of its own mixture"}
+RESERVED_DOMAINS = {
+    "seen": "it names the file that holds a run's translations of its own mixture",
+    "dev": "it names the file that holds a trial's translations of its mixture's dev pairs",
+}
 
 
 def load(raw: Mapping[str, Any], files: Sequence[str | Path] = (), check_files: bool = True) -> Config:
@@ -53,10 +57,36 @@ def problems(config: Config) -> Iterator[tuple[str, str]]:
             yield f"models.{name}.pretrain.heads", "must divide hidden_size"
     for key, source in sources(config):
         yield from _demo_problems(key, source)
+    yield from _method_problems(config)
     if sum(method.method == "base" for method in config.methods.values()) > 1:
         yield "methods", "has more than one entry with method: base"
     if len(set(config.seeds)) != len(config.seeds):
         yield "seeds", "names a seed twice"
+
+
+def _method_problems(config: Config) -> Iterator[tuple[str, str]]:
+    grids = {name: m.grid for name, m in config.methods.items() if isinstance(m, Trained) and m.grid}
+    sizes = {name: len(grid) for name, grid in grids.items()}
+    if len(set(sizes.values())) > 1:
+        listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        yield "methods", f"has grids of learning rates of different sizes, which is no fair comparison: {listed}"
+    for name, grid in grids.items():
+        if len(set(grid)) < len(grid):
+            yield f"methods.{name}.learning_rate", "names a rate twice"
+    if grids and config.trials.seed in config.seeds:
+        yield "trials.seed", f"is {config.trials.seed}, which is one of seeds: a trial must not be a final run as well"
+    for name, method in config.methods.items():
+        for key in ("layers_of", "equal_to") if isinstance(method, Neurons | Lora) else ():
+            if (other := getattr(method, key, None)) is not None:
+                yield from _reference_problems(config, f"methods.{name}.{key}", other)
+
+
+def _reference_problems(config: Config, key: str, other: str) -> Iterator[tuple[str, str]]:
+    neurons = {name: m for name, m in config.methods.items() if isinstance(m, Neurons) and m.unit == "neuron"}
+    if other not in neurons:
+        yield key, f"names '{other}', which is no neuron variant. {did_you_mean(other, neurons)}"
+    elif neurons[other].layers_of is not None:
+        yield key, f"names '{other}', which itself takes its numbers from '{neurons[other].layers_of}'; name that one"
 
 
 def _pilot_problems(config: Config) -> Iterator[tuple[str, str]]:
@@ -97,6 +127,13 @@ def _mixture_problems(config: Config, name: str, direction_name: str, mixture: M
             yield key, f"trains on '{domain}', which has only a test set in direction {direction_name}"
     if len(set(mixture.domains)) != len(mixture.domains):
         yield key, "names a domain twice"
+    for variant in mixture.methods or ():
+        if variant not in config.methods:
+            yield f"{key}.methods", f"names the variant '{variant}'. {did_you_mean(variant, config.methods)}"
+    rates = rates_on(name, mixture)
+    if mixture.rates_on and direction_name not in config.mixtures.get(rates, {}):
+        hint = did_you_mean(rates, config.mixtures)
+        yield f"{key}.rates_on", f"names the mixture '{rates}' of direction {direction_name}. {hint}"
     selection = select_on(name, mixture)
     if direction_name not in config.mixtures.get(selection, {}):
         hint = did_you_mean(selection, config.mixtures)

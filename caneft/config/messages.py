@@ -69,7 +69,7 @@ def _written(location: tuple, raw: Any) -> tuple:
             continue
         if in_list or (isinstance(here, Mapping) and part in here):
             here = here[part]
-        elif not last or (isinstance(here, Mapping) and part in (here.get("format"), here.get("method"))):
+        elif not last or not isinstance(here, Mapping) or part in (here.get("format"), here.get("method")):
             continue
         keys.append(part)
     return tuple(keys)

@@ -2,9 +2,15 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from caneft.config.section import Positive, Section, Share
+from caneft.config.section import Positive, Section, Share, Slug
+
+Rate = Annotated[float, Field(gt=0)]
+Rates = Annotated[
+    Annotated[Rate, Tag("number")] | Annotated[list[Rate], Field(min_length=2), Tag("list")],
+    Discriminator(lambda value: "list" if isinstance(value, list) else "number"),
+]
 
 
 class Base(Section):
@@ -13,11 +19,28 @@ class Base(Section):
     method: Literal["base"]
 
 
+class Icl(Section):
+    """The model as it is, with example pairs in the prompt."""
+
+    method: Literal["icl"]
+    examples: Positive = 4
+    """Pairs in the prompt, of the test domain; an unseen domain gets pairs of the whole mixture."""
+    retrieval: Literal["random", "bm25"] = "random"
+    """How they are found among the mixture's training pairs: by chance, or by the likeness of the sources."""
+    seed: int = 0
+    """Seed of `random`."""
+
+
 class Trained(Section):
     """What every method that trains has."""
 
-    learning_rate: Annotated[float, Field(gt=0)]
-    """Peak learning rate."""
+    learning_rate: Rates
+    """Peak learning rate; or a grid of them, of which the best on dev is taken (see `trials`)."""
+
+    @property
+    def grid(self) -> list[float]:
+        """The rates that are tried, ascending; empty for a fixed rate."""
+        return sorted(self.learning_rate) if isinstance(self.learning_rate, list) else []
 
 
 class Full(Trained):
@@ -30,30 +53,68 @@ class Lora(Trained):
     """LoRA on the FFN modules (PEFT)."""
 
     method: Literal["lora"]
-    rank: Positive = 16
-    """Rank of every module."""
+    rank: Positive | None = None
+    """Rank of every module; by default 16, or that of `equal_to`."""
+    equal_to: Slug | None = None
+    """A neuron variant: the rank is the one whose number of parameters is nearest to that variant's."""
     alpha: Positive | None = None
     """Scaling numerator; by default twice the rank."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Dropout before the low-rank product."""
 
+    @model_validator(mode="after")
+    def _one_rank(self) -> "Lora":
+        if None not in (self.rank, self.equal_to):
+            raise ValueError("at most one of rank and equal_to can be given")
+        return self
+
+
+class Adapters(Trained):
+    """One bottleneck adapter per domain, after every FFN: parameters grow with the domains."""
+
+    method: Literal["adapters"]
+    bottleneck: Positive = 16
+    """Width of an adapter."""
+
 
 class Neurons(Trained):
-    """Selected FFN neurons: the criterion is the method's name."""
+    """Selected FFN neurons (or attention heads): the criterion is the method's name."""
 
-    method: Literal["caneft", "joint", "importance", "activation", "gradient", "random", "bottom", "specific"]
+    method: Literal[
+        "caneft",
+        "joint",
+        "importance",
+        "activation",
+        "gradient",
+        "random",
+        "bottom",
+        "specific",
+        "caneft-attention",
+    ]
     fraction: Share | None = None
     """Overrides the budget of `selection` for this entry."""
     parameters: Positive | None = None
     """Overrides the budget of `selection` for this entry, in weights."""
     task_relevant: Share | None = None
     """Overrides `selection.task_relevant` for this entry, null switches it off (only MI criteria use it)."""
+    layers_of: Slug | None = None
+    """Of `random`: as many neurons in each layer as this variant has."""
+
+    @property
+    def unit(self) -> str:
+        """What is selected: `neuron` or `head`."""
+        return "head" if self.method == "caneft-attention" else "neuron"
 
     @model_validator(mode="after")
     def _one_budget(self) -> "Neurons":
         if None not in (self.fraction, self.parameters):
             raise ValueError("at most one of fraction and parameters can be given")
+        if self.layers_of is not None:
+            if self.method != "random":
+                raise ValueError("layers_of goes with method: random only")
+            if self.fraction or self.parameters:
+                raise ValueError("layers_of is a budget, so neither fraction nor parameters can be given")
         return self
 
 
-Method = Annotated[Base | Full | Lora | Neurons, Field(discriminator="method")]
+Method = Annotated[Base | Icl | Full | Lora | Adapters | Neurons, Field(discriminator="method")]

@@ -50,11 +50,14 @@ class Resources(Section):
     """What one job of a model asks the scheduler for. Never part of a result's identity."""
 
     gpu: Annotated[int, Field(ge=0)] = 0
-    """GPUs of a job. 0: the scheduler is not asked for one (a visible one is used all the same)."""
+    """GPUs of a job. 0: the scheduler is not asked for one (a visible one is used all the same). More than one: tuning
+    divides each step among them, unless `device_map` spreads the model itself."""
     mem_mb: Positive = 4000
     """Memory of a job, in MB."""
     runtime: Positive = 120
     """Time limit of a job, in minutes."""
+    checkpoint_seconds: Positive = 300
+    """Time between checkpoints of a tuning job, which goes on at the last one if it is killed."""
     device_map: Literal["none", "auto", "balanced", "sequential"] = "none"
     """How a model that one GPU does not hold is spread over the GPUs of its job (accelerate's rules)."""
 

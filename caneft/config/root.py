@@ -8,7 +8,7 @@ from caneft.config.corpora import Direction, Mixture, domains_only
 from caneft.config.methods import Method
 from caneft.config.models import Model
 from caneft.config.section import Section, Slug
-from caneft.config.stages import Decoding, Importance, Prompt, Report, Scoring, Selection, Tuning
+from caneft.config.stages import Decoding, Importance, Prompt, Report, Scoring, Selection, Trials, Tuning
 
 
 class Config(Section):
@@ -36,6 +36,8 @@ class Config(Section):
     """Neuron selection."""
     tuning: Tuning = Tuning()
     """Fine-tuning."""
+    trials: Trials = Trials()
+    """Choice of learning rates."""
     decoding: Decoding = Decoding()
     """Translation."""
     scoring: Scoring = Scoring()

@@ -118,10 +118,24 @@ class Tuning(Section):
     """Decoupled weight decay of AdamW."""
     clip: Annotated[float, Field(gt=0)] = 1.0
     """Largest gradient norm."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass instead of keeping them: less memory, more time."""
+    dev_every: Positive | None = None
+    """Steps between measurements of the dev loss; by default once an epoch."""
+    patience: Positive | None = None
+    """Stop early after so many measurements without a lower dev loss, at the weights of the lowest; null: never."""
     seed: int = 0
     """Seed of the draw of pairs; the order of training follows the run's seed."""
     keep_full_weights: bool = True
     """Keep the weights of `full` runs. Without them a test domain added later trains `full` again."""
+
+
+class Trials(Section):
+    """How a learning rate is chosen from a grid: each rate is tried once, and the highest mean dev chrF2 over the
+    mixture's domains wins; ties go to the lower rate."""
+
+    seed: int = 0
+    """Seed of the trials; not one of `seeds`."""
 
 
 class Decoding(Section):

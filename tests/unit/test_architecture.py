@@ -19,11 +19,11 @@ LAYERS = (
     ("cli", "corpora.demo", "counting", "devices", "dumps", "neurons", "prompts", "schedule"),
     ("config", "information", "records"),
     ("corpora", "plan", "settings"),
-    ("models",),
+    ("models", "retrieval"),
     ("importance", "patch", "selection"),
     ("decoding", "dumping", "measuring", "reference", "reporting", "scoring", "stability", "tuning"),
     ("pilot",),
-    ("workflow.scripts",),
+    ("workflow.scripts", "__main__"),
 )
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer}
 

@@ -68,10 +68,12 @@ def test_the_valid_one_is_valid():
     assert config.load(VALID).mixtures["all"]["de-en"].domains == ["it", "law"]
 
 
+GRID = [("methods", "caneft", "learning_rate", [1e-2, 1e-3])]
+
 MISTAKES = {
     "unknown key": (
         [("tuning", "epocs", 1)],
-        ["tuning.epocs is not a known key", "epochs, keep_full_weights", "Did you mean 'epochs'?"],
+        ["tuning.epocs is not a known key", "dev_pairs_per_domain, epochs", "Did you mean 'epochs'?"],
     ),
     "unknown key at the top": ([("modles", {})], ["modles is not a known key", "Did you mean 'models'?"]),
     "unknown key of a format": (
@@ -94,6 +96,49 @@ MISTAKES = {
     "missing key": (
         [("methods", "caneft", "learning_rate", REMOVED)],
         ["methods.caneft.learning_rate is missing; it is required"],
+    ),
+    "a rate that is text": (
+        [("methods", "caneft", "learning_rate", "fast")],
+        ["methods.caneft.learning_rate is 'fast'"],
+    ),
+    "a grid of one": ([("methods", "caneft", "learning_rate", [1e-2])], ["methods.caneft.learning_rate", "at least 2"]),
+    "a negative rate in a grid": (
+        [("methods", "caneft", "learning_rate", [1e-2, -1])],
+        ["methods.caneft.learning_rate.1 is -1", "greater than 0"],
+    ),
+    "a rate twice": ([*GRID, ("methods", "caneft", "learning_rate", [1e-2, 1e-2])], ["names a rate twice"]),
+    "grids of different sizes": (
+        [*GRID, ("methods", "full", {"method": "full", "learning_rate": [1e-3, 1e-4, 1e-5]})],
+        ["methods has grids of learning rates of different sizes", "caneft 2, full 3"],
+    ),
+    "the trials' seed is a final one": ([*GRID, ("trials", {"seed": 1})], ["trials.seed is 1, which is one of seeds"]),
+    "layers of a variant that is none": (
+        [("methods", "r", {"method": "random", "learning_rate": 1e-2, "layers_of": "canef"})],
+        ["methods.r.layers_of names 'canef'", "Did you mean 'caneft'?"],
+    ),
+    "layers of what is no random": (
+        [("methods", "caneft", "layers_of", "caneft")],
+        ["methods.caneft is not usable: layers_of goes with method: random only"],
+    ),
+    "a size of a variant that has no neurons": (
+        [("methods", "l", {"method": "lora", "learning_rate": 1e-2, "equal_to": "base"})],
+        ["methods.l.equal_to names 'base', which is no neuron variant"],
+    ),
+    "rank and size": (
+        [("methods", "l", {"method": "lora", "learning_rate": 1e-2, "equal_to": "caneft", "rank": 4})],
+        ["at most one of rank and equal_to"],
+    ),
+    "methods of a mixture": (
+        [("mixtures", "all", "de-en", {"domains": ["it", "law"], "methods": ["canef"]})],
+        ["mixtures.all.methods names the variant 'canef'", "Did you mean 'caneft'?"],
+    ),
+    "rates of a mixture that is none": (
+        [("mixtures", "all", "de-en", {"domains": ["it", "law"], "rates_on": "al"})],
+        ["mixtures.all.rates_on names the mixture 'al'", "Did you mean 'all'?"],
+    ),
+    "a domain named like a file": (
+        [(*DOMAINS, "dev", {"test": {"format": "demo", "domain": "koran", "pairs": 3}})],
+        ["directions.de-en.domains.dev is reserved"],
     ),
     "unknown format": (
         [(*DOMAINS, "it", "test", {"format": "mosses"})],

@@ -92,6 +92,85 @@ def test_a_run_is_read_back_from_its_folder():
     assert Run.parse(run.folder.removeprefix("runs/")) == run
 
 
+@pytest.mark.parametrize(
+    "name", ["zero", "all/shown", "all/caneft/seed2", "all/caneft/lr1e-05", "only-it/full/lr0.002"]
+)
+def test_every_kind_of_run_is_read_back_from_its_name(name):
+    run = Run.parse(f"tiny/de-en/{name}")
+    assert run.name == name and run.folder == f"runs/tiny/de-en/{name}"
+
+
+def test_the_parts_of_names():
+    assert Run.parse("tiny/de-en/all/full/lr1e-05") == Run("tiny", "de-en", "full", "all", rate=1e-5)
+    assert Run.parse("tiny/de-en/all/shown") == Run("tiny", "de-en", "shown", "all")
+    assert Run.parse("tiny/de-en/zero") == Run("tiny", "de-en", "zero")
+
+
+SHOWN = ("methods", "shown", {"method": "icl", "examples": 2, "seed": 3})
+GRID = ("methods", "caneft", "learning_rate", [1e-2, 1e-3])
+
+
+def test_examples_in_the_prompt_have_a_mixture_and_no_seed():
+    plan = Plan(load(SHOWN))
+    assert [run.folder for run in plan.untrained_runs("tiny", "de-en", "only-it")] == [
+        "runs/tiny/de-en/zero",
+        "runs/tiny/de-en/only-it/shown",
+    ]
+    assert plan.artefact(Run("tiny", "de-en", "shown", "only-it")) is None
+    assert len(plan.runs()) == len(PLAN.runs()) + 5
+
+
+def test_trials_stand_where_the_rates_are_chosen():
+    """One block each for both mixtures, but one set of trials, on `all`; lora has a fixed rate."""
+    plan = Plan(load(GRID))
+    folders = [f"runs/tiny/de-en/all/caneft/lr{rate}" for rate in ("0.001", "0.01")]
+    for mixture in ("all", "only-it"):
+        assert [run.folder for run in plan.trials("tiny", "de-en", mixture)] == folders
+        assert plan.choice(Run("tiny", "de-en", "caneft", mixture, 1)) == "runs/tiny/de-en/all/caneft/choice.json"
+        assert plan.choice(Run("tiny", "de-en", "lora", mixture, 1)) is None
+    assert plan.choice(Run("tiny", "de-en", "caneft", "all", rate=1e-2)) is None  # a trial waits for nothing
+    assert len(plan.runs()) == len(PLAN.runs()) + 3 * 2  # three pairs of model and direction
+    own = Plan(load(GRID, ("mixtures", "only-it", "de-en", "rates_on", "only-it")))
+    assert plan.rates_on("de-en", "only-it") == "all" and own.rates_on("de-en", "only-it") == "only-it"
+    assert next(own.trials("tiny", "de-en", "only-it")).folder == "runs/tiny/de-en/only-it/caneft/lr0.001"
+
+
+def test_a_trial_is_judged_on_dev_and_tested_too():
+    trial, plan = Run("tiny", "de-en", "caneft", "all", rate=1e-2), Plan(load(GRID))
+    assert plan.testsets(trial) == {"dev": ["it", "law"], "seen": ["it", "law"], "koran": ["koran"]}
+    assert plan.test_corpora(trial, "dev") == ["mixtures/de-en/all/dev.jsonl"]
+    assert plan.test_corpora(trial, "seen") == [f"corpora/de-en/{domain}/test.jsonl" for domain in ("it", "law")]
+    assert plan.seed(trial) == 0 and plan.seed(Run("tiny", "de-en", "caneft", "all", 2)) == 2
+
+
+def test_a_mixture_may_name_its_methods():
+    plan = Plan(load(("mixtures", "only-it", "de-en", "methods", ["caneft", "zero"])))
+    assert {run.variant for run in plan.trained_runs("tiny", "de-en", "only-it")} == {"caneft"}
+    assert {run.variant for run in plan.trained_runs("tiny", "de-en", "all")} == {
+        "lora",
+        "full",
+        "random",
+        "caneft",
+        "wide",
+    }
+
+
+def test_neurons_of_a_run():
+    plan = Plan(
+        load(
+            ("methods", "equal", {"method": "lora", "learning_rate": 1e-4, "equal_to": "random"}),
+            ("methods", "heads", {"method": "caneft-attention", "learning_rate": 1e-4}),
+        )
+    )
+    names = {v: plan.neuron_set(Run("tiny", "de-en", v, "only-it", 2)) for v in ("caneft", "equal", "heads", "lora")}
+    assert names == {
+        "caneft": "neurons/tiny/de-en/all/caneft/draw0.npz",
+        "equal": "neurons/tiny/de-en/all/random/draw2.npz",  # the draw that the random run of this seed tunes
+        "heads": "heads/tiny/de-en/all/heads/draw0.npz",
+        "lora": None,
+    }
+
+
 def test_testsets():
     trained, base = Run("tiny", "de-en", "caneft", "all", 1), Run("tiny", "de-en", "zero")
     # garden is trainable but in no mixture that is trained here: adding it left the existing runs alone
@@ -144,13 +223,14 @@ def everything(configuration):
     pairs = [(model, direction) for model in c.models for direction in plan.directions(model)]
     kinds = plan.variants(config.Neurons)
     trained = plan.variants(config.Full, config.Lora, config.Neurons)
+    told = plan.variants(config.Base, config.Full, config.Icl)
     found = {("information",): settings.information(c)}
     found |= {("stability",): settings.stability(c)}
     found |= {("selection", v): settings.selection(c, v) for v in kinds}
     found |= {("score", d): settings.score(c, d) for d in c.directions}
     found |= {("mixture", d, m): settings.mixture(c, d, m) for d in c.directions for m in plan.mixtures(d)}
     found |= {("dump", *pair): settings.dump(c, *pair) for pair in pairs}
-    found |= {("translation", *pair): settings.translation(c, *pair) for pair in pairs}
+    found |= {("translation", *pair, v): settings.translation(c, *pair, v) for pair in pairs for v in told}
     found |= {("tune", *pair, v): settings.tune(c, *pair, v) for pair in pairs for v in trained}
     for model in (name for name, entry in c.models.items() if entry.pretrain):
         found |= {("text", model): settings.pretraining_text(c, model)}
@@ -194,6 +274,25 @@ def tunes(*variants):
 
 
 TRAINED = ("lora", "full", "random", "caneft", "wide")
+
+
+def test_a_rate_of_the_grid_reaches_its_trial_and_what_waits_for_the_choice():
+    wider = load(("methods", "caneft", "learning_rate", [1e-2, 1e-3, 3e-3]))
+    asked = [settings.tune(c, "tiny", "de-en", "caneft", 1e-2) for c in (load(GRID), wider)]
+    assert asked[0] == asked[1] and asked[0].method.learning_rate == 1e-2
+    assert settings.tune(wider, "tiny", "de-en", "caneft") != settings.tune(load(GRID), "tiny", "de-en", "caneft")
+
+
+def test_trials_are_scored_by_chrf_whatever_the_tables_show():
+    only_bleu = load(("scoring", "metrics", ["bleu"]))
+    assert settings.score(only_bleu, "de-en").metrics == ["bleu"]
+    assert settings.score(only_bleu, "de-en", dev=True).metrics == ["bleu", "chrf"]
+    assert settings.score(load(), "de-en", dev=True) == settings.score(load(), "de-en")
+
+
+def test_how_examples_are_shown_reaches_their_translation_alone():
+    shown = [settings.translation(load(SHOWN), "tiny", "de-en", v).icl for v in ("shown", "zero")]
+    assert shown == [config.Icl(method="icl", examples=2, seed=3), None]
 
 
 def test_a_learning_rate_reaches_the_tuning_of_its_variant_alone():

@@ -36,7 +36,11 @@ def test_switching_it_on_asks_the_pilot_and_dumps_anew(finished):
     jobs = finished.plan(finished.configuration(automatic))
     assert {job for job in jobs if "importance" in job or "samples" in job} == {
         f"decide_samples {MODEL}",
-        *(f"dump_importance {MODEL}/{domain}" for domain in SEEN),
+        *(
+            f"dump_importance {dumps}/{MODEL}/{domain}"
+            for dumps in ("importance", "importance-heads")
+            for domain in SEEN
+        ),
     }
     assert "pretrain_model mini-llama" not in jobs
 
@@ -50,13 +54,13 @@ def test_dumps_have_the_number_that_the_pilot_decided_and_its_scores(decided):
     assert list((folder / ".pilot").iterdir()) == []
     for domain in SEEN:
         assert np.load(folder / f"{domain}.npy").shape == (2, content["samples"], 64)
-        log = (decided.results / "logs/dump_importance" / MODEL / f"{domain}.log").read_text()
+        log = (decided.results / "logs/dump_importance/importance" / MODEL / f"{domain}.log").read_text()
         assert "samples/s" not in log  # nothing was scored again
 
 
 def test_a_new_domain_is_dumped_without_asking_again(decided):
     jobs = decided.plan(decided.configuration(one_more_domain))
-    assert f"dump_importance {MODEL}/garden" in jobs
+    assert f"dump_importance importance/{MODEL}/garden" in jobs
     assert not [
         job for job in jobs if job.startswith("decide_samples") or job.endswith(tuple(f"{MODEL}/{d}" for d in SEEN))
     ]

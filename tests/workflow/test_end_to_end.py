@@ -18,7 +18,9 @@ from safetensors.numpy import load_file
 WITNESS = Path(__file__).parents[1] / "witness/select_neurons.py"
 HERE = "mini-llama/de-en"
 SEEN = ["it", "law", "medical"]
-TRAINED = ("full", "lora", "random", "caneft")
+TRAINED = ("full", "lora", "adapters", "random", "caneft", "attention")
+RATES = ("0.005", "0.01")  # the grid of lora
+ARTEFACTS = {"full": "model", "lora": "adapter_model", "adapters": "adapters"}
 TESTSETS = {"seen": SEEN, "koran": ["koran"]}
 LAYERS, WIDTH, HIDDEN = 2, 64, 32
 SELECTED = 13  # a tenth of 2 x 64 neurons
@@ -29,8 +31,8 @@ def results(finished):
     return finished.results
 
 
-def run_folder(results, variant):
-    return results / "runs" / HERE / "all" / variant / "seed1"
+def run_folder(results, variant, attempt="seed1"):
+    return results / "runs" / HERE / "all" / variant / attempt
 
 
 def read(path):
@@ -51,7 +53,7 @@ def test_one_command_makes_the_report(first_run):
 
 def test_no_job_left_a_traceback_or_half_a_file(results):
     logs = list((results / "logs").rglob("*.log"))
-    assert len(logs) == 48  # every job but `all`
+    assert len(logs) == 82  # every job but `all`
     assert [log for log in logs if "Traceback" in log.read_text()] == []
     assert list(results.rglob(".*")) == []
 
@@ -63,8 +65,12 @@ def test_a_second_run_has_nothing_to_do(finished):
 
 
 def test_tables_and_figures_exist_in_every_format(results):
-    tables = {f"{table}.{suffix}" for table in ("main", "cost") for suffix in ("csv", "html", "md", "tex")}
-    names = ("scores", "seen_unseen", "neurons_per_layer", "importance_information", "stability")
+    tables = {
+        f"{table}.{suffix}"
+        for table in ("main", "cost", "trials", "interference")
+        for suffix in ("csv", "html", "md", "tex")
+    }
+    names = ("scores", "seen_unseen", "neurons_per_layer", "importance_information", "stability", "training")
     figures = {f"{figure}.{suffix}" for figure in names for suffix in ("pdf", "svg", "png")}
     assert {file.name for file in (results / "tables").iterdir()} == tables
     assert {file.name for file in (results / "figures").iterdir()} == figures
@@ -75,7 +81,7 @@ def test_tables_and_figures_exist_in_every_format(results):
 
 def test_the_main_table_prints_the_scores_of_the_score_files(results):
     table = pd.read_csv(results / "tables/main.csv").query("metric == 'bleu'").set_index("variant")
-    assert list(table.index) == ["base", *TRAINED, "copy"]
+    assert list(table.index) == ["base", "icl", *TRAINED, "copy"]
     for variant in TRAINED:
         scores = {}
         for testset in TESTSETS:
@@ -87,10 +93,10 @@ def test_the_main_table_prints_the_scores_of_the_score_files(results):
 def test_the_report_shows_every_table_and_figure_with_its_caption(finished):
     page = (finished.results / "report.html").read_text(encoding="utf-8")
     categories = json.loads(re.search(r"var categories = (\{.*?\});", page)[1])
-    assert {name: len(shown["Other"]) for name, shown in categories.items()} == {"Tables": 2, "Figures": 5}
+    assert {name: len(shown["Other"]) for name, shown in categories.items()} == {"Tables": 4, "Figures": 6}
     note = finished.configuration()["report"]["note"]
     captions = list((finished.root / "workflow/report").glob("*.rst"))
-    assert len(captions) == 8
+    assert len(captions) == 11
     for file in captions:
         text = re.sub(r"\{\{.*?\}\}", "\n", file.read_text(encoding="utf-8"))
         plain = [line for line in text.splitlines() if len(line) > 40 and not re.search(r"[`*|\\]", line)]
@@ -101,6 +107,7 @@ def test_the_report_shows_every_table_and_figure_with_its_caption(finished):
 def test_every_score_file_holds_its_domains(results):
     runs = {run_folder(results, variant): TESTSETS for variant in TRAINED}
     runs[results / "runs" / HERE / "base"] = {domain: [domain] for domain in (*SEEN, "koran")}
+    runs[results / "runs" / HERE / "all/icl"] = TESTSETS
     for folder, testsets in runs.items():
         assert {file.stem for file in (folder / "scores").glob("*.json")} == set(testsets)
         for testset, domains in testsets.items():
@@ -117,7 +124,38 @@ def test_every_score_file_holds_its_domains(results):
 def test_every_method_translates_as_itself(results):
     said = [(run_folder(results, variant) / "translations/koran.jsonl").read_bytes() for variant in TRAINED]
     said.append((results / "runs" / HERE / "base/translations/koran.jsonl").read_bytes())
+    said.append((results / "runs" / HERE / "all/icl/translations/koran.jsonl").read_bytes())
     assert len(set(said)) == len(said)
+
+
+def test_the_rate_with_the_best_dev_scores_is_the_one_that_is_run(results):
+    """From the trials' score files: mean chrF2 over the domains' dev pairs."""
+    reached = {}
+    for rate in RATES:
+        trial = run_folder(results, "lora", f"lr{rate}")
+        scores, record = read(trial / "scores/dev.json")["domains"], read(trial / "record.json")
+        assert (record["rate"], record["seed"], record["settings"]["learning_rate"]) == (float(rate), 0, float(rate))
+        assert sorted(scores) == SEEN and all(of_domain["segments"] == 20 for of_domain in scores.values())
+        reached[float(rate)] = sum(of_domain["chrf"]["score"] for of_domain in scores.values()) / len(SEEN)
+    best = min(reached, key=lambda rate: (-reached[rate], rate))
+    choice, record = read(run_folder(results, "lora", "choice.json")), read(run_folder(results, "lora") / "record.json")
+    assert choice["learning_rate"] == record["settings"]["learning_rate"] == best
+    assert record["choice"] == choice and record["seed"] == 1
+    assert {float(rate): score for rate, score in choice["grid"].items()} == pytest.approx(reached)
+
+
+def test_every_adapter_translates_an_unseen_domain_and_the_source_loss_chooses(results):
+    translations = (run_folder(results, "adapters") / "translations/koran.jsonl").read_text(encoding="utf-8")
+    lines = [json.loads(line) for line in translations.splitlines()]
+    losses = {domain: sum(line["source_loss"][domain] for line in lines) for domain in SEEN}
+    chosen = min(losses, key=losses.get)
+    assert {line["adapter"] for line in lines} == {chosen}
+    assert all(line["hypothesis"] == line["alternatives"][chosen] for line in lines)
+    entry = read(run_folder(results, "adapters") / "scores/koran.json")["domains"]["koran"]
+    assert entry["chosen"] == chosen and sorted(entry["adapters"]) == SEEN
+    assert entry["bleu"]["score"] == entry["adapters"][chosen]["bleu"]["score"]
+    oracle = entry["adapters"][entry["oracle"]]["bleu"]["score"]
+    assert oracle == max(scores["bleu"]["score"] for scores in entry["adapters"].values())
 
 
 def test_tuning_lowers_the_loss_on_dev(results):
@@ -130,8 +168,9 @@ def test_run_records_say_what_was_run(results):
     mixture, base = results / "mixtures/de-en/all", results / "models/mini-llama/model.safetensors"
     for variant in TRAINED:
         record, cost = (read(run_folder(results, variant) / name) for name in ("record.json", "cost.json"))
+        method = "caneft-attention" if variant == "attention" else variant
         identity = ("model", "direction", "mixture", "variant", "method", "seed")
-        assert [record[key] for key in identity] == ["mini-llama", "de-en", "all", variant, variant, 1]
+        assert [record[key] for key in identity] == ["mini-llama", "de-en", "all", variant, method, 1]
         assert record["base"] == {
             "id": "pretrained here",
             "revision": None,
@@ -140,13 +179,16 @@ def test_run_records_say_what_was_run(results):
         assert record["data"] == {f"{split}_sha256": sha256(mixture / f"{split}.jsonl") for split in ("train", "dev")}
         assert set(record["code"]) == {"commit", "dirty"}
         assert {"torch", "transformers", "peft", "numpy", "python"} <= set(record["packages"])
-        assert record["settings"]["learning_rate"] == (5e-4 if variant == "full" else 1e-2)
+        if variant != "lora":  # whose rate is chosen
+            assert record["settings"]["learning_rate"] == (5e-4 if variant == "full" else 1e-2)
         assert record["settings"]["tuning"]["batch_size"] == 16
         assert record["tuning"]["examples"] == 180
         assert {"wall_seconds", "peak_memory_mb", "device"} <= set(cost)
         if variant in ("random", "caneft"):
             assert record["selection"]["neurons"] == SELECTED
             assert record["selection"]["gamma"] >= 0
+        elif variant == "attention":
+            assert (record["selection"]["neurons"], record["selection"]["unit"]) == (1, "head")
         else:
             assert record["selection"] is None
 
@@ -158,6 +200,10 @@ def test_records_count_the_parameters_that_the_files_hold(results):
     base = count(results / "models/mini-llama/model.safetensors")
     expected = {"full": base, "random": 3 * HIDDEN * SELECTED, "caneft": 3 * HIDDEN * SELECTED}
     expected["lora"] = count(run_folder(results, "lora") / "adapter_model.safetensors")
+    # nearest to the neurons' 1248: a rank costs 3 modules x 2 layers x (32 + 64), so 2 it is and not 3
+    assert expected["lora"] == 2 * 3 * LAYERS * (HIDDEN + WIDTH)
+    expected["adapters"] = len(SEEN) * LAYERS * 2 * HIDDEN * 4
+    expected["attention"] = 4 * HIDDEN * HIDDEN // 2  # one of two heads: half of q, k, v and o of a layer
     for variant in TRAINED:
         record = read(run_folder(results, variant) / "record.json")
         assert record["parameters"] == {"trainable": expected[variant], "total": base}
@@ -220,7 +266,10 @@ def test_a_patch_changes_the_weights_of_the_selected_neurons_and_no_other(result
         assert not changed[~mask].any()
         assert changed[mask].sum() >= 0.95 * mask.sum()  # an update may round to nothing
     assert not masks
-    assert sum(tensor.size for name, tensor in patch.items() if "index" not in name) == 3 * HIDDEN * SELECTED
+    assert (
+        sum(tensor.size for name, tensor in patch.items() if name.split(".")[-1] in ("gate", "up", "down"))
+        == 3 * HIDDEN * SELECTED
+    )
 
 
 @pytest.mark.parametrize("variant", TRAINED)
@@ -231,10 +280,9 @@ def test_what_translates_is_the_base_with_the_runs_weights(results, variant):
     from caneft.models import loading
     from caneft.tuning import ways
 
-    names = {"full": "model", "lora": "adapter_model"}
-    artefact = run_folder(results, variant) / f"{names.get(variant, 'patch')}.safetensors"
+    artefact = run_folder(results, variant) / f"{ARTEFACTS.get(variant, 'patch')}.safetensors"
     manifest = loading.read_manifest(results / "models/mini-llama/manifest.json")
-    model = ways.restore(loading.load_model(manifest, "float32", torch.device("cpu")), artefact)
+    model = ways.load(manifest, "float32", torch.device("cpu"), artefact=artefact).model
     state = {name.removeprefix("base_model.model."): tensor.numpy() for name, tensor in model.state_dict().items()}
     state = {name.replace(".base_layer", ""): tensor for name, tensor in state.items()}
     base = load_file(results / "models/mini-llama/model.safetensors")
@@ -249,6 +297,11 @@ def test_what_translates_is_the_base_with_the_runs_weights(results, variant):
             name.removesuffix(".weight") for name in mlp
         }
         assert all(adapter[key].any() for key in adapter)
+    elif variant == "adapters":
+        assert changed == set() and all(tensor.any() for tensor in load_file(artefact).values())
+    elif variant == "attention":
+        (layer,) = {layer for layer, _ in neurons_of(results / f"heads/{HERE}/all/attention/draw0.npz")}
+        assert changed == {f"model.layers.{layer}.self_attn.{name}_proj.weight" for name in "qkvo"}
     else:
         assert changed == set(
             weights_of(neurons_of(results / f"neurons/{HERE}/all/{variant}/draw{variant == 'random':d}.npz"))
@@ -259,7 +312,7 @@ def test_the_patch_names_its_base(results):
     with safe_open(run_folder(results, "caneft") / "patch.safetensors", framework="numpy") as patch:
         manifest = json.loads(patch.metadata()["caneft"])
     weights = sha256(results / "models/mini-llama/model.safetensors")
-    assert (manifest["layers"], manifest["neurons_per_layer"]) == (LAYERS, WIDTH)
+    assert (manifest["layers"], manifest["width"]) == (LAYERS, WIDTH)
     assert manifest["base"]["weights"] == {"model.safetensors": weights}
 
 

@@ -9,19 +9,38 @@ import yaml
 from caneft.corpora import store
 
 M = "mini-llama/de-en"
-TRAINED = ("full", "lora", "random", "caneft")
+TRAINED = ("full", "lora", "adapters", "random", "caneft", "attention")
 NEURONS = ("random", "caneft")
-DRAWS = {"random": 1, "caneft": 0}
+SELECTED = (*NEURONS, "attention")
+DRAWS = {"random": 1, "caneft": 0, "attention": 0}
+RATES = ("0.005", "0.01")  # of lora
 AGGREGATES = {"tabulate", "plot", "all"}
 
 
 def tuned(*variants, mixture="all", seed=1):
-    rules = {"full": "tune_full", "lora": "tune_lora"}
-    return {f"{rules.get(variant, 'tune_neurons')} {M}/{mixture}/{variant}/{seed}" for variant in variants}
+    rules = {"full": "tune_full", "lora": "tune_lora", "adapters": "tune_adapters"}
+    return {f"{rules.get(variant, 'tune_neurons')} {M}/{mixture}/{variant}/seed{seed}" for variant in variants}
 
 
-def selected(*variants, mixture="all"):
-    return {f"select_neurons {M}/{mixture}/{variant}/{DRAWS[variant]}" for variant in variants}
+def tried(*rates, mixture="all"):
+    """Trials of lora, and the choice among them."""
+    runs = [f"{mixture}/lora/lr{rate}" for rate in rates]
+    tests = set().union(*(evaluated(run, "dev", "seen", "koran") for run in runs))
+    return {f"choose_rate {M}/{mixture}/lora", *(f"tune_lora {M}/{run}" for run in runs), *tests}
+
+
+def selected(*variants, mixture="all", draw=None):
+    draws = DRAWS if draw is None else dict.fromkeys(variants, draw)
+    units = {"attention": "heads"}
+    return {f"select_neurons {units.get(v, 'neurons')}/{M}/{mixture}/{v}/{draws[v]}" for v in variants}
+
+
+def measured(mixture="all"):
+    return {f"measure_information {units}/{M}/{mixture}" for units in ("neurons", "heads")}
+
+
+def dumped(domain):
+    return {f"dump_importance {dumps}/{M}/{domain}" for dumps in ("importance", "importance-heads")}
 
 
 def evaluated(run, *testsets):
@@ -49,16 +68,27 @@ def add_mixture(config):
 
 NEW_MIXTURE = {
     "prepare_corpus de-en/subtitles",
-    f"dump_importance {M}/subtitles",
+    *dumped("subtitles"),
     "draw_mixture de-en/more",
-    f"measure_information {M}/more",
+    *measured("more"),
     f"measure_stability {M}/more",
-    *selected(*NEURONS, mixture="more"),
+    *selected(*SELECTED, mixture="more"),
+    *tried(*RATES, mixture="more"),
     *tuned(*TRAINED, mixture="more"),
     *all_evaluated(TRAINED, "seen", "koran", mixture="more"),
+    *evaluated("more/icl", "seen", "koran"),
     *evaluated("base", "subtitles"),
     "score_copy de-en/subtitles",
     *AGGREGATES,
+}
+
+
+ALL_RUNS = {
+    *selected(*SELECTED),
+    *tried(*RATES),
+    *tuned(*TRAINED),
+    *all_evaluated(TRAINED, "seen", "koran"),
+    *evaluated("all/icl", "seen", "koran"),
 }
 
 
@@ -69,13 +99,11 @@ def grow_mixture(config):
 
 GROWN_MIXTURE = {
     "prepare_corpus de-en/subtitles",
-    f"dump_importance {M}/subtitles",
+    *dumped("subtitles"),
     "draw_mixture de-en/all",
-    f"measure_information {M}/all",
+    *measured(),
     f"measure_stability {M}/all",
-    *selected(*NEURONS),
-    *tuned(*TRAINED),
-    *all_evaluated(TRAINED, "seen", "koran"),
+    *ALL_RUNS,
     *evaluated("base", "subtitles"),
     "score_copy de-en/subtitles",
     *AGGREGATES,
@@ -94,13 +122,26 @@ UNSEEN = {
     "prepare_test_corpus de-en/garden",
     *evaluated("base", "garden"),
     *all_evaluated(TRAINED, "garden"),
+    *evaluated("all/icl", "garden"),
+    *(job for rate in RATES for job in evaluated(f"all/lora/lr{rate}", "garden")),
     "score_copy de-en/garden",
     *AGGREGATES,
 }
 
 
 def change_rate(config):
+    config["methods"]["caneft"]["learning_rate"] = 5e-3
+
+
+def add_rate(config):
+    config["methods"]["lora"]["learning_rate"].append(2e-2)
+
+
+def fix_rate(config):
     config["methods"]["lora"]["learning_rate"] = 5e-3
+
+
+LORA = {*tuned("lora"), *all_evaluated(["lora"], "seen", "koran"), *AGGREGATES}
 
 
 def add_seed(config):
@@ -108,7 +149,7 @@ def add_seed(config):
 
 
 SECOND_SEED = {
-    f"select_neurons {M}/all/random/2",
+    *selected("random", draw=2),
     *tuned(*TRAINED, seed=2),
     *all_evaluated(TRAINED, "seen", "koran", seed=2),
     *AGGREGATES,
@@ -120,7 +161,7 @@ def add_method(config):
 
 
 NEW_METHOD = {
-    f"select_neurons {M}/all/joint/0",
+    f"select_neurons neurons/{M}/all/joint/0",
     *tuned("joint"),
     *all_evaluated(["joint"], "seen", "koran"),
     *AGGREGATES,
@@ -131,7 +172,15 @@ def change_fraction(config):
     config["selection"]["fraction"] = 0.2
 
 
-NEW_NEURONS = {*selected(*NEURONS), *tuned(*NEURONS), *all_evaluated(NEURONS, "seen", "koran"), *AGGREGATES}
+# lora has as many parameters as caneft, so its rates are tried anew; the heads have a budget of their own
+NEW_NEURONS = {
+    *selected(*NEURONS),
+    *tried(*RATES),
+    *tuned(*NEURONS, "lora"),
+    *all_evaluated((*NEURONS, "lora"), "seen", "koran"),
+    *AGGREGATES,
+}
+NEW_HEADS = {*selected("attention"), *tuned("attention"), *all_evaluated(["attention"], "seen", "koran")}
 
 
 def change_bins(config):
@@ -149,6 +198,10 @@ def change_decoding(config):
 DECODED = {
     *evaluated("base", "it", "koran", "law", "medical"),
     *all_evaluated(TRAINED, "seen", "koran"),
+    *evaluated("all/icl", "seen", "koran"),
+    *(job for rate in RATES for job in evaluated(f"all/lora/lr{rate}", "dev", "seen", "koran")),
+    f"choose_rate {M}/all/lora",
+    *tuned("lora"),
     *AGGREGATES,
 }
 
@@ -170,11 +223,13 @@ CHANGES = [
     (add_mixture, NEW_MIXTURE),
     (grow_mixture, GROWN_MIXTURE),
     (add_unseen, UNSEEN),
-    (change_rate, {*tuned("lora"), *all_evaluated(["lora"], "seen", "koran"), *AGGREGATES}),
+    (change_rate, {*tuned("caneft"), *all_evaluated(["caneft"], "seen", "koran"), *AGGREGATES}),
+    (add_rate, {*tried("0.02"), *LORA}),
+    (fix_rate, LORA),
     (add_seed, SECOND_SEED),
     (add_method, NEW_METHOD),
     (change_fraction, {f"measure_stability {M}/all", *NEW_NEURONS}),
-    (change_bins, {f"measure_information {M}/all", f"measure_stability {M}/all", *NEW_NEURONS}),
+    (change_bins, {*measured(), f"measure_stability {M}/all", *NEW_NEURONS, *NEW_HEADS}),
     (change_splits, {f"measure_stability {M}/all", *AGGREGATES}),
     (change_decoding, DECODED),
     (change_label, AGGREGATES),
@@ -212,7 +267,7 @@ def test_an_edited_step_reruns_its_stage_and_what_follows(finished, tmp_path):
     copy = finished.copy(tmp_path)
     with open(copy.root / "workflow/scripts/select_neurons.py", "a") as script:
         script.write("# changed\n")
-    assert copy.plan() == NEW_NEURONS
+    assert copy.plan() == NEW_NEURONS | NEW_HEADS
 
 
 def test_a_changed_raw_file_reruns_its_corpus_and_what_follows(finished, tmp_path):
@@ -241,12 +296,10 @@ def test_a_changed_raw_file_reruns_its_corpus_and_what_follows(finished, tmp_pat
     assert copy.plan(config) == {
         "prepare_corpus de-en/law",
         "draw_mixture de-en/all",
-        f"dump_importance {M}/law",
-        f"measure_information {M}/all",
+        *dumped("law"),
+        *measured(),
         f"measure_stability {M}/all",
-        *selected(*NEURONS),
-        *tuned(*TRAINED),
-        *all_evaluated(TRAINED, "seen", "koran"),
+        *ALL_RUNS,
         *evaluated("base", "law"),
         "score_copy de-en/law",
         *AGGREGATES,
