@@ -69,7 +69,7 @@ class Training:
             diverged = scaler.is_enabled() and scaler.get_scale() < 1
         optimizer.zero_grad(set_to_none=True)
         if diverged:
-            return self._diverged(f"at step {state.done} (loss {loss})", trial)
+            return self._diverged(f"at step {state.done} (loss {loss}, gradient norm {norm})", trial)
         if fine:
             self.passes.way.after_step()
         line = {"step": state.done, "loss": _finite(loss), "rate": rate, "norm": _finite(norm)}
