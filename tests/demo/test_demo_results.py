@@ -84,6 +84,51 @@ def test_tuning_changed_exactly_the_selected_slices():
         assert touched.nonzero()[:, 0].tolist() == selected[layer].tolist(), name
 
 
+@pytest.fixture(scope="module")
+def served(tmp_path_factory) -> dict[str, Path]:
+    """The tuned model as other programs load it: a merged folder, and a LoRA adapter of the base."""
+    patch, root = RUNS / "all" / "caneft" / "seed1" / "patch.safetensors", tmp_path_factory.mktemp("served")
+    found = {"merge": root / "merged", "to-lora": root / "adapter"}
+    for command, out in found.items():
+        base = str(RESULTS / "models" / "tiny-llama")
+        subprocess.run([sys.executable, "-m", "caneft", "patch", command, base, str(patch), str(out)], check=True)
+    return found
+
+
+def greedy(model, tokenizer, sources: list[str]) -> list[str]:
+    """Translations by nothing but transformers, one by one."""
+    prompt = yaml.safe_load((RESULTS / "config.yaml").read_text(encoding="utf-8"))["prompt"]["instruction"]
+    prompt = prompt.format(source_language="German", target_language="English")
+    found = []
+    for source in sources:
+        turn = [{"role": "user", "content": f"{prompt}\n{source}"}]
+        asked = tokenizer.apply_chat_template(turn, add_generation_prompt=True, return_tensors="pt")["input_ids"]
+        ids = model.generate(asked, max_new_tokens=120, do_sample=False, pad_token_id=tokenizer.pad_token_id)
+        found.append(tokenizer.decode(ids[0, asked.shape[1] :], skip_special_tokens=True).strip())
+    return found
+
+
+@pytest.mark.parametrize("form", ["merge", "to-lora"])
+def test_a_merged_folder_and_a_lora_adapter_translate_as_the_run_did(served, form):
+    """200 test sentences, against the hypotheses that the workflow wrote by way of the patch."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = served["merge"] if form == "merge" else RESULTS / "models" / "tiny-llama"
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    if form == "to-lora":
+        model = PeftModel.from_pretrained(model, served["to-lora"])
+    lines = (RUNS / "all/caneft/seed1/translations/seen.jsonl").read_text(encoding="utf-8").splitlines()
+    said = [line for line in map(json.loads, lines) if "truncated" not in line["flags"]][::7][:200]
+    corpora = [RESULTS / "corpora" / "de-en" / domain / "test.jsonl" for domain in SEEN]
+    rows = [json.loads(line) for corpus in corpora for line in corpus.read_text(encoding="utf-8").splitlines()]
+    sources = {row["id"]: row["source"] for row in rows}
+    assert len(said) == 200
+    assert greedy(model.eval(), tokenizer, [sources[line["id"]] for line in said]) == [
+        line["hypothesis"] for line in said
+    ]
+
+
 def test_two_jobs_at_once_stay_under_three_gigabytes():
     folders = ("models", "importance", "neurons", "runs")
     paths = [path for folder in folders for path in (RESULTS / folder).rglob("*cost.json")]

@@ -124,6 +124,12 @@ def test_equals_it_where_rows_and_columns_cannot_be_told_by_their_length(tiny_mo
     assert_equal_to_masked_adam(model, some_neurons(24), examples)
 
 
+def test_equals_it_with_tied_embeddings(tiny_model, examples):
+    model = tiny_model("llama", initializer_range=0.1, tie_word_embeddings=True)
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+    assert_equal_to_masked_adam(model, some_neurons(), examples)
+
+
 def test_equals_it_with_biases_in_the_ffn(tiny_model, examples):
     model = tiny_model("llama", initializer_range=0.1, mlp_bias=True)
     for ffn in ffn_layers(model):
