@@ -32,21 +32,19 @@ import statistics
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from tqdm import tqdm
 
 from benchmarks.common import (
     MODEL_ONLY,
-    SEED,
     SHAPES,
     Spent,
     add_arguments,
@@ -64,7 +62,7 @@ from benchmarks.common import (
     settle,
     text,
 )
-from caneft import config
+from benchmarks.ways import Everything, masks, some_neurons, way_of
 from caneft.cli import step
 from caneft.errors import InputError
 from caneft.models.loading import DTYPES
@@ -72,8 +70,6 @@ from caneft.models.loss import response_losses
 from caneft.models.pretraining import build_tokenizer
 from caneft.neurons import NeuronSet
 from caneft.prompts import Batch, Example, collate
-from caneft.tuning.lora import Lora, rank_of
-from caneft.tuning.neuron_rows import NeuronRows
 from caneft.tuning.way import Way
 
 MODULE = "benchmarks.tuning"
@@ -89,129 +85,6 @@ RATE = 1e-4
 MB = 2**20
 OPTIONS = {"shape": "--shape", "length": "--lengths", "checkpointing": "--checkpointing"}  # what makes a case
 MEMORY = {"above_model_mb": "peak of the process above the loaded model", "peak_mb": "peak allocated on the device"}
-
-
-# Neurons
-
-
-def some_neurons(shape: dict[str, Any], fraction: float) -> NeuronSet:
-    """That share of every layer's neurons, at least one, drawn at random."""
-    generator = np.random.default_rng(SEED)
-    width, layers = shape["intermediate_size"], shape["num_hidden_layers"]
-    count = max(1, round(fraction * width))
-    drawn = (np.sort(generator.choice(width, count, replace=False)) for _ in range(layers))
-    return NeuronSet(layers, width, tuple(drawn))
-
-
-def masks(model: nn.Module, neurons: NeuronSet) -> dict[str, torch.Tensor]:
-    """Dense masks of the FFNs' weights by name, bool: the least that a dense mask can take."""
-    found = {}
-    for number, (layer, indices) in enumerate(zip(model.model.layers, neurons.indices, strict=True)):
-        index = torch.tensor(indices, device=model.device)
-        for name in ("gate_proj", "up_proj", "down_proj"):
-            mask = torch.zeros_like(getattr(layer.mlp, name).weight, dtype=torch.bool)
-            mask[(slice(None), index) if name == "down_proj" else index] = True
-            found[f"model.layers.{number}.mlp.{name}.weight"] = mask
-    return found
-
-
-# Ways to tune, beside those of the package
-
-
-class Everything(Way):
-    """Trains every weight, through float32 masters where a weight is not in float32.
-
-    masks: by name, for weights of which a part is trained; with masks, weights that have none do not move.
-    """
-
-    def __init__(self, model: nn.Module, masks: dict[str, torch.Tensor] | None = None):
-        self.model, self.masks = model.requires_grad_(True), masks
-        self.masters = {
-            name: weight if weight.dtype == torch.float32 else nn.Parameter(weight.detach().float())
-            for name, weight in model.named_parameters()
-        }
-
-    def parameters(self) -> Iterator[nn.Parameter]:
-        return iter(self.masters.values())
-
-    def before_step(self) -> None:
-        """Masks the gradients and hands them to the masters, one at a time."""
-        for name, weight in self.model.named_parameters():
-            if self.masks is not None:
-                weight.grad.mul_(self.masks[name]) if name in self.masks else weight.grad.zero_()
-            master = self.masters[name]
-            if master is not weight:
-                master.grad, weight.grad = weight.grad.float(), None
-
-    @torch.no_grad()
-    def after_step(self) -> None:
-        for name, weight in self.model.named_parameters():
-            if self.masters[name] is not weight:
-                weight.copy_(self.masters[name])
-
-    def saved_bytes(self) -> int:
-        """The model's weights; they are not written for this."""
-        return sum(weight.numel() * weight.element_size() for weight in self.model.parameters())
-
-
-class Shira(Way):
-    """PEFT's SHiRA: a rank r trains r (m + n) scattered weights of a module with m x n."""
-
-    def __init__(self, model: nn.Module, rank: int):
-        from peft import ShiraConfig, get_peft_model
-
-        torch.sparse.check_sparse_tensor_invariants.disable()  # as it is anyway, but said: else torch warns
-        settings = ShiraConfig(r=rank, target_modules=["gate_proj", "up_proj", "down_proj"], task_type="CAUSAL_LM")
-        settings.mask_fn = _scattered
-        self.adapted = get_peft_model(model, settings)
-
-    def parameters(self) -> Iterator[nn.Parameter]:
-        return (parameter for parameter in self.adapted.parameters() if parameter.requires_grad)
-
-    def save(self, folder: Path) -> None:
-        self.adapted.save_pretrained(folder)
-
-
-def _scattered(linear: nn.Linear, rank: int, **_) -> torch.Tensor:
-    """PEFT's own random mask, drawn where the weight is: on the host it takes minutes for a large model."""
-    mask = torch.zeros(linear.weight.numel(), dtype=torch.bool, device=linear.weight.device)
-    mask[torch.randperm(len(mask), device=mask.device)[: rank * sum(linear.weight.shape)]] = True
-    return mask.view(linear.weight.shape)
-
-
-class Floor(Way):
-    """Trains nothing; the graph begins at the embeddings' output."""
-
-    def __init__(self, model: nn.Module):
-        def begin_here(_, __, output: torch.Tensor) -> None:
-            output.requires_grad_()
-
-        model.requires_grad_(False).get_input_embeddings().register_forward_hook(begin_here)
-
-    def parameters(self) -> Iterator[nn.Parameter]:
-        return iter(())
-
-    def saved_bytes(self) -> int:
-        return 0
-
-
-def way_of(name: str, model: nn.Module, neurons: NeuronSet) -> Way:
-    """The model made trainable in the way that a subject stands for."""
-    match name:
-        case "slices":
-            return NeuronRows(model, neurons)
-        case "lora-r16" | "lora-r32":
-            rank = int(name.removeprefix("lora-r"))
-            return Lora(model, config.Lora.model_construct(method="lora", rank=rank, alpha=2 * rank, dropout=0.0))
-        case "shira":
-            return Shira(model, rank_of(model, neurons))  # at an equal rank it trains as many weights as LoRA
-        case "full":
-            return Everything(model)
-        case "masked-full":
-            return Everything(model, masks(model, neurons))
-        case "floor":
-            return Floor(model)
-    raise ValueError(f"no subject {name!r}")
 
 
 # One subject

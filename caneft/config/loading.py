@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from caneft.config.corpora import Demo, DemoPretraining, Mixture, Source, rates_on, select_on
+from caneft.config.corpora import Demo, DemoPretraining, Mixture, Source, select_on
 from caneft.config.messages import explain, explain_problems
 from caneft.config.methods import Lora, Neurons, Trained
 from caneft.config.paths import missing_files, sources
@@ -71,8 +71,8 @@ def _method_problems(config: Config) -> Iterator[tuple[str, str]]:
         listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
         yield "methods", f"has grids of learning rates of different sizes, which is no fair comparison: {listed}"
     for name, grid in grids.items():
-        if len(set(grid)) < len(grid):
-            yield f"methods.{name}.learning_rate", "names a rate twice"
+        if len({f"{rate:g}" for rate in grid}) < len(grid):  # as they stand in the names of folders
+            yield f"methods.{name}.learning_rate", "names a rate twice (six digits count)"
     if grids and config.trials.seed in config.seeds:
         yield "trials.seed", f"is {config.trials.seed}, which is one of seeds: a trial must not be a final run as well"
     for name, method in config.methods.items():
@@ -130,10 +130,9 @@ def _mixture_problems(config: Config, name: str, direction_name: str, mixture: M
     for variant in mixture.methods or ():
         if variant not in config.methods:
             yield f"{key}.methods", f"names the variant '{variant}'. {did_you_mean(variant, config.methods)}"
-    rates = rates_on(name, mixture)
-    if mixture.rates_on and direction_name not in config.mixtures.get(rates, {}):
-        hint = did_you_mean(rates, config.mixtures)
-        yield f"{key}.rates_on", f"names the mixture '{rates}' of direction {direction_name}. {hint}"
+    if mixture.rates_on and direction_name not in config.mixtures.get(mixture.rates_on, {}):
+        hint = did_you_mean(mixture.rates_on, config.mixtures)
+        yield f"{key}.rates_on", f"names the mixture '{mixture.rates_on}' of direction {direction_name}. {hint}"
     selection = select_on(name, mixture)
     if direction_name not in config.mixtures.get(selection, {}):
         hint = did_you_mean(selection, config.mixtures)

@@ -1,5 +1,6 @@
 """What the training loop asks of a way to make a model trainable."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,22 +8,22 @@ from typing import Any
 from torch import nn
 
 
-class Way:
+class Way(ABC):
     """A model made trainable. A subclass says what the optimizer gets and what a run leaves."""
 
+    @abstractmethod
     def parameters(self) -> Iterator[nn.Parameter]:
         """What is trained; always in the same order."""
-        raise NotImplementedError
 
-    def begin(self, domains: Sequence[str]) -> None:
+    def begin(self, domains: Sequence[str]) -> None:  # noqa: B027 (most ways have nothing to do)
         """Called before every forward pass with the domain of each sample, row by row."""
 
-    def after_step(self) -> None:
+    def after_step(self) -> None:  # noqa: B027
         """Called after every optimizer step, and after the parameters were put back to those of a checkpoint."""
 
+    @abstractmethod
     def save(self, folder: Path) -> None:
         """Leaves the result in the run's folder."""
-        raise NotImplementedError
 
     def described(self) -> dict[str, Any]:
         """Sizes that the settings leave open, for the run's record."""

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from benchmarks import tuning as benchmark
+from benchmarks import ways
 from benchmarks.common import SHAPES
 from caneft.errors import InputError
 from caneft.prompts import collate
@@ -104,7 +105,7 @@ def test_masked_full_moves_the_selected_weights_only(make_case, dtype):
     subject, base = case.subject("masked-full"), case.model()
     for _ in range(2):
         subject.step(case.batches[0])
-    selected = benchmark.masks(base, case.neurons)
+    selected = ways.masks(base, case.neurons)
     assert sum(int(mask.sum()) for mask in selected.values()) == LAYERS * NEURONS * 3 * HIDDEN
     moved = 0
     for (name, before), (_, after) in zip(base.named_parameters(), subject.model.named_parameters(), strict=True):
@@ -232,13 +233,13 @@ def test_what_does_not_fit_has_no_row_and_is_computed(capsys, monkeypatch, when)
     real_step = benchmark.Subject.step
 
     def step(self, batch):
-        if isinstance(self.way, benchmark.Everything | benchmark.Shira) and self.optimizer.state:
+        if isinstance(self.way, ways.Everything | ways.Shira) and self.optimizer.state:
             out_of_memory()
         real_step(self, batch)
 
     monkeypatch.setattr(benchmark, "exactness", lambda *_: 0.0)
     if when == "while it is built":
-        for way in (benchmark.Everything, benchmark.Shira):
+        for way in (ways.Everything, ways.Shira):
             monkeypatch.setattr(way, "__init__", out_of_memory)
     else:
         monkeypatch.setattr(benchmark.Subject, "step", step)
@@ -317,7 +318,7 @@ def test_bad_arguments_are_errors(capsys, arguments, message):
 
 
 def test_neurons_are_spread_evenly_over_the_layers():
-    drawn = benchmark.some_neurons(SHAPES["88m-llama"], 0.01)
+    drawn = ways.some_neurons(SHAPES["88m-llama"], 0.01)
     assert drawn.per_layer().tolist() == [20] * 8
-    assert drawn == benchmark.some_neurons(SHAPES["88m-llama"], 0.01)
+    assert drawn == ways.some_neurons(SHAPES["88m-llama"], 0.01)
     assert len({tuple(indices) for indices in drawn.indices}) == 8

@@ -107,6 +107,10 @@ MISTAKES = {
         ["methods.caneft.learning_rate.1 is -1", "greater than 0"],
     ),
     "a rate twice": ([*GRID, ("methods", "caneft", "learning_rate", [1e-2, 1e-2])], ["names a rate twice"]),
+    "rates that differ beyond the sixth digit": (
+        [*GRID, ("methods", "caneft", "learning_rate", [1e-2, 1.0000001e-2])],
+        ["methods.caneft.learning_rate names a rate twice"],
+    ),
     "grids of different sizes": (
         [*GRID, ("methods", "full", {"method": "full", "learning_rate": [1e-3, 1e-4, 1e-5]})],
         ["methods has grids of learning rates of different sizes", "caneft 2, full 3"],

@@ -1,0 +1,117 @@
+"""A run from files to files: what the step `tune` does, in one process or in each of a team."""
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from caneft import config, neurons, records
+from caneft.corpora import store
+from caneft.devices import prepare
+from caneft.errors import InputError
+from caneft.files import sync, write_json
+from caneft.models import loading
+from caneft.plan import Run
+from caneft.prompts import Example, Prompts
+from caneft.settings import TuneSettings
+from caneft.tuning import loop, ways
+from caneft.tuning.checkpoint import Checkpoints, identity
+from caneft.tuning.parallel import Team
+from caneft.tuning.way import Way
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is tuned, on what, and how.
+
+    manifest: of the base; train, dev: pairs of the mixture; neurons: set of a neuron method, or of LoRA of its size;
+    choice: of the learning rate, where the method has a grid; gpus: one process each; out: the run's folder.
+    """
+
+    settings: TuneSettings
+    run: Run
+    seed: int
+    choice: Path | None
+    manifest: Path
+    train: Path
+    dev: Path
+    neurons: Path | None
+    threads: int
+    gpus: int
+    checkpoint_seconds: float
+    device_map: str
+    out: Path
+
+    @property
+    def processes(self) -> int:
+        """How many share each step: one where the model itself is spread over the GPUs."""
+        return self.gpus if self.device_map == "none" else 1
+
+
+def tune(job: Job, team: Team) -> Checkpoints:
+    """Leaves artefact, log and record in the run's folder; returns the checkpoints, which are to be discarded last.
+
+    Raises InputError where the inputs do not fit each other, and for a final run that diverges.
+    """
+    choice = store.read_json(job.choice) if job.choice else None
+    rate = choice["learning_rate"] if choice else job.settings.method.learning_rate
+    device = prepare(job.threads, job.seed)
+    manifest = loading.read_manifest(job.manifest)
+    prompts = Prompts(loading.load_tokenizer(manifest), job.settings.prompt)
+    limit = job.settings.tuning.max_tokens
+    train, left_out = loop.encode(store.read(job.train), prompts, limit)
+    dev, _ = loop.encode(store.read(job.dev), prompts, limit)
+    # float32 masters of all weights, never pure bfloat16
+    dtype = "float32" if isinstance(job.settings.method, config.Full) else job.settings.dtype
+    model = loading.load_model(manifest, dtype, device, job.device_map)
+    total = sum(parameter.numel() for parameter in model.parameters())
+    base = {name: manifest[name] for name in ("id", "revision", "weights")}
+    way = _way(job, model, base, train)
+    record = _record(job, way, base, choice, rate, total)
+    where = {"device": device.type, "threads": job.threads, "processes": team.count, "device_map": job.device_map}
+    content = record | where | {"neurons_sha256": records.sha256(job.neurons) if job.neurons else None}
+    checkpoints = Checkpoints(job.out / ".checkpoint", identity(content, train, dev), job.checkpoint_seconds, team)
+    log, trial = checkpoints.folder / "log.jsonl", job.run.rate is not None
+    pad, settings = prompts.tokenizer.pad_token_id, job.settings.tuning
+    try:
+        outcome = loop.train(model, way, train, dev, settings, rate, job.seed, pad, log, trial, checkpoints, team)
+    except InputError:
+        checkpoints.discard()  # it would end like this again
+        raise
+    if team.main:
+        way.save(job.out)
+        sync(log)
+        os.replace(log, job.out / "log.jsonl")
+        write_json(
+            job.out / "record.json", record | {"tuning": loop.as_record(outcome) | {"left_out_too_long": left_out}}
+        )
+    return checkpoints
+
+
+def _way(job: Job, model: nn.Module, base: dict[str, Any], train: list[Example]) -> Way:
+    chosen = neurons.load(job.neurons) if job.neurons else None
+    domains = sorted({example.domain for example in train})
+    return ways.trainable(model, job.settings.method, job.settings.dtype, chosen, base, domains)
+
+
+def _record(
+    job: Job, way: Way, base: dict[str, Any], choice: dict[str, Any] | None, rate: float, total: int
+) -> dict[str, Any]:
+    """What was run, all but what came of it."""
+    method, trainable = job.settings.method, sum(parameter.numel() for parameter in way.parameters())
+    selection = neurons.read_description(job.neurons) if isinstance(method, config.Neurons) else None
+    return {
+        **records.provenance(),
+        **asdict(job.run),
+        "method": method.method,
+        "settings": job.settings.model_dump() | {"learning_rate": rate},
+        "seed": job.seed,
+        "choice": choice,
+        "base": base,
+        "data": {"train_sha256": records.sha256(job.train), "dev_sha256": records.sha256(job.dev)},
+        "selection": selection | {"parameters": trainable} if selection else None,
+        "parameters": {"trainable": trainable, "total": total},
+        "sizes": way.described(),
+    }
