@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,3 +53,9 @@ def write_jsonl(path: str | Path, lines: Iterable[Any]) -> None:
     with replacing(path) as beside, open(beside, "w", encoding="utf-8", newline="\n") as file:
         for line in lines:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def split_archive(path: str | Path) -> tuple[Path, str | None]:
+    """The file on disk that a path is about, and the file in it: `texts.zip::train.de` is train.de in texts.zip."""
+    found = re.fullmatch(r"(.+?\.zip)::(.+)", str(path), re.IGNORECASE | re.DOTALL)
+    return (Path(found[1]), found[2]) if found else (Path(path), None)

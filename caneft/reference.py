@@ -57,6 +57,9 @@ Relative paths of corpora and models start from `data_root`: the key of that nam
 `--config data_root=FOLDER`, else the environment variable `CANEFT_DATA`. With neither, a relative path is an error;
 built-in corpora and hub models need none. `data_root` itself starts from the folder that `snakemake` runs in.
 
+Corpus files of any format may be compressed: `.gz`, `.xz`, or `.zip` with one file in it; `texts.zip::train.de` is the
+file `train.de` of an archive that holds several. Text is UTF-8, anything else is an error that names the line.
+
 ## What an error looks like
 
 File, key, what was found, what was expected; at most ten lines, before the first job:

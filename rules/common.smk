@@ -14,7 +14,7 @@ from caneft import config as configuration
 from caneft import settings
 from caneft.config import Adapters, Full, Icl, Lora, Neurons
 from caneft.errors import InputError
-from caneft.files import replacing
+from caneft.files import replacing, split_archive
 from caneft.plan import ARTEFACTS, DEV, Plan, Run, importance_folder, information_folder
 from caneft.reporting import inputs
 
@@ -98,8 +98,9 @@ def domain_entry(wildcards):
 
 
 def raw_files(source):
-    """Files that a corpus source reads; none for built-in corpora."""
-    return [str(configuration.resolver(configuration.data_root(CONFIG))(path)) for path in source.paths()]
+    """Files that a corpus source reads, of which an archive is one; none for built-in corpora."""
+    resolve = configuration.resolver(configuration.data_root(CONFIG))
+    return [str(file) for file in dict.fromkeys(split_archive(resolve(path))[0] for path in source.paths())]
 
 
 def raw_corpus(wildcards):

@@ -5,6 +5,7 @@ Unknown keys are errors. What pydantic cannot see (that a mixture's domains exis
 """
 
 from caneft.config.corpora import (
+    Alternating,
     CorpusSource,
     Demo,
     DemoPretraining,
@@ -16,7 +17,9 @@ from caneft.config.corpora import (
     Mixture,
     Moses,
     PretrainingSource,
+    SacreBleu,
     Source,
+    Tmx,
     Tsv,
     rates_on,
     select_on,
@@ -31,6 +34,7 @@ from caneft.config.stages import AutoSamples, Decoding, Importance, Prompt, Repo
 
 __all__ = [
     "Adapters",
+    "Alternating",
     "AutoSamples",
     "Base",
     "Config",
@@ -58,10 +62,12 @@ __all__ = [
     "Prompt",
     "Report",
     "Resources",
+    "SacreBleu",
     "Scoring",
     "Section",
     "Selection",
     "Source",
+    "Tmx",
     "Trained",
     "Trials",
     "Tsv",

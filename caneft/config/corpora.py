@@ -1,10 +1,14 @@
 """Sections about text: corpus formats, domains, directions, mixtures."""
 
+import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from caneft.config.section import Positive, Section, Slug
+from caneft.errors import InputError
 
 
 class Source(Section):
@@ -14,6 +18,13 @@ class Source(Section):
     """At most so many pairs, drawn with `seed` after cleaning; file order is kept. Without it, all pairs."""
     seed: int = 0
     """Seed of the draw (and, for the built-in corpora, of the text)."""
+    reverse: bool = False
+    """Whether to swap source and target after reading, so that one corpus serves both directions."""
+
+    @property
+    def remote(self) -> bool:
+        """Whether reading it may need a network; folders are looked for here and under the variable CANEFT_DATA."""
+        return False
 
     def paths(self) -> tuple[str, ...]:
         """Files that this source reads, relative to `data_root` unless absolute."""
@@ -82,6 +93,34 @@ class Tsv(Source):
         return (self.path,)
 
 
+class Alternating(Source):
+    """A text file with the two languages on alternating lines, as UM-Corpus has them; blank lines between pairs go."""
+
+    format: Literal["alternating"]
+    path: str
+    """File, relative to `data_root` unless absolute."""
+    first: Literal["source", "target"] = "target"
+    """Side of the first line: UM-Corpus has English first, which is the target from Chinese."""
+
+    def paths(self) -> tuple[str, ...]:
+        return (self.path,)
+
+
+class Tmx(Source):
+    """A translation memory; a unit that lacks a side counts as a pair with an empty one."""
+
+    format: Literal["tmx"]
+    path: str
+    """File, relative to `data_root` unless absolute; in UTF-8, UTF-16 or the single-byte encoding that it declares."""
+    source_language: str
+    """Code of the source language in the file. `en` stands for `en-US` and `EN_GB` too, `en-US` for itself alone."""
+    target_language: str
+    """Code of the target language, likewise."""
+
+    def paths(self) -> tuple[str, ...]:
+        return (self.path,)
+
+
 class Hub(Source):
     """A dataset that the `datasets` library loads: from the hub, or a folder written by `save_to_disk`."""
 
@@ -98,6 +137,34 @@ class Hub(Source):
     """Field of the source side; dots descend."""
     target: str = "translation.en"
     """Field of the target side."""
+
+    def folder(self, resolve: Callable[[str], Path]) -> Path | None:
+        """The folder of that name, here or where `resolve` leads; None if it is a dataset of the hub."""
+        if Path(self.name).is_dir():
+            return Path(self.name)
+        try:
+            path = resolve(self.name)
+        except InputError:  # no data root: then it is a name on the hub
+            return None
+        return path if path.is_dir() else None
+
+    @property
+    def remote(self) -> bool:
+        return self.folder(lambda name: Path(os.environ.get("CANEFT_DATA", ""), name)) is None
+
+
+class SacreBleu(Source):
+    """A published test set that sacreBLEU downloads once and keeps; of several references, the first."""
+
+    format: Literal["sacrebleu"]
+    name: str
+    """Name of the test set, as `sacrebleu --list` has it (`wmt22`, say)."""
+    langpair: str
+    """Language pair as sacreBLEU writes it, source first (`de-en`)."""
+
+    @property
+    def remote(self) -> bool:
+        return True
 
 
 class Demo(Source):
@@ -120,8 +187,9 @@ class DemoPretraining(Source):
     """How many pairs to write."""
 
 
-CorpusSource = Annotated[Jsonl | Instruct | Moses | Tsv | Hub | Demo, Field(discriminator="format")]
-PretrainingSource = Annotated[Jsonl | Instruct | Moses | Tsv | Hub | DemoPretraining, Field(discriminator="format")]
+Files = Jsonl | Instruct | Moses | Tsv | Alternating | Tmx
+CorpusSource = Annotated[Files | Hub | SacreBleu | Demo, Field(discriminator="format")]
+PretrainingSource = Annotated[Files | Hub | DemoPretraining, Field(discriminator="format")]
 
 
 class Domain(Section):

@@ -7,6 +7,7 @@ from pathlib import Path
 from caneft.config.corpora import Source
 from caneft.config.root import Config
 from caneft.errors import InputError
+from caneft.files import split_archive
 
 
 def data_root(config: Config) -> Path | None:
@@ -53,13 +54,13 @@ def sources(config: Config) -> Iterator[tuple[str, Source]]:
 
 
 def missing_files(config: Config) -> Iterator[tuple[str, str]]:
-    """Corpus files and model folders that do not exist, as (key, message)."""
+    """Corpus files (or the archives that hold them) and model folders that do not exist, as (key, message)."""
     wanted = [(key, path) for key, source in sources(config) for path in source.paths()]
     wanted += [(f"models.{name}.path", model.path) for name, model in config.models.items() if model.path]
     resolve = resolver(data_root(config))
     for key, path in wanted:
         try:
-            full = resolve(path)
+            full, _ = split_archive(resolve(path))
         except InputError as error:
             yield key, f"cannot be found: {error}"
             return

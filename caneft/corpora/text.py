@@ -1,40 +1,97 @@
-"""Text files as lines: UTF-8, split at line feeds only."""
+"""Text files as lines: UTF-8, split at line feeds only, decompressed on the way."""
 
+import gzip
+import io
+import lzma
+import zipfile
+import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from caneft.errors import InputError
+from caneft.files import split_archive
+
+LONGEST_LINE = 4_000_000
+"""Bytes of the longest line that is read: a million characters in any script."""
 
 UTF8_BOM = b"\xef\xbb\xbf"
 UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+BROKEN = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, gzip.BadGzipFile)
+LISTED = 20
 
 
-def lines(path: str | Path) -> Iterator[tuple[int, str]]:
-    """Lines of a UTF-8 file with their numbers from 1, without line ends (LF, CRLF) and without a leading BOM.
+def lines(path: str | Path, longest: int = LONGEST_LINE) -> Iterator[tuple[int, str]]:
+    """Lines of a UTF-8 file with their numbers from 1, without line ends (LF, CRLF) and without a BOM before them.
 
     Only a line feed ends a line. str.splitlines would also split at U+2028, U+0085 and others, which stand in
-    real corpora, and shift one side of aligned pairs.
-    Raises InputError for a file that cannot be read and for bytes that are not UTF-8.
+    real corpora, and shift one side of aligned pairs. A BOM begins a file, and so a line of files that were joined.
+    path: as of `opened`. longest: bytes of a line beyond which it is an error, so that no file fills the memory.
+    Raises InputError for a file that cannot be read, and with the line for bytes that are not UTF-8.
     """
+    with opened(path) as file:
+        for number, raw in enumerate(iter(lambda: file.readline(longest + 1), b""), start=1):
+            if len(raw) > longest:
+                raise InputError(
+                    f"{path}:{number}: a line of more than {longest:,} bytes.\n"
+                    "No sentence is so long: is it one of the corpus formats, and are its line ends line feeds?"
+                )
+            yield number, _decoded(raw.removeprefix(UTF8_BOM), path, number).removesuffix("\n").removesuffix("\r")
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[BinaryIO]:
+    """The bytes of a file, decompressed as they are read if it is named .gz, .xz or .zip.
+
+    path: `archive.zip::member` is a file in an archive; an archive that holds a single file needs no member.
+    Raises InputError for what cannot be opened, and for what goes wrong while it is read.
+    """
+    file, member = split_archive(path)
     try:
-        with open(path, "rb") as file:
-            for number, raw in enumerate(file, start=1):
-                raw = raw.removeprefix(UTF8_BOM) if number == 1 else raw
-                yield number, _decoded(raw, path, number).removesuffix("\n").removesuffix("\r")
+        with ExitStack() as stack:
+            stream, name = stack.enter_context(open(file, "rb")), file.name
+            if file.suffix.lower() == ".zip":
+                stream, name = _member(stack.enter_context(zipfile.ZipFile(stream)), file, member)
+            if name.lower().endswith((".gz", ".xz")):
+                stream = (gzip if name.lower().endswith(".gz") else lzma).open(stream)
+            yield stream
+    except BROKEN as error:
+        raise InputError(f"{path}: broken or incomplete archive ({error}). Download it again.") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}). Correct the path or data_root.") from None
 
 
+def _member(archive: zipfile.ZipFile, path: Path, member: str | None) -> tuple[BinaryIO, str]:
+    """A file of a zip archive and its name."""
+    entries = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
+    names = [name for name in entries if not name.startswith("__MACOSX/")]  # what macOS adds is no one's text
+    if member not in names and (member or len(names) != 1):
+        more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+        wrong = f"has no file '{member}'" if member else f"holds {len(names)} files, of which one must be named"
+        raise InputError(f"{path}: {wrong}, as {path.name}::FILE.\nFiles: {', '.join(names[:LISTED])}{more}.")
+    name = member or names[0]
+    try:
+        return io.BufferedReader(archive.open(name)), name
+    except RuntimeError as error:  # a password, or an unusual method of compression
+        raise InputError(f"{path}: {name} cannot be unpacked ({error}). Unpack it by hand.") from None
+
+
 def _decoded(raw: bytes, path: str | Path, number: int) -> str:
+    if number == 1 and raw and 2 * raw.count(0) >= len(raw) - 1 > 0:  # ASCII in UTF-16 would pass for UTF-8 with NULs
+        raise InputError(f"{path}:1: every other byte is NUL, as in UTF-16.\n{FROM_UTF16}")
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         byte = f"byte 0x{raw[error.start]:02x} at position {error.start + 1} of the line"
         if number == 1 and raw.startswith(UTF16_BOMS):
-            remedy = "The file is UTF-16: convert it with iconv -f UTF-16 -t UTF-8."
+            remedy = f"The file is UTF-16. {FROM_UTF16}"
         else:
             remedy = (
                 "Convert the file with iconv -f ENCODING -t UTF-8; ENCODING is most likely WINDOWS-1252 for western "
                 "European text, GB18030 for Chinese."
             )
         raise InputError(f"{path}:{number}: not UTF-8, {byte}.\n{remedy}") from None
+
+
+FROM_UTF16 = "Convert it with iconv -f UTF-16 -t UTF-8."

@@ -89,7 +89,8 @@ def test_every_key_of_every_section_is_described():
             if key not in {"format", "method"}:
                 assert f"| `{key}` |" in page, f"{name}.{key}"
     assert "Which of them." not in page  # every key has a docstring
-    for tag in ("jsonl", "instruct", "moses", "tsv", "datasets", "demo", "demo-pretraining"):
+    files = ("jsonl", "instruct", "moses", "tsv", "alternating", "tmx")
+    for tag in (*files, "datasets", "sacrebleu", "demo", "demo-pretraining"):
         assert f"#### format: `{tag}`" in page
 
 
@@ -97,7 +98,7 @@ SAME_VERDICT = {
     "unknown key": changed("tuning", "epocs", to=1),
     "wrong type": changed("tuning", "epochs", to="two"),
     "out of range": changed("tuning", "epochs", to=0),
-    "unknown format": changed("directions", "de-en", "domains", "it", "test", to={"format": "tmx", "path": "a"}),
+    "unknown format": changed("directions", "de-en", "domains", "it", "test", to={"format": "xml", "path": "a"}),
     "key of another format": changed(
         "directions", "de-en", "domains", "it", "test", to={"format": "tsv", "path": "a", "source": "b"}
     ),

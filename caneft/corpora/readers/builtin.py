@@ -1,0 +1,26 @@
+"""The built-in corpus, and the same as pretraining text."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from caneft.config import Demo, DemoPretraining
+from caneft.corpora import demo
+from caneft.corpora.readers.pair import Pair, Resolve
+from caneft.errors import InputError
+
+
+def read(source: Demo, split: str, resolve: Resolve) -> Iterator[Pair]:
+    """Pairs in the order in which they are made."""
+    return _numbered(lambda: demo.pairs(source.domain, split, source.pairs, source.seed))
+
+
+def read_pretraining(source: DemoPretraining, split: str, resolve: Resolve) -> Iterator[Pair]:
+    """The same of pretraining text."""
+    return _numbered(lambda: demo.pretraining(source.domains, source.pairs, source.seed))
+
+
+def _numbered(texts: Callable[[], Iterable[tuple[str, str]]]) -> Iterator[Pair]:
+    try:
+        for number, (source_text, target_text) in enumerate(texts(), start=1):
+            yield Pair(number, source_text, target_text)
+    except ValueError as error:
+        raise InputError(f"built-in corpus: {error}") from None

@@ -1,0 +1,30 @@
+"""Two text files, aligned line by line. A blank line is a position like any other."""
+
+from collections.abc import Iterator
+from itertools import zip_longest
+from pathlib import Path
+
+from caneft.config import Moses
+from caneft.corpora.readers.pair import Pair, Resolve
+from caneft.corpora.text import lines
+from caneft.errors import InputError
+
+
+def read(source: Moses, split: str, resolve: Resolve) -> Iterator[Pair]:
+    """Pairs by line."""
+    return aligned(resolve(source.source_path), resolve(source.target_path))
+
+
+def aligned(source_path: Path, target_path: Path) -> Iterator[Pair]:
+    """Pairs of two files, by line. Raises InputError, at the end, if one has more lines than the other."""
+    sources = targets = 0
+    for source, target in zip_longest(lines(source_path), lines(target_path)):
+        sources = source[0] if source else sources
+        targets = target[0] if target else targets
+        if source and target:
+            yield Pair(sources, source[1], target[1])
+    if sources != targets:
+        raise InputError(
+            f"{source_path} has {sources} lines, {target_path} has {targets}.\n"
+            "The files must be aligned line by line: find the missing line, or take both files from the same release."
+        )

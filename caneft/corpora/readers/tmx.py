@@ -1,0 +1,135 @@
+"""Translation memories (TMX 1.4b), read unit by unit.
+
+Of a segment, `bpt`, `ept`, `it`, `ph` and `ut` hold the markup of another format, with `sub` flows such as footnotes
+inside: all that is dropped, but a line break that is declared as one is a space. Text in any other element, such as
+`hi`, is text.
+
+XML declares its encoding (UTF-16 is common), so a TMX file need not be UTF-8. Entities of a DTD are an error: expansion
+bombs are made of them, and what they stand for must not be lost. DTDs outside the file are not opened.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import BinaryIO
+from xml.parsers import expat
+
+from caneft.config import Tmx
+from caneft.corpora.readers.pair import Pair, Resolve
+from caneft.corpora.text import LONGEST_LINE, opened
+from caneft.errors import InputError
+
+CHUNK = 2**16
+MARKUP = {"bpt", "ept", "it", "ph", "ut"}
+BREAKS = {"lb", "pb", "cb"}  # values of `type`: line, page and column break
+LANGUAGE = ("xml:lang", "lang")  # the second is that of TMX 1.1
+
+
+def read(source: Tmx, split: str, resolve: Resolve) -> Iterator[Pair]:
+    """Pairs by unit, from 1; a side that a unit lacks is empty, so that cleaning counts it.
+
+    Of several variants in a language, the first is taken. Raises InputError where the XML is broken or holds a segment
+    beyond all bounds, and at the end if no unit has both languages.
+    """
+    path = resolve(source.path)
+    memory = _Memory(path, (source.source_language, source.target_language))
+    number = complete = 0
+    with opened(path) as file:
+        for number, sides in enumerate(memory.units(file), start=1):
+            complete += None not in sides
+            yield Pair(number, sides[0] or "", sides[1] or "")
+    if number and not complete:
+        raise InputError(
+            f"{path}: no unit has both {source.source_language} and {source.target_language}.\n"
+            f"It has {', '.join(sorted(memory.languages)) or 'no language'}: correct source_language, target_language."
+        )
+
+
+def is_in(language: str, code: str) -> bool:
+    """Whether a language tag is in the range of a code: `EN_us` in `en` (basic filtering of RFC 4647)."""
+    language, code = (tag.lower().replace("_", "-") for tag in (language, code))
+    return language == code or language.startswith(f"{code}-")
+
+
+class _Memory:
+    """What expat calls as it goes through a file, and the units that are whole so far."""
+
+    def __init__(self, path: Path, codes: Sequence[str]) -> None:
+        self.path, self.codes = path, codes
+        self.languages: set[str] = set()
+        self.whole: list[list[str | None]] = []
+        self.sides: list[str | None] = [None, None]
+        self.open_sides: list[int] = []  # those that the open variant is to fill
+        self.segment: list[str] | None = None
+        self.length = self.depth_in_markup = 0
+        self.parser = expat.ParserCreate()
+        self.parser.buffer_text = True
+        self.parser.StartElementHandler = self._start
+        self.parser.EndElementHandler = self._end
+        self.parser.CharacterDataHandler = self._text
+        self.parser.EntityDeclHandler = self.parser.SkippedEntityHandler = self._entity
+
+    def units(self, file: BinaryIO) -> Iterator[list[str | None]]:
+        """The two sides of each unit; None is one that it lacks."""
+        fed = 0
+        for chunk in chain(iter(lambda: file.read(CHUNK), b""), [b""]):
+            fed += len(chunk)
+            self._parse(chunk)
+            if fed - self.parser.CurrentByteIndex > LONGEST_LINE:
+                raise self._error("a tag or comment that does not end", "Is the file complete?")
+            yield from self.whole
+            self.whole.clear()
+
+    def _parse(self, chunk: bytes) -> None:
+        try:
+            self.parser.Parse(chunk, not chunk)
+        except InputError:
+            raise
+        except expat.ExpatError as error:
+            reason = expat.ErrorString(error.code)
+            raise self._error(f"not well-formed XML: {reason}", "Correct the file or download it again.") from None
+        except (LookupError, ValueError) as error:  # encodings that expat cannot be taught
+            raise self._error(f"cannot be decoded: {error}", "Convert it to UTF-8, with its declaration.") from None
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        name = name.rpartition(":")[2]
+        if self.segment is not None:
+            if self.depth_in_markup or name in MARKUP:
+                self.depth_in_markup += 1
+            if attributes.get("type") in BREAKS:
+                self.segment.append(" ")
+        elif name == "tu":
+            self.sides = [None, None]
+        elif name == "tuv":
+            language = next((attributes[key] for key in LANGUAGE if key in attributes), "")
+            self.languages.add(language)
+            self.open_sides = [
+                side for side, code in enumerate(self.codes) if self.sides[side] is None and is_in(language, code)
+            ]
+        elif name == "seg" and self.open_sides:
+            self.segment, self.length = [], 0
+
+    def _end(self, name: str) -> None:
+        name = name.rpartition(":")[2]
+        if self.depth_in_markup:
+            self.depth_in_markup -= 1
+        elif name == "seg" and self.segment is not None:
+            for side in self.open_sides:
+                self.sides[side] = "".join(self.segment)
+            self.segment = None
+        elif name == "tu":
+            self.whole.append(self.sides)
+
+    def _text(self, text: str) -> None:
+        if self.segment is None or self.depth_in_markup:
+            return
+        self.segment.append(text)
+        self.length += len(text)
+        if self.length > LONGEST_LINE:
+            raise self._error(f"a segment of more than {LONGEST_LINE:,} characters", "Remove its unit.")
+
+    def _entity(self, name: str, *_: object) -> None:
+        raise self._error(f"the entity '{name}' of a DTD", "Put what it stands for in its place: none is expanded.")
+
+    def _error(self, what: str, remedy: str) -> InputError:
+        return InputError(f"{self.path}:{self.parser.CurrentLineNumber}: {what}.\n{remedy}")
