@@ -78,8 +78,8 @@ def _member(archive: zipfile.ZipFile, path: Path, member: str | None) -> tuple[B
 
 
 def _decoded(raw: bytes, path: str | Path, number: int) -> str:
-    if number == 1 and raw and 2 * raw.count(0) >= len(raw) - 1 > 0:  # ASCII in UTF-16 would pass for UTF-8 with NULs
-        raise InputError(f"{path}:1: every other byte is NUL, as in UTF-16.\n{FROM_UTF16}")
+    if b"\0" in raw and len(raw) > 4 and not (raw[::2].strip(b"\0") and raw[1::2].strip(b"\0")):
+        raise InputError(f"{path}:{number}: every other byte is NUL, as in UTF-16.\n{FROM_UTF16}")  # UTF-8 it could be
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
