@@ -1,4 +1,4 @@
-"""One text in every layout gives the same prepared corpus, byte by byte, and says so to the rules that ask for files."""
+"""One text in every layout gives the same prepared corpus, byte by byte, and rules know the files it is read from."""
 
 import gzip
 import io
