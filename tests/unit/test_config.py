@@ -266,6 +266,13 @@ def test_missing_corpus_file(tmp_path):
     assert config.load(changed(corpus(tmp_path / "it.jsonl")), check_files=False)
 
 
+def test_of_a_file_in_an_archive_the_archive_must_exist(tmp_path):
+    inside = corpus(tmp_path / "it.zip::it/test.jsonl")
+    assert f"{tmp_path / 'it.zip'}, which does not exist" in message(changed(inside), check_files=True)
+    (tmp_path / "it.zip").touch()
+    assert config.load(changed(inside))
+
+
 def test_missing_model_folder(tmp_path):
     text = message(changed(("models", "tiny", {"path": str(tmp_path / "model")})), check_files=True)
     assert "models.tiny.path" in text and "does not exist" in text

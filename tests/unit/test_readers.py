@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,6 +12,7 @@ from caneft import config
 from caneft.corpora import readers
 from caneft.corpora.readers import Pair
 from caneft.errors import InputError
+from caneft.files import split_archive
 
 CONTENT = [("Übergröße\u2028„fein“", "over\x85size"), ("", "empty source"), ("表 格", "a\x0btable\x0c🙂"), ("x", "y")]
 
@@ -241,6 +243,35 @@ def test_folder_is_loaded_from_disk(datasets, tmp_path, read):
     assert read(config.Hub(format="datasets", name="saved")) == [Pair(1, "Haus", "house")]
     with pytest.raises(InputError, match="dataset saved: no split 'dev'. Known: train"):
         read(config.Hub(format="datasets", name="saved", split="dev"))
+
+
+def test_what_may_need_a_network_says_so(tmp_path, monkeypatch):
+    """Hub datasets and sacreBLEU's do; a folder does not, whether it lies here or under the data root."""
+    (tmp_path / "data/owner/saved").mkdir(parents=True)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CANEFT_DATA", raising=False)
+    names = ("owner/saved", "here", str(tmp_path / "data/owner/saved"), "owner/other")
+    saved, here, absolute, other = (config.Hub(format="datasets", name=name) for name in names)
+    assert [source.remote for source in (saved, here, absolute, other)] == [True, False, False, True]
+    monkeypatch.setenv("CANEFT_DATA", str(tmp_path / "data"))
+    assert [source.remote for source in (saved, here, absolute, other)] == [False, False, False, True]
+    assert config.SacreBleu(format="sacrebleu", name="wmt22", langpair="de-en").remote
+    assert not any(source.remote for source in (MOSES, jsonl(), config.Demo(format="demo", domain="it", pairs=1)))
+
+
+@pytest.mark.parametrize(
+    ("path", "file", "member"),
+    [
+        ("a/b.zip::c/d.de", "a/b.zip", "c/d.de"),
+        ("a.ZIP::b.zip::c", "a.ZIP", "b.zip::c"),
+        ("a.zip", "a.zip", None),
+        ("a.gz::b", "a.gz::b", None),
+        ("a.zip::", "a.zip::", None),
+    ],
+)
+def test_a_path_into_an_archive_is_split(path, file, member):
+    assert split_archive(path) == (Path(file), member)
 
 
 def test_unreachable_dataset_says_what_to_do(datasets, read):
