@@ -78,8 +78,9 @@ def _member(archive: zipfile.ZipFile, path: Path, member: str | None) -> tuple[B
 
 
 def _decoded(raw: bytes, path: str | Path, number: int) -> str:
+    # ASCII in UTF-16 without a BOM would pass for UTF-8.
     if b"\0" in raw and len(raw) > 4 and not (raw[::2].strip(b"\0") and raw[1::2].strip(b"\0")):
-        raise InputError(f"{path}:{number}: every other byte is NUL, as in UTF-16.\n{FROM_UTF16}")  # UTF-8 it could be
+        raise InputError(f"{path}:{number}: every other byte is NUL, as in UTF-16.\n{FROM_UTF16}")
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
