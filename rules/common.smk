@@ -97,6 +97,10 @@ def domain_entry(wildcards):
     return CONFIG.directions[direction].domains[domain]
 
 
+def corpus_settings(wildcards):
+    return settings.corpus(CONFIG, *wildcards.corpus.split("/")).model_dump_json()
+
+
 def raw_files(source):
     """Files that a corpus source reads; none for built-in corpora."""
     return [str(configuration.resolver(configuration.data_root(CONFIG))(path)) for path in source.paths()]

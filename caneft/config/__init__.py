@@ -4,6 +4,7 @@ Unknown keys are errors. What pydantic cannot see (that a mixture's domains exis
 `loading`. `load` is the door: it returns a `Config` or raises one readable `InputError`.
 """
 
+from caneft.config.cleaning import Cleaning
 from caneft.config.corpora import (
     CorpusSource,
     Demo,
@@ -33,6 +34,7 @@ __all__ = [
     "Adapters",
     "AutoSamples",
     "Base",
+    "Cleaning",
     "Config",
     "CorpusSource",
     "Decoding",
