@@ -1,7 +1,7 @@
 """Cleaning and preparation: what is dropped, what is counted, what stays."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caneft import config
@@ -42,6 +42,7 @@ def test_normalise(text, expected):
     assert normalise(text) == expected
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_normalise_is_idempotent_and_leaves_one_line(text):
     once = normalise(text)
@@ -184,6 +185,7 @@ RULES = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(WORDS, WORDS), max_size=12), RULES)
 def test_counts_sum_and_what_is_kept_is_clean(texts, rules):
     kept, report = clean(pairs(*texts), rules)
@@ -214,6 +216,7 @@ def test_a_held_out_pair_with_mojibake_is_known_by_its_repaired_form_too():
     assert forms == [Pair(1, "fÃ¼r Ã bung", "x"), Pair(2, "a", "b"), Pair(1, "für Übung", "x")]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 30), st.none() | st.integers(1, 40), st.integers(0, 5))
 def test_sample_keeps_order_and_size(size, limit, seed):
     drawn = sample(range(size), limit, seed)
