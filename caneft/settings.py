@@ -28,8 +28,18 @@ class PromptSettings(Section):
         )
 
 
+class CorpusSettings(Section):
+    domain: config.Domain
+    cleaning: config.Cleaning
+    languages: tuple[str, str] | None
+    """Codes of source and target language, where `cleaning` asks which language a text is in."""
+
+
 class PretrainingTextSettings(Section):
     corpora: list[config.PretrainingCorpus]
+    cleaning: config.Cleaning
+    languages: dict[str, tuple[str, str] | None]
+    """As in `CorpusSettings`, by direction."""
 
 
 class PretrainingSettings(Section):
@@ -86,6 +96,9 @@ class PilotSettings(Section):
 class MixtureSettings(Section):
     domains: list[str]
     pairs_per_domain: int
+    temperature: float | None
+    pairs: dict[str, int]
+    """Of its own domains."""
     dev_pairs_per_domain: int
     seed: int
 
@@ -112,7 +125,7 @@ class ScoreSettings(Section):
     """Code, such as `en`."""
 
 
-ELSEWHERE = {"pairs_per_domain", "dev_pairs_per_domain", "seed", "keep_full_weights"}
+ELSEWHERE = {"pairs_per_domain", "temperature", "pairs", "dev_pairs_per_domain", "seed", "keep_full_weights"}
 """Keys of `tuning` that belong to the draw of the mixture, or to no result at all; left at their defaults."""
 
 
@@ -125,8 +138,34 @@ def prompt(configuration: Config, direction: str) -> PromptSettings:
     )
 
 
+def corpus(configuration: Config, direction: str, domain: str) -> CorpusSettings:
+    return CorpusSettings(
+        domain=configuration.directions[direction].domains[domain],
+        cleaning=cleaning(configuration),
+        languages=languages(configuration, direction),
+    )
+
+
+def cleaning(configuration: Config) -> config.Cleaning:
+    """The section, with `language_bytes` at its default where no language is asked for."""
+    section, ignored = configuration.cleaning, {"language_bytes"}
+    return section if section.wrong_language == "drop" else config.Cleaning(**section.model_dump(exclude=ignored))
+
+
+def languages(configuration: Config, direction: str) -> tuple[str, str] | None:
+    """Codes of the languages of a direction's two sides, where `cleaning` asks for them."""
+    if configuration.cleaning.wrong_language == "keep":
+        return None
+    return direction.partition("-")[0], target_code(direction)
+
+
 def pretraining_text(configuration: Config, model: str) -> PretrainingTextSettings:
-    return PretrainingTextSettings(corpora=configuration.models[model].pretrain.corpora)
+    corpora = configuration.models[model].pretrain.corpora
+    return PretrainingTextSettings(
+        corpora=corpora,
+        cleaning=cleaning(configuration),
+        languages={corpus.direction: languages(configuration, corpus.direction) for corpus in corpora},
+    )
 
 
 def pretraining(configuration: Config, model: str) -> PretrainingSettings:
@@ -196,10 +235,12 @@ def pilot(configuration: Config, model: str, direction: str) -> PilotSettings:
 
 
 def mixture(configuration: Config, direction: str, name: str) -> MixtureSettings:
-    tuning = configuration.tuning
+    tuning, domains = configuration.tuning, sorted(configuration.mixtures[name][direction].domains)
     return MixtureSettings(
-        domains=sorted(configuration.mixtures[name][direction].domains),
+        domains=domains,
         pairs_per_domain=tuning.pairs_per_domain,
+        temperature=tuning.temperature,
+        pairs={domain: tuning.pairs[domain] for domain in domains if domain in tuning.pairs},
         dev_pairs_per_domain=tuning.dev_pairs_per_domain,
         seed=tuning.seed,
     )

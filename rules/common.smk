@@ -97,6 +97,10 @@ def domain_entry(wildcards):
     return CONFIG.directions[direction].domains[domain]
 
 
+def corpus_settings(wildcards):
+    return settings.corpus(CONFIG, *wildcards.corpus.split("/")).model_dump_json()
+
+
 def raw_files(source):
     """Files that a corpus source reads, of which an archive is one; none for built-in corpora."""
     resolve = configuration.resolver(configuration.data_root(CONFIG))

@@ -29,10 +29,10 @@ rule prepare_corpus:
         runtime=30,
     params:
         module=as_py_module(),
-        settings=lambda wildcards: domain_entry(wildcards).model_dump_json(),
+        settings=corpus_settings,
         domain=lambda wildcards: wildcards.corpus.split("/")[1],
         out=subpath(output.report, parent=True),
-        stage_version=1,
+        stage_version=2,
     message:
         "corpus {wildcards.corpus}"
     shell:
@@ -73,7 +73,7 @@ rule draw_mixture:
         settings=of(settings.mixture, "direction", "mixture"),
         corpora=lambda wildcards, input: str(Path(input.corpora[0]).parents[1]),
         out=subpath(output.report, parent=True),
-        stage_version=1,
+        stage_version=2,
     message:
         "training data of the mixture {wildcards.mixture} ({wildcards.direction})"
     shell:

@@ -27,7 +27,7 @@ rule prepare_pretraining:
     params:
         module=as_py_module(),
         settings=of(settings.pretraining_text, "model"),
-        stage_version=1,
+        stage_version=2,
     message:
         "pretraining corpus of {wildcards.model}"
     shell:

@@ -4,6 +4,7 @@ Unknown keys are errors. What pydantic cannot see (that a mixture's domains exis
 `loading`. `load` is the door: it returns a `Config` or raises one readable `InputError`.
 """
 
+from caneft.config.cleaning import Cleaning
 from caneft.config.corpora import (
     Alternating,
     CorpusSource,
@@ -37,6 +38,7 @@ __all__ = [
     "Alternating",
     "AutoSamples",
     "Base",
+    "Cleaning",
     "Config",
     "CorpusSource",
     "Decoding",

@@ -57,6 +57,9 @@ def problems(config: Config) -> Iterator[tuple[str, str]]:
             yield f"models.{name}.pretrain.heads", "must divide hidden_size"
     for key, source in sources(config):
         yield from _demo_problems(key, source)
+    trained = {d for direction in config.directions.values() for d, entry in direction.domains.items() if entry.train}
+    for domain in sorted(config.tuning.pairs.keys() - trained):
+        yield "tuning.pairs", f"names '{domain}', a domain without training pairs. {did_you_mean(domain, trained)}"
     yield from _method_problems(config)
     if sum(method.method == "base" for method in config.methods.values()) > 1:
         yield "methods", "has more than one entry with method: base"

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
+from caneft.config.cleaning import Cleaning
 from caneft.config.corpora import Direction, Mixture, domains_only
 from caneft.config.methods import Method
 from caneft.config.models import Model
@@ -30,6 +31,8 @@ class Config(Section):
     """Seeds of tuning. `random` draws its neurons by the same seed."""
     prompt: Prompt = Prompt()
     """The instruction given to the model."""
+    cleaning: Cleaning = Cleaning()
+    """What is repaired in raw text, and what is dropped."""
     importance: Importance = Importance()
     """Importance dumps."""
     selection: Selection

@@ -102,6 +102,10 @@ class Tuning(Section):
 
     pairs_per_domain: Positive = 800
     """Training pairs drawn from each domain of the mixture."""
+    temperature: Annotated[float, Field(ge=1)] | None = None
+    """Shares instead of equal numbers: proportional to size^(1/temperature), of as many pairs in all; 1: by size."""
+    pairs: dict[Slug, Positive] = {}
+    """Training pairs of single domains, by name, instead of `pairs_per_domain`; not with a temperature."""
     dev_pairs_per_domain: Positive = 100
     """Dev pairs drawn from each domain, for the dev loss."""
     epochs: Positive = 2
@@ -128,6 +132,12 @@ class Tuning(Section):
     """Seed of the draw of pairs; the order of training follows the run's seed."""
     keep_full_weights: bool = True
     """Keep the weights of `full` runs. Without them a test domain added later trains `full` again."""
+
+    @model_validator(mode="after")
+    def _one_rule_of_sizes(self) -> "Tuning":
+        if self.pairs and self.temperature is not None:
+            raise ValueError("pairs and temperature exclude each other: both say how many pairs a domain gives")
+        return self
 
 
 class Trials(Section):

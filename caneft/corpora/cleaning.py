@@ -1,61 +1,112 @@
-"""Which pairs of a corpus are kept: normalisation, cleaning, leakage, draw.
+"""Which pairs of a corpus are kept: repairs, cleaning steps, leakage, draw.
 
 Pairs are named tuples with `source` and `target`: `readers.Pair` before, `store.Row` after preparation.
 """
 
+import math
 import random
-import re
+import statistics
 import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
+from caneft.config import Cleaning
+from caneft.corpora.sides import NO_LANGUAGE, has_inner_control, key, language, normalise, without_mojibake
+
 P = TypeVar("P")
+Languages = tuple[str, str]
+Flags = Callable[[Sequence[P]], Iterable[bool]]
 
-FLAWS = ("empty_source", "empty_target", "duplicate_pair")
-CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # category Cc, line and paragraph separator
+DEFAULTS = Cleaning()
+SLACK = 10
+"""Characters added to both lengths of a ratio: of short sides, a few more are no sign of anything."""
+KINDS = ("mojibake", "not_nfc", "control_characters")
 
 
-def normalise(text: str) -> str:
-    """Text in NFC; each run of white space, control characters and line separators is one space, none at the ends."""
-    return " ".join(CONTROL.sub(" ", unicodedata.normalize("NFC", text)).split())
+def clean(pairs: Iterable[P], rules: Cleaning = DEFAULTS, languages: Languages | None = None) -> tuple[list[P], dict]:
+    """Pairs as they pass the rules, normalised, and a report.
 
-
-def clean(pairs: Iterable[P]) -> tuple[list[P], dict]:
-    """Normalised pairs without empty sides and exact repetitions (the first stays), and a report.
-
-    Report: `read`, `kept`, `dropped` by reason, and `copies`: kept pairs whose target is their source.
+    languages: codes of the two sides, which `wrong_language` needs.
+    Report: `read`, `kept`, `dropped` by reason (each pair by the first step that drops it), `repaired`: pairs by what
+    was repaired in them, and `copies`: kept pairs whose target is their source.
     """
-    judged = list(_judged(pairs))
-    kept = [pair for pair, flaw in judged if flaw is None]
-    return kept, {"read": len(judged), "kept": len(kept), "dropped": _flaw_counts(judged), "copies": copies(kept)}
+    read = list(pairs)
+    whole = [pair for pair in read if rules.mojibake != "drop" or not has_mojibake(pair)]
+    dropped = {"mojibake": len(read) - len(whole)} if rules.mojibake == "drop" else {}
+    normal, repaired = _repaired(whole, rules.mojibake == "repair")
+    kept, found = _sieved(normal, steps(rules, languages))
+    report = {"read": len(read), "kept": len(kept), "dropped": dropped | found, "repaired": repaired}
+    return kept, report | {"copies": copies(kept)}
 
 
-def normalised(pairs: Iterable[P]) -> tuple[list[P], dict]:
-    """All pairs, normalised: a test set's lines are what is scored, so none is dropped.
+def normalised(
+    pairs: Iterable[P], rules: Cleaning = DEFAULTS, languages: Languages | None = None
+) -> tuple[list[P], dict]:
+    """All pairs, normalised: a test set's lines are what is scored, so none is dropped and no text repaired.
 
-    Report as of `clean`; what it would have dropped is counted under `present`.
+    Report as of `clean`; what the rules would have repaired or dropped is counted under `present`.
     """
-    judged = list(_judged(pairs))
-    kept = [pair for pair, _ in judged]
-    report = {"read": len(judged), "kept": len(kept), "dropped": {}, "copies": copies(kept)}
-    return kept, report | {"present": _flaw_counts(judged)}
+    read = list(pairs)
+    kept, repaired = _repaired(read, False)
+    present = {} if rules.mojibake == "keep" else {"mojibake": sum(map(has_mojibake, read))}
+    present |= _sieved(kept, steps(rules, languages))[1]
+    report = {"read": len(read), "kept": len(kept), "dropped": {}, "repaired": repaired, "present": present}
+    return kept, report | {"copies": copies(kept)}
+
+
+def steps(rules: Cleaning, languages: Languages | None) -> dict[str, Flags]:
+    """Reasons to drop pairs, in the order in which they are looked for; each with what flags the pairs it is true of.
+
+    All sides must be normalised. A step sees the pairs that the steps before it left; near duplicates come last, so
+    that none goes for the sake of a pair that is dropped itself.
+    """
+    found = {
+        "empty_source": _each(lambda pair: not pair.source),
+        "empty_target": _each(lambda pair: not pair.target),
+        "duplicate_pair": _repeated(lambda pair: (pair.source, pair.target)),
+    }
+    if rules.copies == "drop":
+        found["copy"] = _each(lambda pair: pair.source == pair.target)
+    if rules.max_characters is not None:
+        found["too_long"] = _each(lambda pair: max(len(pair.source), len(pair.target)) > rules.max_characters)
+    if rules.max_ratio is not None:
+        found["length_ratio"] = _unusual_ratio(rules.max_ratio)
+    if rules.wrong_language == "drop":
+        found["wrong_language"] = _each(lambda pair: _is_wrong_language(pair, languages, rules.language_bytes))
+    if rules.near_duplicates == "drop":
+        found["near_duplicate"] = _repeated(lambda pair: (key(pair.source), key(pair.target)))
+    return found
+
+
+def has_mojibake(pair: P) -> bool:
+    """Whether a pair as it was read has a side that `repair` would change."""
+    return any(without_mojibake(text) != text for text in (pair.source, pair.target))
+
+
+def held_out_forms(pairs: Iterable[P]) -> list[P]:
+    """Pairs of a held-out set, normalised, and those with mojibake once more as their repaired copies in train are."""
+    read = list(pairs)
+    return list(dict.fromkeys(_repaired(read, False)[0] + _repaired(read, True)[0]))
 
 
 def without_leakage(train: Iterable[P], held_out: Mapping[str, Sequence[P]]) -> tuple[list[P], dict]:
-    """The pairs whose source is no source of a held-out set, and per held-out set what was dropped for it.
+    """The pairs whose source is like no source of a held-out set, and per held-out set what was dropped for it.
 
-    All sides must be normalised. `leaked_pairs`: source and target are a held-out pair; `leaked_sources`: the
-    source alone is. A pair that leaks from two sets counts in both.
+    All sides must be normalised. Sources are alike if their `sides.key` is the same. `leaked_pairs`: source and target
+    are a held-out pair; `leaked_sources`: the source alone is; `leaked_near`: it is like one. A pair that leaks from
+    two sets counts in both.
     """
     pairs = {name: {(pair.source, pair.target) for pair in rows} for name, rows in held_out.items()}
     sources = {name: {source for source, _ in pairs[name]} for name in held_out}
-    report = {name: {"leaked_pairs": 0, "leaked_sources": 0} for name in held_out}
+    keys = {name: {key(source) for source in sources[name]} for name in held_out}
+    report = {name: {"leaked_pairs": 0, "leaked_sources": 0, "leaked_near": 0} for name in held_out}
     kept = []
     for pair in train:
-        leaks = [name for name in held_out if pair.source in sources[name]]
+        own = key(pair.source)
+        leaks = [name for name in held_out if own in keys[name]]
         for name in leaks:
-            report[name]["leaked_pairs" if (pair.source, pair.target) in pairs[name] else "leaked_sources"] += 1
+            is_pair, is_source = (pair.source, pair.target) in pairs[name], pair.source in sources[name]
+            report[name]["leaked_pairs" if is_pair else "leaked_sources" if is_source else "leaked_near"] += 1
         if not leaks:
             kept.append(pair)
     return kept, report
@@ -73,17 +124,63 @@ def copies(pairs: Iterable[P]) -> int:
     return sum(pair.source == pair.target for pair in pairs)
 
 
-def _judged(pairs: Iterable[P]) -> Iterator[tuple[P, str | None]]:
-    """Every pair, normalised, with the flaw that cleaning drops it for, if any."""
-    seen = set()
+def _repaired(pairs: Iterable[P], mojibake: bool) -> tuple[list[P], dict[str, int]]:
+    """Normalised pairs, and how many of them each kind of repair changed. mojibake: whether that is repaired too."""
+    found, counts = [], dict.fromkeys(KINDS, 0)
     for pair in pairs:
-        pair = pair._replace(source=normalise(pair.source), target=normalise(pair.target))
-        sides = (pair.source, pair.target)
-        is_flawed = (not pair.source, not pair.target, sides in seen)
-        seen.add(sides)
-        yield pair, next((flaw for flaw, found in zip(FLAWS, is_flawed, strict=True) if found), None)
+        read = pair.source, pair.target
+        texts = tuple(map(without_mojibake, read)) if mojibake else read
+        counts["mojibake"] += texts != read
+        counts["not_nfc"] += not all(unicodedata.is_normalized("NFC", text) for text in texts)
+        counts["control_characters"] += any(map(has_inner_control, texts))
+        found.append(pair._replace(source=normalise(texts[0]), target=normalise(texts[1])))
+    return found, counts
 
 
-def _flaw_counts(judged: Iterable[tuple[P, str | None]]) -> dict[str, int]:
-    counts = Counter(flaw for _, flaw in judged)
-    return {flaw: counts[flaw] for flaw in FLAWS}
+def _sieved(pairs: list[P], steps: Mapping[str, Flags]) -> tuple[list[P], dict[str, int]]:
+    """The pairs that no step flags, and how many each one took."""
+    counts = {}
+    for name, flags in steps.items():
+        left = [pair for pair, is_flagged in zip(pairs, flags(pairs), strict=True) if not is_flagged]
+        counts[name] = len(pairs) - len(left)
+        pairs = left
+    return pairs, counts
+
+
+def _each(is_flagged: Callable[[P], bool]) -> Flags:
+    return lambda pairs: map(is_flagged, pairs)
+
+
+def _repeated(likeness: Callable[[P], Hashable]) -> Flags:
+    """Flags the pairs that are like an earlier one."""
+
+    def flags(pairs):
+        seen = set()
+        for pair in pairs:
+            own = likeness(pair)
+            yield own in seen
+            seen.add(own)
+
+    return flags
+
+
+def _unusual_ratio(most: float) -> Flags:
+    """Flags the pairs whose ratio of lengths is more than `most` times the median's, or less than one part of it.
+
+    The median is that of the pairs' own corpus: English has 2.7 times the characters of its Chinese source.
+    """
+
+    def flags(pairs):
+        ratios = [math.log((len(pair.target) + SLACK) / (len(pair.source) + SLACK)) for pair in pairs]
+        usual = statistics.median(ratios) if ratios else 0.0
+        return (abs(ratio - usual) > math.log(most) for ratio in ratios)
+
+    return flags
+
+
+def _is_wrong_language(pair: P, languages: Languages, least_bytes: int) -> bool:
+    return any(
+        len("".join(filter(str.isalpha, text)).encode()) >= least_bytes
+        and language(text, code) not in (code, NO_LANGUAGE)
+        for text, code in zip((pair.source, pair.target), languages, strict=True)
+    )

@@ -1,53 +1,113 @@
-"""Training data of a mixture: the same number of pairs from each domain, none of whose sources any domain tests on."""
+"""Training data of a mixture: pairs of each domain, by equal or tempered shares, none of whose sources any domain
+tests on."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
-from caneft.corpora.cleaning import sample, without_leakage
+from caneft.corpora.cleaning import held_out_forms, sample, without_leakage
 from caneft.corpora.store import HELD_OUT, Row
 from caneft.errors import InputError
 
-KEYS = {"train": "tuning.pairs_per_domain", "dev": "tuning.dev_pairs_per_domain"}
+KEYS = {"train": "tuning.pairs_per_domain (or tuning.pairs)", "dev": "tuning.dev_pairs_per_domain"}
 
 Corpora = Mapping[str, Mapping[str, Sequence[Row]]]
+Numbers = dict[str, int]
 
 
 def mix(
-    corpora: Corpora, pairs_per_domain: int, dev_pairs_per_domain: int, seed: int
+    corpora: Corpora,
+    pairs_per_domain: int,
+    dev_pairs_per_domain: int,
+    seed: int,
+    temperature: float | None = None,
+    pairs: Mapping[str, int] | None = None,
 ) -> tuple[list[Row], list[Row], dict]:
     """Train and dev rows of a mixture, with `domain` set, domain after domain in file order, and a report.
 
-    corpora: per domain of the mixture the prepared rows of train, dev and test. Train rows whose source stands in
+    corpora: per domain of the mixture the prepared rows of train, dev and test. Train rows whose source is like one in
     dev or test of any domain of the mixture are removed before the draw, dev rows against the tests likewise. The
-    draw follows from seed, domain and split: other domains matter to it only by what they make leak.
+    draw follows from number, seed, domain and split: other domains matter to it only by what they make leak, and by
+    their sizes where there is a temperature.
+    temperature: as in `tempered`, of a total of `pairs_per_domain` for each domain; None: so many from each.
+    pairs: numbers of single domains that replace `pairs_per_domain`; not with a temperature.
     Report: [split][domain] has `read`, `kept`, `dropped` by reason, and `leakage` by held-out set (`law.test`).
-    Raises InputError if a domain has fewer rows than asked for.
+    Raises InputError if a domain, or with a temperature the mixture, has fewer rows than asked for.
     """
-    train, train_report = _drawn(corpora, "train", pairs_per_domain, seed)
-    dev, dev_report = _drawn(corpora, "dev", dev_pairs_per_domain, seed)
+
+    def train_numbers(sizes: Numbers) -> Numbers:
+        if temperature is not None:
+            return tempered(sizes, pairs_per_domain * len(sizes), temperature)
+        return dict.fromkeys(sizes, pairs_per_domain) | {d: n for d, n in (pairs or {}).items() if d in sizes}
+
+    train, train_report = _drawn(corpora, "train", train_numbers, seed)
+    dev, dev_report = _drawn(corpora, "dev", lambda sizes: dict.fromkeys(sizes, dev_pairs_per_domain), seed)
     return train, dev, {"train": train_report, "dev": dev_report}
 
 
-def _drawn(corpora: Corpora, split: str, count: int, seed: int) -> tuple[list[Row], dict]:
-    held_out = {f"{domain}.{other}": corpora[domain][other] for domain in sorted(corpora) for other in HELD_OUT[split]}
-    apart, report = {}, {}
+def tempered(sizes: Mapping[str, int], total: int, temperature: float) -> Numbers:
+    """Numbers with the given sum, proportional to size^(1/temperature), of which none exceeds its size.
+
+    What a domain has not goes to the others, in the same proportions. Rounded down; what is missing goes to the largest
+    remainders, of equal ones to the larger domain, then by name. So a larger domain never gets less than a smaller.
+    Raises InputError if the sizes do not sum to the total.
+    """
+    if sum(sizes.values()) < total:
+        raise InputError(
+            f"mixture: {total} train pairs are asked for (tuning.pairs_per_domain for each of {len(sizes)} domains, "
+            f"shared out by tuning.temperature), but there are {sum(sizes.values())}: {_listed(sizes)}.\n"
+            f"Lower tuning.pairs_per_domain to at most {sum(sizes.values()) // len(sizes)}, or add pairs."
+        )
+    weights, numbers = {domain: size ** (1 / temperature) for domain, size in sizes.items()}, {}
+    while True:
+        free, left = weights.keys() - numbers.keys(), total - sum(numbers.values())
+        unit = left / (sum(weights[domain] for domain in free) or 1)
+        full = {domain: sizes[domain] for domain in free if unit * weights[domain] >= sizes[domain]}
+        if not full:
+            break
+        numbers |= full
+    rounded = {domain: math.floor(unit * weights[domain]) for domain in free}
+    by_remainder = sorted(free, key=lambda domain: (rounded[domain] - unit * weights[domain], -sizes[domain], domain))
+    for domain in by_remainder[: left - sum(rounded.values())]:
+        rounded[domain] += 1
+    return numbers | rounded
+
+
+def _drawn(corpora: Corpora, split: str, numbers_of: Callable[[Numbers], Numbers], seed: int) -> tuple[list[Row], dict]:
+    held_out = {
+        f"{domain}.{other}": held_out_forms(corpora[domain][other])
+        for domain in sorted(corpora)
+        for other in HELD_OUT[split]
+    }
+    apart, leakage = {}, {}
     for domain in sorted(corpora):
-        rows = corpora[domain][split]
-        apart[domain], leakage = without_leakage(rows, held_out)
-        dropped = {"leakage": len(rows) - len(apart[domain]), "limit": len(apart[domain]) - count}
-        report[domain] = {"read": len(rows), "kept": count, "dropped": dropped, "leakage": leakage}
-    _check_counts(apart, report, split, count)
-    drawn = {domain: sample(rows, count, f"{seed}:{domain}:{split}") for domain, rows in apart.items()}
+        apart[domain], leakage[domain] = without_leakage(corpora[domain][split], held_out)
+    numbers = numbers_of({domain: len(rows) for domain, rows in apart.items()})
+    report = {
+        domain: _report(corpora[domain][split], apart[domain], numbers[domain], leakage[domain]) for domain in apart
+    }
+    _check_numbers(apart, report, split, numbers)
+    drawn = {domain: sample(rows, numbers[domain], f"{seed}:{domain}:{split}") for domain, rows in apart.items()}
     return [row._replace(domain=domain) for domain, rows in drawn.items() for row in rows], report
 
 
-def _check_counts(apart: Mapping[str, list[Row]], report: Mapping[str, dict], split: str, count: int) -> None:
-    short = {domain: len(rows) for domain, rows in apart.items() if len(rows) < count}
+def _report(rows: Sequence[Row], apart: Sequence[Row], number: int, leakage: dict) -> dict:
+    dropped = {"leakage": len(rows) - len(apart), "limit": len(apart) - number}
+    return {"read": len(rows), "kept": number, "dropped": dropped, "leakage": leakage}
+
+
+def _check_numbers(apart: Mapping[str, list[Row]], report: Mapping[str, dict], split: str, numbers: Numbers) -> None:
+    short = {domain: len(rows) for domain, rows in apart.items() if len(rows) < numbers[domain]}
     if short:
-        held_out = {domain: report[domain]["dropped"]["leakage"] for domain in short}
         found = "; ".join(
-            f"{domain} has {left} ({held_out[domain]} more are held out)" for domain, left in short.items()
+            f"{numbers[domain]} {split} pairs of {domain}, which has {left}"
+            f" ({report[domain]['dropped']['leakage']} more are held out)"
+            for domain, left in short.items()
         )
         raise InputError(
-            f"mixture: {count} {split} pairs per domain are asked for, but {found}.\n"
+            f"mixture: asked for are {found}.\n"
             f"Lower {KEYS[split]} to at most {min(short.values())}, or add pairs to these domains."
         )
+
+
+def _listed(sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{domain} {size}" for domain, size in sizes.items())

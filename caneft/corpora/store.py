@@ -5,13 +5,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from caneft.corpora import cleaning
 from caneft.corpora.text import lines
 from caneft.errors import InputError
 from caneft.files import replacing, write_json
 
 if TYPE_CHECKING:
-    from caneft.config import Domain, Source
+    from caneft.config import Cleaning, Domain, Source
 
 __all__ = [
     "HELD_OUT",
@@ -93,38 +92,55 @@ def read_json(path: str | Path) -> Any:
 
 
 def prepare(
-    domain: "Domain", name: str, resolve: Callable[[str], Path]
+    domain: "Domain",
+    name: str,
+    resolve: Callable[[str], Path],
+    rules: "Cleaning | None" = None,
+    languages: tuple[str, str] | None = None,
 ) -> tuple[dict[str, list[Row]], dict[str, dict]]:
     """Rows of a domain's splits and a report of each.
 
     Train and dev are cleaned, test is only normalised. Train loses the sources of this domain's dev and test, dev
     those of its test; last comes the draw of `limit`. Other domains have no say: see `mixing`.
-    Report: `read`, `kept`, `dropped` by reason (these sum to `read`), `leakage` by held-out split, `copies`, and for
-    test `present`, the flaws that stay in. Raises InputError if a source cannot be read or nothing of it is left.
+    rules: by default those of an empty section `cleaning`. languages: codes of the two sides, if the rules need them.
+    Report: `read`, `kept`, `dropped` by reason (these sum to `read`), `repaired` by kind, `leakage` by held-out split,
+    `copies`, and for test `present`, the flaws that stay in. Raises InputError if a source cannot be read or nothing
+    of it is left.
     """
-    from caneft.corpora import readers  # late: it needs pydantic, which jobs that read prepared rows can do without
+    from caneft.corpora import cleaning, readers  # late: jobs that read prepared rows do without what these need
 
     sources = {split: source for split in HELD_OUT if (source := getattr(domain, split)) is not None}
-    pairs, reports, rows = {}, {}, {}
+    pairs, held_out, reports, rows = {}, {}, {}, {}
     for split, source in sources.items():
-        found = readers.read(source, split, resolve)
-        pairs[split], reports[split] = cleaning.normalised(found) if split == "test" else cleaning.clean(found)
+        found = list(readers.read(source, split, resolve))
+        judge = cleaning.normalised if split == "test" else cleaning.clean
+        pairs[split], reports[split] = judge(found, rules or cleaning.DEFAULTS, languages)
+        held_out[split] = cleaning.held_out_forms(found) if split == "test" else pairs[split]
     for split, source in sources.items():
-        held_out = {other: pairs[other] for other in HELD_OUT[split] if other in pairs}
-        rows[split] = _finish(pairs[split], held_out, source, f"{name}.{split}", reports[split])
+        others = {other: held_out[other] for other in HELD_OUT[split] if other in sources}
+        rows[split] = _finish(pairs[split], others, source, f"{name}.{split}", reports[split])
     return rows, reports
 
 
-def prepare_pretraining(source: "Source", name: str, resolve: Callable[[str], Path]) -> tuple[list[Row], dict]:
+def prepare_pretraining(
+    source: "Source",
+    name: str,
+    resolve: Callable[[str], Path],
+    rules: "Cleaning | None" = None,
+    languages: tuple[str, str] | None = None,
+) -> tuple[list[Row], dict]:
     """Rows of one pretraining source, cleaned and drawn, with ids `name.line`, and the report as of `prepare`."""
-    from caneft.corpora import readers
+    from caneft.corpora import cleaning, readers
 
-    pairs, report = cleaning.clean(readers.read(source, "train", resolve))
+    found = readers.read(source, "train", resolve)
+    pairs, report = cleaning.clean(found, rules or cleaning.DEFAULTS, languages)
     return _finish(pairs, {}, source, name, report), report
 
 
 def _finish(pairs: list, held_out: Mapping[str, list], source: "Source", name: str, report: dict) -> list[Row]:
     """Removes leakage, draws, completes the report and makes rows."""
+    from caneft.corpora import cleaning
+
     apart, leakage = cleaning.without_leakage(pairs, held_out)
     drawn = cleaning.sample(apart, source.limit, source.seed)
     report["dropped"] |= {"leakage": len(pairs) - len(apart), "limit": len(apart) - len(drawn)}

@@ -224,6 +224,15 @@ MISTAKES = {
         [(*DOMAINS, "it", "test", {"format": "demo", "domain": "lew", "pairs": 1})],
         ["directions.de-en.domains.it.test names the built-in domain 'lew'", "Did you mean 'law'?"],
     ),
+    "temperature below one": ([("tuning", "temperature", 0.5)], ["tuning.temperature"]),
+    "two rules of sizes": (
+        [("tuning", {"temperature": 2, "pairs": {"it": 3}})],
+        ["tuning", "pairs and temperature exclude each other"],
+    ),
+    "pairs of a domain that is none": (
+        [("tuning", {"pairs": {"lew": 3}})],
+        ["tuning.pairs names 'lew'", "Did you mean 'law'?"],
+    ),
     "reserved domain": ([(*DOMAINS, "seen", {"test": DEMO})], ["directions.de-en.domains.seen is reserved"]),
 }
 

@@ -235,8 +235,10 @@ def everything(configuration):
     for model in (name for name, entry in c.models.items() if entry.pretrain):
         found |= {("text", model): settings.pretraining_text(c, model)}
         found |= {("pretraining", model): settings.pretraining(c, model)}
-    corpora = {("corpus", d, name): entry for d in c.directions for name, entry in c.directions[d].domains.items()}
-    return {key: value.model_dump_json() for key, value in (found | corpora).items()}
+    found |= {
+        ("corpus", d, name): settings.corpus(c, d, name) for d in c.directions for name in c.directions[d].domains
+    }
+    return {key: value.model_dump_json() for key, value in found.items()}
 
 
 def reruns(*change):
@@ -343,8 +345,28 @@ def test_importance_reaches_the_dumps():
 
 def test_the_draw_of_pairs_reaches_the_mixtures_alone():
     mixtures = {("mixture", "de-en", "all"), ("mixture", "de-en", "only-it"), ("mixture", "zh-en", "all")}
-    for key in ("pairs_per_domain", "dev_pairs_per_domain", "seed"):
+    for key in ("pairs_per_domain", "dev_pairs_per_domain", "seed", "temperature"):
         assert reruns("tuning", key, 7) == mixtures
+    assert reruns("tuning", "pairs", {"law": 7}) == {("mixture", "de-en", "all")}  # no other mixture has it
+
+
+CORPORA = {("text", "tiny"), *(("corpus", "de-en", name) for name in ("law", "it", "koran", "garden"))}
+CORPORA |= {("corpus", "zh-en", name) for name in ("news", "talks")}
+
+
+def test_cleaning_reaches_the_corpora_alone():
+    for change in ({"copies": "drop"}, {"max_ratio": None}, {"wrong_language": "drop"}):
+        assert reruns("cleaning", change) == CORPORA
+    assert reruns("cleaning", {"language_bytes": 90}) == set()  # asks nothing while languages are not checked
+    checked = [load(("cleaning", {"wrong_language": "drop", "language_bytes": size})) for size in (60, 90)]
+    assert settings.corpus(checked[0], "zh-en", "news") != settings.corpus(checked[1], "zh-en", "news")
+
+
+def test_languages_come_from_the_directions_name():
+    checked = load(("cleaning", {"wrong_language": "drop"}))
+    assert settings.corpus(load(), "zh-en", "news").languages is None
+    assert settings.corpus(checked, "zh-en", "news").languages == ("zh", "en")
+    assert settings.pretraining_text(checked, "tiny").languages == {"de-en": ("de", "en")}
 
 
 def test_a_domains_entry_reaches_its_corpus_alone():
@@ -380,7 +402,7 @@ KINDS = {
     "tune": settings.TuneSettings,
     "text": settings.PretrainingTextSettings,
     "pretraining": settings.PretrainingSettings,
-    "corpus": config.Domain,
+    "corpus": settings.CorpusSettings,
 }
 
 

@@ -20,7 +20,7 @@ def main() -> None:
         domain: {split: store.read(args.corpora / domain / f"{split}.jsonl") for split in ("train", "dev", "test")}
         for domain in settings.domains
     }
-    train, dev, report = mixing.mix(corpora, settings.pairs_per_domain, settings.dev_pairs_per_domain, settings.seed)
+    train, dev, report = mixing.mix(corpora, **settings.model_dump(exclude={"domains"}))
     store.write(args.out / "train.jsonl", train)
     store.write(args.out / "dev.jsonl", dev)
     store.write_json(args.out / "report.json", report)

@@ -1,4 +1,4 @@
-"""Prepare one domain's corpus: read, normalise, deduplicate, keep its own dev and test out of its train."""
+"""Prepare one domain's corpus: read, clean, keep its own dev and test out of its train."""
 
 import argparse
 import os
@@ -7,17 +7,19 @@ from pathlib import Path
 from caneft import config
 from caneft.cli import step
 from caneft.corpora import store
+from caneft.settings import CorpusSettings
 
 
 @step
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--settings", type=config.Domain.model_validate_json, required=True, help="JSON of the domain")
+    parser.add_argument("--settings", type=CorpusSettings.model_validate_json, required=True)
     parser.add_argument("--domain", required=True)
     parser.add_argument("--data-root", default=os.environ.get("CANEFT_DATA"), help="default: variable CANEFT_DATA")
     parser.add_argument("--out", type=Path, required=True, help="folder for {split}.jsonl and report.json")
     args = parser.parse_args()
-    splits, report = store.prepare(args.settings, args.domain, config.resolver(args.data_root))
+    settings, resolve = args.settings, config.resolver(args.data_root)
+    splits, report = store.prepare(settings.domain, args.domain, resolve, settings.cleaning, settings.languages)
     for split, rows in splits.items():
         store.write(args.out / f"{split}.jsonl", rows)
     store.write_json(args.out / "report.json", report)

@@ -18,10 +18,11 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--report", type=Path, required=True)
     args = parser.parse_args()
+    settings, resolve = args.settings, config.resolver(args.data_root)
     rows, report = [], {}
-    for index, corpus in enumerate(args.settings.corpora):
-        name = f"{corpus.direction}.{index}"
-        found, report[name] = store.prepare_pretraining(corpus.corpus, name, config.resolver(args.data_root))
+    for index, corpus in enumerate(settings.corpora):
+        name, languages = f"{corpus.direction}.{index}", settings.languages[corpus.direction]
+        found, report[name] = store.prepare_pretraining(corpus.corpus, name, resolve, settings.cleaning, languages)
         rows += [row._replace(domain=corpus.direction) for row in found]
     store.write(args.corpus, rows)
     store.write_json(args.report, report)

@@ -1,0 +1,80 @@
+"""One side of a pair, as text: its normal form, its mojibake, its likeness to others, its language."""
+
+import functools
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from caneft.errors import InputError, did_you_mean
+
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # category Cc, line and paragraph separator
+NO_LANGUAGE = "zxx"
+
+
+def normalise(text: str) -> str:
+    """Text in NFC; each run of white space, control characters and line separators is one space, none at the ends."""
+    return " ".join(CONTROL.sub(" ", unicodedata.normalize("NFC", text)).split())
+
+
+def has_inner_control(text: str) -> bool:
+    """Whether control characters or line separators stand between other characters."""
+    return CONTROL.search(text.strip()) is not None
+
+
+def without_mojibake(text: str) -> str:
+    """Text as it was before it was decoded in a wrong encoding, where ftfy can tell; else the text itself.
+
+    It must come as it was read: of some characters a wrong decoding makes control characters, or spaces.
+    Nothing else of ftfy is used (no quotes, ligatures, widths, entities), and nothing becomes U+FFFD by guessing.
+    Source: R. Speer, ftfy 6 (Zenodo 2019), `fix_encoding`.
+    """
+    if text.isascii():  # which no wrong decoding leaves; ftfy says so too, more slowly
+        return text
+    import ftfy  # late: jobs that clean nothing do without it
+
+    return ftfy.fix_encoding(text, ftfy.TextFixerConfig(explain=False, replace_lossy_sequences=False))
+
+
+class _Marks(dict):
+    """For str.translate: from punctuation and white space (categories P and Z) to a space, filled as it is used."""
+
+    def __missing__(self, character: int) -> int:
+        self[character] = ord(" ") if unicodedata.category(chr(character))[0] in "PZ" else character
+        return self[character]
+
+
+MARKS = _Marks()
+BETWEEN_DIGITS = re.compile(r"(?<=\d) +(?=\d)")
+
+
+def key(text: str) -> str:
+    """What is left of a text without case, punctuation and white space; the text itself, if that is nothing.
+
+    Between digits one mark is left: 2.5 and 2,5 are alike, 25 is another number. Digits and symbols (< + = €) stay.
+    """
+    words = text.casefold().translate(MARKS)
+    return BETWEEN_DIGITS.sub("|", words).replace(" ", "") or text
+
+
+def language(text: str, among: str) -> str:
+    """Code of the language that py3langid takes a text to be in; `zxx` for none, such as markup.
+
+    among: a code that is a candidate, beside those of two letters. The rare rest is left out: it takes Chinese for
+    its dialect `wuu`, English for `pcm`. Raises InputError for a code that the model does not know.
+    """
+    return _identifier(among).classify(text)[0]
+
+
+@functools.cache
+def _identifier(code: str):
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    identifier = LanguageIdentifier.from_model_file(MODEL_FILE)  # arrays in the wheel, no pickle, no network
+    known: Iterable[str] = identifier.labels
+    if code not in known:
+        raise InputError(
+            f"cleaning.wrong_language: py3langid does not know the language '{code}'. {did_you_mean(code, known)}\n"
+            "Name the direction by ISO 639 codes, such as de-en, or set cleaning.wrong_language: keep."
+        )
+    identifier.set_languages({code, NO_LANGUAGE, *(label for label in known if len(label) == 2)})
+    return identifier

@@ -1,0 +1,94 @@
+"""One side of a pair: what repairs change and what they must leave alone, and which texts are alike."""
+
+import unicodedata
+
+import pytest
+import regex
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from caneft.corpora.sides import has_inner_control, key, normalise, without_mojibake
+
+GERMAN = (
+    "Für jede Größe gilt: Öffnen Sie das Menü „Über uns“ …",
+    "Prüfen Sie die Änderung – sie schließt ältere Aufträge aus.",
+    "Der Preis beträgt 5 € (etwa 4,50 £).",
+)
+
+
+@pytest.mark.parametrize("text", GERMAN)
+@pytest.mark.parametrize("encodings", [["latin-1"], ["latin-1", "latin-1"], ["cp1252"]])
+def test_what_was_decoded_wrongly_is_restored(text, encodings):
+    broken = text
+    for encoding in encodings:
+        broken = broken.encode("utf-8").decode(encoding)
+    assert broken != text
+    assert without_mojibake(broken) == text
+    assert without_mojibake(f"In einem Satz: {broken}\n") == f"In einem Satz: {text}\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *GERMAN,
+        "Ä. Ãh, Â, São Paulo, ÂNCORA, CORAÇÃO, déjà vu, l’été, Ñandú",
+        "“quotes” ‘and’ ﬁne ligatures, Ｗｉｄｔｈ, &amp; &#228; entities, a\u0308",
+        "表格：“你好”，ＡＢＣ。《论语》——“学而时习之，不亦说乎？”",
+        "Ôáìåßï Óýíôáîçò Ìç÷áíéêþí",  # Greek in Windows-1253: ftfy does not know it for what it is
+        "line\u2028separators\x00and\x0bcontrols\r\n",
+    ],
+)
+def test_other_text_is_left_alone(text):
+    assert without_mojibake(text) == text
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(max_codepoint=127)))
+def test_ascii_is_left_alone_by_ftfy_itself(text):
+    import ftfy
+
+    assert ftfy.fix_encoding(text) == text == without_mojibake(text)
+
+
+@settings(deadline=None)
+@given(st.text(), st.integers(0, 3))
+def test_control_characters_count_between_others_only(text, place):
+    inner = "a" * place + "b" + "\x07" + "c"
+    assert has_inner_control(inner) and not has_inner_control(f"\n\t{inner.replace(chr(7), '')}\r\n")
+    assert has_inner_control(text) or "\x07" not in normalise(text)
+
+
+MARK = r"[\p{P}\p{Z}]"
+
+
+@settings(deadline=None)
+@given(st.text(st.sampled_from("aÄß1 2.,-–(«<+€#\u3000。表١"), max_size=12) | st.text(max_size=12))
+def test_key_is_what_two_regular_expressions_leave(text):
+    between = regex.sub(rf"(?<=\d){MARK}+(?=\d)", "|", text.casefold())
+    assert key(text) == (regex.sub(MARK, "", between) or text)
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_key_ignores_case_and_marks_around_letters(text):
+    letters = [c for c in unicodedata.normalize("NFC", text) if c.isalpha()]
+    assert key("".join(letters)) == key("… ".join(letters)) == key(f"({''.join(letters)})!") or not letters
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ("Das Haus.", "das HAUS", True),
+        ("Straße", "STRASSE", True),
+        ("2.5 mg", "2,5 mg", True),
+        ("2.5 mg", "25 mg", False),
+        ("2.5 mg", "2.6 mg", False),
+        ("1 000", "1.000", True),
+        ("Nr. 2 (5)", "Nr. 2, 5", True),
+        ("a < b", "a > b", False),
+        ("...", "?", False),
+        ("这是。", "这是.", True),
+    ],
+)
+def test_keys_by_hand(one, other, alike):
+    assert (key(one) == key(other)) is alike
