@@ -28,6 +28,11 @@ class PromptSettings(Section):
         )
 
 
+class FetchSettings(Section):
+    sources: dict[str, config.CorpusSource]
+    """Remote ones, by split, or by number in pretraining text."""
+
+
 class PretrainingTextSettings(Section):
     corpora: list[config.PretrainingCorpus]
 
@@ -117,12 +122,18 @@ ELSEWHERE = {"pairs_per_domain", "dev_pairs_per_domain", "seed", "keep_full_weig
 
 
 def prompt(configuration: Config, direction: str) -> PromptSettings:
-    languages = configuration.directions[direction]
+    own = configuration.directions[direction]
     return PromptSettings(
-        instruction=configuration.prompt.instruction,
-        source_language=languages.source_language,
-        target_language=languages.target_language,
+        instruction=(own.prompt or configuration.prompt).instruction,
+        source_language=own.source_language,
+        target_language=own.target_language,
     )
+
+
+def fetching(sources: Mapping[str, config.Source]) -> FetchSettings:
+    """Of a corpus; how many pairs are drawn from it later says nothing about what is downloaded."""
+    whole = {part: source.model_copy(update={"limit": None, "seed": 0}) for part, source in sources.items()}
+    return FetchSettings(sources=whole)
 
 
 def pretraining_text(configuration: Config, model: str) -> PretrainingTextSettings:

@@ -1,5 +1,6 @@
 """From the configuration to the plan: names, constraints, paths and the functions that rules ask. No rules here."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -29,6 +30,11 @@ PLAN = Plan(CONFIG)
 # Steps find raw corpora by this variable: where they lie belongs to no result, so it is in no job's params.
 configuration.publish_data_root(CONFIG)
 
+# Jobs work offline on what was fetched: a model or corpus that is read twice is the same, and no compute node waits for
+# a network. Rules that fetch put back what the user had set; jobs of a cluster inherit both variables.
+os.environ.setdefault("CANEFT_HF_HUB_OFFLINE", os.environ.get("HF_HUB_OFFLINE", ""))
+os.environ["HF_HUB_OFFLINE"] = "1"
+
 
 pathvars:
     results=CONFIG.results_root,
@@ -52,6 +58,7 @@ def corpora(with_training):
 
 
 UNIT_OF = {name(unit): unit for name in (importance_folder, information_folder) for unit in ("neuron", "head")}
+FETCHED = dict(configuration.remote_sources(CONFIG))
 PRETRAINED = [name for name, model in CONFIG.models.items() if model.pretrain]
 ATTEMPT = r"seed\d+|lr[\d.e+-]+"
 RUN = (
@@ -91,6 +98,12 @@ def resource_of(name):
     return lambda wildcards: getattr(CONFIG.models[wildcards.model].resources, name)
 
 
+def model_settings(wildcards):
+    """Params function: JSON of where a model comes from and what it may do when it is loaded."""
+    parts = {"hub", "revision", "path", "trust_remote_code", "allow_pickle"}
+    return CONFIG.models[wildcards.model].model_dump_json(include=parts)
+
+
 def domain_entry(wildcards):
     """Configuration of the domain that a corpus job prepares."""
     direction, domain = wildcards.corpus.split("/")
@@ -105,6 +118,11 @@ def raw_files(source):
 def raw_corpus(wildcards):
     entry = domain_entry(wildcards)
     return [file for split in (entry.train, entry.dev, entry.test) if split for file in raw_files(split)]
+
+
+def fetched(corpus):
+    """What was downloaded for a corpus, if anything has to be."""
+    return [f"<results>/corpora/{corpus}/fetched.json"] if corpus in FETCHED else []
 
 
 def raw_pretraining(wildcards):

@@ -24,7 +24,7 @@ from caneft.config.corpora import (
 from caneft.config.loading import load, problems
 from caneft.config.methods import Adapters, Base, Full, Icl, Lora, Method, Neurons, Trained
 from caneft.config.models import Model, Pretraining, PretrainingCorpus, Resources
-from caneft.config.paths import data_root, missing_files, publish_data_root, resolver, sources
+from caneft.config.paths import data_root, missing_files, publish_data_root, remote_sources, resolver, sources
 from caneft.config.root import Config
 from caneft.config.section import Section
 from caneft.config.stages import AutoSamples, Decoding, Importance, Prompt, Report, Scoring, Selection, Trials, Tuning
@@ -72,6 +72,7 @@ __all__ = [
     "problems",
     "publish_data_root",
     "rates_on",
+    "remote_sources",
     "resolver",
     "select_on",
     "sources",

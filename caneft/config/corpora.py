@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from caneft.config.section import Positive, Section, Slug
+from caneft.config.stages import Prompt
 
 
 class Source(Section):
@@ -14,6 +15,11 @@ class Source(Section):
     """At most so many pairs, drawn with `seed` after cleaning; file order is kept. Without it, all pairs."""
     seed: int = 0
     """Seed of the draw (and, for the built-in corpora, of the text)."""
+
+    @property
+    def remote(self) -> bool:
+        """Whether it may have to be downloaded first (`snakemake fetch`)."""
+        return False
 
     def paths(self) -> tuple[str, ...]:
         """Files that this source reads, relative to `data_root` unless absolute."""
@@ -99,6 +105,10 @@ class Hub(Source):
     target: str = "translation.en"
     """Field of the target side."""
 
+    @property
+    def remote(self) -> bool:
+        return True
+
 
 class Demo(Source):
     """The built-in templated German-English corpus; which split is asked for follows from the key."""
@@ -150,6 +160,8 @@ class Direction(Section):
     """Name of the target language as it stands in the prompt, e.g. English."""
     domains: Annotated[dict[Slug, Domain], Field(min_length=1)]
     """The domains by name."""
+    prompt: Prompt | None = None
+    """The instruction of this direction, in the place of the `prompt` of all; e.g. in its source language."""
 
 
 class Mixture(Section):

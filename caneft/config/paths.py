@@ -52,6 +52,23 @@ def sources(config: Config) -> Iterator[tuple[str, Source]]:
             yield f"models.{name}.pretrain.corpora.{index}", corpus.corpus
 
 
+def remote_sources(config: Config) -> Iterator[tuple[str, dict[str, Source]]]:
+    """Sources that are downloaded first: by `{direction}/{domain}` and split, or `pretraining/{model}` and number."""
+    of_domains = {
+        f"{direction_name}/{domain_name}": {split: getattr(domain, split) for split in ("train", "dev", "test")}
+        for direction_name, direction in config.directions.items()
+        for domain_name, domain in direction.domains.items()
+    }
+    of_models = {
+        f"pretraining/{name}": {str(index): corpus.corpus for index, corpus in enumerate(model.pretrain.corpora)}
+        for name, model in config.models.items()
+        if model.pretrain
+    }
+    for name, found in (of_domains | of_models).items():
+        if remote := {part: source for part, source in found.items() if source is not None and source.remote}:
+            yield name, remote
+
+
 def missing_files(config: Config) -> Iterator[tuple[str, str]]:
     """Corpus files and model folders that do not exist, as (key, message)."""
     wanted = [(key, path) for key, source in sources(config) for path in source.paths()]
