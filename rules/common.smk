@@ -1,6 +1,5 @@
 """From the configuration to the plan: names, constraints, paths and the functions that rules ask. No rules here."""
 
-import os
 import re
 import shlex
 import subprocess
@@ -30,10 +29,8 @@ PLAN = Plan(CONFIG)
 # Steps find raw corpora by this variable: where they lie belongs to no result, so it is in no job's params.
 configuration.publish_data_root(CONFIG)
 
-# Jobs work offline on what was fetched: a model or corpus that is read twice is the same, and no compute node waits for
-# a network. Rules that fetch put back what the user had set; jobs of a cluster inherit both variables.
-os.environ.setdefault("CANEFT_HF_HUB_OFFLINE", os.environ.get("HF_HUB_OFFLINE", ""))
-os.environ["HF_HUB_OFFLINE"] = "1"
+# Jobs work on what was fetched. Rules that fetch put back what the user had set: HF_HUB_OFFLINE=$CANEFT_HF_HUB_OFFLINE.
+configuration.work_offline()
 
 
 pathvars:

@@ -21,6 +21,15 @@ def publish_data_root(config: Config) -> None:
         os.environ["CANEFT_DATA"] = str(root.resolve())
 
 
+def work_offline() -> None:
+    """Keeps this process's children from the hub: what is read twice is the same, and no job waits for a network.
+
+    What the user had set of HF_HUB_OFFLINE stays in CANEFT_HF_HUB_OFFLINE, for the jobs that fetch.
+    """
+    os.environ.setdefault("CANEFT_HF_HUB_OFFLINE", os.environ.get("HF_HUB_OFFLINE", ""))
+    os.environ["HF_HUB_OFFLINE"] = "1"
+
+
 def resolver(root: str | Path | None) -> Callable[[str], Path]:
     """Function from a path as configured to a path: relative ones start from `root`.
 
