@@ -37,7 +37,7 @@ rule prepare_corpus:
     message:
         "corpus {wildcards.corpus}"
     shell:
-        "python -m {params.module} --settings {params.settings:q} --domain {params.domain}"
+        "python -m {params.module} --settings {params.settings:q} --domain {params.domain} --fetched {input.fetched:q}"
         " --out {params.out:q} > {log} 2>&1"
 
 

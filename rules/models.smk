@@ -32,7 +32,7 @@ rule prepare_pretraining:
     message:
         "pretraining corpus of {wildcards.model}"
     shell:
-        "python -m {params.module} --settings {params.settings:q}"
+        "python -m {params.module} --settings {params.settings:q} --fetched {input.fetched:q}"
         " --corpus {output.corpus:q} --report {output.report:q} > {log} 2>&1"
 
 

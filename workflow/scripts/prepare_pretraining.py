@@ -6,7 +6,7 @@ from pathlib import Path
 
 from caneft import config
 from caneft.cli import step
-from caneft.corpora import store
+from caneft.corpora import fetching, store
 from caneft.settings import PretrainingTextSettings
 
 
@@ -15,13 +15,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--settings", type=PretrainingTextSettings.model_validate_json, required=True)
     parser.add_argument("--data-root", default=os.environ.get("CANEFT_DATA"), help="default: variable CANEFT_DATA")
+    parser.add_argument("--fetched", type=Path, nargs="?", help="what was downloaded of it, which it must still be")
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--report", type=Path, required=True)
     args = parser.parse_args()
-    rows, report = [], {}
+    resolve, rows, report = config.resolver(args.data_root), [], {}
+    if args.fetched:
+        sources = {str(index): corpus.corpus for index, corpus in enumerate(args.settings.corpora)}
+        fetching.check(sources, args.fetched, resolve)
     for index, corpus in enumerate(args.settings.corpora):
         name = f"{corpus.direction}.{index}"
-        found, report[name] = store.prepare_pretraining(corpus.corpus, name, config.resolver(args.data_root))
+        found, report[name] = store.prepare_pretraining(corpus.corpus, name, resolve)
         rows += [row._replace(domain=corpus.direction) for row in found]
     store.write(args.corpus, rows)
     store.write_json(args.report, report)
