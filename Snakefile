@@ -21,6 +21,7 @@ if "directions" not in config:
 include: "rules/common.smk"
 include: "rules/corpora.smk"
 include: "rules/models.smk"
+include: "rules/fetching.smk"
 include: "rules/importance.smk"
 include: "rules/selection.smk"
 include: "rules/tuning.smk"

@@ -38,33 +38,33 @@ MEANING = {
 
 @dataclass(frozen=True)
 class Samples:
-    """The drawn samples of a domain, in the order of the draw; `too_long`: how many were left out before it."""
+    """The drawn samples of a domain, in the order of the draw; `left_out`: how many pairs before it, by reason."""
 
     domain: str
     ids: list[str]
     examples: list[Example]
-    too_long: int
+    left_out: dict[str, int]
 
     def part(self, start: int, stop: int) -> "Samples":
         """Those from `start` up to `stop`."""
-        return Samples(self.domain, self.ids[start:stop], self.examples[start:stop], self.too_long)
+        return Samples(self.domain, self.ids[start:stop], self.examples[start:stop], self.left_out)
 
 
 def draw(rows: Sequence[Row], prompts: Prompts, domain: str, settings: Importance, count: int | None) -> Samples:
-    """Draws `count` (None: all) of the rows that have at most `max_tokens` tokens.
+    """Draws `count` (None: all) of the rows that have at most `max_tokens` tokens and a target that can be a response.
 
     A smaller draw is the beginning of a larger one. Raises InputError if there are not so many.
     """
-    encoded = [prompts.encode(row.source, row.target, domain) for row in rows]
-    fitting = [i for i, example in enumerate(encoded) if len(example) <= settings.max_tokens]
-    if count is not None and len(fitting) < count:
+    encoded = prompts.encode_training(((row.source, row.target, domain) for row in rows), settings.max_tokens)
+    fitting = len(encoded.examples)
+    if count is not None and fitting < count:
         raise InputError(
-            f"{domain} has {len(fitting)} training pairs of at most {settings.max_tokens} tokens, but importance asks"
+            f"{domain} has {fitting} training pairs of at most {settings.max_tokens} tokens, but importance asks"
             f" for {count}; lower importance.samples (all domains of a mixture need the same number)"
         )
-    order = np.random.default_rng(settings.seed).permutation(len(fitting))[:count]
-    picked = [fitting[i] for i in order]
-    return Samples(domain, [rows[i].id for i in picked], [encoded[i] for i in picked], len(rows) - len(fitting))
+    picked = np.random.default_rng(settings.seed).permutation(fitting)[:count]
+    ids = [rows[encoded.kept[i]].id for i in picked]
+    return Samples(domain, ids, [encoded.examples[i] for i in picked], encoded.left_out)
 
 
 def write(
@@ -163,5 +163,5 @@ def _sidecar(
             {"id": name, "loss": float(value), "tokens": len(example), "response_tokens": len(example.response)}
             for name, value, example in zip(samples.ids, progress.loss, samples.examples, strict=True)
         ],
-        "left_out_too_long": samples.too_long,
+        "left_out": samples.left_out,
     }

@@ -4,12 +4,27 @@ A prompt ends where the response begins (the chat template's generation prompt i
 the model's end-of-turn token, which is trained.
 """
 
-from collections.abc import Callable, Sequence
+import logging
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from caneft.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+ONE_DATE = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro %}{{ '' }}"
+"""What stands before a chat template that prints the day's date, which would make another prompt of every day. It is
+the date that Llama 3's print where they know of none."""
+
+EMPTY_THOUGHT = re.compile(r"<think>\s*</think>\s*\Z")
+"""How a generation prompt ends that says that the model has done its thinking."""
+
+
+class UnusableTarget(InputError):
+    """A target that cannot be a response as it stands."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +37,16 @@ class Example:
 
     def __len__(self) -> int:
         return len(self.prompt) + len(self.response)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Training pairs as token ids. kept: index of each example's pair. left_out: number of other pairs by reason,
+    `too_long` or `unusable` (see `UnusableTarget`)."""
+
+    examples: list[Example]
+    kept: list[int]
+    left_out: dict[str, int]
 
 
 class Prompts:
@@ -54,6 +79,28 @@ class Prompts:
         if self.end_of_turn in response:
             response = response[: response.index(self.end_of_turn)]
         return Example(prompt, (*response, self.end_of_turn), domain)
+
+    def encode_training(self, pairs: Iterable[tuple[str, str, str]], max_tokens: int) -> Encoded:
+        """Examples of (source, target, domain); what is too long or cannot be a response is left out and counted."""
+        examples, kept, unusable, too_long = [], [], [], 0
+        for index, (source, target, domain) in enumerate(pairs):
+            try:
+                example = self.encode(source, target, domain)
+            except UnusableTarget as error:
+                unusable.append(error)
+                continue
+            if len(example) > max_tokens:
+                too_long += 1
+                continue
+            examples.append(example)
+            kept.append(index)
+        if too_long:
+            logger.info("%d pairs of more than %d tokens are left out", too_long, max_tokens)
+        if unusable:
+            logger.warning(
+                "%d pairs are left out whose target cannot be a response; first: %s", len(unusable), unusable[0]
+            )
+        return Encoded(examples, kept, {"too_long": too_long, "unusable": len(unusable)})
 
     def encode_source(self, source: str, domain: str = "") -> Example:
         """The source's own tokens as the response, what stands before them in its prompt as the prompt.
@@ -92,23 +139,46 @@ class Prompts:
             # each example as it would be trained, so a model that goes on like them ends its answer too
             answers = (f"{q}\n{a}{self.tokenizer.eos_token}" for q, a in zip(turns[:-1:2], turns[1::2], strict=True))
             return f"{self.tokenizer.bos_token or ''}{''.join(answers)}{turns[-1]}\n"
-        return self.tokenizer.apply_chat_template(_messages(turns), tokenize=False, add_generation_prompt=True)
+        return self._rendered(turns, add_generation_prompt=True)
+
+    def _rendered(self, turns: Sequence[str], add_generation_prompt: bool) -> str:
+        """By the chat template, of a model that does not think aloud where it has the choice."""
+        template = self.tokenizer.get_chat_template()
+        return self.tokenizer.apply_chat_template(
+            _messages(turns),
+            chat_template=ONE_DATE + template if "strftime_now" in template else template,
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
+            enable_thinking=False,
+        )
 
     def _response_text(self, before: str, turns: Sequence[str], target: str) -> str:
+        """What follows `before` in a finished conversation.
+
+        Some templates put an empty thought into the generation prompt and none into finished conversations. It stays
+        in the prompt of training too, as that of inference has it.
+        """
         if self.tokenizer.chat_template is None:
             return target
-        whole = self.tokenizer.apply_chat_template(_messages([*turns, target]), tokenize=False)
-        if not whole.startswith(before):
+        whole = self._rendered([*turns, target], add_generation_prompt=False)
+        shared = before if whole.startswith(before) else EMPTY_THOUGHT.sub("", before)
+        if not whole.startswith(shared):
             raise InputError(
                 "the chat template does not continue its own generation prompt: a conversation with an answer does"
                 f" not start with\n{before!r}\nSuch a template cannot be used for training."
             )
-        return whole[len(before) :]
+        after = whole[len(shared) :]
+        if not after.strip().startswith(target.strip()):
+            raise UnusableTarget(
+                f"the chat template changes the words of an answer: drop this pair from its corpus\n{target!r}\nbecame"
+                f" {after!r}. A template that changes them all cannot be used for training."
+            )
+        return after
 
     def _check_target(self, target: str) -> None:
         if self.end_of_turn in self._ids(target):
             token = self.tokenizer.convert_ids_to_tokens(self.end_of_turn)
-            raise InputError(
+            raise UnusableTarget(
                 f"a target contains the end-of-turn token {token}: drop this pair from its corpus\n{target!r}"
             )
 

@@ -35,6 +35,11 @@ class CorpusSettings(Section):
     """Codes of source and target language, where `cleaning` asks which language a text is in."""
 
 
+class FetchSettings(Section):
+    sources: dict[str, config.CorpusSource]
+    """Remote ones, by split, or by number in pretraining text."""
+
+
 class PretrainingTextSettings(Section):
     corpora: list[config.PretrainingCorpus]
     cleaning: config.Cleaning
@@ -130,11 +135,11 @@ ELSEWHERE = {"pairs_per_domain", "temperature", "pairs", "dev_pairs_per_domain",
 
 
 def prompt(configuration: Config, direction: str) -> PromptSettings:
-    languages = configuration.directions[direction]
+    own = configuration.directions[direction]
     return PromptSettings(
-        instruction=configuration.prompt.instruction,
-        source_language=languages.source_language,
-        target_language=languages.target_language,
+        instruction=(own.prompt or configuration.prompt).instruction,
+        source_language=own.source_language,
+        target_language=own.target_language,
     )
 
 
@@ -157,6 +162,12 @@ def languages(configuration: Config, direction: str) -> tuple[str, str] | None:
     if configuration.cleaning.wrong_language == "keep":
         return None
     return direction.partition("-")[0], target_code(direction)
+
+
+def fetching(sources: Mapping[str, config.Source]) -> FetchSettings:
+    """Of a corpus; how many pairs are drawn from it later says nothing about what is downloaded."""
+    whole = {part: source.model_copy(update={"limit": None, "seed": 0}) for part, source in sources.items()}
+    return FetchSettings(sources=whole)
 
 
 def pretraining_text(configuration: Config, model: str) -> PretrainingTextSettings:

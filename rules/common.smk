@@ -29,6 +29,9 @@ PLAN = Plan(CONFIG)
 # Steps find raw corpora by this variable: where they lie belongs to no result, so it is in no job's params.
 configuration.publish_data_root(CONFIG)
 
+# Jobs work on what was fetched. Rules that fetch put back what the user had set: HF_HUB_OFFLINE=$CANEFT_HF_HUB_OFFLINE.
+configuration.work_offline()
+
 
 pathvars:
     results=CONFIG.results_root,
@@ -52,6 +55,7 @@ def corpora(with_training):
 
 
 UNIT_OF = {name(unit): unit for name in (importance_folder, information_folder) for unit in ("neuron", "head")}
+FETCHED = dict(configuration.remote_sources(CONFIG))
 PRETRAINED = [name for name, model in CONFIG.models.items() if model.pretrain]
 ATTEMPT = r"seed\d+|lr[\d.e+-]+"
 RUN = (
@@ -91,6 +95,12 @@ def resource_of(name):
     return lambda wildcards: getattr(CONFIG.models[wildcards.model].resources, name)
 
 
+def model_settings(wildcards):
+    """Params function: JSON of where a model comes from and what it may do when it is loaded."""
+    parts = {"hub", "revision", "path", "trust_remote_code", "allow_pickle"}
+    return CONFIG.models[wildcards.model].model_dump_json(include=parts)
+
+
 def domain_entry(wildcards):
     """Configuration of the domain that a corpus job prepares."""
     direction, domain = wildcards.corpus.split("/")
@@ -110,6 +120,11 @@ def raw_files(source):
 def raw_corpus(wildcards):
     entry = domain_entry(wildcards)
     return [file for split in (entry.train, entry.dev, entry.test) if split for file in raw_files(split)]
+
+
+def fetched(corpus):
+    """What was downloaded for a corpus, if anything has to be."""
+    return [f"<results>/corpora/{corpus}/fetched.json"] if corpus in FETCHED else []
 
 
 def raw_pretraining(wildcards):

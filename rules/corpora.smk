@@ -1,6 +1,6 @@
 """Corpora: text of every domain, cleaned, with its own dev and test kept out of its train; and training mixtures.
 
-needs   the files named under directions.*.domains.* (none for the built-in demo corpus)
+needs   the files named under directions.*.domains.* (none for the built-in demo corpus); of the hub's, fetched.json
 leaves  <results>/corpora/{direction}/{domain}/{train,dev,test}.jsonl, report.json    a domain depends on itself alone
         <results>/mixtures/{direction}/{mixture}/{train,dev}.jsonl, report.json       without what its domains test on
 """
@@ -10,6 +10,7 @@ rule prepare_corpus:
     input:
         script="workflow/scripts/prepare_corpus.py",
         raw=raw_corpus,
+        fetched=lambda wildcards: fetched(wildcards.corpus),
     output:
         train="<results>/corpora/{corpus}/train.jsonl",
         dev="<results>/corpora/{corpus}/dev.jsonl",
@@ -36,7 +37,7 @@ rule prepare_corpus:
     message:
         "corpus {wildcards.corpus}"
     shell:
-        "python -m {params.module} --settings {params.settings:q} --domain {params.domain}"
+        "python -m {params.module} --settings {params.settings:q} --domain {params.domain} --fetched {input.fetched:q}"
         " --out {params.out:q} > {log} 2>&1"
 
 

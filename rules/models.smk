@@ -1,6 +1,6 @@
 """Models: a manifest for every base model; those of the kind `pretrain` are made here.
 
-needs   for `hub` the network or the hub's cache, for `path` the folder, for `pretrain` its corpora
+needs   for `hub` the network or the hub's cache (HF_HOME), for `path` the folder, for `pretrain` its corpora
 leaves  <results>/models/{model}/manifest.json           where the weights are, their checksums, sizes
         <results>/models/{model}/*.safetensors, ...      a Hugging Face folder, for pretrained bases
         <results>/corpora/pretraining/{model}.jsonl      their text
@@ -11,6 +11,7 @@ rule prepare_pretraining:
     input:
         script="workflow/scripts/prepare_pretraining.py",
         raw=raw_pretraining,
+        fetched=lambda wildcards: fetched(f"pretraining/{wildcards.model}"),
     output:
         corpus="<results>/corpora/pretraining/{model}.jsonl",
         report="<results>/corpora/pretraining/{model}.report.json",
@@ -31,7 +32,7 @@ rule prepare_pretraining:
     message:
         "pretraining corpus of {wildcards.model}"
     shell:
-        "python -m {params.module} --settings {params.settings:q}"
+        "python -m {params.module} --settings {params.settings:q} --fetched {input.fetched:q}"
         " --corpus {output.corpus:q} --report {output.report:q} > {log} 2>&1"
 
 
@@ -88,19 +89,14 @@ rule resolve_model:
         runtime=240,
     params:
         module=as_py_module(),
-        settings=lambda wildcards: CONFIG.models[wildcards.model].model_dump_json(include={"hub", "revision", "path"}),
+        settings=model_settings,
         stage_version=1,
     message:
         "finding the model {wildcards.model}"
     shell:
-        "python -m {params.module} --settings {params.settings:q}" " --manifest {output.manifest:q} > {log} 2>&1"
+        "HF_HUB_OFFLINE=$CANEFT_HF_HUB_OFFLINE python -m {params.module} --settings {params.settings:q}"
+        " --manifest {output.manifest:q} > {log} 2>&1"
 
 
 localrules:
     resolve_model,
-
-
-rule fetch:
-    """Target: download what is on the hub, where there is a network."""
-    input:
-        [f"<results>/models/{model}/manifest.json" for model in CONFIG.models if model not in PRETRAINED],

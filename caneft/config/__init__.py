@@ -28,7 +28,15 @@ from caneft.config.corpora import (
 from caneft.config.loading import load, problems
 from caneft.config.methods import Adapters, Base, Full, Icl, Lora, Method, Neurons, Trained
 from caneft.config.models import Model, Pretraining, PretrainingCorpus, Resources
-from caneft.config.paths import data_root, missing_files, publish_data_root, resolver, sources
+from caneft.config.paths import (
+    data_root,
+    missing_files,
+    publish_data_root,
+    remote_sources,
+    resolver,
+    sources,
+    work_offline,
+)
 from caneft.config.root import Config
 from caneft.config.section import Section
 from caneft.config.stages import AutoSamples, Decoding, Importance, Prompt, Report, Scoring, Selection, Trials, Tuning
@@ -80,7 +88,9 @@ __all__ = [
     "problems",
     "publish_data_root",
     "rates_on",
+    "remote_sources",
     "resolver",
     "select_on",
     "sources",
+    "work_offline",
 ]

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from caneft.config.section import Positive, Section, Slug
 from caneft.errors import InputError
+from caneft.config.stages import Prompt
 
 
 class Source(Section):
@@ -23,7 +24,7 @@ class Source(Section):
 
     @property
     def remote(self) -> bool:
-        """Whether reading it may need a network; folders are looked for here and under the variable CANEFT_DATA."""
+        """Whether it may have to be downloaded first (`snakemake fetch`); folders are looked for here and under the variable CANEFT_DATA."""
         return False
 
     def paths(self) -> tuple[str, ...]:
@@ -218,6 +219,8 @@ class Direction(Section):
     """Name of the target language as it stands in the prompt, e.g. English."""
     domains: Annotated[dict[Slug, Domain], Field(min_length=1)]
     """The domains by name."""
+    prompt: Prompt | None = None
+    """The instruction of this direction, in the place of the `prompt` of all; e.g. in its source language."""
 
 
 class Mixture(Section):

@@ -1,5 +1,6 @@
 """Sections about base models."""
 
+import operator
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -73,6 +74,11 @@ class Model(Section):
     """Folder of a local Hugging Face model, relative to `data_root` unless absolute."""
     pretrain: Pretraining | None = None
     """Settings of a small base that is pretrained here."""
+    trust_remote_code: Annotated[bool, Field(exclude_if=operator.not_)] = False
+    """Whether Python files that come with the model are run. Read them first, and pin `revision`."""
+    allow_pickle: Annotated[bool, Field(exclude_if=operator.not_)] = False
+    """Whether weights may be read from `pytorch_model*.bin` where there is no *.safetensors: a format that can carry
+    code, of which only tensors are loaded."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision that the frozen weights are loaded in."""
     scale_exponent: int | None = None
@@ -87,4 +93,6 @@ class Model(Section):
             raise ValueError(f"exactly one of hub, path and pretrain is needed, found {' and '.join(given) or 'none'}")
         if self.revision is not None and self.hub is None:
             raise ValueError("revision goes with hub only")
+        if self.pretrain is not None and (self.trust_remote_code or self.allow_pickle):
+            raise ValueError("trust_remote_code and allow_pickle go with hub and path only")
         return self

@@ -22,6 +22,15 @@ def publish_data_root(config: Config) -> None:
         os.environ["CANEFT_DATA"] = str(root.resolve())
 
 
+def work_offline() -> None:
+    """Keeps this process's children from the hub: what is read twice is the same, and no job waits for a network.
+
+    What the user had set of HF_HUB_OFFLINE stays in CANEFT_HF_HUB_OFFLINE, for the jobs that fetch.
+    """
+    os.environ.setdefault("CANEFT_HF_HUB_OFFLINE", os.environ.get("HF_HUB_OFFLINE", ""))
+    os.environ["HF_HUB_OFFLINE"] = "1"
+
+
 def resolver(root: str | Path | None) -> Callable[[str], Path]:
     """Function from a path as configured to a path: relative ones start from `root`.
 
@@ -51,6 +60,23 @@ def sources(config: Config) -> Iterator[tuple[str, Source]]:
     for name, model in config.models.items():
         for index, corpus in enumerate(model.pretrain.corpora if model.pretrain else ()):
             yield f"models.{name}.pretrain.corpora.{index}", corpus.corpus
+
+
+def remote_sources(config: Config) -> Iterator[tuple[str, dict[str, Source]]]:
+    """Sources that are downloaded first: by `{direction}/{domain}` and split, or `pretraining/{model}` and number."""
+    of_domains = {
+        f"{direction_name}/{domain_name}": {split: getattr(domain, split) for split in ("train", "dev", "test")}
+        for direction_name, direction in config.directions.items()
+        for domain_name, domain in direction.domains.items()
+    }
+    of_models = {
+        f"pretraining/{name}": {str(index): corpus.corpus for index, corpus in enumerate(model.pretrain.corpora)}
+        for name, model in config.models.items()
+        if model.pretrain
+    }
+    for name, found in (of_domains | of_models).items():
+        if remote := {part: source for part, source in found.items() if source is not None and source.remote}:
+            yield name, remote
 
 
 def missing_files(config: Config) -> Iterator[tuple[str, str]]:

@@ -8,12 +8,14 @@ from caneft.config.section import Positive, Section, Share, Slug
 
 
 class Prompt(Section):
-    """The instruction, the same for training, importance and inference."""
+    """The instruction, the same for training, importance and inference. It stands before the source in the user's turn
+    of the model's chat template; no system turn is given, so a template's own default stands where it has one."""
 
     instruction: str = (
         "Translate the following text from {source_language} into {target_language}. Reply only with the translation."
     )
-    """Text before the source. Fields: {source_language}, {target_language}; {domain} only with `name_domain`."""
+    """Text before the source. Fields: {source_language}, {target_language}; {domain}, the domain's key, only with
+    `name_domain`."""
     name_domain: bool = False
     """Whether the instruction names the domain. Off: the name would leak the label into every importance score."""
 

@@ -13,14 +13,27 @@ from caneft.models.ffn import ffn_layers
 from caneft.records import FORMAT
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+PICKLED = "pytorch_model*.bin"
 
 
 def describe(folder: Path, origin: dict[str, Any], config: Any) -> dict[str, Any]:
-    """Manifest of a model folder: origin, sizes, and a checksum of each weight file."""
+    """Manifest of a model folder: origin, sizes, and a checksum of each weight file.
+
+    Raises InputError if it has no weights in safetensors, nor any that its origin allows.
+    """
     text = config.get_text_config()  # of a model that also sees, the part that writes
     weights = sorted(folder.glob("*.safetensors"))
+    if not weights and origin.get("allow_pickle"):
+        weights = sorted(folder.glob(PICKLED))
+        if not weights:
+            raise InputError(
+                f"{folder} holds neither *.safetensors nor {PICKLED}: it has no weights that can be loaded"
+            )
     if not weights:
-        raise InputError(f"{folder} holds no *.safetensors; other weight formats are not loaded")
+        raise InputError(
+            f"{folder} holds no *.safetensors. If its weights are in {PICKLED}, a format that can carry code: convert"
+            " them, name a revision that has safetensors, or set models.*.allow_pickle: true for this model"
+        )
     return {
         "format": FORMAT,
         **origin,
@@ -43,22 +56,35 @@ def load_tokenizer(manifest: dict[str, Any]):
     """Tokenizer of a manifest; one without a pad token gets its end-of-sequence token for it."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(manifest["folder"])
+    tokenizer = AutoTokenizer.from_pretrained(manifest["folder"], trust_remote_code=_trusted(manifest))
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 
+def _trusted(manifest: dict[str, Any]) -> bool:
+    """Whether a model's own code may run; older manifests do not say."""
+    return manifest.get("trust_remote_code", False)
+
+
 def load_model(manifest: dict[str, Any], dtype: str, device: torch.device, device_map: str = "none") -> nn.Module:
     """Causal LM of a manifest, in evaluation mode, every weight frozen.
 
+    Its weights are safetensors, and no code of its own is run, unless the manifest allows it.
     device_map: but for "none", spreads the layers over the visible GPUs by accelerate's rule of that name. Raises
     InputError for a model that does not fit on them.
     """
     from transformers import AutoModelForCausalLM
 
     where = {"device_map": device_map} if device_map != "none" and device.type == "cuda" else {}
-    model = AutoModelForCausalLM.from_pretrained(manifest["folder"], dtype=DTYPES[dtype], use_safetensors=True, **where)
+    model = AutoModelForCausalLM.from_pretrained(
+        manifest["folder"],
+        dtype=DTYPES[dtype],
+        trust_remote_code=_trusted(manifest),
+        use_safetensors=None if manifest.get("allow_pickle") else True,  # None: where there are any
+        weights_only=True,
+        **where,
+    )
     ffn_layers(model)  # an unknown architecture is said here, before any work
     model = model.requires_grad_(False).eval()
     if not where:

@@ -1,5 +1,6 @@
 """A small base model made here: tokenizer, chat template, and pretraining on prompts with their responses."""
 
+import logging
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -12,6 +13,8 @@ from caneft.errors import InputError
 from caneft.models.loss import response_losses
 from caneft.prompts import Example, collate
 from caneft.schedule import schedule
+
+logger = logging.getLogger(__name__)
 
 PAD, BEGIN, USER, ASSISTANT, END = "<pad>", "<bos>", "<|user|>", "<|assistant|>", "<|end|>"
 
@@ -98,6 +101,7 @@ def pretrain(model: nn.Module, examples: Sequence[Example], settings: Pretrainin
     fitting = [example for example in examples if len(example) <= settings.max_tokens]
     if not fitting:
         raise InputError(f"no pretraining example has at most {settings.max_tokens} tokens; raise pretrain.max_tokens")
+    logger.info("%d pairs of more than %d tokens are left out", len(examples) - len(fitting), settings.max_tokens)
     device = next(model.parameters()).device
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True

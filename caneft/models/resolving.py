@@ -7,39 +7,72 @@ from typing import Any
 from caneft.config import Model
 from caneft.errors import InputError
 from caneft.models.ffn import layout
+from caneft.models.loading import PICKLED
 
 WANTED = ("*.json", "*.safetensors", "tokenizer*", "*.model", "*.jinja", "merges.txt", "vocab*")
+UNWANTED = ("original/*", "consolidated*", "onnx/*")
+"""The same weights once more, in other programs' formats."""
 
 
 def find(model: Model, resolve: Callable[[str], Path]) -> dict[str, Any]:
-    """Origin of a model: id, revision and the folder that holds it; a hub model is downloaded unless it is cached."""
+    """Origin of a model: id, revision, the folder that holds it, and what it may do when it is loaded.
+
+    A hub model is downloaded unless it is cached; its revision is the commit that was found.
+    """
+    allowed = {name: getattr(model, name) for name in ("trust_remote_code", "allow_pickle")}
     if model.path is not None:
         folder = resolve(model.path).resolve()
-        return {"id": folder.name, "revision": None, "folder": str(folder)}
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
+        return {"id": folder.name, "revision": None, "folder": str(folder), **allowed}
+    wanted = [*WANTED, *(["*.py"] if model.trust_remote_code else [])]
+    folder = _download(model, wanted)
+    if model.allow_pickle and not any(folder.glob("*.safetensors")):
+        folder = _download(model, [*wanted, PICKLED])
+    return {"id": model.hub, "revision": folder.name, "folder": str(folder), **allowed}
 
+
+def _download(model: Model, patterns: list[str]) -> Path:
+    """The snapshot of a hub model with the files of these patterns."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+
+    named = f"{model.hub} (revision {model.revision or 'main'})"
     try:
-        folder = snapshot_download(model.hub, revision=model.revision, allow_patterns=list(WANTED))
+        found = snapshot_download(
+            model.hub, revision=model.revision, allow_patterns=patterns, ignore_patterns=list(UNWANTED)
+        )
     except GatedRepoError:
         raise InputError(
             f"{model.hub} is gated: accept its licence on the hub, then log in with `hf auth login` or set HF_TOKEN"
         ) from None
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+    except (RepositoryNotFoundError, RevisionNotFoundError):
         raise InputError(
-            f"{model.hub} (revision {model.revision}) is neither in the cache nor can it be downloaded:"
-            f" {str(error).splitlines()[0]}\nRun `snakemake fetch` where there is a network, or give models.*.path."
+            f"{named} is not on the hub, or not for everyone to see. Check models.*.hub and revision; for a private"
+            " model log in with `hf auth login` or set HF_TOKEN"
         ) from None
-    return {"id": model.hub, "revision": Path(folder).name, "folder": str(folder)}
+    except (HfHubHTTPError, OSError) as error:
+        raise InputError(
+            f"{named} is neither in the cache nor can it be downloaded: {str(error).splitlines()[0]}\n"
+            "Run `snakemake fetch` where there is a network, or give models.*.path."
+        ) from None
+    return Path(found)
 
 
-def architecture(folder: Path) -> Any:
-    """Configuration of a model folder. Raises InputError if its architecture has no FFN layout, or it is no model."""
+def architecture(origin: dict[str, Any]) -> Any:
+    """Configuration of the model of an origin.
+
+    Raises InputError if it is no model, needs code of its own that is not trusted, or has no known FFN layout.
+    """
     from transformers import AutoConfig
 
+    folder, trusted = origin["folder"], origin["trust_remote_code"]
     try:
-        found = AutoConfig.from_pretrained(folder)
+        found = AutoConfig.from_pretrained(folder, trust_remote_code=trusted)
     except (OSError, ValueError) as error:
+        if "trust_remote_code" in str(error):
+            raise InputError(
+                f"{folder} needs Python code that comes with the model. Read its *.py files; if you trust them, set"
+                " models.*.trust_remote_code: true for this model"
+            ) from None
         raise InputError(f"{folder} is not a model folder: {str(error).splitlines()[0]}") from None
     layout(found.model_type)
     return found

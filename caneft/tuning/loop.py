@@ -46,13 +46,15 @@ class Outcome:
     diverged_at: int | None
 
 
-def encode(rows: Sequence[Row], prompts: Prompts, max_tokens: int) -> tuple[list[Example], int]:
-    """Examples of at most `max_tokens` tokens, and how many rows were longer."""
-    encoded = [prompts.encode(row.source, row.target, row.domain or "") for row in rows]
-    fitting = [example for example in encoded if len(example) <= max_tokens]
-    if not fitting:
-        raise InputError(f"none of {len(rows)} training pairs has at most {max_tokens} tokens; raise tuning.max_tokens")
-    return fitting, len(rows) - len(fitting)
+def encode(rows: Sequence[Row], prompts: Prompts, max_tokens: int) -> tuple[list[Example], dict[str, int]]:
+    """Examples of at most `max_tokens` tokens, and how many rows were left out, by reason."""
+    encoded = prompts.encode_training(((row.source, row.target, row.domain or "") for row in rows), max_tokens)
+    if not encoded.examples:
+        raise InputError(
+            f"none of {len(rows)} training pairs has at most {max_tokens} tokens; raise tuning.max_tokens"
+            f" ({encoded.left_out['unusable']} have a target that cannot be trained on: see the log)"
+        )
+    return encoded.examples, encoded.left_out
 
 
 def orders(examples: int, batch_size: int, epochs: int, seed: int) -> Iterator[np.ndarray]:

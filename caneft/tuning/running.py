@@ -61,8 +61,8 @@ def tune(job: Job, team: Team) -> Checkpoints:
     manifest = loading.read_manifest(job.manifest)
     prompts = Prompts(loading.load_tokenizer(manifest), job.settings.prompt)
     limit = job.settings.tuning.max_tokens
-    train, left_out = loop.encode(store.read(job.train), prompts, limit)
-    dev, _ = loop.encode(store.read(job.dev), prompts, limit)
+    train, train_left_out = loop.encode(store.read(job.train), prompts, limit)
+    dev, dev_left_out = loop.encode(store.read(job.dev), prompts, limit)
     # float32 masters of all weights, never pure bfloat16
     dtype = "float32" if isinstance(job.settings.method, config.Full) else job.settings.dtype
     model = loading.load_model(manifest, dtype, device, job.device_map)
@@ -84,9 +84,8 @@ def tune(job: Job, team: Team) -> Checkpoints:
         way.save(job.out)
         sync(log)
         os.replace(log, job.out / "log.jsonl")
-        write_json(
-            job.out / "record.json", record | {"tuning": loop.as_record(outcome) | {"left_out_too_long": left_out}}
-        )
+        left_out = {"train": train_left_out, "dev": dev_left_out}
+        write_json(job.out / "record.json", record | {"tuning": loop.as_record(outcome) | {"left_out": left_out}})
     return checkpoints
 
 

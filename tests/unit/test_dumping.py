@@ -404,7 +404,7 @@ def test_long_samples_are_left_out_before_the_draw_and_counted(rows, prompts):
     limit = sorted(lengths.values())[4]
     found = drawn(rows, prompts, 5, max_tokens=limit)
     assert sorted(found.ids) == sorted(name for name, length in lengths.items() if length <= limit)
-    assert found.too_long == 3
+    assert found.left_out == {"too_long": 3, "unusable": 0}
     with pytest.raises(InputError, match="it has 5 training pairs .* importance asks for 6"):
         drawn(rows, prompts, 6, max_tokens=limit)
 

@@ -471,7 +471,7 @@ def test_long_pairs_are_left_out_and_counted(prompts, pairs):
     limit = sorted(lengths)[3]
     found, left_out = encode(rows, prompts, limit)
     assert found == [prompts.encode(*pair) for pair, length in zip(pairs, lengths, strict=True) if length <= limit]
-    assert left_out == 4
+    assert left_out == {"too_long": 4, "unusable": 0}
     with pytest.raises(InputError, match="none of 8 .* tuning.max_tokens"):
         encode(rows, prompts, 5)
 

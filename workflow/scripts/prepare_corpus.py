@@ -6,7 +6,7 @@ from pathlib import Path
 
 from caneft import config
 from caneft.cli import step
-from caneft.corpora import store
+from caneft.corpora import fetching, store
 from caneft.settings import CorpusSettings
 
 
@@ -16,9 +16,12 @@ def main() -> None:
     parser.add_argument("--settings", type=CorpusSettings.model_validate_json, required=True)
     parser.add_argument("--domain", required=True)
     parser.add_argument("--data-root", default=os.environ.get("CANEFT_DATA"), help="default: variable CANEFT_DATA")
+    parser.add_argument("--fetched", type=Path, nargs="?", help="what was downloaded of it, which it must still be")
     parser.add_argument("--out", type=Path, required=True, help="folder for {split}.jsonl and report.json")
     args = parser.parse_args()
     settings, resolve = args.settings, config.resolver(args.data_root)
+    if args.fetched:
+        fetching.check(dict(settings.domain), args.fetched, resolve)
     splits, report = store.prepare(settings.domain, args.domain, resolve, settings.cleaning, settings.languages)
     for split, rows in splits.items():
         store.write(args.out / f"{split}.jsonl", rows)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from caneft import config
 from caneft.cli import step
-from caneft.corpora import store
+from caneft.corpora import fetching, store
 from caneft.settings import PretrainingTextSettings
 
 
@@ -15,11 +15,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--settings", type=PretrainingTextSettings.model_validate_json, required=True)
     parser.add_argument("--data-root", default=os.environ.get("CANEFT_DATA"), help="default: variable CANEFT_DATA")
+    parser.add_argument("--fetched", type=Path, nargs="?", help="what was downloaded of it, which it must still be")
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--report", type=Path, required=True)
     args = parser.parse_args()
     settings, resolve = args.settings, config.resolver(args.data_root)
     rows, report = [], {}
+    if args.fetched:
+        fetching.check({str(i): corpus.corpus for i, corpus in enumerate(settings.corpora)}, args.fetched, resolve)
     for index, corpus in enumerate(settings.corpora):
         name, languages = f"{corpus.direction}.{index}", settings.languages[corpus.direction]
         found, report[name] = store.prepare_pretraining(corpus.corpus, name, resolve, settings.cleaning, languages)

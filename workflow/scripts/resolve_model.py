@@ -18,8 +18,7 @@ def main() -> None:
     parser.add_argument("--manifest", type=Path, required=True)
     args = parser.parse_args()
     origin = resolving.find(args.settings, config.resolver(args.data_root))
-    folder = Path(origin["folder"])
-    write_json(args.manifest, loading.describe(folder, origin, resolving.architecture(folder)))
+    write_json(args.manifest, loading.describe(Path(origin["folder"]), origin, resolving.architecture(origin)))
 
 
 if __name__ == "__main__":

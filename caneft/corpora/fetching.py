@@ -1,0 +1,57 @@
+"""Corpora that are downloaded: once, by reading them, into the caches of the libraries that read them."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from caneft.config import Hub, Source
+from caneft.corpora import readers
+from caneft.errors import InputError
+
+Resolve = Callable[[str], Path]
+
+
+def fetch(source: Source, resolve: Resolve) -> dict[str, Any]:
+    """Reads a remote source to its end, so that it is in its library's cache, and says what it was.
+
+    Returns revision (the commit on the hub; as configured for what was not asked for there), number of pairs, and
+    SHA-256 of their text. Raises InputError if it cannot be had.
+    """
+    return {"revision": _revision(source), **_content(source, resolve)}
+
+
+def check(sources: Mapping[str, Source], file: Path, resolve: Resolve) -> None:
+    """Raises InputError if a source no longer reads as it did when it was fetched.
+
+    Without network, `datasets` takes the latest version in its cache, whatever revision is asked for.
+    """
+    for part, said in json.loads(file.read_text(encoding="utf-8")).items():
+        found = _content(sources[part], resolve)
+        if found != {key: said[key] for key in found}:
+            raise InputError(
+                f"{part}: the cache holds other text ({found['pairs']} pairs) than was fetched ({said['pairs']} pairs,"
+                f" revision {said['revision']}), such as that of another revision.\nSet HF_HOME to a folder of this"
+                f" project's own, delete {file} and run `snakemake fetch`."
+            )
+
+
+def _content(source: Source, resolve: Resolve) -> dict[str, Any]:
+    digest, pairs = hashlib.sha256(), 0
+    for pair in readers.read(source, "train", resolve):
+        digest.update(json.dumps([pair.source, pair.target]).encode())
+        pairs += 1
+    return {"pairs": pairs, "sha256": digest.hexdigest()}
+
+
+def _revision(source: Source) -> str | None:
+    if not isinstance(source, Hub):
+        return None
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+
+    try:
+        return HfApi().dataset_info(source.name, revision=source.revision).sha
+    except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled):  # a folder, or read from the cache
+        return source.revision

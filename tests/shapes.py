@@ -1,0 +1,140 @@
+"""Tokenizers with chat templates in the shapes of published models, small enough to be spelt by hand.
+
+Written for the tests from what such templates do; the words of the models are one character a token.
+"""
+
+import re
+from dataclasses import dataclass
+
+LLAMA_2 = """\
+{%- if messages[0]['role'] == 'system' -%}
+    {%- set system = '<<SYS>>\\n' + messages[0]['content'] + '\\n<</SYS>>\\n\\n' -%}{%- set turns = messages[1:] -%}
+{%- else -%}
+    {%- set system = '' -%}{%- set turns = messages -%}
+{%- endif -%}
+{%- for turn in turns -%}
+    {%- if turn['role'] == 'user' -%}
+        {{- bos_token + '[INST] ' + (system if loop.first else '') + turn['content'].strip() + ' [/INST]' -}}
+    {%- else -%}
+        {{- ' ' + turn['content'].strip() + ' ' + eos_token -}}
+    {%- endif -%}
+{%- endfor -%}"""
+
+QWEN_2_5 = """\
+{%- if messages[0]['role'] != 'system' -%}
+    {{- '<|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n' -}}
+{%- endif -%}
+{%- for turn in messages -%}
+    {{- '<|im_start|>' + turn['role'] + '\\n' + turn['content'] + '<|im_end|>\\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}"""
+
+QWEN_3 = """\
+{%- for turn in messages -%}
+    {%- set answers = turn['role'] == 'assistant' -%}
+    {%- set words = turn['content'].split('</think>')[-1].lstrip('\\n') if answers else turn['content'] -%}
+    {%- set thought = '<think>\\n\\n</think>\\n\\n' if answers and loop.last else '' -%}
+    {{- '<|im_start|>' + turn['role'] + '\\n' + thought + words + '<|im_end|>\\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+    {{- '<|im_start|>assistant\\n' -}}
+    {%- if enable_thinking is defined and enable_thinking is false -%}{{- '<think>\\n\\n</think>\\n\\n' -}}{%- endif -%}
+{%- endif -%}"""
+
+# The block stands in the generation prompt alone.
+QWEN_3_FORGETFUL = QWEN_3.replace("and loop.last else", "and false else")
+
+GEMMA_2 = """\
+{{- bos_token -}}
+{%- if messages[0]['role'] == 'system' -%}{{- raise_exception('System role not supported') -}}{%- endif -%}
+{%- for turn in messages -%}
+    {%- set expected = ['user', 'assistant'][loop.index0 % 2] -%}
+    {%- if turn['role'] != expected -%}{{- raise_exception('Roles must alternate') -}}{%- endif -%}
+    {{- '<start_of_turn>' + ('model' if turn['role'] == 'assistant' else turn['role']) + '\\n' -}}
+    {{- turn['content'] | trim + '<end_of_turn>\\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<start_of_turn>model\\n' -}}{%- endif -%}"""
+
+MISTRAL = """\
+{{- bos_token -}}
+{%- for turn in messages -%}
+    {%- if turn['role'] == 'user' -%}{{- '[INST] ' + turn['content'] + '[/INST]' -}}
+    {%- else -%}{{- ' ' + turn['content'] + eos_token -}}{%- endif -%}
+{%- endfor -%}"""
+
+PHI_3 = """\
+{%- for turn in messages -%}{{- '<|' + turn['role'] + '|>\\n' + turn['content'] + '<|end|>\\n' -}}{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|assistant|>\\n' -}}{%- else -%}{{- eos_token -}}{%- endif -%}"""
+
+CHARACTERS = [chr(code) for code in range(33, 127)] + list("äöüßÄÖÜ") + ["\n", "▁"]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A template and the tokenizer that goes with it.
+
+    spaces: who puts a space before text: "chunks", before everything that follows a special token (SentencePiece as
+    Llama 2 has it); "first", before the beginning of the whole text alone; "none". special: tokens beside bos and eos.
+    """
+
+    template: str | None
+    spaces: str
+    bos: str | None
+    eos: str
+    special: tuple[str, ...] = ()
+
+    def specials(self) -> list[str]:
+        return [token for token in ("<pad>", "<unk>", self.bos, self.eos, *self.special) if token]
+
+    def tokenizer(self):
+        """A fast tokenizer, one token a character; a space is `▁`."""
+        from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+        from transformers import PreTrainedTokenizerFast
+
+        vocabulary = {token: index for index, token in enumerate(dict.fromkeys([*self.specials(), *CHARACTERS]))}
+        inner = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>"))
+        inner.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse()])
+        if self.spaces == "chunks":
+            inner.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+        else:
+            scheme = "first" if self.spaces == "first" else "never"
+            inner.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme, split=False)
+        if self.bos:  # put before every text unless told not to
+            begin = [(self.bos, vocabulary[self.bos])]
+            inner.post_processor = processors.TemplateProcessing(single=f"{self.bos} $A", special_tokens=begin)
+        inner.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in self.specials()])
+        fast = PreTrainedTokenizerFast(
+            tokenizer_object=inner,
+            pad_token="<pad>",
+            unk_token="<unk>",
+            bos_token=self.bos,
+            eos_token=self.eos,
+            extra_special_tokens=list(self.special),
+        )
+        fast.chat_template = self.template
+        return fast
+
+    def spelt(self, text: str) -> list[str]:
+        """Tokens of a text by hand: special tokens whole, all else one by one."""
+        parts = [part for part in re.split(f"({'|'.join(map(re.escape, self.specials()))})", text) if part]
+        tokens = []
+        for place, part in enumerate(parts):
+            if part in self.specials():
+                tokens.append(part)
+                continue
+            prefix = " " if self.spaces == "chunks" or (self.spaces == "first" and place == 0) else ""
+            tokens += (prefix + part).replace(" ", "▁")
+        return tokens
+
+
+SHAPES = {
+    "llama-2": Shape(LLAMA_2, "chunks", "<s>", "</s>"),
+    "qwen-2.5": Shape(QWEN_2_5, "none", None, "<|im_end|>", ("<|im_start|>", "<|endoftext|>")),
+    "qwen-3": Shape(QWEN_3, "none", None, "<|im_end|>", ("<|im_start|>", "<|endoftext|>")),
+    "qwen-3, forgetful": Shape(QWEN_3_FORGETFUL, "none", None, "<|im_end|>", ("<|im_start|>", "<|endoftext|>")),
+    "gemma-2": Shape(GEMMA_2, "none", "<bos>", "<eos>", ("<start_of_turn>", "<end_of_turn>")),
+    "mistral": Shape(MISTRAL, "first", "<s>", "</s>", ("[INST]", "[/INST]")),
+    "phi-3": Shape(PHI_3, "chunks", "<s>", "<|endoftext|>", ("<|user|>", "<|assistant|>", "<|end|>")),
+    "base, with bos": Shape(None, "chunks", "<s>", "</s>"),
+    "base, without bos": Shape(None, "none", None, "<|endoftext|>"),
+}

@@ -1,0 +1,94 @@
+"""The instruction by direction and domain, and what else of prompts and models the configuration says."""
+
+import json
+
+import pytest
+
+from caneft import config, settings
+from caneft.errors import InputError
+
+DEMO = {"format": "demo", "domain": "it", "pairs": 4}
+DOMAINS = {"it": {"train": DEMO, "dev": DEMO, "test": DEMO}, "law": {"train": DEMO, "dev": DEMO, "test": DEMO}}
+GERMAN = {"instruction": "Übersetze ins Englische ({domain}):", "name_domain": True}
+
+
+def configured(own=None, model=None, **more):
+    """Two directions, the first with a prompt of its own."""
+    directions = {
+        "de-en": {"source_language": "German", "target_language": "English", "domains": DOMAINS},
+        "zh-en": {"source_language": "Chinese", "target_language": "English", "domains": DOMAINS},
+    }
+    if own is not None:
+        directions["de-en"] = directions["de-en"] | {"prompt": own}
+    return config.load(
+        {
+            "directions": directions,
+            "models": {"mini": model or {"hub": "owner/mini"}},
+            "mixtures": {"all": {"de-en": ["it", "law"], "zh-en": ["it", "law"]}},
+            "methods": {"base": {"method": "base"}, "full": {"method": "full", "learning_rate": 1e-4}},
+            "selection": {"fraction": 0.1},
+        }
+        | more
+    )
+
+
+def instructions(configuration, direction):
+    """The prompt of every kind of step that has one."""
+    kinds = (
+        settings.dump(configuration, "mini", direction),
+        settings.pilot(configuration, "mini", direction).dump,
+        settings.tune(configuration, "mini", direction, "full"),
+        settings.translation(configuration, "mini", direction, "base"),
+    )
+    return [kind.prompt for kind in kinds]
+
+
+def test_a_direction_may_have_an_instruction_of_its_own_in_every_stage():
+    found = configured(own=GERMAN)
+    assert [prompt("law") for prompt in instructions(found, "de-en")] == ["Übersetze ins Englische (law):"] * 4
+    general = "Translate the following text from Chinese into English. Reply only with the translation."
+    assert [prompt("law") for prompt in instructions(found, "zh-en")] == [general] * 4
+
+
+def test_without_one_no_settings_change():
+    """Else every dump and run there is would be made again."""
+    assert json.loads(settings.prompt(configured(), "de-en").model_dump_json()) == {
+        "instruction": "Translate the following text from {source_language} into {target_language}. Reply only with the"
+        " translation.",
+        "source_language": "German",
+        "target_language": "English",
+    }
+    other = settings.tune(configured(own=GERMAN), "mini", "zh-en", "full")
+    assert other.model_dump_json() == settings.tune(configured(), "mini", "zh-en", "full").model_dump_json()
+
+
+def test_a_direction_does_not_inherit_the_switch():
+    """The instruction and whether it names the domain belong together."""
+    named = {"instruction": "Translate this {domain} text.", "name_domain": True}
+    found = configured(own={"instruction": "Translate:"}, prompt=named)
+    assert settings.prompt(found, "de-en")("law") == "Translate:"
+    assert settings.prompt(found, "zh-en")("law") == "Translate this law text."
+    with pytest.raises(InputError, match=r"directions\.de-en\.prompt .*\{domain\} needs name_domain: true"):
+        configured(own={"instruction": "Translate this {domain} text."}, prompt=named)
+
+
+OLD = {"hub", "revision", "path"}
+NEW = OLD | {"trust_remote_code", "allow_pickle"}
+
+
+def test_what_a_model_may_do_is_in_its_settings_only_where_it_is_allowed():
+    plain = configured().models["mini"]
+    assert plain.model_dump_json(include=NEW) == plain.model_dump_json(include=OLD)
+    assert plain.model_dump_json(include=NEW) == '{"hub":"owner/mini","revision":null,"path":null}'
+    for key in ("trust_remote_code", "allow_pickle"):
+        allowed = configured(model={"hub": "owner/mini", key: True}).models["mini"]
+        assert json.loads(allowed.model_dump_json(include=NEW))[key] is True
+        assert config.Model.model_validate_json(allowed.model_dump_json(include=NEW)) == allowed
+
+
+@pytest.mark.parametrize("key", ["trust_remote_code", "allow_pickle"])
+def test_a_base_that_is_pretrained_here_needs_no_permission(key):
+    text = {"format": "demo-pretraining", "domains": ["it"], "pairs": 4}
+    pretrain = {"corpora": [{"direction": "de-en", "corpus": text}]}
+    with pytest.raises(InputError, match="models.mini .*go with hub and path only"):
+        configured(model={"pretrain": pretrain, key: True})

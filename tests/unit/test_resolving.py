@@ -1,0 +1,230 @@
+"""Models from a hub and from folders: what is downloaded, what may be loaded, and what is said otherwise."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from caneft.config import Model, resolver
+from caneft.errors import InputError
+from caneft.models import loading, resolving
+from tests.hub import running
+
+ROOT = Path(__file__).parents[2]
+NAME = "owner/tiny"
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_model, tokenizer, tmp_path_factory):
+    """A model folder as published: weights in safetensors."""
+    path = tmp_path_factory.mktemp("published")
+    tiny_model().save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+@pytest.fixture
+def pickled(folder, tmp_path):
+    """The same with its weights in PyTorch's format alone."""
+    path = tmp_path / "pickled"
+    shutil.copytree(folder, path)
+    from safetensors.torch import load_file
+
+    torch.save(load_file(path / "model.safetensors"), path / "pytorch_model.bin")
+    (path / "model.safetensors").unlink()
+    return path
+
+
+@pytest.fixture
+def hub():
+    with running() as found:
+        yield found
+
+
+def resolve(hub, home, manifest, offline="", **model):
+    """The step as the workflow calls it, with a hub of its own and an empty cache at first."""
+    settings = Model(**({"hub": NAME} | model)).model_dump_json(exclude_defaults=True)
+    left_out = ("HF_TOKEN", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    kept = {name: value for name, value in os.environ.items() if name not in left_out}
+    return subprocess.run(
+        [sys.executable, "-m", "workflow.scripts.resolve_model", "--settings", settings, "--manifest", str(manifest)],
+        cwd=ROOT,
+        env=kept | {"HF_ENDPOINT": hub.address, "HF_HOME": str(home), "HF_HUB_OFFLINE": offline},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def refused(done) -> str:
+    """The one message of a failed step."""
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    return done.stderr[done.stderr.index("Error: ") :]
+
+
+def test_a_hub_model_is_downloaded_once_and_pinned_to_its_commit(hub, folder, tmp_path):
+    published, home = tmp_path / "published", tmp_path / "home"
+    shutil.copytree(folder, published)
+    (published / "consolidated.safetensors").write_bytes(b"once more")
+    (published / "pytorch_model.bin").write_bytes(b"once more")
+    (published / "modeling_tiny.py").write_text("raise SystemExit")
+    commit = hub.add(f"models/{NAME}", published)
+    done = resolve(hub, home, tmp_path / "manifest.json")
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert (manifest["id"], manifest["revision"]) == (NAME, commit)
+    assert Path(manifest["folder"]).is_relative_to(home)
+    assert list(manifest["weights"]) == ["model.safetensors"]
+    wanted = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
+    assert wanted <= {*hub.downloads()}
+    assert not {"consolidated.safetensors", "pytorch_model.bin", "modeling_tiny.py"} & {*hub.downloads()}
+    model = loading.load_model(loading.read_manifest(tmp_path / "manifest.json"), "float32", torch.device("cpu"))
+    assert model.config.model_type == "llama"
+
+    before = len(hub.downloads())
+    done = resolve(hub, home, tmp_path / "again.json", offline="1")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "again.json").read_text()) == manifest
+    assert len(hub.downloads()) == before
+
+
+def test_a_gated_model_is_one_message_with_the_remedy(hub, folder, tmp_path):
+    hub.add(f"models/{NAME}", folder)
+    hub.gated.add(f"models/{NAME}")
+    said = refused(resolve(hub, tmp_path / "home", tmp_path / "manifest.json"))
+    assert said == (
+        f"Error: {NAME} is gated: accept its licence on the hub, then log in with `hf auth login` or set HF_TOKEN\n"
+    )
+    assert not (tmp_path / "manifest.json").exists()
+
+
+def test_a_model_that_the_hub_does_not_have_is_one_message(hub, folder, tmp_path):
+    said = refused(resolve(hub, tmp_path / "home", tmp_path / "manifest.json"))
+    assert f"{NAME} (revision main) is not on the hub, or not for everyone to see. Check models.*.hub" in said
+    hub.add(f"models/{NAME}", folder)
+    said = refused(resolve(hub, tmp_path / "home", tmp_path / "manifest.json", revision="v9"))
+    assert f"{NAME} (revision v9) is not on the hub" in said
+
+
+def test_without_network_and_cache_the_message_names_snakemake_fetch(hub, tmp_path):
+    said = refused(resolve(hub, tmp_path / "home", tmp_path / "manifest.json", offline="1"))
+    assert "neither in the cache nor can it be downloaded" in said and "Run `snakemake fetch`" in said
+    assert hub.asked == []
+
+
+def test_pickled_weights_of_the_hub_are_downloaded_only_where_they_are_allowed(hub, pickled, tmp_path):
+    hub.add(f"models/{NAME}", pickled)
+    said = refused(resolve(hub, tmp_path / "home", tmp_path / "manifest.json"))
+    assert "holds no *.safetensors" in said and "models.*.allow_pickle: true" in said
+    assert "pytorch_model.bin" not in hub.downloads()
+    done = resolve(hub, tmp_path / "home", tmp_path / "manifest.json", allow_pickle=True)
+    assert done.returncode == 0, done.stderr
+    assert hub.downloads().count("pytorch_model.bin") == 1
+
+
+def found(tmp_path, path, **model):
+    """Manifest of a local folder, by the functions of the step."""
+    origin = resolving.find(Model(path=str(path), **model), resolver(None))
+    return loading.describe(path, origin, resolving.architecture(origin))
+
+
+def test_pickled_weights_are_the_same_weights_and_need_the_key(folder, pickled, tmp_path):
+    with pytest.raises(InputError, match=r"pickled holds no \*.safetensors.*set models.\*.allow_pickle: true"):
+        found(tmp_path, pickled)
+    manifest = found(tmp_path, pickled, allow_pickle=True)
+    assert list(manifest["weights"]) == ["pytorch_model.bin"]
+    cpu = torch.device("cpu")
+    ours = loading.load_model(manifest, "float32", cpu).state_dict()
+    expected = loading.load_model(found(tmp_path, folder), "float32", cpu).state_dict()
+    assert ours.keys() == expected.keys() and all(torch.equal(ours[name], expected[name]) for name in ours)
+    with pytest.raises(OSError, match="safetensors"):  # whoever wrote the manifest decides, not what lies there
+        loading.load_model(manifest | {"allow_pickle": False}, "float32", cpu)
+
+
+def test_code_in_pickled_weights_is_not_run(pickled, tmp_path):
+    class Payload:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    torch.save({"model.embed_tokens.weight": Payload()}, pickled / "pytorch_model.bin")
+    manifest = found(tmp_path, pickled, allow_pickle=True)
+    with pytest.raises(Exception, match="weights_only|Weights only"):
+        loading.load_model(manifest, "float32", torch.device("cpu"))
+    assert not (tmp_path / "ran").exists()
+    torch.load(pickled / "pytorch_model.bin", weights_only=False)  # the payload works
+    assert (tmp_path / "ran").exists()
+
+
+def test_safetensors_are_taken_where_there_are_both(folder, pickled, tmp_path):
+    shutil.copy(folder / "model.safetensors", pickled)
+    (pickled / "pytorch_model.bin").write_bytes(b"broken")
+    manifest = found(tmp_path, pickled, allow_pickle=True)
+    assert list(manifest["weights"]) == ["model.safetensors"]
+    loading.load_model(manifest, "float32", torch.device("cpu"))
+
+
+def test_a_folder_without_weights_is_named(folder, tmp_path):
+    shutil.copy(folder / "config.json", tmp_path)
+    with pytest.raises(InputError, match=rf"{re.escape(str(tmp_path))} holds no \*.safetensors"):
+        found(tmp_path, tmp_path)
+    with pytest.raises(InputError, match="holds neither .* no weights that can be loaded"):
+        found(tmp_path, tmp_path, allow_pickle=True)
+
+
+OWN_CODE = """
+from pathlib import Path
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+Path({ran!r}).touch()
+class OwnConfig(LlamaConfig):
+    model_type = {model_type!r}
+class OwnModel(LlamaForCausalLM):
+    config_class = OwnConfig
+class OwnTokenizer(PreTrainedTokenizerFast):
+    pass
+"""
+
+
+@pytest.fixture
+def with_code(folder, tmp_path, monkeypatch):
+    """Makes a model folder that comes with Python code; the code leaves the file `ran` when it is run."""
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+
+    def make(model_type):
+        path = tmp_path / "with_code"
+        shutil.copytree(folder, path)
+        (path / "own.py").write_text(OWN_CODE.format(ran=str(tmp_path / "ran"), model_type=model_type))
+        for name, classes in (
+            ("config.json", {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}),
+            ("tokenizer_config.json", {"AutoTokenizer": [None, "own.OwnTokenizer"]}),
+        ):
+            content = json.loads((path / name).read_text()) | {"auto_map": classes}
+            if name == "config.json":
+                content["model_type"] = model_type
+            (path / name).write_text(json.dumps(content))
+        return path
+
+    return make
+
+
+def test_code_of_a_model_is_not_run_unless_it_is_trusted(with_code, tmp_path):
+    path, cpu = with_code("llama"), torch.device("cpu")
+    manifest = found(tmp_path, path)
+    assert type(loading.load_model(manifest, "float32", cpu)).__name__ == "LlamaForCausalLM"
+    loading.load_tokenizer(manifest)
+    assert not (tmp_path / "ran").exists()
+    manifest = found(tmp_path, path, trust_remote_code=True)
+    assert (tmp_path / "ran").exists()
+    assert type(loading.load_model(manifest, "float32", cpu)).__name__ == "OwnModel"
+    assert type(loading.load_tokenizer(manifest)).__name__ == "OwnTokenizer"
+
+
+def test_a_model_that_cannot_do_without_its_code_is_one_message(with_code, tmp_path):
+    with pytest.raises(InputError, match="(?s)needs Python code.*set models.*trust_remote_code: true"):
+        found(tmp_path, with_code("of-its-own"))
+    assert not (tmp_path / "ran").exists()
