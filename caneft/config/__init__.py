@@ -5,6 +5,7 @@ Unknown keys are errors. What pydantic cannot see (that a mixture's domains exis
 """
 
 from caneft.config.corpora import (
+    Alternating,
     CorpusSource,
     Demo,
     DemoPretraining,
@@ -31,6 +32,7 @@ from caneft.config.stages import AutoSamples, Decoding, Importance, Prompt, Repo
 
 __all__ = [
     "Adapters",
+    "Alternating",
     "AutoSamples",
     "Base",
     "Config",

@@ -82,6 +82,19 @@ class Tsv(Source):
         return (self.path,)
 
 
+class Alternating(Source):
+    """One plain text file in which a pair is two lines, one of each language."""
+
+    format: Literal["alternating"]
+    path: str
+    """File, relative to `data_root` unless absolute."""
+    first: Literal["source", "target"] = "target"
+    """Which side the first line of a pair is."""
+
+    def paths(self) -> tuple[str, ...]:
+        return (self.path,)
+
+
 class Hub(Source):
     """A dataset that the `datasets` library loads: from the hub, or a folder written by `save_to_disk`."""
 
@@ -120,8 +133,8 @@ class DemoPretraining(Source):
     """How many pairs to write."""
 
 
-CorpusSource = Annotated[Jsonl | Instruct | Moses | Tsv | Hub | Demo, Field(discriminator="format")]
-PretrainingSource = Annotated[Jsonl | Instruct | Moses | Tsv | Hub | DemoPretraining, Field(discriminator="format")]
+CorpusSource = Annotated[Jsonl | Instruct | Moses | Tsv | Alternating | Hub | Demo, Field(discriminator="format")]
+PretrainingSource = Annotated[Jsonl | Instruct | Moses | Tsv | Alternating | Hub | DemoPretraining, Field(discriminator="format")]
 
 
 class Domain(Section):
