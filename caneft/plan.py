@@ -7,6 +7,7 @@ to `results_root`.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from caneft.config import Adapters, Base, Config, Full, Icl, Lora, Mixture, Neurons, rates_on, select_on
 
@@ -48,6 +49,7 @@ class Run:
         return "/".join(part for part in (self.mixture, self.variant, self.attempt) if part)
 
     @classmethod
+    @cache  # the rules ask for every run a dozen times
     def parse(cls, text: str) -> "Run":
         """A run from `{model}/{direction}/{name}`."""
         model, direction, *rest = text.split("/")
