@@ -91,6 +91,11 @@ def resource_of(name):
     return lambda wildcards: getattr(CONFIG.models[wildcards.model].resources, name)
 
 
+def tuning_resource(name):
+    """Resource function of a tuning job: what its model asks for, unless its variant says otherwise."""
+    return lambda wildcards: getattr(PLAN.tuning_resources(wildcards.model, wildcards.variant), name)
+
+
 def domain_entry(wildcards):
     """Configuration of the domain that a corpus job prepares."""
     direction, domain = wildcards.corpus.split("/")

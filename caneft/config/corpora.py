@@ -134,7 +134,9 @@ class DemoPretraining(Source):
 
 
 CorpusSource = Annotated[Jsonl | Instruct | Moses | Tsv | Alternating | Hub | Demo, Field(discriminator="format")]
-PretrainingSource = Annotated[Jsonl | Instruct | Moses | Tsv | Alternating | Hub | DemoPretraining, Field(discriminator="format")]
+PretrainingSource = Annotated[
+    Jsonl | Instruct | Moses | Tsv | Alternating | Hub | DemoPretraining, Field(discriminator="format")
+]
 
 
 class Domain(Section):
