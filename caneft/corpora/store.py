@@ -98,7 +98,8 @@ def prepare(
     """Rows of a domain's splits and a report of each.
 
     Train and dev are cleaned, test is only normalised. Train loses the sources of this domain's dev and test, dev
-    those of its test; last comes the draw of `limit`. Other domains have no say: see `mixing`.
+    those of its test; last comes the draw of `limit`. Held out is all that was read, drawn or not; of files that both
+    splits read, what was drawn. Other domains have no say: see `mixing`.
     Report: `read`, `kept`, `dropped` by reason (these sum to `read`), `leakage` by held-out split, `copies`, and for
     test `present`, the flaws that stay in. Raises InputError if a source cannot be read or nothing of it is left.
     """
@@ -109,10 +110,19 @@ def prepare(
     for split, source in sources.items():
         found = readers.read(source, split, resolve)
         pairs[split], reports[split] = cleaning.normalised(found) if split == "test" else cleaning.clean(found)
-    for split, source in sources.items():
+    for split, source in reversed(sources.items()):
         held_out = {other: pairs[other] for other in HELD_OUT[split] if other in pairs}
+        for other in held_out:
+            if source.paths() and source.paths() == sources[other].paths():
+                held_out[other] = _drawn(pairs[other], rows[other])
         rows[split] = _finish(pairs[split], held_out, source, f"{name}.{split}", reports[split])
-    return rows, reports
+    return {split: rows[split] for split in sources}, reports
+
+
+def _drawn(pairs: Sequence, rows: Sequence[Row]) -> list:
+    """The pairs that became rows."""
+    numbers = {int(row.id.rpartition(".")[2]) for row in rows}
+    return [pair for pair in pairs if pair.line in numbers]
 
 
 def prepare_pretraining(source: "Source", name: str, resolve: Callable[[str], Path]) -> tuple[list[Row], dict]:
