@@ -37,16 +37,11 @@ def per_parameter(optimizer: str, dtype: str) -> tuple[int, int]:
     return (16, 0) if optimizer == "adamw" else (2 * DTYPES[dtype].itemsize, 12)
 
 
-def check(method: Full, manifest: dict[str, Any], dtype: str, available: Sequence[int], processes: int = 1) -> None:
-    """Raises InputError if the GPUs cannot hold weights, gradients and optimizer of a full run, or hold them twice.
+def check(method: Full, manifest: dict[str, Any], dtype: str, available: Sequence[int]) -> None:
+    """Raises InputError if the GPUs cannot hold weights, gradients and optimizer of a full run.
 
     available: bytes of each GPU that a process uses. What activations take comes on top: passing is no promise.
     """
-    if processes > 1 and method.optimizer == "adamw-offload":
-        raise InputError(
-            f"adamw-offload keeps its masters in the memory of one process, but {processes} are to share the steps.\n"
-            "Set methods.*.resources gpu: 1, or a device_map, which spreads the model over the GPUs of one process."
-        )
     count = parameters(manifest)
     needed, given = per_parameter(method.optimizer, dtype)[0] * count, sum(available)
     if needed <= given:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import nn
 
+from caneft.errors import InputError
 from caneft.tuning.full import Full
 
 
@@ -51,6 +52,10 @@ class Offloaded(Full):
     """Makes every weight of a causal LM trainable through masters in the machine's memory; it is saved in its dtype."""
 
     def __init__(self, model: nn.Module):
+        if model.dtype == torch.float16:
+            raise InputError(
+                "adamw-offload does not scale losses, as float16 needs; use a dtype of bfloat16 or float32"
+            )
         super().__init__(model, model.dtype)
         self.weights = list(model.parameters())
         self.masters = [nn.Parameter(weight.detach().to("cpu", torch.float32, copy=True)) for weight in self.weights]

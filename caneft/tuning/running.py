@@ -95,8 +95,13 @@ def _dtype(job: Job, manifest: dict[str, Any], device: torch.device) -> str:
     method, dtype = job.settings.method, job.settings.dtype
     if not isinstance(method, config.Full):
         return dtype
+    if method.optimizer == "adamw-offload" and job.processes > 1:
+        raise InputError(
+            f"adamw-offload keeps its masters in one process, but {job.processes} are to share the steps.\n"
+            "Set methods.*.resources gpu: 1, or a device_map, which spreads the model over the GPUs of one process."
+        )
     if device.type == "cuda":
-        memory.check(method, manifest, dtype, memory.cards(job.device_map), job.processes)
+        memory.check(method, manifest, dtype, memory.cards(job.device_map))
     return "float32" if method.optimizer == "adamw" else dtype
 
 

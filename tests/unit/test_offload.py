@@ -1,5 +1,7 @@
 """Full fine-tuning with masters in memory: Adam's steps in float32, whatever the dtype of the weights."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from caneft import config
 from caneft.errors import InputError
 from caneft.models.loss import response_losses
 from caneft.prompts import collate
-from caneft.tuning import memory, ways
+from caneft.tuning import memory, running, ways
 from caneft.tuning.offload import Offloaded, shared
 
 PAD = 0
@@ -175,6 +177,22 @@ def test_what_does_not_fit_is_said_with_numbers_and_remedies(monkeypatch):
     assert str(error.value).endswith("Give it more of them (methods.*.resources: gpu: 2, device_map: balanced).")
 
 
-def test_masters_of_one_process_are_not_shared_by_several(manifest):
-    with pytest.raises(InputError, match="in the memory of one process, but 2 are to share the steps"):
-        memory.check(OFFLOAD, manifest[0], "bfloat16", [10**9], processes=2)
+def test_masters_of_one_process_are_not_shared_by_several():
+    job = SimpleNamespace(settings=SimpleNamespace(method=OFFLOAD, dtype="bfloat16"), processes=2)
+    with pytest.raises(InputError, match="in one process, but 2 are to share the steps"):
+        running._dtype(job, {}, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("method, dtype", [(PLAIN, "float32"), (OFFLOAD, "bfloat16")])
+def test_the_cards_of_a_job_are_asked_before_anything_is_loaded(manifest, monkeypatch, method, dtype):
+    job = SimpleNamespace(settings=SimpleNamespace(method=method, dtype="bfloat16"), processes=1, device_map="none")
+    monkeypatch.setattr(memory, "cards", lambda device_map: [10**9])
+    assert running._dtype(job, manifest[0], torch.device("cuda")) == dtype
+    monkeypatch.setattr(memory, "cards", lambda device_map: [1000])
+    with pytest.raises(InputError, match="but a process of this job has 0 GB"):
+        running._dtype(job, manifest[0], torch.device("cuda"))
+
+
+def test_float16_is_refused(tiny_model):
+    with pytest.raises(InputError, match="does not scale losses"):
+        Offloaded(tiny_model(dtype=torch.float16))
