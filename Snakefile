@@ -7,9 +7,14 @@
 What each stage needs and leaves is said at the head of its file in rules/; docs/architecture.md is the map.
 """
 
+import gc
+
 from snakemake.utils import min_version
 
 min_version("9.27")
+
+# What a plan makes stays until its end: a grid of thousands of jobs is planned a tenth faster if garbage is sought rarely.
+gc.set_threshold(100_000, 20, 100)
 
 
 # A configuration that names its own directions stands alone; anything less is laid over the demo.

@@ -7,8 +7,9 @@ to `results_root`.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
-from caneft.config import Adapters, Base, Config, Full, Icl, Lora, Mixture, Neurons, rates_on, select_on
+from caneft.config import Adapters, Base, Config, Full, Icl, Lora, Mixture, Neurons, Resources, rates_on, select_on
 
 SEEN, DEV = "seen", "dev"
 
@@ -48,6 +49,7 @@ class Run:
         return "/".join(part for part in (self.mixture, self.variant, self.attempt) if part)
 
     @classmethod
+    @cache  # the rules ask for every run a dozen times
     def parse(cls, text: str) -> "Run":
         """A run from `{model}/{direction}/{name}`."""
         model, direction, *rest = text.split("/")
@@ -129,6 +131,16 @@ class Plan:
     def rates_on(self, direction: str, mixture: str) -> str:
         """Mixture on which the learning rates of a mixture's runs are chosen."""
         return rates_on(mixture, self.mixture(direction, mixture))
+
+    def tuning_resources(self, model: str, variant: str) -> Resources:
+        """What a tuning job asks for."""
+        shared, own = self.config.models[model].resources, self.config.methods[variant].resources
+        return own.over(shared) if own else shared
+
+    def tuning_threads(self, variant: str) -> int:
+        """CPU cores of a tuning job."""
+        own = self.config.methods[variant].resources
+        return own.threads if own else 1
 
     def artefact(self, run: Run) -> str | None:
         """Path of what a run's tuning leaves; None for the base."""

@@ -200,6 +200,9 @@ def _union(whole: Schema, part: Schema, path: str, described: set[str]) -> Itera
             if own:
                 yield _table(whole, own, member)
             yield _fence(line_of(EXAMPLE, tag, member))
+    for member in members:
+        for key, inner in member["properties"].items():
+            yield from _sections(whole, inner, f"{path}.{key}", described)
 
 
 def _tags(member: Schema, tag: str) -> str:

@@ -259,7 +259,7 @@ def mixture(configuration: Config, direction: str, name: str) -> MixtureSettings
 
 def tune(configuration: Config, model: str, direction: str, variant: str, rate: float | None = None) -> TuneSettings:
     """rate: of a trial."""
-    method = configuration.methods[variant]
+    method = configuration.methods[variant].model_copy(update={"resources": None})
     if rate is not None:
         method = method.model_copy(update={"learning_rate": rate})
     return TuneSettings(
@@ -297,5 +297,6 @@ def target_code(direction: str) -> str:
 
 def reporting(configuration: Config) -> str:
     """JSON of the configuration without folders and resources, for tables and figures."""
-    hidden: Mapping = {"results_root": True, "data_root": True, "models": {"__all__": {"resources"}}}
+    resources = {"__all__": {"resources"}}
+    hidden: Mapping = {"results_root": True, "data_root": True, "models": resources, "methods": resources}
     return configuration.model_dump_json(exclude=hidden, exclude_defaults=True)

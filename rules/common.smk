@@ -101,6 +101,11 @@ def model_settings(wildcards):
     return CONFIG.models[wildcards.model].model_dump_json(include=parts)
 
 
+def tuning_resource(name):
+    """Resource function of a tuning job: what its model asks for, unless its variant says otherwise."""
+    return lambda wildcards: getattr(PLAN.tuning_resources(wildcards.model, wildcards.variant), name)
+
+
 def domain_entry(wildcards):
     """Configuration of the domain that a corpus job prepares."""
     direction, domain = wildcards.corpus.split("/")

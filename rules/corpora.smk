@@ -26,7 +26,7 @@ rule prepare_corpus:
         "../envs/train.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=6000,
         runtime=30,
     params:
         module=as_py_module(),

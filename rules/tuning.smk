@@ -39,13 +39,13 @@ rule tune_neurons:
         variant=one_of(PLAN.variants(Neurons)),
     conda:
         "../envs/train.yaml"
-    threads: 1
+    threads: lambda wildcards: PLAN.tuning_threads(wildcards.variant)
     resources:
-        gpu=resource_of("gpu"),
-        mem_mb=resource_of("mem_mb"),
-        runtime=resource_of("runtime"),
-        device_map=resource_of("device_map"),
-        checkpoint_seconds=resource_of("checkpoint_seconds"),
+        gpu=tuning_resource("gpu"),
+        mem_mb=tuning_resource("mem_mb"),
+        runtime=tuning_resource("runtime"),
+        device_map=tuning_resource("device_map"),
+        checkpoint_seconds=tuning_resource("checkpoint_seconds"),
     params:
         module=as_py_module(),
         settings=tune_settings,

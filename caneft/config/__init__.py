@@ -26,7 +26,7 @@ from caneft.config.corpora import (
     select_on,
 )
 from caneft.config.loading import load, problems
-from caneft.config.methods import Adapters, Base, Full, Icl, Lora, Method, Neurons, Trained
+from caneft.config.methods import Adapters, Base, Full, Icl, Lora, Method, Neurons, Trained, TuningResources
 from caneft.config.models import Model, Pretraining, PretrainingCorpus, Resources
 from caneft.config.paths import (
     data_root,
@@ -82,6 +82,7 @@ __all__ = [
     "Trials",
     "Tsv",
     "Tuning",
+    "TuningResources",
     "data_root",
     "load",
     "missing_files",

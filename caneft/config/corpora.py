@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from caneft.config.section import Positive, Section, Slug
-from caneft.errors import InputError
 from caneft.config.stages import Prompt
+from caneft.errors import InputError
 
 
 class Source(Section):
@@ -24,7 +24,8 @@ class Source(Section):
 
     @property
     def remote(self) -> bool:
-        """Whether it may have to be downloaded first (`snakemake fetch`); folders are looked for here and under the variable CANEFT_DATA."""
+        """Whether it may have to be downloaded first (`snakemake fetch`). Folders are looked for here and under the
+        variable CANEFT_DATA."""
         return False
 
     def paths(self) -> tuple[str, ...]:

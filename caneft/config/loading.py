@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from caneft.config.corpora import Demo, DemoPretraining, Mixture, Source, select_on
 from caneft.config.messages import explain, explain_problems
-from caneft.config.methods import Lora, Neurons, Trained
+from caneft.config.methods import Full, Lora, Method, Neurons, Trained
 from caneft.config.paths import missing_files, sources
 from caneft.config.root import Config
 from caneft.corpora import demo
@@ -79,9 +79,28 @@ def _method_problems(config: Config) -> Iterator[tuple[str, str]]:
     if grids and config.trials.seed in config.seeds:
         yield "trials.seed", f"is {config.trials.seed}, which is one of seeds: a trial must not be a final run as well"
     for name, method in config.methods.items():
+        yield from _offload_problems(config, name, method)
         for key in ("layers_of", "equal_to") if isinstance(method, Neurons | Lora) else ():
             if (other := getattr(method, key, None)) is not None:
                 yield from _reference_problems(config, f"methods.{name}.{key}", other)
+
+
+def _offload_problems(config: Config, name: str, method: Method) -> Iterator[tuple[str, str]]:
+    if not (isinstance(method, Full) and method.optimizer == "adamw-offload"):
+        return
+    for label, model in config.models.items():
+        resources = method.resources.over(model.resources) if method.resources else model.resources
+        if model.dtype == "float16":
+            yield (
+                f"methods.{name}.optimizer",
+                f"is adamw-offload, which does not scale losses as '{label}' in float16 needs",
+            )
+        if resources.gpu > 1 and resources.device_map == "none":
+            yield (
+                f"methods.{name}.resources",
+                f"give a job of '{label}' {resources.gpu} GPUs, but adamw-offload keeps its masters in one process.\n"
+                "Set gpu: 1, or a device_map, which spreads the model over them",
+            )
 
 
 def _reference_problems(config: Config, key: str, other: str) -> Iterator[tuple[str, str]]:

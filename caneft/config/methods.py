@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from caneft.config.models import Resources
 from caneft.config.section import Positive, Section, Share, Slug
 
 Rate = Annotated[float, Field(gt=0)]
@@ -31,11 +32,34 @@ class Icl(Section):
     """Seed of `random`."""
 
 
+class TuningResources(Section):
+    """What a tuning job of this variant asks for in the place of `models.*.resources`. Part of no result's identity."""
+
+    gpu: Annotated[int, Field(ge=0)] | None = None
+    """GPUs of a job."""
+    mem_mb: Positive | None = None
+    """Memory of a job, in MB."""
+    runtime: Positive | None = None
+    """Time limit of a job, in minutes."""
+    checkpoint_seconds: Positive | None = None
+    """Time between checkpoints."""
+    device_map: Literal["none", "auto", "balanced", "sequential"] | None = None
+    """How the model is spread over the GPUs of its job."""
+    threads: Positive = 1
+    """CPU cores of a job; `adamw-offload` takes its steps on them."""
+
+    def over(self, shared: Resources) -> Resources:
+        """The resources of a model, with what is said here in their place."""
+        return shared.model_copy(update=self.model_dump(exclude={"threads"}, exclude_none=True))
+
+
 class Trained(Section):
     """What every method that trains has."""
 
     learning_rate: Rates
     """Peak learning rate; or a grid of them, of which the best on dev is taken (see `trials`)."""
+    resources: TuningResources | None = Field(None, exclude_if=lambda resources: resources is None)
+    """What a tuning job of this variant needs, where that is not what other jobs of the model need."""
 
     @property
     def grid(self) -> list[float]:
@@ -47,6 +71,9 @@ class Full(Trained):
     """All weights."""
 
     method: Literal["full"]
+    optimizer: Literal["adamw", "adamw-offload"] = "adamw"
+    """`adamw`: all in float32 on the GPU, 16 bytes per parameter. `adamw-offload`: there weights and gradients in the
+    model's dtype, 4 bytes in bfloat16; float32 masters and Adam's states, 12 bytes, in the machine's memory."""
 
 
 class Lora(Trained):

@@ -101,7 +101,8 @@ def prepare(
     """Rows of a domain's splits and a report of each.
 
     Train and dev are cleaned, test is only normalised. Train loses the sources of this domain's dev and test, dev
-    those of its test; last comes the draw of `limit`. Other domains have no say: see `mixing`.
+    those of its test; last comes the draw of `limit`. Held out is all that was read, drawn or not; of
+    files that both splits read, what was drawn. Other domains have no say: see `mixing`.
     rules: by default those of an empty section `cleaning`. languages: codes of the two sides, if the rules need them.
     Report: `read`, `kept`, `dropped` by reason (these sum to `read`), `repaired` by kind, `leakage` by held-out split,
     `copies`, and for test `present`, the flaws that stay in. Raises InputError if a source cannot be read or nothing
@@ -116,10 +117,19 @@ def prepare(
         judge = cleaning.normalised if split == "test" else cleaning.clean
         pairs[split], reports[split] = judge(found, rules or cleaning.DEFAULTS, languages)
         held_out[split] = cleaning.held_out_forms(found) if split == "test" else pairs[split]
-    for split, source in sources.items():
+    for split, source in reversed(sources.items()):
         others = {other: held_out[other] for other in HELD_OUT[split] if other in sources}
+        for other in others:
+            if source.paths() and source.paths() == sources[other].paths():
+                others[other] = _drawn(held_out[other], rows[other])
         rows[split] = _finish(pairs[split], others, source, f"{name}.{split}", reports[split])
-    return rows, reports
+    return {split: rows[split] for split in sources}, reports
+
+
+def _drawn(pairs: Sequence, rows: Sequence[Row]) -> list:
+    """The pairs that became rows."""
+    numbers = {int(row.id.rpartition(".")[2]) for row in rows}
+    return [pair for pair in pairs if pair.line in numbers]
 
 
 def prepare_pretraining(

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from caneft import config, neurons, records
@@ -16,7 +17,7 @@ from caneft.models import loading
 from caneft.plan import Run
 from caneft.prompts import Example, Prompts
 from caneft.settings import TuneSettings
-from caneft.tuning import loop, ways
+from caneft.tuning import loop, memory, ways
 from caneft.tuning.checkpoint import Checkpoints, identity
 from caneft.tuning.parallel import Team
 from caneft.tuning.way import Way
@@ -63,8 +64,7 @@ def tune(job: Job, team: Team) -> Checkpoints:
     limit = job.settings.tuning.max_tokens
     train, train_left_out = loop.encode(store.read(job.train), prompts, limit)
     dev, dev_left_out = loop.encode(store.read(job.dev), prompts, limit)
-    # float32 masters of all weights, never pure bfloat16
-    dtype = "float32" if isinstance(job.settings.method, config.Full) else job.settings.dtype
+    dtype = _dtype(job, manifest, device)
     model = loading.load_model(manifest, dtype, device, job.device_map)
     total = sum(parameter.numel() for parameter in model.parameters())
     base = {name: manifest[name] for name in ("id", "revision", "weights")}
@@ -87,6 +87,21 @@ def tune(job: Job, team: Team) -> Checkpoints:
         left_out = {"train": train_left_out, "dev": dev_left_out}
         write_json(job.out / "record.json", record | {"tuning": loop.as_record(outcome) | {"left_out": left_out}})
     return checkpoints
+
+
+def _dtype(job: Job, manifest: dict[str, Any], device: torch.device) -> str:
+    """In which the model is loaded: for `full`, float32 unless its masters are elsewhere, never pure bfloat16."""
+    method, dtype = job.settings.method, job.settings.dtype
+    if not isinstance(method, config.Full):
+        return dtype
+    if method.optimizer == "adamw-offload" and job.processes > 1:
+        raise InputError(
+            f"adamw-offload keeps its masters in one process, but {job.processes} are to share the steps.\n"
+            "Set methods.*.resources gpu: 1, or a device_map, which spreads the model over the GPUs of one process."
+        )
+    if device.type == "cuda":
+        memory.check(method, manifest, dtype, memory.cards(job.device_map))
+    return "float32" if method.optimizer == "adamw" else dtype
 
 
 def _way(job: Job, model: nn.Module, base: dict[str, Any], train: list[Example]) -> Way:

@@ -83,8 +83,7 @@ class State:
 
     def _cards(self) -> list[torch.device]:
         """GPUs that random numbers of this process may come from."""
-        devices = {parameter.device for parameter in self.way.parameters()}
-        return sorted((device for device in devices if device.type == "cuda"), key=str)
+        return sorted((device for device in self.way.devices() if device.type == "cuda"), key=str)
 
     def _generators(self) -> list[torch.Tensor]:
         return [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in self._cards())]

@@ -5,7 +5,6 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import nn
 
 from caneft.config import Tuning
 from caneft.errors import InputError
@@ -28,7 +27,7 @@ class Training:
         device, half = self.parameters[0].device, passes.model.dtype == torch.float16
         self.state = State(
             passes.way,
-            torch.optim.AdamW(self.parameters, weight_decay=settings.weight_decay),  # each step sets its rate
+            passes.way.optimizer(settings.weight_decay),
             torch.amp.GradScaler(device.type, enabled=half),  # small gradients would be zero in float16
         )
 
@@ -58,7 +57,7 @@ class Training:
         (loss,) = self.team.sum([own])
         self.team.reduce_gradients(self.parameters)
         scaler.unscale_(optimizer)
-        norm = float(nn.utils.clip_grad_norm_(self.parameters, self.settings.clip))
+        norm = self.passes.way.clip_gradients(self.settings.clip)
         for group in optimizer.param_groups:
             group["lr"] = rate
         fine = math.isfinite(norm)  # else the scaler, if there is one, skips the step and lowers the scale

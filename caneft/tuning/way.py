@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 
@@ -14,6 +15,18 @@ class Way(ABC):
     @abstractmethod
     def parameters(self) -> Iterator[nn.Parameter]:
         """What is trained; always in the same order."""
+
+    def devices(self) -> set[torch.device]:
+        """Where the model computes."""
+        return {parameter.device for parameter in self.parameters()}
+
+    def optimizer(self, weight_decay: float) -> torch.optim.Optimizer:
+        """What moves the parameters; called once, before the first step. Each step sets its rate."""
+        return torch.optim.AdamW(list(self.parameters()), weight_decay=weight_decay)
+
+    def clip_gradients(self, most: float) -> float:
+        """Scales the gradients of all parameters down to this norm, if theirs is larger; returns the norm before."""
+        return float(nn.utils.clip_grad_norm_(list(self.parameters()), most))
 
     def begin(self, domains: Sequence[str]) -> None:  # noqa: B027 (most ways have nothing to do)
         """Called before every forward pass with the domain of each sample, row by row."""

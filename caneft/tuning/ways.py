@@ -17,6 +17,7 @@ from caneft.tuning.adapters import Adapters
 from caneft.tuning.full import Full
 from caneft.tuning.lora import Lora
 from caneft.tuning.neuron_rows import NeuronRows
+from caneft.tuning.offload import Offloaded
 from caneft.tuning.way import Way
 
 
@@ -35,7 +36,7 @@ def trainable(
     """
     match method:
         case config.Full():
-            return Full(model, DTYPES[dtype])
+            return Offloaded(model) if method.optimizer == "adamw-offload" else Full(model, DTYPES[dtype])
         case config.Lora():
             return Lora(model, method, neurons)
         case config.Adapters():

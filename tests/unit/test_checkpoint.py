@@ -24,6 +24,7 @@ from caneft.tuning.way import Way
 PAD = 0
 METHODS = {
     "full": config.Full(method="full", learning_rate=1e-3),
+    "offload": config.Full(method="full", learning_rate=1e-3, optimizer="adamw-offload"),
     "lora": config.Lora(method="lora", learning_rate=1e-2, rank=2, dropout=0.3),
     "adapters": config.Adapters(method="adapters", learning_rate=1e-2, bottleneck=3),
     "caneft": config.Neurons(method="caneft", learning_rate=1e-2),
@@ -111,6 +112,14 @@ def test_so_does_a_run_in_half_precision(run, dtype, monkeypatch):
     moments = [14, 17] if dtype == torch.float16 else [2, 5]
     interrupted(run, moments, "disturbed", "caneft", dtype=dtype, epochs=10)
     assert same(run("disturbed", "caneft", dtype=dtype, epochs=10), undisturbed)
+
+
+def test_so_does_a_run_with_masters_in_memory(run, monkeypatch):
+    """Of which the weights in bfloat16 tell little: at this rate most of these stay as they were for many steps."""
+    monkeypatch.setitem(METHODS, "offload", METHODS["offload"].model_copy(update={"learning_rate": 1e-5}))
+    undisturbed = run("undisturbed", "offload", dtype=torch.bfloat16)
+    interrupted(run, [2, 5], "disturbed", "offload", dtype=torch.bfloat16)
+    assert same(run("disturbed", "offload", dtype=torch.bfloat16), undisturbed)
 
 
 @pytest.mark.parametrize("kills", [[1, 2], [3], [4]], ids=str)

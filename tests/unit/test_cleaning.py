@@ -310,6 +310,22 @@ def test_limit_is_drawn_after_cleaning_and_leaves_held_out_lines_held_out(tmp_pa
         assert split["read"] == split["kept"] + sum(split["dropped"].values())
 
 
+def test_splits_may_be_draws_of_one_file(tmp_path):
+    """Test first, dev of what is left, train of the rest: what is in none of them is undrawn, or repeats a source."""
+    sides = [(f"s{i % 40}", f"t{i % 45}") for i in range(90)]  # sources come two or three times, with other targets
+    path = tsv(tmp_path, "all", *sides).path
+    drawn = {"test": (10, 1), "dev": (8, 2), "train": (12, 3)}
+    splits = {
+        name: {"format": "tsv", "path": path, "limit": limit, "seed": seed} for name, (limit, seed) in drawn.items()
+    }
+    rows, report = store.prepare(config.Domain(**splits), "it", tmp_path.joinpath)
+    assert {split: len(found) for split, found in rows.items()} == {split: limit for split, (limit, _) in drawn.items()}
+    sources = {split: {row.source for row in found} for split, found in rows.items()}
+    assert not sources["train"] & sources["dev"] and not (sources["train"] | sources["dev"]) & sources["test"]
+    left = [pair for pair in dict.fromkeys(sides) if pair[0] not in sources["test"] | sources["dev"]]
+    assert report["train"]["dropped"]["limit"] == len(left) - 12 > 0
+
+
 def test_unseen_domain_has_a_test_set_only(tmp_path):
     rows, report = store.prepare(config.Domain(test=tsv(tmp_path, "test", ("a", "b"))), "koran", tmp_path.joinpath)
     assert list(rows) == list(report) == ["test"]

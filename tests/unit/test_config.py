@@ -69,6 +69,7 @@ def test_the_valid_one_is_valid():
 
 
 GRID = [("methods", "caneft", "learning_rate", [1e-2, 1e-3])]
+OFFLOAD = ("methods", "full", {"method": "full", "learning_rate": 1e-3, "optimizer": "adamw-offload"})
 
 MISTAKES = {
     "unknown key": (
@@ -116,6 +117,14 @@ MISTAKES = {
         ["methods has grids of learning rates of different sizes", "caneft 2, full 3"],
     ),
     "the trials' seed is a final one": ([*GRID, ("trials", {"seed": 1})], ["trials.seed is 1, which is one of seeds"]),
+    "offloaded masters in two processes": (
+        [OFFLOAD, ("models", "tiny", "resources", {"gpu": 2})],
+        ["methods.full.resources give a job of 'tiny' 2 GPUs", "Set gpu: 1, or a device_map"],
+    ),
+    "offloaded masters in float16": (
+        [OFFLOAD, ("models", "tiny", "dtype", "float16")],
+        ["methods.full.optimizer is adamw-offload, which does not scale losses as 'tiny' in float16 needs"],
+    ),
     "layers of a variant that is none": (
         [("methods", "r", {"method": "random", "learning_rate": 1e-2, "layers_of": "canef"})],
         ["methods.r.layers_of names 'canef'", "Did you mean 'caneft'?"],
@@ -242,6 +251,12 @@ def test_message(changes, expected):
     text = message(changed(*changes))
     for part in expected:
         assert part in text
+
+
+def test_offloaded_masters_may_belong_to_a_spread_model_or_have_a_card_of_their_own():
+    for shared, own in (({"gpu": 2, "device_map": "auto"}, {}), ({"gpu": 2}, {"gpu": 1}), ({}, {"gpu": 1})):
+        resources = ("models", "tiny", "resources", shared), ("methods", "full", "resources", own)
+        config.load(changed(OFFLOAD, *resources), check_files=False)
 
 
 def test_many_mistakes_are_cut_and_counted():

@@ -214,6 +214,20 @@ def test_the_order_of_a_mixtures_domains_means_nothing():
     assert everything(turned) == everything(load())
 
 
+def test_a_variants_resources_stand_in_the_place_of_its_models():
+    plan = Plan(
+        load(
+            ("models", "large", "resources", {"gpu": 1, "mem_mb": 9000, "runtime": 60}),
+            ("methods", "full", "resources", {"gpu": 2, "device_map": "balanced", "threads": 8}),
+        )
+    )
+    shared = config.Resources(gpu=1, mem_mb=9000, runtime=60)
+    assert plan.tuning_resources("large", "lora") == shared and plan.tuning_threads("lora") == 1
+    assert plan.tuning_resources("large", "full") == shared.model_copy(update={"gpu": 2, "device_map": "balanced"})
+    assert plan.tuning_threads("full") == 8
+    assert load(("methods", "full", "resources", {"gpu": 0})).methods["full"].resources.over(shared).gpu == 0
+
+
 # --- settings ----------------------------------------------------------------------------------------------------
 
 
@@ -253,6 +267,7 @@ def reruns(*change):
     [
         ("report", {"title": "Other", "note": "Other.", "labels": {"caneft": "CANEFT", "it": "IT"}}),
         ("models", "tiny", "resources", {"gpu": 2, "mem_mb": 9999, "runtime": 9}),
+        ("methods", "full", "resources", {"gpu": 2, "mem_mb": 9999, "threads": 9}),
         ("results_root", "results/other"),
         ("data_root", "data"),
         ("tuning", "keep_full_weights", False),
@@ -265,7 +280,8 @@ def test_what_belongs_to_no_result_reaches_no_step(change):
 
 
 def test_folders_and_resources_do_not_reach_the_report_either():
-    moved = load(("results_root", "elsewhere"), ("data_root", "data"), ("models", "tiny", "resources", {"gpu": 2}))
+    resources = ("models", "tiny", "resources", {"gpu": 2}), ("methods", "full", "resources", {"gpu": 1, "threads": 3})
+    moved = load(("results_root", "elsewhere"), ("data_root", "data"), *resources)
     assert settings.reporting(moved) == settings.reporting(load())
     assert settings.reporting(load(("report", "title", "Other"))) != settings.reporting(load())
 

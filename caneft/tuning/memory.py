@@ -1,0 +1,64 @@
+"""Whether full fine-tuning fits on the GPUs of a job: arithmetic before anything is loaded."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+
+from caneft.config import Full
+from caneft.errors import InputError
+from caneft.models.loading import DTYPES
+
+
+def parameters(manifest: dict[str, Any]) -> int:
+    """Number of weights in the files of a model, of which only the heads are read."""
+    total = 0
+    for name in manifest["weights"]:
+        with safe_open(Path(manifest["folder"]) / name, framework="pt") as file:
+            total += sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys())  # noqa: SIM118 (not a dict)
+    return total
+
+
+def cards(device_map: str) -> list[int]:
+    """Bytes of each GPU that one process of this job can use: all that it sees for a spread model, else one."""
+    count = torch.cuda.device_count() if device_map != "none" else 1
+    return [torch.cuda.get_device_properties(index).total_memory for index in range(count)]
+
+
+def per_parameter(optimizer: str, dtype: str) -> tuple[int, int]:
+    """Bytes per parameter on the GPUs, and in the machine's memory.
+
+    `adamw`: weight, gradient and both of Adam's states in float32. `adamw-offload`: weight and gradient in the dtype;
+    master and states in memory.
+    """
+    return (16, 0) if optimizer == "adamw" else (2 * DTYPES[dtype].itemsize, 12)
+
+
+def check(method: Full, manifest: dict[str, Any], dtype: str, available: Sequence[int]) -> None:
+    """Raises InputError if the GPUs cannot hold weights, gradients and optimizer of a full run.
+
+    available: bytes of each GPU that a process uses. What activations take comes on top: passing is no promise.
+    """
+    count = parameters(manifest)
+    needed, given = per_parameter(method.optimizer, dtype)[0] * count, sum(available)
+    if needed <= given:
+        return
+    on_gpu, in_memory = (size * count for size in per_parameter("adamw-offload", dtype))
+    enough = math.ceil(1.1 * needed / min(available))  # a tenth for activations, which are computed again
+    remedies = [f"more of them (methods.*.resources: gpu: {enough}, device_map: balanced)"]
+    if method.optimizer == "adamw" and on_gpu < given:
+        offload = f"optimizer: adamw-offload ({_gb(on_gpu)} there and {_gb(in_memory)} of the machine's memory)"
+        remedies.insert(0, offload)
+    raise InputError(
+        f"full fine-tuning of {manifest['id']} by {method.optimizer} takes {_gb(needed)} before any activation"
+        f" ({needed // count} bytes for each of {count / 1e9:.2f} billion parameters),\n"
+        f"but a process of this job has {_gb(given)} ({len(available)} GPU{'s' * (len(available) > 1)}).\n"
+        f"Give it {', or '.join(remedies)}."
+    )
+
+
+def _gb(size: int) -> str:
+    return f"{size / 1e9:.0f} GB"
