@@ -298,7 +298,7 @@ def test_the_step_writes_the_tables_and_reports_a_missing_file(plan, root, tmp_p
     out = tmp_path / "tables"
     monkeypatch.setattr(sys, "argv", ["tabulate", "--config", config, "--results", str(root), "--out", str(out)])
     tabulate.main()
-    names = ("main", "cost", "interference", "trials")
+    names = ("main", "cost", "interference", "trials", "overlap", "corpora")
     assert {path.name for path in out.iterdir()} == {f"{n}.{s}" for n in names for s in ("csv", "html", "md", "tex")}
     (root / "runs/tiny/de-en/base/scores/it.json").unlink()
     with pytest.raises(SystemExit) as exit:
