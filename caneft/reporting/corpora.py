@@ -62,18 +62,17 @@ def _order(name: str) -> tuple:
 
 def corpus_tables(plan: Plan, table: pd.DataFrame) -> Iterator[Table]:
     """The counts as they are printed, a line for every count that is not zero throughout: tables of each split of a
-    direction, with a column a domain, and of each mixture.
+    direction, with a column a domain, and of each mixture of several domains.
 
-    Of mixtures those of several domains, or all where there is none of these. table: from `corpus_table`.
+    A mixture of one domain loses no more than its corpus did. table: from `corpus_table`.
     """
     for direction, rows in table.groupby("direction", sort=False):
         corpora, mixtures = rows[rows["mixture"].isna()], rows[rows["mixture"].notna()]
         for split, part in corpora.groupby("split", sort=False):
             yield _corpora(plan, direction, split, part)
-        names = list(dict.fromkeys(mixtures["mixture"]))
-        several = [name for name in names if len(plan.seen(direction, name)) > 1]
-        for name in several or names:
-            yield _mixture(plan, direction, name, mixtures[mixtures["mixture"] == name])
+        for name, part in mixtures.groupby("mixture", sort=False):
+            if len(plan.seen(direction, name)) > 1:
+                yield _mixture(plan, direction, name, part)
 
 
 def _corpora(plan: Plan, direction: str, split: str, rows: pd.DataFrame) -> Table:

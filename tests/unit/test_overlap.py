@@ -257,7 +257,7 @@ def test_only_what_is_flagged_is_printed(plan, tmp_path):
     ("mixtures", "words"),
     [
         (MIXTURES, "4 pairs of mixture and test set looked at"),
-        ({"all": {"de-en": {"domains": ["it"], "test": []}}}, ""),
+        ({"all": {"de-en": {"domains": ["it", "law"], "test": []}}}, ""),
     ],
     ids=["nothing flagged", "nothing to look at"],
 )

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from caneft.errors import InputError
-from caneft.reporting import captions, inputs, results, tables
+from caneft.reporting import captions, corpora, inputs, overlap, results, tables
 from caneft.reporting.latex import escape, latex
 from caneft.reporting.layout import BEST, SECOND, Cell, Column, Table, mark_best
 from caneft.reporting.page import html
@@ -258,6 +258,8 @@ def test_every_table_input_is_needed_and_named_when_missing(plan, root):
                 results.records(plan, root),
                 results.costs(plan, root),
                 results.trials(plan, root),
+                overlap.without(plan, root),
+                corpora.corpus_table(plan, root),
             )
         (root / name).write_text(kept)
 
