@@ -20,7 +20,6 @@ from caneft.reporting.tables import NONE
 KEYS = ["direction", "mixture", "domain", "split"]
 FIRST = ["read", "dropped", "leakage", "kept", "copies"]
 """Entries of a report in the order of the table; others follow."""
-WORDS = {"leaked_pairs": "pair", "leaked_sources": "source alone"}
 
 
 def corpus_table(plan: Plan, root: str | Path) -> pd.DataFrame:
@@ -81,7 +80,9 @@ def _corpora(plan: Plan, direction: str, split: str, rows: pd.DataFrame) -> Tabl
         "Test sets are normalised and never filtered: what cleaning would have dropped is counted as present."
         if split == "test"
         else "What was dropped is what was read and not kept; a pair counts for the first reason that it meets.",
-        f"Leakage: dropped as the source stands in {held_out} of the same domain." if held_out else "",
+        f"Leakage: dropped as the source stands in {held_out} of the same domain; pairs: with the same target."
+        if held_out
+        else "",
         "A pair that leaks from both counts in both." if len(HELD_OUT[split]) > 1 else "",
         "Limit: not drawn. Copies: kept pairs whose target is their source.",
     ]
@@ -93,7 +94,7 @@ def _mixture(plan: Plan, direction: str, mixture: str, rows: pd.DataFrame) -> Ta
     rows = rows.sort_values("split", key=lambda splits: splits.map(list(HELD_OUT).index), kind="stable")
     sentences = [
         "Of what the corpora kept, what the mixture draws. Leakage: the source stands in a held-out set of any domain"
-        " of the mixture; a pair that leaks from several sets counts in each. Limit: not drawn."
+        " of the mixture; pairs: with the same target. What leaks from several sets counts in each. Limit: not drawn."
     ]
     columns = [Column(label(plan, row.domain), row.split) for row in rows.itertuples()]
     return _table(f"{direction}-{mixture}", f"Mixture {mixture} of {direction}", sentences, columns, rows)
@@ -116,7 +117,7 @@ def _words(count: str) -> tuple[str, str]:
     first, *rest = count.split(".")
     if first == "leakage":
         *held_out, kind = rest
-        return first, f"{' '.join(held_out)}: {WORDS.get(kind, kind)}"
+        return first, f"{' '.join(held_out)}: {kind.removeprefix('leaked_')}"
     return first, " ".join(rest).replace("_", " ")
 
 

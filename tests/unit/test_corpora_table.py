@@ -78,8 +78,8 @@ def test_a_line_for_each_count_and_none_for_what_is_zero(plan, root):
         ("dropped", "duplicate pair"): ["30", "30"],
         ("dropped", "leakage"): ["4", "4"],
         ("dropped", "limit"): ["200", "200"],
-        ("leakage", "test: pair"): ["1", "1"],
-        ("leakage", "test: source alone"): ["3", "3"],
+        ("leakage", "test: pairs"): ["1", "1"],
+        ("leakage", "test: sources"): ["3", "3"],
         ("kept", ""): ["1,000", "1,000"],
         ("copies", ""): ["7", "7"],
     }
@@ -96,7 +96,7 @@ def test_a_line_for_each_count_and_none_for_what_is_zero(plan, root):
         ("read", ""): ["1,000"] * 4,
         ("dropped", "leakage"): ["1", "0", "0", "0"],
         ("dropped", "limit"): ["199", "200", "900", "900"],
-        ("leakage", "law test: pair"): ["1", "0", "0", "0"],
+        ("leakage", "law test: pairs"): ["1", "0", "0", "0"],
         ("kept", ""): ["800", "800", "100", "100"],
     }
 

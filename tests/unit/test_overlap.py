@@ -12,7 +12,7 @@ import sacrebleu
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caneft.corpora import cleaning, store
+from caneft.corpora import store
 from caneft.corpora.overlap import flags
 from caneft.corpora.store import Row
 from caneft.errors import InputError
@@ -51,14 +51,6 @@ def test_flags_equal_a_search_through_all_of_train(test, train):
                 expected[row.id] = "pair" if same else "source"
     found = flags(test, train)
     assert found == expected and list(found) == list(expected)
-
-
-@given(test=rows("test"), train=rows("train"))
-def test_what_is_not_flagged_is_what_the_check_for_leakage_would_keep(test, train):
-    kept, report = cleaning.without_leakage(test, {"train": train})
-    found = flags(test, train)
-    assert [row for row in test if row.id not in found] == kept
-    assert list(found.values()).count("pair") == report["train"]["leaked_pairs"]
 
 
 # --- scores without what is flagged ---------------------------------------------------------------------------------
