@@ -9,7 +9,7 @@ import fake_results
 import pandas as pd
 import pytest
 import sacrebleu
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caneft.corpora import store
@@ -41,6 +41,7 @@ def rows(split):
     return sides.map(lambda found: [Row(f"x.{split}.{n}", *pair) for n, pair in enumerate(found)])
 
 
+@settings(deadline=None)  # how long it takes is not the claim
 @given(test=rows("test"), train=rows("train"))
 def test_flags_equal_a_search_through_all_of_train(test, train):
     expected = {}
