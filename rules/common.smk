@@ -251,6 +251,17 @@ def testset_corpora(wildcards):
     return [f"<results>/{path}" for path in PLAN.test_corpora(run_of(wildcards), wildcards.testset)]
 
 
+def runs_of_block(wildcards):
+    """Runs of the block that a job scores without overlap, sorted by name."""
+    runs = inputs.block_runs(PLAN, (wildcards.model, wildcards.direction, wildcards.mixture))
+    return sorted(runs, key=lambda run: run.name)
+
+
+def block_translations(wildcards):
+    """Input function: what these runs made of a domain outside of their mixture."""
+    return [f"<results>/{run.folder}/translations/{wildcards.domain}.jsonl" for run in runs_of_block(wildcards)]
+
+
 # --- what the aggregates need ---------------------------------------------------------------------------------------
 
 
@@ -268,6 +279,12 @@ def every_dump():
         for domain in PLAN.seen(direction, PLAN.selected_on(direction, mixture))
     }
     return under_results(dumps)
+
+
+def every_overlap():
+    """Flags of every test set outside of a mixture that its runs are tested on."""
+    pairs = [(direction, mixture) for direction in CONFIG.directions for mixture in PLAN.mixtures(direction)]
+    return under_results(f"mixtures/{d}/{m}/overlap/{domain}.json" for d, m in pairs for domain in PLAN.unseen(d, m))
 
 
 def every_selection():

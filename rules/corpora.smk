@@ -3,6 +3,7 @@
 needs   the files named under directions.*.domains.* (none for the built-in demo corpus); of the hub's, fetched.json
 leaves  <results>/corpora/{direction}/{domain}/{train,dev,test}.jsonl, report.json    a domain depends on itself alone
         <results>/mixtures/{direction}/{mixture}/{train,dev}.jsonl, report.json       without what its domains test on
+        <results>/mixtures/{direction}/{mixture}/overlap/{domain}.json    what any other test set shares with its train
 """
 
 
@@ -82,8 +83,36 @@ rule draw_mixture:
         " --corpora {params.corpora:q} --out {params.out:q} > {log} 2>&1"
 
 
+rule flag_overlap:
+    input:
+        script="workflow/scripts/flag_overlap.py",
+        train="<results>/mixtures/{direction}/{mixture}/train.jsonl",
+        test="<results>/corpora/{direction}/{domain}/test.jsonl",
+    output:
+        overlap="<results>/mixtures/{direction}/{mixture}/overlap/{domain}.json",
+    log:
+        "<logs>/flag_overlap/{direction}/{mixture}/{domain}.log",
+    benchmark:
+        "<benchmarks>/flag_overlap/{direction}/{mixture}/{domain}.tsv"
+    conda:
+        "../envs/train.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        module=as_py_module(),
+        stage_version=1,
+    message:
+        "what {wildcards.domain} tests on and {wildcards.mixture} is trained on ({wildcards.direction})"
+    shell:
+        "python -m {params.module} --train {input.train:q} --test {input.test:q}"
+        " --overlap {output.overlap:q} > {log} 2>&1"
+
+
 rule corpora:
-    """Target: every corpus and mixture."""
+    """Target: every corpus and mixture, and what they share."""
     input:
         [f"<results>/corpora/{corpus}/report.json" for corpus in corpora(True) + corpora(False)],
         [f"<results>/mixtures/{d}/{m}/report.json" for d in CONFIG.directions for m in PLAN.mixtures(d)],
+        every_overlap(),

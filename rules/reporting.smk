@@ -1,8 +1,9 @@
 """Reporting: tables and figures, from run records, scores and neuron sets only.
 
-needs   scores, records, logs and costs of all runs, trials too; choices of learning rates; information tables, neuron
-        sets and stability curves
-leaves  <results>/tables/{main,cost,interference,trials}.{csv,md,tex,html}, <results>/figures/*.{pdf,svg,png}
+needs   scores, records, logs and costs of all runs, trials too; choices of learning rates; scores without overlap;
+        reports of corpora and mixtures; information tables, neuron sets and stability curves
+leaves  <results>/tables/{main,cost,interference,trials,overlap,corpora}.{csv,md,tex,html}
+        <results>/figures/*.{pdf,svg,png}
         <results>/report.html is made after the run, by the handler in the Snakefile
 """
 
@@ -36,10 +37,24 @@ rule tabulate:
             category="Tables",
             labels={"table": "trials of learning rates"},
         ),
+        overlap=report(
+            "<results>/tables/overlap.html",
+            caption="../workflow/report/overlap.rst",
+            category="Tables",
+            labels={"table": "overlap of test and training data"},
+        ),
+        corpora=report(
+            "<results>/tables/corpora.html",
+            caption="../workflow/report/corpora.rst",
+            category="Tables",
+            labels={"table": "corpora"},
+        ),
         text=multiext("<results>/tables/main", ".csv", ".md", ".tex"),
         cost_text=multiext("<results>/tables/cost", ".csv", ".md", ".tex"),
         interference_text=multiext("<results>/tables/interference", ".csv", ".md", ".tex"),
         trials_text=multiext("<results>/tables/trials", ".csv", ".md", ".tex"),
+        overlap_text=multiext("<results>/tables/overlap", ".csv", ".md", ".tex"),
+        corpora_text=multiext("<results>/tables/corpora", ".csv", ".md", ".tex"),
     log:
         "<logs>/tabulate.log",
     benchmark:

@@ -3,6 +3,8 @@
 needs   translations and test corpora
 leaves  <results>/runs/{model}/{direction}/{run}/scores/{testset}.json
         <results>/scores/copy/{direction}/{domain}.json                  the source as its own translation
+        <results>/scores/without-overlap/{model}/{direction}/{mixture}/{domain}.json      a block's runs on a domain
+                                                    outside of its mixture, without what stands in its training data
 """
 
 
@@ -62,3 +64,35 @@ rule score_copy:
         "python -m {params.module} --settings {params.settings:q}"
         " --about - {wildcards.direction} copy {wildcards.domain} --domains {wildcards.domain}"
         " --corpora {input.corpus:q} --copy --scores {output.scores:q} > {log} 2>&1"
+
+
+rule score_without_overlap:
+    input:
+        script="workflow/scripts/score_without_overlap.py",
+        overlap="<results>/mixtures/{direction}/{mixture}/overlap/{domain}.json",
+        corpus="<results>/corpora/{direction}/{domain}/test.jsonl",
+        translations=block_translations,
+    output:
+        scores="<results>/scores/without-overlap/{model}/{direction}/{mixture}/{domain}.json",
+    log:
+        "<logs>/score_without_overlap/{model}/{direction}/{mixture}/{domain}.log",
+    benchmark:
+        "<benchmarks>/score_without_overlap/{model}/{direction}/{mixture}/{domain}.tsv"
+    conda:
+        "../envs/train.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        module=as_py_module(),
+        settings=of(settings.score, "direction"),
+        runs=lambda wildcards: [run.name for run in runs_of_block(wildcards)],
+        stage_version=1,
+    message:
+        "scoring {wildcards.domain} without what {wildcards.mixture} is trained on ({wildcards.model}, {wildcards.direction})"
+    shell:
+        "python -m {params.module} --settings {params.settings:q}"
+        " --about {wildcards.model} {wildcards.direction} {wildcards.mixture} {wildcards.domain}"
+        " --overlap {input.overlap:q} --corpus {input.corpus:q}"
+        " --runs {params.runs} --translations {input.translations:q} --scores {output.scores:q} > {log} 2>&1"

@@ -66,6 +66,34 @@ class TrialFile(NamedTuple):
     scores: dict[str, str]
 
 
+class OverlapFile(NamedTuple):
+    """Scores of a block's runs on a domain outside of its mixture, without what stands in the training data.
+
+    runs: names in the file, with variant, method and seed.
+    """
+
+    block: Block
+    domain: str
+    runs: dict[str, tuple[str, str, int | None]]
+    path: str
+
+
+class CorpusFile(NamedTuple):
+    """What was read, dropped and why of a domain that some mixture is trained or tested on."""
+
+    direction: str
+    domain: str
+    path: str
+
+
+class MixtureFile(NamedTuple):
+    """What was taken out of a mixture's training data and why."""
+
+    direction: str
+    mixture: str
+    path: str
+
+
 class CostFile(NamedTuple):
     """Time and memory of one process. `variant` and `seed` are None where all variants share the stage."""
 
@@ -175,6 +203,30 @@ def trial_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[T
             yield TrialFile(block, trial.variant, _method(plan, trial), trial.rate, record, choices[trial], scores)
 
 
+def overlap_files(plan: Plan) -> Iterator[OverlapFile]:
+    """Scores without overlap, block by block; none for the domains of the mixture, which are kept out of training."""
+    for block in plan.blocks():
+        runs = {run.name: (run.variant, _method(plan, run), run.seed) for run in block_runs(plan, block)}
+        for domain in plan.unseen(*block[1:]):
+            yield OverlapFile(block, domain, runs, f"scores/without-overlap/{'/'.join(block)}/{domain}.json")
+
+
+def corpus_files(plan: Plan) -> Iterator[CorpusFile]:
+    """Reports of prepared corpora, in the configuration's order; none of a domain that no mixture makes use of."""
+    for direction in _directions(plan):
+        used = {domain for mixture in plan.mixtures(direction) for domain in plan.tested(direction, mixture)}
+        for domain in plan.config.directions[direction].domains:
+            if domain in used:
+                yield CorpusFile(direction, domain, f"corpora/{direction}/{domain}/report.json")
+
+
+def mixture_files(plan: Plan) -> Iterator[MixtureFile]:
+    """Reports of the draws of all mixtures."""
+    for direction in _directions(plan):
+        for mixture in plan.mixtures(direction):
+            yield MixtureFile(direction, mixture, f"mixtures/{direction}/{mixture}/report.json")
+
+
 def cost_files(plan: Plan) -> Iterator[CostFile]:
     """Cost files in the order of the stages: pretraining, pilot, importance, information, trials, tuning, translation.
 
@@ -241,7 +293,8 @@ def stability_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterat
 
 def table_inputs(plan: Plan) -> list[str]:
     """Every file that the tables open, each once, sorted."""
-    paths = {file.path for files in (score_files, record_files, cost_files) for file in files(plan)}
+    kinds = score_files, record_files, cost_files, overlap_files, corpus_files, mixture_files
+    paths = {file.path for files in kinds for file in files(plan)}
     return sorted(paths | set(_trial_paths(plan)))
 
 
@@ -266,6 +319,11 @@ def _trained(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[tupl
 
 def _or_all(plan: Plan, blocks: Iterable[Block] | None) -> list[Block]:
     return list(plan.blocks() if blocks is None else blocks)
+
+
+def _directions(plan: Plan) -> list[str]:
+    """Directions that some model is run on."""
+    return list(dict.fromkeys(direction for _, direction, _ in plan.blocks()))
 
 
 def _selected_on(plan: Plan, block: Block) -> str:

@@ -48,11 +48,12 @@ def plan(
     return Plan(config.load(raw, check_files=False))
 
 
-def write(plan: Plan, root: Path, score=None, seed: int = 0, trial=None, dev=None) -> None:
+def write(plan: Plan, root: Path, score=None, seed: int = 0, trial=None, dev=None, flagged=None) -> None:
     """All files that tables and figures open.
 
     score(method, variant, domain, seed, metric) overrides the random scores, trial(variant, rate, domain) those of the
-    trials on test sets, dev(variant, rate) what the trials reach on dev (None: diverged).
+    trials on test sets, dev(variant, rate) what the trials reach on dev (None: diverged), flagged(mixture, domain) how
+    many pairs and sources of 400 overlap (none).
     """
     rng = np.random.default_rng(seed)
     score = score or (lambda *_: float(rng.uniform(40, 90)))
@@ -79,6 +80,13 @@ def write(plan: Plan, root: Path, score=None, seed: int = 0, trial=None, dev=Non
             _write_information(plan, root, file, rng)
     for file in inputs.stability_files(plan):
         write_json(root / file.path, stability(rng))
+    for file in inputs.overlap_files(plan):
+        counts = flagged(file.block[2], file.domain) if flagged else (0, 0)
+        write_json(root / file.path, _without_overlap(plan, file, counts, rng))
+    for file in inputs.corpus_files(plan):
+        write_json(root / file.path, corpus_report(plan.config.directions[file.direction].domains[file.domain]))
+    for file in inputs.mixture_files(plan):
+        write_json(root / file.path, _mixture_report(plan, file))
     for file in inputs.neuron_files(plan):
         if file.unit == "neuron":
             chosen = rng.choice(LAYERS * WIDTH, 115, replace=False)
@@ -217,3 +225,47 @@ def _write_information(plan: Plan, root: Path, file: inputs.InformationFile, rng
         "length": {"joint": 0.05, "one_vs_rest": {domain: 0.012 for domain in domains}},
     }
     write_json(root / file.sidecar, sidecar)
+
+
+def _without_overlap(plan: Plan, file: inputs.OverlapFile, counts: tuple[int, int], rng: np.random.Generator) -> dict:
+    pairs, sources = counts
+    runs = {
+        name: {metric: {"score": float(rng.uniform(40, 90))} for metric in plan.config.scoring.metrics}
+        for name in (file.runs if 0 < pairs + sources < 400 else ())
+    }
+    return {"format": 1, "segments": 400, "flagged": {"pair": pairs, "source": sources}, "runs": runs}
+
+
+def corpus_report(domain: config.Domain) -> dict:
+    """Report of a domain: of 1,234 training pairs 1,000 are kept."""
+    none = {"leaked_pairs": 0, "leaked_sources": 0}
+    reports = {
+        "train": {
+            "read": 1234,
+            "kept": 1000,
+            "dropped": {"duplicate_pair": 30, "empty_source": 0, "leakage": 4, "limit": 200},
+            "leakage": {"dev": none, "test": {"leaked_pairs": 1, "leaked_sources": 3}},
+            "copies": 7,
+        },
+        "dev": {"read": 100, "kept": 100, "dropped": {"leakage": 0}, "leakage": {"test": none}, "copies": 0},
+        "test": {"read": 400, "kept": 400, "dropped": {}, "leakage": {}, "copies": 2, "present": {"duplicate_pair": 5}},
+    }
+    return {split: found for split, found in reports.items() if getattr(domain, split) is not None}
+
+
+def _mixture_report(plan: Plan, file: inputs.MixtureFile) -> dict:
+    """The first domain loses a pair to the test of the last."""
+    seen = plan.seen(file.direction, file.mixture)
+    found = {}
+    for split, kept in {"train": 800, "dev": 100}.items():
+        leaked = {domain: int(split == "train" and domain == seen[0]) for domain in seen}
+        found[split] = {
+            domain: {
+                "read": 1000,
+                "kept": kept,
+                "dropped": {"leakage": leaked[domain], "limit": 1000 - kept - leaked[domain]},
+                "leakage": {f"{seen[-1]}.test": {"leaked_pairs": leaked[domain], "leaked_sources": 0}},
+            }
+            for domain in seen
+        }
+    return found

@@ -10,6 +10,7 @@ import pytest
 from caneft import config
 from caneft.corpora import cleaning, readers, store
 from caneft.corpora.mixing import mix
+from caneft.corpora.overlap import flags
 from caneft.corpora.sides import without_mojibake
 
 REPOSITORY = Path(__file__).parents[2]
@@ -190,3 +191,11 @@ def test_leakage_counted_by_test_pairs(real):
         test = real[tested][0]["test"]
         assert sum((row.source, row.target) in train_pairs for row in test) == pairs
         assert sum(row.source in train_sources for row in test) == sources
+
+
+def test_real_overlap_is_flagged(real):
+    """The counts of the test above, and science, which has a test set alone."""
+    pairs = [("education", "spoken"), ("spoken", "education"), ("science", "education"), ("science", "spoken")]
+    found = [list(flags(real[tested][0]["test"], real[trained][0]["train"]).values()) for tested, trained in pairs]
+    counts = [(kinds.count("pair"), kinds.count("source")) for kinds in found]
+    assert counts == [(29, 1), (37, 1), (4, 0), (0, 1)]

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from caneft.errors import InputError
-from caneft.reporting import captions, inputs, results, tables
+from caneft.reporting import captions, corpora, inputs, overlap, results, tables
 from caneft.reporting.latex import escape, latex
 from caneft.reporting.layout import BEST, SECOND, Cell, Column, Table, mark_best
 from caneft.reporting.page import html
@@ -258,6 +258,8 @@ def test_every_table_input_is_needed_and_named_when_missing(plan, root):
                 results.records(plan, root),
                 results.costs(plan, root),
                 results.trials(plan, root),
+                overlap.without(plan, root),
+                corpora.corpus_table(plan, root),
             )
         (root / name).write_text(kept)
 
@@ -298,7 +300,7 @@ def test_the_step_writes_the_tables_and_reports_a_missing_file(plan, root, tmp_p
     out = tmp_path / "tables"
     monkeypatch.setattr(sys, "argv", ["tabulate", "--config", config, "--results", str(root), "--out", str(out)])
     tabulate.main()
-    names = ("main", "cost", "interference", "trials")
+    names = ("main", "cost", "interference", "trials", "overlap", "corpora")
     assert {path.name for path in out.iterdir()} == {f"{n}.{s}" for n in names for s in ("csv", "html", "md", "tex")}
     (root / "runs/tiny/de-en/base/scores/it.json").unlink()
     with pytest.raises(SystemExit) as exit:

@@ -53,7 +53,7 @@ def test_one_command_makes_the_report(first_run):
 
 def test_no_job_left_a_traceback_or_half_a_file(results):
     logs = list((results / "logs").rglob("*.log"))
-    assert len(logs) == 82  # every job but `all`
+    assert len(logs) == 84  # every job but `all`
     assert [log for log in logs if "Traceback" in log.read_text()] == []
     assert list(results.rglob(".*")) == []
 
@@ -67,7 +67,7 @@ def test_a_second_run_has_nothing_to_do(finished):
 def test_tables_and_figures_exist_in_every_format(results):
     tables = {
         f"{table}.{suffix}"
-        for table in ("main", "cost", "trials", "interference")
+        for table in ("main", "cost", "trials", "interference", "overlap", "corpora")
         for suffix in ("csv", "html", "md", "tex")
     }
     names = ("scores", "seen_unseen", "neurons_per_layer", "importance_information", "stability", "training")
@@ -93,10 +93,10 @@ def test_the_main_table_prints_the_scores_of_the_score_files(results):
 def test_the_report_shows_every_table_and_figure_with_its_caption(finished):
     page = (finished.results / "report.html").read_text(encoding="utf-8")
     categories = json.loads(re.search(r"var categories = (\{.*?\});", page)[1])
-    assert {name: len(shown["Other"]) for name, shown in categories.items()} == {"Tables": 4, "Figures": 6}
+    assert {name: len(shown["Other"]) for name, shown in categories.items()} == {"Tables": 6, "Figures": 6}
     note = finished.configuration()["report"]["note"]
     captions = list((finished.root / "workflow/report").glob("*.rst"))
-    assert len(captions) == 11
+    assert len(captions) == 13
     for file in captions:
         text = re.sub(r"\{\{.*?\}\}", "\n", file.read_text(encoding="utf-8"))
         plain = [line for line in text.splitlines() if len(line) > 40 and not re.search(r"[`*|\\]", line)]

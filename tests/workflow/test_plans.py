@@ -17,6 +17,15 @@ RATES = ("0.005", "0.01")  # of lora
 AGGREGATES = {"tabulate", "plot", "all"}
 
 
+def apart(domain="koran", mixture="all"):
+    """Scores of a block on a domain outside of its mixture, without what stands in the training data."""
+    return {f"score_without_overlap {M}/{mixture}/{domain}"}
+
+
+def flagged(domain="koran", mixture="all"):
+    return {f"flag_overlap de-en/{mixture}/{domain}", *apart(domain, mixture)}
+
+
 def tuned(*variants, mixture="all", seed=1):
     rules = {"full": "tune_full", "lora": "tune_lora", "adapters": "tune_adapters"}
     return {f"{rules.get(variant, 'tune_neurons')} {M}/{mixture}/{variant}/seed{seed}" for variant in variants}
@@ -77,6 +86,7 @@ NEW_MIXTURE = {
     *tuned(*TRAINED, mixture="more"),
     *all_evaluated(TRAINED, "seen", "koran", mixture="more"),
     *evaluated("more/icl", "seen", "koran"),
+    *flagged(mixture="more"),
     *evaluated("base", "subtitles"),
     "score_copy de-en/subtitles",
     *AGGREGATES,
@@ -103,6 +113,7 @@ GROWN_MIXTURE = {
     "draw_mixture de-en/all",
     *measured(),
     f"measure_stability {M}/all",
+    *flagged(),
     *ALL_RUNS,
     *evaluated("base", "subtitles"),
     "score_copy de-en/subtitles",
@@ -120,6 +131,7 @@ def add_unseen(config):
 
 UNSEEN = {
     "prepare_test_corpus de-en/garden",
+    *flagged("garden"),
     *evaluated("base", "garden"),
     *all_evaluated(TRAINED, "garden"),
     *evaluated("all/icl", "garden"),
@@ -141,7 +153,7 @@ def fix_rate(config):
     config["methods"]["lora"]["learning_rate"] = 5e-3
 
 
-LORA = {*tuned("lora"), *all_evaluated(["lora"], "seen", "koran"), *AGGREGATES}
+LORA = {*tuned("lora"), *all_evaluated(["lora"], "seen", "koran"), *apart(), *AGGREGATES}
 
 
 def add_seed(config):
@@ -152,6 +164,7 @@ SECOND_SEED = {
     *selected("random", draw=2),
     *tuned(*TRAINED, seed=2),
     *all_evaluated(TRAINED, "seen", "koran", seed=2),
+    *apart(),
     *AGGREGATES,
 }
 
@@ -164,6 +177,7 @@ NEW_METHOD = {
     f"select_neurons neurons/{M}/all/joint/0",
     *tuned("joint"),
     *all_evaluated(["joint"], "seen", "koran"),
+    *apart(),
     *AGGREGATES,
 }
 
@@ -178,6 +192,7 @@ NEW_NEURONS = {
     *tried(*RATES),
     *tuned(*NEURONS, "lora"),
     *all_evaluated((*NEURONS, "lora"), "seen", "koran"),
+    *apart(),
     *AGGREGATES,
 }
 NEW_HEADS = {*selected("attention"), *tuned("attention"), *all_evaluated(["attention"], "seen", "koran")}
@@ -202,6 +217,7 @@ DECODED = {
     *(job for rate in RATES for job in evaluated(f"all/lora/lr{rate}", "dev", "seen", "koran")),
     f"choose_rate {M}/all/lora",
     *tuned("lora"),
+    *apart(),
     *AGGREGATES,
 }
 
@@ -223,7 +239,7 @@ CHANGES = [
     (add_mixture, NEW_MIXTURE),
     (grow_mixture, GROWN_MIXTURE),
     (add_unseen, UNSEEN),
-    (change_rate, {*tuned("caneft"), *all_evaluated(["caneft"], "seen", "koran"), *AGGREGATES}),
+    (change_rate, {*tuned("caneft"), *all_evaluated(["caneft"], "seen", "koran"), *apart(), *AGGREGATES}),
     (add_rate, {*tried("0.02"), *LORA}),
     (fix_rate, LORA),
     (add_seed, SECOND_SEED),

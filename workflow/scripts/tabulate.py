@@ -1,11 +1,11 @@
-"""Write the tables (scores, cost, interference, trials), each as CSV, Markdown, LaTeX and HTML."""
+"""Write the tables (scores, cost, interference, trials, overlap, corpora), each as CSV, Markdown, LaTeX and HTML."""
 
 import argparse
 from pathlib import Path
 
 from caneft.cli import step
 from caneft.plan import Plan
-from caneft.reporting import interference, results, tables, trials
+from caneft.reporting import corpora, interference, overlap, results, tables, trials
 from caneft.reporting.inputs import read_config
 
 
@@ -31,6 +31,10 @@ def main() -> None:
     matrices = list(interference.interference_tables(plan, matrix))
     tables.write(args.out / "interference", matrix, matrices, interference.ABSENT)
     tables.write(args.out / "trials", trials.trial_table(tried), list(trials.trial_tables(plan, tried)), trials.ABSENT)
+    shared = overlap.overlap_table(scores, overlap.without(plan, args.results))
+    tables.write(args.out / "overlap", shared, list(overlap.overlap_tables(plan, shared)), overlap.absent(shared))
+    counts = corpora.corpus_table(plan, args.results)
+    tables.write(args.out / "corpora", counts, list(corpora.corpus_tables(plan, counts)))
 
 
 if __name__ == "__main__":

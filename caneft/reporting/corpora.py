@@ -1,0 +1,125 @@
+"""The table of corpora: what was read, dropped and why, of every domain and split, and what mixtures took out.
+
+Reasons are whatever the reports have: nothing here knows what cleaning looks for.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from caneft.corpora.store import HELD_OUT
+from caneft.plan import Plan
+from caneft.reporting import inputs
+from caneft.reporting.captions import label
+from caneft.reporting.layout import Cell, Column, Table
+from caneft.reporting.reading import naming, read_json
+from caneft.reporting.tables import NONE
+
+KEYS = ["direction", "mixture", "domain", "split"]
+FIRST = ["read", "dropped", "leakage", "kept", "copies"]
+"""Entries of a report in the order of the table; others follow."""
+
+
+def corpus_table(plan: Plan, root: str | Path) -> pd.DataFrame:
+    """One row per direction, domain and split of the corpora, and then of the mixtures.
+
+    Columns: direction, mixture (missing for a corpus), domain, split, and all counts of the reports, whose names are
+    the way to them, `dropped.duplicate_pair` or `leakage.dev.leaked_pairs`; missing where a report has none.
+    """
+    rows = []
+    for file in inputs.corpus_files(plan):
+        found = read_json(Path(root) / file.path)
+        rows += [_row(root, file, None, file.domain, split, found) for split in HELD_OUT if split in found]
+    for file in inputs.mixture_files(plan):
+        found = read_json(Path(root) / file.path)
+        for domain in plan.seen(file.direction, file.mixture):
+            rows += [_row(root, file, file.mixture, domain, split, found) for split in ("train", "dev")]
+    frame = pd.DataFrame(rows)
+    counts = sorted((name for name in frame.columns if name not in KEYS), key=_order)
+    return frame[[*KEYS, *counts]].astype(dict.fromkeys(counts, "Int64"))
+
+
+def _row(root: str | Path, file: Any, mixture: str | None, domain: str, split: str, found: dict) -> dict[str, Any]:
+    with naming(Path(root) / file.path):
+        entry = found[split] if mixture is None else found[split][domain]
+        counts = {name: int(value) for name, value in _flat(entry)}
+    return dict(zip(KEYS, (file.direction, mixture, domain, split), strict=True)) | counts
+
+
+def _flat(entry: dict, above: str = "") -> Iterator[tuple[str, Any]]:
+    """Counts of a report by the way to them, with points between."""
+    for key, value in entry.items():
+        yield from _flat(value, f"{above}{key}.") if isinstance(value, dict) else [(f"{above}{key}", value)]
+
+
+def _order(name: str) -> tuple:
+    first = name.split(".")[0]
+    return (FIRST.index(first) if first in FIRST else len(FIRST), name)
+
+
+def corpus_tables(plan: Plan, table: pd.DataFrame) -> Iterator[Table]:
+    """The counts as they are printed, a line for every count that is not zero throughout: tables of each split of a
+    direction, with a column a domain, and of each mixture of several domains.
+
+    A mixture of one domain loses no more than its corpus did. table: from `corpus_table`.
+    """
+    for direction, rows in table.groupby("direction", sort=False):
+        corpora, mixtures = rows[rows["mixture"].isna()], rows[rows["mixture"].notna()]
+        for split, part in corpora.groupby("split", sort=False):
+            yield _corpora(plan, direction, split, part)
+        for name, part in mixtures.groupby("mixture", sort=False):
+            if len(plan.seen(direction, name)) > 1:
+                yield _mixture(plan, direction, name, part)
+
+
+def _corpora(plan: Plan, direction: str, split: str, rows: pd.DataFrame) -> Table:
+    held_out = " or ".join(HELD_OUT[split])
+    sentences = [
+        "Test sets are normalised and never filtered: what cleaning would have dropped is counted as present."
+        if split == "test"
+        else "What was dropped is what was read and not kept; a pair counts for the first reason that it meets.",
+        f"Leakage: dropped as the source stands in {held_out} of the same domain; pairs: with the same target."
+        if held_out
+        else "",
+        "A pair that leaks from both counts in both." if len(HELD_OUT[split]) > 1 else "",
+        "Limit: not drawn. Copies: kept pairs whose target is their source.",
+    ]
+    columns = [Column(label(plan, domain)) for domain in rows["domain"]]
+    return _table(f"{direction}-{split}", f"Corpora of {direction}: {split}", sentences, columns, rows)
+
+
+def _mixture(plan: Plan, direction: str, mixture: str, rows: pd.DataFrame) -> Table:
+    rows = rows.sort_values("split", key=lambda splits: splits.map(list(HELD_OUT).index), kind="stable")
+    sentences = [
+        "Of what the corpora kept, what the mixture draws. Leakage: the source stands in a held-out set of any domain"
+        " of the mixture; pairs: with the same target. What leaks from several sets counts in each. Limit: not drawn."
+    ]
+    columns = [Column(label(plan, row.domain), row.split) for row in rows.itertuples()]
+    return _table(f"{direction}-{mixture}", f"Mixture {mixture} of {direction}", sentences, columns, rows)
+
+
+def _table(name: str, title: str, sentences: Iterable[str], columns: list[Column], rows: pd.DataFrame) -> Table:
+    """Transposed: a line for each count, as there are many reasons and few domains."""
+    counts = [count for count in rows.columns if count not in KEYS and rows[count].fillna(0).any()]
+    return Table(
+        label=f"tab:corpora-{name}",
+        title=title,
+        caption=" ".join(filter(None, sentences)),
+        columns=[Column("Pairs", numeric=False), Column("Reason", numeric=False), *columns],
+        rows=[[*map(Cell, _words(count)), *map(_number, rows[count])] for count in counts],
+    )
+
+
+def _words(count: str) -> tuple[str, str]:
+    """`dropped.too_long` is (dropped, too long); of leakage the held-out set comes first."""
+    first, *rest = count.split(".")
+    if first == "leakage":
+        *held_out, kind = rest
+        return first, f"{' '.join(held_out)}: {kind.removeprefix('leaked_')}"
+    return first, " ".join(rest).replace("_", " ")
+
+
+def _number(count: int) -> Cell:
+    return Cell(NONE if pd.isna(count) else f"{count:,}")

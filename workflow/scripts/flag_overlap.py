@@ -1,0 +1,23 @@
+"""Flag what a test set shares with the training data of a mixture to which its domain does not belong."""
+
+import argparse
+from pathlib import Path
+
+from caneft.cli import step
+from caneft.corpora import overlap, store
+
+
+@step
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--train", type=Path, required=True, help="train.jsonl of the mixture")
+    parser.add_argument("--test", type=Path, required=True, help="test.jsonl of the domain")
+    parser.add_argument("--overlap", type=Path, required=True)
+    args = parser.parse_args()
+    test = store.read(args.test)
+    ids = overlap.flags(test, store.read(args.train))
+    store.write_json(args.overlap, {"format": 1, "ids": ids, "segments": len(test)})
+
+
+if __name__ == "__main__":
+    main()
