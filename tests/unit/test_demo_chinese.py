@@ -2,15 +2,18 @@
 
 import re
 from itertools import islice
+from pathlib import Path
 from random import Random
 
 import pytest
 
+from caneft.config import Demo, DemoPretraining
 from caneft.corpora import demo
 from caneft.corpora.demo.chinese import grammar
 from caneft.corpora.demo.chinese.words import Adjective, Adverb, Noun, Preposition, Verb
 from caneft.corpora.demo.english import english
 from caneft.corpora.demo.trees import Clause, NounPhrase, PrepositionalPhrase, Sentence
+from caneft.corpora.readers import read
 
 TEACHER = Noun("老师", "位", "teacher")
 STUDENT = Noun("学生", "名", "student")
@@ -185,6 +188,21 @@ def test_a_relative_clause_follows_in_english_and_precedes_in_chinese_order():
         "The teacher read a letter that the student wrote.",
         "The teacher read the student wrote that a letter.",
     )
+
+
+# As a corpus format
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_formats_read_the_twin_in_either_direction(reverse):
+    one = Demo(format="demo", language="zh", domain="thesis", pairs=5, seed=2, reverse=reverse)
+    base = DemoPretraining(
+        format="demo-pretraining", language="zh", domains=["laws", "news"], pairs=5, seed=2, reverse=reverse
+    )
+    expected = [(one, demo.pairs("thesis", "dev", 5, 2, "zh")), (base, demo.pretraining(["laws", "news"], 5, 2, "zh"))]
+    for source, pairs in expected:
+        found = [pair[1:] for pair in read(source, "dev", Path)]
+        assert found == [pair[::-1] if reverse else pair for pair in pairs]
 
 
 # Text
