@@ -27,8 +27,7 @@ def lines(path):
 @pytest.mark.parametrize("direction", TOKENIZER)
 def test_scores_are_those_of_the_tokenizer_of_the_target_language(results, direction):
     folder = results / "runs/mini-llama" / direction / "all/caneft/seed1"
-    other = BLEU(tokenize="13a" if direction == "en-zh" else "zh")
-    differences = []
+    differences = []  # to 13a, for which a Chinese sentence is one word
     for testset, domains in TESTSETS.items():
         scores = json.loads((folder / f"scores/{testset}.json").read_text(encoding="utf-8"))["domains"]
         translations = lines(folder / f"translations/{testset}.jsonl")
@@ -38,12 +37,14 @@ def test_scores_are_those_of_the_tokenizer_of_the_target_language(results, direc
             expected = BLEU(trg_lang=direction[-2:]).corpus_score(hypotheses, [references]).score
             assert scores[domain]["bleu"]["score"] == expected > 0
             assert f"|tok:{TOKENIZER[direction]}|" in scores[domain]["bleu"]["signature"]
-            differences.append(expected - other.corpus_score(hypotheses, [references]).score)
-    assert any(abs(difference) > 0.5 for difference in differences)
+            differences.append(BLEU(tokenize="13a").corpus_score(hypotheses, [references]).score - expected)
+    assert any(differences) == (direction == "en-zh")
 
 
 def test_one_corpus_serves_both_directions(results):
-    for path in (results / "corpora/zh-en").rglob("test.jsonl"):
+    paths = list((results / "corpora/zh-en").rglob("test.jsonl"))
+    assert len(paths) == 3
+    for path in paths:
         there = [(row["id"], row["source"], row["target"]) for row in lines(path)]
         back = lines(results / "corpora/en-zh" / path.relative_to(results / "corpora/zh-en"))
         assert there == [(row["id"], row["target"], row["source"]) for row in back]
@@ -55,4 +56,4 @@ def test_the_main_table_has_a_block_for_each_direction(results):
     blocks = table.query("metric == 'bleu'").groupby("direction")["variant"].agg(list).to_dict()
     assert blocks == dict.fromkeys(TOKENIZER, ["base", "caneft", "copy"])
     printed = (results / "tables/main.md").read_text(encoding="utf-8")
-    assert printed.count("tok:zh") == printed.count("tok:13a") == 1
+    assert "tok:zh" in printed and "tok:13a" in printed
