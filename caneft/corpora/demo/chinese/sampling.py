@@ -11,6 +11,8 @@ RELATIVE = 0.4  # how often a noun phrase without an adjective has a relative cl
 
 
 class ChineseWriter(sampling.Writer):
+    """Draws Chinese sentences: forms of the verb decide which adverbs and phrases go with it."""
+
     vocabulary = VOCABULARY
     kinds = ("statement",) * 11 + ("question",) * 2 + ("if",) * 4 + ("that",) * 3
     forms = (

@@ -7,6 +7,8 @@ from caneft.corpora.demo.twin import Twin
 
 
 class GermanWriter(Writer):
+    """What German sentences say how often."""
+
     vocabulary = VOCABULARY
     kinds = ("statement",) * 11 + ("question",) * 2 + ("when",) * 4 + ("that",) * 3
     forms = consequences = ("present",) * 8 + ("perfect",) * 5 + ("passive",) * 5 + ("modal",) * 6
