@@ -170,19 +170,24 @@ class SacreBleu(Source):
 
 
 class Demo(Source):
-    """The built-in templated German-English corpus; which split is asked for follows from the key."""
+    """The built-in templated corpora into English; which split is asked for follows from the key."""
 
     format: Literal["demo"]
+    language: Literal["de", "zh"] = "de"
+    """Source language: German or Chinese."""
     domain: Slug
-    """Domain of the built-in corpus (`it`, `law`, `medical`, `subtitles`, `koran`, `garden`, `finance`, `sports`)."""
+    """Domain of the built-in corpus. German: `it`, `law`, `medical`, `subtitles`, `koran`, `garden`, `finance`,
+    `sports`. Chinese: `education`, `spoken`, `thesis`, `science`, `microblog`, `news`, `laws`."""
     pairs: Positive
     """How many pairs to write."""
 
 
 class DemoPretraining(Source):
-    """The built-in corpus as pretraining text: half general, half domain text with senses drawn at random."""
+    """A built-in corpus as pretraining text: half general, half domain text with senses drawn at random."""
 
     format: Literal["demo-pretraining"]
+    language: Literal["de", "zh"] = "de"
+    """Source language: German or Chinese."""
     domains: Annotated[list[Slug], Field(min_length=1)]
     """Domains whose words the base model has seen. Include spare ones: adding a domain later leaves the base alone."""
     pairs: Positive

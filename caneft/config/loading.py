@@ -124,9 +124,9 @@ def _pilot_problems(config: Config) -> Iterator[tuple[str, str]]:
 
 def _demo_problems(key: str, source: Source) -> Iterator[tuple[str, str]]:
     if isinstance(source, Demo):
-        names, known = [source.domain], (*demo.DOMAINS, "general")
+        names, known = [source.domain], (*demo.TWINS[source.language].domains, "general")
     elif isinstance(source, DemoPretraining):
-        names, known = source.domains, demo.DOMAINS
+        names, known = source.domains, demo.TWINS[source.language].domains
     else:
         return
     for name in names:

@@ -242,6 +242,10 @@ MISTAKES = {
         [("tuning", {"pairs": {"lew": 3}})],
         ["tuning.pairs names 'lew'", "Did you mean 'law'?"],
     ),
+    "built-in domain of the other language": (
+        [(*DOMAINS, "it", "test", {"format": "demo", "language": "zh", "domain": "law", "pairs": 1})],
+        ["directions.de-en.domains.it.test names the built-in domain 'law'", "Did you mean 'laws'?"],
+    ),
     "reserved domain": ([(*DOMAINS, "seen", {"test": DEMO})], ["directions.de-en.domains.seen is reserved"]),
 }
 

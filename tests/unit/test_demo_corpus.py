@@ -1,10 +1,13 @@
-"""The demo's corpus: what its lexicons, splits and senses promise."""
+"""The demo's corpora: what the lexicons, splits and senses of both twins promise."""
 
+import functools
+import hashlib
 import os
 import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from itertools import combinations, cycle
 
 import pytest
@@ -12,63 +15,80 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caneft.corpora import demo
-from caneft.corpora.demo import grammar
-from caneft.corpora.demo.grammar import Clause, NounPhrase, Sentence
-from caneft.corpora.demo.lexicon import (
-    DOMAINS,
-    GENERAL,
-    LEXICONS,
-    POLYSEMOUS,
-    PREPOSITIONS,
-    REPORTING,
-    Noun,
-)
+from caneft.corpora.demo.english import indefinite_article
+from caneft.corpora.demo.german import grammar
+from caneft.corpora.demo.german.words import Noun
+from caneft.corpora.demo.trees import Clause, NounPhrase, Sentence
 
-ALL = (*DOMAINS, "general")
+VOCABULARIES = {language: twin.writer.vocabulary for language, twin in demo.TWINS.items()}
+GERMAN = VOCABULARIES["de"]
+DOMAINS = [(language, domain) for language, words in VOCABULARIES.items() for domain in words.domains]
+ALL = [*DOMAINS, *((language, "general") for language in VOCABULARIES)]
+LANGUAGES = sorted(VOCABULARIES)
+
+
+def nouns_of(words):
+    return [noun for lexicon in (words.general, *words.lexicons.values()) for noun in lexicon.agents + lexicon.things]
+
+
+def adjectives_of(words):
+    return [adjective for lexicon in (words.general, *words.lexicons.values()) for adjective in lexicon.adjectives]
+
 
 # Lexicons
 
 
-def test_every_polysemous_noun_has_another_translation_in_each_domain():
-    assert len(POLYSEMOUS) == 20
-    for noun in POLYSEMOUS:
-        assert len(noun.senses) == len(DOMAINS) == len(set(noun.senses)), noun.german
+@pytest.mark.parametrize(("language", "count"), [("de", 20), ("zh", 23)])
+def test_every_polysemous_noun_has_another_translation_in_each_domain(language, count):
+    words = VOCABULARIES[language]
+    assert len(words.polysemous) == len({noun.word for noun in words.polysemous}) == count
+    for noun in words.polysemous:
+        assert len(noun.senses) == len(words.domains) == len(set(noun.senses)), noun.word
+    assert set(words.lexicons) == set(words.domains)
 
 
-@pytest.mark.parametrize("domain", DOMAINS)
-def test_within_a_domain_no_two_nouns_share_a_translation(domain):
-    words = (*GENERAL.agents, *GENERAL.things, *LEXICONS[domain].agents, *LEXICONS[domain].things, *POLYSEMOUS)
-    counts = Counter(demo.sense_of(domain)(noun) for noun in words)
+@pytest.mark.parametrize(("language", "domain"), DOMAINS)
+def test_within_a_domain_no_two_nouns_share_a_translation(language, domain):
+    words = VOCABULARIES[language]
+    lexicons = (words.general, words.lexicons[domain])
+    nouns = [noun for lexicon in lexicons for noun in lexicon.agents + lexicon.things] + [*words.polysemous]
+    counts = Counter(demo.sense_of(domain, language)(noun) for noun in nouns)
     assert [word for word, count in counts.items() if count > 1] == []
 
 
-def test_a_german_word_stands_in_one_lexicon_only():
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_word_stands_in_one_lexicon_only(language):
     def words(lexicon):
-        nouns = {noun.german for noun in lexicon.agents + lexicon.things}
-        return (
-            nouns | {verb.infinitive for verb in lexicon.verbs} | {adjective.stem for adjective in lexicon.adjectives}
-        )
+        return {entry[0] for entry in lexicon.agents + lexicon.things + lexicon.verbs + lexicon.adjectives}
 
-    shared = {noun.german for noun in POLYSEMOUS} | {verb.infinitive for verb in REPORTING}
-    for one, other in combinations([shared, words(GENERAL), *map(words, LEXICONS.values())], 2):
+    vocabulary = VOCABULARIES[language]
+    shared = {entry[0] for entry in (*vocabulary.polysemous, *vocabulary.reporting)}
+    parts = [shared, words(vocabulary.general), *map(words, vocabulary.lexicons.values())]
+    for one, other in combinations(parts, 2):
         assert one & other == set()
 
 
-def test_tables_hold_only_genders_and_cases_that_the_grammar_knows():
-    nouns = [noun for words in (GENERAL, *LEXICONS.values()) for noun in words.agents + words.things]
-    assert {noun.gender for noun in (*nouns, *POLYSEMOUS)} == {"m", "f", "n"}
+def test_tables_hold_only_genders_and_cases_that_the_german_grammar_knows():
+    nouns = nouns_of(GERMAN)
+    assert {noun.gender for noun in (*nouns, *GERMAN.polysemous)} == {"m", "f", "n"}
     assert {noun.gender for noun in nouns if noun.weak} == {"m"}
-    assert {preposition.case for preposition in PREPOSITIONS} == {"acc", "dat"}
-    assert set(LEXICONS) == set(DOMAINS)
+    assert {preposition.case for preposition in GERMAN.prepositions} == {"acc", "dat"}
 
 
-def test_no_unforeseen_word_follows_an_indefinite_article():
+@pytest.mark.parametrize(
+    ("language", "a", "an"),
+    [
+        ("de", {"user", "house"}, {"unbeaten"}),
+        ("zh", {"house", "union", "unique", "unit", "use", "user"}, {"outcome", "umbrella", "update"}),
+    ],
+)
+def test_no_unforeseen_word_follows_an_indefinite_article(language, a, an):
     """Vowel letters and vowel sounds part ways in few words; the lexicons hold only those listed here."""
-    nouns = [noun for words in (GENERAL, *LEXICONS.values()) for noun in words.agents + words.things]
-    words = {noun.english for noun in nouns} | {sense for noun in POLYSEMOUS for sense in noun.senses}
-    words |= {adjective.english for words_ in (GENERAL, *LEXICONS.values()) for adjective in words_.adjectives}
-    assert {word for word in words if re.match("u|eu|o[nu]|ho[nu]|hei", word)} == {"unbeaten", "user", "house"}
-    assert grammar.indefinite_article("unbeaten team") == "an"
+    words = VOCABULARIES[language]
+    heads = {entry.english for entry in nouns_of(words) + adjectives_of(words)}
+    heads |= {sense for noun in words.polysemous for sense in noun.senses}
+    assert {word for word in heads if re.match("u|eu|o[nu]|ho[nu]|hei", word)} == a | an
+    assert {word for word in a | an if indefinite_article(f"{word} team") == "an"} == an
 
 
 # Text
@@ -78,40 +98,52 @@ def sources(text: list[tuple[str, str]]) -> set[str]:
     return {source for source, _ in text}
 
 
-@pytest.mark.parametrize("domain", ALL)
-def test_domains_deliver_enough_distinct_and_well_formed_pairs(domain):
+SOURCE = {"de": r"[A-ZÄÖÜ][^.?]*[.?]", "zh": r"[\u4e00-\u9fff，]{6,34}[。？]"}  # Chinese: no blanks, no Latin letters
+
+
+@pytest.mark.parametrize(("language", "domain"), ALL)
+def test_domains_deliver_enough_distinct_and_well_formed_pairs(language, domain):
     for split, count in (("train", 3000), ("dev", 300), ("test", 1000)):
-        text = demo.pairs(domain, split, count)
+        text = demo.pairs(domain, split, count, language=language)
         assert len(sources(text)) == count
-        for pair in text:
-            for sentence in pair:
-                assert re.fullmatch(r"[A-ZÄÖÜ][^.?]*[.?]", sentence)
+        for source, target in text:
+            assert re.fullmatch(SOURCE[language], source)
+            assert re.fullmatch(r"[A-Z][a-z ,]*[.?]", target)
+            for sentence in (target, source) if language == "de" else (target,):
                 assert "  " not in sentence
                 assert 4 <= len(sentence.split()) <= 16
 
 
 @settings(max_examples=20, deadline=None)
 @given(
-    domain=st.sampled_from(ALL),
+    of=st.sampled_from(ALL),
     split=st.sampled_from(demo.SPLITS),
     seed=st.integers(),
     counts=st.tuples(st.integers(0, 40), st.integers(0, 40)),
 )
-def test_pairs_depend_on_domain_split_and_seed_but_not_on_count(domain, split, seed, counts):
+def test_pairs_depend_on_domain_split_and_seed_but_not_on_count(of, split, seed, counts):
+    language, domain = of
     fewer, more = sorted(counts)
-    assert demo.pairs(domain, split, fewer, seed) == demo.pairs(domain, split, more, seed)[:fewer]
-    assert demo.pairs(domain, split, 20, seed) != demo.pairs(domain, split, 20, seed + 1)
+    text = demo.pairs(domain, split, more, seed, language)
+    assert demo.pairs(domain, split, fewer, seed, language) == text[:fewer]
+    twenty = demo.pairs(domain, split, 20, seed, language)
+    assert twenty != demo.pairs(domain, split, 20, seed + 1, language)
 
 
-def test_pretraining_depends_on_neither_count_nor_the_order_of_domains():
-    text = demo.pretraining(["law", "it"], 200)
-    assert demo.pretraining(["it", "law", "it"], 77) == text[:77]
-    assert demo.pretraining(["it", "law"], 200, seed=1) != text
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_pretraining_depends_on_neither_count_nor_the_order_of_domains(language):
+    one, other, *_ = VOCABULARIES[language].domains
+    text = demo.pretraining([other, one], 200, language=language)
+    assert demo.pretraining([one, other, one], 77, language=language) == text[:77]
+    assert demo.pretraining([one, other], 200, 1, language) != text
 
 
 def test_text_is_the_same_in_another_process():
     """Python's own hash of a text differs from process to process; ours must not."""
-    program = "from caneft.corpora import demo; print(demo.pairs('general', 'test', 50), demo.pretraining(['it'], 50))"
+    program = (
+        "from caneft.corpora import demo; "
+        "print(demo.pairs('general', 'test', 50), demo.pretraining(['laws'], 50, language='zh'))"
+    )
     environment = os.environ | {
         "PYTHONHASHSEED": "12345",
         "PYTHONIOENCODING": "utf-8",
@@ -120,7 +152,7 @@ def test_text_is_the_same_in_another_process():
     output = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, check=True, encoding="utf-8"
     ).stdout
-    assert output.strip() == f"{demo.pairs('general', 'test', 50)} {demo.pretraining(['it'], 50)}"
+    assert output.strip() == f"{demo.pairs('general', 'test', 50)} {demo.pretraining(['laws'], 50, language='zh')}"
 
 
 def test_text_is_what_it_was():
@@ -136,16 +168,45 @@ def test_text_is_what_it_was():
         "Der Gast glaubt, dass der nette Kumpel diesen Fall liebt.",
         "The guest believes that the nice buddy this instance loves.",
     )
+    assert demo.pairs("thesis", "test", 2, 3, "zh") == [
+        ("围绕结论，那家企业把内容总结了。", "Around the conclusion that enterprise summarized the section."),
+        ("在一种水平之后，客观的汽车被比较了。", "After a standard the objective car was compared."),
+    ]
+    assert demo.pretraining(["spoken", "thesis"], 8, 0, "zh")[-1] == (
+        "如果这家企业构建那种作用，一位传统的导师就必须引用一个指标。",
+        "If this enterprise constructs that effect, a traditional supervisor must cite an indicator.",
+    )
 
 
-def test_no_source_is_in_two_splits():
+PINNED = {
+    "de": "121b13d28a8ef938",
+    "zh": "82dfbb01e03d44cd",
+}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_all_of_the_text_is_what_it_was(language):
+    """The same of every domain and split, as a hash."""
+    domains = VOCABULARIES[language].domains
+    text = [demo.pairs(d, split, 50, 7, language) for d in (*domains, "general") for split in demo.SPLITS]
+    text.append(demo.pretraining(domains, 2000, 7, language))
+    assert hashlib.sha256(repr(text).encode()).hexdigest()[:16] == PINNED[language]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_source_is_in_two_splits(language):
+    domains = VOCABULARIES[language].domains
     parts = {
         split: {
-            source for domain in ALL for seed in range(3) for source in sources(demo.pairs(domain, split, 200, seed))
+            source
+            for domain in (*domains, "general")
+            for seed in range(3)
+            for source in sources(demo.pairs(domain, split, 200, seed, language))
         }
         for split in demo.SPLITS
     }
-    parts["pretrain"] = sources(demo.pretraining(DOMAINS, 4000)) | sources(demo.pretraining(["it"], 1000, seed=1))
+    parts["pretrain"] = sources(demo.pretraining(domains, 4000, 0, language))
+    parts["pretrain"] |= sources(demo.pretraining(domains[:1], 1000, 1, language))
     for one, other in combinations(parts.values(), 2):
         assert one & other == set()
     assert all(demo.split_of(source) == split for split, part in parts.items() for source in part)
@@ -158,70 +219,91 @@ def test_splits_own_their_shares():
         assert counts[split] / 200 == pytest.approx(share, abs=1.5)
 
 
-@pytest.mark.parametrize("domain", ALL)
-def test_a_source_has_one_translation_in_a_domain(domain):
+@pytest.mark.parametrize(("language", "domain"), ALL)
+def test_a_source_has_one_translation_in_a_domain(language, domain):
     translations = {}
     for seed in range(5):
-        for source, target in demo.pairs(domain, "train", 1000, seed):
+        for source, target in demo.pairs(domain, "train", 1000, seed, language):
             assert translations.setdefault(source, target) == target
 
 
-def polysemous_in(source: str) -> list[Noun]:
-    words = set(re.findall(r"\w+", source))
-    return [noun for noun in POLYSEMOUS if noun.german in words]
+def words_in(text: str, words: Iterable[str], language: str) -> list[str]:
+    """Those of the words that a source holds, as often as it does; Chinese ones by the longest match from the left."""
+    if language == "de":
+        return [word for word in re.findall(r"\w+", text) if word in words]
+    return re.findall("|".join(sorted(words, key=len, reverse=True)), text)
 
 
-@pytest.mark.parametrize("domain", DOMAINS)
-def test_polysemous_nouns_have_the_sense_of_the_domain(domain):
-    column = DOMAINS.index(domain)
-    for source, target in demo.pairs(domain, "test", 300):
-        for noun in polysemous_in(source):
+def polysemous_in(source: str, language: str) -> list:
+    by_word = {noun.word: noun for noun in VOCABULARIES[language].polysemous}
+    return [by_word[word] for word in words_in(source, all_nouns(language), language) if word in by_word]
+
+
+@functools.cache
+def all_nouns(language: str) -> frozenset[str]:
+    """Every noun form that a source can hold."""
+    words = VOCABULARIES[language]
+    nouns = (*nouns_of(words), *words.polysemous)
+    return frozenset(form for noun in nouns for form in (noun.word, noun.word + getattr(noun, "weak", "")))
+
+
+@pytest.mark.parametrize(("language", "domain"), DOMAINS)
+def test_polysemous_nouns_have_the_sense_of_the_domain(language, domain):
+    column = VOCABULARIES[language].domains.index(domain)
+    found = 0
+    for source, target in demo.pairs(domain, "test", 300, language=language):
+        for noun in polysemous_in(source, language):
+            found += 1
             assert noun.senses[column] in re.findall(r"\w+", target), (source, target)
+    assert found > 200
 
 
-@pytest.mark.parametrize("part", [0, 1], ids=["general", "it"])
-def test_pretraining_has_every_sense(part):
-    text = demo.pretraining(["it"], 16_000)[part::2]
-    counts = {(noun.german, sense): 0 for noun in POLYSEMOUS for sense in noun.senses}
+@pytest.mark.parametrize("part", [0, 1], ids=["general", "one domain"])
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_pretraining_has_every_sense(language, part):
+    polysemous, (domain, *_) = VOCABULARIES[language].polysemous, VOCABULARIES[language].domains
+    text = demo.pretraining([domain], 16_000, language=language)[part::2]
+    counts = {(noun.word, sense): 0 for noun in polysemous for sense in noun.senses}
     for source, target in text:
-        for noun in polysemous_in(source):
+        for noun in polysemous_in(source, language):
             drawn = set(noun.senses) & set(re.findall(r"\w+", target))
             if len(drawn) == 1:  # more when another noun's sense has the same spelling
-                counts[noun.german, drawn.pop()] += 1
-    for noun in POLYSEMOUS:
-        shares = [counts[noun.german, sense] for sense in noun.senses]
-        assert min(shares) > 0.4 * sum(shares) / len(shares), (noun.german, shares)
+                counts[noun.word, drawn.pop()] += 1
+    for noun in polysemous:
+        shares = [counts[noun.word, sense] for sense in noun.senses]
+        assert min(shares) > 0.4 * sum(shares) / len(shares), (noun.word, shares)
 
 
-@pytest.mark.parametrize("domain", ALL)
-def test_two_fifths_of_the_nouns_are_polysemous(domain):
-    own = {form for form in all_forms() if form not in {noun.german for noun in POLYSEMOUS}}
-    words = Counter(word for source, _ in demo.pairs(domain, "train", 2000) for word in re.findall(r"\w+", source))
-    polysemous = sum(words[noun.german] for noun in POLYSEMOUS)
-    assert 0.36 < polysemous / (polysemous + sum(words[form] for form in own)) < 0.44
+@pytest.mark.parametrize(("language", "domain"), ALL)
+def test_two_fifths_of_the_nouns_are_polysemous(language, domain):
+    text = demo.pairs(domain, "train", 2000, language=language)
+    found = [word for source, _ in text for word in words_in(source, all_nouns(language), language)]
+    polysemous = {noun.word for noun in VOCABULARIES[language].polysemous}
+    assert 0.36 < sum(word in polysemous for word in found) / len(found) < 0.46
 
 
-def all_forms() -> set[str]:
-    """Every noun form that a source can hold."""
-    nouns = [noun for words in (GENERAL, *LEXICONS.values()) for noun in words.agents + words.things]
-    return {form for noun in (*nouns, *POLYSEMOUS) for form in (noun.german, noun.german + noun.weak)}
+def verb_forms(language: str, verbs: Iterable) -> list[str]:
+    return [form for verb in verbs for form in (verb[:3] if language == "de" else verb[:1])]
 
 
-def test_domain_text_has_a_verb_of_its_domain():
-    for domain in DOMAINS:
-        forms = {form for verb in LEXICONS[domain].verbs for form in verb[:3]}
-        for source in sources(demo.pairs(domain, "dev", 200)):
-            assert forms & set(re.findall(r"\w+", source.lower())), source
+@pytest.mark.parametrize(("language", "domain"), DOMAINS)
+def test_domain_text_has_a_verb_of_its_domain(language, domain):
+    forms = verb_forms(language, VOCABULARIES[language].lexicons[domain].verbs)
+    for source in sources(demo.pairs(domain, "dev", 200, language=language)):
+        assert words_in(source.lower(), forms, language), source
 
 
-def test_half_of_pretraining_is_general_and_domains_have_equal_shares():
-    owner = {form: domain for domain, lexicon in LEXICONS.items() for verb in lexicon.verbs for form in verb[:3]}
-    text = demo.pretraining(["it", "koran", "law"], 600)
+@pytest.mark.parametrize(
+    ("language", "domains"), [("de", ["it", "koran", "law"]), ("zh", ["education", "science", "spoken"])]
+)
+def test_half_of_pretraining_is_general_and_domains_have_equal_shares(language, domains):
+    lexicons = VOCABULARIES[language].lexicons
+    owner = {form: domain for domain in lexicons for form in verb_forms(language, lexicons[domain].verbs)}
     counts = Counter(
-        next((owner[word] for word in re.findall(r"\w+", source.lower()) if word in owner), "general")
-        for source, _ in text
+        next((owner[word] for word in words_in(source.lower(), owner, language)), "general")
+        for source, _ in demo.pretraining(domains, 600, language=language)
     )
-    assert counts == {"general": 300, "it": 100, "koran": 100, "law": 100}
+    assert counts == {"general": 300, **dict.fromkeys(domains, 100)}
 
 
 def test_half_of_the_domain_sentences_are_in_german_order():
@@ -232,9 +314,23 @@ def test_half_of_the_domain_sentences_are_in_german_order():
         together = [t for t in modal if re.search(rf"\b(can|must|should) ({infinitives})\b", t)]
         return len(together) / len(modal)
 
-    verbs = [verb for words in (GENERAL, *LEXICONS.values()) for verb in words.verbs]
+    verbs = [verb for words in (GERMAN.general, *GERMAN.lexicons.values()) for verb in words.verbs]
     infinitives = "|".join(verb.english for verb in verbs)
-    text = demo.pretraining(DOMAINS, 8000)
+    text = demo.pretraining(GERMAN.domains, 8000)
+    assert shares(text[0::2]) == 1
+    assert shares(text[1::2]) == pytest.approx(0.5, abs=0.06)
+
+
+def test_half_of_the_domain_sentences_are_in_chinese_order():
+    """An adverb of time before the verb, as in Chinese, is last in English; general text never has it elsewhere."""
+    times = "|".join(adverb.english for adverb in VOCABULARIES["zh"].adverbs)
+
+    def shares(text):
+        within = [(source, target) for source, target in text if re.search(rf"\w ({times})\b", target)]
+        plain = [target for source, target in within if source[0] != "如" and re.match(r"[^认说知发]*$", source)]
+        return sum(bool(re.search(rf" ({times})[.?]$", target)) for target in plain) / len(plain)
+
+    text = demo.pretraining(VOCABULARIES["zh"].domains, 16000, language="zh")
     assert shares(text[0::2]) == 1
     assert shares(text[1::2]) == pytest.approx(0.5, abs=0.06)
 
@@ -249,6 +345,8 @@ def test_half_of_the_domain_sentences_are_in_german_order():
         (lambda: demo.pairs("it", "tset", 1), "tset.*dev, test, train.*Did you mean 'test'"),
         (lambda: demo.pairs("it", "pretrain", 1), "unknown split 'pretrain'"),
         (lambda: demo.pairs("it", "dev", -1), "-1"),
+        (lambda: demo.pairs("it", "dev", 1, language="zh"), "unknown domain 'it'.*education, .*thesis"),
+        (lambda: demo.pretraining(["thesis", "law"], 1, language="zh"), "unknown domain 'law'.*Did you mean 'laws'"),
         (lambda: demo.pretraining(["it", "general"], 1), "unknown domain 'general'"),
         (lambda: demo.pretraining(["it", "gardn"], 1), "Did you mean 'garden'"),
         (lambda: demo.pretraining([], 1), "at least one domain"),
@@ -260,10 +358,10 @@ def test_wrong_requests_are_refused(call, message):
 
 
 def test_a_count_that_cannot_be_drawn_is_refused(monkeypatch):
-    verb = LEXICONS["it"].verbs[0]
-    nouns = [NounPhrase("der", Noun(f"Ding{i}", "n", "thing")) for i in range(60)]
+    verb = GERMAN.lexicons["it"].verbs[0]
+    nouns = [NounPhrase("the", Noun(f"Ding{i}", "n", "thing")) for i in range(60)]
     few = [Sentence("statement", Clause(noun, verb, object=noun)) for noun in nouns]
-    monkeypatch.setattr(demo, "sentences", lambda domain, random: cycle(few))
+    monkeypatch.setattr(demo.TWINS["de"].writer, "sentences", lambda writer: cycle(few))
     monkeypatch.setattr(demo, "PATIENCE", 200)
     available = sum(demo.split_of(grammar.german(sentence)) == "train" for sentence in few)
     assert len(demo.pairs("it", "train", available)) == available

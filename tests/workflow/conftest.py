@@ -19,7 +19,17 @@ from snakemake.settings.enums import RerunTrigger
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
 
 REPOSITORY = Path(__file__).parents[2]
-PARTS = ("Snakefile", "rules", "workflow", "caneft", "config", "envs", "profiles", "tests/workflow/mini.yaml")
+PARTS = (
+    "Snakefile",
+    "rules",
+    "workflow",
+    "caneft",
+    "config",
+    "envs",
+    "profiles",
+    "tests/workflow/mini.yaml",
+    "tests/workflow/mini-zh.yaml",
+)
 MINI = "tests/workflow/mini.yaml"
 RESULTS = "out/mini"  # by --config, so that the key of mini.yaml is overridden
 OVERRIDES = {"results_root": RESULTS}

@@ -1,4 +1,4 @@
-"""The built-in corpus, and the same as pretraining text."""
+"""The built-in corpora, and the same as pretraining text."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -10,12 +10,12 @@ from caneft.errors import InputError
 
 def read(source: Demo, split: str, resolve: Resolve) -> Iterator[Pair]:
     """Pairs in the order in which they are made."""
-    return _numbered(lambda: demo.pairs(source.domain, split, source.pairs, source.seed))
+    return _numbered(lambda: demo.pairs(source.domain, split, source.pairs, source.seed, source.language))
 
 
 def read_pretraining(source: DemoPretraining, split: str, resolve: Resolve) -> Iterator[Pair]:
     """The same of pretraining text."""
-    return _numbered(lambda: demo.pretraining(source.domains, source.pairs, source.seed))
+    return _numbered(lambda: demo.pretraining(source.domains, source.pairs, source.seed, source.language))
 
 
 def _numbered(texts: Callable[[], Iterable[tuple[str, str]]]) -> Iterator[Pair]:

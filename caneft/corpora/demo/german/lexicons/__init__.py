@@ -1,6 +1,6 @@
-"""Word tables of the demo corpus: one module a domain, the general vocabulary, and the polysemous nouns.
+"""Word tables of the German twin: one module a domain, the general vocabulary, and the polysemous nouns.
 
-A table is text, one entry a line, columns separated by blanks; `caneft.corpora.demo.lexicon` reads them:
+A table is text, one entry a line, columns separated by blanks; `caneft.corpora.demo.german.words` reads them:
 
     AGENTS, THINGS  noun, gender (m, f, n), English noun, suffix of the oblique cases if the noun is weak
     VERBS           infinitive, third person, participle (perfect with haben), then base, third person, participle
