@@ -7,6 +7,8 @@ Unknown keys are errors. What pydantic cannot see (that a mixture's domains exis
 from caneft.config.corpora import (
     CorpusSource,
     Demo,
+    DemoDates,
+    DemoDatesPretraining,
     DemoPretraining,
     Direction,
     Domain,
@@ -20,6 +22,7 @@ from caneft.config.corpora import (
     Tsv,
     rates_on,
     select_on,
+    target_code,
 )
 from caneft.config.loading import load, problems
 from caneft.config.methods import Adapters, Base, Full, Icl, Lora, Method, Neurons, Trained
@@ -37,6 +40,8 @@ __all__ = [
     "CorpusSource",
     "Decoding",
     "Demo",
+    "DemoDates",
+    "DemoDatesPretraining",
     "DemoPretraining",
     "Direction",
     "Domain",
@@ -75,4 +80,5 @@ __all__ = [
     "resolver",
     "select_on",
     "sources",
+    "target_code",
 ]

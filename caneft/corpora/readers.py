@@ -8,7 +8,18 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from caneft.config import Demo, DemoPretraining, Hub, Instruct, Jsonl, Moses, Source, Tsv
+from caneft.config import (
+    Demo,
+    DemoDates,
+    DemoDatesPretraining,
+    DemoPretraining,
+    Hub,
+    Instruct,
+    Jsonl,
+    Moses,
+    Source,
+    Tsv,
+)
 from caneft.corpora.text import lines
 from caneft.errors import InputError, did_you_mean
 
@@ -102,6 +113,18 @@ def _demo_pretraining(source: DemoPretraining, split: str, resolve: Resolve) -> 
     from caneft.corpora import demo
 
     return _numbered(lambda: demo.pretraining(source.domains, source.pairs, source.seed))
+
+
+def _demo_dates(source: DemoDates, split: str, resolve: Resolve) -> Iterator[Pair]:
+    from caneft.corpora.demo import dates
+
+    return _numbered(lambda: dates.pairs(source.domain, split, source.pairs, source.seed))
+
+
+def _demo_dates_pretraining(source: DemoDatesPretraining, split: str, resolve: Resolve) -> Iterator[Pair]:
+    from caneft.corpora.demo import dates
+
+    return _numbered(lambda: dates.pretraining(source.domains, source.pairs, source.seed))
 
 
 def _numbered(texts: Callable[[], Iterable[tuple[str, str]]]) -> Iterator[Pair]:
@@ -199,4 +222,6 @@ READERS: dict[type[Source], Callable[..., Iterator[Pair]]] = {
     Hub: _hub,
     Demo: _demo,
     DemoPretraining: _demo_pretraining,
+    DemoDates: _demo_dates,
+    DemoDatesPretraining: _demo_dates_pretraining,
 }

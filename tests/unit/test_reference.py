@@ -89,7 +89,17 @@ def test_every_key_of_every_section_is_described():
             if key not in {"format", "method"}:
                 assert f"| `{key}` |" in page, f"{name}.{key}"
     assert "Which of them." not in page  # every key has a docstring
-    for tag in ("jsonl", "instruct", "moses", "tsv", "datasets", "demo", "demo-pretraining"):
+    for tag in (
+        "jsonl",
+        "instruct",
+        "moses",
+        "tsv",
+        "datasets",
+        "demo",
+        "demo-pretraining",
+        "demo-dates",
+        "demo-dates-pretraining",
+    ):
         assert f"#### format: `{tag}`" in page
 
 
