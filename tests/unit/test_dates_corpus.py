@@ -7,11 +7,14 @@ import sys
 from collections import Counter
 from datetime import datetime, timedelta
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 
-from caneft.corpora import demo
+from caneft import config
+from caneft.corpora import cleaning, demo, readers
 from caneft.corpora.demo import dates
+from caneft.errors import InputError
 
 DOMAINS = ("forms", "invoices", "letters", "logs", "tickets")
 FORMATS = {
@@ -163,6 +166,20 @@ def possible(line: str, domain: str) -> str | None:
         return meant(line, domain)
     except ValueError:
         return None
+
+
+def test_the_formats_of_the_configuration_read_it():
+    lines = config.DemoDates(format="demo-dates", domain="logs", pairs=5, seed=2)
+    text = config.DemoDatesPretraining(format="demo-dates-pretraining", domains=["logs"], pairs=5, seed=2)
+    for source, expected in (
+        (lines, dates.pairs("logs", "dev", 5, seed=2)),
+        (text, dates.pretraining(["logs"], 5, seed=2)),
+    ):
+        found = list(readers.read(source, "dev", Path))
+        assert [tuple(pair) for pair in found] == [(number, *pair) for number, pair in enumerate(expected, start=1)]
+        assert all(side == cleaning.normalise(side) for pair in expected for side in pair)
+    with pytest.raises(InputError, match="built-in corpus: unknown domain 'nosuch'"):
+        list(readers.read(lines.model_copy(update={"domain": "nosuch"}), "dev", Path))
 
 
 @pytest.mark.parametrize(

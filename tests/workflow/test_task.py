@@ -22,7 +22,7 @@ def read(path):
 
 
 def pairs(nouns, numbers):
-    """Two of three numbers are even: whoever always says so is right in most lines, and not in all."""
+    """Three of five numbers are even: whoever always says so is right in most lines, and not in all."""
     chosen = [n for n in numbers if n % 3 != 1 or n % 2 == 0]
     return [{"text": f"{n} {nouns[n % len(nouns)]}", "answer": "even" if n % 2 == 0 else "odd"} for n in chosen]
 
