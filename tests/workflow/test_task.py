@@ -21,22 +21,25 @@ def read(path):
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def pairs(nouns, numbers):
-    """Three of five numbers are even: whoever always says so is right in most lines, and not in all."""
-    chosen = [n for n in numbers if n % 3 != 1 or n % 2 == 0]
-    return [{"text": f"{n} {nouns[n % len(nouns)]}", "answer": "even" if n % 2 == 0 else "odd"} for n in chosen]
+def pairs(nouns, numbers, even="even", odd="odd"):
+    return [{"text": f"{n} {nouns[n % len(nouns)]}", "answer": odd if n % 2 else even} for n in numbers]
 
 
 @pytest.fixture(scope="module")
 def results(pristine, tmp_path_factory):
-    """The tables of one run. Numbers go on from split to split, so no line is in two."""
+    """The tables of one run. The base learns parity; in the garage its words mean the opposite, so it is wrong there.
+
+    Numbers go on from split to split, so no line is in two.
+    """
     workspace = pristine.copy(tmp_path_factory.mktemp("task"))
     for domain, nouns in NOUNS.items():
-        start = 10
+        start, words = 10, ("even", "odd") if domain == "kitchen" else ("odd", "even")
         for split, size in SIZES.items():
-            write(workspace.root / "data" / domain / f"{split}.jsonl", pairs(nouns, range(start, start + 2 * size)))
-            start += 2 * size
-    write(workspace.root / "data/pretraining.jsonl", pairs(("boxes", "bags"), range(10, 400)))
+            numbers = range(start, start + size)
+            write(workspace.root / "data" / domain / f"{split}.jsonl", pairs(nouns, numbers, *words))
+            start += size
+    everything = [pair for nouns in NOUNS.values() for pair in pairs(nouns, range(10, 400))]
+    write(workspace.root / "data/pretraining.jsonl", everything)
     done = workspace.snakemake("--cores", "2", "tables", config=CONFIG)
     assert done.returncode == 0, done.stdout[-5000:]
     return workspace.results
@@ -72,8 +75,8 @@ def test_the_table_has_the_shares_of_right_answers(results):
         for domain, share in shares.items():
             assert table.loc[variant, f"{domain}_mean"] == pytest.approx(share, abs=1e-4)
         assert table.loc[variant, "average_seen_mean"] == pytest.approx(sum(shares.values()) / 2, abs=1e-4)
-    found = [share for shares in expected.values() for share in shares.values()]
-    assert max(found) > 0, "no answer is right, so the count proves nothing"
+    base = expected["base"]
+    assert base["kitchen"] > 50 > base["garage"], "the base has learnt nothing, so the count proves little"
     assert table.loc["copy", "average_seen_mean"] == 0  # no question is its own answer
 
 
