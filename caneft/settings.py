@@ -11,15 +11,14 @@ from pydantic import Field
 
 from caneft import config
 from caneft.config import Config, Section
-from caneft.errors import InputError
 
 
 class PromptSettings(Section):
-    """The instruction with the languages it speaks of."""
+    """The instruction with the languages it speaks of, if it does."""
 
     instruction: str
-    source_language: str
-    target_language: str
+    source_language: str | None = None
+    target_language: str | None = None
 
     def __call__(self, domain: str = "") -> str:
         """Text of the instruction for a domain."""
@@ -126,8 +125,8 @@ class TranslationSettings(Section):
 
 class ScoreSettings(Section):
     metrics: list[str]
-    target_language: str
-    """Code, such as `en`."""
+    target_language: str | None
+    """Code, such as `en`; None where the direction is not named by codes, so that no metric needs one."""
 
 
 ELSEWHERE = {"pairs_per_domain", "temperature", "pairs", "dev_pairs_per_domain", "seed", "keep_full_weights"}
@@ -281,18 +280,10 @@ def translation(configuration: Config, model: str, direction: str, variant: str)
 
 
 def score(configuration: Config, direction: str, dev: bool = False) -> ScoreSettings:
-    """dev: of a trial, whose rate is judged by chrF2 whatever the tables show."""
+    """dev: of a trial, whose rate is judged by chrF2 (or exact match) whatever the tables show."""
     metrics = configuration.scoring.metrics
-    wanted = [*metrics, *({"chrf"} - set(metrics))] if dev else metrics
-    return ScoreSettings(metrics=wanted, target_language=target_code(direction))
-
-
-def target_code(direction: str) -> str:
-    """Language code of a direction's target side: the part after the first hyphen."""
-    code = direction.partition("-")[2]
-    if not code:
-        raise InputError(f"the direction '{direction}' is not named by language codes, such as de-en")
-    return code
+    wanted = [*metrics, *({configuration.scoring.judge} - set(metrics))] if dev else metrics
+    return ScoreSettings(metrics=wanted, target_language=config.target_code(direction))
 
 
 def reporting(configuration: Config) -> str:

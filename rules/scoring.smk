@@ -1,8 +1,8 @@
-"""Scoring: BLEU and chrF2 of every test set of every run, with signatures and counts of decoding failures.
+"""Scoring: the metrics of every test set of every run, with signatures and counts of decoding failures.
 
 needs   translations and test corpora
 leaves  <results>/runs/{model}/{direction}/{run}/scores/{testset}.json
-        <results>/scores/copy/{direction}/{domain}.json                  the source as its own translation
+        <results>/scores/copy/{direction}/{domain}.json                  the source itself as the output
         <results>/scores/without-overlap/{model}/{direction}/{mixture}/{domain}.json      a block's runs on a domain
                                                     outside of its mixture, without what stands in its training data
 """

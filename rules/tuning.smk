@@ -135,8 +135,10 @@ rule choose_rate:
         runtime=10,
     params:
         module=as_py_module(),
+        metric=CONFIG.scoring.judge,
         stage_version=1,
     message:
         "learning rate of {wildcards.variant} on {wildcards.mixture} ({wildcards.model}, {wildcards.direction})"
     shell:
-        "python -m {params.module} --scores {input.scores:q} --records {input.records:q} --choice {output.choice:q} > {log} 2>&1"
+        "python -m {params.module} --metric {params.metric} --scores {input.scores:q} --records {input.records:q}"
+        " --choice {output.choice:q} > {log} 2>&1"

@@ -9,6 +9,8 @@ from caneft.config.corpora import (
     Alternating,
     CorpusSource,
     Demo,
+    DemoDates,
+    DemoDatesPretraining,
     DemoPretraining,
     Direction,
     Domain,
@@ -24,6 +26,7 @@ from caneft.config.corpora import (
     Tsv,
     rates_on,
     select_on,
+    target_code,
 )
 from caneft.config.loading import load, problems
 from caneft.config.methods import Adapters, Base, Full, Icl, Lora, Method, Neurons, Trained, TuningResources
@@ -51,6 +54,8 @@ __all__ = [
     "CorpusSource",
     "Decoding",
     "Demo",
+    "DemoDates",
+    "DemoDatesPretraining",
     "DemoPretraining",
     "Direction",
     "Domain",
@@ -93,5 +98,6 @@ __all__ = [
     "resolver",
     "select_on",
     "sources",
+    "target_code",
     "work_offline",
 ]

@@ -194,9 +194,29 @@ class DemoPretraining(Source):
     """How many pairs to write."""
 
 
+class DemoDates(Source):
+    """Lines with a date in any form, built in; the target is the day in ISO form. A task other than translation."""
+
+    format: Literal["demo-dates"]
+    domain: Slug
+    """Kind of text, by which ambiguous dates are read (`forms`, `invoices`, `letters`, `logs`, `tickets`)."""
+    pairs: Positive
+    """How many pairs to write."""
+
+
+class DemoDatesPretraining(Source):
+    """The same as pretraining text: half dates alone, half lines of `domains`, ambiguous dates read at random."""
+
+    format: Literal["demo-dates-pretraining"]
+    domains: Annotated[list[Slug], Field(min_length=1)]
+    """Kinds of text that the base model has seen."""
+    pairs: Positive
+    """How many pairs to write."""
+
+
 Files = Jsonl | Instruct | Moses | Tsv | Alternating | Tmx
-CorpusSource = Annotated[Files | Hub | SacreBleu | Demo, Field(discriminator="format")]
-PretrainingSource = Annotated[Files | Hub | DemoPretraining, Field(discriminator="format")]
+CorpusSource = Annotated[Files | Hub | SacreBleu | Demo | DemoDates, Field(discriminator="format")]
+PretrainingSource = Annotated[Files | Hub | DemoPretraining | DemoDatesPretraining, Field(discriminator="format")]
 
 
 class Domain(Section):
@@ -217,12 +237,12 @@ class Domain(Section):
 
 
 class Direction(Section):
-    """A language pair in one order."""
+    """A language pair in one order, named by its codes; or another task, named as you like."""
 
-    source_language: str
-    """Name of the source language as it stands in the prompt, e.g. German."""
-    target_language: str
-    """Name of the target language as it stands in the prompt, e.g. English."""
+    source_language: str | None = None
+    """Name of the source language as it stands in the prompt, e.g. German; required where the instruction has it."""
+    target_language: str | None = None
+    """Name of the target language as it stands in the prompt, e.g. English; likewise."""
     domains: Annotated[dict[Slug, Domain], Field(min_length=1)]
     """The domains by name."""
     prompt: Prompt | None = None
@@ -256,3 +276,8 @@ def select_on(name: str, mixture: Mixture) -> str:
 def rates_on(name: str, mixture: Mixture) -> str:
     """Name of the mixture on which the learning rates of a mixture's runs are chosen."""
     return mixture.rates_on or select_on(name, mixture)
+
+
+def target_code(direction: str) -> str | None:
+    """Language code of a direction's target side: the part after the first hyphen. None: it is not named so."""
+    return direction.partition("-")[2] or None

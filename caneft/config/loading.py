@@ -2,16 +2,27 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 from pydantic import ValidationError
 
-from caneft.config.corpora import Demo, DemoPretraining, Mixture, Source, select_on
+from caneft.config.corpora import (
+    Demo,
+    DemoDates,
+    DemoDatesPretraining,
+    DemoPretraining,
+    Mixture,
+    Source,
+    select_on,
+    target_code,
+)
 from caneft.config.messages import explain, explain_problems
 from caneft.config.methods import Full, Lora, Method, Neurons, Trained
 from caneft.config.paths import missing_files, sources
 from caneft.config.root import Config
 from caneft.corpora import demo
+from caneft.corpora.demo import dates
 from caneft.errors import InputError, did_you_mean
 
 RESERVED_DOMAINS = {
@@ -44,6 +55,7 @@ def problems(config: Config) -> Iterator[tuple[str, str]]:
         for domain in direction.domains:
             if domain in RESERVED_DOMAINS:
                 yield f"directions.{direction_name}.domains.{domain}", f"is reserved: {RESERVED_DOMAINS[domain]}"
+    yield from _task_problems(config)
     for name, by_direction in config.mixtures.items():
         for direction_name, mixture in by_direction.items():
             yield from _mixture_problems(config, name, direction_name, mixture)
@@ -65,6 +77,21 @@ def problems(config: Config) -> Iterator[tuple[str, str]]:
         yield "methods", "has more than one entry with method: base"
     if len(set(config.seeds)) != len(config.seeds):
         yield "seeds", "names a seed twice"
+
+
+def _task_problems(config: Config) -> Iterator[tuple[str, str]]:
+    """What the instruction and the metrics need of a direction, which may be any task."""
+    spoken_of = {field for _, field, _, _ in Formatter().parse(config.prompt.instruction)}
+    for name, direction in config.directions.items():
+        for key in ("source_language", "target_language"):
+            if getattr(direction, key) is None and key in spoken_of:
+                yield f"directions.{name}.{key}", f"is missing, but prompt.instruction speaks of {{{key}}}"
+        if "bleu" in config.scoring.metrics and target_code(name) is None:
+            yield (
+                f"directions.{name}",
+                "is not named by language codes, such as de-en, which the metric bleu needs for its tokenizer. Rename"
+                " it, or choose other scoring.metrics",
+            )
 
 
 def _method_problems(config: Config) -> Iterator[tuple[str, str]]:
@@ -127,6 +154,10 @@ def _demo_problems(key: str, source: Source) -> Iterator[tuple[str, str]]:
         names, known = [source.domain], (*demo.TWINS[source.language].domains, "general")
     elif isinstance(source, DemoPretraining):
         names, known = source.domains, demo.TWINS[source.language].domains
+    elif isinstance(source, DemoDates):
+        names, known = [source.domain], tuple(dates.DOMAINS)
+    elif isinstance(source, DemoDatesPretraining):
+        names, known = source.domains, tuple(dates.DOMAINS)
     else:
         return
     for name in names:

@@ -20,7 +20,7 @@ class Config(Section):
     data_root: str | None = None
     """Folder that relative corpus and model paths start from; by default the environment variable CANEFT_DATA."""
     directions: Annotated[dict[Slug, Direction], Field(min_length=1)]
-    """Language pairs with their domains."""
+    """Language pairs, or other tasks, with their domains."""
     models: Annotated[dict[Slug, Model], Field(min_length=1)]
     """Base models."""
     mixtures: Annotated[dict[Slug, dict[Slug, Annotated[Mixture, BeforeValidator(domains_only)]]], Field(min_length=1)]

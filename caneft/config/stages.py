@@ -144,7 +144,7 @@ class Tuning(Section):
 
 class Trials(Section):
     """How a learning rate is chosen from a grid: each rate is tried once, and the highest mean dev chrF2 over the
-    mixture's domains wins; ties go to the lower rate."""
+    mixture's domains wins (mean exact match, where that is the headline); ties go to the lower rate."""
 
     seed: int = 0
     """Seed of the trials; not one of `seeds`."""
@@ -155,8 +155,9 @@ class Decoding(Section):
 
     batch_size: Positive = 64
     """Sentences decoded together, sorted by length."""
-    length_factor: Annotated[float, Field(gt=0)] = 2.0
-    """A hypothesis may have so many tokens per source token ..."""
+    length_factor: Annotated[float, Field(ge=0)] = 2.0
+    """A hypothesis may have so many tokens per source token (0 for answers whose length is no matter of the source's)
+    ..."""
     length_offset: Annotated[int, Field(ge=1)] = 16
     """... plus so many; one that does not end by then is cut, flagged and counted."""
     max_source_tokens: Positive = 1024
@@ -166,8 +167,14 @@ class Decoding(Section):
 class Scoring(Section):
     """Metrics of the tables."""
 
-    metrics: Annotated[list[Literal["bleu", "chrf"]], Field(min_length=1)] = ["bleu", "chrf"]
-    """Surface metrics of sacrebleu; the first is the headline. The tokenizer follows the target language."""
+    metrics: Annotated[list[Literal["bleu", "chrf", "exact"]], Field(min_length=1)] = ["bleu", "chrf"]
+    """The first is the headline. `bleu`, `chrf`: of sacrebleu, the tokenizer follows the target language, which is the
+    part of the direction's name after the hyphen; `exact`: share of outputs equal to the reference, in per cent."""
+
+    @property
+    def judge(self) -> str:
+        """The metric that chooses learning rates: chrF2 of translations, else the headline."""
+        return "exact" if self.metrics[0] == "exact" else "chrf"
 
 
 class Report(Section):

@@ -8,7 +8,9 @@ from caneft.config import Icl, Lora, Neurons
 from caneft.plan import Plan
 from caneft.reporting.inputs import COPY, Block
 
-METRICS = {"bleu": "BLEU", "chrf": "chrF2"}
+METRICS = {"bleu": "BLEU", "chrf": "chrF2", "exact": "exact match (%)"}
+STAGES = {"translation": "decoding"}
+"""How stages are printed, where not as they are called: not every task is translation."""
 UNTRAINED = ("base", "icl")
 UNITS = {"neuron": ("neuron", "FFN neurons"), "head": ("head", "attention heads")}
 BY = {"random": "drawn at random", "bm25": "found by BM25"}
@@ -27,7 +29,7 @@ def main_caption(plan: Plan, block: Block, scores: pd.DataFrame, records: pd.Dat
         sentences[:0] = [training(plan, block, trained)]
         sentences += [budget(plan, block, trained), sizes(plan, block), rates(plan, block, trained), seeds(plan)]
     sentences += ["Averages are over domains. The best value of a column is bold, the second underlined."]
-    sentences += ["Copy is the source as its own translation."]
+    sentences += ["Copy is the source itself in place of an output."]
     return " ".join(sentence for sentence in [*sentences, plan.config.report.note.strip()] if sentence)
 
 
@@ -108,7 +110,8 @@ def rates(plan: Plan, block: Block, trained: pd.DataFrame) -> str:
         on = f" on mixture {where}" if where != block[2] else ""
         chosen = _grouped(plan, {variant: by_variant[variant] for variant in choices})
         seed = plan.config.trials.seed
-        sentences += [f"Learning rates, chosen{on} by mean dev chrF2 from {tried} rates each at seed {seed}: {chosen}."]
+        by = f"by mean dev {METRICS[plan.config.scoring.judge]} from {tried} rates each at seed {seed}"
+        sentences += [f"Learning rates, chosen{on} {by}: {chosen}."]
         sentences += edges(plan, choices) + divergences(plan, choices)
     if fixed:
         sentences += [f"Learning rates, fixed and not tuned: {_grouped(plan, fixed)}."]
@@ -146,7 +149,7 @@ def test_sizes(plan: Plan, block: Block, scores: pd.DataFrame) -> str:
 
 
 def signatures(scores: pd.DataFrame) -> str:
-    """sacrebleu's signature of one metric's scores, as code."""
+    """Signature of one metric's scores, as code."""
     found = sorted(set(scores["signature"]))
     return f"Signature{'s' * (len(found) > 1)}: " + ", ".join(f"`{signature}`" for signature in found) + "."
 
@@ -189,12 +192,10 @@ def cost_caption(plan: Plan, costs: pd.DataFrame) -> str:
     """Caption of one block of the cost table. costs: rows of this block alone."""
     machines = sorted({f"{row.device}, {row.threads} thread{'s' * (row.threads > 1)}" for row in costs.itertuples()})
     count = len(plan.config.seeds)
-    trials = (
-        "Trials are all rates of a grid: tuning and translation of dev. " if "trials" in set(costs["stage"]) else ""
-    )
+    trials = "Trials are all rates of a grid: tuning and decoding of dev. " if "trials" in set(costs["stage"]) else ""
     return (
         f"Pretraining, importance (sum over domains) and information are shared by all methods; tuning is one run, "
-        f"translation all test sets of one run{f', mean over {count} seeds' if count > 1 else ''}. {trials}"
+        f"decoding all test sets of one run{f', mean over {count} seeds' if count > 1 else ''}. {trials}"
         f"Peak memory is the highest of the processes. Measured on {'; '.join(machines)}."
     )
 

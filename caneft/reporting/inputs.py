@@ -14,7 +14,7 @@ from caneft.errors import InputError
 from caneft.plan import DEV, Plan, Run, importance_folder, information_folder
 
 COPY = "copy"
-"""Row under the main table: the source as its own translation."""
+"""Row under the main table: the source itself in place of an output."""
 
 Block = tuple[str, str, str]
 """(model, direction, mixture)."""

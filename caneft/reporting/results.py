@@ -129,9 +129,10 @@ def _read_record(plan: Plan, file: Any, path: Path, rate: float | None = None) -
 def trials(plan: Plan, root: str | Path, blocks: Iterable[Block] | None = None) -> pd.DataFrame:
     """One row per trial of a learning rate: by block of the mixture that rates are chosen on, variant and rate.
 
-    Columns: model, direction, mixture, variant, method, learning_rate, dev (mean chrF2 over the mixture's domains),
-    chosen, edge (`low` or `high`, of a chosen rate at the end of its grid), diverged_at (step), average_seen and
-    average_unseen (headline metric on the test sets). A trial that diverged has no scores. blocks: only these.
+    Columns: model, direction, mixture, variant, method, learning_rate, dev (mean over the mixture's domains in the
+    metric that chooses), chosen, edge (`low` or `high`, of a chosen rate at the end of its grid), diverged_at (step),
+    average_seen and average_unseen (headline metric on the test sets). A trial that diverged has no scores. blocks:
+    only these.
     """
     columns = [*BLOCK, "variant", "method", "learning_rate", "dev", "chosen", "edge", "diverged_at", *AVERAGES]
     rows = [_trial_row(plan, file, Path(root)) for file in inputs.trial_files(plan, blocks)]

@@ -155,7 +155,7 @@ def _cost_cells(plan: Plan, row, on_gpu: bool) -> list[Cell]:
     numbers = [f"{row.wall_seconds:,.1f}", f"{row.cpu_seconds:,.1f}"]
     numbers += [NONE if pd.isna(value) else f"{value:,.0f}" for value in memory]
     numbers += [NONE if pd.isna(row.trainable_parameters) else f"{row.trainable_parameters:,}"]
-    return [Cell(row.stage), Cell(variant), *map(Cell, numbers)]
+    return [Cell(captions.STAGES.get(row.stage, row.stage)), Cell(variant), *map(Cell, numbers)]
 
 
 def write(stem: str | Path, frame: pd.DataFrame, printed: list[Table], absent: str = "") -> None:

@@ -27,12 +27,12 @@ def trial_tables(plan: Plan, trials: pd.DataFrame) -> Iterator[Table]:
 
 
 def _trials(plan: Plan, block: Block, rows: pd.DataFrame) -> Table:
-    metric = METRICS[plan.config.scoring.metrics[0]]
+    metric, judge = METRICS[plan.config.scoring.metrics[0]], METRICS[plan.config.scoring.judge]
     shown = AVERAGES[: 2 if plan.unseen(*block[1:]) else 1]
     names = {"average_seen": "seen", "average_unseen": "unseen"}
     caption = (
-        f"One run for each rate, at seed {plan.config.trials.seed}. The rate with the highest chrF2 on dev (mean over"
-        " the domains of the mixture) is chosen, ties go to the lower rate; the final runs have other seeds."
+        f"One run for each rate, at seed {plan.config.trials.seed}. The rate with the highest {judge} on dev (mean"
+        " over the domains of the mixture) is chosen, ties go to the lower rate; the final runs have other seeds."
         f" {metric} on the test sets is an average over domains; no choice depends on it."
     )
     return Table(
@@ -42,7 +42,7 @@ def _trials(plan: Plan, block: Block, rows: pd.DataFrame) -> Table:
         columns=[
             Column("Method", numeric=False),
             Column("Learning rate"),
-            Column("chrF2", "dev"),
+            Column(judge, "dev"),
             *(Column(names[average], f"{metric} on test sets") for average in shown),
             Column("Choice", numeric=False),
         ],

@@ -6,19 +6,19 @@ from typing import Any
 from caneft.errors import InputError
 
 FORMAT = 1
-METRIC = "chrf"
 
 
-def mean_chrf(domains: Mapping[str, Mapping[str, Any]]) -> float:
-    """Mean chrF2 over the domains of a score file."""
-    return sum(entry[METRIC]["score"] for entry in domains.values()) / len(domains)
+def mean_score(domains: Mapping[str, Mapping[str, Any]], metric: str) -> float:
+    """Mean over the domains of a score file in one metric."""
+    return sum(entry[metric]["score"] for entry in domains.values()) / len(domains)
 
 
-def choose(trials: Mapping[float, float | None]) -> dict[str, Any]:
+def choose(trials: Mapping[float, float | None], metric: str) -> dict[str, Any]:
     """The rate with the highest score, ties to the lower rate, and what each rate of the grid reached.
 
-    trials: score by rate, None for a trial that diverged. `edge` says whether the chosen rate is the `low` or the
-    `high` end of the rates: then a better one may lie outside the grid. A rate above which all diverged is no edge.
+    trials: score by rate in that metric, None for a trial that diverged. `edge` says whether the chosen rate is the
+    `low` or the `high` end of the rates: then a better one may lie outside the grid. A rate above which all diverged is
+    no edge.
     Raises InputError if every trial diverged.
     """
     reached = {rate: score for rate, score in trials.items() if score is not None}
@@ -29,4 +29,4 @@ def choose(trials: Mapping[float, float | None]) -> dict[str, Any]:
     best = min(reached, key=lambda rate: (-reached[rate], rate))
     edge = "low" if best == min(trials) else "high" if best == max(trials) else None
     grid = {f"{rate:g}": trials[rate] for rate in sorted(trials)}
-    return {"format": FORMAT, "learning_rate": best, "metric": METRIC, "grid": grid, "edge": edge}
+    return {"format": FORMAT, "learning_rate": best, "metric": metric, "grid": grid, "edge": edge}

@@ -1,8 +1,9 @@
-"""BLEU and chrF2 through sacrebleu, and counts of what went wrong in decoding."""
+"""BLEU and chrF2 through sacrebleu, exact match, and counts of what went wrong in decoding."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from sacrebleu.metrics import BLEU, CHRF
@@ -13,17 +14,33 @@ from caneft.errors import InputError
 
 OVERLONG_FACTOR, OVERLONG_OFFSET = 2, 20
 
-METRICS: dict[str, Callable[[str], Any]] = {
+
+class ExactMatch:
+    """Share of hypotheses equal to their reference, in per cent; white space at the ends does not count.
+
+    With the interface of sacrebleu's metrics.
+    """
+
+    def corpus_score(self, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> SimpleNamespace:
+        pairs = list(zip(hypotheses, *references, strict=True))
+        return SimpleNamespace(score=100 * sum(h.strip() == r.strip() for h, r in pairs) / len(pairs))
+
+    def get_signature(self) -> str:
+        return "exact|norm:strip|version:1"
+
+
+METRICS: dict[str, Callable[[str | None], Any]] = {
     "bleu": lambda target: BLEU(trg_lang=target),
     "chrf": lambda target: CHRF(),
+    "exact": lambda target: ExactMatch(),
 }
 """Metric by name, made for a target language code (`zh` gets sacrebleu's zh tokenizer)."""
 
 
 def corpus_scores(
-    hypotheses: Sequence[str], references: Sequence[str], target_language: str, metrics: Sequence[str]
+    hypotheses: Sequence[str], references: Sequence[str], target_language: str | None, metrics: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    """Corpus score and signature by metric. target_language: code such as `en`."""
+    """Corpus score and signature by metric. target_language: code such as `en`, which BLEU needs."""
     result = {}
     for name in metrics:
         metric = METRICS[name](target_language)
@@ -43,7 +60,7 @@ def health(hypotheses: Sequence[str], references: Sequence[str], truncated: Sequ
 
 
 def score(
-    hypotheses: Sequence[dict[str, Any]], references: Sequence[Row], target_language: str, metrics: Sequence[str]
+    hypotheses: Sequence[dict[str, Any]], references: Sequence[Row], target_language: str | None, metrics: Sequence[str]
 ) -> dict[str, Any]:
     """Scores, signatures and health counts of one domain; hypotheses as in a translations file, aligned.
 
@@ -61,7 +78,7 @@ def score(
 
 
 def _adapter_scores(
-    hypotheses: Sequence[dict[str, Any]], targets: Sequence[str], target_language: str, metrics: Sequence[str]
+    hypotheses: Sequence[dict[str, Any]], targets: Sequence[str], target_language: str | None, metrics: Sequence[str]
 ) -> dict[str, Any]:
     """What `score` adds for an unseen domain of a run with adapters; nothing for all others."""
     if not hypotheses or "alternatives" not in hypotheses[0]:
@@ -74,7 +91,7 @@ def _adapter_scores(
 
 
 def copies(references: Mapping[str, Sequence[Row]]) -> dict[str, list[dict[str, Any]]]:
-    """The sources as their own translations."""
+    """The sources as hypotheses."""
     return {
         domain: [{"id": row.id, "hypothesis": row.source, "flags": []} for row in rows]
         for domain, rows in references.items()

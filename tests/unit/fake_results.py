@@ -13,6 +13,7 @@ from caneft.reporting import inputs
 SIGNATURES = {
     "bleu": "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0",
     "chrf": "nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:2.6.0",
+    "exact": "exact|norm:strip|version:1",
 }
 HEALTHY = {"empty": 0, "truncated": 0, "overlong": 0}
 LAYERS, WIDTH = 3, 384

@@ -35,6 +35,7 @@ VALID = {
     "selection": {"fraction": 0.1},
 }
 DOMAINS = ("directions", "de-en", "domains")
+DATES_TEST = ("directions", "dates", "domains", "logs", "test")
 REMOVED = object()
 
 
@@ -66,6 +67,21 @@ def message(raw, files=(), check_files=False):
 
 def test_the_valid_one_is_valid():
     assert config.load(VALID).mixtures["all"]["de-en"].domains == ["it", "law"]
+
+
+DATES = {"format": "demo-dates", "domain": "logs", "pairs": 10}
+TASK = [  # a direction that no language has a part in
+    ("directions", {"dates": {"domains": {name: dict.fromkeys(SEEN, DATES) for name in ("logs", "letters")}}}),
+    ("models", "tiny", {"hub": "owner/tiny"}),
+    ("mixtures", {"all": {"dates": ["logs", "letters"]}}),
+    ("prompt", "instruction", "Date as YYYY-MM-DD:"),
+]
+
+
+@pytest.mark.parametrize("metrics", [["exact"], ["exact", "chrf"], ["chrf"]])
+def test_a_task_without_languages(metrics):
+    found = config.load(changed(*TASK, ("scoring", "metrics", metrics)))
+    assert found.directions["dates"].source_language is None and found.scoring.metrics == metrics
 
 
 GRID = [("methods", "caneft", "learning_rate", [1e-2, 1e-3])]
@@ -246,6 +262,24 @@ MISTAKES = {
         [(*DOMAINS, "it", "test", {"format": "demo", "language": "zh", "domain": "law", "pairs": 1})],
         ["directions.de-en.domains.it.test names the built-in domain 'law'", "Did you mean 'laws'?"],
     ),
+    "unknown domain of dates": (
+        [*TASK, ("scoring", "metrics", ["exact"]), (*DATES_TEST, "domain", "log")],
+        ["directions.dates.domains.logs.test names the built-in domain 'log'", "Did you mean 'logs'?"],
+    ),
+    "unknown domain of dates to pretrain on": (
+        [("models", "tiny", "pretrain", "corpora", 0, "corpus", "format", "demo-dates-pretraining")],
+        ["models.tiny.pretrain.corpora.0 names the built-in domain 'it'", "Known: forms, invoices"],
+    ),
+    "a language that the instruction names": (
+        [("directions", "de-en", "source_language", REMOVED)],
+        ["directions.de-en.source_language is missing, but prompt.instruction speaks of {source_language}"],
+    ),
+    "BLEU without a language code": (
+        [*TASK, ("scoring", "metrics", ["exact", "bleu"])],
+        ["directions.dates is not named by language codes, such as de-en", "the metric bleu", "scoring.metrics"],
+    ),
+    "BLEU by default": (TASK, ["directions.dates is not named by language codes, such as de-en"]),
+    "unknown metric": ([("scoring", "metrics", ["exct"])], ["scoring.metrics.0 is 'exct'", "'exact'"]),
     "reserved domain": ([(*DOMAINS, "seen", {"test": DEMO})], ["directions.de-en.domains.seen is reserved"]),
 }
 

@@ -127,6 +127,7 @@ def test_limits_by_hand(prompts):
     length = len(prompts.tokenizer(source, add_special_tokens=False).input_ids)
     settings = config.Decoding(length_factor=1.5, length_offset=4, max_source_tokens=length)
     assert limits(prompts, [source, ""], settings) == [math.ceil(1.5 * length) + 4, 4]
+    assert limits(prompts, [source, ""], config.Decoding(length_factor=0, length_offset=4)) == [4, 4]
 
 
 def test_a_long_source_is_an_error_that_says_which(tiny_model, prompts):

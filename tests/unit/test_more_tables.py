@@ -224,7 +224,7 @@ def test_trials_cost_their_tuning_and_the_translation_of_dev(plan, root):
         "tuning",
         "translation",
     ]
-    assert "tuning and translation of dev" in next(tables.cost_tables(plan, frame, costs)).caption
+    assert "tuning and decoding of dev" in next(tables.cost_tables(plan, frame, costs)).caption
     assert "shown" in set(frame.query("stage == 'translation'")["variant"])
 
 

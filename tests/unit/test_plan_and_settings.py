@@ -7,7 +7,6 @@ import pytest
 from pydantic import TypeAdapter
 
 from caneft import config, settings
-from caneft.errors import InputError
 from caneft.plan import Plan, Run
 from caneft.reporting import inputs
 
@@ -440,5 +439,26 @@ def test_the_instruction_is_filled_in():
 
 def test_target_code():
     assert settings.score(load(), "zh-en").target_language == "en"
-    with pytest.raises(InputError, match="not named by language codes"):
-        settings.target_code("deen")
+    assert [config.target_code(name) for name in ("de-en", "zh-pt-br", "dates", "dates-")] == [
+        "en",
+        "pt-br",
+        None,
+        None,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "judge", "dev"),
+    [
+        (["bleu", "chrf"], "chrf", ["bleu", "chrf"]),
+        (["bleu"], "chrf", ["bleu", "chrf"]),
+        (["bleu", "exact"], "chrf", ["bleu", "exact", "chrf"]),
+        (["exact"], "exact", ["exact"]),
+        (["exact", "chrf"], "exact", ["exact", "chrf"]),
+    ],
+)
+def test_rates_are_judged_by_chrf_unless_the_headline_is_exact_match(metrics, judge, dev):
+    c = load(("scoring", {"metrics": metrics}))
+    assert c.scoring.judge == judge
+    assert settings.score(c, "de-en", dev=True).metrics == dev
+    assert settings.score(c, "de-en").metrics == metrics

@@ -90,7 +90,8 @@ def test_every_key_of_every_section_is_described():
                 assert f"| `{key}` |" in page, f"{name}.{key}"
     assert "Which of them." not in page  # every key has a docstring
     files = ("jsonl", "instruct", "moses", "tsv", "alternating", "tmx")
-    for tag in (*files, "datasets", "sacrebleu", "demo", "demo-pretraining"):
+    built_in = ("demo", "demo-pretraining", "demo-dates", "demo-dates-pretraining")
+    for tag in (*files, "datasets", "sacrebleu", *built_in):
         assert f"#### format: `{tag}`" in page
 
 

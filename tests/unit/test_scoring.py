@@ -64,6 +64,20 @@ def test_only_the_metrics_asked_for():
     assert list(corpus_scores(["a b c d"], ["a b c d"], "en", ["chrf"])) == ["chrf"]
 
 
+def test_exact_match_by_hand():
+    """White space at the ends does not count, all else does: two of five are equal."""
+    references = ["2021-04-03", "2021-04-03", "2021-04-03", "2021-04-03", "Ja"]
+    hypotheses = ["2021-04-03", " 2021-04-03\n", "2021-4-3", "", "ja"]
+    found = corpus_scores(hypotheses, references, None, ["exact"])
+    assert found == {"exact": {"score": 40.0, "signature": "exact|norm:strip|version:1"}}
+    assert corpus_scores(references, references, None, ["exact"])["exact"]["score"] == 100
+
+
+def test_exact_match_refuses_texts_that_are_not_aligned():
+    with pytest.raises(ValueError, match="zip"):
+        corpus_scores(["a"], ["a", "b"], None, ["exact"])
+
+
 def test_health_by_hand():
     """Over-long: more than twice the reference's characters plus 20."""
     references = ["abcde", "abcde", "abcde", "abcde", ""]

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from caneft.config import (
     Alternating,
     Demo,
+    DemoDates,
+    DemoDatesPretraining,
     DemoPretraining,
     Hub,
     Instruct,
@@ -46,4 +48,6 @@ READERS: dict[type[Source], Callable[..., Iterator[Pair]]] = {
     SacreBleu: testsets.read,
     Demo: builtin.read,
     DemoPretraining: builtin.read_pretraining,
+    DemoDates: builtin.read_dates,
+    DemoDatesPretraining: builtin.read_dates_pretraining,
 }

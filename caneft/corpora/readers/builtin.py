@@ -1,9 +1,10 @@
-"""The built-in corpora, and the same as pretraining text."""
+"""The built-in corpora, and the same as pretraining text: parallel text, and dates."""
 
 from collections.abc import Callable, Iterable, Iterator
 
-from caneft.config import Demo, DemoPretraining
+from caneft.config import Demo, DemoDates, DemoDatesPretraining, DemoPretraining
 from caneft.corpora import demo
+from caneft.corpora.demo import dates
 from caneft.corpora.readers.pair import Pair, Resolve
 from caneft.errors import InputError
 
@@ -16,6 +17,16 @@ def read(source: Demo, split: str, resolve: Resolve) -> Iterator[Pair]:
 def read_pretraining(source: DemoPretraining, split: str, resolve: Resolve) -> Iterator[Pair]:
     """The same of pretraining text."""
     return _numbered(lambda: demo.pretraining(source.domains, source.pairs, source.seed, source.language))
+
+
+def read_dates(source: DemoDates, split: str, resolve: Resolve) -> Iterator[Pair]:
+    """Lines with a date, and its day in ISO form."""
+    return _numbered(lambda: dates.pairs(source.domain, split, source.pairs, source.seed))
+
+
+def read_dates_pretraining(source: DemoDatesPretraining, split: str, resolve: Resolve) -> Iterator[Pair]:
+    """The same of pretraining text."""
+    return _numbered(lambda: dates.pretraining(source.domains, source.pairs, source.seed))
 
 
 def _numbered(texts: Callable[[], Iterable[tuple[str, str]]]) -> Iterator[Pair]:

@@ -1,0 +1,88 @@
+"""Tables, figures and captions of a run whose metric is exact match: nothing in them speaks of translation."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import fake_results
+import jinja2
+import pytest
+from matplotlib.text import Text
+
+from caneft.reporting import figures, interference, results, tables, trials
+
+REPORT = Path(__file__).parents[2] / "workflow/report"
+METHODS = {
+    "base": {"method": "base"},
+    "full": {"method": "full", "learning_rate": [1e-4, 1e-3]},
+    "caneft": {"method": "caneft", "learning_rate": [1e-3, 1e-2]},
+}
+MIXTURES = {"all": {"de-en": ["it", "law"]}, "one": {"de-en": ["it"]}}
+OF_TRANSLATION = ("BLEU", "bleu", "chrF", "chrf", "ranslat")
+
+
+def made(root, metrics):
+    plan = fake_results.plan(METHODS, mixtures=MIXTURES, scoring={"metrics": metrics})
+    fake_results.write(plan, root)
+    return plan
+
+
+def printed(plan, root):
+    """Every table as it is printed, by name."""
+    scores, records = results.scores(plan, root), results.records(plan, root)
+    costs, tried = results.costs(plan, root), results.trials(plan, root)
+    main, cost = tables.main_table(plan, scores, records), tables.cost_table(plan, costs, records)
+    matrix = interference.interference_table(plan, main)
+    return {
+        "main": list(tables.main_tables(plan, main, scores, records)),
+        "cost": list(tables.cost_tables(plan, cost, costs)),
+        "interference": list(interference.interference_tables(plan, matrix)),
+        "trials": list(trials.trial_tables(plan, tried)),
+    }
+
+
+@pytest.fixture(scope="module")
+def of_task(tmp_path_factory):
+    root = tmp_path_factory.mktemp("task")
+    plan = made(root, ["exact"])
+    return plan, root, printed(plan, root)
+
+
+def test_tables_of_a_task_speak_of_its_metric(of_task):
+    found = {name: json.dumps([str(table) for table in part]) for name, part in of_task[2].items()}
+    for name, text in found.items():
+        assert [word for word in OF_TRANSLATION if word in text] == [], name
+    assert "exact match (%) of tiny, de-en, mixture all" in found["main"]
+    assert "chosen by mean dev exact match (%) from 2 rates each" in found["main"]
+    assert "`exact|norm:strip|version:1`" in found["main"]
+    assert "Difference to base in exact match (%)" in found["interference"]
+    assert "The rate with the highest exact match (%) on dev" in found["trials"]
+    assert "exact match (%) on test sets" in found["trials"]
+    assert "decoding all test sets of one run" in found["cost"] and "tuning and decoding of dev" in found["cost"]
+
+
+def test_the_trials_table_of_translations_keeps_its_judge(tmp_path):
+    plan = made(tmp_path, ["bleu", "exact"])
+    table = printed(plan, tmp_path)["trials"][0]
+    assert "The rate with the highest chrF2 on dev" in table.caption
+    assert [column.name for column in table.columns if column.group == "dev"] == ["chrF2"]
+
+
+def test_figures_of_a_task_speak_of_its_metric(of_task):
+    plan, root, _ = of_task
+    scores, tried = results.scores(plan, root), results.trials(plan, root)
+    for figure in (figures.scores(plan, scores), figures.seen_unseen(plan, scores, tried)):
+        texts = [text.get_text() for text in figure.findobj(Text)]
+        assert any("exact match (%)" in text for text in texts)
+        assert [text for text in texts if any(word in text for word in OF_TRANSLATION)] == []
+
+
+@pytest.mark.parametrize("path", sorted(REPORT.glob("*.rst")), ids=lambda path: path.stem)
+def test_captions_of_the_report_speak_of_no_translation(path):
+    keys = ("models", "directions", "mixtures", "methods")
+    config = dict.fromkeys(keys, ["dates"]) | {"scoring": {"metrics": ["exact"]}}
+    template = jinja2.Environment(undefined=jinja2.StrictUndefined).from_string(path.read_text(encoding="utf-8"))
+    text = template.render(snakemake=SimpleNamespace(config=config))
+    assert [word for word in OF_TRANSLATION if word in text] == []
+    if path.stem in ("scores", "trials"):
+        assert "xact match" in text
