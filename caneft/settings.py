@@ -160,7 +160,7 @@ def languages(configuration: Config, direction: str) -> tuple[str, str] | None:
     """Codes of the languages of a direction's two sides, where `cleaning` asks for them."""
     if configuration.cleaning.wrong_language == "keep":
         return None
-    return direction.partition("-")[0], target_code(direction)
+    return direction.partition("-")[0], config.target_code(direction)
 
 
 def fetching(sources: Mapping[str, config.Source]) -> FetchSettings:

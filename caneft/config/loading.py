@@ -81,17 +81,20 @@ def problems(config: Config) -> Iterator[tuple[str, str]]:
 
 def _task_problems(config: Config) -> Iterator[tuple[str, str]]:
     """What the instruction and the metrics need of a direction, which may be any task."""
-    spoken_of = {field for _, field, _, _ in Formatter().parse(config.prompt.instruction)}
     for name, direction in config.directions.items():
+        prompt = config.prompt if direction.prompt is None else direction.prompt
+        spoken_of = {field for _, field, _, _ in Formatter().parse(prompt.instruction)}
         for key in ("source_language", "target_language"):
             if getattr(direction, key) is None and key in spoken_of:
                 yield f"directions.{name}.{key}", f"is missing, but prompt.instruction speaks of {{{key}}}"
-        if "bleu" in config.scoring.metrics and target_code(name) is None:
-            yield (
-                f"directions.{name}",
-                "is not named by language codes, such as de-en, which the metric bleu needs for its tokenizer. Rename"
-                " it, or choose other scoring.metrics",
-            )
+        if target_code(name) is not None:
+            continue
+        unnamed = "is not named by language codes, such as de-en, which"
+        if "bleu" in config.scoring.metrics:
+            reason = "the metric bleu needs for its tokenizer. Rename it, or choose other scoring.metrics"
+            yield f"directions.{name}", f"{unnamed} {reason}"
+        if config.cleaning.wrong_language == "drop":
+            yield f"directions.{name}", f"{unnamed} cleaning.wrong_language: drop needs. Rename it, or keep such pairs"
 
 
 def _method_problems(config: Config) -> Iterator[tuple[str, str]]:

@@ -278,6 +278,10 @@ MISTAKES = {
         [*TASK, ("scoring", "metrics", ["exact", "bleu"])],
         ["directions.dates is not named by language codes, such as de-en", "the metric bleu", "scoring.metrics"],
     ),
+    "languages to check without a language code": (
+        [*TASK, ("scoring", "metrics", ["exact"]), ("cleaning", {"wrong_language": "drop"})],
+        ["directions.dates is not named by language codes, such as de-en", "cleaning.wrong_language: drop"],
+    ),
     "BLEU by default": (TASK, ["directions.dates is not named by language codes, such as de-en"]),
     "unknown metric": ([("scoring", "metrics", ["exct"])], ["scoring.metrics.0 is 'exct'", "'exact'"]),
     "reserved domain": ([(*DOMAINS, "seen", {"test": DEMO})], ["directions.de-en.domains.seen is reserved"]),
