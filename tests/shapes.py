@@ -1,6 +1,6 @@
 """Tokenizers with chat templates in the shapes of published models, small enough to be spelt by hand.
 
-Written for the tests from what such templates do; the words of the models are one character a token.
+Written for the tests from what such templates do. Texts are one character a token, or one byte.
 """
 
 import re
@@ -66,6 +66,11 @@ PHI_3 = """\
 {%- for turn in messages -%}{{- '<|' + turn['role'] + '|>\\n' + turn['content'] + '<|end|>\\n' -}}{%- endfor -%}
 {%- if add_generation_prompt -%}{{- '<|assistant|>\\n' -}}{%- else -%}{{- eos_token -}}{%- endif -%}"""
 
+BYTES = [chr(byte) for byte in (*range(33, 127), *range(161, 173), *range(174, 256))]
+BYTE_LEVEL = {ord(letter): letter for letter in BYTES}
+BYTE_LEVEL |= {byte: chr(256 + place) for place, byte in enumerate(b for b in range(256) if b not in BYTE_LEVEL)}
+"""How byte-level vocabularies write each byte: printable ones as themselves, the others from code point 256 on."""
+
 CHARACTERS = [chr(code) for code in range(33, 127)] + list("äöüßÄÖÜ") + ["\n", "▁"]
 
 
@@ -74,7 +79,8 @@ class Shape:
     """A template and the tokenizer that goes with it.
 
     spaces: who puts a space before text: "chunks", before everything that follows a special token (SentencePiece as
-    Llama 2 has it); "first", before the beginning of the whole text alone; "none". special: tokens beside bos and eos.
+    Llama 2 has it); "first", before the beginning of the whole text alone; "none"; "bytes", the same, and a token is a
+    byte. special: tokens beside bos and eos.
     """
 
     template: str | None
@@ -87,14 +93,18 @@ class Shape:
         return [token for token in ("<pad>", "<unk>", self.bos, self.eos, *self.special) if token]
 
     def tokenizer(self):
-        """A fast tokenizer, one token a character; a space is `▁`."""
+        """A fast tokenizer without merges; a space is `▁`, of bytes `Ġ`."""
         from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
         from transformers import PreTrainedTokenizerFast
 
-        vocabulary = {token: index for index, token in enumerate(dict.fromkeys([*self.specials(), *CHARACTERS]))}
+        known = BYTE_LEVEL.values() if self.spaces == "bytes" else CHARACTERS
+        vocabulary = {token: index for index, token in enumerate(dict.fromkeys([*self.specials(), *known]))}
         inner = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>"))
         inner.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse()])
-        if self.spaces == "chunks":
+        if self.spaces == "bytes":
+            inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+            inner.decoder = decoders.ByteLevel()
+        elif self.spaces == "chunks":
             inner.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
         else:
             scheme = "first" if self.spaces == "first" else "never"
@@ -122,6 +132,9 @@ class Shape:
             if part in self.specials():
                 tokens.append(part)
                 continue
+            if self.spaces == "bytes":
+                tokens += [BYTE_LEVEL[byte] for byte in part.encode()]
+                continue
             prefix = " " if self.spaces == "chunks" or (self.spaces == "first" and place == 0) else ""
             tokens += (prefix + part).replace(" ", "▁")
         return tokens
@@ -129,12 +142,12 @@ class Shape:
 
 SHAPES = {
     "llama-2": Shape(LLAMA_2, "chunks", "<s>", "</s>"),
-    "qwen-2.5": Shape(QWEN_2_5, "none", None, "<|im_end|>", ("<|im_start|>", "<|endoftext|>")),
-    "qwen-3": Shape(QWEN_3, "none", None, "<|im_end|>", ("<|im_start|>", "<|endoftext|>")),
-    "qwen-3, forgetful": Shape(QWEN_3_FORGETFUL, "none", None, "<|im_end|>", ("<|im_start|>", "<|endoftext|>")),
+    "qwen-2.5": Shape(QWEN_2_5, "bytes", None, "<|im_end|>", ("<|im_start|>", "<|endoftext|>")),
+    "qwen-3": Shape(QWEN_3, "bytes", None, "<|im_end|>", ("<|im_start|>", "<|endoftext|>")),
+    "qwen-3, forgetful": Shape(QWEN_3_FORGETFUL, "bytes", None, "<|im_end|>", ("<|im_start|>", "<|endoftext|>")),
     "gemma-2": Shape(GEMMA_2, "none", "<bos>", "<eos>", ("<start_of_turn>", "<end_of_turn>")),
     "mistral": Shape(MISTRAL, "first", "<s>", "</s>", ("[INST]", "[/INST]")),
     "phi-3": Shape(PHI_3, "chunks", "<s>", "<|endoftext|>", ("<|user|>", "<|assistant|>", "<|end|>")),
     "base, with bos": Shape(None, "chunks", "<s>", "</s>"),
-    "base, without bos": Shape(None, "none", None, "<|endoftext|>"),
+    "base, without bos": Shape(None, "bytes", None, "<|endoftext|>"),
 }

@@ -14,6 +14,8 @@ from caneft.records import FORMAT
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 PICKLED = "pytorch_model*.bin"
+PRETRAINED_HERE = "pretrained here"
+"""In the place of an id."""
 
 
 def describe(folder: Path, origin: dict[str, Any], config: Any) -> dict[str, Any]:
@@ -54,9 +56,12 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
 
 def load_tokenizer(manifest: dict[str, Any]):
     """Tokenizer of a manifest; one without a pad token gets its end-of-sequence token for it."""
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    tokenizer = AutoTokenizer.from_pretrained(manifest["folder"], trust_remote_code=_trusted(manifest))
+    if manifest.get("id") == PRETRAINED_HERE:  # AutoTokenizer would put Qwen's own way of splitting words over it
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(manifest["folder"])
+    else:
+        tokenizer = AutoTokenizer.from_pretrained(manifest["folder"], trust_remote_code=_trusted(manifest))
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

@@ -228,3 +228,14 @@ def test_a_model_that_cannot_do_without_its_code_is_one_message(with_code, tmp_p
     with pytest.raises(InputError, match="(?s)needs Python code.*set models.*trust_remote_code: true"):
         found(tmp_path, with_code("of-its-own"))
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "gemma2"])
+def test_a_base_that_is_pretrained_here_keeps_its_tokenizer(architecture, tiny_model, tokenizer, tmp_path):
+    """transformers has words split its own way for some architectures, whatever tokenizer.json says."""
+    tiny_model(architecture).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    text = "Artikel 1234 gilt  nicht,\n\nder Hund's Pläne"
+    loaded = loading.load_tokenizer({"id": loading.PRETRAINED_HERE, "folder": str(tmp_path)})
+    assert loaded(text).input_ids == tokenizer(text).input_ids
+    assert loaded.chat_template == tokenizer.chat_template

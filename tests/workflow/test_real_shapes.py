@@ -17,7 +17,12 @@ BEFORE = {
     "qwen-2-5": "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\nGerman > English:\n",
     "gemma-2": "<bos><start_of_turn>user\nGerman > English:\n",
 }
-"""What stands before the source."""
+AFTER = {
+    "llama-2": (" [/INST]", " {} </s>"),
+    "qwen-2-5": ("<|im_end|>\n<|im_start|>assistant\n", "{}<|im_end|>"),
+    "gemma-2": ("<end_of_turn>\n<start_of_turn>model\n", "{}<end_of_turn>"),
+}
+"""What stands before the source, after it, and the response."""
 VARIANTS = ["base", "full", "lora", "caneft"]
 SEEN, UNSEEN = ["it", "law"], "koran"
 
@@ -114,21 +119,19 @@ def test_hypotheses_are_text_without_the_marks_of_the_template(done, name):
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_prompts_of_the_stages_are_those_of_the_template(done, name):
-    """From the samples of the importance dump, spelt by hand from the corpus: one token a character."""
+    """From the samples of the importance dump, spelt by hand from the corpus."""
     workspace, _ = done
     corpus = (workspace.results / "corpora/de-en/law/train.jsonl").read_text(encoding="utf-8").splitlines()
     rows = {row["id"]: row for row in map(json.loads, corpus)}
     sidecar = json.loads((workspace.results / f"importance/{name}/de-en/law.json").read_text())
-    shape = SHAPES[OF.get(name, name)]
-    between = {"llama-2": " [/INST]", "qwen-2-5": "<|im_end|>\n<|im_start|>assistant\n"}
-    between["gemma-2"] = "<end_of_turn>\n<start_of_turn>model\n"
-    end = {"llama-2": "  </s>", "qwen-2-5": "<|im_end|>", "gemma-2": "<end_of_turn>"}  # Llama 2 puts spaces around
+    shape, (after, response) = SHAPES[OF.get(name, name)], AFTER[name]
     assert len(sidecar["samples"]) == 16
     for sample in sidecar["samples"]:
         row = rows[sample["id"]]
-        assert sample["response_tokens"] == len(row["target"]) + len(shape.spelt(end[name])) - (name == "llama-2")
-        before = BEFORE[name] + row["source"] + between[name]
-        assert sample["tokens"] == len(shape.spelt(before)) + sample["response_tokens"]
+        prompt = BEFORE[name] + row["source"] + after
+        whole = shape.spelt(prompt + response.format(row["target"]))
+        assert sample["tokens"] == len(whole)
+        assert sample["response_tokens"] == len(whole) - len(shape.spelt(prompt))
 
 
 def test_jobs_are_offline_and_those_that_fetch_are_as_the_user_set_it(done):

@@ -36,7 +36,7 @@ def main() -> None:
         losses = pretraining.pretrain(model, examples, settings, tokenizer.pad_token_id)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        origin = {"id": "pretrained here", "revision": None, "folder": "."}
+        origin = {"id": loading.PRETRAINED_HERE, "revision": None, "folder": "."}
         manifest = loading.describe(folder, origin, model.config)
         manifest["parameters"] = sum(p.numel() for p in model.parameters())
         manifest["last_loss"] = statistics.fmean(losses[-50:])
