@@ -15,7 +15,7 @@ def score_without(
     flagged: Mapping[str, str],
     references: Mapping[str, Sequence[Row]],
     translations: Mapping[str, Path],
-    target_language: str,
+    target_language: str | None,
     metrics: Sequence[str],
 ) -> dict[str, Any]:
     """Number of segments, of flagged ones by kind, and by run its scores on the rest, as of `surface.score`.

@@ -28,6 +28,7 @@ def test_the_grid_is_planned_as_a_whole(pristine, tmp_path):
         "prepare_corpus": 4 + 3,
         "prepare_test_corpus": 1 + 2,
         "draw_mixture": 2 + 4 + 3,
+        "flag_overlap": (1 + 4 * 4) + (2 + 3 * 4),  # test sets outside of `all`, and of each single domain
         "resolve_model": MODELS,
         "dump_importance": MODELS * (4 + 3),
         "measure_information": BLOCKS,
@@ -42,6 +43,7 @@ def test_the_grid_is_planned_as_a_whole(pristine, tmp_path):
         "translate": sum(tests.values()),
         "score": sum(tests.values()),
         "score_copy": 5 + 5,
+        "score_without_overlap": MODELS * (1 + 4 * 4 + 2 + 3 * 4),
         "tabulate": 1,
         "plot": 1,
         "all": 1,
