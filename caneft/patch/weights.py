@@ -148,7 +148,7 @@ def find(folder: Path, name: str, patch: Patch) -> list[dict[str, Place]]:
 
 def skeleton(folder: Path, neurons: NeuronSet) -> tuple[nn.Module, Sequence[FFN | Heads]]:
     """A folder's causal LM without weights, and its units."""
-    config = architecture(folder)
+    config = architecture({"folder": folder, "trust_remote_code": False})
     from transformers import AutoModelForCausalLM
 
     with torch.device("meta"):
