@@ -35,7 +35,7 @@ def test_scores_are_those_of_the_tokenizer_of_the_target_language(results, direc
             hypotheses = [line["hypothesis"] for line in translations if line["domain"] == domain]
             references = [row["target"] for row in lines(results / f"corpora/{direction}/{domain}/test.jsonl")]
             expected = BLEU(trg_lang=direction[-2:]).corpus_score(hypotheses, [references]).score
-            assert scores[domain]["bleu"]["score"] == expected > 0
+            assert scores[domain]["bleu"]["score"] == expected
             assert f"|tok:{TOKENIZER[direction]}|" in scores[domain]["bleu"]["signature"]
             differences.append(BLEU(tokenize="13a").corpus_score(hypotheses, [references]).score - expected)
     assert any(differences) == (direction == "en-zh")

@@ -312,6 +312,7 @@ def test_a_changed_raw_file_reruns_its_corpus_and_what_follows(finished, tmp_pat
     assert copy.plan(config) == {
         "prepare_corpus de-en/law",
         "draw_mixture de-en/all",
+        *flagged("koran"),
         *dumped("law"),
         *measured(),
         f"measure_stability {M}/all",

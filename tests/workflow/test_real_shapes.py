@@ -80,7 +80,7 @@ def done(pristine, tmp_path_factory):
     root = tmp_path_factory.mktemp("shapes")
     workspace = pristine.copy(root / "workspace")
     folders = {name: random_model(root / name, name) for name in ARCHITECTURES}
-    (root / "config.yaml").write_text(yaml.safe_dump(configuration(workspace, folders)))
+    (root / "config.yaml").write_text(yaml.safe_dump(configuration(workspace, folders), sort_keys=False))
     (root / "spy").mkdir()
     (root / "spy/sitecustomize.py").write_text(SPY)
     environment = {key: value for key, value in workspace.environment.items() if key != "HF_HUB_OFFLINE"}

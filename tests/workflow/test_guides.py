@@ -1,0 +1,134 @@
+"""docs/guides.md is followed word by word: its files are written, its changes applied, its commands run.
+
+The guides speak of the demo; here they are followed on the finished mini workflow, whose domains have the same names.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+TEXT = (REPOSITORY / "docs/guides.md").read_text(encoding="utf-8")
+GUIDES = {part.split("\n", 1)[0]: part for part in TEXT.split("\n## ")[1:]}
+BLOCK = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+RESULTS = "out/mini"
+MINI = {"config/config.yaml": "tests/workflow/mini.yaml", "tiny-llama": "mini-llama", "results/": f"{RESULTS}/"}
+
+
+def as_mini(text):
+    """Commands about the demo as commands about the mini workflow."""
+    for demo, mini in MINI.items():
+        text = text.replace(demo, mini)
+    if "--config " in text:
+        return text.replace("--config ", f"--config results_root={RESULTS} ")
+    return text.replace("snakemake ", f"snakemake --config results_root={RESULTS} ")
+
+
+def follow(workspace, title):
+    """Does all that a guide says but running the whole workflow; returns what its commands printed."""
+    printed = []
+    for kind, name, content in BLOCK.findall(GUIDES[title]):
+        if kind == "bash":
+            printed += [run(workspace, command) for command in commands(content) if is_cheap(command)]
+        else:
+            (workspace.root / name).write_text(as_mini(content), encoding="utf-8")
+    return "\n".join(printed)
+
+
+def commands(content):
+    """The commands of a block; a here-document belongs to its command."""
+    if "<<'END'" in content:
+        return [content]
+    return [line for line in content.splitlines() if line.strip()]
+
+
+def is_cheap(command):
+    return not command.startswith("snakemake") or " -n " in command or "-- corpora" in command
+
+
+def run(workspace, command):
+    environment = workspace.environment | {"PYTHONPATH": os.curdir}
+    done = subprocess.run(
+        ["bash", "-c", as_mini(command)],
+        cwd=workspace.root,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout[-4000:]}"
+    return done.stdout
+
+
+@pytest.fixture
+def place(finished, tmp_path):
+    """A copy of the finished mini workflow, to change, with what `python -m caneft.reference` reads and writes."""
+    place = finished.copy(tmp_path / "place")
+    shutil.copytree(REPOSITORY / "docs", place.root / "docs")
+    shutil.copy(REPOSITORY / "README.md", place.root)
+    return place
+
+
+def jobs(output):
+    """Rules and counts that the last dry run lists."""
+    table = output.rpartition("Job stats:")[2].split("\n\n")[0]
+    return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE) if rule != "total"}
+
+
+def test_every_guide_is_followed_here():
+    assert set(GUIDES) == {
+        "Add a domain",
+        "Bring your own corpus",
+        "Add a direction",
+        "Add a model",
+        "Add a selection criterion",
+        "Add a tuning method",
+    }
+
+
+def test_a_domain(place):
+    printed = follow(place, "Add a domain")
+    with_garden, with_finance = (jobs(f"Job stats:{part}") for part in printed.split("Job stats:")[1::2])
+    assert with_garden["dump_importance"] == 2  # of neurons and of heads, as the mini workflow has both
+    assert with_garden["prepare_corpus"] == 1 and with_garden["draw_mixture"] == 1
+    assert with_finance["prepare_test_corpus"] == 1
+    assert not any(rule.startswith(("tune", "dump")) for rule in with_finance)
+
+
+def test_a_corpus_of_your_own(place):
+    printed = follow(place, "Bring your own corpus")
+    report = json.loads(printed[printed.rindex("\n{\n") :])
+    assert {split: counts["read"] for split, counts in report.items()} == {"train": 1000, "dev": 100, "test": 400}
+    lines = (place.results / "corpora/de-en/sports/test.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 400
+
+
+def test_a_direction(place):
+    planned = jobs(follow(place, "Add a direction"))
+    assert planned["prepare_corpus"] == 2 and planned["pretrain_model"] == 1 and planned["dump_importance"] == 4
+
+
+def test_a_model(place):
+    planned = jobs(follow(place, "Add a model"))
+    assert planned["resolve_model"] == 1 and planned["dump_importance"] == 6
+
+
+@pytest.mark.parametrize(
+    ("title", "rule", "variant"),
+    [("Add a selection criterion", "tune_neurons", "spread"), ("Add a tuning method", "tune_norms", "norms")],
+)
+def test_code_is_added(place, title, rule, variant):
+    """Really run: the new variant alone is tuned, and stands in the table."""
+    planned = jobs(follow(place, title))
+    tuned = {name: count for name, count in planned.items() if name.startswith("tune")}
+    assert tuned == {rule: 1} and planned.get("select_neurons", 0) == (variant == "spread")
+    done = run(place, f"snakemake --cores 2 --configfile config/config.yaml {variant}.yaml")
+    assert "(100%) done" in done
+    table = (place.results / "tables/main.csv").read_text(encoding="utf-8")
+    assert f",{variant}," in table
