@@ -8,7 +8,7 @@ from caneft.reporting.layout import BEST, SECOND, Cell, Table
 STYLE = """\
 body { font: 14px/1.5 system-ui, sans-serif; color: #222; margin: 2em; max-width: 75em; }
 table { border-collapse: collapse; border-top: 2px solid; border-bottom: 2px solid; margin: 1em 0; }
-caption { caption-side: top; text-align: left; padding-bottom: .7em; }
+caption { caption-side: top; text-align: left; padding-bottom: .7em; min-width: 42em; }
 th, td { padding: .25em .8em; text-align: right; font-variant-numeric: tabular-nums; }
 th { font-weight: normal; } .text { text-align: left; }
 .group { text-align: center; border-bottom: 1px solid #999; }
