@@ -84,6 +84,13 @@ def test_a_task_without_languages(metrics):
     assert found.directions["dates"].source_language is None and found.scoring.metrics == metrics
 
 
+def test_languages_are_asked_for_by_the_direction_s_own_instruction():
+    own = ("directions", "de-en", "prompt", {"instruction": "Say it plainly:"})
+    unnamed = [("directions", "de-en", key, REMOVED) for key in ("source_language", "target_language")]
+    assert config.load(changed(own, *unnamed)).directions["de-en"].target_language is None
+    assert "directions.de-en.source_language is missing" in message(changed(*unnamed))
+
+
 GRID = [("methods", "caneft", "learning_rate", [1e-2, 1e-3])]
 OFFLOAD = ("methods", "full", {"method": "full", "learning_rate": 1e-3, "optimizer": "adamw-offload"})
 

@@ -37,6 +37,17 @@ def test_flags_by_hand():
     assert flags(test, []) == flags([], train) == {}
 
 
+def test_mojibake_is_flagged_by_its_repaired_copy_in_train():
+    """A test set is not repaired, training text is: compared as they stand, they would seem to share nothing."""
+    train = [Row("it.train.1", "Der Müll ist für alle da.", "The litter is for all.", "it")]
+    test = [
+        Row("koran.test.1", "Der MÃ¼ll ist fÃ¼r alle da.", "The litter is for all."),
+        Row("koran.test.2", "Der MÃ¼ll ist fÃ¼r alle da.", "Rubbish is for everybody."),
+        Row("koran.test.3", "Der MÃ¼ll ist fÃ¼r niemand da.", "The litter is for all."),
+    ]
+    assert flags(test, train) == {"koran.test.1": "pair", "koran.test.2": "source"}
+
+
 def rows(split):
     sides = st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("123")), max_size=12)
     return sides.map(lambda found: [Row(f"x.{split}.{n}", *pair) for n, pair in enumerate(found)])
