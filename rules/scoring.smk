@@ -30,7 +30,7 @@ rule score:
         settings=score_settings,
         domains=testset_domains,
         about=lambda wildcards: [wildcards.model, wildcards.direction, wildcards.run, wildcards.testset],
-        stage_version=1,
+        stage_version=2,
     message:
         "scoring {wildcards.testset} of {wildcards.run} ({wildcards.model}, {wildcards.direction})"
     shell:
@@ -57,7 +57,7 @@ rule score_copy:
     params:
         module=as_py_module(),
         settings=of(settings.score, "direction"),
-        stage_version=1,
+        stage_version=2,
     message:
         "scoring copied sources of {wildcards.domain} ({wildcards.direction})"
     shell:
@@ -88,7 +88,7 @@ rule score_without_overlap:
         module=as_py_module(),
         settings=of(settings.score, "direction"),
         runs=lambda wildcards: [run.name for run in runs_of_block(wildcards)],
-        stage_version=1,
+        stage_version=2,
     message:
         "scoring {wildcards.domain} without what {wildcards.mixture} is trained on ({wildcards.model}, {wildcards.direction})"
     shell:

@@ -65,11 +65,20 @@ def language(text: str, among: str) -> str:
     return _identifier(among).classify(text)[0]
 
 
-@functools.cache
-def _identifier(code: str):
+def identifiable(code: str) -> bool:
+    """Whether `language` knows a code."""
+    return code in _model().labels
+
+
+def _model():
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-    identifier = LanguageIdentifier.from_model_file(MODEL_FILE)  # arrays in the wheel, no pickle, no network
+    return LanguageIdentifier.from_model_file(MODEL_FILE)  # arrays in the wheel, no pickle, no network
+
+
+@functools.cache
+def _identifier(code: str):
+    identifier = _model()
     known: Iterable[str] = identifier.labels
     if code not in known:
         raise InputError(

@@ -8,11 +8,14 @@ from typing import Any
 
 from sacrebleu.metrics import BLEU, CHRF
 
+from caneft.corpora.sides import identifiable, language
 from caneft.corpora.store import Row
 from caneft.corpora.text import lines
 from caneft.errors import InputError
 
 OVERLONG_FACTOR, OVERLONG_OFFSET = 2, 20
+LANGUAGE_BYTES = 20
+"""Shorter outputs are in no language that could be told."""
 
 
 class ExactMatch:
@@ -49,14 +52,26 @@ def corpus_scores(
     return result
 
 
-def health(hypotheses: Sequence[str], references: Sequence[str], truncated: Sequence[bool]) -> dict[str, int]:
-    """Counts of empty, truncated and over-long outputs (more than twice the reference's characters plus 20)."""
-    pairs = zip(hypotheses, references, strict=True)
+def health(
+    hypotheses: Sequence[str], references: Sequence[str], truncated: Sequence[bool], target_language: str | None
+) -> dict[str, int | None]:
+    """Counts of empty, truncated and over-long outputs (more than twice the reference's characters plus 20), and of
+    those in a wrong language; None for these where the target language has no code that can be identified."""
+    pairs = list(zip(hypotheses, references, strict=True))
     return {
         "empty": sum(not hypothesis.strip() for hypothesis in hypotheses),
         "truncated": sum(truncated),
         "overlong": sum(len(h) > OVERLONG_FACTOR * len(r) + OVERLONG_OFFSET for h, r in pairs),
+        "wrong_language": _wrong_language(pairs, target_language),
     }
+
+
+def _wrong_language(pairs: Sequence[tuple[str, str]], target: str | None) -> int | None:
+    """Hypotheses that py3langid takes for another language than the target, where it does not say so of the reference."""
+    if target is None or not identifiable(target):
+        return None
+    long = [(h, r) for h, r in pairs if len(h.encode()) >= LANGUAGE_BYTES]
+    return sum(language(h, target) != target == language(r, target) for h, r in long)
 
 
 def score(
@@ -72,7 +87,7 @@ def score(
     return {
         "segments": len(targets),
         **corpus_scores(texts, targets, target_language, metrics),
-        "health": health(texts, targets, truncated),
+        "health": health(texts, targets, truncated, target_language),
         **_adapter_scores(hypotheses, targets, target_language, metrics),
     }
 

@@ -15,7 +15,7 @@ SIGNATURES = {
     "chrf": "nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:2.6.0",
     "exact": "exact|norm:strip|version:1",
 }
-HEALTHY = {"empty": 0, "truncated": 0, "overlong": 0}
+HEALTHY = {"empty": 0, "truncated": 0, "overlong": 0, "wrong_language": 0}
 LAYERS, WIDTH = 3, 384
 
 

@@ -83,7 +83,19 @@ def test_health_by_hand():
     references = ["abcde", "abcde", "abcde", "abcde", ""]
     hypotheses = ["x" * 30, "x" * 31, "", " \n", "x" * 21]
     truncated = [True, True, False, False, True]
-    assert health(hypotheses, references, truncated) == {"empty": 2, "truncated": 3, "overlong": 2}
+    counts = {"empty": 2, "truncated": 3, "overlong": 2}
+    assert health(hypotheses, references, truncated, None) == counts | {"wrong_language": None}
+    assert health(hypotheses, references, truncated, "klingon") == counts | {"wrong_language": None}
+
+
+def test_outputs_in_a_wrong_language_by_hand():
+    """The source's language is wrong, so is a third one; too short to be told, or a reference like it: not counted."""
+    german, french = "Der Vertrag wird morgen geprüft und unterschrieben.", "Le contrat sera signé demain par le directeur."
+    english = "The contract will be signed by the director tomorrow."
+    hypotheses = [english, german, french, "Ja.", german, ""]
+    references = [english, english, english, english, german, english]
+    assert health(hypotheses, references, [False] * 6, "en")["wrong_language"] == 2
+    assert health(hypotheses, references, [False] * 6, "de")["wrong_language"] == 0
 
 
 @pytest.fixture
@@ -167,7 +179,7 @@ def test_a_domains_scores(references):
         [line("it.test.1", "Open."), line("it.test.2", "Close i", ["truncated"])], references["it"], "en", ["chrf"]
     )
     assert found["segments"] == 2
-    assert found["health"] == {"empty": 0, "truncated": 1, "overlong": 0}
+    assert found["health"] == {"empty": 0, "truncated": 1, "overlong": 0, "wrong_language": 0}
     assert found["chrf"] == corpus_scores(["Open.", "Close i"], ["Open.", "Close it."], "en", ["chrf"])["chrf"]
 
 
