@@ -293,10 +293,17 @@ def every_selection():
     return under_results(file.path for files in kinds for file in files(PLAN))
 
 
+def table(name):
+    """Output files of a table; the HTML goes into the report."""
+    caption, labels = f"../workflow/report/{name}.rst", {"table": inputs.TABLES[name]}
+    shown = report(f"<results>/tables/{name}.html", caption=caption, category="Tables", labels=labels)
+    return [shown, *(f"<results>/tables/{name}{suffix}" for suffix in (".csv", ".md", ".tex"))]
+
+
 def figure(name):
     """Output files of a figure; the PNG goes into the report."""
-    caption = f"../workflow/report/{name}.rst"
-    shown = report(f"<results>/figures/{name}.png", caption=caption, category="Figures", labels={"figure": name})
+    caption, labels = f"../workflow/report/{name}.rst", {"figure": inputs.FIGURES[name]}
+    shown = report(f"<results>/figures/{name}.png", caption=caption, category="Figures", labels=labels)
     return [shown, f"<results>/figures/{name}.svg", f"<results>/figures/{name}.pdf"]
 
 

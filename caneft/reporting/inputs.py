@@ -16,6 +16,26 @@ from caneft.plan import DEV, Plan, Run, importance_folder, information_folder
 COPY = "copy"
 """Row under the main table: the source itself in place of an output."""
 
+TABLES = {
+    "main": "scores",
+    "cost": "cost",
+    "interference": "interference",
+    "trials": "trials of learning rates",
+    "overlap": "overlap of test and training data",
+    "corpora": "corpora",
+}
+"""Every table, in the report's order: name of its files, label in the report. `every_table` makes them."""
+
+FIGURES = {
+    "scores": "scores",
+    "seen_unseen": "seen against unseen",
+    "neurons_per_layer": "neurons per layer",
+    "importance_information": "importance and information",
+    "stability": "stability of the selection",
+    "training": "training",
+}
+"""Every figure, in the same way. `every_figure` draws them."""
+
 Block = tuple[str, str, str]
 """(model, direction, mixture)."""
 

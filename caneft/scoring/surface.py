@@ -67,7 +67,7 @@ def health(
 
 
 def _wrong_language(pairs: Sequence[tuple[str, str]], target: str | None) -> int | None:
-    """Hypotheses that py3langid takes for another language than the target, where it does not say so of the reference."""
+    """Hypotheses that py3langid finds in another language than the target, where it finds the reference in that."""
     if target is None or not identifiable(target):
         return None
     long = [(h, r) for h, r in pairs if len(h.encode()) >= LANGUAGE_BYTES]

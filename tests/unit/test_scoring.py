@@ -90,7 +90,10 @@ def test_health_by_hand():
 
 def test_outputs_in_a_wrong_language_by_hand():
     """The source's language is wrong, so is a third one; too short to be told, or a reference like it: not counted."""
-    german, french = "Der Vertrag wird morgen geprüft und unterschrieben.", "Le contrat sera signé demain par le directeur."
+    german, french = (
+        "Der Vertrag wird morgen geprüft und unterschrieben.",
+        "Le contrat sera signé demain par le directeur.",
+    )
     english = "The contract will be signed by the director tomorrow."
     hypotheses = [english, german, french, "Ja.", german, ""]
     references = [english, english, english, english, german, english]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from caneft.cli import step
 from caneft.plan import Plan
-from caneft.reporting import figures, neuron_figures, results
-from caneft.reporting.inputs import read_config, shown_blocks
+from caneft.reporting.contents import every_figure
+from caneft.reporting.inputs import read_config
 from caneft.reporting.style import save
 
 
@@ -22,17 +22,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     args = parse_arguments()
     plan = Plan(read_config(args.config))
-    blocks = shown_blocks(plan)
-    scores, trials = results.scores(plan, args.results, blocks), results.trials(plan, args.results, blocks)
-    drawn = {
-        "scores": figures.scores(plan, scores),
-        "seen_unseen": figures.seen_unseen(plan, scores, trials),
-        "training": figures.training(plan, results.losses(plan, args.results, blocks)),
-        "neurons_per_layer": neuron_figures.neurons_per_layer(plan, results.neuron_counts(plan, args.results)),
-        "importance_information": neuron_figures.importance_information(plan, results.information(plan, args.results)),
-        "stability": neuron_figures.stability(plan, results.stability(plan, args.results)),
-    }
-    for name, figure in drawn.items():
+    for name, figure in every_figure(plan, args.results):
         save(figure, args.out / name)
 
 

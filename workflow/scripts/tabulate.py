@@ -1,11 +1,12 @@
-"""Write the tables (scores, cost, interference, trials, overlap, corpora), each as CSV, Markdown, LaTeX and HTML."""
+"""Write the tables, each as CSV, Markdown, LaTeX and HTML."""
 
 import argparse
 from pathlib import Path
 
 from caneft.cli import step
 from caneft.plan import Plan
-from caneft.reporting import corpora, interference, overlap, results, tables, trials
+from caneft.reporting import tables
+from caneft.reporting.contents import every_table
 from caneft.reporting.inputs import read_config
 
 
@@ -21,20 +22,8 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     args = parse_arguments()
     plan = Plan(read_config(args.config))
-    scores, records = results.scores(plan, args.results), results.records(plan, args.results)
-    costs, tried = results.costs(plan, args.results), results.trials(plan, args.results)
-    main_table = tables.main_table(plan, scores, records)
-    cost_table = tables.cost_table(plan, costs, records)
-    matrix = interference.interference_table(plan, main_table)
-    tables.write(args.out / "main", main_table, list(tables.main_tables(plan, main_table, scores, records)))
-    tables.write(args.out / "cost", cost_table, list(tables.cost_tables(plan, cost_table, costs)))
-    matrices = list(interference.interference_tables(plan, matrix))
-    tables.write(args.out / "interference", matrix, matrices, interference.ABSENT)
-    tables.write(args.out / "trials", trials.trial_table(tried), list(trials.trial_tables(plan, tried)), trials.ABSENT)
-    shared = overlap.overlap_table(scores, overlap.without(plan, args.results))
-    tables.write(args.out / "overlap", shared, list(overlap.overlap_tables(plan, shared)), overlap.absent(shared))
-    counts = corpora.corpus_table(plan, args.results)
-    tables.write(args.out / "corpora", counts, list(corpora.corpus_tables(plan, counts)))
+    for name, numbers, printed, absent in every_table(plan, args.results):
+        tables.write(args.out / name, numbers, printed, absent)
 
 
 if __name__ == "__main__":

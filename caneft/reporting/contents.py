@@ -1,0 +1,52 @@
+"""Everything that is reported: the one list of what makes each table and draws each figure."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from caneft.plan import Plan
+from caneft.reporting import corpora, figures, interference, neuron_figures, overlap, results, tables, trials
+from caneft.reporting.inputs import shown_blocks
+from caneft.reporting.layout import Table
+
+
+class Reported(NamedTuple):
+    """A table: its numbers, how they are printed, and a sentence that stands there if nothing is."""
+
+    name: str
+    numbers: pd.DataFrame
+    printed: list[Table]
+    absent: str = ""
+
+
+def every_table(plan: Plan, root: str | Path) -> Iterator[Reported]:
+    """All of `inputs.TABLES`, from the results in `root`."""
+    scores, records = results.scores(plan, root), results.records(plan, root)
+    main = tables.main_table(plan, scores, records)
+    yield Reported("main", main, list(tables.main_tables(plan, main, scores, records)))
+    costs = results.costs(plan, root)
+    cost = tables.cost_table(plan, costs, records)
+    yield Reported("cost", cost, list(tables.cost_tables(plan, cost, costs)))
+    matrix = interference.interference_table(plan, main)
+    yield Reported("interference", matrix, list(interference.interference_tables(plan, matrix)), interference.ABSENT)
+    tried = results.trials(plan, root)
+    yield Reported("trials", trials.trial_table(tried), list(trials.trial_tables(plan, tried)), trials.ABSENT)
+    shared = overlap.overlap_table(scores, overlap.without(plan, root))
+    yield Reported("overlap", shared, list(overlap.overlap_tables(plan, shared)), overlap.absent(shared))
+    counts = corpora.corpus_table(plan, root)
+    yield Reported("corpora", counts, list(corpora.corpus_tables(plan, counts)))
+
+
+def every_figure(plan: Plan, root: str | Path) -> Iterator[tuple[str, Figure]]:
+    """All of `inputs.FIGURES`, by name."""
+    blocks = shown_blocks(plan)
+    scores, tried = results.scores(plan, root, blocks), results.trials(plan, root, blocks)
+    yield "scores", figures.scores(plan, scores)
+    yield "seen_unseen", figures.seen_unseen(plan, scores, tried)
+    yield "training", figures.training(plan, results.losses(plan, root, blocks))
+    yield "neurons_per_layer", neuron_figures.neurons_per_layer(plan, results.neuron_counts(plan, root))
+    yield "importance_information", neuron_figures.importance_information(plan, results.information(plan, root))
+    yield "stability", neuron_figures.stability(plan, results.stability(plan, root))
