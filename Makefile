@@ -8,7 +8,7 @@ VENV := .venv
 RUN := . $(VENV)/bin/activate &&
 TORCH := $(shell grep '^torch==' requirements.txt)
 
-.PHONY: demo test check-demo lint format docs images lock clean
+.PHONY: demo test check-demo lint format docs images lock lock-comet clean
 
 demo: $(VENV)/.ready
 	@$(RUN) snakemake --cores all
@@ -49,6 +49,13 @@ lock:
 	@. .venv-lock/bin/activate && python -m pip install -q $(TORCH) && python -m pip install -q -r requirements.in
 	@{ head -n 2 requirements.txt; .venv-lock/bin/python -m pip freeze | sed 's/+[a-z0-9.]*$$//' | grep -viE '^(nvidia|triton|cuda)'; } > requirements.new
 	@mv requirements.new requirements.txt && rm -rf .venv-lock
+
+# The same of the environment of neural metrics, from its pins in envs/comet.yaml.
+lock-comet:
+	@rm -rf .venv-lock && "$(PYTHON)" -m venv .venv-lock
+	@. .venv-lock/bin/activate && python -m pip install -q $(TORCH) && sed -n 's/^ *- \([A-Za-z0-9_.-]*==[0-9a-z.]*\).*/\1/p' envs/comet.yaml > .venv-lock/pins && python -m pip install -q -r .venv-lock/pins
+	@{ head -n 1 envs/comet.txt; .venv-lock/bin/python -m pip freeze --all | sed 's/+[a-z0-9.]*$$//' | grep -viE '^(nvidia|triton|cuda|pip=)'; } > comet.new
+	@mv comet.new envs/comet.txt && rm -rf .venv-lock
 
 clean:
 	rm -rf results .snakemake

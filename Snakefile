@@ -32,6 +32,7 @@ include: "rules/selection.smk"
 include: "rules/tuning.smk"
 include: "rules/translation.smk"
 include: "rules/scoring.smk"
+include: "rules/metrics.smk"
 include: "rules/reporting.smk"
 
 

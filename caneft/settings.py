@@ -40,7 +40,7 @@ class FetchSettings(Section):
 
 
 class PretrainingTextSettings(Section):
-    corpora: list[config.PretrainingCorpus]
+    corpora: list[config.PretrainingCorpus | config.MetricCorpus]
     cleaning: config.Cleaning
     languages: dict[str, tuple[str, str] | None]
     """As in `CorpusSettings`, by direction."""
@@ -133,6 +133,16 @@ ELSEWHERE = {"pairs_per_domain", "temperature", "pairs", "dev_pairs_per_domain",
 """Keys of `tuning` that belong to the draw of the mixture, or to no result at all; left at their defaults."""
 
 
+def metric(configuration: Config, name: str) -> str:
+    """JSON of where a neural metric's checkpoint comes from."""
+    return configuration.scoring.neural[name].model_dump_json(include={"hub", "revision", "path"})
+
+
+def metric_pairs(configuration: Config, name: str) -> PretrainingTextSettings:
+    """What a metric is trained on here."""
+    return _pretraining_text(configuration, configuration.scoring.neural[name].train.corpora)
+
+
 def prompt(configuration: Config, direction: str) -> PromptSettings:
     own = configuration.directions[direction]
     return PromptSettings(
@@ -170,7 +180,10 @@ def fetching(sources: Mapping[str, config.Source]) -> FetchSettings:
 
 
 def pretraining_text(configuration: Config, model: str) -> PretrainingTextSettings:
-    corpora = configuration.models[model].pretrain.corpora
+    return _pretraining_text(configuration, configuration.models[model].pretrain.corpora)
+
+
+def _pretraining_text(configuration: Config, corpora: list) -> PretrainingTextSettings:
     return PretrainingTextSettings(
         corpora=corpora,
         cleaning=cleaning(configuration),

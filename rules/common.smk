@@ -1,5 +1,6 @@
 """From the configuration to the plan: names, constraints, paths and the functions that rules ask. No rules here."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
 
 sys.path.insert(0, str(workflow.basedir))  # the package beside the Snakefile, installed or not
 
@@ -56,7 +58,13 @@ def corpora(with_training):
 
 UNIT_OF = {name(unit): unit for name in (importance_folder, information_folder) for unit in ("neuron", "head")}
 FETCHED = dict(configuration.remote_sources(CONFIG))
+TRAINED_METRICS = [name for name, metric in CONFIG.scoring.neural.items() if getattr(metric, "train", None)]
 PRETRAINED = [name for name, model in CONFIG.models.items() if model.pretrain]
+# Neural metrics live in an environment of their own: conda's, or a virtual one that rule comet_environment builds.
+VENVS = os.environ.get("CANEFT_VENVS", ".venvs")
+WITH_CONDA = DeploymentMethod.CONDA in getattr(workflow.deployment_settings, "deployment_method", ())
+COMET_ENVIRONMENT = [] if WITH_CONDA else f"{VENVS}/comet/ready.json"
+COMET_PYTHON = "python" if WITH_CONDA else shlex.quote(f"{VENVS}/comet/bin/python")
 ATTEMPT = r"seed\d+|lr[\d.e+-]+"
 RUN = (
     rf"({one_of(PLAN.variants(configuration.Base))})|({one_of(CONFIG.mixtures)})/({one_of(PLAN.variants(Icl))})"
@@ -75,6 +83,7 @@ wildcard_constraints:
     run=RUN,
     dumps=one_of([importance_folder("neuron"), importance_folder("head")]),
     units=one_of([information_folder("neuron"), information_folder("head")]),
+    metric=one_of(CONFIG.scoring.neural),
     testset=one_of(["seen", "dev", *(domain for entry in CONFIG.directions.values() for domain in entry.domains)]),
 
 
@@ -93,6 +102,11 @@ def of(function, *names):
 def resource_of(name):
     """Resource function: what the job's model asks for under `models.*.resources`."""
     return lambda wildcards: getattr(CONFIG.models[wildcards.model].resources, name)
+
+
+def metric_resource(name):
+    """Resource function: what a neural metric asks for under `scoring.*.resources`."""
+    return lambda wildcards: getattr(CONFIG.scoring.neural[wildcards.metric].resources, name)
 
 
 def model_settings(wildcards):
@@ -134,6 +148,11 @@ def fetched(corpus):
 
 def raw_pretraining(wildcards):
     return [file for corpus in CONFIG.models[wildcards.model].pretrain.corpora for file in raw_files(corpus.corpus)]
+
+
+def raw_metric_pairs(wildcards):
+    corpora = CONFIG.scoring.neural[wildcards.metric].train.corpora
+    return [file for corpus in corpora for file in raw_files(corpus.corpus)]
 
 
 def mixture_corpora(wildcards):

@@ -2,6 +2,8 @@
 
 needs   the network, or the hub's cache (HF_HOME); both rules that download run beside Snakemake, never as cluster jobs
 leaves  <results>/models/{model}/manifest.json                 by resolve_model (models.smk): the commit, checksums
+        <results>/metrics/{metric}/manifest.json               by resolve_metric (metrics.smk), likewise
+        .venvs/comet/                                          by comet_environment (metrics.smk), without conda
         <results>/corpora/{direction}/{domain}/fetched.json    of each remote split: revision, pairs, checksum
         <results>/corpora/pretraining/{model}/fetched.json     the same of pretraining text
 """
@@ -44,3 +46,9 @@ rule fetch:
     input:
         [f"<results>/models/{model}/manifest.json" for model in CONFIG.models if model not in PRETRAINED],
         [f"<results>/corpora/{corpus}/fetched.json" for corpus in FETCHED],
+        [
+            f"<results>/metrics/{metric}/manifest.json"
+            for metric in CONFIG.scoring.neural
+            if metric not in TRAINED_METRICS
+        ],
+        COMET_ENVIRONMENT if CONFIG.scoring.neural else [],

@@ -30,6 +30,7 @@ from caneft.config.corpora import (
 )
 from caneft.config.loading import load, problems
 from caneft.config.methods import Adapters, Base, Full, Icl, Lora, Method, Neurons, Trained, TuningResources
+from caneft.config.metrics import Comet, MetricCorpus, MetricTraining, NeuralMetric, Scoring
 from caneft.config.models import Model, Pretraining, PretrainingCorpus, Resources
 from caneft.config.paths import (
     data_root,
@@ -42,7 +43,7 @@ from caneft.config.paths import (
 )
 from caneft.config.root import Config
 from caneft.config.section import Section
-from caneft.config.stages import AutoSamples, Decoding, Importance, Prompt, Report, Scoring, Selection, Trials, Tuning
+from caneft.config.stages import AutoSamples, Decoding, Importance, Prompt, Report, Selection, Trials, Tuning
 
 __all__ = [
     "Adapters",
@@ -50,6 +51,7 @@ __all__ = [
     "AutoSamples",
     "Base",
     "Cleaning",
+    "Comet",
     "Config",
     "CorpusSource",
     "Decoding",
@@ -67,9 +69,12 @@ __all__ = [
     "Jsonl",
     "Lora",
     "Method",
+    "MetricCorpus",
+    "MetricTraining",
     "Mixture",
     "Model",
     "Moses",
+    "NeuralMetric",
     "Neurons",
     "Pretraining",
     "PretrainingCorpus",

@@ -67,6 +67,12 @@ def problems(config: Config) -> Iterator[tuple[str, str]]:
                 yield f"models.{name}.pretrain.corpora", f"names the direction '{corpus.direction}'. {hint}"
         if model.pretrain and model.pretrain.hidden_size % model.pretrain.heads:
             yield f"models.{name}.pretrain.heads", "must divide hidden_size"
+    for name, metric in config.scoring.neural.items():
+        train = getattr(metric, "train", None)
+        for corpus in train.corpora if train else ():
+            if corpus.direction not in config.directions:
+                hint = did_you_mean(corpus.direction, config.directions)
+                yield f"scoring.{name}.train.corpora", f"names the direction '{corpus.direction}'. {hint}"
     for key, source in sources(config):
         yield from _demo_problems(key, source)
     trained = {d for direction in config.directions.values() for d, entry in direction.domains.items() if entry.train}

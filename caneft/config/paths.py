@@ -60,10 +60,21 @@ def sources(config: Config) -> Iterator[tuple[str, Source]]:
     for name, model in config.models.items():
         for index, corpus in enumerate(model.pretrain.corpora if model.pretrain else ()):
             yield f"models.{name}.pretrain.corpora.{index}", corpus.corpus
+    for name, corpora in _metric_corpora(config):
+        for index, corpus in enumerate(corpora):
+            yield f"scoring.{name}.train.corpora.{index}", corpus.corpus
+
+
+def _metric_corpora(config: Config) -> Iterator[tuple[str, list]]:
+    """What neural metrics that are trained here are trained on, by metric."""
+    for name, metric in config.scoring.neural.items():
+        if train := getattr(metric, "train", None):
+            yield name, train.corpora
 
 
 def remote_sources(config: Config) -> Iterator[tuple[str, dict[str, Source]]]:
-    """Sources that are downloaded first: by `{direction}/{domain}` and split, or `pretraining/{model}` and number."""
+    """Sources that are downloaded first: by `{direction}/{domain}` and split, or by `pretraining/{model}` or
+    `metrics/{metric}` and number."""
     of_domains = {
         f"{direction_name}/{domain_name}": {split: getattr(domain, split) for split in ("train", "dev", "test")}
         for direction_name, direction in config.directions.items()
@@ -74,7 +85,11 @@ def remote_sources(config: Config) -> Iterator[tuple[str, dict[str, Source]]]:
         for name, model in config.models.items()
         if model.pretrain
     }
-    for name, found in (of_domains | of_models).items():
+    of_metrics = {
+        f"metrics/{name}": {str(index): corpus.corpus for index, corpus in enumerate(corpora)}
+        for name, corpora in _metric_corpora(config)
+    }
+    for name, found in (of_domains | of_models | of_metrics).items():
         if remote := {part: source for part, source in found.items() if source is not None and source.remote}:
             yield name, remote
 
@@ -83,6 +98,7 @@ def missing_files(config: Config) -> Iterator[tuple[str, str]]:
     """Corpus files (or the archives that hold them) and model folders that do not exist, as (key, message)."""
     wanted = [(key, path) for key, source in sources(config) for path in source.paths()]
     wanted += [(f"models.{name}.path", model.path) for name, model in config.models.items() if model.path]
+    wanted += [(f"scoring.{name}.path", metric.path) for name, metric in config.scoring.neural.items() if metric.path]
     resolve = resolver(data_root(config))
     for key, path in wanted:
         try:

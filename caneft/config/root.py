@@ -7,9 +7,10 @@ from pydantic import BeforeValidator, Field
 from caneft.config.cleaning import Cleaning
 from caneft.config.corpora import Direction, Mixture, domains_only
 from caneft.config.methods import Method
+from caneft.config.metrics import Scoring
 from caneft.config.models import Model
 from caneft.config.section import Section, Slug
-from caneft.config.stages import Decoding, Importance, Prompt, Report, Scoring, Selection, Trials, Tuning
+from caneft.config.stages import Decoding, Importance, Prompt, Report, Selection, Trials, Tuning
 
 
 class Config(Section):

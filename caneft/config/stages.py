@@ -164,19 +164,6 @@ class Decoding(Section):
     """A source longer than this is an error, never cut silently."""
 
 
-class Scoring(Section):
-    """Metrics of the tables."""
-
-    metrics: Annotated[list[Literal["bleu", "chrf", "exact"]], Field(min_length=1)] = ["bleu", "chrf"]
-    """The first is the headline. `bleu`, `chrf`: of sacrebleu, the tokenizer follows the target language, which is the
-    part of the direction's name after the hyphen; `exact`: share of outputs equal to the reference, in per cent."""
-
-    @property
-    def judge(self) -> str:
-        """The metric that chooses learning rates: chrF2 of translations, else the headline."""
-        return "exact" if self.metrics[0] == "exact" else "chrf"
-
-
 class Report(Section):
     """Words of tables, figures and report. Never part of a result's identity."""
 

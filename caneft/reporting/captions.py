@@ -8,7 +8,14 @@ from caneft.config import Icl, Lora, Neurons
 from caneft.plan import Plan
 from caneft.reporting.inputs import COPY, Block
 
-METRICS = {"bleu": "BLEU", "chrf": "chrF2", "exact": "exact match (%)"}
+METRICS = {
+    "bleu": "BLEU",
+    "chrf": "chrF2",
+    "exact": "exact match (%)",
+    "comet": "COMET",
+    "kiwi": "COMETKiwi",
+    "xcomet": "XCOMET",
+}
 STAGES = {"translation": "decoding"}
 """How stages are printed, where not as they are called: not every task is translation."""
 UNTRAINED = ("base", "icl")
@@ -19,6 +26,22 @@ BY = {"random": "drawn at random", "bm25": "found by BM25"}
 def label(plan: Plan, name: str) -> str:
     """Label of a variant or domain: the configuration's, else its name."""
     return plan.config.report.labels.get(name, name)
+
+
+def metric_label(plan: Plan, metric: str) -> str:
+    """Label of a metric; a neural one that is trained here is named as the demonstration that it is."""
+    trained = getattr(plan.config.scoring.neural.get(metric), "train", None)
+    return f"{METRICS[metric]} (demonstration)" if trained else METRICS[metric]
+
+
+def demonstration(training: dict) -> str:
+    """What a metric that was trained here is worth. training: of its manifest."""
+    comet, chrf = (training[judge]["pearson"] for judge in ("comet", "chrf"))
+    return (
+        f"This COMET is no published one: it is a small model that was trained here on {training['pairs']:,} references"
+        f" with words spoilt at random, to show the column. On {training['held_out']:,} others its scores correlate"
+        f" with the share of unspoilt words at {comet:.2f} (Pearson; chrF2 of the sentence: {chrf:.2f})."
+    )
 
 
 def main_caption(plan: Plan, block: Block, scores: pd.DataFrame, records: pd.DataFrame) -> str:

@@ -26,7 +26,9 @@ def every_table(plan: Plan, root: str | Path) -> Iterator[Reported]:
     """All of `inputs.TABLES`, from the results in `root`."""
     scores, records = results.scores(plan, root), results.records(plan, root)
     main = tables.main_table(plan, scores, records)
-    yield Reported("main", main, list(tables.main_tables(plan, main, scores, records)))
+    yield Reported(
+        "main", main, list(tables.main_tables(plan, main, scores, records, results.metric_training(plan, root)))
+    )
     costs = results.costs(plan, root)
     cost = tables.cost_table(plan, costs, records)
     yield Reported("cost", cost, list(tables.cost_tables(plan, cost, costs)))

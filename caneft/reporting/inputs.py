@@ -41,7 +41,10 @@ Block = tuple[str, str, str]
 
 
 class ScoreFile(NamedTuple):
-    """Scores of one run's (or of copy's) test set; `domains` are those that the block shows."""
+    """Scores of one run's (or of copy's) test set; `domains` are those that the block shows.
+
+    neural: path by neural metric; shown blocks alone have these.
+    """
 
     block: Block
     variant: str
@@ -49,6 +52,7 @@ class ScoreFile(NamedTuple):
     seed: int | None
     domains: list[str]
     path: str
+    neural: dict[str, str]
 
 
 class RecordFile(NamedTuple):
@@ -185,15 +189,24 @@ def block_runs(plan: Plan, block: Block) -> list[Run]:
 
 def score_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[ScoreFile]:
     """Score files, block by block. Base and copy belong to several blocks and come once in each."""
+    by_model = shown_blocks(plan)
     for block in _or_all(plan, blocks):
-        tested = plan.tested(*block[1:])
+        tested, neural = plan.tested(*block[1:]), plan.config.scoring.neural if block in by_model else ()
         for run in block_runs(plan, block):
             for testset, domains in plan.testsets(run).items():
                 if shown := [domain for domain in domains if domain in tested]:
-                    path = f"{run.folder}/scores/{testset}.json"
-                    yield ScoreFile(block, run.variant, _method(plan, run), run.seed, shown, path)
+                    stem = f"{run.folder}/scores/{testset}"
+                    paths = {metric: f"{stem}.{metric}.json" for metric in neural}
+                    yield ScoreFile(block, run.variant, _method(plan, run), run.seed, shown, f"{stem}.json", paths)
         for domain in tested:
-            yield ScoreFile(block, COPY, COPY, None, [domain], f"scores/copy/{block[1]}/{domain}.json")
+            stem = f"scores/copy/{block[1]}/{domain}"
+            paths = {metric: f"{stem}.{metric}.json" for metric in neural}
+            yield ScoreFile(block, COPY, COPY, None, [domain], f"{stem}.json", paths)
+
+
+def metric_files(plan: Plan) -> dict[str, str]:
+    """Manifests of the neural metrics."""
+    return {metric: f"metrics/{metric}/manifest.json" for metric in plan.config.scoring.neural}
 
 
 def record_files(plan: Plan) -> Iterator[RecordFile]:
@@ -315,6 +328,7 @@ def table_inputs(plan: Plan) -> list[str]:
     """Every file that the tables open, each once, sorted."""
     kinds = score_files, record_files, cost_files, overlap_files, corpus_files, mixture_files
     paths = {file.path for files in kinds for file in files(plan)}
+    paths |= _neural_paths(plan) | set(metric_files(plan).values())
     return sorted(paths | set(_trial_paths(plan)))
 
 
@@ -323,8 +337,13 @@ def figure_inputs(plan: Plan) -> list[str]:
     blocks = shown_blocks(plan)
     paths = {file.path for files in (score_files, log_files, stability_files) for file in files(plan, blocks)}
     paths |= {file.path for file in neuron_files(plan, blocks) if file.unit == "neuron"}
+    paths |= _neural_paths(plan)
     tables = [file for file in information_files(plan, blocks) if file.unit == "neuron"]
     return sorted(paths | {path for file in tables for path in file[-2:]} | set(_trial_paths(plan, blocks)))
+
+
+def _neural_paths(plan: Plan) -> set[str]:
+    return {path for file in score_files(plan) for path in file.neural.values()}
 
 
 def _trial_paths(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[str]:

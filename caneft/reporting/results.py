@@ -27,30 +27,53 @@ def scores(plan: Plan, root: str | Path, blocks: Iterable[Block] | None = None) 
     Columns: model, direction, mixture, variant, method, seed (missing for base, icl and copy), domain, seen, metric,
     score, signature, segments, empty, truncated, overlong, and adapter (the chosen one), oracle (the best one in this
     metric), oracle_score, missing where there is no choice of adapters. Copy has variant and method `copy`.
+    Neural metrics are in shown blocks alone.
     blocks: only these.
     """
     files = inputs.score_files(plan, blocks)
-    return _frame(row for file in files for row in _score_rows(plan, file, Path(root) / file.path))
+    return _frame(row for file in files for row in _score_rows(plan, file, Path(root)))
 
 
-def _score_rows(plan: Plan, file: inputs.ScoreFile, path: Path) -> Iterator[dict[str, Any]]:
-    found = read_json(path, with_format=True)
-    seen = plan.seen(*file.block[1:])
+def _score_rows(plan: Plan, file: inputs.ScoreFile, root: Path) -> Iterator[dict[str, Any]]:
+    """Surface metrics, then neural ones, which have the counts of the same outputs; COMET's are times 100."""
+    path, seen = root / file.path, plan.seen(*file.block[1:])
+    surface = read_json(path, with_format=True)
+    shared = {}
     with naming(path):
         for domain in file.domains:
-            entry = found["domains"][domain]
-            for metric in plan.config.scoring.metrics:
-                yield {
-                    **_identity(file),
-                    "domain": domain,
-                    "seen": domain in seen,
-                    "metric": metric,
-                    "score": float(entry[metric]["score"]),
-                    "signature": entry[metric]["signature"],
-                    "segments": int(entry["segments"]),
-                    **{flag: int(entry["health"][flag]) for flag in ("empty", "truncated", "overlong")},
-                    **_adapter(entry, metric),
-                }
+            entry = surface["domains"][domain]
+            scored = {
+                metric: _scored(entry[metric]) | _adapter(entry, metric) for metric in plan.config.scoring.metrics
+            }
+            health = {flag: int(entry["health"][flag]) for flag in ("empty", "truncated", "overlong")}
+            shared[domain] = {"segments": int(entry["segments"]), **health}
+            for metric, found in scored.items():
+                about = {**_identity(file), "domain": domain, "seen": domain in seen, "metric": metric}
+                yield about | found | shared[domain]
+    for metric, name in file.neural.items():
+        neural = read_json(root / name, with_format=True)
+        with naming(root / name):
+            for domain in file.domains:
+                about = {**_identity(file), "domain": domain, "seen": domain in seen, "metric": metric}
+                found = _scored(neural["domains"][domain])
+                yield about | found | {"score": 100 * found["score"]} | _adapter({}, metric) | shared[domain]
+
+
+def _scored(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {"score": float(entry["score"]), "signature": entry["signature"]}
+
+
+def metric_training(plan: Plan, root: str | Path) -> dict[str, dict[str, Any]]:
+    """How well the neural metrics that are trained here know spoilt translations: `training` of their manifests."""
+    found = {}
+    for metric, name in inputs.metric_files(plan).items():
+        manifest = read_json(Path(root) / name, with_format=True)
+        if "training" in manifest:
+            with naming(Path(root) / name):
+                for judge in ("comet", "chrf"):
+                    float(manifest["training"][judge]["pearson"])
+                found[metric] = dict(manifest["training"])
+    return found
 
 
 def _adapter(entry: Mapping[str, Any], metric: str) -> dict[str, Any]:

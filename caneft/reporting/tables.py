@@ -8,7 +8,7 @@ import pandas as pd
 from caneft.files import replacing
 from caneft.plan import Plan
 from caneft.reporting import captions
-from caneft.reporting.captions import METRICS, label
+from caneft.reporting.captions import label, metric_label
 from caneft.reporting.inputs import COPY, Block, shown_blocks
 from caneft.reporting.latex import escape, latex
 from caneft.reporting.layout import Cell, Column, Table, mark_best, markdown
@@ -35,7 +35,7 @@ def main_table(plan: Plan, scores: pd.DataFrame, records: pd.DataFrame) -> pd.Da
     rows = []
     for block in plan.blocks():
         trainable = of_block(records, block).groupby("variant")["trainable"].mean().round()
-        for metric in plan.config.scoring.metrics:
+        for metric in plan.config.scoring.all:
             part = of_block(scores, block).query("metric == @metric")
             for (variant, method), runs in part.groupby(["variant", "method"], sort=False):
                 rows.append(
@@ -61,27 +61,47 @@ def _statistics(part: pd.DataFrame) -> dict[str, float]:
     return means | {f"{name}_std": values.std(ddof=1) for name, values in columns.items()}
 
 
-def main_tables(plan: Plan, table: pd.DataFrame, scores: pd.DataFrame, records: pd.DataFrame) -> Iterator[Table]:
-    """The main table as it is printed: one per shown block and metric. table: from `main_table`."""
+def main_tables(
+    plan: Plan,
+    table: pd.DataFrame,
+    scores: pd.DataFrame,
+    records: pd.DataFrame,
+    training: dict[str, dict] | None = None,
+) -> Iterator[Table]:
+    """The main table as it is printed: one per shown block and metric. table: from `main_table`.
+
+    training: from `results.metric_training`.
+    """
     for block in shown_blocks(plan):
-        for metric in plan.config.scoring.metrics:
+        for metric in plan.config.scoring.all:
             rows = of_block(table, block).query("metric == @metric")
-            yield _main(
-                plan, block, metric, rows, of_block(scores, block).query("metric == @metric"), of_block(records, block)
-            )
+            part = of_block(scores, block).query("metric == @metric")
+            own = (training or {}).get(metric)
+            yield _main(plan, block, metric, rows, part, of_block(records, block), own)
 
 
 def _main(
-    plan: Plan, block: Block, metric: str, rows: pd.DataFrame, scores: pd.DataFrame, records: pd.DataFrame
+    plan: Plan,
+    block: Block,
+    metric: str,
+    rows: pd.DataFrame,
+    scores: pd.DataFrame,
+    records: pd.DataFrame,
+    training: dict | None,
 ) -> Table:
     shown = _score_columns(plan, block)
     body, copy = rows[rows["method"] != COPY], rows[rows["method"] == COPY]
     cells = {name: _score_cells(body, name) for name in shown}
-    notes = [captions.signatures(scores), captions.health(plan, scores), captions.adapters(plan, scores)]
+    notes = [
+        captions.demonstration(training) if training else "",
+        captions.signatures(scores),
+        captions.health(plan, scores),
+        captions.adapters(plan, scores),
+    ]
     copied = [Cell(f"{copy[f'{name}_mean'].item():.1f}") for name in shown]
     return Table(
         label="tab:main-" + "-".join([*block, metric]),
-        title=f"{METRICS[metric]} of {block[0]}, {block[1]}, mixture {block[2]}",
+        title=f"{metric_label(plan, metric)} of {block[0]}, {block[1]}, mixture {block[2]}",
         caption=captions.main_caption(plan, block, scores, records),
         columns=[Column("Method", numeric=False), Column("Trained parameters"), *shown.values()],
         rows=[

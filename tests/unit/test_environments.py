@@ -24,6 +24,8 @@ def pins(lines):
 
 
 LOCKED = pins(requirements("requirements.txt"))
+LOCKS = {"comet.yaml": pins(requirements("envs/comet.txt"))}
+"""Locks of environments that cannot be part of the main one."""
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
 
 
@@ -31,6 +33,12 @@ def test_every_line_of_the_lock_is_one_exact_pin():
     """So there are no URLs, no index options and no local versions such as +cpu."""
     lines = requirements("requirements.txt")
     assert len(LOCKED) == len(lines) > 50
+    assert all(len(lock) > 40 for lock in LOCKS.values())
+
+
+def test_environments_share_the_versions_of_what_the_package_itself_needs():
+    shared = ("torch", "pydantic", "pyyaml", "filelock", "sacrebleu")
+    assert {name: LOCKS["comet.yaml"][name] for name in shared} == {name: LOCKED[name] for name in shared}
 
 
 def test_direct_dependencies_are_pinned_as_in_the_lock():
@@ -42,7 +50,8 @@ def test_direct_dependencies_are_pinned_as_in_the_lock():
 def test_conda_environments_are_pinned_as_in_the_lock(path):
     dependencies = yaml.safe_load(path.read_text(encoding="utf-8"))["dependencies"]
     (pip,) = [entry["pip"] for entry in dependencies if isinstance(entry, dict)]
-    assert {name: LOCKED.get(name) for name in pins(pip)} == pins(pip)
+    locked = LOCKS.get(path.name, LOCKED)
+    assert {name: locked.get(name) for name in pins(pip)} == pins(pip)
     assert [entry for entry in dependencies if isinstance(entry, str)] == ["python =3.11", "pip"]
 
 

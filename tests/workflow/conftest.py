@@ -67,7 +67,8 @@ class Workspace:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         left_out = ("CANEFT_DATA", "SNAKEMAKE_PROFILE", "PYTHONPATH")
         kept = {name: value for name, value in os.environ.items() if name not in left_out}
-        return kept | {"PATH": path, "HF_HUB_OFFLINE": "1"}
+        venvs = str(REPOSITORY / ".venvs")  # built once, by whoever comes first
+        return kept | {"PATH": path, "HF_HUB_OFFLINE": "1", "CANEFT_VENVS": venvs}
 
     def snakemake(self, *arguments: str, config: str | Path = MINI) -> subprocess.CompletedProcess:
         """Snakemake as a user calls it; stdout and stderr together in `stdout`."""

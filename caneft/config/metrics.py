@@ -1,0 +1,118 @@
+"""Sections about metrics."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from caneft.config.corpora import CorpusSource
+from caneft.config.section import Positive, Section, Slug
+
+NEURAL = ("comet", "kiwi", "xcomet")
+"""Names of the neural metrics."""
+
+
+class MetricResources(Section):
+    """What one scoring job asks the scheduler for. Never part of a result's identity."""
+
+    gpu: Annotated[int, Field(ge=0, le=1)] = 0
+    """GPUs of a job, at most one: the library's use of several fails with newer versions of torch. A visible one is
+    used all the same."""
+    mem_mb: Positive = 4000
+    """Memory of a job, in MB."""
+    runtime: Positive = 60
+    """Time limit of a job, in minutes."""
+    batch_size: Positive = 16
+    """Segments in one forward pass. Does not change the scores beyond float tolerance."""
+
+
+class MetricCorpus(Section):
+    """A corpus that a metric is trained on."""
+
+    direction: Slug
+    """Direction of its pairs."""
+    corpus: CorpusSource
+    """Where the pairs come from."""
+
+
+class MetricTraining(Section):
+    """A small metric that is trained here, on synthetic corruptions, where no checkpoint can be had. It shows how the
+    column comes about; it is no judge of translations."""
+
+    corpora: Annotated[list[MetricCorpus], Field(min_length=1)]
+    """Pairs whose targets are corrupted. They are named here and not taken from the mixtures, so that a domain that is
+    added later leaves the metric alone."""
+    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of the pairs by which the metric is judged: correlation of its scores with the level of corruption."""
+    epochs: Positive = 4
+    """Passes over the pairs."""
+    batch_size: Positive = 32
+    """Pairs of one optimizer step."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    """Rate of AdamW, of encoder and head alike."""
+    hidden_size: Annotated[int, Field(gt=0, multiple_of=4)] = 64
+    """Width of the encoder, of two layers and four heads."""
+    vocabulary: Annotated[int, Field(ge=100)] = 2000
+    """Entries of its unigram tokenizer."""
+    seed: int = 0
+    """Seed of the corruptions, the weights and the order of training."""
+
+
+class NeuralMetric(Section):
+    """A metric that is a model."""
+
+    hub: str | None = None
+    """Id of its checkpoint on the Hugging Face hub."""
+    revision: str | None = None
+    """Revision on the hub."""
+    path: str | None = None
+    """A local checkpoint instead: its folder, with `hparams.yaml` and `checkpoints/`, relative to `data_root` unless
+    absolute."""
+    resources: MetricResources = MetricResources()
+    """What a scoring job needs."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "NeuralMetric":
+        origins = [name for name in ("hub", "path", "train") if name in type(self).model_fields]
+        given = [name for name in origins if getattr(self, name) is not None]
+        if len(given) != 1:
+            listed = f"{', '.join(origins[:-1])} and {origins[-1]}"
+            raise ValueError(f"exactly one of {listed} is needed, found {' and '.join(given) or 'none'}")
+        if self.revision is not None and self.hub is None:
+            raise ValueError("revision goes with hub only")
+        return self
+
+
+class Comet(NeuralMetric):
+    """COMET, a metric that compares with source and reference, e.g. `hub: Unbabel/wmt22-comet-da`."""
+
+    train: MetricTraining | None = None
+    """Or train a small one here, for demonstrations."""
+
+
+class Scoring(Section):
+    """Metrics of the tables."""
+
+    metrics: Annotated[list[Literal["bleu", "chrf", "exact"]], Field(min_length=1)] = ["bleu", "chrf"]
+    """The first is the headline. `bleu`, `chrf`: of sacrebleu, the tokenizer follows the target language, which is the
+    part of the direction's name after the hyphen; `exact`: share of outputs equal to the reference, in per cent."""
+    comet: Comet | None = None
+    """COMET. It has an environment of its own, which the workflow builds; null: neither is needed."""
+    kiwi: NeuralMetric | None = None
+    """COMETKiwi, which knows no reference, e.g. `hub: Unbabel/wmt22-cometkiwi-da` (gated), in the same environment."""
+    xcomet: NeuralMetric | None = None
+    """XCOMET, e.g. `hub: Unbabel/XCOMET-XL` (gated), in the same environment."""
+
+    @property
+    def neural(self) -> dict[str, NeuralMetric]:
+        """The neural metrics that are asked for, by name."""
+        return {name: found for name in NEURAL if (found := getattr(self, name)) is not None}
+
+    @property
+    def all(self) -> list[str]:
+        """Names of all metrics, in the order of the tables."""
+        return [*self.metrics, *self.neural]
+
+    @property
+    def judge(self) -> str:
+        """The metric that chooses learning rates: chrF2 of translations, else the headline."""
+        return "exact" if self.metrics[0] == "exact" else "chrf"

@@ -1,0 +1,151 @@
+"""Neural metrics of the COMET family: which checkpoint, with what it needs, and scores of segments.
+
+`find` runs in the workflow's environment; `load` and `score` in that of COMET (envs/comet.yaml), which has another
+transformers. A checkpoint is what unbabel-comet writes: `hparams.yaml` and `checkpoints/*.ckpt`, a pickle.
+Source: R. Rei et al., COMET (EMNLP 2020); unbabel-comet.
+"""
+
+import json
+import logging
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from caneft.config.metrics import NeuralMetric
+from caneft.corpora.store import Row
+from caneft.errors import InputError
+from caneft.files import sha256
+
+FORMAT = 1
+TRAINED_HERE = "trained here"
+"""In the place of an id."""
+OWN_ENCODER = "encoder"
+"""Folder beside `checkpoints`, where a checkpoint brings configuration and tokenizer of its encoder."""
+WITHOUT_REFERENCE = ("referenceless_regression_metric",)
+DECIMALS = 6
+
+
+def find(metric: NeuralMetric, resolve: Callable[[str], Path]) -> dict[str, Any]:
+    """Manifest of a checkpoint on the hub, or in a folder: `describe` of what was found.
+
+    What is on the hub is downloaded unless it is cached; so are, for the jobs that work offline, the configuration and
+    the tokenizer of the encoder that a checkpoint names. Raises InputError if one cannot be had.
+    """
+    if metric.path is not None:
+        folder = resolve(metric.path).resolve()
+        manifest = describe(folder, folder.name, None)
+    else:
+        folder = _download(metric.hub, metric.revision, ["hparams.yaml", "checkpoints/*", f"{OWN_ENCODER}/*"])
+        manifest = describe(folder, metric.hub, folder.name)
+    if manifest["encoder"] != OWN_ENCODER:
+        _download(manifest["encoder"], None, ["*.json", "*.model", "tokenizer*", "vocab*", "merges.txt"])
+    return manifest
+
+
+def describe(folder: Path, name: str, revision: str | None) -> dict[str, Any]:
+    """What identifies the checkpoint of a folder. Raises InputError if it holds none, or more than one."""
+    checkpoints = sorted((folder / "checkpoints").glob("*.ckpt"))
+    if len(checkpoints) != 1 or not (folder / "hparams.yaml").is_file():
+        raise InputError(
+            f"{folder} is no COMET checkpoint: hparams.yaml and one file checkpoints/*.ckpt are needed, found "
+            f"{len(checkpoints)} of these. Check scoring.*.hub or path"
+        )
+    try:
+        hparams = yaml.safe_load((folder / "hparams.yaml").read_text(encoding="utf-8"))
+        encoder, kind = hparams["pretrained_model"], hparams["class_identifier"]
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise InputError(f"{folder / 'hparams.yaml'}: cannot be used ({error!r})") from None
+    return {
+        "format": FORMAT,
+        "checkpoint": name,
+        "revision": revision,
+        "folder": str(folder),
+        "file": str(checkpoints[0].relative_to(folder)),
+        "sha256": sha256(checkpoints[0]),
+        "class": kind,
+        "encoder": OWN_ENCODER if (folder / OWN_ENCODER).is_dir() else encoder,
+    }
+
+
+def _download(name: str, revision: str | None, patterns: list[str]) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
+    except GatedRepoError:
+        raise InputError(
+            f"{name} is gated: accept its licence on the hub, then log in with `hf auth login` or set HF_TOKEN"
+        ) from None
+    except (RepositoryNotFoundError, RevisionNotFoundError):
+        raise InputError(
+            f"{name} (revision {revision or 'main'}) is not on the hub, or not for everyone to see. Check scoring.*.hub"
+        ) from None
+    except (HfHubHTTPError, OSError) as error:
+        raise InputError(
+            f"{name} is neither in the cache nor can it be downloaded: {str(error).splitlines()[0]}\n"
+            "Run `snakemake fetch` where there is a network, or give scoring.*.path."
+        ) from None
+
+
+def read_manifest(path: str | Path) -> dict[str, Any]:
+    """Manifest of a metric, `folder` made absolute against the manifest's own place."""
+    path = Path(path)
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    return manifest | {"folder": str((path.parent / manifest["folder"]).resolve())}
+
+
+def load(manifest: Mapping[str, Any]):
+    """The model of a manifest, on the CPU. Its checkpoint must be the one that was found: InputError if it is not.
+
+    An encoder that lies beside the checkpoint is found there, wherever the folder went.
+    """
+    from comet.models import load_from_checkpoint, str2model
+
+    folder = Path(manifest["folder"])
+    checkpoint = folder / manifest["file"]
+    if not checkpoint.is_file() or sha256(checkpoint) != manifest["sha256"]:
+        raise InputError(f"{checkpoint}: is not what its manifest says. Delete the manifest and run the workflow again")
+    if manifest["encoder"] != OWN_ENCODER:
+        return load_from_checkpoint(str(checkpoint), local_files_only=True)
+    return str2model[manifest["class"]].load_from_checkpoint(
+        checkpoint,
+        map_location="cpu",
+        strict=False,
+        load_pretrained_weights=False,
+        local_files_only=True,
+        pretrained_model=str(folder / OWN_ENCODER),
+    )
+
+
+def score(
+    model, manifest: Mapping[str, Any], rows: Sequence[Row], hypotheses: Sequence[str], batch_size: int, gpus: int
+) -> list[float]:
+    """Score of each hypothesis, rounded to six decimals. gpus: 0 or 1. A metric without reference is shown none."""
+    known = {"src": (row.source for row in rows), "mt": iter(hypotheses)}
+    if manifest["class"] not in WITHOUT_REFERENCE:
+        known["ref"] = (row.target for row in rows)
+    samples = [dict(zip(known, texts, strict=True)) for texts in zip(*known.values(), strict=True)]
+    stand_alone()
+    found = model.predict(samples, batch_size=batch_size, gpus=gpus, progress_bar=False)
+    return [round(float(value), DECIMALS) for value in found["scores"]]
+
+
+def stand_alone() -> None:
+    """Keeps lightning quiet, and from taking a Slurm job for processes that it has to join: this one is alone."""
+    os.environ["SLURM_JOB_NAME"] = "interactive"  # by which lightning knows that it was not started by srun
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*srun.*")
+
+
+def signature(manifest: Mapping[str, Any]) -> str:
+    """Checkpoint, its revision or checksum, precision and version of the library."""
+    from importlib.metadata import version
+
+    which = f"revision:{manifest['revision']}" if manifest["revision"] else f"sha256:{manifest['sha256'][:12]}"
+    name = manifest["checkpoint"].replace(" ", "-")
+    return f"comet|checkpoint:{name}|{which}|precision:float32|version:{version('unbabel-comet')}"

@@ -1,0 +1,201 @@
+"""Neural metrics: their environment, their checkpoints, and their scores of every test set of every final run.
+
+They need packages that fit no other rule. With --use-conda these rules have an environment of their own, as all have;
+without it a virtual environment stands in for that, which is built here, once for all results folders.
+
+needs   translations and test corpora; of a checkpoint on the hub the network, or the hub's cache (HF_HOME)
+leaves  .venvs/comet/                                            the environment; another place: CANEFT_VENVS
+        <results>/metrics/{metric}/manifest.json                 which checkpoint, checksum, encoder
+        <results>/metrics/comet/{checkpoints,encoder}/           of one that is trained here; its manifest says how
+                                                                 well it knows spoilt translations
+        <results>/runs/{model}/{direction}/{run}/scores/{testset}.{metric}.json    one number a segment
+        <results>/scores/copy/{direction}/{domain}.{metric}.json
+"""
+
+
+rule comet_environment:
+    input:
+        script="workflow/scripts/build_environment.py",
+        lock="envs/comet.txt",
+    output:
+        ready=f"{VENVS}/comet/ready.json",
+    log:
+        "<logs>/comet_environment.log",
+    benchmark:
+        "<benchmarks>/comet_environment.tsv"
+    conda:
+        "../envs/train.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        module=as_py_module(),
+        stage_version=1,
+    message:
+        "installing the environment of COMET into " + f"{VENVS}/comet" + " (a minute or two, once)"
+    shell:
+        "python -m {params.module} --lock {input.lock:q} --ready {output.ready:q} > {log} 2>&1"
+
+
+rule resolve_metric:
+    input:
+        script="workflow/scripts/resolve_metric.py",
+    output:
+        manifest="<results>/metrics/{metric}/manifest.json",
+    log:
+        "<logs>/resolve_metric/{metric}.log",
+    benchmark:
+        "<benchmarks>/resolve_metric/{metric}.tsv"
+    wildcard_constraints:
+        metric=one_of(set(CONFIG.scoring.neural) - set(TRAINED_METRICS)),
+    conda:
+        "../envs/train.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    params:
+        module=as_py_module(),
+        settings=lambda wildcards: settings.metric(CONFIG, wildcards.metric),
+        stage_version=1,
+    message:
+        "finding the checkpoint of {wildcards.metric}"
+    shell:
+        "HF_HUB_OFFLINE=$CANEFT_HF_HUB_OFFLINE python -m {params.module} --settings {params.settings:q}"
+        " --manifest {output.manifest:q} > {log} 2>&1"
+
+
+rule prepare_metric_pairs:
+    input:
+        script="workflow/scripts/prepare_pretraining.py",
+        raw=raw_metric_pairs,
+        fetched=lambda wildcards: fetched(f"metrics/{wildcards.metric}"),
+    output:
+        corpus="<results>/corpora/metrics/{metric}.jsonl",
+        report="<results>/corpora/metrics/{metric}.report.json",
+    log:
+        "<logs>/prepare_metric_pairs/{metric}.log",
+    benchmark:
+        "<benchmarks>/prepare_metric_pairs/{metric}.tsv"
+    conda:
+        "../envs/train.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        module=as_py_module(),
+        settings=of(settings.metric_pairs, "metric"),
+        stage_version=1,
+    message:
+        "pairs to train {wildcards.metric} on"
+    shell:
+        "python -m {params.module} --settings {params.settings:q} --fetched {input.fetched:q}"
+        " --corpus {output.corpus:q} --report {output.report:q} > {log} 2>&1"
+
+
+rule train_comet:
+    input:
+        script="workflow/scripts/train_comet.py",
+        environment=COMET_ENVIRONMENT,
+        corpus="<results>/corpora/metrics/{metric}.jsonl",
+    output:
+        manifest="<results>/metrics/{metric}/manifest.json",
+        checkpoint="<results>/metrics/{metric}/checkpoints/model.ckpt",
+        encoder=directory("<results>/metrics/{metric}/encoder"),
+        hparams="<results>/metrics/{metric}/hparams.yaml",
+    log:
+        "<logs>/train_comet/{metric}.log",
+    benchmark:
+        "<benchmarks>/train_comet/{metric}.tsv"
+    wildcard_constraints:
+        metric=one_of(TRAINED_METRICS),
+    conda:
+        "../envs/comet.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        module=as_py_module(),
+        settings=lambda wildcards: CONFIG.scoring.neural[wildcards.metric].train.model_dump_json(),
+        stage_version=1,
+    message:
+        "training a small COMET for demonstration"
+    shell:
+        COMET_PYTHON
+        + " -m {params.module} --settings {params.settings:q} --corpus {input.corpus:q} --threads {threads}"
+        " --manifest {output.manifest:q} > {log} 2>&1"
+
+
+rule score_neural:
+    input:
+        script="workflow/scripts/score_neural.py",
+        environment=COMET_ENVIRONMENT,
+        manifest="<results>/metrics/{metric}/manifest.json",
+        translations="<results>/runs/{model}/{direction}/{run}/translations/{testset}.jsonl",
+        corpora=testset_corpora,
+    output:
+        scores="<results>/runs/{model}/{direction}/{run}/scores/{testset}.{metric}.json",
+    log:
+        "<logs>/score_neural/{metric}/{model}/{direction}/{run}/{testset}.log",
+    benchmark:
+        "<benchmarks>/score_neural/{metric}/{model}/{direction}/{run}/{testset}.tsv"
+    conda:
+        "../envs/comet.yaml"
+    threads: 1
+    resources:
+        gpu=metric_resource("gpu"),
+        mem_mb=metric_resource("mem_mb"),
+        runtime=metric_resource("runtime"),
+        batch_size=metric_resource("batch_size"),
+    params:
+        module=as_py_module(),
+        domains=testset_domains,
+        about=lambda wildcards: [wildcards.model, wildcards.direction, wildcards.run, wildcards.testset],
+        stage_version=1,
+    message:
+        "scoring {wildcards.testset} of {wildcards.run} by {wildcards.metric} ({wildcards.model}, {wildcards.direction})"
+    shell:
+        COMET_PYTHON + " -m {params.module} --manifest {input.manifest:q} --metric {wildcards.metric}"
+        " --about {params.about} --domains {params.domains} --corpora {input.corpora:q}"
+        " --translations {input.translations:q} --batch-size {resources.batch_size} --threads {threads}"
+        " --scores {output.scores:q} > {log} 2>&1"
+
+
+rule score_neural_copy:
+    input:
+        script="workflow/scripts/score_neural.py",
+        environment=COMET_ENVIRONMENT,
+        manifest="<results>/metrics/{metric}/manifest.json",
+        corpus="<results>/corpora/{direction}/{domain}/test.jsonl",
+    output:
+        scores="<results>/scores/copy/{direction}/{domain}.{metric}.json",
+    log:
+        "<logs>/score_neural_copy/{metric}/{direction}/{domain}.log",
+    benchmark:
+        "<benchmarks>/score_neural_copy/{metric}/{direction}/{domain}.tsv"
+    conda:
+        "../envs/comet.yaml"
+    threads: 1
+    resources:
+        gpu=metric_resource("gpu"),
+        mem_mb=metric_resource("mem_mb"),
+        runtime=metric_resource("runtime"),
+        batch_size=metric_resource("batch_size"),
+    params:
+        module=as_py_module(),
+        stage_version=1,
+    message:
+        "scoring copied sources of {wildcards.domain} by {wildcards.metric} ({wildcards.direction})"
+    shell:
+        COMET_PYTHON + " -m {params.module} --manifest {input.manifest:q} --metric {wildcards.metric}"
+        " --about - {wildcards.direction} copy {wildcards.domain} --domains {wildcards.domain}"
+        " --corpora {input.corpus:q} --copy --batch-size {resources.batch_size} --threads {threads}"
+        " --scores {output.scores:q} > {log} 2>&1"
+
+
+localrules:
+    comet_environment,
+    resolve_metric,

@@ -1,0 +1,66 @@
+"""Spoilt references: what is done to words, and that the score says how much."""
+
+from random import Random
+
+import pytest
+
+from caneft.corpora.store import Row
+from caneft.scoring.corruptions import corrupt, judged
+
+WORDS = ["the", "contract", "must", "be", "signed", "by", "both", "parties", "today"]
+
+
+def rows(count):
+    return [Row(f"law.train.{i}", f"Quelle {i}", " ".join(f"w{i}.{j}" for j in range(4 + i % 9))) for i in range(count)]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_words_that_are_not_chosen_stay_in_their_order(seed):
+    """Whatever happens to three of nine, the other six come out in order; what is new comes from `others`."""
+    spoilt = corrupt(WORDS, 3, ["castle"], Random(seed))
+    kept = [word for word in WORDS if word in spoilt]
+    assert len(kept) >= 6 and set(spoilt) <= {*WORDS, "castle"}
+    assert 6 <= len(spoilt) <= 12  # three dropped, three repeated
+
+
+def test_each_of_the_four_ways_by_hand():
+    """One word alone: nothing, twice itself, another one, or itself at the end (of one word, where it was)."""
+    outcomes = {tuple(corrupt(["a"], 1, ["b"], Random(seed))) for seed in range(60)}
+    assert outcomes == {(), ("a", "a"), ("b",), ("a",)}
+    moved = {tuple(corrupt(["a", "b", "c"], 1, ["x"], Random(seed))) for seed in range(300)}
+    drops, repeats = (
+        {("b", "c"), ("a", "c"), ("a", "b")},
+        {("a", "a", "b", "c"), ("a", "b", "b", "c"), ("a", "b", "c", "c")},
+    )
+    replaced, to_end = (
+        {("x", "b", "c"), ("a", "x", "c"), ("a", "b", "x")},
+        {("b", "c", "a"), ("a", "c", "b"), ("a", "b", "c")},
+    )
+    assert moved == drops | repeats | replaced | to_end
+
+
+def test_nothing_spoilt_is_the_reference_and_more_than_there_is_an_error():
+    assert corrupt(WORDS, 0, [], Random(0)) == WORDS
+    with pytest.raises(ValueError):
+        corrupt(WORDS, len(WORDS) + 1, [], Random(0))
+
+
+def test_the_score_is_the_share_of_words_left_alone():
+    for pair, row in zip(judged(rows(200), seed=1), rows(200), strict=True):
+        count = len(row.target.split())
+        assert (pair.source, pair.reference) == (row.source, row.target)
+        assert (pair.score * count) == pytest.approx(round(pair.score * count))  # a whole number of words
+        assert sum(word in pair.hypothesis.split() for word in row.target.split()) >= round(pair.score * count)
+        if pair.score == 1:
+            assert pair.hypothesis == row.target
+
+
+def test_levels_are_spread_evenly_and_follow_from_the_seed():
+    scores = [pair.score for pair in judged(rows(3000), seed=0)]
+    quarters = [sum(low <= score < low + 0.25 for score in scores) / 3000 for low in (0, 0.25, 0.5, 0.75)]
+    assert all(0.15 < share < 0.35 for share in quarters)
+    assert judged(rows(50), seed=0) == judged(rows(3000), seed=0)[:50] != judged(rows(50), seed=1)
+
+
+def test_an_empty_target_has_nothing_to_spoil():
+    assert judged([Row("x.train.1", "Quelle", "")], seed=0)[0].score == 1

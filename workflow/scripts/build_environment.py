@@ -1,0 +1,59 @@
+"""Build a virtual environment from a lock file, for rules whose packages fit no other, where conda does not do it.
+
+Built whole or not at all: what a killed build left is removed, and `ready` comes last. Whoever comes second waits.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+from shutil import rmtree
+
+from filelock import FileLock
+
+from caneft.cli import step
+from caneft.errors import InputError
+from caneft.files import sha256, write_json
+
+
+@step
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--lock", type=Path, required=True, help="pins, one a line")
+    parser.add_argument(
+        "--ready", type=Path, required=True, help="file in the environment's folder that says it is whole"
+    )
+    args = parser.parse_args()
+    folder, whole = args.ready.parent, args.ready.with_name("whole.json")
+    wanted = {"lock": sha256(args.lock), "python": "{}.{}".format(*sys.version_info)}
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f"{folder.name}.lock")):
+        if not _holds(whole, wanted):
+            rmtree(folder, ignore_errors=True)
+            _build(folder, args.lock)
+            write_json(whole, wanted)
+        write_json(args.ready, wanted)
+
+
+def _holds(file: Path, wanted: dict) -> bool:
+    import json
+
+    return file.is_file() and json.loads(file.read_text(encoding="utf-8")) == wanted
+
+
+def _build(folder: Path, lock: Path) -> None:
+    """torch alone comes first, as its build for this machine; the rest then finds it there."""
+    torch = [line for line in lock.read_text(encoding="utf-8").splitlines() if line.startswith("torch==")]
+    python = str(folder / "bin" / "python")
+    steps = [[sys.executable, "-m", "venv", str(folder)]]
+    steps += [[python, "-m", "pip", "install", "--quiet", *what] for what in (torch, ["-r", str(lock)])]
+    for command in steps:
+        if subprocess.run(command).returncode != 0:
+            raise InputError(
+                f"{folder}: the environment could not be built; pip's words are above. It needs the package registry "
+                "(`snakemake fetch` builds it where there is one). Without scoring.comet it is not needed."
+            )
+
+
+if __name__ == "__main__":
+    main()
