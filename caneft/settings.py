@@ -129,6 +129,24 @@ class ScoreSettings(Section):
     """Code, such as `en`; None where the direction is not named by codes, so that no metric needs one."""
 
 
+class SignificanceSettings(Section):
+    metrics: list[str]
+    neural: list[str]
+    """Metrics whose segment scores stand in files."""
+    target_language: str | None
+    seen: list[str]
+    unseen: list[str]
+    baseline: str | None
+    method: str | None
+    rivals: list[str]
+    """Candidates for the best rival of `method`."""
+    rival_by: str | None
+    """What they are ranked by on dev: `chrf`, `exact` or `dev_loss`."""
+    resamples: int
+    bootstrap: int
+    seed: int
+
+
 ELSEWHERE = {"pairs_per_domain", "temperature", "pairs", "dev_pairs_per_domain", "seed", "keep_full_weights"}
 """Keys of `tuning` that belong to the draw of the mixture, or to no result at all; left at their defaults."""
 

@@ -42,7 +42,18 @@ from caneft.config.paths import (
 )
 from caneft.config.root import Config
 from caneft.config.section import Section
-from caneft.config.stages import AutoSamples, Decoding, Importance, Prompt, Report, Scoring, Selection, Trials, Tuning
+from caneft.config.stages import (
+    AutoSamples,
+    Decoding,
+    Importance,
+    Prompt,
+    Report,
+    Scoring,
+    Selection,
+    Significance,
+    Trials,
+    Tuning,
+)
 
 __all__ = [
     "Adapters",
@@ -81,6 +92,7 @@ __all__ = [
     "Scoring",
     "Section",
     "Selection",
+    "Significance",
     "Source",
     "Tmx",
     "Trained",

@@ -9,7 +9,17 @@ from caneft.config.corpora import Direction, Mixture, domains_only
 from caneft.config.methods import Method
 from caneft.config.models import Model
 from caneft.config.section import Section, Slug
-from caneft.config.stages import Decoding, Importance, Prompt, Report, Scoring, Selection, Trials, Tuning
+from caneft.config.stages import (
+    Decoding,
+    Importance,
+    Prompt,
+    Report,
+    Scoring,
+    Selection,
+    Significance,
+    Trials,
+    Tuning,
+)
 
 
 class Config(Section):
@@ -45,5 +55,7 @@ class Config(Section):
     """Translation."""
     scoring: Scoring = Scoring()
     """Metrics."""
+    significance: Significance = Significance()
+    """Tests of significance."""
     report: Report = Report()
     """Words of the report."""
