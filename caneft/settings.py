@@ -129,6 +129,44 @@ class ScoreSettings(Section):
     """Code, such as `en`; None where the direction is not named by codes, so that no metric needs one."""
 
 
+class Output(Section):
+    """What one run made of one test set. Paths are relative to `results_root`."""
+
+    variant: str
+    seed: int | None
+    domains: list[str]
+    """Those that the tables show."""
+    testset: str
+    folder: str
+
+    @property
+    def translations(self) -> str:
+        return f"{self.folder}/translations/{self.testset}.jsonl"
+
+    def segments(self, metric: str) -> str:
+        """Segment scores of a neural metric."""
+        return f"{self.folder}/scores/{self.testset}.{metric}.json"
+
+
+class SignificanceSettings(Section):
+    outputs: list[Output]
+    metrics: list[str]
+    neural: list[str]
+    """Metrics whose segment scores stand in files."""
+    target_language: str | None
+    seen: list[str]
+    unseen: list[str]
+    baseline: str | None
+    method: str | None
+    rivals: dict[str, list[str]]
+    """Candidates for the best rival of `method`, and the files that say how they do on dev."""
+    rival_by: str | None
+    """What they are ranked by on dev: `chrf`, `exact` or `dev_loss`."""
+    resamples: int
+    bootstrap: int
+    seed: int
+
+
 ELSEWHERE = {"pairs_per_domain", "temperature", "pairs", "dev_pairs_per_domain", "seed", "keep_full_weights"}
 """Keys of `tuning` that belong to the draw of the mixture, or to no result at all; left at their defaults."""
 

@@ -12,8 +12,8 @@ from snakemake.settings.types import DeploymentMethod
 
 sys.path.insert(0, str(workflow.basedir))  # the package beside the Snakefile, installed or not
 
+from caneft import comparison, settings
 from caneft import config as configuration
-from caneft import settings
 from caneft.config import Adapters, Full, Icl, Lora, Neurons
 from caneft.errors import InputError
 from caneft.files import replacing, split_archive
@@ -274,6 +274,15 @@ def runs_of_block(wildcards):
     """Runs of the block that a job scores without overlap, sorted by name."""
     runs = inputs.block_runs(PLAN, (wildcards.model, wildcards.direction, wildcards.mixture))
     return sorted(runs, key=lambda run: run.name)
+
+
+def block_of(wildcards):
+    return wildcards.model, wildcards.direction, wildcards.mixture
+
+
+def compared_files(wildcards):
+    """Input function: what the tests of significance of a block read."""
+    return [f"<results>/{path}" for path in comparison.inputs(PLAN, block_of(wildcards))]
 
 
 def block_translations(wildcards):

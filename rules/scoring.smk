@@ -3,6 +3,7 @@
 needs   translations and test corpora
 leaves  <results>/runs/{model}/{direction}/{run}/scores/{testset}.json
         <results>/scores/copy/{direction}/{domain}.json                  the source itself as the output
+        <results>/significance/{model}/{direction}/{mixture}.json        differences between a block's runs, and p
         <results>/scores/without-overlap/{model}/{direction}/{mixture}/{domain}.json      a block's runs on a domain
                                                     outside of its mixture, without what stands in its training data
 """
@@ -96,3 +97,32 @@ rule score_without_overlap:
         " --about {wildcards.model} {wildcards.direction} {wildcards.mixture} {wildcards.domain}"
         " --overlap {input.overlap:q} --corpus {input.corpus:q}"
         " --runs {params.runs} --translations {input.translations:q} --scores {output.scores:q} > {log} 2>&1"
+
+
+rule test_significance:
+    input:
+        script="workflow/scripts/test_significance.py",
+        results=compared_files,
+    output:
+        significance="<results>/significance/{model}/{direction}/{mixture}.json",
+    log:
+        "<logs>/test_significance/{model}/{direction}/{mixture}.log",
+    benchmark:
+        "<benchmarks>/test_significance/{model}/{direction}/{mixture}.tsv"
+    conda:
+        "../envs/train.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        module=as_py_module(),
+        settings=lambda wildcards: comparison.settings(PLAN, block_of(wildcards)).model_dump_json(),
+        root=subpath(output[0], ancestor=4),
+        stage_version=1,
+    message:
+        "tests of significance on {wildcards.mixture} ({wildcards.model}, {wildcards.direction})"
+    shell:
+        "python -m {params.module} --settings {params.settings:q}"
+        " --about {wildcards.model} {wildcards.direction} {wildcards.mixture} --results {params.root:q}"
+        " --significance {output.significance:q} > {log} 2>&1"

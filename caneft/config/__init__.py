@@ -43,7 +43,17 @@ from caneft.config.paths import (
 )
 from caneft.config.root import Config
 from caneft.config.section import Section
-from caneft.config.stages import AutoSamples, Decoding, Importance, Prompt, Report, Selection, Trials, Tuning
+from caneft.config.stages import (
+    AutoSamples,
+    Decoding,
+    Importance,
+    Prompt,
+    Report,
+    Selection,
+    Significance,
+    Trials,
+    Tuning,
+)
 
 __all__ = [
     "Adapters",
@@ -86,6 +96,7 @@ __all__ = [
     "Scoring",
     "Section",
     "Selection",
+    "Significance",
     "Source",
     "Tmx",
     "Trained",

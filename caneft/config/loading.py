@@ -79,6 +79,7 @@ def problems(config: Config) -> Iterator[tuple[str, str]]:
     for domain in sorted(config.tuning.pairs.keys() - trained):
         yield "tuning.pairs", f"names '{domain}', a domain without training pairs. {did_you_mean(domain, trained)}"
     yield from _method_problems(config)
+    yield from _significance_problems(config)
     if sum(method.method == "base" for method in config.methods.values()) > 1:
         yield "methods", "has more than one entry with method: base"
     if len(set(config.seeds)) != len(config.seeds):
@@ -119,6 +120,16 @@ def _method_problems(config: Config) -> Iterator[tuple[str, str]]:
         for key in ("layers_of", "equal_to") if isinstance(method, Neurons | Lora) else ():
             if (other := getattr(method, key, None)) is not None:
                 yield from _reference_problems(config, f"methods.{name}.{key}", other)
+
+
+def _significance_problems(config: Config) -> Iterator[tuple[str, str]]:
+    section = config.significance
+    for key in ("baseline", "method"):
+        name = getattr(section, key)
+        if name is not None and name not in config.methods:
+            yield f"significance.{key}", f"names the variant '{name}'. {did_you_mean(name, config.methods)}"
+    if section.method is not None and section.method == section.baseline:
+        yield "significance.method", f"is '{section.method}', as the baseline is; name another variant"
 
 
 def _offload_problems(config: Config, name: str, method: Method) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from caneft.config.methods import Method
 from caneft.config.metrics import Scoring
 from caneft.config.models import Model
 from caneft.config.section import Section, Slug
-from caneft.config.stages import Decoding, Importance, Prompt, Report, Selection, Trials, Tuning
+from caneft.config.stages import Decoding, Importance, Prompt, Report, Selection, Significance, Trials, Tuning
 
 
 class Config(Section):
@@ -46,5 +46,7 @@ class Config(Section):
     """Translation."""
     scoring: Scoring = Scoring()
     """Metrics."""
+    significance: Significance = Significance()
+    """Tests of significance."""
     report: Report = Report()
     """Words of the report."""

@@ -164,6 +164,25 @@ class Decoding(Section):
     """A source longer than this is an error, never cut silently."""
 
 
+class Significance(Section):
+    """Tests of significance: paired approximate randomisation of the variants of a block (docs/method.md)."""
+
+    baseline: Slug | None = None
+    """Variant that every other one is compared with; by default the one with `method: base`."""
+    method: Slug | None = None
+    """Variant that is compared with every other one, and with its best rival; by default the first with `method:
+    caneft`."""
+    resamples: Positive = 20000
+    """Randomisations; no p is below one in so many plus one. With Holm's correction over 150 comparisons, 3,000 are
+    the least that can tell anything at 0.05."""
+    bootstrap: Positive = 2000
+    """Bootstrap resamples behind the 95 % intervals."""
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """Level of the marks in tables: the largest chance of one or more false ones in a table."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of both."""
+
+
 class Report(Section):
     """Words of tables, figures and report. Never part of a result's identity."""
 

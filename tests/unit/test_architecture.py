@@ -16,10 +16,10 @@ ROOT = Path(__file__).parents[2]
 # neighbours. A new module takes its place here.
 LAYERS = (
     ("errors", "files"),
-    ("cli", "corpora.demo", "counting", "devices", "dumps", "neurons", "prompts", "schedule"),
+    ("cli", "corpora.demo", "counting", "devices", "dumps", "neurons", "prompts", "schedule", "significance"),
     ("config", "information", "records"),
     ("corpora", "plan", "settings"),
-    ("models", "retrieval"),
+    ("comparison", "models", "retrieval"),
     ("importance", "patch", "selection"),
     ("decoding", "dumping", "measuring", "reference", "reporting", "scoring", "stability", "tuning"),
     ("pilot",),

@@ -1,0 +1,201 @@
+"""Tests of significance of one block: every variant against the baseline, the method against every other variant."""
+
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from caneft import significance
+from caneft.corpora import store
+from caneft.corpora.store import Row
+from caneft.errors import InputError
+from caneft.scoring import statistics, surface
+from caneft.settings import Output, SignificanceSettings
+from caneft.significance import Pairs, Score
+
+Systems = Mapping[tuple[str, int | None], Any]
+"""Something by variant and seed, which is None where there is none."""
+
+
+class Sample(NamedTuple):
+    """One test set in one metric: statistics of the systems, (systems, segments, k), and the score of their sums."""
+
+    systems: np.ndarray
+    score: Score
+
+
+class Resampled(NamedTuple):
+    """One test set, or an average of several: scores of the variants, and what resampling makes of them.
+
+    score: (variants,). bootstrapped: (resamples, variants). randomised: (resamples, comparisons).
+    """
+
+    score: np.ndarray
+    bootstrapped: np.ndarray
+    randomised: np.ndarray
+
+
+def comparisons(variants: Sequence[str], baseline: str | None, method: str | None) -> list[tuple[str, str]]:
+    """Pairs of variants that are compared, each once: all with the baseline, then the method with all others."""
+    first = [(variant, baseline) for variant in variants if baseline is not None and variant != baseline]
+    second = [(method, variant) for variant in variants if method is not None and variant not in (method, baseline)]
+    return first + second
+
+
+def pairs(systems: Sequence[tuple[str, int | None]], a: str, b: str) -> Pairs:
+    """Numbers of the systems that are compared: seed by seed; one without seeds with every seed of the other."""
+    numbered = list(enumerate(systems))
+    return [
+        (i, j)
+        for i, (variant, seed) in numbered
+        for j, (other, other_seed) in numbered
+        if variant == a and other == b and (seed == other_seed or None in (seed, other_seed))
+    ]
+
+
+def surface_samples(
+    metric: str, target_language: str | None, references: Mapping[str, Sequence[str]], outputs: Systems
+) -> Iterator[tuple[str, Sample]]:
+    """Domains with their samples in a metric of `surface.METRICS`. outputs: hypotheses by domain, of every system."""
+    for domain, targets in references.items():
+        measure = statistics.Surface(metric, target_language, targets)
+        yield domain, Sample(np.stack([measure(found[domain]) for found in outputs.values()]), measure.score)
+
+
+def neural_samples(domains: Sequence[str], outputs: Systems) -> Iterator[tuple[str, Sample]]:
+    """Domains with their samples in a metric that is a mean. outputs: segment scores by domain, of every system."""
+    for domain in domains:
+        systems = np.stack([statistics.segment_scores(found[domain]) for found in outputs.values()])
+        yield domain, Sample(systems, statistics.mean_of_segments)
+
+
+def test_block(settings: SignificanceSettings, root: Path, direction: str) -> dict[str, Any]:
+    """Tests of every metric, from the files of a block. root: folder of the results.
+
+    Raises InputError if a file does not fit its test set.
+    """
+    domains = settings.seen + settings.unseen
+    corpora = [root / f"corpora/{direction}/{domain}/test.jsonl" for domain in domains]
+    references = store.read_testset(domains, corpora)
+    systems = list(dict.fromkeys((output.variant, output.seed) for output in settings.outputs))
+    targets = {domain: [row.target for row in rows] for domain, rows in references.items()}
+    texts = _by_system(settings, lambda output: _hypotheses(root, output, references))
+    found = {}
+    for metric in settings.metrics:
+        samples = surface_samples(metric, settings.target_language, targets, texts)
+        found[metric] = test_metric(settings, systems, samples)
+    for metric in settings.neural:
+        segments = _by_system(settings, lambda output, metric=metric: _segments(root, output, metric, references))
+        found[metric] = test_metric(settings, systems, neural_samples(domains, segments))
+    return found
+
+
+def _by_system(settings: SignificanceSettings, read: Callable[[Output], dict[str, Any]]) -> Systems:
+    """What `read` finds of each domain, by variant and seed."""
+    found: dict[tuple[str, int | None], dict[str, Any]] = {}
+    for output in settings.outputs:
+        found.setdefault((output.variant, output.seed), {}).update(read(output))
+    return found
+
+
+def _hypotheses(root: Path, output: Output, references: Mapping[str, Sequence[Row]]) -> dict[str, list[str]]:
+    lines = surface.read_translations(
+        root / output.translations, {domain: references[domain] for domain in output.domains}
+    )
+    return {domain: [line["hypothesis"] for line in found] for domain, found in lines.items()}
+
+
+def _segments(root: Path, output: Output, metric: str, references: Mapping[str, Sequence[Row]]) -> dict[str, list]:
+    path = root / output.segments(metric)
+    found = store.read_json(path)
+    try:
+        scores = {domain: list(map(float, found["domains"][domain]["segments"])) for domain in output.domains}
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: no scores of segments ({error!r}); delete it and run the workflow again") from None
+    for domain, values in scores.items():
+        if len(values) != len(references[domain]):
+            raise InputError(
+                f"{path}: {len(values)} segments of {domain}, its test set has {len(references[domain])}; delete it"
+                " and run the workflow again"
+            )
+    return scores
+
+
+def test_metric(
+    settings: SignificanceSettings,
+    systems: Sequence[tuple[str, int | None]],
+    samples: Iterator[tuple[str, Sample]],
+) -> dict[str, Any]:
+    """Scores with intervals and comparisons of one metric, as they stand in a block's file.
+
+    systems: variants and seeds, in the order of the samples. samples: of every domain.
+    """
+    variants = list(dict.fromkeys(variant for variant, _ in systems))
+    compared = comparisons(variants, settings.baseline, settings.method)
+    by_domain = {domain: _resampled(settings, systems, compared, domain, sample) for domain, sample in samples}
+    columns = by_domain | {name: _average([by_domain[d] for d in own]) for name, own in averages(settings).items()}
+    scores: dict[str, dict] = {variant: {} for variant in variants}
+    tested: dict[tuple[str, str], list] = {pair: [] for pair in compared}
+    for column, found in columns.items():
+        low, high = significance.interval(found.bootstrapped)
+        for number, variant in enumerate(variants):
+            scores[variant][column] = _rounded(score=found.score[number], low=low[number], high=high[number])
+        for pair, entry in zip(compared, _comparisons(found, variants, compared), strict=True):
+            tested[pair].append({"a": pair[0], "b": pair[1], "column": column} | entry)
+    return {"scores": scores, "comparisons": [entry for entries in tested.values() for entry in entries]}
+
+
+def averages(settings: SignificanceSettings) -> dict[str, list[str]]:
+    """Domains of each average that the tables show; that of one domain would only repeat it."""
+    groups = {"average_seen": settings.seen, "average_unseen": settings.unseen}
+    shown = {name: domains for name, domains in groups.items() if len(domains) > 1}
+    return shown | ({"average_all": settings.seen + settings.unseen} if settings.unseen else {})
+
+
+def _resampled(
+    settings: SignificanceSettings,
+    systems: Sequence[tuple[str, int | None]],
+    compared: Sequence[tuple[str, str]],
+    domain: str,
+    sample: Sample,
+) -> Resampled:
+    """Resamples of a domain follow from its name and the seed: those of another one are independent, and the tests of
+    this one stay what they are when a domain or a variant is added."""
+    coins, draws = (np.random.default_rng([settings.seed, zlib.crc32(domain.encode()), kind]) for kind in (0, 1))
+    places = [pairs(systems, a, b) for a, b in compared]
+    drawn = significance.bootstrapped(sample.systems, sample.score, settings.bootstrap, draws)
+    return Resampled(
+        _over_seeds(systems, sample.score(sample.systems.sum(axis=1))),
+        _over_seeds(systems, drawn),
+        significance.randomised(sample.systems, places, sample.score, settings.resamples, coins),
+    )
+
+
+def _over_seeds(systems: Sequence[tuple[str, int | None]], scores: np.ndarray) -> np.ndarray:
+    """Means over the seeds of each variant. scores: (..., systems); returns (..., variants)."""
+    names = [variant for variant, _ in systems]
+    numbers = {variant: [i for i, name in enumerate(names) if name == variant] for variant in dict.fromkeys(names)}
+    return np.stack([scores[..., own].mean(axis=-1) for own in numbers.values()], axis=-1)
+
+
+def _average(domains: Sequence[Resampled]) -> Resampled:
+    return Resampled(*(np.mean(parts, axis=0) for parts in zip(*domains, strict=True)))
+
+
+def _comparisons(
+    found: Resampled, variants: Sequence[str], compared: Sequence[tuple[str, str]]
+) -> Iterator[dict[str, float]]:
+    """Difference with its interval and p of each comparison."""
+    a, b = ([variants.index(pair[side]) for pair in compared] for side in (0, 1))
+    observed = found.score[a] - found.score[b]
+    low, high = significance.interval(found.bootstrapped[:, a] - found.bootstrapped[:, b])
+    p = significance.p_values(observed, found.randomised)
+    for difference, *ends, chance in zip(observed, low, high, p, strict=True):
+        yield _rounded(difference=difference, low=ends[0], high=ends[1]) | {"p": float(chance)}
+
+
+def _rounded(**values: float) -> dict[str, float]:
+    """As plain numbers, to a millionth; never minus zero."""
+    return {name: round(float(value), 6) + 0.0 for name, value in values.items()}

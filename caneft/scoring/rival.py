@@ -1,0 +1,34 @@
+"""Which of a method's rivals is the best one: chosen on dev, as everything is that is chosen."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from caneft.corpora.store import read_json
+from caneft.errors import InputError
+
+
+def best_rival(dev: Mapping[str, float], by: str | None) -> str | None:
+    """The variant with the highest dev score, or with the lowest if `by` is `dev_loss`; the first of equals.
+
+    None if there are no rivals.
+    """
+    sign = -1 if by == "dev_loss" else 1
+    return max(dev, key=lambda variant: sign * dev[variant], default=None)
+
+
+def dev_results(files: Mapping[str, Sequence[Path]], by: str | None) -> dict[str, float]:
+    """How each rival does on dev: the score that chose its rate, or the mean dev loss of its seeds.
+
+    files: as of `comparison.dev_files`. Raises InputError if a file does not say.
+    """
+    return {variant: sum(_dev(path, by) for path in paths) / len(paths) for variant, paths in files.items()}
+
+
+def _dev(path: Path, by: str | None) -> float:
+    found = read_json(path)
+    try:
+        if by == "dev_loss":
+            return float(found["tuning"]["dev_loss"])
+        return float(max(score for score in found["grid"].values() if score is not None))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path}: does not tell {by} ({error!r}); delete it and run the workflow again") from None
