@@ -111,18 +111,25 @@ def jaccard(plan: Plan, found: dict[tuple[str, str, str], Sets], across: pd.Data
 def _sets(plan: Plan, part: Figure | SubFigure, sets: Sets) -> None:
     left, right = part.subfigures(1, 2, width_ratios=(1.45, 1))
     left.suptitle(f"criteria: {sets.neurons:,} of {sets.total:,} neurons (chance {sets.chance:.2f})", fontsize=8)
-    _lower_triangle(left.subplots(), sets.criteria, [label(plan, name) for name in sets.criteria])
+    if len(sets.criteria) > 1:
+        _lower_triangle(left.subplots(), sets.criteria, [label(plan, name) for name in sets.criteria])
+    else:
+        note(left, "One criterion alone: nothing to compare.")
     right.suptitle(f"domains: as many by MI with each (chance {sets.chance:.2f})", fontsize=8)
-    above, below = right.subplots(2, 1, height_ratios=(max(3, len(sets.domains)), 0.8 * len(sets.draws) + 1))
-    _lower_triangle(above, sets.domains, [label(plan, name) for name in sets.domains])
-    names = [sets.draws_of(row, label(plan, row.variant)) for row in sets.draws.itertuples()]
-    _dots(below, names, sets.draws)
+    heights = [max(3, len(sets.domains)), *([0.8 * len(sets.draws) + 1] if len(sets.draws) else [])]
+    stacked = right.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    _lower_triangle(stacked[0], sets.domains, [label(plan, name) for name in sets.domains])
+    if len(sets.draws):
+        names = [sets.draws_of(row, label(plan, row.variant)) for row in sets.draws.itertuples()]
+        _dots(stacked[1], names, sets.draws)
 
 
 def _lower_triangle(axes: Axes, matrix: pd.DataFrame, names: list[str]) -> None:
-    """A symmetric matrix without its diagonal of ones."""
+    """A symmetric matrix without its diagonal of ones; few cells do not fill the whole panel."""
     values = np.where(np.tri(len(matrix), k=-1, dtype=bool), matrix.to_numpy(), np.nan)[1:, :-1]
     heat_map(axes, values, names[1:], names[:-1], SHARED, Normalize(0, 1), lambda value: f"{value:.2f}")
+    room = max(3, len(values)) - 0.5
+    axes.set(xlim=(-0.5, room), ylim=(room, -0.5))
 
 
 def _dots(axes: Axes, names: Sequence[str], frame: pd.DataFrame) -> None:

@@ -214,6 +214,15 @@ def test_models_of_equal_shape_are_compared_and_others_not(tmp_path):
     assert across["chance"].item() == pytest.approx(jaccard.chance(115, 115, 1152))
 
 
+@pytest.mark.parametrize("method", ["caneft", "random", "joint"])
+def test_one_criterion_alone_has_nothing_to_be_compared_with(tmp_path, method):
+    plan = fake_results.plan({"one": {"method": method, "learning_rate": 1e-2}})
+    fake_results.write(plan, tmp_path)
+    figure = heat_maps.jaccard(plan, jaccard.sets(plan, tmp_path), jaccard.across(plan, tmp_path))
+    assert "One criterion alone: nothing to compare." in texts(figure)
+    assert ("one: halves\n(400 a domain)" in texts(figure)) == (method == "caneft")
+
+
 def test_a_row_for_each_pair_of_models(plan, root):
     across = pd.DataFrame(
         [{"a": ALL, "b": ("twin", "de-en", "all"), "jaccard": 0.25, "chance": 0.05}],
