@@ -19,7 +19,7 @@ from caneft.reporting.results import AVERAGES, of_block
 from caneft.reporting.shown import main_variants
 from caneft.reporting.style import DOUBLE, GREY, clear_unused, grid_shape, look, note, panels, styled
 
-MOST_PANELS, MOST_POINTS = 24, 300
+MOST_PANELS, MOST_POINTS = 24, 120
 """Of the losses: panels of a block, points of a line."""
 
 

@@ -40,7 +40,8 @@ def interference(plan: Plan, scores: pd.DataFrame) -> Figure:
     for pair, frame in found.items():
         rows, columns = frame["trained_on"].nunique(), frame["domain"].nunique()
         shapes[pair] = grid_shape(frame["variant"].nunique(), most=2 if columns <= 7 else 1)
-        heights.append(shapes[pair][0] * (0.24 * rows + 0.62) + 0.35)
+        below = _slant([label(plan, domain) for domain in frame["domain"].unique()])
+        heights.append(shapes[pair][0] * (0.24 * rows + 0.62 + below) + 0.35)
     most = max(1, *(frame["difference"].abs().max() for frame in found.values()))
     figure, parts = panels([", ".join(pair) for pair in found], DOUBLE, heights)
     for part, (pair, frame) in zip(parts, found.items(), strict=True):
@@ -94,8 +95,9 @@ def jaccard(plan: Plan, found: dict[tuple[str, str, str], Sets], across: pd.Data
     """
     if not found:
         return _absent("No method of this configuration\nselects neurons.")
+    names = [[label(plan, name) for name in [*sets.criteria, *sets.domains]] for sets in found.values()]
     sides = [max(len(sets.criteria), 4) for sets in found.values()]
-    heights = [0.27 * side + 1.15 for side in sides]
+    heights = [0.27 * side + 0.65 + _slant(own) for side, own in zip(sides, names, strict=True)]
     titles = [", ".join(selection) for selection in found]
     if len(across):
         titles, heights = [*titles, "across models and directions"], [*heights, 0.22 * len(across) + 0.6]
@@ -128,8 +130,8 @@ def _lower_triangle(axes: Axes, matrix: pd.DataFrame, names: list[str]) -> None:
     """A symmetric matrix without its diagonal of ones; few cells do not fill the whole panel."""
     values = np.where(np.tri(len(matrix), k=-1, dtype=bool), matrix.to_numpy(), np.nan)[1:, :-1]
     heat_map(axes, values, names[1:], names[:-1], SHARED, Normalize(0, 1), lambda value: f"{value:.2f}")
-    room = max(3, len(values)) - 0.5
-    axes.set(xlim=(-0.5, room), ylim=(room, -0.5))
+    room = max(3, len(values))
+    axes.set(xlim=(-0.5, room - 0.5), ylim=(len(values) - 0.5, len(values) - room - 0.5))
 
 
 def _dots(axes: Axes, names: Sequence[str], frame: pd.DataFrame) -> None:
@@ -161,13 +163,19 @@ def heat_map(
         if np.isfinite(value):
             ink = "white" if _lightness(colours(norm(value))) < 0.5 else "black"
             axes.text(column, row, text(value), ha="center", va="center", fontsize=7, color=ink, zorder=3)
-    slanted = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if max(map(len, columns)) > 9 else {}
+    slanted = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if _slant(columns) else {}
     axes.set_xticks(range(len(columns)), columns, **slanted)
     axes.set_yticks(range(len(rows)), rows)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.tick_params(length=0)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
+
+
+def _slant(names: Sequence[str]) -> float:
+    """Inches that slanted names take below a matrix; 0 where they are short enough to stand level."""
+    longest = max(map(len, names))
+    return 0.04 * longest if longest > 9 else 0
 
 
 def _lightness(colour: Iterable[float]) -> float:
