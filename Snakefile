@@ -54,6 +54,7 @@ rule all:
     input:
         rules.tables.input,
         rules.figures.input,
+        rules.show_examples.output,
 
 
 onstart:

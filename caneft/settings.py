@@ -338,7 +338,10 @@ def score(configuration: Config, direction: str, dev: bool = False) -> ScoreSett
 
 
 def reporting(configuration: Config) -> str:
-    """JSON of the configuration without folders and resources, for tables and figures."""
+    """JSON of the configuration without folders and resources, for tables and figures.
+
+    What is set is in it, at its default too: `task_relevant: null` says something that its absence does not.
+    """
     resources = {"__all__": {"resources"}}
     hidden: Mapping = {"results_root": True, "data_root": True, "models": resources, "methods": resources}
-    return configuration.model_dump_json(exclude=hidden, exclude_defaults=True)
+    return configuration.model_dump_json(exclude=hidden, exclude_unset=True)

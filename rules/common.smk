@@ -18,7 +18,7 @@ from caneft.config import Adapters, Full, Icl, Lora, Neurons
 from caneft.errors import InputError
 from caneft.files import replacing, split_archive
 from caneft.plan import ARTEFACTS, DEV, Plan, Run, importance_folder, information_folder
-from caneft.reporting import inputs
+from caneft.reporting import inputs, shown
 
 try:
     # A job on a cluster node may not see the raw corpora; it has no need to.

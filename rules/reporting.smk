@@ -1,9 +1,11 @@
-"""Reporting: tables and figures, from run records, scores and neuron sets only.
+"""Reporting: tables and figures, from run records, scores and neuron sets only; a page of examples.
 
 needs   scores, records, logs and costs of all runs, trials too; choices of learning rates; scores without overlap;
-        reports of corpora and mixtures; information tables, neuron sets and stability curves
+        reports of corpora and mixtures; information tables, neuron sets and stability curves; for the examples
+        some translations and the test corpora
 leaves  <results>/tables/*.{csv,md,tex,html}          by the names of inputs.TABLES
         <results>/figures/*.{pdf,svg,png}             by the names of inputs.FIGURES
+        <results>/examples.html
         <results>/report.html is made after the run, by the handler in the Snakefile
 """
 
@@ -56,12 +58,45 @@ rule plot:
         module=as_py_module(),
         config=lambda wildcards: settings.reporting(CONFIG),
         root=subpath(output[0], ancestor=2),
-        stage_version=2,
+        stage_version=3,
     message:
         "figures"
     shell:
         "python -m {params.module} --config {params.config:q} --results {params.root:q}"
         " --out {params.root:q}/figures > {log} 2>&1"
+
+
+rule show_examples:
+    input:
+        script="workflow/scripts/show_examples.py",
+        results=under_results(shown.example_inputs(PLAN)),
+    output:
+        page=report(
+            "<results>/examples.html",
+            caption="../workflow/report/examples.rst",
+            category="Examples",
+            labels={"page": "outputs side by side"},
+        ),
+    log:
+        "<logs>/show_examples.log",
+    benchmark:
+        "<benchmarks>/show_examples.tsv"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        module=as_py_module(),
+        config=lambda wildcards: settings.reporting(CONFIG),
+        root=subpath(output.page, parent=True),
+        stage_version=1,
+    message:
+        "examples"
+    shell:
+        "python -m {params.module} --config {params.config:q} --results {params.root:q}"
+        " --out {output.page:q} > {log} 2>&1"
 
 
 rule tables:

@@ -8,8 +8,20 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from caneft.plan import Plan
-from caneft.reporting import corpora, figures, interference, neuron_figures, overlap, results, tables, trials
-from caneft.reporting.inputs import shown_blocks
+from caneft.reporting import (
+    corpora,
+    cost_figures,
+    figures,
+    heat_maps,
+    interference,
+    jaccard,
+    neuron_figures,
+    overlap,
+    results,
+    tables,
+    trials,
+)
+from caneft.reporting.inputs import drawn_blocks, shown_blocks
 from caneft.reporting.layout import Table
 
 
@@ -45,10 +57,14 @@ def every_table(plan: Plan, root: str | Path) -> Iterator[Reported]:
 def every_figure(plan: Plan, root: str | Path) -> Iterator[tuple[str, Figure]]:
     """All of `inputs.FIGURES`, by name."""
     blocks = shown_blocks(plan)
-    scores, tried = results.scores(plan, root, blocks), results.trials(plan, root, blocks)
+    scores, tried = results.scores(plan, root, drawn_blocks(plan)), results.trials(plan, root, blocks)
     yield "scores", figures.scores(plan, scores)
     yield "seen_unseen", figures.seen_unseen(plan, scores, tried)
-    yield "training", figures.training(plan, results.losses(plan, root, blocks))
+    yield "budget", cost_figures.budget(plan, scores, results.records(plan, root, blocks))
+    yield "quality_cost", cost_figures.quality_cost(plan, scores, results.costs(plan, root, blocks, "tuning"))
+    yield "interference", heat_maps.interference(plan, scores)
     yield "neurons_per_layer", neuron_figures.neurons_per_layer(plan, results.neuron_counts(plan, root))
+    yield "jaccard", heat_maps.jaccard(plan, jaccard.sets(plan, root), jaccard.across(plan, root))
     yield "importance_information", neuron_figures.importance_information(plan, results.information(plan, root))
     yield "stability", neuron_figures.stability(plan, results.stability(plan, root))
+    yield "training", figures.training(plan, results.losses(plan, root, blocks))

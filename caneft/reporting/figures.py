@@ -13,12 +13,13 @@ from matplotlib.ticker import MaxNLocator
 
 from caneft.plan import ARTEFACTS, Plan
 from caneft.reporting.captions import METRICS, UNTRAINED, label
-from caneft.reporting.inputs import COPY, Block, block_runs, shown_blocks
+from caneft.reporting.inputs import Block, block_runs, shown_blocks
 from caneft.reporting.placement import label_points
 from caneft.reporting.results import AVERAGES, of_block
+from caneft.reporting.shown import main_variants
 from caneft.reporting.style import DOUBLE, GREY, clear_unused, grid_shape, look, note, panels, styled
 
-MOST_PANELS, MOST_POINTS = 24, 300
+MOST_PANELS, MOST_POINTS = 24, 120
 """Of the losses: panels of a block, points of a line."""
 
 
@@ -92,6 +93,7 @@ def seen_unseen(plan: Plan, frame: pd.DataFrame, trials: pd.DataFrame) -> Figure
     for part, block in zip(parts, blocks, strict=True):
         if comparable[block]:
             tried = of_block(trials, block).dropna(subset=AVERAGES)
+            tried = tried[tried["variant"].isin(_variants(plan, block))]
             drawn += _seen_unseen_axes(plan, part, _headline(plan, frame, block), tried)
         else:
             note(part, f"Mixture {block[2]} of {block[1]}: no unseen test domain or no trained method to compare.")
@@ -107,8 +109,9 @@ def _seen_unseen_axes(plan: Plan, part: Figure | SubFigure, frame: pd.DataFrame,
     points = by_seed.unstack("seen").sort_index(axis="columns", ascending=False)  # True: seen
     means = points.groupby("variant").mean().loc[[v for v in plan.config.methods if v in points.index]]
     trained = [variant for variant in means.index if plan.config.methods[variant].method not in UNTRAINED]
+    crowd = _crowd(means.loc[trained])
     left, right = part.subplots(1, 2, width_ratios=(2, 3))
-    for axes, variants in ((left, list(means.index)), (right, trained)):
+    for axes, variants in ((left, list(means.index)), (right, crowd)):
         for variant in variants:
             own, seeds = look(plan, variant), points.loc[variant].to_numpy()
             if axes is right and len(seeds) > 1:
@@ -117,18 +120,25 @@ def _seen_unseen_axes(plan: Plan, part: Figure | SubFigure, frame: pd.DataFrame,
         axes.margins(0.14)
         axes.set(xlabel=f"{METRICS[plan.config.scoring.metrics[0]]}, average over seen domains")
     left.set(title="all methods", ylabel="average over unseen domains")
-    right.set(title="trained methods, enlarged")
+    right.set(title="trained methods, enlarged" + (", outliers left out" if len(crowd) < len(trained) else ""))
     right.set(xlim=right.get_xlim(), ylim=right.get_ylim())  # whatever the trials reached
     for axes in (left, right):
         _trials(plan, axes, trials)
         _front(axes, means.to_numpy())
     _outline(left, right)
     tried = trials[AVERAGES].set_axis(points.columns, axis="columns")
-    untrained = [variant for variant in means.index if variant not in trained]
+    others = [variant for variant in means.index if variant not in crowd]
     return [
-        (left, pd.concat([means, tried]), means.loc[untrained]),
-        (right, points.loc[trained], means.loc[trained]),
+        (left, pd.concat([means, tried]), means.loc[others]),
+        (right, points.loc[crowd], means.loc[crowd]),
     ]
+
+
+def _crowd(means: pd.DataFrame) -> list[str]:
+    """Variants without those far out on an axis, by Tukey's outer fences: one of these presses all others together."""
+    low, high = means.quantile(0.25), means.quantile(0.75)
+    reach = 3 * (high - low).clip(lower=1)  # points of the metric
+    return list(means.index[((means >= low - reach) & (means <= high + reach)).all(axis=1)])
 
 
 def _trials(plan: Plan, axes: Axes, trials: pd.DataFrame) -> None:
@@ -163,7 +173,7 @@ def training(plan: Plan, frame: pd.DataFrame) -> Figure:
     frame: from `results.losses`. The first seed is bold. Training is a running mean over a fortieth of the steps.
     """
     blocks = shown_blocks(plan)
-    trained = [plan.variants_on(*block[1:], *ARTEFACTS)[:MOST_PANELS] for block in blocks]
+    trained = [main_variants(plan, plan.variants_on(*block[1:], *ARTEFACTS))[:MOST_PANELS] for block in blocks]
     shapes = [grid_shape(len(variants), most=4) for variants in trained]
     heights = [1.15 * rows + 0.5 if variants else 1.0 for variants, (rows, _) in zip(trained, shapes, strict=True)]
     figure, parts = panels([", ".join(block) for block in blocks], DOUBLE, heights)
@@ -211,11 +221,11 @@ def _losses(plan: Plan, axes: Axes, variant: str, run: pd.DataFrame, bold: bool)
 
 
 def _variants(plan: Plan, block: Block) -> list[str]:
-    """Variants that a block's scores are of, without copy."""
-    return list(dict.fromkeys(run.variant for run in block_runs(plan, block)))
+    """Variants that a block shows, without further budgets of the same."""
+    return main_variants(plan, dict.fromkeys(run.variant for run in block_runs(plan, block)))
 
 
 def _headline(plan: Plan, frame: pd.DataFrame, block: Block) -> pd.DataFrame:
-    """Scores of one block in the first metric, without copy."""
+    """Scores of one block's variants in the first metric, without copy."""
     rows = of_block(frame, block)
-    return rows[(rows["metric"] == plan.config.scoring.metrics[0]) & (rows["method"] != COPY)]
+    return rows[(rows["metric"] == plan.config.scoring.metrics[0]) & rows["variant"].isin(_variants(plan, block))]

@@ -29,7 +29,11 @@ TABLES = {
 FIGURES = {
     "scores": "scores",
     "seen_unseen": "seen against unseen",
+    "budget": "budget",
+    "quality_cost": "quality against cost",
+    "interference": "interference",
     "neurons_per_layer": "neurons per layer",
+    "jaccard": "overlap of selected neurons",
     "importance_information": "importance and information",
     "stability": "stability of the selection",
     "training": "training",
@@ -174,6 +178,23 @@ def selections(plan: Plan) -> dict[Block, list[Block]]:
     return found
 
 
+def matrices(plan: Plan) -> Iterator[list[Block]]:
+    """Blocks of one matrix of interference: the mixtures of one domain of a model and direction, then the first mixture
+    of all these domains, if there is one."""
+    for pair in dict.fromkeys(block[:2] for block in plan.blocks()):
+        blocks = [block for block in plan.blocks() if block[:2] == pair]
+        single = [block for block in blocks if len(plan.seen(*block[1:])) == 1]
+        domains = {domain for block in single for domain in plan.seen(*block[1:])}
+        joint = [block for block in blocks if block not in single and domains <= set(plan.seen(*block[1:]))]
+        if single:
+            yield single + joint[:1]
+
+
+def drawn_blocks(plan: Plan) -> list[Block]:
+    """Blocks whose scores the figures open: those that are shown, and those of the matrices of interference."""
+    return list(dict.fromkeys([*shown_blocks(plan), *(block for blocks in matrices(plan) for block in blocks)]))
+
+
 def units(plan: Plan, block: Block) -> list[str]:
     """Kinds of unit, `neuron` and `head`, that the variants of a block select."""
     found = {plan.unit(variant) for variant in plan.variants_on(*block[1:], Neurons)}
@@ -209,9 +230,9 @@ def metric_files(plan: Plan) -> dict[str, str]:
     return {metric: f"metrics/{metric}/manifest.json" for metric in plan.config.scoring.neural}
 
 
-def record_files(plan: Plan) -> Iterator[RecordFile]:
-    """Run records of all trained runs."""
-    for block, run in _trained(plan):
+def record_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[RecordFile]:
+    """Run records of the trained runs."""
+    for block, run in _trained(plan, blocks):
         yield RecordFile(block, run.variant, _method(plan, run), run.seed, f"{run.folder}/record.json")
 
 
@@ -260,12 +281,12 @@ def mixture_files(plan: Plan) -> Iterator[MixtureFile]:
             yield MixtureFile(direction, mixture, f"mixtures/{direction}/{mixture}/report.json")
 
 
-def cost_files(plan: Plan) -> Iterator[CostFile]:
+def cost_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[CostFile]:
     """Cost files in the order of the stages: pretraining, pilot, importance, information, trials, tuning, translation.
 
     Of the trials, what the choice of a rate needs: their tuning and the translation of dev.
     """
-    for block in plan.blocks():
+    for block in _or_all(plan, blocks):
         if plan.config.models[block[0]].pretrain:
             yield CostFile(block, "pretraining", None, None, None, f"models/{block[0]}/cost.json")
         yield from _selection_costs(plan, block)
@@ -335,7 +356,10 @@ def table_inputs(plan: Plan) -> list[str]:
 def figure_inputs(plan: Plan) -> list[str]:
     """Every file that the figures open, each once, sorted. They show neurons, no heads, and not every block."""
     blocks = shown_blocks(plan)
-    paths = {file.path for files in (score_files, log_files, stability_files) for file in files(plan, blocks)}
+    kinds = record_files, log_files, stability_files
+    paths = {file.path for files in kinds for file in files(plan, blocks)}
+    paths |= {file.path for file in score_files(plan, drawn_blocks(plan))}
+    paths |= {file.path for file in cost_files(plan, blocks) if file.stage == "tuning"}
     paths |= {file.path for file in neuron_files(plan, blocks) if file.unit == "neuron"}
     paths |= _neural_paths(plan)
     tables = [file for file in information_files(plan, blocks) if file.unit == "neuron"]

@@ -6,7 +6,7 @@ import pandas as pd
 
 from caneft.plan import Plan
 from caneft.reporting.captions import METRICS, label
-from caneft.reporting.inputs import Block, block_runs
+from caneft.reporting.inputs import Block, block_runs, matrices
 from caneft.reporting.layout import BEST, Cell, Column, Table
 from caneft.reporting.results import BLOCK, of_block
 from caneft.reporting.tables import NONE
@@ -23,22 +23,11 @@ def interference_table(plan: Plan, main: pd.DataFrame) -> pd.DataFrame:
     has none), n_seeds. Mixtures: those of one domain, then the first that has all these domains, if there is one.
     """
     rows = []
-    for blocks in _matrices(plan):
+    for blocks in matrices(plan):
         single = [block for block in blocks if len(plan.seen(*block[1:])) == 1]
         for variant in dict.fromkeys(run.variant for block in single for run in block_runs(plan, block)):
             rows += [row for block in blocks for row in _rows(plan, block, variant, of_block(main, block))]
     return pd.DataFrame(rows, columns=["model", "direction", "variant", "method", "metric", "mixture", *COLUMNS])
-
-
-def _matrices(plan: Plan) -> Iterator[list[Block]]:
-    """Blocks of one matrix: the mixtures of one domain of a model and direction, and the first mixture of all these."""
-    for pair in dict.fromkeys(block[:2] for block in plan.blocks()):
-        blocks = [block for block in plan.blocks() if block[:2] == pair]
-        single = [block for block in blocks if len(plan.seen(*block[1:])) == 1]
-        domains = {domain for block in single for domain in plan.seen(*block[1:])}
-        joint = [block for block in blocks if block not in single and domains <= set(plan.seen(*block[1:]))]
-        if single:
-            yield single + joint[:1]
 
 
 def _rows(plan: Plan, block: Block, variant: str, main: pd.DataFrame) -> Iterator[dict]:

@@ -13,6 +13,7 @@ from caneft.plan import Plan
 from caneft.reporting.captions import label, scientific
 from caneft.reporting.inputs import Block
 from caneft.reporting.results import BLOCK, Information
+from caneft.reporting.shown import main_variants
 from caneft.reporting.style import (
     COLUMN,
     DOUBLE,
@@ -40,7 +41,7 @@ def neurons_per_layer(plan: Plan, frame: pd.DataFrame) -> Figure:
     found = {selection: rows for selection, rows in frame.groupby(BLOCK, sort=False)}
     if not found:
         return absent()
-    variants = {selection: list(dict.fromkeys(rows["variant"])) for selection, rows in found.items()}
+    variants = {selection: main_variants(plan, dict.fromkeys(rows["variant"])) for selection, rows in found.items()}
     shapes = {selection: grid_shape(len(names), most=4) for selection, names in variants.items()}
     heights = [1.25 * rows + 0.45 for rows, _ in shapes.values()]
     figure, parts = panels([", ".join(selection) for selection in found], DOUBLE, heights)

@@ -2,7 +2,6 @@
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patheffects import withStroke
 
 from caneft.reporting.style import GREY
 
@@ -23,8 +22,8 @@ def label_points(axes: Axes, points: np.ndarray, texts: list[str], clear: np.nda
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     pixel = figure.dpi / 72
-    halo = [withStroke(linewidth=1.6, foreground="white", alpha=0.85)]  # above thin lines
-    centred = {"textcoords": "offset points", "ha": "center", "va": "center", "fontsize": 7.5, "path_effects": halo}
+    halo = {"boxstyle": "square,pad=0.02", "fc": "white", "ec": "none", "alpha": 0.7}  # above thin lines
+    centred = {"textcoords": "offset points", "ha": "center", "va": "center", "fontsize": 7.5, "bbox": halo}
     labels = [axes.annotate(text, point, (0, 0), **centred) for text, point in zip(texts, points, strict=True)]
     sizes = np.array([label.get_window_extent().size for label in labels]) / pixel + 1.5
     here, away = axes.transData.transform(points) / pixel, axes.transData.transform(clear) / pixel

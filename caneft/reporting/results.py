@@ -85,20 +85,21 @@ def _adapter(entry: Mapping[str, Any], metric: str) -> dict[str, Any]:
     return {"adapter": str(entry["chosen"]), "oracle": oracle, "oracle_score": reached[oracle]}
 
 
-def records(plan: Plan, root: str | Path) -> pd.DataFrame:
+def records(plan: Plan, root: str | Path, blocks: Iterable[Block] | None = None) -> pd.DataFrame:
     """One row per block, variant and seed: what the captions tell of the runs. Base and icl train nothing.
 
     Columns: model, direction, mixture, variant, method, seed, learning_rate, choice (content of choice.json, None for a
     fixed rate), trainable, total, pairs, steps, and for variants that select neurons or heads unit, neurons, fraction,
-    gamma, neuron_parameters (missing elsewhere).
+    gamma, neuron_parameters (missing elsewhere). blocks: only these.
     """
+    blocks = list(plan.blocks() if blocks is None else blocks)
     rows = [
         {**dict(zip(BLOCK, block, strict=True)), "variant": run.variant, "method": method, "trainable": 0}
-        for block in plan.blocks()
+        for block in blocks
         for run in plan.untrained_runs(*block)
         for method in [plan.config.methods[run.variant].method]
     ]
-    rows += [_record_row(plan, file, Path(root) / file.path) for file in inputs.record_files(plan)]
+    rows += [_record_row(plan, file, Path(root) / file.path) for file in inputs.record_files(plan, blocks)]
     frame = _frame(rows)
     for column in ("learning_rate", "fraction", "gamma"):
         frame[column] = frame.get(column, pd.Series(index=frame.index)).astype("Float64")
@@ -218,20 +219,26 @@ def _loss_rows(file: inputs.LogFile, path: Path) -> Iterator[dict[str, Any]]:
             yield _identity(file) | {"step": int(line["step"])} | losses
 
 
-def costs(plan: Plan, root: str | Path) -> pd.DataFrame:
-    """One row per block and process: time and memory.
+def costs(
+    plan: Plan, root: str | Path, blocks: Iterable[Block] | None = None, stage: str | None = None
+) -> pd.DataFrame:
+    """One row per block and process: time and memory. blocks, stage: only these, only this one.
 
     Columns: model, direction, mixture, stage, variant, method, seed (these three missing where variants share the
     stage), wall_seconds, cpu_seconds, peak_memory_mb, cuda_peak_memory_mb (missing on CPU), device, threads.
     """
     measured = ("wall_seconds", "cpu_seconds", "peak_memory_mb", "cuda_peak_memory_mb", "device", "threads")
     rows = []
-    for file in inputs.cost_files(plan):
+    for file in inputs.cost_files(plan, blocks):
+        if stage not in (None, file.stage):
+            continue
         path = Path(root) / file.path
         cost = read_json(path)
         with naming(path):
             rows.append({**_identity(file), "stage": file.stage} | {name: cost[name] for name in measured})
     frame = _frame(rows)
+    if "cuda_peak_memory_mb" not in frame:  # no process at all
+        frame["cuda_peak_memory_mb"] = None
     return frame.astype({"cuda_peak_memory_mb": "Float64"})
 
 

@@ -11,6 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure, SubFigure
+from PIL import Image
 
 from caneft.files import replacing
 from caneft.plan import Plan
@@ -126,6 +127,16 @@ def save(figure: Figure, stem: str | Path) -> None:
         for suffix, metadata in METADATA.items():
             with replacing(f"{stem}.{suffix}") as beside:
                 figure.savefig(beside, format=suffix, metadata=metadata)
+                if suffix == "png":
+                    _fewer_colours(beside)
+
+
+def _fewer_colours(path: Path) -> None:
+    """A palette of 256 colours in place of 16 million: a third of the bytes, and nobody sees it."""
+    with Image.open(path) as image:
+        dots = tuple(round(dots) for dots in image.info["dpi"])
+        small = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    small.save(path, format="png", optimize=True, dpi=dots)
 
 
 def panels(titles: list[str], width: float, heights: list[float]) -> tuple[Figure, list[Figure | SubFigure]]:

@@ -217,6 +217,7 @@ def _write_information(plan: Plan, root: Path, file: inputs.InformationFile, rng
     table = pd.DataFrame({"layer": layer, "neuron": neuron, "consensus": rng.gamma(1.2, 0.004, LAYERS * WIDTH)})
     for domain in domains:
         table[f"importance_{domain}"] = rng.lognormal(-7 + 40 * table["consensus"], 0.8)
+        table[f"mi_{domain}"] = table["consensus"] + rng.gamma(1.2, 0.002, LAYERS * WIDTH)
     (root / file.path).parent.mkdir(parents=True, exist_ok=True)
     table.to_parquet(root / file.path)
     sidecar = {

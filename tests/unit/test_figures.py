@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 
 from caneft.errors import InputError
-from caneft.reporting import figures, inputs, neuron_figures, results, style
+from caneft.reporting import inputs, jaccard, neuron_figures, results, style
+from caneft.reporting.contents import every_figure
 
-NAMES = ["scores", "seen_unseen", "training", "neurons_per_layer", "importance_information", "stability"]
+NAMES = list(inputs.FIGURES)
 METHODS = {
     "base": {"method": "base"},
     "full": {"method": "full", "learning_rate": 5e-4},
@@ -36,7 +37,10 @@ def read(plan, root):
     """What the figures are drawn from."""
     blocks = inputs.shown_blocks(plan)
     return {
-        "scores": results.scores(plan, root, blocks),
+        "scores": results.scores(plan, root, inputs.drawn_blocks(plan)),
+        "records": results.records(plan, root, blocks),
+        "costs": results.costs(plan, root, blocks, "tuning"),
+        "jaccard": (jaccard.sets(plan, root), jaccard.across(plan, root)),
         "trials": results.trials(plan, root, blocks),
         "losses": results.losses(plan, root, blocks),
         "neurons": results.neuron_counts(plan, root),
@@ -47,15 +51,7 @@ def read(plan, root):
 
 def draw(plan, root):
     """All figures by name."""
-    found = read(plan, root)
-    return {
-        "scores": figures.scores(plan, found["scores"]),
-        "seen_unseen": figures.seen_unseen(plan, found["scores"], found["trials"]),
-        "training": figures.training(plan, found["losses"]),
-        "neurons_per_layer": neuron_figures.neurons_per_layer(plan, found["neurons"]),
-        "importance_information": neuron_figures.importance_information(plan, found["information"]),
-        "stability": neuron_figures.stability(plan, found["stability"]),
-    }
+    return dict(every_figure(plan, root))
 
 
 def texts(figure):
@@ -199,7 +195,9 @@ def test_several_blocks_are_titled_parts_of_one_figure(tmp_path):
     mixtures = {"all": {"de-en": ["it", "law"]}, "again": {"de-en": ["it", "law"]}}
     plan = fake_results.plan(METHODS, mixtures=mixtures)
     fake_results.write(plan, tmp_path)
-    for figure in draw(plan, tmp_path).values():
+    drawn = draw(plan, tmp_path)
+    assert "No interference to show" in texts(drawn.pop("interference"))[0], "no mixture is of one domain"
+    for figure in drawn.values():
         assert {"tiny, de-en, all", "tiny, de-en, again"} <= set(texts(figure))
 
 
@@ -209,7 +207,8 @@ def test_mixtures_of_one_domain_are_in_no_figure(tmp_path):
     fake_results.write(plan, tmp_path)
     for figure in draw(plan, tmp_path).values():
         assert not any("tiny, de-en" in text for text in texts(figure)), "one block needs no title"
-    assert not any("/law/" in name for name in inputs.figure_inputs(plan))
+    of_law = [name for name in inputs.figure_inputs(plan) if "/law/" in name]
+    assert of_law and all("/scores/" in name for name in of_law), "interference needs their scores, and no more"
 
 
 def test_what_two_mixtures_select_on_one_is_drawn_once(tmp_path):
@@ -232,7 +231,7 @@ def test_without_unseen_domains_or_neurons_the_figures_say_so(tmp_path):
     fake_results.write(plan, tmp_path)
     drawn = draw(plan, tmp_path)
     assert "no unseen test domain" in " ".join(texts(drawn["seen_unseen"]))
-    for name in ("neurons_per_layer", "importance_information", "stability"):
+    for name in ("neurons_per_layer", "importance_information", "stability", "jaccard"):
         assert "No method of this configuration" in " ".join(texts(drawn[name]))
     for name, figure in drawn.items():
         style.save(figure, tmp_path / "out" / name)

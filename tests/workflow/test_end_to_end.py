@@ -15,6 +15,8 @@ import yaml
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
+from caneft.reporting import inputs
+
 WITNESS = Path(__file__).parents[1] / "witness/select_neurons.py"
 HERE = "mini-llama/de-en"
 SEEN = ["it", "law", "medical"]
@@ -53,7 +55,7 @@ def test_one_command_makes_the_report(first_run):
 
 def test_no_job_left_a_traceback_or_half_a_file(results):
     logs = list((results / "logs").rglob("*.log"))
-    assert len(logs) == 84  # every job but `all`
+    assert len(logs) == 85  # every job but `all`
     assert [log for log in logs if "Traceback" in log.read_text()] == []
     assert list(results.rglob(".*")) == []
 
@@ -70,8 +72,7 @@ def test_tables_and_figures_exist_in_every_format(results):
         for table in ("main", "cost", "trials", "interference", "overlap", "corpora")
         for suffix in ("csv", "html", "md", "tex")
     }
-    names = ("scores", "seen_unseen", "neurons_per_layer", "importance_information", "stability", "training")
-    figures = {f"{figure}.{suffix}" for figure in names for suffix in ("pdf", "svg", "png")}
+    figures = {f"{figure}.{suffix}" for figure in inputs.FIGURES for suffix in ("pdf", "svg", "png")}
     assert {file.name for file in (results / "tables").iterdir()} == tables
     assert {file.name for file in (results / "figures").iterdir()} == figures
     heads = {".pdf": b"%PDF", ".svg": b"<?xml", ".png": b"\x89PNG"}
@@ -93,10 +94,11 @@ def test_the_main_table_prints_the_scores_of_the_score_files(results):
 def test_the_report_shows_every_table_and_figure_with_its_caption(finished):
     page = (finished.results / "report.html").read_text(encoding="utf-8")
     categories = json.loads(re.search(r"var categories = (\{.*?\});", page)[1])
-    assert {name: len(shown["Other"]) for name, shown in categories.items()} == {"Tables": 6, "Figures": 6}
+    found = {name: len(shown["Other"]) for name, shown in categories.items()}
+    assert found == {"Tables": 6, "Figures": len(inputs.FIGURES), "Examples": 1}
     note = finished.configuration()["report"]["note"]
     captions = list((finished.root / "workflow/report").glob("*.rst"))
-    assert len(captions) == 13
+    assert len(captions) == 17
     for file in captions:
         text = re.sub(r"\{\{.*?\}\}", "\n", file.read_text(encoding="utf-8"))
         plain = [line for line in text.splitlines() if len(line) > 40 and not re.search(r"[`*|\\]", line)]

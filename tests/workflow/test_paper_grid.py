@@ -50,5 +50,6 @@ def test_the_grid_is_planned_as_a_whole(pristine, tmp_path):
         "score_without_overlap": MODELS * (1 + 4 * 4 + 2 + 3 * 4),
         "tabulate": 1,
         "plot": 1,
+        "show_examples": 1,
         "all": 1,
     }

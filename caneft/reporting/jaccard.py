@@ -1,0 +1,155 @@
+"""How far selected sets of neurons overlap: Jaccard between criteria, domains, draws, models and directions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from caneft.neurons import NeuronSet
+from caneft.plan import Plan
+from caneft.reporting import inputs
+from caneft.reporting.inputs import Block
+from caneft.reporting.reading import naming, read_json, read_neurons, read_parquet
+from caneft.reporting.shown import main_variants
+
+
+@dataclass(frozen=True)
+class Sets:
+    """Overlaps within one selection (model, direction, mixture that neurons are selected on).
+
+    criteria: Jaccard of the variants with `neurons` neurons each, the first draw of `random`. domains: of the neurons
+    with the highest MI of each domain against the rest, as many. draws: one row per variant: kind (`seeds`, pairs of
+    draws; `halves`, disjoint halves of the samples), samples (of a domain in a half), jaccard (mean), chance.
+    """
+
+    neurons: int
+    total: int
+    chance: float
+    criteria: pd.DataFrame
+    domains: pd.DataFrame
+    draws: pd.DataFrame
+
+    @staticmethod
+    def draws_of(row: Any, name: str) -> str:
+        """What a row of `draws` is called in a figure."""
+        return f"{name}: seeds" if row.kind == "seeds" else f"{name}: halves\n({row.samples:,.0f} a domain)"
+
+
+def chance(first: int, second: int, total: int) -> float:
+    """Expected Jaccard of two independent random sets of these sizes among `total`; 0 for empty ones.
+
+    The intersection's expectation over the union's: short of the expectation of their ratio by less than one in total.
+    """
+    shared = first * second / total
+    return shared / (first + second - shared) if first + second else 0.0
+
+
+def sets(plan: Plan, root: str | Path) -> dict[Block, Sets]:
+    """Overlaps by (model, direction, mixture selected on). Variants of other budgets are left out."""
+    return {
+        selection: found
+        for selection, blocks in inputs.selections(plan).items()
+        if (found := _sets(plan, Path(root), blocks)) is not None
+    }
+
+
+def _sets(plan: Plan, root: Path, blocks: list[Block]) -> Sets | None:
+    chosen = _chosen(plan, root, blocks)
+    first = {variant: draws[min(draws)] for variant, draws in chosen.items()}
+    sizes = [len(found) for found in first.values()]
+    neurons = max(sizes, key=lambda size: (sizes.count(size), size))  # the budget that most variants have
+    equal = {variant: found for variant, found in first.items() if len(found) == neurons}
+    one = next(iter(equal.values()))
+    total = one.layers * one.width
+    return Sets(
+        neurons=neurons,
+        total=total,
+        chance=chance(neurons, neurons, total),
+        criteria=_matrix(equal),
+        domains=_matrix(_of_domains(plan, root, blocks, one, neurons)),
+        draws=pd.DataFrame(
+            [*_seeds(chosen), *_halves(plan, root, blocks)],
+            columns=["variant", "kind", "samples", "jaccard", "chance"],
+        ),
+    )
+
+
+def _chosen(plan: Plan, root: Path, blocks: list[Block]) -> dict[str, dict[int, NeuronSet]]:
+    """Neuron sets by variant and draw, without further budgets of the same."""
+    files = {file.path: file for file in inputs.neuron_files(plan, blocks) if file.unit == "neuron"}.values()
+    kept = main_variants(plan, dict.fromkeys(file.variant for file in files))
+    found: dict[str, dict[int, NeuronSet]] = {variant: {} for variant in kept}
+    for file in files:
+        if file.variant in found:
+            found[file.variant][file.draw] = read_neurons(root / file.path)
+    return found
+
+
+def _of_domains(plan: Plan, root: Path, blocks: list[Block], one: NeuronSet, count: int) -> dict[str, NeuronSet]:
+    """The neurons with the highest MI of each domain against the rest; among equals, the first."""
+    file = next(file for file in inputs.information_files(plan, blocks) if file.unit == "neuron")
+    sidecar = read_json(root / file.sidecar)
+    with naming(root / file.sidecar):
+        domains = list(sidecar["domains"])
+    table = read_parquet(root / file.path, ["layer", "neuron", *(f"mi_{domain}" for domain in domains)])
+    flat = (table["layer"] * one.width + table["neuron"]).to_numpy()
+    found = {}
+    for domain in domains:
+        top = np.lexsort((flat, -table[f"mi_{domain}"].to_numpy()))[:count]
+        found[domain] = NeuronSet.from_flat(one.layers, one.width, flat[top])
+    return found
+
+
+def _seeds(chosen: Mapping[str, dict[int, NeuronSet]]) -> list[dict[str, Any]]:
+    """The draws of `random`: means over pairs of seeds."""
+    rows = []
+    for variant, draws in chosen.items():
+        if len(draws) > 1:
+            pairs = list(combinations(draws.values(), 2))
+            by_chance = [chance(len(a), len(b), a.layers * a.width) for a, b in pairs]
+            means = {"jaccard": np.mean([a.jaccard(b) for a, b in pairs]), "chance": np.mean(by_chance)}
+            rows.append({"variant": variant, "kind": "seeds"} | means)
+    return rows
+
+
+def _halves(plan: Plan, root: Path, blocks: list[Block]) -> list[dict[str, Any]]:
+    """What two disjoint halves of the samples select, at the largest size: the seed means nothing to `caneft`."""
+    caneft = next((file for file in inputs.neuron_files(plan, blocks) if file.method == "caneft"), None)
+    if caneft is None:
+        return []
+    path = root / next(inputs.stability_files(plan, blocks)).path
+    found = read_json(path)
+    with naming(path):
+        last = found["points"][-1]
+        neurons, total = int(found["neurons"]), int(found["neurons_of_the_model"])
+        agreement = {"samples": int(last["samples"]), "jaccard": float(np.mean(last["jaccard"]))}
+    return [{"variant": caneft.variant, "kind": "halves"} | agreement | {"chance": chance(neurons, neurons, total)}]
+
+
+def _matrix(found: Mapping[str, NeuronSet]) -> pd.DataFrame:
+    values = [[first.jaccard(second) for second in found.values()] for first in found.values()]
+    return pd.DataFrame(values, index=list(found), columns=list(found))
+
+
+def across(plan: Plan, root: str | Path) -> pd.DataFrame:
+    """One row per pair of selections of models of equal shape: a, b (model, direction, mixture), jaccard, chance.
+
+    Of the first variant of method `caneft`. Neurons of independently trained bases have nothing but their number in
+    common, so that chance is what to expect of these; two directions of one base may share more.
+    """
+    found = {}
+    for selection, blocks in inputs.selections(plan).items():
+        caneft = next((file for file in inputs.neuron_files(plan, blocks) if file.method == "caneft"), None)
+        if caneft is not None:
+            found[selection] = read_neurons(Path(root) / caneft.path)
+    rows = [
+        {"a": a, "b": b, "jaccard": first.jaccard(second)}
+        | {"chance": chance(len(first), len(second), first.layers * first.width)}
+        for (a, first), (b, second) in combinations(found.items(), 2)
+        if (first.layers, first.width) == (second.layers, second.width)
+    ]
+    return pd.DataFrame(rows, columns=["a", "b", "jaccard", "chance"])

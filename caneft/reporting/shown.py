@@ -1,0 +1,110 @@
+"""Which variants stand for many: families that differ in their budget alone, and who is shown with examples.
+
+As `inputs`, it needs neither pandas nor numpy.
+"""
+
+from collections.abc import Hashable, Iterable, Iterator
+from typing import NamedTuple
+
+from caneft import settings
+from caneft.config import Lora, Neurons
+from caneft.plan import Plan, Run
+from caneft.reporting.inputs import Block, block_runs, shown_blocks
+
+BUDGET = {"fraction", "parameters", "rank", "equal_to"}
+"""Settings that say how much a variant trains."""
+NEITHER = {"learning_rate", "resources", "task_relevant"}
+"""Those that make no other kind of it, or that `selection` has a say in."""
+EXAMPLES = ("base", "icl", "full", "lora", "adapters", "random", "caneft")
+"""Methods of which the first variant of a block is shown with examples."""
+
+
+class Family(NamedTuple):
+    """Variants of one method and the same settings but their budget, in the configuration's order.
+
+    budgets: how many of these there are; a curve takes two.
+    """
+
+    method: str
+    variants: list[str]
+    budgets: int
+
+
+class ExampleFile(NamedTuple):
+    """Translations of a test set by a run that examples are shown of."""
+
+    block: Block
+    variant: str
+    method: str
+    domains: list[str]
+    path: str
+
+
+def families(plan: Plan, variants: Iterable[str]) -> list[Family]:
+    """The variants by families, each in one; in order of first appearance."""
+    found: dict[Hashable, list[str]] = {}
+    for variant in variants:
+        found.setdefault(_kind(plan, variant), []).append(variant)
+    methods = plan.config.methods
+    return [
+        Family(methods[names[0]].method, names, len({_budget(methods[name]) for name in names}))
+        for names in found.values()
+    ]
+
+
+def _kind(plan: Plan, variant: str) -> Hashable:
+    method = plan.config.methods[variant]
+    relevant = settings.selection(plan.config, variant).task_relevant if isinstance(method, Neurons) else None
+    return (*method.model_dump(exclude=BUDGET | NEITHER).items(), relevant)
+
+
+def _budget(method) -> Hashable:
+    return tuple(getattr(method, name, None) for name in sorted(BUDGET))
+
+
+def main_variants(plan: Plan, variants: Iterable[str]) -> list[str]:
+    """The variants without further budgets of the same: these are points of the figure of budgets.
+
+    Of a family of several budgets, the first variant stays, and those that take their size from `selection` or from
+    another variant.
+    """
+    kept = list(variants)
+    further = {name for family in families(plan, kept) for name in family.variants[1:] if _own_budget(plan, name)}
+    return [name for name in kept if name not in further]
+
+
+def _own_budget(plan: Plan, variant: str) -> bool:
+    method = plan.config.methods[variant]
+    if isinstance(method, Lora):
+        return method.rank is not None
+    return isinstance(method, Neurons) and (method.fraction or method.parameters) is not None
+
+
+def example_runs(plan: Plan, block: Block) -> list[Run]:
+    """Runs of a block that are shown with examples: the first variant of each of `EXAMPLES`, the first seed."""
+    first: dict[str, Run] = {}
+    for run in block_runs(plan, block):  # variants in the configuration's order, then seeds
+        first.setdefault(plan.config.methods[run.variant].method, run)
+    return [first[method] for method in EXAMPLES if method in first]
+
+
+def example_files(plan: Plan) -> Iterator[ExampleFile]:
+    """Translations that the examples are taken from, of every shown block."""
+    for block in shown_blocks(plan):
+        tested = plan.tested(*block[1:])
+        for run in example_runs(plan, block):
+            for testset, domains in plan.testsets(run).items():
+                if shown := [domain for domain in domains if domain in tested]:
+                    path = f"{run.folder}/translations/{testset}.jsonl"
+                    yield ExampleFile(block, run.variant, plan.config.methods[run.variant].method, shown, path)
+
+
+def example_inputs(plan: Plan) -> list[str]:
+    """Every file that the examples are made from, each once, sorted."""
+    blocks = shown_blocks(plan)
+    corpora = {
+        f"corpora/{direction}/{domain}/test.jsonl"
+        for _, direction, mixture in blocks
+        for domain in plan.tested(direction, mixture)
+    }
+    return sorted(corpora | {file.path for file in example_files(plan)})

@@ -1,0 +1,30 @@
+"""Write the page of examples: source, reference and the outputs of several methods side by side."""
+
+import argparse
+from pathlib import Path
+
+from caneft.cli import step
+from caneft.examples import example_page
+from caneft.files import replacing
+from caneft.plan import Plan
+from caneft.reporting.inputs import read_config
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", required=True, help="resolved configuration: JSON, or @FILE")
+    parser.add_argument("--results", required=True, help="folder of the results (results_root)")
+    parser.add_argument("--out", required=True, type=Path, help="the page, examples.html")
+    return parser.parse_args()
+
+
+@step
+def main() -> None:
+    args = parse_arguments()
+    text = example_page(Plan(read_config(args.config)), args.results)
+    with replacing(args.out) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
