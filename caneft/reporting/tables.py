@@ -76,7 +76,7 @@ def _main(
 ) -> Table:
     shown = _score_columns(plan, block)
     body, copy = rows[rows["method"] != COPY], rows[rows["method"] == COPY]
-    cells = {name: _score_cells(body, name) for name in shown}
+    cells = {name: score_cells(body, name) for name in shown}
     notes = [captions.signatures(scores), captions.health(plan, scores), captions.adapters(plan, scores)]
     copied = [Cell(f"{copy[f'{name}_mean'].item():.1f}") for name in shown]
     return Table(
@@ -103,7 +103,8 @@ def _score_columns(plan: Plan, block: Block) -> dict[str, Column]:
     return columns | ({ALL: Column("average", "all")} if unseen else {})
 
 
-def _score_cells(rows: pd.DataFrame, name: str) -> list[Cell]:
+def score_cells(rows: pd.DataFrame, name: str) -> list[Cell]:
+    """Cells of one column: means (`{name}_mean`) with deviations over seeds (`{name}_std`), the best two marked."""
     texts = [f"{mean:.1f}" for mean in rows[f"{name}_mean"]]
     deviations = ["" if pd.isna(deviation) else f"{deviation:.1f}" for deviation in rows[f"{name}_std"]]
     return [Cell(*parts) for parts in zip(texts, deviations, mark_best(texts), strict=True)]

@@ -171,6 +171,7 @@ def _record(plan: Plan, file, choice: dict | None, rate: float | None = None, di
         "choice": choice,
         "parameters": {"trainable": trainable, "total": 560000},
         "selection": selection if selected else None,
+        "code": {"commit": "c0ffee", "dirty": False},
         "tuning": {"examples": pairs, "steps": 200, "diverged_at": 17 if diverged else None},
     }
 
