@@ -76,10 +76,10 @@ def criteria_tables(plan: Plan, table: pd.DataFrame) -> Iterator[Table]:
 def _criteria(plan: Plan, block: Block, rows: pd.DataFrame) -> Table:
     averages = [SEEN, *([UNSEEN] if plan.unseen(*block[1:]) else [])]
     first = next((row.variant for row in rows.itertuples() if row.method == "caneft"), None)
-    chance = rows["chance_jaccard"].iloc[0]
+    chance, metric = rows["chance_jaccard"].iloc[0], METRICS[rows["metric"].iloc[0]]
     sentences = [
-        f"Every method trains {rows['neurons'].iloc[0]:,} neurons; they differ in which. {METRICS[rows['metric'].iloc[0]]} is an"
-        " average over domains.",
+        f"Every method trains {rows['neurons'].iloc[0]:,} neurons; they differ in which. {metric} is an average"
+        " over domains.",
         f"Jaccard: intersection over union with the neurons of {label(plan, first)}; two random sets of this size have"
         f" about {chance:.2f}."
         if first
@@ -96,7 +96,7 @@ def _criteria(plan: Plan, block: Block, rows: pd.DataFrame) -> Table:
         title=f"Selection criteria at equal budget, {block[0]}, {block[1]}, mixture {block[2]}",
         caption=" ".join(filter(None, sentences)),
         columns=[Column("Method", numeric=False)]
-        + [Column(names[average], METRICS[rows["metric"].iloc[0]]) for average in averages]
+        + [Column(names[average], metric) for average in averages]
         + [Column("Jaccard", "neurons"), Column("layer", "neurons"), Column("share (%)", "neurons")],
         rows=[
             [Cell(label(plan, row.variant)), *(cells[i] for cells in scores), Cell(_decimals(row.jaccard))]

@@ -57,7 +57,7 @@ def _health(plan: Plan, block: Block, rows: pd.DataFrame, variants: int) -> Tabl
         title=f"Decoding health of {block[0]}, {block[1]}, mixture {block[2]}",
         caption=" ".join(filter(None, [*sentences, plan.config.report.note.strip()])),
         columns=[Column("Method", numeric=False), Column("Domains", numeric=False), Column("Segments")]
-        + [Column(name, "outputs (% of segments)") for name in HEADERS.values()],
+        + [Column(f"{name} (%)") for name in HEADERS.values()],
         rows=[
             [Cell(label(plan, row["variant"])), Cell("seen" if row["seen"] else "unseen"), Cell(f"{row['segments']:,}")]
             + [_count(row[flag], row["segments"]) for flag in FLAGS]

@@ -9,8 +9,9 @@ from caneft.files import replacing
 from caneft.plan import Plan
 from caneft.reporting import captions
 from caneft.reporting.captions import METRICS, label
+from caneft.reporting.escaping import escape
 from caneft.reporting.inputs import COPY, Block, shown_blocks
-from caneft.reporting.latex import escape, latex
+from caneft.reporting.latex import latex
 from caneft.reporting.layout import Cell, Column, Table, mark_best, markdown
 from caneft.reporting.page import html
 from caneft.reporting.results import BLOCK, of_block
@@ -77,7 +78,6 @@ def _main(
     shown = _score_columns(plan, block)
     body, copy = rows[rows["method"] != COPY], rows[rows["method"] == COPY]
     cells = {name: score_cells(body, name) for name in shown}
-    notes = [captions.signatures(scores), captions.health(plan, scores), captions.adapters(plan, scores)]
     copied = [Cell(f"{copy[f'{name}_mean'].item():.1f}") for name in shown]
     return Table(
         label="tab:main-" + "-".join([*block, metric]),
@@ -89,7 +89,7 @@ def _main(
             for i, row in enumerate(body.itertuples())
         ],
         footer=[[Cell(COPY), Cell(NONE), *copied]],
-        notes=[note for note in notes if note],
+        notes=captions.main_notes(plan, block, scores, records),
     )
 
 

@@ -17,8 +17,8 @@ def runs(scores: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
 
     Columns: model, direction, mixture, variant, method, seed; domain, seen, metric, score, signature, segments, empty,
     truncated, overlong, wrong_language; and of the run's record learning_rate, trainable and total (parameters), unit,
-    neurons, fraction, gamma (nats), pairs, steps, commit. Of base, icl and copy, which train nothing, a record's columns
-    are missing, but trainable is 0 (missing for copy).
+    neurons, fraction, gamma (nats), pairs, steps, commit. Base, icl and copy train nothing: a record's columns are
+    missing, but trainable of base and icl is 0.
     """
     told = records.reindex(columns=[*RUN, *OF_RECORDS])
     kinds = {"unit": "str", "commit": "str", "signature": "str"}

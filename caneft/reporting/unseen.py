@@ -81,7 +81,7 @@ def _unseen(plan: Plan, block: Block, rows: pd.DataFrame, grids: dict[str, tuple
         f" domains gains on base. Transfer: the unseen average's difference in per cent of it, if it is at least"
         f" {LEAST_GAIN:g} point{'s' * (LEAST_GAIN != 1)}.",
         f"Trials (seed {plan.config.trials.seed}): the unseen average at the learning rate that dev of the seen"
-        " domains chose, and at the best of the grid for it: the price of a choice that knows nothing of unseen domains."
+        " domains chose, and at the best of the grid for it: the price of choosing without unseen domains."
         if grids
         else "",
         captions.seeds(plan) if (rows["n_seeds"] > 1).any() else "",
