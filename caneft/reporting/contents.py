@@ -44,7 +44,7 @@ def every_table(plan: Plan, root: str | Path) -> Iterator[Reported]:
     tried = results.trials(plan, root)
     apart = unseen.unseen_table(plan, main)
     yield Reported("unseen", apart, list(unseen.unseen_tables(plan, apart, tried)), unseen.ABSENT)
-    equal = criteria.criteria_table(plan, root, main, records)
+    equal = criteria.criteria_table(plan, root, main)
     yield Reported("criteria", equal, list(criteria.criteria_tables(plan, equal)), criteria.ABSENT)
     sweep = budget.budget_table(plan, main, records)
     yield Reported("budget", budget.stored(sweep), list(budget.budget_tables(plan, sweep)), budget.ABSENT)

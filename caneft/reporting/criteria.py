@@ -22,46 +22,49 @@ COLUMNS = ["neurons", "n_seeds", "jaccard", "chance_jaccard", "top_layer", "top_
 STATISTICS = [f"{average}_{name}" for average in (SEEN, UNSEEN) for name in ("mean", "std")]
 
 
-def criteria_table(plan: Plan, root: str | Path, main: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
+def criteria_table(plan: Plan, root: str | Path, main: pd.DataFrame) -> pd.DataFrame:
     """One row per shown block and neuron variant of the block's most common number of neurons, in the headline metric.
 
-    main: from `tables.main_table`; records: from `results`. Columns: model, direction, mixture, variant, method,
-    metric, neurons, n_seeds, jaccard (with the first variant of method caneft among them, mean over the draws of
-    `random`; missing without one), chance_jaccard (of two random sets of this size), top_layer (that holds most of the
-    neurons, counted from 0), top_layer_share (its share of them), and mean and standard deviation over seeds of
-    average_seen and average_unseen.
+    main: from `tables.main_table`. Columns: model, direction, mixture, variant, method, metric, neurons, n_seeds,
+    jaccard (with the first variant of method caneft among them, mean over the draws of `random`; missing without one),
+    chance_jaccard (of two random sets of this size), top_layer (that holds most of the neurons, counted from 0),
+    top_layer_share (its share of them), and mean and standard deviation over seeds of average_seen and average_unseen.
     """
     rows = []
     for block in shown_blocks(plan):
-        found = _equal_budgets(of_block(records, block))
-        rows += _rows(plan, Path(root), block, found, of_block(main, block)) if len(found) > 1 else []
+        equal = _equal_budgets(_sets(plan, Path(root), block))
+        rows += _rows(plan, equal, of_block(main, block)) if len(equal) > 1 else []
     frame = pd.DataFrame(rows, columns=[*BLOCK, "variant", "method", "metric", *COLUMNS, *STATISTICS])
     return frame.astype(dict.fromkeys(["jaccard", "chance_jaccard", "top_layer_share", *STATISTICS], float))
 
 
-def _equal_budgets(records: pd.DataFrame) -> dict[str, int]:
-    """Variants with the most common number of neurons (of two as common, the first), and that number."""
-    neurons = records[records["unit"] == "neuron"].groupby("variant", sort=False)["neurons"].first()
-    common = Counter(neurons).most_common(1)
-    return {variant: int(count) for variant, count in neurons.items() if count == common[0][0]}
-
-
-def _rows(plan: Plan, root: Path, block: Block, found: dict[str, int], main: pd.DataFrame) -> Iterator[dict]:
-    headline = main[main["metric"] == plan.config.scoring.metrics[0]].set_index("variant", drop=False)
-    sets: dict[str, list[NeuronSet]] = {}
+def _sets(plan: Plan, root: Path, block: Block) -> dict[str, list[NeuronSet]]:
+    """The draws of every variant that selects neurons."""
+    found: dict[str, list[NeuronSet]] = {}
     for file in neuron_files(plan, [block]):
-        if file.variant in found:
-            sets.setdefault(file.variant, []).append(read_neurons(root / file.path))
-    caneft = next((variant for variant in sets if plan.config.methods[variant].method == "caneft"), None)
+        if file.unit == "neuron":
+            found.setdefault(file.variant, []).append(read_neurons(root / file.path))
+    return found
+
+
+def _equal_budgets(sets: dict[str, list[NeuronSet]]) -> dict[str, list[NeuronSet]]:
+    """Those of the most common number of neurons; of two numbers that are as common, the one that comes first."""
+    counts = Counter(len(draws[0]) for draws in sets.values())
+    return {v: draws for v, draws in sets.items() if len(draws[0]) == counts.most_common(1)[0][0]}
+
+
+def _rows(plan: Plan, sets: dict[str, list[NeuronSet]], main: pd.DataFrame) -> Iterator[dict]:
+    """main: rows of the block."""
+    headline = main[main["metric"] == plan.config.scoring.metrics[0]].set_index("variant", drop=False)
+    caneft = next((draws[0] for v, draws in sets.items() if plan.config.methods[v].method == "caneft"), None)
     for variant, draws in sets.items():
-        own = draws[0]
+        size, total = len(draws[0]), draws[0].layers * draws[0].width
         layers = sum(draw.per_layer() for draw in draws)
-        shared = np.mean([draw.jaccard(sets[caneft][0]) for draw in draws]) if caneft else float("nan")
         row = headline.loc[variant]
         yield {name: row[name] for name in (*BLOCK, "variant", "method", "metric", "n_seeds", *STATISTICS)} | {
-            "neurons": found[variant],
-            "jaccard": shared,
-            "chance_jaccard": len(own) / (2 * own.layers * own.width - len(own)),
+            "neurons": size,
+            "jaccard": float("nan") if caneft is None else np.mean([draw.jaccard(caneft) for draw in draws]),
+            "chance_jaccard": size / (2 * total - size),
             "top_layer": int(layers.argmax()),
             "top_layer_share": layers.max() / layers.sum(),
         }

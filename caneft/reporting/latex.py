@@ -94,7 +94,7 @@ def _column_widths(table: Table, size: Size) -> list[float]:
     deviations = _deviations(table)
     widths = []
     for number, column in enumerate(table.columns):
-        cells = max(_cell_width(cell, size) for cell in _column(table, number))
+        cells = max((_cell_width(cell, size) for cell in _column(table, number)), default=0)
         cells += deviation_width(deviations[number], size) if deviations[number] else 0
         found = max(cells, *(width(line, size) for line in _header(table, number)))
         widths.append((found if column.numeric else min(found, LONGEST)) + 2 * size.gap)

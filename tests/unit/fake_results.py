@@ -54,8 +54,8 @@ def write(plan: Plan, root: Path, score=None, seed: int = 0, trial=None, dev=Non
 
     score(method, variant, domain, seed, metric) overrides the random scores, trial(variant, rate, domain) those of the
     trials on test sets, dev(variant, rate) what the trials reach on dev (None: diverged), flagged(mixture, domain) how
-    many pairs and sources of 400 overlap (none), health(variant, domain) which counts of bad outputs are not 0 (of base,
-    2 are cut).
+    many pairs and sources of 400 overlap (none), health(variant, domain) which counts of bad outputs are not 0 (two cut
+    ones of base).
     """
     rng = np.random.default_rng(seed)
     score = score or (lambda *_: float(rng.uniform(40, 90)))

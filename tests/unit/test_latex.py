@@ -106,3 +106,83 @@ def test_a_sentence_in_the_place_of_a_table_compiles(tmp_path):
     for name, sentence in absent:
         tables.write(tmp_path / name, pd.DataFrame(), [], sentence)
     assert complaints(tmp_path, "\n\n".join(f"\\input{{{name}}}" for name in names)) == []
+
+
+@needs_latex
+def test_every_accepted_letter_is_one_that_pdflatex_has(tmp_path):
+    """Whatever is passed on as it is, or as a command, in text, bold and typewriter, and what is not."""
+    letters = [
+        chr(code) for code in (*range(0x21, 0x7F), *range(0xA0, 0x250), *range(0x2010, 0x2027), *range(0x2190, 0x2270))
+    ]
+    others = ["材", "Ж", "α", "א", "😀", "\u0308"]
+    shown = [escape(letter) for letter in [*letters, *others]]
+    assert {"é", "Ł", "ß", "ő"} <= set(shown) and escape("材") == r"\ifdefined\Umathchar 材\else[U+6750]\fi{}"
+    lines = [f"{text} \\textbf{{{text}}}\\par" for text in shown]
+    table = Table(
+        "tab:x", "X", " ".join(letters[:250]), [Column("y")], [[Cell("1")]], notes=[f"`{'|'.join('abc:_19')}`"]
+    )
+    assert complaints(tmp_path, "\\footnotesize\n" + "\n".join(lines) + latex([table])) == []
+
+
+@needs_latex
+def test_a_table_that_does_not_fit_is_complained_of(tmp_path):
+    """The log is looked at: without panels, sizes and breaks the same table is too wide."""
+    row = " & ".join(["a_name\\_with\\_underscores".replace("_", "\\_", 1)] * 12)
+    body = f"\\begin{{table*}}\\begin{{tabular}}{{{'r' * 12}}}{row}\\end{{tabular}}\\end{{table*}}"
+    assert any("Overfull" in line for line in complaints(tmp_path, body, runs=1))
+
+
+def columns_of(text):
+    """Headers of the last line, and cells of the rows, by tabular."""
+    parts = re.findall(r"\\begin{tabular}.*?\\toprule\n(.*?)\\midrule\n(.*?)\\bottomrule", text, flags=re.DOTALL)
+    return [
+        (head.strip().splitlines()[-1].rstrip(" \\").split(" & "), body.strip().splitlines()) for head, body in parts
+    ]
+
+
+def wide(columns, group="", rows=3):
+    cells = [
+        [Cell(f"m{row}"), *(Cell(f"{row}{number:02}.5", "10.5") for number in range(columns))] for row in range(rows)
+    ]
+    names = [Column("Method", numeric=False), *(Column(f"c{number:02}", group) for number in range(columns))]
+    return Table("tab:w", "W", "C.", names, cells)
+
+
+def test_columns_that_do_not_fit_go_on_below_and_none_is_lost():
+    text = latex([wide(25)])
+    parts = columns_of(text)
+    assert len(parts) > 1 and text.count(r"\begin{table*}") == 1
+    assert [name for head, _ in parts for name in head[1:]] == [f"c{number:02}" for number in range(25)]
+    assert all(
+        head[0] == "Method" and [line.split(" & ")[0] for line in body] == ["m0", "m1", "m2"] for head, body in parts
+    )
+    values = [re.findall(r"(\d+)\.5\$", line) for _, body in parts for line in body if line.startswith("m1")]
+    assert [value for part in values for value in part] == [f"1{number:02}" for number in range(25)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "environment", "size"), [(3, "table", "small"), (7, "table*", "small"), (9, "table*", "footnotesize")]
+)
+def test_size_and_environment_follow_the_width(columns, environment, size):
+    text = latex([wide(columns)])
+    assert rf"\begin{{{environment}}}[tp]" in text and rf"\centering\{size}" in text
+
+
+def test_a_long_word_in_the_caption_wants_the_whole_width():
+    table = wide(2)
+    assert r"\begin{table}" in latex([table])
+    long = Table(table.label, "W" * 30, table.caption, table.columns, table.rows)
+    assert r"\begin{table*}" in latex([long]) and BREAK not in latex([long])
+
+
+def test_long_words_have_places_to_break_at():
+    assert breakable("a short_word and " + "x" * 40) == f"a short_word and {'x' * 18}{BREAK}{'x' * 18}{BREAK}xxxx"
+    assert breakable("a_name_with_underscores") == "a_name_with_underscores".replace("_", f"_{BREAK}")
+
+
+def test_marks_and_a_long_header():
+    cells = [[Cell("a"), Cell("1.0", mark=BEST)], [Cell("b"), Cell("0.5", mark=SECOND)]]
+    table = Table("tab:m", "M", "C.", [Column("Method", numeric=False), Column("Trained parameters")], cells)
+    text = latex([table])
+    assert " & Trained \\\\\nMethod & parameters \\\\" in text
+    assert r"a & \textbf{1.0} \\" in text and r"b & \underline{0.5} \\" in text
