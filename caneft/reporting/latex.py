@@ -11,7 +11,17 @@ from itertools import groupby
 
 from caneft.reporting.escaping import BREAK, breakable, escape
 from caneft.reporting.layout import BEST, SECOND, Cell, Column, Table
-from caneft.reporting.widths import BOLD, NOTES, SIZES, Size, caption_height, deviation_width, notes_height, width
+from caneft.reporting.widths import (
+    BOLD,
+    CAPTION,
+    NOTES,
+    SIZES,
+    Size,
+    caption_height,
+    deviation_width,
+    notes_height,
+    width,
+)
 
 HEAD = """\
 % Needs \\usepackage{booktabs}, nothing else, and a LaTeX of 2018 or later. Every float fits the class article with
@@ -80,7 +90,7 @@ def _fit(table: Table) -> Fit:
     """The largest size at which the table fits one column, else the width of the text; else what is cut into panels."""
     words = re.split(rf"[\s{BREAK}-]+", f"{table.title} {table.caption}")
     for environment, limit, sizes in (("table", COLUMN, SIZES[:2]), ("table*", PAGE, SIZES)):
-        if environment == "table" and max(map(len, words)) > 20:
+        if environment == "table" and max(width(word, CAPTION) for word in words) > COLUMN / 2:
             continue  # a narrow caption with a long word has lines that are spaced out
         for size in sizes:
             widths = _column_widths(table, size)
