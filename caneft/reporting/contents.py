@@ -54,10 +54,10 @@ def every_table(plan: Plan, root: str | Path) -> Iterator[Reported]:
     cost = tables.cost_table(plan, costs, records)
     yield Reported("cost", cost, list(tables.cost_tables(plan, cost, costs)))
     yield Reported("trials", trials.trial_table(tried), list(trials.trial_tables(plan, tried)), trials.ABSENT)
-    shared = overlap.overlap_table(scores, overlap.without(plan, root))
-    yield Reported("overlap", shared, list(overlap.overlap_tables(plan, shared)), overlap.absent(shared))
     outputs = health.health_table(scores)
     yield Reported("health", outputs, list(health.health_tables(plan, outputs)), health.ABSENT)
+    shared = overlap.overlap_table(scores, overlap.without(plan, root))
+    yield Reported("overlap", shared, list(overlap.overlap_tables(plan, shared)), overlap.absent(shared))
     counts = corpora.corpus_table(plan, root)
     yield Reported("corpora", counts, list(corpora.corpus_tables(plan, counts)))
 
