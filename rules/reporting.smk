@@ -4,6 +4,7 @@ needs   scores, records, logs and costs of all runs, trials too; choices of lear
         reports of corpora and mixtures; information tables, neuron sets and stability curves; for the examples
         some translations and the test corpora
 leaves  <results>/tables/*.{csv,md,tex,html}          by the names of inputs.TABLES
+        <results>/runs.parquet                        every score of every run, a row each
         <results>/figures/*.{pdf,svg,png}             by the names of inputs.FIGURES
         <results>/examples.html
         <results>/report.html is made after the run, by the handler in the Snakefile
@@ -16,6 +17,7 @@ rule tabulate:
         results=under_results(inputs.table_inputs(PLAN)),
     output:
         [path for name in inputs.TABLES for path in table(name)],
+        runs="<results>/runs.parquet",
     log:
         "<logs>/tabulate.log",
     benchmark:
@@ -30,12 +32,12 @@ rule tabulate:
         module=as_py_module(),
         config=lambda wildcards: settings.reporting(CONFIG),
         root=subpath(output[0], ancestor=2),
-        stage_version=2,
+        stage_version=3,
     message:
         "tables"
     shell:
         "python -m {params.module} --config {params.config:q} --results {params.root:q}"
-        " --out {params.root:q}/tables > {log} 2>&1"
+        " --out {params.root:q}/tables --runs {output.runs:q} > {log} 2>&1"
 
 
 rule plot:

@@ -7,6 +7,7 @@ import pandas as pd
 from caneft.config import Icl, Lora, Neurons
 from caneft.plan import Plan
 from caneft.reporting.inputs import COPY, Block
+from caneft.reporting.results import FLAGS
 
 METRICS = {
     "bleu": "BLEU",
@@ -47,13 +48,20 @@ def demonstration(training: dict) -> str:
 def main_caption(plan: Plan, block: Block, scores: pd.DataFrame, records: pd.DataFrame) -> str:
     """Caption of one block of the main table, one metric. scores, records: rows of this block alone."""
     trained = records[~records["method"].isin(UNTRAINED)]
-    sentences = [test_sizes(plan, block, scores), examples(plan, block)]
+    sentences = [test_sizes(plan, block, scores)]
     if len(trained):
-        sentences[:0] = [training(plan, block, trained)]
-        sentences += [budget(plan, block, trained), sizes(plan, block), rates(plan, block, trained), seeds(plan)]
+        sentences = [training(plan, block, trained), *sentences, seeds(plan)]
     sentences += ["Averages are over domains. The best value of a column is bold, the second underlined."]
     sentences += ["Copy is the source itself in place of an output."]
     return " ".join(sentence for sentence in [*sentences, plan.config.report.note.strip()] if sentence)
+
+
+def main_notes(plan: Plan, block: Block, scores: pd.DataFrame, records: pd.DataFrame) -> list[str]:
+    """What stands below one block of the main table, one metric. scores, records: rows of this block alone."""
+    trained = records[~records["method"].isin(UNTRAINED)]
+    said = [budget(plan, block, trained), sizes(plan, block), rates(plan, block, trained)] if len(trained) else []
+    details = " ".join(filter(None, [examples(plan, block), *said]))
+    return [note for note in (signatures(scores), health(plan, scores), adapters(plan, scores), details) if note]
 
 
 def training(plan: Plan, block: Block, trained: pd.DataFrame) -> str:
@@ -178,15 +186,14 @@ def signatures(scores: pd.DataFrame) -> str:
 
 
 def health(plan: Plan, scores: pd.DataFrame) -> str:
-    """Empty, cut and over-long hypotheses of each variant, over domains and seeds. scores: rows of one metric."""
-    flags = ["empty", "truncated", "overlong"]
-    counts = scores[scores["method"] != COPY].groupby("variant", sort=False)[[*flags, "segments"]].sum()
-    bad = counts[counts[flags].sum(axis=1) > 0]
+    """Whose outputs are empty, cut, over-long or in a wrong language. scores: rows of one metric."""
+    counts = scores[scores["method"] != COPY].groupby("variant", sort=False)[FLAGS].sum()
+    bad = counts.index[counts.sum(axis=1) > 0]
+    kinds = "empty, cut at the length limit, over-long or in a wrong language"
     if bad.empty:
-        return "No hypothesis is empty, cut at the length limit or over-long."
-    texts = {v: f"{row.empty}/{row.truncated}/{row.overlong} of {row.segments:,}" for v, row in _named(bad)}
-    rest = "; the others none" if len(bad) < len(counts) else ""
-    return f"Hypotheses empty/cut at the length limit/over-long: {_grouped(plan, texts)}{rest}."
+        return f"No hypothesis is {kinds}."
+    whose = _names(plan, bad) if len(bad) <= 3 else f"{len(bad)} of {len(counts)} methods"
+    return f"Some hypotheses of {whose} are {kinds}: see the table of decoding health."
 
 
 def adapters(plan: Plan, scores: pd.DataFrame) -> str:
@@ -228,11 +235,6 @@ def scientific(value: float) -> str:
     mantissa, exponent = f"{value:.2e}".split("e")
     mantissa = mantissa.rstrip("0").rstrip(".")
     return mantissa if int(exponent) == 0 else f"{mantissa}e{int(exponent)}"
-
-
-def _named(frame: pd.DataFrame) -> Iterable[tuple[str, pd.Series]]:
-    """Rows as plain attributes: `empty` is otherwise a property of pandas objects."""
-    return zip(frame.index, frame.itertuples(index=False), strict=True)
 
 
 def _names(plan: Plan, names: Iterable[str]) -> str:

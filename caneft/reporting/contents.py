@@ -9,9 +9,12 @@ from matplotlib.figure import Figure
 
 from caneft.plan import Plan
 from caneft.reporting import (
+    budget,
     corpora,
     cost_figures,
+    criteria,
     figures,
+    health,
     heat_maps,
     interference,
     jaccard,
@@ -19,7 +22,9 @@ from caneft.reporting import (
     overlap,
     results,
     tables,
+    tidy,
     trials,
+    unseen,
 )
 from caneft.reporting.inputs import drawn_blocks, shown_blocks
 from caneft.reporting.layout import Table
@@ -41,17 +46,30 @@ def every_table(plan: Plan, root: str | Path) -> Iterator[Reported]:
     yield Reported(
         "main", main, list(tables.main_tables(plan, main, scores, records, results.metric_training(plan, root)))
     )
+    tried = results.trials(plan, root)
+    apart = unseen.unseen_table(plan, main)
+    yield Reported("unseen", apart, list(unseen.unseen_tables(plan, apart, tried)), unseen.ABSENT)
+    equal = criteria.criteria_table(plan, root, main)
+    yield Reported("criteria", equal, list(criteria.criteria_tables(plan, equal)), criteria.ABSENT)
+    sweep = budget.budget_table(plan, main, records)
+    yield Reported("budget", budget.stored(sweep), list(budget.budget_tables(plan, sweep)), budget.ABSENT)
+    matrix = interference.interference_table(plan, main)
+    yield Reported("interference", matrix, list(interference.interference_tables(plan, matrix)), interference.ABSENT)
     costs = results.costs(plan, root)
     cost = tables.cost_table(plan, costs, records)
     yield Reported("cost", cost, list(tables.cost_tables(plan, cost, costs)))
-    matrix = interference.interference_table(plan, main)
-    yield Reported("interference", matrix, list(interference.interference_tables(plan, matrix)), interference.ABSENT)
-    tried = results.trials(plan, root)
     yield Reported("trials", trials.trial_table(tried), list(trials.trial_tables(plan, tried)), trials.ABSENT)
+    outputs = health.health_table(scores)
+    yield Reported("health", outputs, list(health.health_tables(plan, outputs)), health.ABSENT)
     shared = overlap.overlap_table(scores, overlap.without(plan, root))
     yield Reported("overlap", shared, list(overlap.overlap_tables(plan, shared)), overlap.absent(shared))
     counts = corpora.corpus_table(plan, root)
     yield Reported("corpora", counts, list(corpora.corpus_tables(plan, counts)))
+
+
+def every_score(plan: Plan, root: str | Path) -> pd.DataFrame:
+    """`runs.parquet`, for plots of one's own."""
+    return tidy.runs(results.scores(plan, root), results.records(plan, root))
 
 
 def every_figure(plan: Plan, root: str | Path) -> Iterator[tuple[str, Figure]]:

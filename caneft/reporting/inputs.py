@@ -18,9 +18,13 @@ COPY = "copy"
 
 TABLES = {
     "main": "scores",
-    "cost": "cost",
+    "unseen": "unseen domains",
+    "criteria": "selection criteria",
+    "budget": "budgets",
     "interference": "interference",
+    "cost": "cost",
     "trials": "trials of learning rates",
+    "health": "decoding health",
     "overlap": "overlap of test and training data",
     "corpora": "corpora",
 }
@@ -350,6 +354,7 @@ def table_inputs(plan: Plan) -> list[str]:
     kinds = score_files, record_files, cost_files, overlap_files, corpus_files, mixture_files
     paths = {file.path for files in kinds for file in files(plan)}
     paths |= _neural_paths(plan) | set(metric_files(plan).values())
+    paths |= {file.path for file in neuron_files(plan, shown_blocks(plan)) if file.unit == "neuron"}
     return sorted(paths | set(_trial_paths(plan)))
 
 

@@ -1,100 +1,244 @@
-"""LaTeX form of printed tables. Needs the package booktabs and nothing else."""
+"""LaTeX form of printed tables: floats of one or of two columns that fit a two-column article. Needs booktabs alone.
 
+Nothing that LaTeX would warn of: what does not fit at a small size goes on below or in a further float.
+"""
+
+import math
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 
-from caneft.reporting.layout import BEST, SECOND, Cell, Table
+from caneft.reporting.escaping import BREAK, breakable, escape
+from caneft.reporting.layout import BEST, SECOND, Cell, Column, Table
+from caneft.reporting.widths import (
+    BOLD,
+    CAPTION,
+    NOTES,
+    SIZES,
+    Size,
+    caption_height,
+    deviation_width,
+    notes_height,
+    width,
+)
 
-_ESCAPES = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "|": r"\textbar\allowbreak{}",  # sacrebleu's signatures have no other place to break a line at
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "±": r"$\pm$",
-    "–": "--",
-    "−": "$-$",
-}
-
-
-def escape(text: str) -> str:
-    """Text that LaTeX prints as it is."""
-    return re.sub("[" + re.escape("".join(_ESCAPES)) + "]", lambda match: _ESCAPES[match.group()], text)
-
-
+HEAD = """\
+% Needs \\usepackage{booktabs}, nothing else, and a LaTeX of 2018 or later. Every float fits the class article with
+% [twocolumn], at 10 points. Letters other than Latin ones are printed by XeLaTeX and LuaLaTeX, with a font that has
+% them; pdfLaTeX prints their code points.
+"""
+PAGE, COLUMN, HEIGHT = 405.0, 196.0, 530.0
+"""Width of the text and of one of two columns, and height of a float, in points: those of article less a little."""
+LONGEST = 130.0
+"""Width of a text cell in points, at most: longer ones are broken into lines."""
 MOST_ROWS = 40
-"""Of one page; a longer table goes on in a second environment."""
+"""Of one tabular; a longer table goes on in a second one."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a table is set: `table` or `table*`, at which size, and the widths of its columns."""
+
+    environment: str
+    size: Size
+    widths: list[float]
 
 
 def latex(tables: list[Table]) -> str:
-    """One table environment after the other, to be \\input into a document that loads booktabs."""
-    parts = (part for table in tables for part in _pages(table))
-    return "% needs \\usepackage{booktabs}\n\n" + "\n".join(map(_latex, parts))
+    """One float after the other, to be \\input into a document that loads booktabs."""
+    return HEAD + "\n" + "\n".join(float_ for table in tables for float_ in _floats(table))
 
 
-def _pages(table: Table) -> Iterator[Table]:
-    """A table, or parts of it that fit on a page each; rows with the same first cell stay together."""
+def _floats(table: Table) -> Iterator[str]:
+    """A table as floats: tabulars one under the other while they fit; caption in the first, notes in the last one."""
+    fit = _fit(table)
+    caption = breakable(f"{table.title}. {table.caption}".strip())
+    line = COLUMN if fit.environment == "table" else PAGE
+    head, foot = caption_height(caption, line), notes_height(table.notes, line)
+    pages = _pages(table, fit, head, foot)
+    for number, page in enumerate(pages, start=1):
+        first, last = number == 1, number == len(pages)
+        lines = [
+            f"\\begin{{{fit.environment}}}[tp]",
+            f"\\centering{fit.size.command}\\setlength{{\\tabcolsep}}{{{fit.size.gap:g}pt}}",
+            f"\\caption{{{escape(caption if first else f'{breakable(table.title)} (continued).')}}}",
+            f"\\label{{{table.label}{'' if first else f'-{number}'}}}",
+            "\\vspace{1ex}",
+            "\n\\par\\medskip\n".join(_tabular(part, fit) for part in page),
+            *(_notes(table.notes) if last else []),
+            f"\\end{{{fit.environment}}}",
+        ]
+        yield "\n".join(lines) + "\n"
+
+
+def _pages(table: Table, fit: Fit, head: float, foot: float) -> list[list[Table]]:
+    """Parts of a table by the float they stand in. head, foot: heights of caption and notes, in points."""
+    parts = [panel for rows in _rows_apart(table, fit, HEIGHT - head - foot) for panel in _panels(rows, fit)]
+    pages, left = [[parts[0]]], HEIGHT - head - _height(parts[0], fit)
+    for part in parts[1:]:
+        height = _height(part, fit)
+        if height > left:
+            pages.append([])
+            left = HEIGHT - caption_height(table.title, COLUMN)
+        pages[-1].append(part)
+        left -= height
+    return pages if foot <= left or len(pages[-1]) == 1 else [*pages[:-1], pages[-1][:-1], pages[-1][-1:]]
+
+
+def _fit(table: Table) -> Fit:
+    """The largest size at which the table fits one column, else the width of the text; else what is cut into panels."""
+    words = re.split(rf"[\s{BREAK}-]+", f"{table.title} {table.caption}")
+    for environment, limit, sizes in (("table", COLUMN, SIZES[:2]), ("table*", PAGE, SIZES)):
+        if environment == "table" and max(width(word, CAPTION) for word in words) > COLUMN / 2:
+            continue  # a narrow caption with a long word has lines that are spaced out
+        for size in sizes:
+            widths = _column_widths(table, size)
+            if sum(widths) <= limit:
+                return Fit(environment, size, widths)
+    return Fit("table*", SIZES[1], _column_widths(table, SIZES[1]))
+
+
+def _column_widths(table: Table, size: Size) -> list[float]:
+    """Widths of the columns in points, with the gaps beside them. A group's header can widen its last column."""
+    deviations = _deviations(table)
+    widths = []
+    for number, column in enumerate(table.columns):
+        cells = max((_cell_width(cell, size) for cell in _column(table, number)), default=0)
+        cells += deviation_width(deviations[number], size) if deviations[number] else 0
+        found = max(cells, *(width(line, size) for line in _header(table, number)))
+        widths.append((found if column.numeric else min(found, LONGEST)) + 2 * size.gap)
+    start = 0
+    for name, members in groupby(table.columns, key=lambda column: column.group):
+        end = start + len(list(members))
+        widths[end - 1] += max(0.0, width(name, size) + 2 * size.gap - sum(widths[start:end])) if name else 0
+        start = end
+    return widths
+
+
+def _cell_width(cell: Cell, size: Size) -> float:
+    """Without its deviation."""
+    return width(cell.text, size) * (BOLD if cell.mark == BEST else 1)
+
+
+def _rows_apart(table: Table, fit: Fit, height: float) -> Iterator[Table]:
+    """A table, or parts whose rows fit on a page each; rows with the same first cell stay together."""
+    most = min(MOST_ROWS, len(table.rows) // math.ceil(_height(table, fit) / max(height, HEIGHT / 4)) + 1)
     starts, rows = [0], table.rows
     for row in range(1, len(rows)):
-        if row - starts[-1] >= MOST_ROWS:
+        if row - starts[-1] >= most:
             starts.append(max((i for i in range(starts[-1] + 1, row + 1) if rows[i][0] != rows[i - 1][0]), default=row))
-    for number, start in enumerate(starts, start=1):
-        last = number == len(starts)
-        yield replace(
-            table,
-            label=table.label + (f"-{number}" if number > 1 else ""),
-            title=table.title + (" (continued)" if number > 1 else ""),
-            caption=table.caption if number == 1 else "",
-            rows=rows[start:] if last else rows[start : starts[number]],
-            footer=table.footer if last else [],
-            notes=table.notes if number == 1 else [],
-        )
+    for start, end in zip(starts, [*starts[1:], len(rows)], strict=True):
+        yield replace(table, rows=rows[start:end], footer=table.footer if end == len(rows) else [])
 
 
-def _latex(table: Table) -> str:
-    caption = " ".join([f"{escape(table.title)}. {escape(table.caption)}".strip(), *map(_note, table.notes)])
-    alignment = "".join("r" if column.numeric else "l" for column in table.columns)
-    groups, rules = _groups(table)
-    wide = len(table.columns) > 8
+def _height(table: Table, fit: Fit) -> float:
+    """Height of a tabular in points: its rows, of which some have several lines, and five lines of header and rules."""
+    return (5 + sum(_lines(table, row, fit) for row in (*table.rows, *table.footer))) * fit.size.line
+
+
+def _lines(table: Table, row: list[Cell], fit: Fit) -> int:
+    texts = [cell.text for cell, column in zip(row, table.columns, strict=True) if not column.numeric]
+    longest = max((width(text, fit.size) for text in texts), default=0)
+    return 1 if longest <= LONGEST else 1 + math.ceil(longest / (0.9 * LONGEST))
+
+
+def _panels(table: Table, fit: Fit) -> Iterator[Table]:
+    """A table, or parts whose columns fit the page: each repeats the text columns at the left, groups stay together."""
+    if sum(fit.widths) <= PAGE:
+        yield table
+        return
+    kept = next(number for number, column in enumerate(table.columns) if column.numeric)
+    room = PAGE - sum(fit.widths[:kept])
+    panels: list[list[int]] = [[]]
+    left = room
+    for group in _unbroken(table, fit, kept, room):
+        wanted = sum(fit.widths[number] for number in group)
+        for part in [group] if wanted <= left or left < room / 2 else [[number] for number in group]:
+            needed = sum(fit.widths[number] for number in part)
+            if needed > left and panels[-1]:
+                panels.append([])
+                left = room
+            panels[-1] += part
+            left -= needed
+    for panel in panels:
+        chosen = [*range(kept), *panel]
+        cells = {"rows": table.rows, "footer": table.footer}
+        picked = {name: [[row[number] for number in chosen] for row in rows] for name, rows in cells.items()}
+        yield replace(table, columns=[table.columns[number] for number in chosen], **picked)
+
+
+def _unbroken(table: Table, fit: Fit, kept: int, room: float) -> Iterator[list[int]]:
+    """Columns that stay side by side: those of a group if they fit a panel, else each alone."""
+    numbers = range(kept, len(table.columns))
+    for name, members in groupby(numbers, key=lambda number: table.columns[number].group):
+        group = list(members)
+        whole = name and sum(fit.widths[number] for number in group) <= room
+        yield from [group] if whole else [[number] for number in group]
+
+
+def _tabular(table: Table, fit: Fit) -> str:
+    broken = [_broken(table, number, fit.size) for number in range(len(table.columns))]
+    headers = [_header(table, number) for number in range(len(table.columns))]
+    groups, rules = _groups(table.columns)
     lines = [
-        "\\begin{table*}[t]",
-        "\\centering" + (r"\footnotesize\setlength{\tabcolsep}{3pt}" if wide else r"\small\setlength{\tabcolsep}{4pt}"),
-        f"\\caption{{{caption}}}",
-        f"\\label{{{table.label}}}",
-        "\\vspace{1ex}",
-        f"\\begin{{tabular}}{{{alignment}}}",
+        f"\\begin{{tabular}}{{{''.join(map(_alignment, table.columns, broken))}}}",
         "\\toprule",
         *([groups, rules] if rules else []),
-        _row([escape(column.name) for column in table.columns]),
+        *([_row([escape(first) for first, _ in headers])] if any(first for first, _ in headers) else []),
+        _row([escape(last) for _, last in headers]),
         "\\midrule",
-        *_body(table, table.rows),
-        *(["\\midrule", *_body(table, table.footer)] if table.footer else []),
+        *_body(table, table.rows, broken),
+        *(["\\midrule", *_body(table, table.footer, broken)] if table.footer else []),
         "\\bottomrule",
         "\\end{tabular}",
-        "\\end{table*}",
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
-def _note(note: str) -> str:
-    """A note in the caption; what Markdown shows as code becomes typewriter."""
-    return re.sub(r"`([^`]*)`", r"\\texttt{\1}", escape(note))
+def _column(table: Table, number: int) -> list[Cell]:
+    return [row[number] for row in (*table.rows, *table.footer)]
 
 
-def _groups(table: Table) -> tuple[str, str]:
+def _header(table: Table, number: int) -> tuple[str, str]:
+    """A header in two lines, where it has several words and is wider than its column; else the first one is empty."""
+    name, size = table.columns[number].name, SIZES[0]
+    cells = max((width(cell.text, size) for cell in _column(table, number)), default=0)
+    words = name.split(" ")
+    if len(words) == 1 or width(name, size) <= cells:
+        return "", name
+    cuts = [(" ".join(words[:cut]), " ".join(words[cut:])) for cut in range(1, len(words))]
+    return min(cuts, key=lambda cut: max(width(line, size) for line in cut))
+
+
+def _broken(table: Table, number: int, size: Size) -> bool:
+    """Whether the cells of a column are paragraphs, as one of them is too long for a line."""
+    longest = max((width(cell.text, size) for cell in _column(table, number)), default=0)
+    return not table.columns[number].numeric and longest > LONGEST
+
+
+def _alignment(column: Column, broken: bool) -> str:
+    return f"p{{{LONGEST:g}pt}}" if broken else "r" if column.numeric else "l"
+
+
+def _notes(notes: list[str]) -> list[str]:
+    """Notes below a table; what Markdown shows as code becomes typewriter."""
+    if not notes:
+        return []
+    text = re.sub(r"`([^`]*)`", _code, escape(" ".join(map(breakable, notes))))
+    return [f"\n\\smallskip\n\\parbox{{\\linewidth}}{{{NOTES.command}\\raggedright {text}}}"]
+
+
+def _code(found: re.Match) -> str:
+    """Typewriter letters have a bar of their own."""
+    text = found[1].replace(r"\textbar", "|")
+    return rf"\texttt{{{text}}}"
+
+
+def _groups(columns: list[Column]) -> tuple[str, str]:
     """The line of group headers above the columns, and the rules below them."""
     cells, rules, start = [], [], 1
-    for group, members in groupby(table.columns, key=lambda column: column.group):
+    for group, members in groupby(columns, key=lambda column: column.group):
         end = start + len(list(members))
         cells += [f"\\multicolumn{{{end - start}}}{{c}}{{{escape(group)}}}"] if group else [""] * (end - start)
         rules += [f"\\cmidrule(lr){{{start}-{end - 1}}}"] if group else []
@@ -102,21 +246,27 @@ def _groups(table: Table) -> tuple[str, str]:
     return _row(cells), "".join(rules)
 
 
-def _body(table: Table, rows: list[list[Cell]]) -> list[str]:
-    columns = zip(*table.rows, *table.footer, strict=True)
-    widest = [max((cell.deviation for cell in column), key=len) for column in columns]
-    return [_row([_cell(cell, deviation) for cell, deviation in zip(row, widest, strict=True)]) for row in rows]
+def _deviations(table: Table) -> list[str]:
+    """The widest deviation of each column."""
+    return [max((cell.deviation for cell in _column(table, n)), key=len, default="") for n in range(len(table.columns))]
+
+
+def _body(table: Table, rows: list[list[Cell]], broken: list[bool]) -> list[str]:
+    widest = _deviations(table)
+    return [_row([_cell(*parts) for parts in zip(row, widest, broken, strict=True)]) for row in rows]
 
 
 def _row(cells: list[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def _cell(cell: Cell, widest: str) -> str:
+def _cell(cell: Cell, widest: str, broken: bool) -> str:
     """A cell, filled up to the widest deviation of its column so that the points stand below each other."""
     command = {BEST: r"\textbf", SECOND: r"\underline"}.get(cell.mark)
-    text = f"{command}{{{escape(cell.text)}}}" if command else escape(cell.text)
+    text = escape(breakable(cell.text) if broken else cell.text)
+    text = rf"\raggedright {text}" if broken else f"{command}{{{text}}}" if command else text
     if not cell.deviation:
-        return text + (rf"\phantom{{\,$\pm$\,{widest}}}" if widest else "")
+        return text + (rf"\phantom{{$_{{\pm{widest}}}$}}" if widest else "")
     missing = "0" * (len(widest) - len(cell.deviation))
-    return rf"{text}\,$\pm$\,{cell.deviation}" + (rf"\phantom{{{missing}}}" if missing else "")
+    filled = rf"\phantom{{{missing}}}" if missing else ""
+    return rf"{text}$_{{\pm{cell.deviation}{filled}}}$"

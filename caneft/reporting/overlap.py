@@ -10,10 +10,10 @@ from caneft.plan import Plan
 from caneft.reporting import captions, inputs
 from caneft.reporting.captions import METRICS, label
 from caneft.reporting.inputs import COPY, Block
-from caneft.reporting.layout import Cell, Column, Table, mark_best
+from caneft.reporting.layout import Cell, Column, Table
 from caneft.reporting.reading import naming, read_json
 from caneft.reporting.results import BLOCK
-from caneft.reporting.tables import NONE
+from caneft.reporting.tables import NONE, score_cells
 
 COUNTS = ["segments", "pairs", "sources"]
 KEYS = ["variant", "method", "metric"]
@@ -145,6 +145,4 @@ def _column(rows: pd.DataFrame, kind: str) -> list[Cell]:
     """Cells of one column; of a test set that is flagged as a whole nothing is left to score."""
     if rows[f"{kind}_mean"].isna().all():
         return [Cell(NONE)] * len(rows)
-    texts = [f"{mean:.1f}" for mean in rows[f"{kind}_mean"]]
-    deviations = ["" if pd.isna(deviation) else f"{deviation:.1f}" for deviation in rows[f"{kind}_std"]]
-    return [Cell(*parts) for parts in zip(texts, deviations, mark_best(texts), strict=True)]
+    return score_cells(rows, kind)

@@ -18,6 +18,8 @@ from caneft.reporting.reading import naming, read_json, read_lines, read_neurons
 
 BLOCK = ["model", "direction", "mixture"]
 AVERAGES = ["average_seen", "average_unseen"]
+FLAGS = ["empty", "truncated", "overlong", "wrong_language"]
+"""What can be wrong with an output; the last is missing where the target language cannot be told."""
 AGREEMENT = ["jaccard", "correlation", "noise_jaccard", "noise_correlation"]
 
 
@@ -25,13 +27,14 @@ def scores(plan: Plan, root: str | Path, blocks: Iterable[Block] | None = None) 
     """One row per block, variant, seed, domain and metric; base and copy are repeated in every block.
 
     Columns: model, direction, mixture, variant, method, seed (missing for base, icl and copy), domain, seen, metric,
-    score, signature, segments, empty, truncated, overlong, and adapter (the chosen one), oracle (the best one in this
-    metric), oracle_score, missing where there is no choice of adapters. Copy has variant and method `copy`.
-    Neural metrics are in shown blocks alone.
+    score, signature, segments, empty, truncated, overlong, wrong_language (missing where the target language cannot be
+    told), and adapter (the chosen one), oracle (the best one in this metric), oracle_score, missing where there is no
+    choice of adapters. Copy has variant and method `copy`. Neural metrics are in shown blocks alone.
     blocks: only these.
     """
     files = inputs.score_files(plan, blocks)
-    return _frame(row for file in files for row in _score_rows(plan, file, Path(root)))
+    frame = _frame(row for file in files for row in _score_rows(plan, file, Path(root)))
+    return frame.astype({"wrong_language": "Int64"})
 
 
 def _score_rows(plan: Plan, file: inputs.ScoreFile, root: Path) -> Iterator[dict[str, Any]]:
@@ -45,7 +48,8 @@ def _score_rows(plan: Plan, file: inputs.ScoreFile, root: Path) -> Iterator[dict
             scored = {
                 metric: _scored(entry[metric]) | _adapter(entry, metric) for metric in plan.config.scoring.metrics
             }
-            health = {flag: int(entry["health"][flag]) for flag in ("empty", "truncated", "overlong")}
+            health = {flag: int(entry["health"][flag]) for flag in FLAGS[:-1]}
+            health["wrong_language"] = entry["health"]["wrong_language"]
             shared[domain] = {"segments": int(entry["segments"]), **health}
             for metric, found in scored.items():
                 about = {**_identity(file), "domain": domain, "seen": domain in seen, "metric": metric}
@@ -89,8 +93,9 @@ def records(plan: Plan, root: str | Path, blocks: Iterable[Block] | None = None)
     """One row per block, variant and seed: what the captions tell of the runs. Base and icl train nothing.
 
     Columns: model, direction, mixture, variant, method, seed, learning_rate, choice (content of choice.json, None for a
-    fixed rate), trainable, total, pairs, steps, and for variants that select neurons or heads unit, neurons, fraction,
-    gamma, neuron_parameters (missing elsewhere). blocks: only these.
+    fixed rate), trainable, total, pairs, steps, commit (of the code; missing where it is not known), and for variants
+    that select neurons or heads unit, neurons, fraction, gamma, neuron_parameters (missing elsewhere).
+    blocks: only these.
     """
     blocks = list(plan.blocks() if blocks is None else blocks)
     rows = [
@@ -105,7 +110,7 @@ def records(plan: Plan, root: str | Path, blocks: Iterable[Block] | None = None)
         frame[column] = frame.get(column, pd.Series(index=frame.index)).astype("Float64")
     for column in ("trainable", "total", "pairs", "steps", "neurons", "neuron_parameters"):
         frame[column] = frame.get(column, pd.Series(index=frame.index)).astype("Int64")
-    for column in ("choice", "unit"):
+    for column in ("choice", "commit", "unit"):
         found = frame.get(column, pd.Series(index=frame.index)).astype(object)
         frame[column] = found.where(found.notna(), None)
     return frame
@@ -127,6 +132,7 @@ def _record_row(plan: Plan, file: inputs.RecordFile, path: Path) -> dict[str, An
             "total": record["parameters"]["total"],
             "pairs": record["tuning"]["examples"],
             "steps": record["tuning"]["steps"],
+            "commit": record["code"]["commit"],
             "unit": selection.get("unit", "neuron") if selects else None,
             "neurons": selection.get("neurons"),
             "fraction": selection.get("fraction"),

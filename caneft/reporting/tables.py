@@ -9,8 +9,9 @@ from caneft.files import replacing
 from caneft.plan import Plan
 from caneft.reporting import captions
 from caneft.reporting.captions import label, metric_label
+from caneft.reporting.escaping import escape
 from caneft.reporting.inputs import COPY, Block, shown_blocks
-from caneft.reporting.latex import escape, latex
+from caneft.reporting.latex import latex
 from caneft.reporting.layout import Cell, Column, Table, mark_best, markdown
 from caneft.reporting.page import html
 from caneft.reporting.results import BLOCK, of_block
@@ -91,13 +92,8 @@ def _main(
 ) -> Table:
     shown = _score_columns(plan, block)
     body, copy = rows[rows["method"] != COPY], rows[rows["method"] == COPY]
-    cells = {name: _score_cells(body, name) for name in shown}
-    notes = [
-        captions.demonstration(training) if training else "",
-        captions.signatures(scores),
-        captions.health(plan, scores),
-        captions.adapters(plan, scores),
-    ]
+    cells = {name: score_cells(body, name) for name in shown}
+    shown_first = [captions.demonstration(training)] if training else []
     copied = [Cell(f"{copy[f'{name}_mean'].item():.1f}") for name in shown]
     return Table(
         label="tab:main-" + "-".join([*block, metric]),
@@ -109,7 +105,7 @@ def _main(
             for i, row in enumerate(body.itertuples())
         ],
         footer=[[Cell(COPY), Cell(NONE), *copied]],
-        notes=[note for note in notes if note],
+        notes=[*shown_first, *captions.main_notes(plan, block, scores, records)],
     )
 
 
@@ -123,7 +119,8 @@ def _score_columns(plan: Plan, block: Block) -> dict[str, Column]:
     return columns | ({ALL: Column("average", "all")} if unseen else {})
 
 
-def _score_cells(rows: pd.DataFrame, name: str) -> list[Cell]:
+def score_cells(rows: pd.DataFrame, name: str) -> list[Cell]:
+    """Cells of one column: means (`{name}_mean`) with deviations over seeds (`{name}_std`), the best two marked."""
     texts = [f"{mean:.1f}" for mean in rows[f"{name}_mean"]]
     deviations = ["" if pd.isna(deviation) else f"{deviation:.1f}" for deviation in rows[f"{name}_std"]]
     return [Cell(*parts) for parts in zip(texts, deviations, mark_best(texts), strict=True)]

@@ -43,7 +43,7 @@ def _trials(plan: Plan, block: Block, rows: pd.DataFrame) -> Table:
             Column("Method", numeric=False),
             Column("Learning rate"),
             Column(judge, "dev"),
-            *(Column(names[average], f"{metric} on test sets") for average in shown),
+            *(Column(names[average], f"test {metric}") for average in shown),
             Column("Choice", numeric=False),
         ],
         rows=[_cells(plan, row, shown) for row in rows.to_dict("records")],

@@ -49,17 +49,18 @@ def plan(
     return Plan(config.load(raw, check_files=False))
 
 
-def write(plan: Plan, root: Path, score=None, seed: int = 0, trial=None, dev=None, flagged=None) -> None:
+def write(plan: Plan, root: Path, score=None, seed: int = 0, trial=None, dev=None, flagged=None, health=None) -> None:
     """All files that tables and figures open.
 
     score(method, variant, domain, seed, metric) overrides the random scores, trial(variant, rate, domain) those of the
     trials on test sets, dev(variant, rate) what the trials reach on dev (None: diverged), flagged(mixture, domain) how
-    many pairs and sources of 400 overlap (none).
+    many pairs and sources of 400 overlap (none), health(variant, domain) which counts of bad outputs are not 0 (two cut
+    ones of base).
     """
     rng = np.random.default_rng(seed)
     score = score or (lambda *_: float(rng.uniform(40, 90)))
     for file in inputs.score_files(plan):
-        write_json(root / file.path, _scores(plan, file, score))
+        write_json(root / file.path, _scores(plan, file, score, health or _cut_by_base))
     trials = list(inputs.trial_files(plan))
     reached = [dev(file.variant, file.rate) if dev else float(rng.uniform(40, 90)) for file in trials]
     choices = _choices(zip(trials, reached, strict=True))
@@ -90,7 +91,7 @@ def write(plan: Plan, root: Path, score=None, seed: int = 0, trial=None, dev=Non
         write_json(root / file.path, _mixture_report(plan, file))
     for file in inputs.neuron_files(plan):
         if file.unit == "neuron":
-            chosen = rng.choice(LAYERS * WIDTH, 115, replace=False)
+            chosen = rng.choice(LAYERS * WIDTH, neuron_count(plan, file.variant), replace=False)
             (root / file.path).parent.mkdir(parents=True, exist_ok=True)
             found = neurons.NeuronSet.from_flat(LAYERS, WIDTH, chosen)
             neurons.save(root / file.path, found, {"variant": file.variant})
@@ -101,11 +102,15 @@ def write_json(path: Path, content: dict) -> None:
     path.write_text(json.dumps(content))
 
 
-def _scores(plan: Plan, file: inputs.ScoreFile, score) -> dict:
+def _cut_by_base(variant: str, domain: str) -> dict:
+    return {"truncated": 2} if variant == "base" else {}
+
+
+def _scores(plan: Plan, file: inputs.ScoreFile, score, health) -> dict:
     domains = {
         domain: {
             "segments": 400,
-            "health": HEALTHY | ({"truncated": 2} if file.method == "base" else {}),
+            "health": HEALTHY | health(file.variant, domain),
             **{
                 metric: {
                     "score": score(file.method, file.variant, domain, file.seed, metric),
@@ -159,11 +164,14 @@ def _record(plan: Plan, file, choice: dict | None, rate: float | None = None, di
     method = plan.config.methods[file.variant]
     asked = settings.tune(plan.config, *file.block[:2], file.variant, rate)
     used = rate or (choice["learning_rate"] if choice else method.learning_rate)
-    selection = {"neurons": 115, "fraction": 0.0998, "gamma": 0.0021, "parameters": 33120, "candidates": 433}
+    count = neuron_count(plan, file.variant)
+    selection = {"neurons": count, "fraction": count / (LAYERS * WIDTH), "gamma": round(0.24 / count, 4)}
+    selection |= {"parameters": 288 * count, "candidates": 433}
     if file.method == "caneft-attention":
         selection |= {"unit": "head", "neurons": 3, "fraction": 0.25, "parameters": 30720}
     selected = file.method not in ("full", "lora", "adapters") or getattr(method, "equal_to", None)
-    trainable = {"full": 560000, "lora": 69120, "adapters": 51200, "caneft-attention": 30720}.get(file.method, 33120)
+    trainable = {"full": 560000, "adapters": 51200, "caneft-attention": 30720}.get(file.method, 288 * count)
+    trainable = 4320 * (method.rank or 16) if file.method == "lora" else trainable
     pairs = plan.config.tuning.pairs_per_domain * len(plan.seen(*file.block[1:]))
     return {
         "format": 1,
@@ -171,8 +179,15 @@ def _record(plan: Plan, file, choice: dict | None, rate: float | None = None, di
         "choice": choice,
         "parameters": {"trainable": trainable, "total": 560000},
         "selection": selection if selected else None,
+        "code": {"commit": "c0ffee", "dirty": False},
         "tuning": {"examples": pairs, "steps": 200, "diverged_at": 17 if diverged else None},
     }
+
+
+def neuron_count(plan: Plan, variant: str) -> int:
+    """115 neurons, or another share than 10 % of them all."""
+    fraction = getattr(plan.config.methods[variant], "fraction", None)
+    return 115 if fraction is None else round(fraction * LAYERS * WIDTH)
 
 
 def write_log(path: Path, rng: np.random.Generator, steps: int = 60, level: float = 1.0) -> None:

@@ -239,7 +239,7 @@ def test_examples_train_nothing_and_have_one_run(plan, root):
 
 
 def test_the_caption_tells_of_grids_sizes_units_and_examples(plan, root):
-    caption = main_of(plan, root)[1][0].caption
+    caption = main_of(plan, root)[1][0].notes[-1]
     for words in [
         "In the prompt: shown 2 examples found by BM25; from the training pairs of the test domain, of any for an ",
         "Budgets: random, caneft 115 neurons (9.98 % of the FFN neurons, 33,120 weights); heads 3 heads (25 % of the "
@@ -258,7 +258,7 @@ def test_many_equal_budgets_are_named_together(tmp_path):
     methods = METHODS | {name: {"method": name, "learning_rate": GRID} for name in ("joint", "gradient")}
     plan = fake_results.plan(methods)
     fake_results.write(plan, tmp_path)
-    caption = main_of(plan, tmp_path)[1][0].caption
+    caption = main_of(plan, tmp_path)[1][0].notes[-1]
     assert (
         "Budgets: heads 3 heads (25 % of the attention heads, 30,720 weights); the other neuron methods 115" in caption
     )
@@ -268,7 +268,7 @@ def test_rates_chosen_elsewhere_say_where(tmp_path):
     mixtures = {"all": {"de-en": ["it", "law"]}, "part": {"de-en": {"domains": ["it", "law"], "rates_on": "all"}}}
     plan = fake_results.plan(METHODS, mixtures=mixtures)
     fake_results.write(plan, tmp_path)
-    captions = [table.caption for table in main_of(plan, tmp_path)[1]]
+    captions = [table.notes[-1] for table in main_of(plan, tmp_path)[1]]
     assert ["chosen on mixture all by mean dev" in caption for caption in captions] == [False, False, True, True]
 
 
@@ -384,11 +384,11 @@ def test_long_tables_go_on_in_a_second_environment_between_two_methods():
     rows = [[Cell(name), Cell(str(number))] for number, name in enumerate(names)]
     table = Table("tab:x", "X", "Caption.", [Column("Method", numeric=False), Column("n")], rows, notes=["Note."])
     text = latex([table])
-    parts = text.split(r"\begin{table*}")[1:]
+    parts = text.split(r"\begin{tabular}")[1:]
     found = [re.findall(r"^(\w) & (\d+) ", part, flags=re.MULTILINE) for part in parts]
     assert len(names) > MOST_ROWS and len(parts) > 1
     assert [number for part in found for _, number in part] == [str(number) for number in range(len(names))]
     for one, other in itertools.pairwise(found):
         assert len(one) <= MOST_ROWS and one[-1][0] != other[0][0]
-    assert text.count("Caption.") == text.count("Note.") == 1 and text.count("(continued)") == len(parts) - 1
-    assert len(set(re.findall(r"\\label{(.*?)}", text))) == len(parts)
+    assert text.count("Caption.") == text.count("Note.") == 1
+    assert len(set(re.findall(r"\\label{(.*?)}", text))) == text.count("(continued)") + 1 == len(parts)

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 from caneft.errors import InputError
-from caneft.reporting import captions, corpora, inputs, overlap, results, tables
-from caneft.reporting.latex import escape, latex
+from caneft.reporting import captions, corpora, criteria, inputs, overlap, results, tables
+from caneft.reporting.escaping import escape
+from caneft.reporting.latex import latex
 from caneft.reporting.layout import BEST, SECOND, Cell, Column, Table, mark_best
 from caneft.reporting.page import html
 
@@ -100,7 +101,7 @@ def test_a_mixture_that_selects_on_another_says_so(tmp_path):
     plan = fake_results.plan(mixtures=mixtures)
     fake_results.write(plan, tmp_path)
     printed = main_of(plan, tmp_path)[1]
-    assert ["selected on mixture all" in table.caption for table in printed] == [False, False, True, True]
+    assert ["selected on mixture all" in table.notes[-1] for table in printed] == [False, False, True, True]
 
 
 def test_best_and_second_are_marked_as_printed_and_copy_never(tmp_path):
@@ -133,18 +134,21 @@ def test_caption_states_rates_seeds_sizes_budget_and_signature(tmp_path):
     fake_results.write(plan, tmp_path)
     table = main_of(plan, tmp_path)[1][0]
     for words in [
-        "lora 1e-2; CANEFT 5e-4",
-        "fixed and not tuned",
         "one seed",
         "Test sets: 400 segments each",
         "1,600 pairs of 2 domains (it, law; each 800) for 2 epochs",
         "Unseen in training: koran",
-        "115 neurons (9.98 % of the FFN neurons, 33,120 weights); gamma of CANEFT 0.0021 nats",
     ]:
         assert words in table.caption
+    for words in [
+        "lora 1e-2; CANEFT 5e-4",
+        "fixed and not tuned",
+        "115 neurons (9.98 % of the FFN neurons, 33,120 weights); gamma of CANEFT 0.0021 nats",
+    ]:
+        assert words in table.notes[-1]
     assert table.caption.endswith("Nothing follows from this.")
     assert fake_results.SIGNATURES["bleu"] in table.notes[0]
-    assert "base 0/6/0 of 1,200; the others none" in table.notes[1]
+    assert "hypotheses of base are empty, cut" in table.notes[1] and "table of decoding health" in table.notes[1]
 
 
 def test_caption_names_each_test_set_s_size_where_they_differ(tmp_path, plan):
@@ -159,8 +163,10 @@ def test_several_seeds_print_deviations_that_latex_aligns(plan, root):
     assert "Mean ± standard deviation over 2 seeds (1, 2)" in table.caption
     assert re.search(r"\| lora .*\d\.\d(</ins>|\*\*)? ± \d+\.\d \|", tables.markdown([table]))
     lines = {line.split(" &")[0]: line for line in latex([table]).splitlines() if " & " in line}
-    assert r"\,$\pm$\," in lines["lora"]
-    assert r"\phantom{\,$\pm$\," in lines["base"]
+    deviation = r"\$_{\\pm(\d+\.\d)(?:\\phantom{(0+)})?}\$"
+    filled = [len(shown + more) for shown, more in re.findall(deviation, lines["lora"])]
+    assert filled == [len(shown) for shown, _ in re.findall(r"\\phantom{" + deviation + "}", lines["base"])]
+    assert len(filled) == len(table.columns) - 2
 
 
 @pytest.mark.parametrize(("value", "text"), [(5e-4, "5e-4"), (1e-2, "1e-2"), (1.5e-5, "1.5e-5"), (1.0, "1")])
@@ -249,8 +255,9 @@ def test_a_configuration_without_neurons_or_base_has_tables(tmp_path):
 
 
 def test_every_table_input_is_needed_and_named_when_missing(plan, root):
+    main, _ = main_of(plan, root)
     for name in inputs.table_inputs(plan):
-        kept = (root / name).read_text()
+        kept = (root / name).read_bytes()
         (root / name).unlink()
         with pytest.raises(InputError, match=re.escape(name)):
             (
@@ -260,8 +267,9 @@ def test_every_table_input_is_needed_and_named_when_missing(plan, root):
                 results.trials(plan, root),
                 overlap.without(plan, root),
                 corpora.corpus_table(plan, root),
+                criteria.criteria_table(plan, root, main),
             )
-        (root / name).write_text(kept)
+        (root / name).write_bytes(kept)
 
 
 @pytest.mark.parametrize(
@@ -298,10 +306,21 @@ def test_the_step_writes_the_tables_and_reports_a_missing_file(plan, root, tmp_p
 
     config = plan.config.model_dump_json(exclude_none=True)
     out = tmp_path / "tables"
-    monkeypatch.setattr(sys, "argv", ["tabulate", "--config", config, "--results", str(root), "--out", str(out)])
+    arguments = [
+        "--config",
+        config,
+        "--results",
+        str(root),
+        "--out",
+        str(out),
+        "--runs",
+        str(tmp_path / "runs.parquet"),
+    ]
+    monkeypatch.setattr(sys, "argv", ["tabulate", *arguments])
     tabulate.main()
-    names = ("main", "cost", "interference", "trials", "overlap", "corpora")
-    assert {path.name for path in out.iterdir()} == {f"{n}.{s}" for n in names for s in ("csv", "html", "md", "tex")}
+    suffixes = ("csv", "html", "md", "tex")
+    assert {path.name for path in out.iterdir()} == {f"{name}.{s}" for name in inputs.TABLES for s in suffixes}
+    assert len(pd.read_parquet(tmp_path / "runs.parquet")) == len(results.scores(plan, root))
     (root / "runs/tiny/de-en/base/scores/it.json").unlink()
     with pytest.raises(SystemExit) as exit:
         tabulate.main()

@@ -57,7 +57,7 @@ def test_tables_of_a_task_speak_of_its_metric(of_task):
     assert "`exact|norm:strip|version:1`" in found["main"]
     assert "Difference to base in exact match (%)" in found["interference"]
     assert "The rate with the highest exact match (%) on dev" in found["trials"]
-    assert "exact match (%) on test sets" in found["trials"]
+    assert "test exact match (%)" in found["trials"]
     assert "decoding all test sets of one run" in found["cost"] and "tuning and decoding of dev" in found["cost"]
 
 

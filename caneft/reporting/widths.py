@@ -1,0 +1,58 @@
+"""How wide and high printed text is in LaTeX's own typeface, to the safe side: what decides how a table is set."""
+
+import math
+from typing import NamedTuple
+
+
+class Size(NamedTuple):
+    """Size of print of the class article at 10 points: command, letters and lines in points, gap beside a column.
+
+    em: letters of small sizes are wider than small ones of a large size would be.
+    """
+
+    command: str
+    points: float
+    line: float
+    gap: float
+    em: float
+
+
+SIZES = [
+    Size(r"\small", 9, 11, 4, 1.03),
+    Size(r"\footnotesize", 8, 9.5, 3, 1.07),
+    Size(r"\scriptsize", 7, 8, 2.5, 1.14),
+]
+CAPTION = Size(r"\normalsize", 10, 12, 0, 1.0)
+NOTES = SIZES[1]
+
+BOLD = 1.16
+"""Bold letters in widths of upright ones."""
+
+_EMS = {0.31: "ijl.,:;'|! ", 0.4: "frst()[]-I/`", 0.505: "0123456789acevxyz–", 0.79: "ABCDEFGHKLNOPQRUVXYZ+−±=&<>~^_w"}
+_EM_OF = {sign: em for em, signs in (_EMS | {1.04: "mMW%@"}).items() for sign in signs}
+_OTHER, _UNKNOWN = 0.57, 5.0  # small letters with a stem; a code point in brackets
+
+
+def width(text: str, size: Size) -> float:
+    """Width of a line of text in points, a little more rather than less."""
+    ems = sum(_EM_OF.get(sign, _OTHER if ord(sign) < 0x2100 else _UNKNOWN) for sign in text)
+    return ems * size.points * size.em
+
+
+def deviation_width(text: str, size: Size) -> float:
+    """Width of a deviation, which stands as an index with its sign: at about three quarters of the size."""
+    return 0.87 * width(f"±{text}", size)
+
+
+def caption_height(text: str, line: float) -> float:
+    """Height of a caption set to lines of this width, with the space around it."""
+    return _height(text, line, CAPTION) + 20
+
+
+def notes_height(notes: list[str], line: float) -> float:
+    """Height of the notes below a table; none take none."""
+    return _height(" ".join(notes), line, NOTES) + 6 if notes else 0.0
+
+
+def _height(text: str, line: float, size: Size) -> float:
+    return math.ceil(1.03 * width(text, size) / line) * size.line
