@@ -13,6 +13,8 @@ th, td { padding: .25em .8em; text-align: right; font-variant-numeric: tabular-n
 th { font-weight: normal; } .text { text-align: left; }
 .group { text-align: center; border-bottom: 1px solid #999; }
 tbody { border-top: 1px solid; } .second { text-decoration: underline; }
+td:not(.text) { white-space: nowrap; }
+.deviation { display: inline-block; text-align: left; white-space: pre; }
 p { color: #555; }"""
 
 
@@ -42,13 +44,18 @@ def _group(name: str, members) -> str:
 
 
 def _cells(table: Table, row: list[Cell]) -> list[str]:
-    return [_cell(cell, column.numeric) for cell, column in zip(row, table.columns, strict=True)]
+    widest = [max((len(cell.deviation) for cell in column), default=0) for column in zip(*table.rows, strict=True)]
+    return [_cell(*parts) for parts in zip(row, (column.numeric for column in table.columns), widest, strict=True)]
 
 
-def _cell(cell: Cell, numeric: bool) -> str:
+def _cell(cell: Cell, numeric: bool, widest: int) -> str:
+    """A cell; all of a column leave the same room for a deviation, so that the points stand below each other."""
     text = escape(cell.text)
     text = {BEST: f"<strong>{text}</strong>", SECOND: f'<span class="second">{text}</span>'}.get(cell.mark, text)
-    return _tag("td", text + (f" ± {escape(cell.deviation)}" if cell.deviation else ""), "" if numeric else "text")
+    if widest:
+        deviation = f" ± {escape(cell.deviation)}" if cell.deviation else ""
+        text += f'<span class="deviation" style="min-width: {widest + 2.5}ch">{deviation}</span>'
+    return _tag("td", text, "" if numeric else "text")
 
 
 def _tag(name: str, text: str, style: str) -> str:

@@ -354,6 +354,14 @@ def test_the_page_shows_what_markdown_shows(plan, root):
     )
 
 
+def test_cells_without_deviation_leave_its_room_in_the_page(plan, root):
+    """Of lora, caneft, base and copy alike, in the columns of scores."""
+    (table, _) = main_of(plan, root)[1]
+    rooms = [re.findall(r"min-width: ([\d.]+)ch", row) for row in re.findall(r"<tr>(.*?)</tr>", html([table]))[2:]]
+    widest = [max(len(row[n].deviation) for row in table.rows) for n in range(2, len(table.columns))]
+    assert rooms == [[str(width + 2.5) for width in widest]] * 4
+
+
 def test_names_cannot_break_out_of_the_page():
     shown = Table("label", "<script>", "a & b", [Column("<b>", "&", numeric=False)], [[Cell("<i>")]], [], ["<u>"])
     page = html([shown])
