@@ -21,6 +21,7 @@ from caneft.reporting import (
     neuron_figures,
     overlap,
     results,
+    significant,
     tables,
     tidy,
     trials,
@@ -42,10 +43,13 @@ class Reported(NamedTuple):
 def every_table(plan: Plan, root: str | Path) -> Iterator[Reported]:
     """All of `inputs.TABLES`, from the results in `root`."""
     scores, records = results.scores(plan, root), results.records(plan, root)
-    main = tables.main_table(plan, scores, records)
-    yield Reported(
-        "main", main, list(tables.main_tables(plan, main, scores, records, results.metric_training(plan, root)))
-    )
+    main = tables.main_table(plan, scores, records, significant.intervals(plan, root))
+    compared, training = significant.comparisons(plan, root), results.metric_training(plan, root)
+    tested = significant.of_main_tables(plan, compared, significant.best_rivals(plan, root))
+    yield Reported("main", main, list(tables.main_tables(plan, main, scores, records, training, tested)))
+    differences = significant.significance_table(plan, compared)
+    printed = list(significant.significance_tables(plan, differences))
+    yield Reported("significance", differences, printed, significant.ABSENT)
     tried = results.trials(plan, root)
     apart = unseen.unseen_table(plan, main)
     yield Reported("unseen", apart, list(unseen.unseen_tables(plan, apart, tried)), unseen.ABSENT)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from caneft import config
+from caneft import comparison, config
 from caneft.config import Config, Neurons
 from caneft.errors import InputError
 from caneft.plan import DEV, Plan, Run, importance_folder, information_folder
@@ -18,6 +18,7 @@ COPY = "copy"
 
 TABLES = {
     "main": "scores",
+    "significance": "tests of significance",
     "unseen": "unseen domains",
     "criteria": "selection criteria",
     "budget": "budgets",
@@ -354,6 +355,7 @@ def table_inputs(plan: Plan) -> list[str]:
     kinds = score_files, record_files, cost_files, overlap_files, corpus_files, mixture_files
     paths = {file.path for files in kinds for file in files(plan)}
     paths |= _neural_paths(plan) | set(metric_files(plan).values())
+    paths |= {comparison.path(block) for block in shown_blocks(plan)}
     paths |= {file.path for file in neuron_files(plan, shown_blocks(plan)) if file.unit == "neuron"}
     return sorted(paths | set(_trial_paths(plan)))
 

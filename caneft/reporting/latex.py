@@ -45,6 +45,12 @@ class Fit:
     widths: list[float]
 
 
+SIGNS = {"†": r"\dagger", "‡": r"\ddagger", "–": "-"}
+"""Signs of significance, as they are set high."""
+SIGN_WIDTH = 0.9
+"""Of one of them, in digits."""
+
+
 def latex(tables: list[Table]) -> str:
     """One float after the other, to be \\input into a document that loads booktabs."""
     return HEAD + "\n" + "\n".join(float_ for table in tables for float_ in _floats(table))
@@ -101,11 +107,12 @@ def _fit(table: Table) -> Fit:
 
 def _column_widths(table: Table, size: Size) -> list[float]:
     """Widths of the columns in points, with the gaps beside them. A group's header can widen its last column."""
-    deviations = _deviations(table)
+    deviations, signs = _deviations(table), _signs(table)
     widths = []
     for number, column in enumerate(table.columns):
         cells = max((_cell_width(cell, size) for cell in _column(table, number)), default=0)
-        cells += deviation_width(deviations[number], size) if deviations[number] else 0
+        beside = deviation_width(deviations[number], size) if deviations[number] else 0
+        cells += max(beside, SIGN_WIDTH * len(signs[number]) * width("0", size))
         found = max(cells, *(width(line, size) for line in _header(table, number)))
         widths.append((found if column.numeric else min(found, LONGEST)) + 2 * size.gap)
     start = 0
@@ -251,22 +258,38 @@ def _deviations(table: Table) -> list[str]:
     return [max((cell.deviation for cell in _column(table, n)), key=len, default="") for n in range(len(table.columns))]
 
 
+def _signs(table: Table) -> list[str]:
+    """The widest signs of each column."""
+    return [max((cell.signs for cell in _column(table, n)), key=len, default="") for n in range(len(table.columns))]
+
+
 def _body(table: Table, rows: list[list[Cell]], broken: list[bool]) -> list[str]:
-    widest = _deviations(table)
-    return [_row([_cell(*parts) for parts in zip(row, widest, broken, strict=True)]) for row in rows]
+    widest = list(zip(_deviations(table), _signs(table), broken, strict=True))
+    return [_row([_cell(cell, *found) for cell, found in zip(row, widest, strict=True)]) for row in rows]
 
 
 def _row(cells: list[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def _cell(cell: Cell, widest: str, broken: bool) -> str:
-    """A cell, filled up to the widest deviation of its column so that the points stand below each other."""
+def _cell(cell: Cell, widest: str, signs: str, broken: bool) -> str:
+    """A cell, filled up to the widest deviation and signs of its column so that the points stand below each other."""
     command = {BEST: r"\textbf", SECOND: r"\underline"}.get(cell.mark)
     text = escape(breakable(cell.text) if broken else cell.text)
     text = rf"\raggedright {text}" if broken else f"{command}{{{text}}}" if command else text
-    if not cell.deviation:
-        return text + (rf"\phantom{{$_{{\pm{widest}}}$}}" if widest else "")
-    missing = "0" * (len(widest) - len(cell.deviation))
-    filled = rf"\phantom{{{missing}}}" if missing else ""
-    return rf"{text}$_{{\pm{cell.deviation}{filled}}}$"
+    above = _filled(
+        "".join(map(SIGNS.__getitem__, cell.signs)), "".join(map(SIGNS.__getitem__, signs[len(cell.signs) :]))
+    )
+    below = _filled(cell.deviation and rf"\pm{cell.deviation}", "" if cell.deviation else widest and rf"\pm{widest}")
+    below += (
+        rf"\phantom{{{'0' * (len(widest) - len(cell.deviation))}}}" if 0 < len(cell.deviation) < len(widest) else ""
+    )
+    return (
+        f"{text}$" + (f"^{{{above}}}" if above else "") + (f"_{{{below}}}" if below else "") + "$"
+        if above or below
+        else text
+    )
+
+
+def _filled(text: str, missing: str) -> str:
+    return text + (rf"\phantom{{{missing}}}" if missing else "")

@@ -7,11 +7,15 @@ BEST, SECOND = "best", "second"
 
 @dataclass(frozen=True)
 class Cell:
-    """A printed value: `text`, and the standard deviation `deviation` where there are several seeds."""
+    """A printed value: `text`, and the standard deviation `deviation` where there are several seeds.
+
+    mark: BEST, SECOND or nothing. signs: of significance, set high beside the value.
+    """
 
     text: str
     deviation: str = ""
     mark: str = ""
+    signs: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,4 +74,4 @@ def _markdown(table: Table) -> str:
 
 def _markdown_cell(cell: Cell) -> str:
     opening, closing = {BEST: ("**", "**"), SECOND: ("<ins>", "</ins>")}.get(cell.mark, ("", ""))
-    return f"{opening}{cell.text}{closing}" + (f" ± {cell.deviation}" if cell.deviation else "")
+    return f"{opening}{cell.text}{closing}{cell.signs}" + (f" ± {cell.deviation}" if cell.deviation else "")

@@ -14,7 +14,8 @@ th { font-weight: normal; } .text { text-align: left; }
 .group { text-align: center; border-bottom: 1px solid #999; }
 tbody { border-top: 1px solid; } .second { text-decoration: underline; }
 td:not(.text) { white-space: nowrap; }
-.deviation { display: inline-block; text-align: left; white-space: pre; }
+.deviation, .signs { display: inline-block; text-align: left; white-space: pre; }
+sup { line-height: 0; }
 p { color: #555; }"""
 
 
@@ -44,14 +45,19 @@ def _group(name: str, members) -> str:
 
 
 def _cells(table: Table, row: list[Cell]) -> list[str]:
-    widest = [max((len(cell.deviation) for cell in column), default=0) for column in zip(*table.rows, strict=True)]
-    return [_cell(*parts) for parts in zip(row, (column.numeric for column in table.columns), widest, strict=True)]
+    columns = list(zip(*table.rows, strict=True))
+    widest = [max((len(cell.deviation) for cell in column), default=0) for column in columns]
+    signs = [max((len(cell.signs) for cell in column), default=0) for column in columns]
+    numeric = [column.numeric for column in table.columns]
+    return [_cell(*parts) for parts in zip(row, numeric, widest, signs, strict=True)]
 
 
-def _cell(cell: Cell, numeric: bool, widest: int) -> str:
-    """A cell; all of a column leave the same room for a deviation, so that the points stand below each other."""
+def _cell(cell: Cell, numeric: bool, widest: int, signs: int) -> str:
+    """A cell; all of a column leave the same room for signs and deviation: points stand below each other."""
     text = escape(cell.text)
     text = {BEST: f"<strong>{text}</strong>", SECOND: f'<span class="second">{text}</span>'}.get(cell.mark, text)
+    if signs:
+        text += f'<sup class="signs" style="min-width: {0.7 * signs:.1f}ch">{escape(cell.signs)}</sup>'
     if widest:
         deviation = f" ± {escape(cell.deviation)}" if cell.deviation else ""
         text += f'<span class="deviation" style="min-width: {widest + 2.5}ch">{deviation}</span>'

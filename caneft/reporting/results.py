@@ -18,6 +18,8 @@ from caneft.reporting.reading import naming, read_json, read_lines, read_neurons
 
 BLOCK = ["model", "direction", "mixture"]
 AVERAGES = ["average_seen", "average_unseen"]
+SCALE = {"comet": 100, "kiwi": 100, "xcomet": 100}
+"""Neural metrics are shown times this."""
 FLAGS = ["empty", "truncated", "overlong", "wrong_language"]
 """What can be wrong with an output; the last is missing where the target language cannot be told."""
 AGREEMENT = ["jaccard", "correlation", "noise_jaccard", "noise_correlation"]
@@ -60,7 +62,7 @@ def _score_rows(plan: Plan, file: inputs.ScoreFile, root: Path) -> Iterator[dict
             for domain in file.domains:
                 about = {**_identity(file), "domain": domain, "seen": domain in seen, "metric": metric}
                 found = _scored(neural["domains"][domain])
-                yield about | found | {"score": 100 * found["score"]} | _adapter({}, metric) | shared[domain]
+                yield about | found | {"score": SCALE[metric] * found["score"]} | _adapter({}, metric) | shared[domain]
 
 
 def _scored(entry: Mapping[str, Any]) -> dict[str, Any]:

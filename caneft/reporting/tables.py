@@ -23,16 +23,23 @@ COST_KEYS = ["stage", "variant", "method"]
 NONE = "–"
 
 
-def main_table(plan: Plan, scores: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
+def main_table(
+    plan: Plan,
+    scores: pd.DataFrame,
+    records: pd.DataFrame,
+    intervals: dict[tuple, tuple[float, float]] | None = None,
+) -> pd.DataFrame:
     """One row per block, metric and variant, then copy; scores, records: from `results`.
 
     Columns: model, direction, mixture, variant, method, metric, trainable_parameters, n_seeds, empty, truncated,
     overlong (sums over domains and seeds), and `{column}_mean`, `{column}_std` for each domain, average_seen,
     average_unseen and average_all. Deviations are sample standard deviations over seeds, missing for one seed; that of
-    an average is taken over the averages of the seeds.
+    an average is taken over the averages of the seeds. With intervals, from `significant.intervals`, also
+    `{column}_low` and `{column}_high`, missing for copy and where a block has none.
     """
     domains = dict.fromkeys(domain for block in plan.blocks() for domain in plan.tested(*block[1:]))
-    statistics = [f"{column}_{name}" for column in [*domains, SEEN, UNSEEN, ALL] for name in ("mean", "std")]
+    kinds = ("mean", "std") if intervals is None else ("mean", "std", "low", "high")
+    statistics = [f"{column}_{name}" for column in [*domains, SEEN, UNSEEN, ALL] for name in kinds]
     rows = []
     for block in plan.blocks():
         trainable = of_block(records, block).groupby("variant")["trainable"].mean().round()
@@ -46,9 +53,15 @@ def main_table(plan: Plan, scores: pd.DataFrame, records: pd.DataFrame) -> pd.Da
                     | {"n_seeds": runs["seed"].nunique(dropna=False)}
                     | runs[FLAGS].sum().to_dict()
                     | _statistics(runs)
+                    | _ends(intervals or {}, (*block, metric, variant), [*domains, SEEN, UNSEEN, ALL])
                 )
     frame = pd.DataFrame(rows, columns=[*BLOCK, *MAIN_COLUMNS, *FLAGS, *statistics])
     return frame.astype({"trainable_parameters": "Int64"})
+
+
+def _ends(intervals: dict[tuple, tuple[float, float]], key: tuple, columns: list[str]) -> dict[str, float]:
+    found = {column: intervals[*key, column] for column in columns if (*key, column) in intervals}
+    return {f"{column}_{end}": ends[i] for column, ends in found.items() for i, end in enumerate(("low", "high"))}
 
 
 def _statistics(part: pd.DataFrame) -> dict[str, float]:
@@ -68,17 +81,21 @@ def main_tables(
     scores: pd.DataFrame,
     records: pd.DataFrame,
     training: dict[str, dict] | None = None,
+    tested: dict[tuple, tuple[dict, str]] | None = None,
 ) -> Iterator[Table]:
     """The main table as it is printed: one per shown block and metric. table: from `main_table`.
 
-    training: from `results.metric_training`.
+    training: from `results.metric_training`. tested: by block and metric the signs of variants and columns, and what
+    they mean.
     """
     for block in shown_blocks(plan):
         for metric in plan.config.scoring.all:
             rows = of_block(table, block).query("metric == @metric")
             part = of_block(scores, block).query("metric == @metric")
-            own = (training or {}).get(metric)
-            yield _main(plan, block, metric, rows, part, of_block(records, block), own)
+            about = captions.demonstration(training[metric]) if metric in (training or {}) else ""
+            signs, meaning = (tested or {}).get((*block, metric), ({}, ""))
+            notes = [note for note in (about, meaning) if note]
+            yield _main(plan, block, metric, rows, part, of_block(records, block), notes, signs)
 
 
 def _main(
@@ -88,12 +105,12 @@ def _main(
     rows: pd.DataFrame,
     scores: pd.DataFrame,
     records: pd.DataFrame,
-    training: dict | None,
+    notes: list[str],
+    signs: dict[tuple[str, str], str],
 ) -> Table:
     shown = _score_columns(plan, block)
     body, copy = rows[rows["method"] != COPY], rows[rows["method"] == COPY]
-    cells = {name: score_cells(body, name) for name in shown}
-    shown_first = [captions.demonstration(training)] if training else []
+    cells = {name: score_cells(body, name, signs) for name in shown}
     copied = [Cell(f"{copy[f'{name}_mean'].item():.1f}") for name in shown]
     return Table(
         label="tab:main-" + "-".join([*block, metric]),
@@ -105,7 +122,7 @@ def _main(
             for i, row in enumerate(body.itertuples())
         ],
         footer=[[Cell(COPY), Cell(NONE), *copied]],
-        notes=[*shown_first, *captions.main_notes(plan, block, scores, records)],
+        notes=[*notes, *captions.main_notes(plan, block, scores, records)],
     )
 
 
@@ -119,11 +136,15 @@ def _score_columns(plan: Plan, block: Block) -> dict[str, Column]:
     return columns | ({ALL: Column("average", "all")} if unseen else {})
 
 
-def score_cells(rows: pd.DataFrame, name: str) -> list[Cell]:
-    """Cells of one column: means (`{name}_mean`) with deviations over seeds (`{name}_std`), the best two marked."""
+def score_cells(rows: pd.DataFrame, name: str, signs: dict[tuple[str, str], str] | None = None) -> list[Cell]:
+    """Cells of one column: means (`{name}_mean`) with deviations over seeds (`{name}_std`), the best two marked.
+
+    signs: of significance, by variant and column.
+    """
     texts = [f"{mean:.1f}" for mean in rows[f"{name}_mean"]]
     deviations = ["" if pd.isna(deviation) else f"{deviation:.1f}" for deviation in rows[f"{name}_std"]]
-    return [Cell(*parts) for parts in zip(texts, deviations, mark_best(texts), strict=True)]
+    beside = [(signs or {}).get((variant, name), "") for variant in rows["variant"]]
+    return [Cell(*parts) for parts in zip(texts, deviations, mark_best(texts), beside, strict=True)]
 
 
 def cost_table(plan: Plan, costs: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:

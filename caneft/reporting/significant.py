@@ -1,0 +1,186 @@
+"""What tests of significance say, for tables: intervals of scores, signs beside them, and the table of differences.
+
+A family of comparisons is one printed table: p values are adjusted over it by Holm's method.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from caneft import comparison
+from caneft.plan import Plan
+from caneft.reporting import inputs
+from caneft.reporting.captions import METRICS, label, metric_label
+from caneft.reporting.inputs import Block
+from caneft.reporting.layout import Cell, Column, Table
+from caneft.reporting.reading import naming, read_json
+from caneft.reporting.results import BLOCK, SCALE, of_block
+from caneft.significance import holm
+
+BETTER, WORSE, BEST_RIVAL = "†", "–", "‡"
+"""Than the baseline; and on the better one of the method and its best rival."""
+COLUMNS = ["metric", "a", "b", "column", "difference", "low", "high", "p"]
+ABSENT = "No tests of significance: there is no baseline and no method to compare the others with."
+RANKED = {"dev_loss": "by the loss on dev", "exact": "by exact match on dev", "chrf": "by chrF2 on dev"}
+
+
+def comparisons(plan: Plan, root: str | Path) -> pd.DataFrame:
+    """One row per shown block, metric, comparison and column, neural metrics times 100.
+
+    Columns: model, direction, mixture, metric, a, b, column (a domain or an average), difference (a less b), low, high
+    (95 % bootstrap interval), p (not adjusted).
+    """
+    rows = []
+    for block in inputs.shown_blocks(plan):
+        for metric, entry in _read(root, block)["metrics"].items():
+            with naming(Path(root) / comparison.path(block)):
+                for found in entry["comparisons"]:
+                    scaled = {name: SCALE.get(metric, 1) * found[name] for name in ("difference", "low", "high")}
+                    about = {name: found[name] for name in ("a", "b", "column", "p")}
+                    rows.append(dict(zip(BLOCK, block, strict=True)) | {"metric": metric} | about | scaled)
+    return pd.DataFrame(rows, columns=[*BLOCK, *COLUMNS])
+
+
+def intervals(plan: Plan, root: str | Path) -> dict[tuple, tuple[float, float]]:
+    """Ends of the 95 % interval of a score by block, metric, variant and column, neural metrics times 100."""
+    found = {}
+    for block in inputs.shown_blocks(plan):
+        for metric, entry in _read(root, block)["metrics"].items():
+            with naming(Path(root) / comparison.path(block)):
+                for variant, columns in entry["scores"].items():
+                    for column, score in columns.items():
+                        ends = (SCALE.get(metric, 1) * float(score[end]) for end in ("low", "high"))
+                        found[*block, metric, variant, column] = tuple(ends)
+    return found
+
+
+def best_rivals(plan: Plan, root: str | Path) -> dict[Block, tuple[str, str]]:
+    """Best rival of the method in each shown block that has one, and what it was ranked by."""
+    read = {block: _read(root, block) for block in inputs.shown_blocks(plan)}
+    return {block: (found["rival"], found["rival_by"]) for block, found in read.items() if found.get("rival")}
+
+
+def _read(root: str | Path, block: Block) -> dict[str, Any]:
+    return read_json(Path(root) / comparison.path(block), with_format=True)
+
+
+def adjusted(rows: pd.DataFrame) -> pd.DataFrame:
+    """One family of comparisons with a further column, `p_holm`."""
+    return rows.assign(p_holm=holm(rows["p"].tolist()))
+
+
+def main_family(plan: Plan, block: Block, rows: pd.DataFrame, rival: str | None) -> pd.DataFrame:
+    """What one main table compares: all with the baseline, and the method with its rival. rows: of one metric."""
+    baseline, method = comparison.baseline(plan, block), comparison.method(plan, block)
+    of_rival = (rows["a"] == method) & (rows["b"] == rival)
+    return adjusted(rows[(rows["b"] == baseline) | of_rival])
+
+
+def signs(plan: Plan, block: Block, family: pd.DataFrame, rival: str | None) -> dict[tuple[str, str], str]:
+    """Signs by variant and column of one main table. family: from `main_family`."""
+    baseline, method = comparison.baseline(plan, block), comparison.method(plan, block)
+    found: dict[tuple[str, str], str] = {}
+    for row in family[family["p_holm"] < plan.config.significance.alpha].itertuples():
+        if row.b == baseline:
+            found[row.a, row.column] = BETTER if row.difference > 0 else WORSE
+    for row in family[family["p_holm"] < plan.config.significance.alpha].itertuples():
+        if row.a == method and row.b == rival:
+            winner = (row.a if row.difference > 0 else row.b, row.column)
+            found[winner] = found.get(winner, "") + BEST_RIVAL
+    return found
+
+
+def of_main_tables(
+    plan: Plan, rows: pd.DataFrame, rivals: dict[Block, tuple[str, str]]
+) -> dict[tuple, tuple[dict[tuple[str, str], str], str]]:
+    """By shown block and metric the signs of its main table, and what they mean. rows: from `comparisons`."""
+    found = {}
+    for block in inputs.shown_blocks(plan):
+        rival = rivals.get(block)
+        name = rival[0] if rival else None
+        for metric, part in of_block(rows, block).groupby("metric", sort=False):
+            family = main_family(plan, block, part, name)
+            found[*block, metric] = signs(plan, block, family, name), caption(plan, block, family, rival)
+    return found
+
+
+def caption(plan: Plan, block: Block, family: pd.DataFrame, rival: tuple[str, str] | None) -> str:
+    """What the signs of one main table mean. rival: with what it was ranked by."""
+    if family.empty:
+        return ""
+    section, baseline, method = (
+        plan.config.significance,
+        comparison.baseline(plan, block),
+        comparison.method(plan, block),
+    )
+    parts = []
+    if baseline is not None:
+        parts.append(f"{BETTER} better, {WORSE} worse than {label(plan, baseline)}")
+    if rival is not None:
+        name, by = rival
+        pair = f"{label(plan, method)} and its best rival {RANKED[by]}, {label(plan, name)}"
+        parts.append(f"{BEST_RIVAL} the better one of {pair}")
+    pooled = ", segments of all seeds swapped together, which is no test between seeds" * (len(plan.config.seeds) > 1)
+    return (
+        f"{'; '.join(parts)}: paired approximate randomisation ({section.resamples:,} resamples{pooled}), "
+        f"p < {section.alpha:g} after Holm's correction over the {len(family)} comparisons of this table."
+    )
+
+
+def significance_table(plan: Plan, rows: pd.DataFrame) -> pd.DataFrame:
+    """All comparisons with p adjusted over the printed table that they are part of. rows: from `comparisons`.
+
+    The method against every other variant is the family of this table; what is left, every variant against the
+    baseline, is a second one. Columns: as of `comparisons`, p_holm, family (`method` or `baseline`).
+    """
+    parts = []
+    for (*block, _), part in rows.groupby([*BLOCK, "metric"], sort=False):
+        with_method = part["a"] == comparison.method(plan, tuple(block))
+        for family, chosen in (("method", part[with_method]), ("baseline", part[~with_method])):
+            parts.append(adjusted(chosen).assign(family=family))
+    return pd.concat(parts) if parts else rows.assign(p_holm=None, family=None)
+
+
+def significance_tables(plan: Plan, table: pd.DataFrame) -> Iterator[Table]:
+    """The method less every other variant, one table per shown block and metric. table: from `significance_table`."""
+    for block in inputs.shown_blocks(plan):
+        method = comparison.method(plan, block)
+        for metric in plan.config.scoring.all:
+            rows = of_block(table, block).query("metric == @metric and family == 'method'")
+            if len(rows):
+                yield _differences(plan, block, metric, method, rows)
+
+
+def _differences(plan: Plan, block: Block, metric: str, method: str, rows: pd.DataFrame) -> Table:
+    names = {
+        "average_seen": ("average", "seen"),
+        "average_unseen": ("average", "unseen"),
+        "average_all": ("average", "all"),
+    }
+    seen = plan.seen(*block[1:])
+    found = list(dict.fromkeys(rows["column"]))
+    in_order = [*seen, "average_seen", *plan.unseen(*block[1:]), "average_unseen", "average_all"]
+    columns = [column for column in in_order if column in found]
+    heads = [names.get(c) or (label(plan, c), "seen" if c in seen else "unseen") for c in columns]
+    alpha = plan.config.significance.alpha
+    return Table(
+        label="tab:significance-" + "-".join([*block, metric]),
+        title=f"{label(plan, method)} less every other method, {metric_label(plan, metric)}, {', '.join(block)}",
+        caption=(
+            f"Differences in {METRICS[metric]}; positive: {label(plan, method)} is better. {BETTER} p < {alpha:g} by"
+            f" paired approximate randomisation after Holm's correction over the {len(rows)} comparisons of this table."
+            " Intervals and p values are in significance.csv."
+        ),
+        columns=[Column("Against", numeric=False), *(Column(*head) for head in heads)],
+        rows=[
+            [Cell(label(plan, other)), *(_difference(part.set_index("column").loc[c], alpha) for c in columns)]
+            for other, part in rows.groupby("b", sort=False)
+        ],
+    )
+
+
+def _difference(row: pd.Series, alpha: float) -> Cell:
+    text = f"{round(row['difference'], 1) + 0:+.1f}".replace("-", "−")
+    return Cell(text, signs=BETTER if row["p_holm"] < alpha else "")
