@@ -4,6 +4,7 @@ needs   scores, records, logs and costs of all runs, trials too; choices of lear
         reports of corpora and mixtures; information tables, neuron sets and stability curves
 leaves  <results>/tables/*.{csv,md,tex,html}          by the names of inputs.TABLES
         <results>/figures/*.{pdf,svg,png}             by the names of inputs.FIGURES
+        <results>/overview.html, <results>/summary.md
         <results>/report.html is made after the run, by the handler in the Snakefile
 """
 
@@ -62,6 +63,40 @@ rule plot:
     shell:
         "python -m {params.module} --config {params.config:q} --results {params.root:q}"
         " --out {params.root:q}/figures > {log} 2>&1"
+
+
+rule overview:
+    input:
+        script="workflow/scripts/overview.py",
+        results=under_results(inputs.overview_inputs(PLAN)),
+    output:
+        report(
+            "<results>/overview.html",
+            caption="../workflow/report/overview.rst",
+            category=CATEGORIES["overview"],
+            labels={"page": "overview"},
+        ),
+        "<results>/summary.md",
+    log:
+        "<logs>/overview.log",
+    benchmark:
+        "<benchmarks>/overview.tsv"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        module=as_py_module(),
+        config=lambda wildcards: settings.reporting(CONFIG),
+        root=subpath(output[0], parent=True),
+        stage_version=1,
+    message:
+        "overview"
+    shell:
+        "python -m {params.module} --config {params.config:q} --results {params.root:q}"
+        " --out {params.root:q} > {log} 2>&1"
 
 
 rule tables:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from caneft import config
+from caneft import comparison, config
 from caneft.config import Config, Neurons
 from caneft.errors import InputError
 from caneft.plan import DEV, Plan, Run, importance_folder, information_folder
@@ -316,6 +316,13 @@ def table_inputs(plan: Plan) -> list[str]:
     kinds = score_files, record_files, cost_files, overlap_files, corpus_files, mixture_files
     paths = {file.path for files in kinds for file in files(plan)}
     return sorted(paths | set(_trial_paths(plan)))
+
+
+def overview_inputs(plan: Plan) -> list[str]:
+    """Every file that the overview opens, each once, sorted: those of the tables, and what the claims need besides."""
+    blocks = shown_blocks(plan)
+    paths = {file.path for files in (neuron_files, stability_files) for file in files(plan, blocks)}
+    return sorted(paths | set(table_inputs(plan)) | {comparison.path(block) for block in blocks})
 
 
 def figure_inputs(plan: Plan) -> list[str]:
