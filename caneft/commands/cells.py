@@ -161,13 +161,14 @@ def _domains(plan: Plan, block: Block, column: str) -> list[str]:
 
 def _aggregated(plan: Plan, table: str, column: str, runs: dict[Run, list[str]]) -> str:
     name, count = column.removesuffix("_mean").removesuffix("_std"), len(runs)
-    over = f" over {count} seeds" if count > 1 else ", of one run"
+    over = f" over {count} seeds" if count > 1 else " (one run)"
     kind = "sample standard deviation" if column.endswith("_std") else "mean"
     if name == "trainable_parameters":
         return f"mean{over} of what the runs' records count"
     if name in AVERAGES:
         domains = next(iter(runs.values()), [])
-        return f"{kind}{over} of each seed's mean over the domains {', '.join(domains)}"
+        each = "each seed's" if count > 1 else "its"
+        return f"{kind}{over} of {each} mean over the domains {', '.join(domains)}"
     if column.endswith(("_mean", "_std")):
         return f"{kind}{over} of the scores on {name}"
     return f"sum over the domains{' and seeds' if count > 1 else ''} of what the score files say"
