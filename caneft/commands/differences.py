@@ -108,11 +108,15 @@ def _block(
     ]
     for metric in metrics:
         parts = [frame[(frame["metric"] == metric) & (frame["method"] != COPY)] for frame in frames]
+        target = target_code(block[1])
+        measures = {
+            d: statistics.Surface(metric, target, [row.target for row in rows]) for d, rows in references.items()
+        }
         for variant in [v for v in dict.fromkeys(parts[0]["variant"]) if v in set(parts[1]["variant"])]:
             means, found = _means_of(parts, variant), {}
-            for domain, rows in references.items():
+            for domain, measure in measures.items():
                 systems = [_hypotheses(of_side, variant, domain) for of_side in outputs]
-                found[domain] = _sampled(metric, block, domain, rows, systems, resamples, seed)
+                found[domain] = _sampled(measure, domain, systems, resamples, seed)
             for column, own in _columns(sides, block, domains).items():
                 identity = dict(zip(("model", "direction", "mixture"), block, strict=True))
                 identity |= {"variant": variant, "metric": metric, "column": column}
@@ -183,21 +187,14 @@ def _hypotheses(outputs: Mapping[tuple, list[str]], variant: str, domain: str) -
 
 
 def _sampled(
-    metric: str,
-    block: Block,
-    domain: str,
-    rows: list[store.Row],
-    systems: list[dict[int | None, list[str]]],
-    resamples: int,
-    seed: int,
+    measure: statistics.Surface, domain: str, systems: list[dict[int | None, list[str]]], resamples: int, seed: int
 ) -> Sampled:
     """Resamples of one variant's difference on one domain: of equal seeds, or of all with all where none is equal."""
-    measure = statistics.Surface(metric, target_code(block[1]), [row.target for row in rows])
-    stacked = np.stack([measure(texts) for of_side in systems for texts in of_side.values()])
     pairs = _pairs(*(list(of_side) for of_side in systems))
-    texts = [text for of_side in systems for text in of_side.values()]
-    if all(texts[j] == texts[i] for j, i in pairs):  # nothing can be swapped: p is 1
-        return Sampled(_means(measure.score, stacked, pairs), np.zeros(resamples), np.zeros(BOOTSTRAP))
+    outputs = [texts for of_side in systems for texts in of_side.values()]
+    if all(outputs[j] == outputs[i] for j, i in pairs):  # nothing can be swapped: p is 1
+        return Sampled((0.0, 0.0), np.zeros(resamples), np.zeros(BOOTSTRAP))
+    stacked = np.stack([measure(texts) for texts in outputs])
     coins, draws = (np.random.default_rng([seed, zlib.crc32(domain.encode()), kind]) for kind in (0, 1))
     randomised = significance.randomised(stacked, [pairs], measure.score, resamples, coins)[:, 0]
     drawn = significance.bootstrapped(stacked, measure.score, BOOTSTRAP, draws)

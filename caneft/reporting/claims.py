@@ -24,7 +24,7 @@ FLAT, CLIMBING = 0.02, 0.05
 CLAIMS = {
     "a": "On seen domains it is better than full fine-tuning and LoRA",
     "b": "On unseen domains it is better than full fine-tuning and LoRA",
-    "c": "Trained on one domain it harms others less than full fine-tuning and LoRA",
+    "c": "It harms other domains than its own less than full fine-tuning and LoRA",
     "d": "Its criterion is better than others and chance at the same budget",
     "e": "The smallest budget keeps most of the gain",
     "f": "The selected neurons crowd in some layers",

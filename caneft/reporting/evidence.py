@@ -133,6 +133,8 @@ def off_diagonal(plan: Plan, block: Block, scores: pd.DataFrame) -> dict[str, Me
     own = own[own["mixture"].isin(single) & own["domain"].isin(plan.seen(*block[1:])) & ~own["seen"]]
     base = own[own["method"] == "base"].groupby("domain")["score"].first()
     trained = own[own["seed"].notna()]
+    if base.empty or trained.empty:
+        return {}
     trained = trained.assign(difference=trained["score"] - trained["domain"].map(base))
     found = {variant: _over_seeds(rows, "difference") for variant, rows in trained.groupby("variant", sort=False)}
     return {variant: measured for variant, measured in found.items() if not math.isnan(measured[0])}
