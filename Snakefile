@@ -2,7 +2,7 @@
 
     snakemake --cores all                                      the demo (config/config.yaml), to tables and figures
     snakemake --cores all --configfile config/opus.yaml        real corpora
-    snakemake --cores all corpora | importance | selection | tables | figures | fetch
+    snakemake --cores all corpora | importance | selection | tables | figures | overview | fetch
 
 What each stage needs and leaves is said at the head of its file in rules/; docs/architecture.md is the map.
 """
@@ -54,6 +54,7 @@ rule all:
     input:
         rules.tables.input,
         rules.figures.input,
+        rules.overview.output,
         rules.show_examples.output,
 
 

@@ -3,6 +3,7 @@
 import argparse
 
 from caneft.cli import step
+from caneft.commands import compare, explain
 from caneft.errors import InputError
 from caneft.patch import command
 
@@ -10,7 +11,9 @@ from caneft.patch import command
 @step
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m caneft", description=__doc__)
-    command.add(parser.add_subparsers(required=True, metavar="COMMAND"))
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for module in (command, compare, explain):
+        module.add(commands)
     args = parser.parse_args()
     try:
         args.run(args)

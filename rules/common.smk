@@ -321,17 +321,22 @@ def every_selection():
     return under_results(file.path for files in kinds for file in files(PLAN))
 
 
+# The report sorts its categories by name.
+SHOWN = ("overview", "tables", "figures", "examples")
+CATEGORIES = {name: f"{place}. {name.capitalize()}" for place, name in enumerate(SHOWN, start=1)}
+
+
 def table(name):
     """Output files of a table; the HTML goes into the report."""
     caption, labels = f"../workflow/report/{name}.rst", {"table": inputs.TABLES[name]}
-    shown = report(f"<results>/tables/{name}.html", caption=caption, category="Tables", labels=labels)
+    shown = report(f"<results>/tables/{name}.html", caption=caption, category=CATEGORIES["tables"], labels=labels)
     return [shown, *(f"<results>/tables/{name}{suffix}" for suffix in (".csv", ".md", ".tex"))]
 
 
 def figure(name):
     """Output files of a figure; the PNG goes into the report."""
     caption, labels = f"../workflow/report/{name}.rst", {"figure": inputs.FIGURES[name]}
-    shown = report(f"<results>/figures/{name}.png", caption=caption, category="Figures", labels=labels)
+    shown = report(f"<results>/figures/{name}.png", caption=caption, category=CATEGORIES["figures"], labels=labels)
     return [shown, f"<results>/figures/{name}.svg", f"<results>/figures/{name}.pdf"]
 
 
@@ -354,8 +359,12 @@ def store_configuration():
 
 
 def write_report():
-    """Makes report.html from the finished run, unless a part of the DAG was asked for or nothing is newer than it."""
-    page, parts = root("report.html"), [root("tables", "main.csv"), root("figures", "scores.svg")]
+    """Makes report.html from the finished run, unless a part of the DAG was asked for or nothing is newer than it.
+
+    Then prints the summary and where everything is.
+    """
+    page, summary = root("report.html"), root("summary.md")
+    parts = [summary, root("tables", "main.csv"), root("figures", "scores.svg")]
     if not all(part.exists() for part in parts):
         return
     if not page.exists() or max(part.stat().st_mtime for part in parts) > page.stat().st_mtime:
@@ -363,7 +372,8 @@ def write_report():
         done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True)
         if done.returncode != 0:
             print(done.stdout + done.stderr, f"The report was not made. By hand: {shlex.join(command)}", sep="\n")
-    print(f"\ntable    {root('tables', 'main.md')}\nfigures  {root('figures')}/\nreport   {page}\n")
+    print(f"\n{summary.read_text(encoding='utf-8')}\ntables   {root('tables')}/\nfigures  {root('figures')}/")
+    print(f"report   {page}\n")
 
 
 def print_log_places():

@@ -7,6 +7,7 @@ leaves  <results>/tables/*.{csv,md,tex,html}          by the names of inputs.TAB
         <results>/runs.parquet                        every score of every run, a row each
         <results>/figures/*.{pdf,svg,png}             by the names of inputs.FIGURES
         <results>/examples.html
+        <results>/overview.html, <results>/summary.md
         <results>/report.html is made after the run, by the handler in the Snakefile
 """
 
@@ -76,7 +77,7 @@ rule show_examples:
         page=report(
             "<results>/examples.html",
             caption="../workflow/report/examples.rst",
-            category="Examples",
+            category=CATEGORIES["examples"],
             labels={"page": "outputs side by side"},
         ),
     log:
@@ -99,6 +100,40 @@ rule show_examples:
     shell:
         "python -m {params.module} --config {params.config:q} --results {params.root:q}"
         " --out {output.page:q} > {log} 2>&1"
+
+
+rule overview:
+    input:
+        script="workflow/scripts/overview.py",
+        results=under_results(inputs.overview_inputs(PLAN)),
+    output:
+        report(
+            "<results>/overview.html",
+            caption="../workflow/report/overview.rst",
+            category=CATEGORIES["overview"],
+            labels={"page": "overview"},
+        ),
+        "<results>/summary.md",
+    log:
+        "<logs>/overview.log",
+    benchmark:
+        "<benchmarks>/overview.tsv"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        module=as_py_module(),
+        config=lambda wildcards: settings.reporting(CONFIG),
+        root=subpath(output[0], parent=True),
+        stage_version=1,
+    message:
+        "overview"
+    shell:
+        "python -m {params.module} --config {params.config:q} --results {params.root:q}"
+        " --out {params.root:q} > {log} 2>&1"
 
 
 rule tables:

@@ -13,6 +13,7 @@ from safetensors.torch import save as serialised
 from caneft.errors import InputError
 from caneft.files import write_json
 from caneft.models.ffn import ROWS
+from caneft.patch.card import NAME, card
 from caneft.patch.form import Patch, read
 from caneft.patch.hashing import check_replaced, unit_hashes
 from caneft.patch.outputs import new_folder
@@ -68,6 +69,7 @@ def export(base: str | Path, path: str | Path, out: str | Path) -> Patch:
     with new_folder(out) as beside:
         (beside / "adapter_model.safetensors").write_bytes(serialised(tensors, {"format": "pt"}))
         write_json(beside / "adapter_config.json", _config(patch, changes))
+        (beside / NAME).write_text(card(patch, path, folder, Path(out).name, "peft"), encoding="utf-8")
     return patch
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from caneft.files import write_json
+from caneft.patch.card import NAME, card
 from caneft.patch.form import Patch, dtype_name, read
 from caneft.patch.hashing import check_replaced, unit_hashes
 from caneft.patch.outputs import new_folder
@@ -31,7 +32,7 @@ DTYPE_KEYS = ("dtype", "torch_dtype")  # transformers has renamed it
 
 
 def merge(base: str | Path, path: str | Path, out: str | Path) -> Patch:
-    """Leaves in `out` what `AutoModelForCausalLM.from_pretrained` loads: the base with the patch in it.
+    """Leaves in `out` what `AutoModelForCausalLM.from_pretrained` loads, the base with the patch in it; and a card.
 
     base: a model folder or a model's manifest.json. Weights in another floating-point dtype are cast to the patch's, as
     loading the base in that dtype does. Raises InputError for another base, or if `out` exists.
@@ -52,6 +53,8 @@ def merge(base: str | Path, path: str | Path, out: str | Path) -> Patch:
                 replace(place, stored=stored).write(slices[name], stored.file)
         if (folder / INDEX).exists():
             _write_index(folder / INDEX, beside / INDEX, sum(stored.bytes for stored in copies.values()))
+        said = card(patch, path, folder, Path(out).name, "transformers")
+        (beside / NAME).write_text(said, encoding="utf-8")
     return patch
 
 

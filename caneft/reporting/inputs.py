@@ -360,6 +360,13 @@ def table_inputs(plan: Plan) -> list[str]:
     return sorted(paths | set(_trial_paths(plan)))
 
 
+def overview_inputs(plan: Plan) -> list[str]:
+    """Every file that the overview opens, each once, sorted: those of the tables, and what the claims need besides."""
+    blocks = shown_blocks(plan)
+    paths = {file.path for files in (neuron_files, stability_files) for file in files(plan, blocks)}
+    return sorted(paths | set(table_inputs(plan)) | {comparison.path(block) for block in blocks})
+
+
 def figure_inputs(plan: Plan) -> list[str]:
     """Every file that the figures open, each once, sorted. They show neurons, no heads, and not every block."""
     blocks = shown_blocks(plan)

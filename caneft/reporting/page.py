@@ -21,13 +21,18 @@ p { color: #555; }"""
 
 def html(tables: list[Table], absent: str = "") -> str:
     """Tables one under the other: caption, table, notes. absent: what to say if there are none."""
-    body = "\n".join(map(_table, tables)) or f"<p>{escape(absent)}</p>"
-    title = tables[0].title if tables else absent
-    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>\n{STYLE}\n</style>'
+    body = "\n".join(map(fragment, tables)) or f"<p>{escape(absent)}</p>"
+    return document(tables[0].title if tables else absent, body)
+
+
+def document(title: str, body: str, style: str = "") -> str:
+    """A whole page. body: HTML. style: CSS beside that of all pages."""
+    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>\n{STYLE}{style}\n</style>'
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n{body}\n</body></html>\n'
 
 
-def _table(table: Table) -> str:
+def fragment(table: Table) -> str:
+    """A table without the page around it: caption, table, notes."""
     lines = [f"<table><caption><strong>{escape(table.title)}.</strong> {escape(table.caption)}</caption>", "<thead>"]
     if any(column.group for column in table.columns):
         lines.append(_row([_group(*group) for group in groupby(table.columns, key=lambda column: column.group)]))

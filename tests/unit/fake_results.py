@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from caneft import config, neurons, settings
+from caneft import comparison, config, neurons, settings
 from caneft.plan import Plan
 from caneft.reporting import inputs
 
@@ -85,6 +85,8 @@ def write(plan: Plan, root: Path, score=None, seed: int = 0, trial=None, dev=Non
     for file in inputs.overlap_files(plan):
         counts = flagged(file.block[2], file.domain) if flagged else (0, 0)
         write_json(root / file.path, _without_overlap(plan, file, counts, rng))
+    for block in inputs.shown_blocks(plan):
+        write_json(root / comparison.path(block), significance(plan, block))
     for file in inputs.corpus_files(plan):
         write_json(root / file.path, corpus_report(plan.config.directions[file.direction].domains[file.domain]))
     for file in inputs.mixture_files(plan):
@@ -175,6 +177,11 @@ def _record(plan: Plan, file, choice: dict | None, rate: float | None = None, di
     pairs = plan.config.tuning.pairs_per_domain * len(plan.seen(*file.block[1:]))
     return {
         "format": 1,
+        "base": {"id": "pretrained here", "revision": None},
+        "code": {"commit": "0123456789abcdef", "dirty": False},
+        "packages": {"numpy": "2.0.0"},
+        "data": {},
+        "seed": getattr(file, "seed", None),
         "settings": asked.model_dump(mode="json") | {"learning_rate": used},
         "choice": choice,
         "parameters": {"trainable": trainable, "total": 560000},
@@ -242,6 +249,20 @@ def _write_information(plan: Plan, root: Path, file: inputs.InformationFile, rng
         "length": {"joint": 0.05, "one_vs_rest": {domain: 0.012 for domain in domains}},
     }
     write_json(root / file.sidecar, sidecar)
+
+
+def significance(plan: Plan, block: inputs.Block, difference: float = 1.0, p: float = 0.2) -> dict:
+    """Tests of one block, each of the same difference and p."""
+    method, baseline = comparison.method(plan, block), comparison.baseline(plan, block)
+    variants = list(dict.fromkeys(run.variant for run in inputs.block_runs(plan, block)))
+    pairs = [(v, baseline) for v in variants if baseline not in (None, v)]
+    pairs += [(method, v) for v in variants if method is not None and v not in (method, baseline)]
+    columns = [*plan.tested(*block[1:]), *(["average_seen"] if len(plan.seen(*block[1:])) > 1 else [])]
+    columns += ["average_unseen"] if len(plan.unseen(*block[1:])) > 1 else []
+    entry = {"difference": difference, "low": difference - 1, "high": difference + 1, "p": p}
+    tests = [{"a": a, "b": b, "column": column} | entry for a, b in pairs for column in columns]
+    found = {metric: {"scores": {}, "comparisons": tests} for metric in plan.config.scoring.metrics}
+    return {"format": 1, "baseline": baseline, "method": method, "rival": None, "metrics": found}
 
 
 def _without_overlap(plan: Plan, file: inputs.OverlapFile, counts: tuple[int, int], rng: np.random.Generator) -> dict:

@@ -94,7 +94,11 @@ def test_apply_revert_merge_and_export_from_the_command_line(two, call, tmp_path
         f"{tmp_path / 'merged'}: a model with 4 neurons of tiny put in\n",
     )
     assert call("to-lora", folder, a, tmp_path / "lora")[0] == 0
-    assert {file.name for file in (tmp_path / "lora").iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
+    assert {file.name for file in (tmp_path / "lora").iterdir()} == {
+        "README.md",
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    }
     assert call("apply", folder, a)[0] == 0
     merged = load_file(tmp_path / "merged" / "model.safetensors")
     patched = load_file(folder / "model.safetensors")

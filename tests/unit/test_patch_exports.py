@@ -191,7 +191,7 @@ def test_tokenizer_and_generation_settings_come_along(tmp_path, tiny_model, toke
     (folder / "pytorch_model.bin").write_bytes(b"other weights")
     merge(folder, path, tmp_path / "out")
     names = {file.name for file in (tmp_path / "out").iterdir()}
-    assert names == {file.name for file in folder.iterdir()} - {"manifest.json", "pytorch_model.bin"}
+    assert names == {file.name for file in folder.iterdir()} - {"manifest.json", "pytorch_model.bin"} | {"README.md"}
     found = AutoTokenizer.from_pretrained(tmp_path / "out")
     assert found("Der Hund")["input_ids"] == tokenizer("Der Hund")["input_ids"]
     assert found.chat_template == tokenizer.chat_template

@@ -1,0 +1,216 @@
+"""How the results of two folders differ: keys, runs, scores, and tests where both have the same test sets."""
+
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from caneft import comparison, significance
+from caneft.config import target_code
+from caneft.corpora import store
+from caneft.errors import InputError
+from caneft.plan import Plan
+from caneft.reporting import inputs
+from caneft.reporting.inputs import COPY, Block
+from caneft.reporting.results import scores as read_scores
+from caneft.scoring import statistics
+from caneft.significance import Pairs, Score
+
+BOOTSTRAP = 1000
+ELSEWHERE = ("results_root", "data_root", "report")
+"""Keys of the configuration that no result depends on."""
+
+
+class Side(NamedTuple):
+    plan: Plan
+    root: Path
+
+
+class Sampled(NamedTuple):
+    """One domain of one variant: score by side, and resamples of the difference b minus a."""
+
+    scores: tuple[float, float]
+    randomised: np.ndarray
+    bootstrapped: np.ndarray
+
+
+def between(a: Plan, b: Plan, root_a: Path, root_b: Path, resamples: int, seed: int) -> dict[str, Any]:
+    """All that differs, as it is printed with `--json`. Holm's correction is over all tests together.
+
+    Raises InputError if a folder lacks scores of its plan: its run is not finished.
+    """
+    sides = Side(a, root_a), Side(b, root_b)
+    for side in sides:
+        _check_finished(side)
+    runs = [{f"{run.model}/{run.direction}/{run.name}" for run in side.plan.runs()} for side in sides]
+    rows, notes = [], []
+    for block in inputs.shown_blocks(a):
+        if block in inputs.shown_blocks(b):
+            rows += _block(sides, block, resamples, seed, notes)
+    adjusted = iter(significance.holm([row["p"] for row in rows if row["p"] is not None]))
+    rows = [row | {"p_holm": None if row["p"] is None else next(adjusted)} for row in rows]
+    return {
+        "a": str(root_a),
+        "b": str(root_b),
+        "configuration": list(_keys(_flat(a), _flat(b))),
+        "only_a": sorted(runs[0] - runs[1]),
+        "only_b": sorted(runs[1] - runs[0]),
+        "notes": notes,
+        "resamples": resamples,
+        "scores": rows,
+    }
+
+
+def _check_finished(side: Side) -> None:
+    paths = [file.path for file in inputs.score_files(side.plan)]
+    missing = [path for path in paths if not (side.root / path).exists()]
+    if missing:
+        raise InputError(
+            f"{side.root}: {len(missing)} of {len(paths)} score files are missing, {missing[0]} first. Its run is not"
+            " finished: wait for it, or go on with the command that began it"
+        )
+
+
+def _flat(plan: Plan) -> dict[str, Any]:
+    """The configuration by dotted keys, defaults included."""
+
+    def walk(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+        if isinstance(value, dict) and value:
+            for name, inner in value.items():
+                yield from walk(inner, f"{key}.{name}" if key else name)
+        else:
+            yield key, value
+
+    return dict(walk(plan.config.model_dump(mode="json", exclude=set(ELSEWHERE)), ""))
+
+
+def _keys(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for key in dict.fromkeys([*a, *b]):
+        if a.get(key) != b.get(key):
+            yield {"key": key, "a": a.get(key), "b": b.get(key)}
+
+
+def _block(
+    sides: tuple[Side, Side], block: Block, resamples: int, seed: int, notes: list[str]
+) -> Iterator[dict[str, Any]]:
+    """Rows of a block: per metric, variant and column both scores, the difference, and a test if there can be one."""
+    tested = [side.plan.tested(*block[1:]) for side in sides]
+    domains = [domain for domain in tested[0] if domain in tested[1]]
+    references = {domain: rows for domain in domains if (rows := _same_references(sides, block, domain, notes))}
+    frames = [read_scores(side.plan, side.root, [block]) for side in sides]
+    outputs = [_outputs(side, block, references) for side in sides]
+    metrics = [
+        metric for metric in sides[0].plan.config.scoring.metrics if metric in sides[1].plan.config.scoring.metrics
+    ]
+    for metric in metrics:
+        parts = [frame[(frame["metric"] == metric) & (frame["method"] != COPY)] for frame in frames]
+        target = target_code(block[1])
+        measures = {
+            d: statistics.Surface(metric, target, [row.target for row in rows]) for d, rows in references.items()
+        }
+        for variant in [v for v in dict.fromkeys(parts[0]["variant"]) if v in set(parts[1]["variant"])]:
+            means, found = _means_of(parts, variant), {}
+            for domain, measure in measures.items():
+                systems = [_hypotheses(of_side, variant, domain) for of_side in outputs]
+                found[domain] = _sampled(measure, domain, systems, resamples, seed)
+            for column, own in _columns(sides, block, domains).items():
+                identity = dict(zip(("model", "direction", "mixture"), block, strict=True))
+                identity |= {"variant": variant, "metric": metric, "column": column}
+                score = [float(np.mean([mean[domain] for domain in own])) for mean in means]
+                parts_of = [found[domain] for domain in own if domain in found]
+                yield identity | _row(score, parts_of if len(parts_of) == len(own) else [])
+
+
+def _means_of(parts: list[pd.DataFrame], variant: str) -> list[pd.Series]:
+    """A variant's mean score by domain on each side, over the seeds that both have; over all where they share none."""
+    own = [part[part["variant"] == variant] for part in parts]
+    shared = set(own[0]["seed"].dropna()) & set(own[1]["seed"].dropna())
+    kept = [rows[rows["seed"].isin(shared)] if shared else rows for rows in own]
+    return [rows.groupby("domain")["score"].mean() for rows in kept]
+
+
+def _columns(sides: tuple[Side, Side], block: Block, domains: list[str]) -> dict[str, list[str]]:
+    """Domains that both have, and averages where they are over the same domains."""
+    columns = {domain: [domain] for domain in domains}
+    for name, of in (("average_seen", Plan.seen), ("average_unseen", Plan.unseen)):
+        own = [of(side.plan, *block[1:]) for side in sides]
+        columns |= {name: own[0]} if own[0] == own[1] and len(own[0]) > 1 else {}
+    return columns
+
+
+def _row(score: list[float], found: list[Sampled]) -> dict[str, float | None]:
+    row = {"a": score[0], "b": score[1], "difference": score[1] - score[0]}
+    if not found:
+        return row | dict.fromkeys(("low", "high", "p"))
+    randomised, bootstrapped = (np.mean([getattr(s, kind) for s in found], axis=0) for kind in Sampled._fields[1:])
+    observed = np.mean([part.scores[1] - part.scores[0] for part in found])
+    low, high = (float(end[0]) for end in significance.interval(bootstrapped[:, None]))
+    p = significance.p_values(np.array([observed]), randomised[:, None])[0]
+    return row | {"low": low, "high": high, "p": float(p)}
+
+
+def _same_references(sides: tuple[Side, Side], block: Block, domain: str, notes: list[str]) -> list[store.Row]:
+    """Pairs of a test set if both folders have the same ids and references; else none, and a note."""
+    paths = [side.root / f"corpora/{block[1]}/{domain}/test.jsonl" for side in sides]
+    if gone := [path for path in paths if not path.exists()]:
+        notes.append(f"{domain} ({block[1]}): {gone[0]} is gone, so outputs cannot be compared segment by segment")
+        return []
+    rows = [list(store.read(path)) for path in paths]
+    if [(row.id, row.target) for row in rows[0]] != [(row.id, row.target) for row in rows[1]]:
+        notes.append(f"{domain} ({block[1]}): the folders have different test sets, so scores stand side by side only")
+        return []
+    return rows[0]
+
+
+def _outputs(side: Side, block: Block, references: Mapping[str, Any]) -> dict[tuple[str, int | None, str], list[str]]:
+    """Hypotheses by variant, seed and domain."""
+    found = {}
+    for output in comparison.outputs(side.plan, block):
+        lines = [json.loads(line) for line in (side.root / output.translations).read_text("utf-8").splitlines()]
+        for domain in set(output.domains) & references.keys():
+            own = {line["id"]: line["hypothesis"] for line in lines if line["domain"] == domain}
+            if own.keys() != {row.id for row in references[domain]}:
+                raise InputError(
+                    f"{side.root / output.translations}: its ids are not those of the test set of {domain}"
+                )
+            found[output.variant, output.seed, domain] = [own[row.id] for row in references[domain]]
+    return found
+
+
+def _hypotheses(outputs: Mapping[tuple, list[str]], variant: str, domain: str) -> dict[int | None, list[str]]:
+    """A variant's outputs of a domain by seed."""
+    return {seed: texts for (name, seed, of), texts in outputs.items() if (name, of) == (variant, domain)}
+
+
+def _sampled(
+    measure: statistics.Surface, domain: str, systems: list[dict[int | None, list[str]]], resamples: int, seed: int
+) -> Sampled:
+    """Resamples of one variant's difference on one domain: of equal seeds, or of all with all where none is equal."""
+    pairs = _pairs(*(list(of_side) for of_side in systems))
+    outputs = [texts for of_side in systems for texts in of_side.values()]
+    if all(outputs[j] == outputs[i] for j, i in pairs):  # nothing can be swapped: p is 1
+        return Sampled((0.0, 0.0), np.zeros(resamples), np.zeros(BOOTSTRAP))
+    stacked = np.stack([measure(texts) for texts in outputs])
+    coins, draws = (np.random.default_rng([seed, zlib.crc32(domain.encode()), kind]) for kind in (0, 1))
+    randomised = significance.randomised(stacked, [pairs], measure.score, resamples, coins)[:, 0]
+    drawn = significance.bootstrapped(stacked, measure.score, BOOTSTRAP, draws)
+    return Sampled(_means(measure.score, stacked, pairs), randomised, _difference(drawn, pairs))
+
+
+def _pairs(a: list[int | None], b: list[int | None]) -> Pairs:
+    """Numbers of the systems that are compared, b first; those of b follow those of a."""
+    same = [(len(a) + b.index(seed), a.index(seed)) for seed in a if seed in b]
+    return same or [(len(a) + j, i) for i in range(len(a)) for j in range(len(b))]
+
+
+def _means(score: Score, systems: np.ndarray, pairs: Pairs) -> tuple[float, float]:
+    values = score(systems.sum(axis=1))
+    return float(np.mean([values[i] for _, i in pairs])), float(np.mean([values[j] for j, _ in pairs]))
+
+
+def _difference(scores: np.ndarray, pairs: Pairs) -> np.ndarray:
+    return np.mean([scores[:, j] - scores[:, i] for j, i in pairs], axis=0)

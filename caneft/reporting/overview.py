@@ -1,0 +1,201 @@
+"""What was run, on what, and what came out: gathered once for the report's first page and for the terminal."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from caneft import comparison
+from caneft.config import Neurons
+from caneft.plan import Plan
+from caneft.reporting import captions, claims, evidence, inputs, overlap, results, tables
+from caneft.reporting.captions import METRICS, label
+from caneft.reporting.claims import Verdict
+from caneft.reporting.inputs import COPY, Block, shown_blocks
+from caneft.reporting.layout import Cell, Column, Table, mark_best
+from caneft.reporting.reading import naming, read_json, read_neurons
+from caneft.reporting.results import of_block
+
+
+class Overview(NamedTuple):
+    """what: of the run, by name. made_by: code, versions and machines, by name. By shown block: main, named (labels
+    that claims name, first the method's), verdicts and warnings."""
+
+    title: str
+    note: str
+    what: dict[str, str]
+    made_by: dict[str, str]
+    main: dict[Block, Table]
+    named: dict[Block, list[str]]
+    verdicts: dict[Block, list[Verdict]]
+    warnings: dict[Block, list[str]]
+
+
+def gather(plan: Plan, root: str | Path) -> Overview:
+    """Everything, from the results in `root`."""
+    root, blocks = Path(root), shown_blocks(plan)
+    scores, records = results.scores(plan, root), results.records(plan, root)
+    main = tables.main_table(plan, scores, records)
+    curves, costs = results.stability(plan, root), results.costs(plan, root)
+    shared = overlap.overlap_table(scores, overlap.without(plan, root))
+    found = {}
+    for block in blocks:
+        selection = (*block[:2], plan.selected_on(*block[1:]))
+        stability = of_block(curves, selection)
+        found[block] = claims.Found(scores, records, stability, tests(root, block), selected(plan, root, block))
+    return Overview(
+        title=plan.config.report.title,
+        note=plan.config.report.note.strip(),
+        what=dict(what_was_run(plan, records)),
+        made_by=made_by(plan, root, costs),
+        main={block: headline(plan, block, of_block(main, block)) for block in blocks},
+        named={block: list(named(plan, block, found[block].tests)) for block in blocks},
+        verdicts={block: claims.verdicts(plan, block, found[block]) for block in blocks},
+        warnings={
+            b: list(warnings(plan, of_block(scores, b), of_block(records, b), of_block(shared, b))) for b in blocks
+        },
+    )
+
+
+def tests(root: Path, block: Block) -> Mapping[str, Any]:
+    """Content of a block's file of significance."""
+    path = root / comparison.path(block)
+    content = read_json(path, with_format=True)
+    with naming(path):
+        for name in ("method", "baseline"):
+            content[name]
+        dict(content["metrics"])
+    return content
+
+
+def named(plan: Plan, block: Block, tests: Mapping[str, Any]) -> Iterator[str]:
+    """Labels of the method, the baseline, rivals and controls."""
+    own = tests["method"]
+    others = evidence.rivals(plan, block) + (evidence.controls(plan, block, own) if own else [])
+    yield from (label(plan, variant) for variant in (own, tests["baseline"], *others) if variant)
+
+
+def selected(plan: Plan, root: Path, block: Block) -> dict[str, Any]:
+    """First set of each variant of a block that selects neurons."""
+    found = {}
+    for file in inputs.neuron_files(plan, [block]):
+        if file.unit == "neuron" and file.variant not in found:
+            found[file.variant] = read_neurons(root / file.path)
+    return found
+
+
+def what_was_run(plan: Plan, records: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    """Names and texts of what the configuration asked for."""
+    config = plan.config
+    yield "Models", ", ".join(f"{name} ({_source(model)})" for name, model in config.models.items())
+    yield (
+        "Directions",
+        ", ".join(f"{n} ({d.source_language} to {d.target_language})" for n, d in config.directions.items()),
+    )
+    for direction in config.directions:
+        for mixture in plan.mixtures(direction):
+            unseen = ", ".join(label(plan, domain) for domain in plan.unseen(direction, mixture))
+            seen = ", ".join(label(plan, domain) for domain in plan.seen(direction, mixture))
+            yield f"Mixture {mixture}, {direction}", f"{seen}{f'; unseen: {unseen}' if unseen else ''}"
+    yield "Methods", ", ".join(label(plan, variant) for variant in config.methods)
+    trained = records[records["seed"].notna()]
+    grids = {len(method.grid) for method in config.methods.values() if getattr(method, "grid", ())}
+    tried = f", trials at seed {config.trials.seed} of {' or '.join(map(str, sorted(grids)))} rates" if grids else ""
+    yield "Seeds", f"{', '.join(map(str, config.seeds))}{tried}"
+    runs = plan.runs()
+    trials = sum(run.rate is not None for run in runs)
+    yield (
+        "Runs",
+        f"{len(trained):,} trained, {trials:,} trials, {len(runs) - len(trained) - trials:,} that train nothing",
+    )
+    yield "Training", f"{config.tuning.pairs_per_domain:,} pairs a domain, {config.tuning.epochs} epochs"
+    if plan.variants(Neurons):
+        yield "Importance", f"{_samples(config.importance.samples)} samples a domain"
+        budget = {k: getattr(config.selection, k) for k in ("fraction", "gamma", "parameters")}
+        yield "Budget", ", ".join(f"{name} {value}" for name, value in budget.items() if value is not None)
+    yield "Metrics", ", ".join(METRICS[metric] for metric in config.scoring.metrics)
+
+
+def _source(model) -> str:
+    return "pretrained here" if model.pretrain else model.hub or "local folder"
+
+
+def _samples(samples: int | str) -> str:
+    return samples if isinstance(samples, str) else f"{samples:,}"
+
+
+def made_by(plan: Plan, root: Path, costs: pd.DataFrame) -> dict[str, str]:
+    """Commits and versions that the runs' records name, devices, hours of computing, and when the first job began."""
+    commits, versions, started = set(), {}, []
+    for file in inputs.record_files(plan):
+        record = read_json(root / file.path, with_format=True)
+        code = record.get("code") or {}
+        if code.get("commit"):
+            commits.add(code["commit"][:12] + (" with changes" if code.get("dirty") else ""))
+        for name, version in (record.get("packages") or {}).items():
+            versions.setdefault(name, set()).add(version)
+    paths = dict.fromkeys(file.path for file in inputs.cost_files(plan))
+    started = [read_json(root / path)["started"] for path in paths]
+    hours = sum(read_json(root / path)["wall_seconds"] for path in paths) / 3600
+    machines = sorted(
+        {
+            f"{device}, {threads} thread{'s' * (threads > 1)}"
+            for device, threads in zip(costs["device"], costs["threads"], strict=True)
+        }
+    )
+    said = {
+        "Code": ", ".join(sorted(commits)),
+        "Packages": ", ".join(f"{name} {' or '.join(sorted(found))}" for name, found in sorted(versions.items())),
+        "Devices": "; ".join(machines),
+        "Computing": f"{hours:,.1f} hours in {len(paths):,} processes, the first begun {min(started)}"
+        if started
+        else "",
+    }
+    return {name: text for name, text in said.items() if text}
+
+
+def headline(plan: Plan, block: Block, rows: pd.DataFrame) -> Table:
+    """The averages of a block in the headline metric. rows: of the main table."""
+    metric = plan.config.scoring.metrics[0]
+    body = rows[(rows["metric"] == metric) & (rows["method"] != COPY)]
+    shown = {tables.SEEN: "seen"} | ({tables.UNSEEN: "unseen", tables.ALL: "all"} if plan.unseen(*block[1:]) else {})
+    texts = {name: [f"{value:.1f}" for value in body[f"{name}_mean"]] for name in shown}
+    deviations = {name: ["" if pd.isna(v) else f"{v:.1f}" for v in body[f"{name}_std"]] for name in shown}
+    cells = {name: list(map(Cell, texts[name], deviations[name], mark_best(texts[name]))) for name in shown}
+    seeds = len(plan.config.seeds)
+    return Table(
+        label="overview",
+        title=f"{METRICS[metric]} of {', '.join(block[:2])}, mixture {block[2]}",
+        caption=f"Averages over domains{f', mean ± deviation over {seeds} seeds' if seeds > 1 else ''}.",
+        columns=[
+            Column("Method", numeric=False),
+            Column("Trained parameters"),
+            *(Column(n, "average") for n in shown.values()),
+        ],
+        rows=[
+            [Cell(label(plan, row.variant)), Cell(f"{row.trainable_parameters:,}"), *(cells[name][i] for name in shown)]
+            for i, row in enumerate(body.itertuples())
+        ],
+    )
+
+
+def warnings(plan: Plan, scores: pd.DataFrame, records: pd.DataFrame, shared: pd.DataFrame) -> Iterator[str]:
+    """What to know before the numbers of a block are believed. All frames: rows of the block."""
+    trained = records[records["seed"].notna()]
+    choices = {v: rows["choice"].iloc[0] for v, rows in trained.groupby("variant", sort=False)}
+    chosen = {variant: choice for variant, choice in choices.items() if choice is not None}
+    if fixed := [label(plan, variant) for variant in choices if variant not in chosen]:
+        names = ", ".join(fixed)
+        yield f"Rates that were fixed and not tuned: {names}. Differences between them may be those of the rates."
+    yield from captions.edges(plan, chosen) + captions.divergences(plan, chosen)
+    if len(trained) and len(plan.config.seeds) == 1:
+        yield captions.seeds(plan)
+    health = captions.health(plan, scores[scores["metric"] == plan.config.scoring.metrics[0]])
+    if not health.startswith("No "):
+        yield health
+    flagged = shared.drop_duplicates("domain") if len(shared) else shared
+    for row in flagged.itertuples():
+        if count := int(row.pairs) + int(row.sources):
+            where = label(plan, row.domain)
+            yield f"{count:,} of {row.segments:,} test segments of {where} stand in the training data."

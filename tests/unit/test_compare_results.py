@@ -1,0 +1,209 @@
+"""`python -m caneft compare`: differences, tests against a naive computation, and folders that cannot be used."""
+
+import csv
+import io
+import json
+import random
+import sys
+
+import fake_results
+import numpy as np
+import pytest
+import yaml
+from sacrebleu.metrics import CHRF
+
+from caneft import __main__, comparison
+from caneft.commands import differences
+from caneft.commands.finished import open_plan
+from caneft.reporting import inputs
+
+DOMAINS, SIZE = ("it", "law", "koran"), 60
+WORDS = ["the", "a", "file", "record", "law", "opens", "closes", "reads", "writes", "old", "new", "table"]
+METHODS = {
+    "base": {"method": "base"},
+    "lora": {"method": "lora", "learning_rate": 1e-2},
+    "caneft": {"method": "caneft", "learning_rate": 5e-4},
+}
+
+
+def sentences(seed):
+    rng = random.Random(seed)
+    return [" ".join(rng.choices(WORDS, k=8)) for _ in range(SIZE)]
+
+
+REFERENCES = {domain: sentences(place) for place, domain in enumerate(DOMAINS)}
+
+
+def spoilt(texts, share, seed):
+    """A share of the words is replaced."""
+    rng = random.Random(seed)
+    return [" ".join("x" if rng.random() < share else word for word in text.split()) for text in texts]
+
+
+def write(root, share, methods=METHODS, seeds=(1, 2), references=REFERENCES, **sections):
+    """A finished folder: test sets, translations of which `share(variant)` of the words is wrong, scores from these."""
+    plan = fake_results.plan(methods, seeds, scoring={"metrics": ["chrf"]}, results_root=str(root), **sections)
+    root.mkdir()
+    raw = plan.config.model_dump(mode="json", exclude_unset=True)
+    (root / "config.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
+    for domain, texts in references.items():
+        rows = [{"id": f"{domain}.test.{n}", "source": "x", "target": text} for n, text in enumerate(texts)]
+        path = root / f"corpora/de-en/{domain}/test.jsonl"
+        path.parent.mkdir(parents=True)
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    said = {}
+    for block in plan.blocks():
+        for output in comparison.outputs(plan, block):
+            lines = []
+            for domain in output.domains:
+                texts = spoilt(references[domain], share(output.variant), f"{output.variant}{output.seed}{domain}")
+                said[output.variant, output.seed, domain] = texts
+                lines += [
+                    {"id": f"{domain}.test.{n}", "domain": domain, "hypothesis": text, "flags": []}
+                    for n, text in enumerate(texts)
+                ]
+            path = root / output.translations
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    def score(method, variant, domain, seed, metric):
+        texts = said.get((variant, seed, domain), ["x"] * SIZE)
+        return CHRF().corpus_score(texts, [references[domain]]).score
+
+    for file in inputs.score_files(plan):
+        fake_results.write_json(root / file.path, fake_results._scores(plan, file, score))
+    return said
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Runs the command line; returns exit code, output and errors."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["caneft", "compare", *map(str, arguments)])
+        code = 0
+        try:
+            __main__.main()
+        except SystemExit as end:
+            code = end.code
+        found = capsys.readouterr()
+        return code, found.out, found.err
+
+    return run
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """caneft makes fewer mistakes in b, all else is equal."""
+    a = write(tmp_path / "a", lambda variant: {"caneft": 0.3}.get(variant, 0.4))
+    b = write(tmp_path / "b", lambda variant: {"caneft": 0.25}.get(variant, 0.4), tuning={"epochs": 5})
+    return tmp_path / "a", tmp_path / "b", a, b
+
+
+def naive_p(pairs, references, resamples=200):
+    """Paired randomisation of chrF2 over the seeds' mean difference, sentence by sentence with sacrebleu."""
+    rng, metric = np.random.default_rng(9), CHRF()
+
+    def difference(swaps):
+        values = []
+        for one, other in pairs:
+            first = [b if swap else a for a, b, swap in zip(one, other, swaps, strict=True)]
+            second = [a if swap else b for a, b, swap in zip(one, other, swaps, strict=True)]
+            values.append(
+                metric.corpus_score(second, [references]).score - metric.corpus_score(first, [references]).score
+            )
+        return np.mean(values)
+
+    observed = difference([False] * len(references))
+    count = sum(abs(difference(rng.random(SIZE) < 0.5)) >= abs(observed) - 1e-9 for _ in range(resamples))
+    return observed, (count + 1) / (resamples + 1)
+
+
+def test_difference_and_p_are_those_of_a_naive_computation(folders, call):
+    root_a, root_b, a, b = folders
+    code, out, _ = call(root_a, root_b, "--json", "--resamples", 4000)
+    rows = {(row["variant"], row["column"]): row for row in json.loads(out)["scores"]}
+    assert code == 0
+    for domain in ("koran",):
+        pairs = [(a["caneft", seed, domain], b["caneft", seed, domain]) for seed in (1, 2)]
+        observed, p = naive_p(pairs, REFERENCES[domain])
+        row = rows["caneft", domain]
+        assert row["difference"] == pytest.approx(observed, abs=1e-9)
+        assert row["low"] < observed < row["high"]
+        assert row["p"] == pytest.approx(p, abs=3 * np.sqrt(max(p, 0.01) / 200))
+    mean = (rows["caneft", "it"]["difference"] + rows["caneft", "law"]["difference"]) / 2
+    assert rows["caneft", "average_seen"]["difference"] == pytest.approx(mean, abs=1e-9)
+
+
+def test_equal_outputs_have_p_1_and_holm_counts_all_that_is_shown(folders, call):
+    root_a, root_b, *_ = folders
+    rows = json.loads(call(root_a, root_b, "--json", "--resamples", 500)[1])["scores"]
+    equal = [row for row in rows if row["variant"] != "caneft"]
+    assert len(equal) == 8 and all((row["difference"], row["p"], row["p_holm"]) == (0, 1, 1) for row in equal)
+    smallest = min(rows, key=lambda row: row["p"])
+    assert smallest["p_holm"] == pytest.approx(min(1, 12 * smallest["p"]))
+
+
+def test_keys_and_runs_that_differ(tmp_path, folders, call):
+    root_a, *_ = folders
+    write(tmp_path / "c", lambda _: 0.4, {"base": METHODS["base"], "lora": {"method": "lora", "learning_rate": 2e-2}})
+    code, out, _ = call(root_a, tmp_path / "c")
+    assert code == 0
+    assert "methods.lora.learning_rate: 0.01 -> 0.02" in out
+    assert "2 runs in a and not in b: tiny/de-en/all/caneft/seed1, tiny/de-en/all/caneft/seed2" in out
+    assert "results_root" not in out
+    assert max(map(len, out.splitlines()[2:])) <= 100
+
+
+def test_other_test_sets_are_said_and_not_tested(tmp_path, folders, call):
+    root_a, *_ = folders
+    write(tmp_path / "c", lambda _: 0.4, references=REFERENCES | {"koran": sentences(77)})
+    found = json.loads(call(root_a, tmp_path / "c", "--json", "--resamples", 100)[1])
+    assert found["notes"] == ["koran (de-en): the folders have different test sets, so scores stand side by side only"]
+    tested = {row["column"] for row in found["scores"] if row["p"] is not None}
+    assert tested == {"it", "law", "average_seen"}
+    assert all(row["difference"] is not None for row in found["scores"])
+
+
+def test_seeds_that_both_have_are_paired(tmp_path, folders, call):
+    """b has seeds 2 and 3: only seed 2 is compared."""
+    root_a, _, a, _ = folders
+    c = write(tmp_path / "c", lambda _: 0.2, seeds=(2, 3))
+    rows = json.loads(call(root_a, tmp_path / "c", "--json", "--resamples", 100)[1])["scores"]
+    row = next(row for row in rows if (row["variant"], row["column"]) == ("lora", "it"))
+    one, other = (CHRF().corpus_score(of["lora", 2, "it"], [REFERENCES["it"]]).score for of in (a, c))
+    assert (row["a"], row["b"], row["difference"]) == pytest.approx((one, other, other - one))
+    assert differences._pairs([1], [2, 3]) == [(1, 0), (2, 0)], "no seed in both: each with each"
+
+
+def test_csv_has_a_line_for_each_score(folders, call):
+    root_a, root_b, *_ = folders
+    rows = list(csv.DictReader(io.StringIO(call(root_a, root_b, "--csv", "--resamples", 100)[1])))
+    assert len(rows) == 12 and {row["variant"] for row in rows} == set(METHODS)
+
+
+def test_too_few_resamples_are_said(folders, call):
+    root_a, root_b, *_ = folders
+    assert "Raise --resamples" in " ".join(call(root_a, root_b, "--resamples", 100)[1].split())
+
+
+def test_folders_that_cannot_be_used(tmp_path, folders, call):
+    root_a, root_b, *_ = folders
+    (tmp_path / "empty").mkdir()
+    (root_b / "runs/tiny/de-en/all/lora/seed2/scores/seen.json").unlink()
+    for folder, said in [
+        (tmp_path / "nowhere", "no such folder"),
+        (tmp_path / "empty", "holds no config.yaml"),
+        (root_b, "1 of 14 score files are missing, runs/tiny/de-en/all/lora/seed2/scores/seen.json first"),
+    ]:
+        code, _, err = call(root_a, folder)
+        assert code == 1 and said in err and str(folder) in err
+
+
+def test_a_score_file_of_another_format_is_named(folders, call):
+    root_a, root_b, *_ = folders
+    path = root_b / "runs/tiny/de-en/all/lora/seed2/scores/seen.json"
+    path.write_text(path.read_text().replace('"format": 1', '"format": 7'))
+    code, _, err = call(root_a, root_b)
+    assert code == 1 and f"{path}: has format 7" in err
+    assert open_plan(root_a).config.seeds == [1, 2]

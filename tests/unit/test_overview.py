@@ -1,0 +1,149 @@
+"""The overview: what it gathers, its page, and its text for the terminal."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import fake_results
+import pytest
+
+from caneft.errors import InputError
+from caneft.plan import Plan
+from caneft.reporting import inputs, overview_page
+from caneft.reporting.overview import gather
+
+METHODS = {
+    "base": {"method": "base"},
+    "full": {"method": "full", "learning_rate": 1e-3},
+    "lora": {"method": "lora", "learning_rate": [1e-3, 1e-2]},
+    "caneft": {"method": "caneft", "learning_rate": [1e-3, 1e-2]},
+}
+
+
+class Tags(HTMLParser):
+    """Start tags, attributes, and that every tag but void ones is closed in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found, self.open = [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def overview_of(tmp_path, plan=None, **made) -> tuple[Plan, object]:
+    plan = plan or fake_results.plan(METHODS, seeds=(1, 2))
+    fake_results.write(plan, tmp_path, **made)
+    return plan, gather(plan, tmp_path)
+
+
+def test_the_page_is_whole_and_stands_alone(tmp_path):
+    text = overview_page.html(overview_of(tmp_path)[1])
+    tags = Tags(text)
+    assert not {tag for tag, _ in tags.found} & {"script", "link", "img", "a", "iframe"}
+    assert "http" not in text
+    for heading in ("What was run", "Main result", "Claims about caneft", "To know before believing", "Made by"):
+        assert f"<h2>{heading}</h2>" in text
+
+
+def test_text_of_the_configuration_is_escaped(tmp_path):
+    plan = fake_results.plan(METHODS, seeds=(1, 2), report={"title": "<b>&", "labels": {"caneft": "<i>x"}})
+    text = overview_page.html(overview_of(tmp_path, plan)[1])
+    Tags(text)
+    assert "<h1>&lt;b&gt;&amp;</h1>" in text and "<i>" not in text
+
+
+def test_the_main_numbers_are_means_of_the_score_files(tmp_path):
+    """Full: seed 1 has 40 on it and 50 on law, seed 2 has 60 and 70: the mean is 55, the deviation that of 45, 65."""
+    values = {("it", 1): 40.0, ("law", 1): 50.0, ("it", 2): 60.0, ("law", 2): 70.0}
+
+    def score(method, variant, domain, seed, metric):
+        return values.get((domain, seed), 30.0)
+
+    _, found = overview_of(tmp_path, score=score)
+    ((block, table),) = found.main.items()
+    row = next(row for row in table.rows if row[0].text == "full")
+    assert block == ("tiny", "de-en", "all")
+    assert (row[1].text, row[2].text, row[2].deviation) == ("560,000", "55.0", "14.1")
+
+
+def test_what_was_run_is_counted(tmp_path):
+    """Base, 3 trained variants at 2 seeds, 2 grids of 2 rates."""
+    _, found = overview_of(tmp_path)
+    assert found.what["Runs"] == "6 trained, 4 trials, 1 that train nothing"
+    assert found.what["Mixture all, de-en"] == "it, law; unseen: koran"
+    assert found.made_by["Code"] == "0123456789ab"
+    assert found.made_by["Packages"] == "numpy 2.0.0"
+    costs = dict.fromkeys(file.path for file in inputs.cost_files(fake_results.plan(METHODS, seeds=(1, 2))))
+    hours = sum(json.loads((tmp_path / path).read_text())["wall_seconds"] for path in costs) / 3600
+    assert found.made_by["Computing"].startswith(f"{hours:,.1f} hours in {len(costs)} processes")
+
+
+def test_warnings_say_what_weakens_the_numbers(tmp_path):
+    plan = fake_results.plan(METHODS, seeds=(1,))
+    dev = {("lora", 1e-3): None, ("caneft", 1e-3): 70.0}
+    _, found = overview_of(
+        tmp_path, plan, dev=lambda variant, rate: dev.get((variant, rate), 60.0), flagged=lambda *_: (3, 2)
+    )
+    (lines,) = found.warnings.values()
+    assert lines == [
+        "Rates that were fixed and not tuned: full. Differences between them may be those of the rates.",
+        "At the edge of its grid, so that a better rate may lie outside: lora (high); caneft (low).",
+        "Trials that diverged: lora at 1e-3.",
+        "Every run has one seed (1).",
+        "Hypotheses empty/cut at the length limit/over-long: base 0/6/0 of 1,200; the others none.",
+        "5 of 400 test segments of koran stand in the training data.",
+    ]
+
+
+def test_a_missing_file_of_significance_is_named(tmp_path):
+    plan, _ = overview_of(tmp_path)
+    (tmp_path / "significance/tiny/de-en/all.json").unlink()
+    with pytest.raises(InputError, match="significance/tiny/de-en/all.json: does not exist"):
+        gather(plan, tmp_path)
+
+
+def test_every_file_that_is_opened_is_an_input_of_the_rule(tmp_path):
+    plan, _ = overview_of(tmp_path)
+    wanted = set(inputs.overview_inputs(plan))
+    for file in tmp_path.rglob("*"):
+        if file.is_file() and str(file.relative_to(tmp_path)) not in wanted:
+            file.unlink()
+    assert gather(plan, tmp_path).main
+
+
+def test_equal_results_give_equal_bytes(tmp_path):
+    plan, one = overview_of(tmp_path)
+    other = gather(plan, tmp_path)
+    assert overview_page.html(one) == overview_page.html(other)
+    assert overview_page.summary(one) == overview_page.summary(other)
+
+
+def test_several_blocks_are_summed_up(tmp_path):
+    mixtures = {"all": {"de-en": ["it", "law"]}, "other": {"de-en": ["it", "law"]}}
+    _, found = overview_of(tmp_path, fake_results.plan(METHODS, seeds=(1, 2), mixtures=mixtures))
+    text = overview_page.html(found)
+    assert "<h2>Claims over 2 blocks</h2>" in text and "not tested 2" in text
+    assert "<h2>Claims about caneft on tiny, de-en, mixture other</h2>" in text
+
+
+def test_the_summary_fits_a_terminal(tmp_path):
+    """Of 16 variants 12 are shown: the named ones whatever they score, and the best of the others."""
+    methods = METHODS | {f"joint-{n}": {"method": "joint", "fraction": n / 100} for n in range(1, 13)}
+    methods |= {name: {"learning_rate": 1e-3} | method for name, method in methods.items() if "joint" in name}
+    plan = fake_results.plan(methods, seeds=(1, 2))
+    number = {variant: 50.0 + place for place, variant in enumerate(methods)}
+    _, found = overview_of(tmp_path, plan, score=lambda method, variant, *_: number.get(variant, 1.0))
+    text = overview_page.summary(found)
+    assert max(map(len, text.splitlines())) <= 100
+    names = re.findall(r"^    ([\w-]+) .* \d+\.\d", text, re.MULTILINE)
+    assert names == ["base", "full", "lora", "caneft", *(f"joint-{n}" for n in range(5, 13))]
+    assert "… and 4 more in tables/main.md" in text
+    assert re.findall(r"^    \((\w)\) ", text, re.MULTILINE) == list("abcdefg")
