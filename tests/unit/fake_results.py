@@ -178,7 +178,6 @@ def _record(plan: Plan, file, choice: dict | None, rate: float | None = None, di
     return {
         "format": 1,
         "base": {"id": "pretrained here", "revision": None},
-        "code": {"commit": "0123456789abcdef", "dirty": False},
         "packages": {"numpy": "2.0.0"},
         "data": {},
         "seed": getattr(file, "seed", None),
