@@ -1,0 +1,81 @@
+"""Signs and the table of differences: p values by hand, adjusted over what each table prints."""
+
+import json
+
+import fake_results
+import pytest
+
+from caneft import comparison
+from caneft.reporting import significant
+
+BLOCK = ("tiny", "de-en", "all")
+RAW = {  # (a, b, column): difference, p; all others 1 and 0.2
+    ("caneft", "base", "it"): (5.0, 0.004),
+    ("lora", "base", "it"): (-2.0, 0.0045),
+    ("caneft", "lora", "it"): (-1.0, 0.0048),
+    ("caneft", "base", "law"): (3.0, 0.0056),
+}
+
+
+def results_in(tmp_path, rival="lora", **sections):
+    """A plan of base, lora and caneft, and its tests: three comparisons in it, law, koran and the seen average."""
+    plan = fake_results.plan(scoring={"metrics": ["chrf"]}, **sections)
+    content = fake_results.significance(plan, BLOCK) | {"rival": rival, "rival_by": "dev_loss"}
+    for entry in content["metrics"]["chrf"]["comparisons"]:
+        key = entry["a"], entry["b"], entry["column"]
+        entry["difference"], entry["p"] = RAW.get(key, (entry["difference"], entry["p"]))
+    content["metrics"]["chrf"]["scores"] = {"caneft": {"it": {"score": 60.0, "low": 58.5, "high": 61.25}}}
+    path = tmp_path / comparison.path(BLOCK)
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(content))
+    return plan
+
+
+def signs_of(plan, root):
+    rows, rivals = significant.comparisons(plan, root), significant.best_rivals(plan, root)
+    return significant.of_main_tables(plan, rows, rivals)[*BLOCK, "chrf"]
+
+
+def test_signs_follow_holm_over_the_main_table(tmp_path):
+    # of 12: 12 * .004 = .048, 11 * .0045 = .0495, 10 * .0048 = .048, no lower than the one before; 9 * .0056 = .0504
+    signs, caption = signs_of(results_in(tmp_path), tmp_path)
+    assert signs == {("caneft", "it"): "†", ("lora", "it"): "–‡"}
+    assert "the 12 comparisons of this table" in caption
+    assert "best rival by the loss on dev, lora" in caption
+    assert "p < 0.05" in caption
+
+
+def test_without_a_rival_the_family_is_smaller(tmp_path):
+    # of 8: 8 * .004 = .032, 7 * .0045 = .0315, 6 * .0056 = .0336
+    signs, caption = signs_of(results_in(tmp_path, rival=None), tmp_path)
+    assert signs == {("caneft", "it"): "†", ("lora", "it"): "–", ("caneft", "law"): "†"}
+    assert "rival" not in caption
+
+
+def test_a_stricter_level_needs_no_new_tests(tmp_path):
+    assert signs_of(results_in(tmp_path, significance={"alpha": 0.01}), tmp_path)[0] == {}
+
+
+def test_the_table_of_differences_is_a_family_of_its_own(tmp_path):
+    plan = results_in(tmp_path)
+    table = significant.significance_table(plan, significant.comparisons(plan, tmp_path))
+    found = {(row.a, row.b, row.column): row.p_holm for row in table.itertuples()}
+    expected = {
+        ("caneft", "base", "it"): 8 * 0.004,
+        ("caneft", "lora", "it"): 7 * 0.0048,
+        ("caneft", "base", "law"): 7 * 0.0048,  # 6 * .0056 is as much
+        ("caneft", "lora", "law"): 1,
+        ("lora", "base", "it"): 4 * 0.0045,
+    }
+    assert {key: found[key] for key in expected} == pytest.approx(expected)
+    assert len(table) == 12
+    (printed,) = significant.significance_tables(plan, table)
+    assert [[cell.text + cell.signs for cell in row] for row in printed.rows] == [
+        ["base", "+5.0†", "+3.0†", "+1.0", "+1.0"],
+        ["lora", "−1.0†", "+1.0", "+1.0", "+1.0"],
+    ]
+
+
+def test_intervals_stand_by_variant_and_column(tmp_path):
+    plan = results_in(tmp_path)
+    assert significant.intervals(plan, tmp_path) == {(*BLOCK, "chrf", "caneft", "it"): (58.5, 61.25)}
