@@ -30,9 +30,12 @@ format: $(VENV)/.ready
 docs: $(VENV)/.ready
 	@$(RUN) python -m caneft.reference
 
-# The README's pictures, from a finished demo.
+# The README's pictures, from a finished demo; that of the report is taken by a Chromium without a window.
+CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 images:
 	@mkdir -p docs/images && cp $(addprefix results/figures/,scores.png importance_information.png stability.png) docs/images/
+	@[ -n "$(CHROMIUM)" ] || { echo "No Chromium: docs/images/report.png stays as it is"; exit 0; } && "$(CHROMIUM)" --headless --no-sandbox \
+	  --disable-gpu --window-size=1100,1500 --screenshot=docs/images/report.png results/overview.html 2> /dev/null
 
 $(VENV)/.ready: requirements.txt
 	@"$(or $(PYTHON),false)" -c '$(SUITS)' 2>/dev/null || { echo "Python 3.11 or 3.12 is needed; found:" \

@@ -277,18 +277,22 @@ def _cell(cell: Cell, widest: str, signs: str, broken: bool) -> str:
     command = {BEST: r"\textbf", SECOND: r"\underline"}.get(cell.mark)
     text = escape(breakable(cell.text) if broken else cell.text)
     text = rf"\raggedright {text}" if broken else f"{command}{{{text}}}" if command else text
-    above = _filled(
-        "".join(map(SIGNS.__getitem__, cell.signs)), "".join(map(SIGNS.__getitem__, signs[len(cell.signs) :]))
-    )
-    below = _filled(cell.deviation and rf"\pm{cell.deviation}", "" if cell.deviation else widest and rf"\pm{widest}")
-    below += (
-        rf"\phantom{{{'0' * (len(widest) - len(cell.deviation))}}}" if 0 < len(cell.deviation) < len(widest) else ""
-    )
-    return (
-        f"{text}$" + (f"^{{{above}}}" if above else "") + (f"_{{{below}}}" if below else "") + "$"
-        if above or below
-        else text
-    )
+    above, room = _signs_of(cell.signs), _signs_of(signs[len(cell.signs) :])
+    below, missing = cell.deviation and rf"\pm{cell.deviation}", "0" * (len(widest) - len(cell.deviation))
+    if not above and not below:
+        space = _beside(_signs_of(signs), widest and rf"\pm{widest}")
+        return text + (rf"\phantom{{{space}}}" if space else "")
+    filled = _filled(below, missing) if below else _filled("", widest and rf"\pm{widest}")
+    return text + _beside(_filled(above, room), filled)
+
+
+def _beside(above: str, below: str) -> str:
+    """Signs set high and a deviation set low."""
+    return f"${f'^{{{above}}}' * bool(above)}{f'_{{{below}}}' * bool(below)}$" if above or below else ""
+
+
+def _signs_of(signs: str) -> str:
+    return "".join(SIGNS[sign] for sign in signs)
 
 
 def _filled(text: str, missing: str) -> str:

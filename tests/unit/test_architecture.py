@@ -22,7 +22,7 @@ LAYERS = (
     ("comparison", "models", "retrieval"),
     ("importance", "patch", "selection"),
     ("decoding", "dumping", "measuring", "reference", "reporting", "scoring", "stability", "tuning"),
-    ("examples", "pilot"),
+    ("commands", "examples", "pilot"),
     ("workflow.scripts", "__main__"),
 )
 RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer}

@@ -11,6 +11,7 @@ import pytest
 from caneft.reporting import tables
 from caneft.reporting.contents import every_table
 from caneft.reporting.escaping import BREAK, breakable, escape
+from caneft.reporting.inputs import TABLES
 from caneft.reporting.latex import latex
 from caneft.reporting.layout import BEST, SECOND, Cell, Column, Table
 
@@ -88,7 +89,7 @@ def large(tmp_path_factory):
 @needs_latex
 def test_every_table_compiles_without_a_warning(large, tmp_path):
     files = sorted(large.glob("*.tex"))
-    assert len(files) == 10
+    assert len(files) == len(TABLES)
     body = [f"\\input{{{path.with_suffix('')}}}\\clearpage" for path in files]
     labels = [label for path in files for label in re.findall(r"\\label{(.*?)}", path.read_text(encoding="utf-8"))]
     assert len(set(labels)) == len(labels)
@@ -102,7 +103,7 @@ def test_a_sentence_in_the_place_of_a_table_compiles(tmp_path):
     fake_results.write(plan, tmp_path)
     absent = [(name, sentence) for name, _, printed, sentence in every_table(plan, tmp_path) if not printed]
     names = {name for name, _ in absent}
-    assert names == {"unseen", "criteria", "budget", "interference", "trials", "health", "overlap"}
+    assert names == {"unseen", "criteria", "budget", "interference", "trials", "health", "overlap", "significance"}
     for name, sentence in absent:
         tables.write(tmp_path / name, pd.DataFrame(), [], sentence)
     assert complaints(tmp_path, "\n\n".join(f"\\input{{{name}}}" for name in names)) == []

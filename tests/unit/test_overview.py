@@ -79,7 +79,7 @@ def test_what_was_run_is_counted(tmp_path):
     _, found = overview_of(tmp_path)
     assert found.what["Runs"] == "6 trained, 4 trials, 1 that train nothing"
     assert found.what["Mixture all, de-en"] == "it, law; unseen: koran"
-    assert found.made_by["Code"] == "0123456789ab"
+    assert found.made_by["Code"] == "c0ffee"
     assert found.made_by["Packages"] == "numpy 2.0.0"
     costs = dict.fromkeys(file.path for file in inputs.cost_files(fake_results.plan(METHODS, seeds=(1, 2))))
     hours = sum(json.loads((tmp_path / path).read_text())["wall_seconds"] for path in costs) / 3600
@@ -98,7 +98,8 @@ def test_warnings_say_what_weakens_the_numbers(tmp_path):
         "At the edge of its grid, so that a better rate may lie outside: lora (high); caneft (low).",
         "Trials that diverged: lora at 1e-3.",
         "Every run has one seed (1).",
-        "Hypotheses empty/cut at the length limit/over-long: base 0/6/0 of 1,200; the others none.",
+        "Some hypotheses of base are empty, cut at the length limit, over-long or in a wrong language: see the table of"
+        " decoding health.",
         "5 of 400 test segments of koran stand in the training data.",
     ]
 

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from caneft.errors import InputError
-from caneft.reporting import captions, corpora, criteria, inputs, overlap, results, tables
+from caneft.reporting import captions, inputs, results, tables
+from caneft.reporting.contents import every_table
 from caneft.reporting.escaping import escape
 from caneft.reporting.latex import latex
 from caneft.reporting.layout import BEST, SECOND, Cell, Column, Table, mark_best
@@ -255,20 +256,11 @@ def test_a_configuration_without_neurons_or_base_has_tables(tmp_path):
 
 
 def test_every_table_input_is_needed_and_named_when_missing(plan, root):
-    main, _ = main_of(plan, root)
     for name in inputs.table_inputs(plan):
         kept = (root / name).read_bytes()
         (root / name).unlink()
         with pytest.raises(InputError, match=re.escape(name)):
-            (
-                results.scores(plan, root),
-                results.records(plan, root),
-                results.costs(plan, root),
-                results.trials(plan, root),
-                overlap.without(plan, root),
-                corpora.corpus_table(plan, root),
-                criteria.criteria_table(plan, root, main),
-            )
+            list(every_table(plan, root))
         (root / name).write_bytes(kept)
 
 

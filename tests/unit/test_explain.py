@@ -1,0 +1,194 @@
+"""`python -m caneft explain`: from a cell of a table to runs, files and jobs."""
+
+import hashlib
+import json
+import os
+import sys
+from types import SimpleNamespace
+
+import fake_results
+import numpy as np
+import pytest
+import yaml
+from snakemake.persistence.file import FilePersistence
+
+from caneft import __main__
+from caneft.commands.jobs import Jobs
+from caneft.reporting import inputs, tables
+from caneft.reporting.contents import every_table
+
+MIXTURES = {
+    "all": {"de-en": ["it", "law"]},
+    "only-it": {"de-en": {"domains": ["it"], "test": ["law", "koran"]}},
+}
+METHODS = {
+    "base": {"method": "base"},
+    "lora": {"method": "lora", "learning_rate": [1e-3, 1e-2]},
+    "importance": {"method": "importance", "learning_rate": 1e-2},
+    "caneft": {"method": "caneft", "learning_rate": 5e-4},
+}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A finished folder with all tables."""
+    root = tmp_path_factory.mktemp("explain") / "out"
+    mixtures = MIXTURES | {"only-it": {"de-en": MIXTURES["only-it"]["de-en"] | {"select_on": "all"}}}
+    plan = fake_results.plan(METHODS, (1, 2), mixtures=mixtures, results_root="out")
+    fake_results.write(plan, root, flagged=lambda *_: (3, 2))
+    raw = plan.config.model_dump(mode="json", exclude_unset=True)
+    (root / "config.yaml").write_text(yaml.safe_dump(raw))
+    (root / "tables").mkdir()
+    for name, numbers, printed, absent in every_table(plan, root):
+        tables.write(root / "tables" / name, numbers, printed, absent)
+    for file in inputs.score_files(plan):
+        translations = root / file.path.replace("/scores/", "/translations/").replace(".json", ".jsonl")
+        translations.parent.mkdir(parents=True, exist_ok=True)
+        translations.write_text(f"{file.variant} {file.seed}\n")
+    return root
+
+
+@pytest.fixture
+def call(monkeypatch, capsys, root):
+    """Runs the command line on a table; returns what it printed, as JSON unless it failed."""
+
+    def run(table, *arguments, form="--json"):
+        path = root / "tables" / table
+        extra = [form] if form else []
+        monkeypatch.setattr(sys, "argv", ["caneft", "explain", str(path), *map(str, arguments), *extra])
+        try:
+            __main__.main()
+        except SystemExit:
+            return capsys.readouterr().err
+        out = capsys.readouterr().out
+        return json.loads(out) if form == "--json" else out
+
+    return run
+
+
+def score(root, run, testset, domain, metric="bleu"):
+    return json.loads((root / f"runs/tiny/de-en/{run}/scores/{testset}.json").read_text())["domains"][domain][metric][
+        "score"
+    ]
+
+
+def test_a_cell_is_the_mean_of_the_scores_that_are_named(root, call):
+    found = call("main.csv", "--row", "caneft", "--column", "law")
+    scores = [score(root, f"all/caneft/seed{seed}", "seen", "law") for seed in (1, 2)]
+    assert found["value"] == pytest.approx(np.mean(scores), abs=1e-4)
+    assert [run["scores"][0]["score"] for run in found["runs"]] == scores
+    assert found["made"] == "mean over 2 seeds of the scores on law"
+    assert found["block"] == ["tiny", "de-en", "all"], "the mixture that printed tables show"
+    assert found["metric"] == "bleu"
+
+
+def test_files_stand_with_their_checksums(root, call):
+    (run, _) = call("main.csv", "--row", "caneft", "--column", "law")["runs"]
+    folder = "runs/tiny/de-en/all/caneft/seed1"
+    path = f"{folder}/translations/seen.jsonl"
+    assert run["files"][path] == hashlib.sha256((root / path).read_bytes()).hexdigest()
+    assert run["files"][f"{folder}/patch.safetensors"] is None, "what is gone is said to be"
+    assert "neurons/tiny/de-en/all/caneft/draw0.npz" in run["files"]
+    assert run["record"]["code"]["commit"] == "c0ffee"
+    assert run["cost"]["device"] == "cpu"
+
+
+@pytest.mark.parametrize(
+    "column, domains",
+    [("average_seen", ["it", "law"]), ("average_unseen", ["koran"]), ("average_all", ["it", "law", "koran"])],
+)
+def test_averages_name_their_domains(root, call, column, domains):
+    found = call("main.csv", "--row", "lora", "--column", column, "--metric", "chrf")
+    means = []
+    for run in found["runs"]:
+        assert [entry["domain"] for entry in run["scores"]] == domains
+        means.append(np.mean([entry["score"] for entry in run["scores"]]))
+    assert found["value"] == pytest.approx(np.mean(means), abs=1e-4)
+
+
+def test_one_seed_alone(call):
+    found = call("main.csv", "--row", "lora", "--column", "law", "--seed", 2)
+    assert [run["run"] for run in found["runs"]] == ["tiny/de-en/all/lora/seed2"]
+
+
+def test_base_and_copy_have_no_seeds(call):
+    base = call("main.csv", "--row", "base", "--column", "koran")
+    assert [run["run"] for run in base["runs"]] == ["tiny/de-en/base"] and "record" not in base["runs"][0]
+    copy = call("main.csv", "--row", "copy", "--column", "average_seen")
+    assert list(copy["files"]) == ["scores/copy/de-en/it.json", "scores/copy/de-en/law.json"]
+
+
+def test_costs_are_those_of_the_processes_that_are_named(root, call):
+    found = call("cost.csv", "--row", "caneft", "--column", "peak_memory_mb", "--stage", "tuning", "--mixture", "all")
+    costs = [json.loads((root / path).read_text())["peak_memory_mb"] for path in found["files"]]
+    assert len(costs) == 2 and found["value"] == max(costs)
+    shared = call("cost.csv", "--row", "importance", "--column", "wall_seconds", "--stage", "importance")
+    assert all(path.startswith("importance/tiny/de-en/") for path in shared["files"]), "the stage, not the variant"
+
+
+def test_interference_is_a_difference_of_two_runs(root, call):
+    found = call("interference.csv", "--row", "caneft", "--column", "law", "--mixture", "only-it")
+    own = [score(root, f"only-it/caneft/seed{seed}", "law", "law") for seed in (1, 2)]
+    assert found["value"] == pytest.approx(np.mean(own) - score(root, "base", "law", "law"), abs=1e-4)
+    assert [run["run"] for run in found["runs"]][-1] == "tiny/de-en/base"
+
+
+def test_trials_and_overlap(call):
+    trial = call("trials.csv", "--row", "lora", "--column", "average_seen", "--learning-rate", "0.01")
+    assert [run["run"] for run in trial["runs"]] == ["tiny/de-en/all/lora/lr0.01"]
+    assert list(trial["files"]) == ["runs/tiny/de-en/all/lora/choice.json"]
+    overlap = call("overlap.csv", "--row", "lora", "--column", "koran", "--mixture", "all")
+    assert list(overlap["files"]) == ["scores/without-overlap/tiny/de-en/all/koran.json"]
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["main.csv", "--row", "canef", "--column", "law"], "Did you mean 'caneft'?"),
+        (["main.csv", "--row", "caneft", "--column", "lw"], "Did you mean 'law'?"),
+        (["main.csv", "--row", "caneft", "--column", "law", "--metric", "blue"], "Did you mean 'bleu'?"),
+        (["main.csv", "--row", "caneft", "--column", "law", "--stage", "tuning"], "leave --stage out"),
+        (["main.csv", "--row", "caneft", "--column", "law", "--seed", 9], "no run of seed 9"),
+        (["cost.csv", "--row", "caneft", "--column", "wall_seconds"], "Say which: --stage tuning, translation"),
+        (["mian.csv", "--row", "caneft", "--column", "law"], "Did you mean 'main'?"),
+        (["main.tex", "--row", "caneft", "--column", "law"], "name the table's CSV file"),
+    ],
+)
+def test_what_is_not_there_is_said(call, arguments, said):
+    assert said in call(*arguments)
+
+
+def note(folder, output, content):
+    """Leaves a note on a job where Snakemake would."""
+    length = os.pathconf(folder, "PC_NAME_MAX")
+    path = FilePersistence._record_path(SimpleNamespace(_fetch_max_len=lambda _: length), str(folder), output)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w") as file:
+        json.dump(content, file)
+
+
+def test_jobs_are_found_in_snakemakes_notes(root, call):
+    """Scores come of a translation, that of a tuning job with a name that is too long for one file name."""
+    folder = root.parent / ".snakemake/metadata"
+    folder.mkdir(parents=True)
+    long = "out/" + "x" * 300
+    scored, translated = (f"out/runs/tiny/de-en/all/caneft/seed1/{name}" for name in ("scores/seen.json", "t.jsonl"))
+    for number, (output, rule, needs) in enumerate(
+        [(long, "tune", []), (translated, "translate", [long]), (scored, "score", [translated, "corpus.jsonl"])]
+    ):
+        content = {"rule": rule, "shellcmd": f"run {rule}", "input": needs, "starttime": 1e9 + number}
+        note(folder, output, content | {"log": [f"out/logs/{rule}.log"]})
+    (root / "benchmarks").mkdir()
+    (root / "benchmarks/score.tsv").write_text("s\n")
+    found = call("main.csv", "--row", "caneft", "--column", "law", "--seed", 1)
+    assert [job["command"] for job in found["jobs"]] == ["run tune", "run translate", "run score"]
+    assert [job["benchmark"] for job in found["jobs"]] == [None, None, "out/benchmarks/score.tsv"]
+    text = call("main.csv", "--row", "caneft", "--column", "law", "--seed", 1, form=None)
+    for part in ("run translate", "log       out/logs/score.log", "nrefs:1", "commit c0ffee", "numpy 2.0.0"):
+        assert part in text
+
+
+def test_without_notes_no_command_is_made_up(tmp_path, monkeypatch, call):
+    monkeypatch.chdir(tmp_path)
+    jobs = Jobs(tmp_path / "elsewhere", "out")
+    assert jobs.behind(["out/x"]) == []
