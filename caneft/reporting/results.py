@@ -10,6 +10,7 @@ import pandas as pd
 
 from caneft import settings
 from caneft.config import Neurons
+from caneft.config.metrics import LOWER_IS_BETTER
 from caneft.errors import InputError
 from caneft.plan import SEEN, Plan
 from caneft.reporting import inputs
@@ -38,7 +39,7 @@ def scores(plan: Plan, root: str | Path, blocks: Iterable[Block] | None = None) 
 
 
 def _score_rows(plan: Plan, file: inputs.ScoreFile, root: Path) -> Iterator[dict[str, Any]]:
-    """Surface metrics, then neural ones, which have the counts of the same outputs; COMET's are times 100."""
+    """Surface metrics, then neural ones, which have the counts of the same outputs; but for errors, times 100."""
     path, seen = root / file.path, plan.seen(*file.block[1:])
     surface = read_json(path, with_format=True)
     shared = {}
@@ -55,12 +56,13 @@ def _score_rows(plan: Plan, file: inputs.ScoreFile, root: Path) -> Iterator[dict
                 about = {**_identity(file), "domain": domain, "seen": domain in seen, "metric": metric}
                 yield about | found | shared[domain]
     for metric, name in file.neural.items():
+        factor = 1 if metric in LOWER_IS_BETTER else 100
         neural = read_json(root / name, with_format=True)
         with naming(root / name):
             for domain in file.domains:
                 about = {**_identity(file), "domain": domain, "seen": domain in seen, "metric": metric}
                 found = _scored(neural["domains"][domain])
-                yield about | found | {"score": 100 * found["score"]} | _adapter({}, metric) | shared[domain]
+                yield about | found | {"score": factor * found["score"]} | _adapter({}, metric) | shared[domain]
 
 
 def _scored(entry: Mapping[str, Any]) -> dict[str, Any]:
