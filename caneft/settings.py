@@ -172,8 +172,9 @@ ELSEWHERE = {"pairs_per_domain", "temperature", "pairs", "dev_pairs_per_domain",
 
 
 def metric(configuration: Config, name: str) -> str:
-    """JSON of where a neural metric's checkpoint comes from."""
-    return configuration.scoring.neural[name].model_dump_json(include={"hub", "revision", "path"})
+    """JSON of a section `scoring` that says where this neural metric's checkpoint comes from, and no more."""
+    origin = {"hub", "revision", "path", "tokenizer"}
+    return configuration.scoring.model_dump_json(include={name: origin})
 
 
 def metric_pairs(configuration: Config, name: str) -> PretrainingTextSettings:

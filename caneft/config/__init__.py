@@ -30,7 +30,7 @@ from caneft.config.corpora import (
 )
 from caneft.config.loading import load, problems
 from caneft.config.methods import Adapters, Base, Full, Icl, Lora, Method, Neurons, Trained, TuningResources
-from caneft.config.metrics import Comet, MetricCorpus, MetricTraining, NeuralMetric, Scoring
+from caneft.config.metrics import Comet, MetricCorpus, MetricTraining, MetricX, NeuralMetric, Scoring
 from caneft.config.models import Model, Pretraining, PretrainingCorpus, Resources
 from caneft.config.paths import (
     data_root,
@@ -81,6 +81,7 @@ __all__ = [
     "Method",
     "MetricCorpus",
     "MetricTraining",
+    "MetricX",
     "Mixture",
     "Model",
     "Moses",

@@ -7,8 +7,10 @@ from pydantic import Field, model_validator
 from caneft.config.corpora import CorpusSource
 from caneft.config.section import Positive, Section, Slug
 
-NEURAL = ("comet", "kiwi", "xcomet")
+NEURAL = ("comet", "kiwi", "xcomet", "metricx")
 """Names of the neural metrics."""
+LOWER_IS_BETTER = ("metricx",)
+"""Metrics that count errors. The others of these are shares, and shown in per cent."""
 
 
 class MetricResources(Section):
@@ -89,6 +91,17 @@ class Comet(NeuralMetric):
     """Or train a small one here, for demonstrations."""
 
 
+class MetricX(NeuralMetric):
+    """MetricX, which compares with source and reference and counts errors, from 0 to 25, e.g.
+    `hub: google/metricx-24-hybrid-large-v2p6`."""
+
+    path: str | None = None
+    """A local checkpoint instead: its folder, with `config.json` and weights, relative to `data_root` unless
+    absolute."""
+    tokenizer: str = "google/mt5-xl"
+    """Its tokenizer on the hub, for a checkpoint that comes without one, as the published ones do."""
+
+
 class Scoring(Section):
     """Metrics of the tables."""
 
@@ -101,6 +114,9 @@ class Scoring(Section):
     """COMETKiwi, which knows no reference, e.g. `hub: Unbabel/wmt22-cometkiwi-da` (gated), in the same environment."""
     xcomet: NeuralMetric | None = None
     """XCOMET, e.g. `hub: Unbabel/XCOMET-XL` (gated), in the same environment."""
+
+    metricx: MetricX | None = None
+    """MetricX, in the same environment. **Lower is better.**"""
 
     @property
     def neural(self) -> dict[str, NeuralMetric]:

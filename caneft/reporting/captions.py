@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable, Iterable
 import pandas as pd
 
 from caneft.config import Icl, Lora, Neurons
+from caneft.config.metrics import LOWER_IS_BETTER
 from caneft.plan import Plan
 from caneft.reporting.inputs import COPY, Block
 from caneft.reporting.results import FLAGS
@@ -16,6 +17,7 @@ METRICS = {
     "comet": "COMET",
     "kiwi": "COMETKiwi",
     "xcomet": "XCOMET",
+    "metricx": "MetricX",
 }
 STAGES = {"translation": "decoding"}
 """How stages are printed, where not as they are called: not every task is translation."""
@@ -31,6 +33,8 @@ def label(plan: Plan, name: str) -> str:
 
 def metric_label(plan: Plan, metric: str) -> str:
     """Label of a metric; a neural one that is trained here is named as the demonstration that it is."""
+    if metric in LOWER_IS_BETTER:
+        return f"{METRICS[metric]} (lower is better)"
     trained = getattr(plan.config.scoring.neural.get(metric), "train", None)
     return f"{METRICS[metric]} (demonstration)" if trained else METRICS[metric]
 

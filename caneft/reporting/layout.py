@@ -40,9 +40,10 @@ class Table:
     notes: list[str] = field(default_factory=list)
 
 
-def mark_best(texts: list[str]) -> list[str]:
-    """Marks of a column of printed numbers: the highest is best, the next one second; equal print, equal mark."""
-    values = sorted({float(text) for text in texts}, reverse=True)
+def mark_best(texts: list[str], lowest: bool = False) -> list[str]:
+    """Marks of a column of printed numbers: the highest (or `lowest`) is best, the next second; equal print,
+    equal mark."""
+    values = sorted({float(text) for text in texts}, reverse=not lowest)
     marks = dict(zip(values, (BEST, SECOND), strict=False))
     return [marks.get(float(text), "") for text in texts]
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from caneft import settings
 from caneft.config import Neurons
+from caneft.config.metrics import LOWER_IS_BETTER, NEURAL
 from caneft.errors import InputError
 from caneft.plan import SEEN, Plan
 from caneft.reporting import inputs
@@ -18,8 +19,8 @@ from caneft.reporting.reading import naming, read_json, read_lines, read_neurons
 
 BLOCK = ["model", "direction", "mixture"]
 AVERAGES = ["average_seen", "average_unseen"]
-SCALE = {"comet": 100, "kiwi": 100, "xcomet": 100}
-"""Neural metrics are shown times this."""
+SCALE = {metric: 100 for metric in NEURAL if metric not in LOWER_IS_BETTER}
+"""Neural metrics are shown times this; those that count errors as they are."""
 FLAGS = ["empty", "truncated", "overlong", "wrong_language"]
 """What can be wrong with an output; the last is missing where the target language cannot be told."""
 AGREEMENT = ["jaccard", "correlation", "noise_jaccard", "noise_correlation"]
@@ -40,7 +41,7 @@ def scores(plan: Plan, root: str | Path, blocks: Iterable[Block] | None = None) 
 
 
 def _score_rows(plan: Plan, file: inputs.ScoreFile, root: Path) -> Iterator[dict[str, Any]]:
-    """Surface metrics, then neural ones, which have the counts of the same outputs; COMET's are times 100."""
+    """Surface metrics, then neural ones, which have the counts of the same outputs; but for errors, times 100."""
     path, seen = root / file.path, plan.seen(*file.block[1:])
     surface = read_json(path, with_format=True)
     shared = {}
@@ -62,7 +63,13 @@ def _score_rows(plan: Plan, file: inputs.ScoreFile, root: Path) -> Iterator[dict
             for domain in file.domains:
                 about = {**_identity(file), "domain": domain, "seen": domain in seen, "metric": metric}
                 found = _scored(neural["domains"][domain])
-                yield about | found | {"score": SCALE[metric] * found["score"]} | _adapter({}, metric) | shared[domain]
+                yield (
+                    about
+                    | found
+                    | {"score": SCALE.get(metric, 1) * found["score"]}
+                    | _adapter({}, metric)
+                    | shared[domain]
+                )
 
 
 def _scored(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from caneft import comparison
+from caneft.config.metrics import LOWER_IS_BETTER
 from caneft.plan import Plan
 from caneft.reporting import inputs
 from caneft.reporting.captions import METRICS, label, metric_label
@@ -19,7 +20,7 @@ from caneft.reporting.reading import naming, read_json
 from caneft.reporting.results import BLOCK, SCALE, of_block
 from caneft.significance import holm
 
-BETTER, WORSE, BEST_RIVAL = "†", "–", "‡"
+BETTER, WORSE, BEST_RIVAL = "†", "↓", "‡"
 """Than the baseline; and on the better one of the method and its best rival."""
 COLUMNS = ["metric", "a", "b", "column", "difference", "low", "high", "p"]
 ABSENT = "No tests of significance: there is no baseline and no method to compare the others with."
@@ -81,15 +82,18 @@ def main_family(plan: Plan, block: Block, rows: pd.DataFrame, rival: str | None)
 def signs(plan: Plan, block: Block, family: pd.DataFrame, rival: str | None) -> dict[tuple[str, str], str]:
     """Signs by variant and column of one main table. family: from `main_family`."""
     baseline, method = comparison.baseline(plan, block), comparison.method(plan, block)
+    significant = family[family["p_holm"] < plan.config.significance.alpha]
     found: dict[tuple[str, str], str] = {}
-    for row in family[family["p_holm"] < plan.config.significance.alpha].itertuples():
-        if row.b == baseline:
-            found[row.a, row.column] = BETTER if row.difference > 0 else WORSE
-    for row in family[family["p_holm"] < plan.config.significance.alpha].itertuples():
-        if row.a == method and row.b == rival:
-            winner = (row.a if row.difference > 0 else row.b, row.column)
-            found[winner] = found.get(winner, "") + BEST_RIVAL
+    for row in significant[significant["b"] == baseline].itertuples():
+        found[row.a, row.column] = BETTER if _a_is_better(row) else WORSE
+    for row in significant[(significant["a"] == method) & (significant["b"] == rival)].itertuples():
+        winner = (row.a if _a_is_better(row) else row.b), row.column
+        found[winner] = found.get(winner, "") + BEST_RIVAL
     return found
+
+
+def _a_is_better(row) -> bool:
+    return (row.difference < 0) if row.metric in LOWER_IS_BETTER else (row.difference > 0)
 
 
 def of_main_tables(
@@ -132,8 +136,8 @@ def caption(plan: Plan, block: Block, family: pd.DataFrame, rival: tuple[str, st
 def significance_table(plan: Plan, rows: pd.DataFrame) -> pd.DataFrame:
     """All comparisons with p adjusted over the printed table that they are part of. rows: from `comparisons`.
 
-    The method against every other variant is the family of this table; what is left, every variant against the
-    baseline, is a second one. Columns: as of `comparisons`, p_holm, family (`method` or `baseline`).
+    The method against every other variant is the family of this table; what is left, every other variant against the
+    baseline, is a second one. The signs of the main table have a family of their own: `main_family`. Columns: as of `comparisons`, p_holm, family (`method` or `baseline`).
     """
     parts = []
     for (*block, _), part in rows.groupby([*BLOCK, "metric"], sort=False):
@@ -164,12 +168,12 @@ def _differences(plan: Plan, block: Block, metric: str, method: str, rows: pd.Da
     in_order = [*seen, "average_seen", *plan.unseen(*block[1:]), "average_unseen", "average_all"]
     columns = [column for column in in_order if column in found]
     heads = [names.get(c) or (label(plan, c), "seen" if c in seen else "unseen") for c in columns]
-    alpha = plan.config.significance.alpha
+    alpha, better = plan.config.significance.alpha, "negative" if metric in LOWER_IS_BETTER else "positive"
     return Table(
         label="tab:significance-" + "-".join([*block, metric]),
         title=f"{label(plan, method)} less every other method, {metric_label(plan, metric)}, {', '.join(block)}",
         caption=(
-            f"Differences in {METRICS[metric]}; positive: {label(plan, method)} is better. {BETTER} p < {alpha:g} by"
+            f"Differences in {METRICS[metric]}; {better}: {label(plan, method)} is better. {BETTER} p < {alpha:g} by"
             f" paired approximate randomisation after Holm's correction over the {len(rows)} comparisons of this table."
             " Intervals and p values are in significance.csv."
         ),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from caneft.config.metrics import LOWER_IS_BETTER
 from caneft.files import replacing
 from caneft.plan import Plan
 from caneft.reporting import captions
@@ -110,8 +111,9 @@ def _main(
 ) -> Table:
     shown = _score_columns(plan, block)
     body, copy = rows[rows["method"] != COPY], rows[rows["method"] == COPY]
-    cells = {name: score_cells(body, name, signs) for name in shown}
-    copied = [Cell(f"{copy[f'{name}_mean'].item():.1f}") for name in shown]
+    errors = metric in LOWER_IS_BETTER
+    cells = {name: score_cells(body, name, signs, errors) for name in shown}
+    copied = [Cell(f"{copy[f'{name}_mean'].item():.{2 if errors else 1}f}") for name in shown]
     return Table(
         label="tab:main-" + "-".join([*block, metric]),
         title=f"{metric_label(plan, metric)} of {block[0]}, {block[1]}, mixture {block[2]}",
@@ -136,15 +138,19 @@ def _score_columns(plan: Plan, block: Block) -> dict[str, Column]:
     return columns | ({ALL: Column("average", "all")} if unseen else {})
 
 
-def score_cells(rows: pd.DataFrame, name: str, signs: dict[tuple[str, str], str] | None = None) -> list[Cell]:
+def score_cells(
+    rows: pd.DataFrame, name: str, signs: dict[tuple[str, str], str] | None = None, errors: bool = False
+) -> list[Cell]:
     """Cells of one column: means (`{name}_mean`) with deviations over seeds (`{name}_std`), the best two marked.
 
-    signs: of significance, by variant and column.
+    signs: of significance, by variant and column. errors: whether the metric counts these. Then the lowest are best,
+    and differences are small: two decimals.
     """
-    texts = [f"{mean:.1f}" for mean in rows[f"{name}_mean"]]
-    deviations = ["" if pd.isna(deviation) else f"{deviation:.1f}" for deviation in rows[f"{name}_std"]]
+    decimals = 2 if errors else 1
+    texts = [f"{mean:.{decimals}f}" for mean in rows[f"{name}_mean"]]
+    deviations = ["" if pd.isna(deviation) else f"{deviation:.{decimals}f}" for deviation in rows[f"{name}_std"]]
     beside = [(signs or {}).get((variant, name), "") for variant in rows["variant"]]
-    return [Cell(*parts) for parts in zip(texts, deviations, mark_best(texts), beside, strict=True)]
+    return [Cell(*parts) for parts in zip(texts, deviations, mark_best(texts, lowest=errors), beside, strict=True)]
 
 
 def cost_table(plan: Plan, costs: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:

@@ -1,7 +1,7 @@
-"""Neural metrics of the COMET family: which checkpoint, with what it needs, and scores of segments.
+"""Neural metrics, of the COMET family and MetricX: which checkpoint, with what it needs, and scores of segments.
 
 `find` runs in the workflow's environment; `load` and `score` in that of COMET (envs/comet.yaml), which has another
-transformers. A checkpoint is what unbabel-comet writes: `hparams.yaml` and `checkpoints/*.ckpt`, a pickle.
+transformers. A checkpoint of COMET is what unbabel-comet writes: `hparams.yaml` and `checkpoints/*.ckpt`, a pickle.
 Source: R. Rei et al., COMET (EMNLP 2020); unbabel-comet.
 """
 
@@ -15,10 +15,11 @@ from typing import Any
 
 import yaml
 
-from caneft.config.metrics import NeuralMetric
+from caneft.config.metrics import MetricX, NeuralMetric
 from caneft.corpora.store import Row
 from caneft.errors import InputError
 from caneft.files import sha256
+from caneft.scoring import metricx
 
 FORMAT = 1
 TRAINED_HERE = "trained here"
@@ -35,6 +36,8 @@ def find(metric: NeuralMetric, resolve: Callable[[str], Path]) -> dict[str, Any]
     What is on the hub is downloaded unless it is cached; so are, for the jobs that work offline, the configuration and
     the tokenizer of the encoder that a checkpoint names. Raises InputError if one cannot be had.
     """
+    if isinstance(metric, MetricX):
+        return _find_metricx(metric, resolve)
     if metric.path is not None:
         folder = resolve(metric.path).resolve()
         manifest = describe(folder, folder.name, None)
@@ -44,6 +47,19 @@ def find(metric: NeuralMetric, resolve: Callable[[str], Path]) -> dict[str, Any]
     if manifest["encoder"] != OWN_ENCODER:
         _download(manifest["encoder"], None, ["*.json", "*.model", "tokenizer*", "vocab*", "merges.txt"])
     return manifest
+
+
+def _find_metricx(metric: MetricX, resolve: Callable[[str], Path]) -> dict[str, Any]:
+    """The same of MetricX, whose tokenizer may be another repository's."""
+    if metric.path is not None:
+        folder = resolve(metric.path).resolve()
+        manifest = metricx.describe(folder, folder.name, None)
+    else:
+        folder = _download(metric.hub, metric.revision, list(metricx.FILES))
+        manifest = metricx.describe(folder, metric.hub, folder.name)
+    if "tokenizer" not in manifest:
+        manifest["tokenizer"] = str(_download(metric.tokenizer, None, list(metricx.TOKENIZER)))
+    return {"format": FORMAT, **manifest}
 
 
 def describe(folder: Path, name: str, revision: str | None) -> dict[str, Any]:
@@ -104,6 +120,8 @@ def load(manifest: Mapping[str, Any]):
 
     An encoder that lies beside the checkpoint is found there, wherever the folder went.
     """
+    if manifest["class"] == metricx.CLASS:
+        return metricx.load(manifest)
     from comet.models import load_from_checkpoint, str2model
 
     folder = Path(manifest["folder"])
@@ -126,6 +144,9 @@ def score(
     model, manifest: Mapping[str, Any], rows: Sequence[Row], hypotheses: Sequence[str], batch_size: int, gpus: int
 ) -> list[float]:
     """Score of each hypothesis, rounded to six decimals. gpus: 0 or 1. A metric without reference is shown none."""
+    if manifest["class"] == metricx.CLASS:
+        found = metricx.score(model, rows, hypotheses, batch_size, "cuda" if gpus else "cpu")
+        return [round(value, DECIMALS) for value in found]
     known = {"src": (row.source for row in rows), "mt": iter(hypotheses)}
     if manifest["class"] not in WITHOUT_REFERENCE:
         known["ref"] = (row.target for row in rows)
@@ -146,6 +167,7 @@ def signature(manifest: Mapping[str, Any]) -> str:
     """Checkpoint, its revision or checksum, precision and version of the library."""
     from importlib.metadata import version
 
+    kind, library = ("metricx", "transformers") if manifest["class"] == metricx.CLASS else ("comet", "unbabel-comet")
     which = f"revision:{manifest['revision']}" if manifest["revision"] else f"sha256:{manifest['sha256'][:12]}"
     name = manifest["checkpoint"].replace(" ", "-")
-    return f"comet|checkpoint:{name}|{which}|precision:float32|version:{version('unbabel-comet')}"
+    return f"{kind}|checkpoint:{name}|{which}|precision:float32|version:{version(library)}"

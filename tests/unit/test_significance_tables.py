@@ -48,7 +48,7 @@ def test_signs_follow_holm_over_the_main_table(tmp_path):
 def test_without_a_rival_the_family_is_smaller(tmp_path):
     # of 8: 8 * .004 = .032, 7 * .0045 = .0315, 6 * .0056 = .0336
     signs, caption = signs_of(results_in(tmp_path, rival=None), tmp_path)
-    assert signs == {("caneft", "it"): "†", ("lora", "it"): "–", ("caneft", "law"): "†"}
+    assert signs == {("caneft", "it"): "†", ("lora", "it"): "↓", ("caneft", "law"): "†"}
     assert "rival" not in caption
 
 

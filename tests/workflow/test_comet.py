@@ -6,6 +6,7 @@ import shutil
 import pandas as pd
 import pytest
 import yaml
+from tokenizers import pre_tokenizers
 
 KEPT = ("base", "caneft")
 TRAIN = {
@@ -14,6 +15,7 @@ TRAIN = {
     "vocabulary": 400,
     "epochs": 3,
 }
+ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
 RUNS = ("runs/mini-llama/de-en/base", "runs/mini-llama/de-en/all/caneft/seed1")
 
 
@@ -100,3 +102,63 @@ def test_losing_one_runs_scores_rebuilds_these_and_the_aggregates(scored, tmp_pa
     jobs -= {"comet_environment"}
     aggregates = {"tabulate", "plot", "all"}
     assert jobs == {"score_neural mini-llama/de-en/all/caneft/seed1/koran/comet", *aggregates}
+
+
+def test_metricx_scores_by_its_own_output_embeddings(finished, tmp_path_factory):
+    """A random mT5 whose two ends differ, scored by a job, against generation with another version of transformers.
+
+    That version ties the two ends, whatever the checkpoint says, so they are taken apart again here.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    workspace = finished.copy(tmp_path_factory.mktemp("metricx"))
+    folder = workspace.root / "metricx"
+    model, words = mt5(folder)
+    output = torch.nn.Parameter(torch.randn(250_112, 8) * 4)
+    kept = {name: tensor for name, tensor in model.state_dict().items() if ".embed_tokens." not in name}
+    save_file(kept | {"lm_head.weight": output.detach().clone()}, folder / "model.safetensors", {"format": "pt"})
+    model.lm_head.weight = output
+
+    def configure(config):
+        with_comet(config)
+        config["scoring"] = {"metricx": {"path": str(folder)}}
+
+    (workspace.root / "metricx.yaml").write_text(yaml.safe_dump(workspace.configuration(configure)), encoding="utf-8")
+    done = workspace.snakemake("--cores", "2", f"out/mini/{RUNS[1]}/scores/koran.metricx.json", config="metricx.yaml")
+    assert done.returncode == 0, done.stdout[-5000:]
+    entry = scores(workspace.results, RUNS[1], "koran", "metricx")["domains"]["koran"]
+    assert entry["signature"].startswith("metricx|checkpoint:metricx|sha256:")
+    tests, outputs = (
+        [json.loads(line) for line in (workspace.results / path).read_text(encoding="utf-8").splitlines()]
+        for path in ("corpora/de-en/koran/test.jsonl", f"{RUNS[1]}/translations/koran.jsonl")
+    )
+    wanted = []
+    for row, line in zip(tests, outputs, strict=True):
+        text = f"source: {row['source']} candidate: {line['hypothesis']} reference: {row['target']}"
+        ids = words(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
+        first = model.generate(ids, max_new_tokens=1, output_logits=True, return_dict_in_generate=True).logits[0]
+        wanted.append(min(max(first[0, 250_089].item(), 0), 25))
+    assert entry["segments"] == pytest.approx(wanted, abs=1e-4)
+    assert len({value for value in wanted if 0 < value < 25}) > 5
+
+
+def mt5(folder):
+    """A small random mT5 and a tokenizer of letters; the tokenizer and what the model is stand in the folder."""
+    import torch
+    from tokenizers import Tokenizer, models, processors
+    from transformers import MT5Config, MT5ForConditionalGeneration, PreTrainedTokenizerFast
+
+    letters = Tokenizer(
+        models.BPE(vocab={"<pad>": 0, "</s>": 1} | {c: n + 2 for n, c in enumerate(ALPHABET)}, merges=[])
+    )
+    letters.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    letters.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    words = PreTrainedTokenizerFast(tokenizer_object=letters, pad_token="<pad>", eos_token="</s>")
+    words.save_pretrained(folder)
+    torch.manual_seed(1)
+    sizes = {"d_model": 8, "d_kv": 4, "d_ff": 16, "num_layers": 2, "num_heads": 2}
+    model = MT5ForConditionalGeneration(MT5Config(vocab_size=250_112, **sizes)).eval()
+    known = model.config.to_dict() | {"tie_word_embeddings": False, "architectures": ["MT5ForRegression"]}
+    (folder / "config.json").write_text(json.dumps(known), encoding="utf-8")
+    return model, words

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from caneft import config
 from caneft.cli import step
-from caneft.config.metrics import NeuralMetric
+from caneft.config.metrics import Scoring
 from caneft.files import write_json
 from caneft.scoring import neural
 
@@ -14,11 +14,12 @@ from caneft.scoring import neural
 @step
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--settings", type=NeuralMetric.model_validate_json, required=True)
+    parser.add_argument("--settings", type=Scoring.model_validate_json, required=True, help="of one metric")
     parser.add_argument("--data-root", default=os.environ.get("CANEFT_DATA"), help="default: variable CANEFT_DATA")
     parser.add_argument("--manifest", type=Path, required=True)
     args = parser.parse_args()
-    write_json(args.manifest, neural.find(args.settings, config.resolver(args.data_root)))
+    (metric,) = args.settings.neural.values()
+    write_json(args.manifest, neural.find(metric, config.resolver(args.data_root)))
 
 
 if __name__ == "__main__":
