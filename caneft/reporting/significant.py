@@ -137,7 +137,8 @@ def significance_table(plan: Plan, rows: pd.DataFrame) -> pd.DataFrame:
     """All comparisons with p adjusted over the printed table that they are part of. rows: from `comparisons`.
 
     The method against every other variant is the family of this table; what is left, every other variant against the
-    baseline, is a second one. The signs of the main table have a family of their own: `main_family`. Columns: as of `comparisons`, p_holm, family (`method` or `baseline`).
+    baseline, is a second one. The signs of the main table have a family of their own: `main_family`.
+    Columns: as of `comparisons`, p_holm, family (`method` or `baseline`).
     """
     parts = []
     for (*block, _), part in rows.groupby([*BLOCK, "metric"], sort=False):

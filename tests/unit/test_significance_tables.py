@@ -39,7 +39,7 @@ def signs_of(plan, root):
 def test_signs_follow_holm_over_the_main_table(tmp_path):
     # of 12: 12 * .004 = .048, 11 * .0045 = .0495, 10 * .0048 = .048, no lower than the one before; 9 * .0056 = .0504
     signs, caption = signs_of(results_in(tmp_path), tmp_path)
-    assert signs == {("caneft", "it"): "†", ("lora", "it"): "–‡"}
+    assert signs == {("caneft", "it"): "†", ("lora", "it"): "↓‡"}
     assert "the 12 comparisons of this table" in caption
     assert "best rival by the loss on dev, lora" in caption
     assert "p < 0.05" in caption

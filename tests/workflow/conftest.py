@@ -94,6 +94,7 @@ class Workspace:
             max_checksum_file_size=profile["max-checksum-file-size"],
         )
         with untouched_interpreter(), SnakemakeApi(OutputSettings(dryrun=True, enable_file_logging=False)) as api:
+            os.environ["CANEFT_VENVS"] = self.environment["CANEFT_VENVS"]
             workflow = api.workflow(
                 ResourceSettings(cores=2),
                 ConfigSettings(config=(self.configuration() if config is None else config) | OVERRIDES),

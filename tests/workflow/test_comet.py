@@ -47,7 +47,8 @@ def test_adding_comet_runs_its_own_jobs_and_the_aggregates(finished):
     of_base = {f"score_neural mini-llama/de-en/base/{domain}/comet" for domain in ("it", "law", "medical", "koran")}
     of_caneft = {f"score_neural mini-llama/de-en/all/caneft/seed1/{testset}/comet" for testset in ("seen", "koran")}
     assert ours == copies | of_base | of_caneft | {"prepare_metric_pairs comet", "train_comet comet"}
-    assert {job.partition(" ")[0] for job in without} == {"score_without_overlap", "tabulate", "plot", "all"}
+    aggregates = {"test_significance", "show_examples", "tabulate", "plot", "overview", "all"}
+    assert {job.partition(" ")[0] for job in without} == {"score_without_overlap", *aggregates}
 
 
 def test_every_segment_has_a_score_and_the_domain_their_mean(scored):
@@ -99,8 +100,7 @@ def test_losing_one_runs_scores_rebuilds_these_and_the_aggregates(scored, tmp_pa
     workspace = scored.copy(tmp_path_factory.mktemp("lost"))
     (workspace.results / RUNS[1] / "scores/koran.comet.json").unlink()
     jobs = workspace.plan(workspace.configuration(with_comet))
-    jobs -= {"comet_environment"}
-    aggregates = {"tabulate", "plot", "all"}
+    aggregates = {"test_significance mini-llama/de-en/all", "tabulate", "plot", "overview", "all"}
     assert jobs == {"score_neural mini-llama/de-en/all/caneft/seed1/koran/comet", *aggregates}
 
 

@@ -14,7 +14,7 @@ NEURONS = ("random", "caneft")
 SELECTED = (*NEURONS, "attention")
 DRAWS = {"random": 1, "caneft": 0, "attention": 0}
 RATES = ("0.005", "0.01")  # of lora
-AGGREGATES = {"tabulate", "plot", "show_examples", "all"}
+AGGREGATES = {"tabulate", "plot", "show_examples", "overview", "all"}
 
 
 def apart(domain="koran", mixture="all"):
