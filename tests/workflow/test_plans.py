@@ -18,8 +18,9 @@ AGGREGATES = {"tabulate", "plot", "show_examples", "overview", "all"}
 
 
 def apart(domain="koran", mixture="all"):
-    """Scores of a block on a domain outside of its mixture, without what stands in the training data."""
-    return {f"score_without_overlap {M}/{mixture}/{domain}"}
+    """What is made of all translations of a block: scores on a domain outside of its mixture without what stands in
+    the training data, and tests of significance."""
+    return {f"score_without_overlap {M}/{mixture}/{domain}", f"test_significance {M}/{mixture}"}
 
 
 def flagged(domain="koran", mixture="all"):
@@ -226,6 +227,14 @@ def change_label(config):
     config["report"]["labels"] = {"caneft": "CANEFT"}
 
 
+def change_alpha(config):
+    config["significance"] = {"alpha": 0.01}
+
+
+def change_baseline(config):
+    config["significance"] = {"baseline": "lora"}
+
+
 def change_resources(config):
     config["models"]["mini-llama"]["resources"] = {"mem_mb": 9000, "runtime": 600}
 
@@ -249,6 +258,8 @@ CHANGES = [
     (change_splits, {f"measure_stability {M}/all", *AGGREGATES}),
     (change_decoding, DECODED),
     (change_label, AGGREGATES),
+    (change_alpha, AGGREGATES),
+    (change_baseline, {f"test_significance {M}/all", *AGGREGATES}),
     (change_resources, set()),
     (add_unused, AGGREGATES),
     (change_order, AGGREGATES),
