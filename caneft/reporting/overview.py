@@ -10,7 +10,7 @@ from caneft import comparison
 from caneft.config import Neurons
 from caneft.plan import Plan
 from caneft.reporting import captions, claims, evidence, inputs, overlap, results, tables
-from caneft.reporting.captions import METRICS, label
+from caneft.reporting.captions import label, metric_label
 from caneft.reporting.claims import Verdict
 from caneft.reporting.inputs import COPY, Block, shown_blocks
 from caneft.reporting.layout import Cell, Column, Table, mark_best
@@ -114,7 +114,7 @@ def what_was_run(plan: Plan, records: pd.DataFrame) -> Iterator[tuple[str, str]]
         yield "Importance", f"{_samples(config.importance.samples)} samples a domain"
         budget = {k: getattr(config.selection, k) for k in ("fraction", "gamma", "parameters")}
         yield "Budget", ", ".join(f"{name} {value}" for name, value in budget.items() if value is not None)
-    yield "Metrics", ", ".join(METRICS[metric] for metric in config.scoring.metrics)
+    yield "Metrics", ", ".join(metric_label(plan, metric) for metric in config.scoring.all)
 
 
 def _source(model) -> str:
