@@ -10,7 +10,7 @@ from caneft import comparison
 from caneft.config import Neurons
 from caneft.plan import Plan
 from caneft.reporting import captions, claims, evidence, inputs, overlap, results, tables
-from caneft.reporting.captions import label, metric_label
+from caneft.reporting.captions import METRICS, label, metric_label
 from caneft.reporting.claims import Verdict
 from caneft.reporting.inputs import COPY, Block, shown_blocks
 from caneft.reporting.layout import Cell, Column, Table, mark_best
