@@ -15,6 +15,8 @@ import yaml
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
+from caneft.reporting import inputs
+
 WITNESS = Path(__file__).parents[1] / "witness/select_neurons.py"
 HERE = "mini-llama/de-en"
 SEEN = ["it", "law", "medical"]
@@ -65,18 +67,23 @@ def test_a_second_run_has_nothing_to_do(finished):
 
 
 def test_tables_and_figures_exist_in_every_format(results):
-    tables = {
-        f"{table}.{suffix}"
-        for table in ("main", "cost", "trials", "interference", "overlap", "corpora")
-        for suffix in ("csv", "html", "md", "tex")
-    }
-    names = ("scores", "seen_unseen", "neurons_per_layer", "importance_information", "stability", "training")
-    figures = {f"{figure}.{suffix}" for figure in names for suffix in ("pdf", "svg", "png")}
+    tables = {f"{table}.{suffix}" for table in inputs.TABLES for suffix in ("csv", "html", "md", "tex")}
+    figures = {f"{figure}.{suffix}" for figure in inputs.FIGURES for suffix in ("pdf", "svg", "png")}
     assert {file.name for file in (results / "tables").iterdir()} == tables
     assert {file.name for file in (results / "figures").iterdir()} == figures
     heads = {".pdf": b"%PDF", ".svg": b"<?xml", ".png": b"\x89PNG"}
     for file in (results / "figures").iterdir():
         assert file.read_bytes().startswith(heads[file.suffix])
+
+
+def test_all_scores_stand_in_one_file(results):
+    """Of base, icl and copy once, of every trained variant at its seed; on four domains, in two metrics."""
+    table = pd.read_parquet(results / "runs.parquet")
+    assert len(table) == (3 + len(TRAINED)) * 4 * 2
+    tuned = json.loads((run_folder(results, "caneft") / "record.json").read_text())
+    rows = table.query("variant == 'caneft'")
+    assert rows["commit"].isin([tuned["code"]["commit"]]).all() or tuned["code"]["commit"] is None
+    assert rows["neurons"].eq(tuned["selection"]["neurons"]).all() and rows["wrong_language"].notna().all()
 
 
 def test_the_main_table_prints_the_scores_of_the_score_files(results):
@@ -93,10 +100,13 @@ def test_the_main_table_prints_the_scores_of_the_score_files(results):
 def test_the_report_shows_every_table_and_figure_with_its_caption(finished):
     page = (finished.results / "report.html").read_text(encoding="utf-8")
     categories = json.loads(re.search(r"var categories = (\{.*?\});", page)[1])
-    assert {name: len(shown["Other"]) for name, shown in categories.items()} == {"Tables": 6, "Figures": 6}
+    assert {name: len(shown["Other"]) for name, shown in categories.items()} == {
+        "Tables": len(inputs.TABLES),
+        "Figures": len(inputs.FIGURES),
+    }
     note = finished.configuration()["report"]["note"]
     captions = list((finished.root / "workflow/report").glob("*.rst"))
-    assert len(captions) == 13
+    assert len(captions) == len(inputs.TABLES) + len(inputs.FIGURES) + 1
     for file in captions:
         text = re.sub(r"\{\{.*?\}\}", "\n", file.read_text(encoding="utf-8"))
         plain = [line for line in text.splitlines() if len(line) > 40 and not re.search(r"[`*|\\]", line)]
