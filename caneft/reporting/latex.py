@@ -99,13 +99,13 @@ def _fit(table: Table) -> Fit:
         if environment == "table" and max(width(word, CAPTION) for word in words) > COLUMN / 2:
             continue  # a narrow caption with a long word has lines that are spaced out
         for size in sizes:
-            widths = _column_widths(table, size)
+            widths = column_widths(table, size)
             if sum(widths) <= limit:
                 return Fit(environment, size, widths)
-    return Fit("table*", SIZES[1], _column_widths(table, SIZES[1]))
+    return Fit("table*", SIZES[1], column_widths(table, SIZES[1]))
 
 
-def _column_widths(table: Table, size: Size) -> list[float]:
+def column_widths(table: Table, size: Size) -> list[float]:
     """Widths of the columns in points, with the gaps beside them. A group's header can widen its last column."""
     deviations, signs = _deviations(table), _signs(table)
     widths = []

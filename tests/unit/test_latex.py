@@ -12,8 +12,9 @@ from caneft.reporting import tables
 from caneft.reporting.contents import every_table
 from caneft.reporting.escaping import BREAK, breakable, escape
 from caneft.reporting.inputs import TABLES
-from caneft.reporting.latex import latex
+from caneft.reporting.latex import column_widths, latex
 from caneft.reporting.layout import BEST, SECOND, Cell, Column, Table
+from caneft.reporting.widths import SIZES
 
 TEX = shutil.which("pdflatex")
 HAS_BOOKTABS = TEX and subprocess.run(["kpsewhich", "booktabs.sty"], capture_output=True).returncode == 0
@@ -122,6 +123,30 @@ def test_every_accepted_letter_is_one_that_pdflatex_has(tmp_path):
     own = " ".join(letter for letter in letters if escape(letter) == letter)
     table = Table("tab:x", "X", own, [Column("y")], [[Cell("1")]], notes=["`nrefs:1|case_x|tok:13a`"])
     assert complaints(tmp_path, "\\footnotesize\n" + "\n".join(lines) + latex([table])) == []
+
+
+@needs_latex
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: size.command[1:])
+def test_widths_are_hardly_more_than_latex_s_own_and_never_less(tmp_path, size):
+    """Of bold digits, capitals, small letters, deviations, headers and groups that are wider than their columns."""
+    lines = []
+    texts = {"88.8": "10.8", "1,234,567.8": "", "WORM": "", "mammoth mmm": "", "a (0.25)": "", "77.7": "0.5"}
+    shown = [wide(4)]
+    for text, deviation in texts.items():
+        columns = [Column("Method", numeric=False), Column(text[:4], "a wide group"), Column("x y z", "g"), Column("W")]
+        cells = [Cell("icl-bm25"), Cell(text, deviation, BEST), *[Cell(text, deviation)] * 2]
+        shown.append(Table("tab:x", "T", "C.", columns, [cells]))
+    for table in shown:
+        tabular = re.search(r"\\begin{tabular}.*?\\end{tabular}", latex([table]), flags=re.DOTALL)[0]
+        gap = f"{size.command}\\setlength{{\\tabcolsep}}{{{size.gap}pt}}"
+        lines.append(f"\\setbox0\\hbox{{{gap}{tabular}}}\\typeout{{WIDTH \\the\\wd0}}")
+    assert complaints(tmp_path, "\n".join(lines), runs=1) == []
+    found = [
+        float(width) for width in re.findall(r"^WIDTH ([\d.]+)pt", (tmp_path / "paper.log").read_text(), re.MULTILINE)
+    ]
+    reckoned = [sum(column_widths(table, size)) for table in shown]
+    assert len(found) == len(shown)
+    assert all(real <= width <= 1.2 * real for real, width in zip(found, reckoned, strict=True)), (found, reckoned)
 
 
 @needs_latex

@@ -76,6 +76,16 @@ def test_tables_and_figures_exist_in_every_format(results):
         assert file.read_bytes().startswith(heads[file.suffix])
 
 
+def test_all_scores_stand_in_one_file(results):
+    """Of base, icl and copy once, of every trained variant at its seed; on four domains, in two metrics."""
+    table = pd.read_parquet(results / "runs.parquet")
+    assert len(table) == (3 + len(TRAINED)) * 4 * 2
+    tuned = json.loads((run_folder(results, "caneft") / "record.json").read_text())
+    rows = table.query("variant == 'caneft'")
+    assert rows["commit"].isin([tuned["code"]["commit"]]).all() or tuned["code"]["commit"] is None
+    assert rows["neurons"].eq(tuned["selection"]["neurons"]).all() and rows["wrong_language"].notna().all()
+
+
 def test_the_main_table_prints_the_scores_of_the_score_files(results):
     table = pd.read_csv(results / "tables/main.csv").query("metric == 'bleu'").set_index("variant")
     assert list(table.index) == ["base", "icl", *TRAINED, "copy"]
