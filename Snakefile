@@ -56,6 +56,7 @@ rule all:
 
 
 onstart:
+    check_cluster()
     store_configuration()
 
 

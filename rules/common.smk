@@ -11,7 +11,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(workflow.basedir))  # the package beside the Snakefile, installed or not
 
 from caneft import config as configuration
-from caneft import settings
+from caneft import settings, slurm
 from caneft.config import Adapters, Full, Icl, Lora, Neurons
 from caneft.errors import InputError
 from caneft.files import replacing, split_archive
@@ -90,9 +90,16 @@ def of(function, *names):
     return settings_of
 
 
-def resource_of(name):
-    """Resource function: what the job's model asks for under `models.*.resources`."""
-    return lambda wildcards: getattr(CONFIG.models[wildcards.model].resources, name)
+def growing(amount):
+    """Resource function: so much, and at each further try once more of it. What a cluster killed is tried with more."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+def resource_of(name, grows=False):
+    """Resource function: what the job's model asks for under `models.*.resources`; `grows`: as `growing`."""
+    return lambda wildcards, attempt: getattr(CONFIG.models[wildcards.model].resources, name) * (
+        attempt if grows else 1
+    )
 
 
 def model_settings(wildcards):
@@ -101,9 +108,11 @@ def model_settings(wildcards):
     return CONFIG.models[wildcards.model].model_dump_json(include=parts)
 
 
-def tuning_resource(name):
-    """Resource function of a tuning job: what its model asks for, unless its variant says otherwise."""
-    return lambda wildcards: getattr(PLAN.tuning_resources(wildcards.model, wildcards.variant), name)
+def tuning_resource(name, grows=False):
+    """As `resource_of`, of a tuning job, whose variant may ask for something else than its model."""
+    return lambda wildcards, attempt: getattr(PLAN.tuning_resources(wildcards.model, wildcards.variant), name) * (
+        attempt if grows else 1
+    )
 
 
 def domain_entry(wildcards):
@@ -312,6 +321,17 @@ def figure(name):
 
 def root(*parts):
     return Path(CONFIG.results_root, *parts)
+
+
+def check_cluster():
+    """Under --profile slurm: one message, before anything is submitted, where the cluster lacks what jobs ask for."""
+    if workflow.executor_plugin.name != "slurm":
+        return
+    jobs = [(job.rule.name, job.resources) for job in workflow.dag.needrun_jobs() if not job.is_local]
+    try:
+        slurm.check(jobs, workflow.executor_settings.status_command)
+    except InputError as error:
+        raise WorkflowError(str(error))
 
 
 def store_configuration():
