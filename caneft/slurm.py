@@ -1,13 +1,15 @@
-"""Whether a Slurm cluster has what jobs ask it for, before the first one is submitted."""
+"""Whether a Slurm cluster has what jobs ask it for, and none of an earlier run, before the first one is submitted."""
 
 import getpass
 import subprocess
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from caneft.errors import InputError, did_you_mean
 
 WHERE = "profiles/slurm/config.yaml"
+ENDING = 120  # seconds that cancelled jobs may take to write their checkpoints and go
 
 
 def check(jobs: Iterable[tuple[str, Mapping[str, Any]]], status_command: str | None) -> None:
@@ -38,14 +40,30 @@ def check(jobs: Iterable[tuple[str, Mapping[str, Any]]], status_command: str | N
                 f"{WHERE}: slurm-status-command is sacct, but {error}\n"
                 "If this cluster keeps no accounts, set it to squeue: jobs would be waited for without end."
             ) from None
-        accounts = _ask("sacctmgr", "--noheader", "--parsable2", "list", "associations", f"user={getpass.getuser()}",
-                        "format=account")
+        user = getpass.getuser()
+        accounts = _ask("sacctmgr", "--noheader", "--parsable2", "list", "associations", f"user={user}", "format=account")
         for account in asked["slurm_account"]:
             if accounts and account.lower() not in accounts:
                 raise InputError(
-                    f"{WHERE}: slurm_account is '{account}', on which {getpass.getuser()} may not book jobs. "
+                    f"{WHERE}: slurm_account is '{account}', on which {user} may not book jobs. "
                     + did_you_mean(account, accounts)
                 )
+
+
+def wait_for_earlier(run: str) -> None:
+    """Returns when no job of an earlier run is left: two of the same kind would write the same files.
+
+    run: its id, the name of its jobs. Raises InputError if they are not on their way out.
+    """
+    deadline = time.monotonic() + ENDING
+    while states := _ask("squeue", "--noheader", f"--name={run}", "--format=%T"):
+        if states != {"COMPLETING"} or time.monotonic() > deadline:
+            raise InputError(
+                "Jobs of an earlier run of this workflow, whose Snakemake was killed, are still in the queue.\n"
+                f"Let them end, or cancel them (scancel --name={run}), and give the same command again.\n"
+                "What ended well counts; tuning and importance dumps go on where they were."
+            )
+        time.sleep(1)
 
 
 def _ask(*command: str) -> set[str]:

@@ -324,14 +324,19 @@ def root(*parts):
 
 
 def check_cluster():
-    """Under --profile slurm: one message, before anything is submitted, where the cluster lacks what jobs ask for."""
+    """Under --profile slurm: one message, before anything is submitted, where the cluster cannot run the jobs."""
     if workflow.executor_plugin.name != "slurm":
         return
     jobs = [(job.rule.name, job.resources) for job in workflow.dag.needrun_jobs() if not job.is_local]
+    earlier = root("logs", "slurm_run")
     try:
         slurm.check(jobs, workflow.executor_settings.status_command)
+        if earlier.exists():
+            slurm.wait_for_earlier(earlier.read_text())
     except InputError as error:
         raise WorkflowError(str(error))
+    with replacing(earlier) as beside:
+        beside.write_text(workflow.scheduler._executor.run_uuid)
 
 
 def store_configuration():

@@ -31,7 +31,7 @@ PROGRAMS = {  # and the Debian packages that have them
     "mariadbd": "mariadb-server",
 }
 SEARCHED = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin"])
-CPUS, MEMORY_MB, GPUS = 16, 64_000, 2
+CPUS, MEMORY_MB, GPUS = 8, 64_000, 2
 ACCOUNT = "translation"
 PATIENCE = 60  # seconds for a daemon to answer or to end
 
@@ -77,6 +77,7 @@ AccountingStorageHost=127.0.0.1
 AccountingStoragePort={accounting_port}
 AccountingStoragePass={folder}/munge.socket
 AccountingStorageTRES=gres/gpu
+AccountingStoreFlags=job_comment
 AccountingStorageEnforce=associations
 """
 
@@ -151,6 +152,12 @@ class Cluster:
             raise ClusterError(f"{command}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
 
+    def jobs(self) -> str:
+        """What Slurm knows of its jobs: a line each, of what sacct has booked or squeue still remembers."""
+        if self.accounting:
+            return self.run("sacct --duplicates --allocations --format=JobID,State,ReqMem,Timelimit,Elapsed,Comment%80")
+        return self.run("squeue --states=all --format='%.8i %.12T %.8m %.10l %.9P %.8M %k'")
+
     def start(self) -> None:
         """Writes the configuration and starts everything; returns when the node takes jobs."""
         self._write_configuration()
@@ -204,7 +211,7 @@ class Cluster:
         ports = dict(zip(("controller_port", "node_port", "accounting_port"), free_ports(3), strict=True))
         host, user = socket.gethostname().partition(".")[0], getpass.getuser()
         values = {"folder": self.folder, "host": host, "user": user, **ports}
-        values |= {"cpus": CPUS, "memory": MEMORY_MB, "gpus": GPUS, "srun": shutil.which("srun", path=SEARCHED)}
+        values |= {"cpus": CPUS, "memory": MEMORY_MB, "gpus": GPUS, "srun": shutil.which("srun", path=f"/usr/bin:{SEARCHED}")}
         texts = {"slurm.conf": SLURM_CONF + (WITH_ACCOUNTING if self.accounting else WITHOUT_ACCOUNTING)}
         # "Count=" without a device drains the node, and of a plain file no job is told that it has it.
         texts["gres.conf"] = "Name=gpu File={folder}/devices/nvidia[0-%d]\n" % (GPUS - 1)
