@@ -41,7 +41,9 @@ def check(jobs: Iterable[tuple[str, Mapping[str, Any]]], status_command: str | N
                 "If this cluster keeps no accounts, set it to squeue: jobs would be waited for without end."
             ) from None
         user = getpass.getuser()
-        accounts = _ask("sacctmgr", "--noheader", "--parsable2", "list", "associations", f"user={user}", "format=account")
+        accounts = _ask(
+            "sacctmgr", "--noheader", "--parsable2", "list", "associations", f"user={user}", "format=account"
+        )
         for account in asked["slurm_account"]:
             if accounts and account.lower() not in accounts:
                 raise InputError(

@@ -43,7 +43,8 @@ SlurmdPort={node_port}
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+# A requeued job waits until its credential has expired, two minutes by default.
+AuthInfo=socket={folder}/munge.socket,cred_expire=20
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
 SlurmctldPidFile={folder}/slurmctld.own.pid
@@ -211,7 +212,12 @@ class Cluster:
         ports = dict(zip(("controller_port", "node_port", "accounting_port"), free_ports(3), strict=True))
         host, user = socket.gethostname().partition(".")[0], getpass.getuser()
         values = {"folder": self.folder, "host": host, "user": user, **ports}
-        values |= {"cpus": CPUS, "memory": MEMORY_MB, "gpus": GPUS, "srun": shutil.which("srun", path=f"/usr/bin:{SEARCHED}")}
+        values |= {
+            "cpus": CPUS,
+            "memory": MEMORY_MB,
+            "gpus": GPUS,
+            "srun": shutil.which("srun", path=f"/usr/bin:{SEARCHED}"),
+        }
         texts = {"slurm.conf": SLURM_CONF + (WITH_ACCOUNTING if self.accounting else WITHOUT_ACCOUNTING)}
         # "Count=" without a device drains the node, and of a plain file no job is told that it has it.
         texts["gres.conf"] = "Name=gpu File={folder}/devices/nvidia[0-%d]\n" % (GPUS - 1)

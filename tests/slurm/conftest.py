@@ -24,7 +24,7 @@ SOONER = ("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "1
 
 def longer(config: dict) -> None:
     """Edit of mini.yaml: tuning takes some seconds, so that it can be killed in the middle."""
-    config["tuning"] |= {"epochs": 25, "dev_every": 60}
+    config["tuning"] |= {"epochs": 20, "dev_every": 60}
 
 
 def running(name: str, accounting: bool, tmp_path_factory) -> Iterator[Cluster]:

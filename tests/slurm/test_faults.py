@@ -26,7 +26,9 @@ def jobs(without_accounts, pristine, tmp_path_factory, local_run):
     without_accounts.start_daemon("slurmctld")
     assert head.wait(400) == 0, head.said()[-5000:]
     lines = {}
-    for line in without_accounts.run("squeue --states=all --noheader --sort=i --format='%i|%T|%m|%l|%P|%k'").splitlines():
+    for line in without_accounts.run(
+        "squeue --states=all --noheader --sort=i --format='%i|%T|%m|%l|%P|%k'"
+    ).splitlines():
         number, state, memory, limit, partition, rule = line.split("|")
         rule = rule.removeprefix("rule_").partition("_wildcards_")[0]
         lines.setdefault(rule, []).append((int(number), state, memory, limit, partition))
