@@ -1,4 +1,4 @@
-"""A real Slurm of one node under one folder: munge, slurmctld and slurmd, and with accounting also mariadbd and slurmdbd.
+"""A real Slurm of one node under one folder: munge, slurmctld and slurmd; with accounting also mariadbd and slurmdbd.
 
     python -m tests.slurm.cluster start FOLDER [--accounting]    prints what to export; then sbatch and the rest work
     python -m tests.slurm.cluster stop FOLDER                    cancels its jobs and ends its daemons by their pids
@@ -212,15 +212,11 @@ class Cluster:
         ports = dict(zip(("controller_port", "node_port", "accounting_port"), free_ports(3), strict=True))
         host, user = socket.gethostname().partition(".")[0], getpass.getuser()
         values = {"folder": self.folder, "host": host, "user": user, **ports}
-        values |= {
-            "cpus": CPUS,
-            "memory": MEMORY_MB,
-            "gpus": GPUS,
-            "srun": shutil.which("srun", path=f"/usr/bin:{SEARCHED}"),
-        }
+        values |= {"cpus": CPUS, "memory": MEMORY_MB, "gpus": GPUS, "last_gpu": GPUS - 1}
+        values["srun"] = shutil.which("srun", path=f"/usr/bin:{SEARCHED}")
         texts = {"slurm.conf": SLURM_CONF + (WITH_ACCOUNTING if self.accounting else WITHOUT_ACCOUNTING)}
         # "Count=" without a device drains the node, and of a plain file no job is told that it has it.
-        texts["gres.conf"] = "Name=gpu File={folder}/devices/nvidia[0-%d]\n" % (GPUS - 1)
+        texts["gres.conf"] = "Name=gpu File={folder}/devices/nvidia[0-{last_gpu}]\n"
         texts["bin/srun"] = SRUN
         if self.accounting:
             texts["slurmdbd.conf"] = SLURMDBD_CONF

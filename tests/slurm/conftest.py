@@ -1,4 +1,4 @@
-"""Private Slurms with and without accounts, Snakemake in them as a user types it, and the local run it is compared with.
+"""Private Slurms with and without accounts, Snakemake in them as a user types it, and a local run to compare with.
 
 Nothing here stands in for anything: what runs is in tests/slurm/cluster.py, and the repository is a copy.
 """

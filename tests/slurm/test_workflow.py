@@ -119,9 +119,10 @@ def test_tuning_that_was_killed_went_on_at_its_checkpoint(story, run):
 
 def test_a_cancelled_job_was_submitted_again_with_more_memory(story):
     assert booked(story, story.number[CANCELLED]) == ["CANCELLED"]
-    lines = story.login.cluster.run("sacct -n -P -X --format=State,ReqMem,Comment").splitlines()
-    of_run = [line.split("|")[:2] for line in lines if line.endswith(comment(CANCELLED))]
-    assert of_run[-1] == ["COMPLETED", "8000M"] and of_run[0][1] == "4000M", of_run
+    lines = story.login.cluster.run("sacct -n -P -X --format=State,ReqMem,Timelimit,Comment").splitlines()
+    of_run = [line.split("|")[:3] for line in lines if line.endswith(comment(CANCELLED))]
+    assert of_run[-1] == ["COMPLETED", "8000M", "02:00:00"], of_run  # no more time: it goes on where it was
+    assert of_run[0][1:] == ["4000M", "02:00:00"], of_run
 
 
 def test_a_requeued_job_is_the_same_job(story):

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 # neighbours. A new module takes its place here.
 LAYERS = (
     ("errors", "files"),
-    ("cli", "corpora.demo", "counting", "devices", "dumps", "neurons", "prompts", "schedule"),
+    ("cli", "corpora.demo", "counting", "devices", "dumps", "neurons", "prompts", "schedule", "slurm"),
     ("config", "information", "records"),
     ("corpora", "plan", "settings"),
     ("models", "retrieval"),
