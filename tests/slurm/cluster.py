@@ -9,8 +9,8 @@ are links to /dev/null and are scheduled like real ones.
 """
 
 import argparse
-import getpass
 import os
+import pwd
 import secrets
 import shlex
 import shutil
@@ -31,6 +31,7 @@ PROGRAMS = {  # and the Debian packages that have them
     "mariadbd": "mariadb-server",
 }
 SEARCHED = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin"])
+USER = pwd.getpwuid(os.geteuid()).pw_name
 CPUS, MEMORY_MB, GPUS = 8, 64_000, 2
 ACCOUNT = "translation"
 PATIENCE = 60  # seconds for a daemon to answer or to end
@@ -128,7 +129,7 @@ class Cluster:
         munged += ["--log-file", folder / "munged.own.log", "--seed-file", folder / "munge.seed"]
         mariadbd = ["mariadbd", "--no-defaults", "--skip-networking", "--datadir", folder / "database"]
         mariadbd += ["--socket", folder / "database.socket", "--pid-file", folder / "mariadbd.own.pid"]
-        mariadbd += ["--user", getpass.getuser(), "--innodb-buffer-pool-size=64M"]
+        mariadbd += ["--user", USER, "--innodb-buffer-pool-size=64M"]
         booking = {"mariadbd": mariadbd, "slurmdbd": ["slurmdbd", "-D"]} if self.accounting else {}
         slurm = {name: [name, "-D", "-f", folder / "slurm.conf"] for name in ("slurmctld", "slurmd")}
         return {name: [*map(str, command)] for name, command in ({"munged": munged} | booking | slurm).items()}
@@ -137,7 +138,7 @@ class Cluster:
     def variables(self) -> dict[str, str]:
         """What is set for those who use the cluster."""
         path = os.pathsep.join([str(self.folder / "bin"), SEARCHED])
-        return {"SLURM_CONF": str(self.folder / "slurm.conf"), "PATH": path, "USER": getpass.getuser()}
+        return {"SLURM_CONF": str(self.folder / "slurm.conf"), "PATH": path, "USER": USER}
 
     @property
     def environment(self) -> dict[str, str]:
@@ -169,7 +170,7 @@ class Cluster:
     def stop(self) -> None:
         """Cancels all jobs, waits until they are gone, and ends the daemons, the last one first."""
         try:
-            self.run(f"scancel --full --user={getpass.getuser()}")
+            self.run(f"scancel --full --user={USER}")
             wait_for(lambda: not self.run("squeue --noheader").strip(), "jobs do not end")
         finally:
             for name in reversed(self.daemons):
@@ -210,7 +211,7 @@ class Cluster:
         for name in ("state", "spool", "bin", "devices"):
             (self.folder / name).mkdir(parents=True)
         ports = dict(zip(("controller_port", "node_port", "accounting_port"), free_ports(3), strict=True))
-        host, user = socket.gethostname().partition(".")[0], getpass.getuser()
+        host, user = socket.gethostname().partition(".")[0], USER
         values = {"folder": self.folder, "host": host, "user": user, **ports}
         values |= {"cpus": CPUS, "memory": MEMORY_MB, "gpus": GPUS, "last_gpu": GPUS - 1}
         values["srun"] = shutil.which("srun", path=f"/usr/bin:{SEARCHED}")
@@ -240,7 +241,7 @@ def _books(cluster: Cluster) -> bool:
     if "caneft" not in cluster.run("sacctmgr --noheader list cluster format=cluster"):
         cluster.run("sacctmgr --immediate add cluster caneft")
         cluster.run(f"sacctmgr --immediate add account {ACCOUNT} cluster=caneft")
-        cluster.run(f"sacctmgr --immediate add user {getpass.getuser()} account={ACCOUNT} defaultaccount={ACCOUNT}")
+        cluster.run(f"sacctmgr --immediate add user {USER} account={ACCOUNT} defaultaccount={ACCOUNT}")
     return True
 
 
