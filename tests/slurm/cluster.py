@@ -34,7 +34,7 @@ SEARCHED = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin"])
 USER = pwd.getpwuid(os.geteuid()).pw_name
 CPUS, MEMORY_MB, GPUS = 8, 64_000, 2
 ACCOUNT = "translation"
-PATIENCE = 60  # seconds for a daemon to answer or to end
+PATIENCE = 120  # seconds for a daemon to answer or to end
 
 SLURM_CONF = """\
 ClusterName=caneft

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.slurm.cluster import Cluster, missing, wait_for
+from tests.slurm.cluster import Cluster, ClusterError, missing, wait_for
 from tests.workflow.conftest import REPOSITORY, RESULTS, Workspace, pristine  # noqa: F401  a fixture
 
 CONFIG = "longer.yaml"
+LONG = 1800  # seconds: for a machine that has much else to do
 # Jobs here take seconds: they are looked at sooner. Nothing else differs from what a user types.
 SOONER = ("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "10")
 
@@ -77,7 +78,7 @@ class Login:
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
         """To the end; stdout and stderr together in `stdout`."""
         head = self.start(*arguments)
-        return subprocess.CompletedProcess(self.command(*arguments), head.wait(900), head.said())
+        return subprocess.CompletedProcess(self.command(*arguments), head.wait(), head.said())
 
     def start(self, *arguments: str) -> "Head":
         file = self.root / f"head{len(list(self.root.glob('head*.log')))}.log"
@@ -104,22 +105,31 @@ class Head:
     def said(self) -> str:
         return self.log.read_text(encoding="utf-8")
 
-    def wait(self, seconds: float) -> int:
-        return self.process.wait(seconds)
+    def wait(self) -> int:
+        """Its exit code; it is killed if it takes too long, and so does not go on submitting jobs."""
+        try:
+            return self.process.wait(LONG)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
 
-    def wait_for(self, condition, message: str, seconds: float = 300) -> None:
+    def wait_for(self, condition, message: str) -> None:
         """Until something is so; an error if the head ends before."""
 
         def so() -> bool:
             assert self.process.poll() is None, self.said()[-5000:]
             return condition()
 
-        wait_for(so, message, seconds)
+        try:
+            wait_for(so, message, LONG)
+        except ClusterError:
+            self.kill()
+            raise
 
     def press_ctrl_c(self) -> int:
         """As a terminal does: to the whole process group. Returns the exit code."""
         os.killpg(self.process.pid, signal.SIGINT)
-        return self.wait(120)
+        return self.wait()
 
     def kill(self) -> None:
         self.process.kill()
@@ -150,5 +160,5 @@ def local_run(pristine, tmp_path_factory) -> Iterator[Head]:  # noqa: F811
 @pytest.fixture(scope="session")
 def local_results(local_run) -> Path:
     """What it left."""
-    assert local_run.wait(900) == 0, local_run.said()[-5000:]
+    assert local_run.wait() == 0, local_run.said()[-5000:]
     return local_run.log.parent / RESULTS

@@ -24,7 +24,7 @@ def jobs(without_accounts, pristine, tmp_path_factory, local_run):
     without_accounts.stop_daemon("slurmctld")
     time.sleep(OUTAGE)
     without_accounts.start_daemon("slurmctld")
-    assert head.wait(400) == 0, head.said()[-5000:]
+    assert head.wait() == 0, head.said()[-5000:]
     lines = {}
     for line in without_accounts.run(
         "squeue --states=all --noheader --sort=i --format='%i|%T|%m|%l|%P|%k'"
