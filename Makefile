@@ -8,13 +8,17 @@ VENV := .venv
 RUN := . $(VENV)/bin/activate &&
 TORCH := $(shell grep '^torch==' requirements.txt)
 
-.PHONY: demo test check-demo lint format docs images lock lock-comet clean
+.PHONY: demo test test-slurm check-demo lint format docs images lock lock-comet clean
 
 demo: $(VENV)/.ready
 	@$(RUN) snakemake --cores all
 
 test: $(VENV)/.ready
-	@$(RUN) python -m pytest -m "not demo"
+	@$(RUN) python -m pytest -m "not demo" --ignore tests/slurm
+
+# The workflow on a real Slurm that the tests start and stop: about ten minutes. Needs Slurm's Debian packages.
+test-slurm: $(VENV)/.ready
+	@$(RUN) python -m pytest -s tests/slurm
 
 # What the finished demo promises: neurons recomputed by the witness, changed weights, and the table's numbers.
 check-demo: $(VENV)/.ready

@@ -59,6 +59,7 @@ rule all:
 
 
 onstart:
+    check_cluster()
     store_configuration()
 
 

@@ -12,7 +12,7 @@ from snakemake.settings.types import DeploymentMethod
 
 sys.path.insert(0, str(workflow.basedir))  # the package beside the Snakefile, installed or not
 
-from caneft import comparison, settings
+from caneft import comparison, settings, slurm
 from caneft import config as configuration
 from caneft.config import Adapters, Full, Icl, Lora, Neurons
 from caneft.errors import InputError
@@ -99,14 +99,23 @@ def of(function, *names):
     return settings_of
 
 
-def resource_of(name):
-    """Resource function: what the job's model asks for under `models.*.resources`."""
-    return lambda wildcards: getattr(CONFIG.models[wildcards.model].resources, name)
+def growing(amount):
+    """Resource function: so much, and at each further try once more of it. What a cluster killed is tried with more."""
+    return lambda wildcards, attempt: amount * attempt
 
 
-def metric_resource(name):
-    """Resource function: what a neural metric asks for under `scoring.*.resources`."""
-    return lambda wildcards: getattr(CONFIG.scoring.neural[wildcards.metric].resources, name)
+def resource_of(name, grows=False):
+    """Resource function: what the job's model asks for under `models.*.resources`; `grows`: as `growing`."""
+    return lambda wildcards, attempt: getattr(CONFIG.models[wildcards.model].resources, name) * (
+        attempt if grows else 1
+    )
+
+
+def metric_resource(name, grows=False):
+    """As `resource_of`, of a scoring job, by its neural metric."""
+    return lambda wildcards, attempt: getattr(CONFIG.scoring.neural[wildcards.metric].resources, name) * (
+        attempt if grows else 1
+    )
 
 
 def model_settings(wildcards):
@@ -115,9 +124,11 @@ def model_settings(wildcards):
     return CONFIG.models[wildcards.model].model_dump_json(include=parts)
 
 
-def tuning_resource(name):
-    """Resource function of a tuning job: what its model asks for, unless its variant says otherwise."""
-    return lambda wildcards: getattr(PLAN.tuning_resources(wildcards.model, wildcards.variant), name)
+def tuning_resource(name, grows=False):
+    """As `resource_of`, of a tuning job, whose variant may ask for something else than its model."""
+    return lambda wildcards, attempt: getattr(PLAN.tuning_resources(wildcards.model, wildcards.variant), name) * (
+        attempt if grows else 1
+    )
 
 
 def domain_entry(wildcards):
@@ -345,6 +356,22 @@ def figure(name):
 
 def root(*parts):
     return Path(CONFIG.results_root, *parts)
+
+
+def check_cluster():
+    """Under --profile slurm: one message, before anything is submitted, where the cluster cannot run the jobs."""
+    if workflow.executor_plugin.name != "slurm":
+        return
+    jobs = [(job.rule.name, job.resources) for job in workflow.dag.needrun_jobs() if not job.is_local]
+    earlier = root("logs", "slurm_run")
+    try:
+        slurm.check(jobs, workflow.executor_settings.status_command)
+        if earlier.exists():
+            slurm.wait_for_earlier(earlier.read_text())
+    except InputError as error:
+        raise WorkflowError(str(error))
+    with replacing(earlier) as beside:
+        beside.write_text(workflow.scheduler._executor.run_uuid)
 
 
 def store_configuration():

@@ -27,8 +27,8 @@ rule prepare_corpus:
         "../envs/train.yaml"
     threads: 1
     resources:
-        mem_mb=6000,
-        runtime=30,
+        mem_mb=growing(6000),
+        runtime=growing(30),
     params:
         module=as_py_module(),
         settings=corpus_settings,
@@ -68,8 +68,8 @@ rule draw_mixture:
         "../envs/train.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         module=as_py_module(),
         settings=of(settings.mixture, "direction", "mixture"),
@@ -98,8 +98,8 @@ rule flag_overlap:
         "../envs/train.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         module=as_py_module(),
         stage_version=1,

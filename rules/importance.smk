@@ -28,7 +28,7 @@ rule decide_samples:
     threads: 1
     resources:
         gpu=resource_of("gpu"),
-        mem_mb=resource_of("mem_mb"),
+        mem_mb=resource_of("mem_mb", grows=True),
         runtime=resource_of("runtime"),
         device_map=resource_of("device_map"),
     params:
@@ -64,7 +64,7 @@ rule dump_importance:
     threads: 1
     resources:
         gpu=resource_of("gpu"),
-        mem_mb=resource_of("mem_mb"),
+        mem_mb=resource_of("mem_mb", grows=True),
         runtime=resource_of("runtime"),
         device_map=resource_of("device_map"),
     params:

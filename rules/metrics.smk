@@ -27,8 +27,8 @@ rule comet_environment:
         "../envs/train.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(2000),
+        runtime=growing(60),
     params:
         module=as_py_module(),
         stage_version=1,
@@ -53,8 +53,8 @@ rule resolve_metric:
         "../envs/train.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=growing(2000),
+        runtime=growing(240),
     params:
         module=as_py_module(),
         settings=lambda wildcards: settings.metric(CONFIG, wildcards.metric),
@@ -82,8 +82,8 @@ rule prepare_metric_pairs:
         "../envs/train.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         module=as_py_module(),
         settings=of(settings.metric_pairs, "metric"),
@@ -115,8 +115,8 @@ rule train_comet:
         "../envs/comet.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         module=as_py_module(),
         settings=lambda wildcards: CONFIG.scoring.neural[wildcards.metric].train.model_dump_json(),
@@ -147,8 +147,8 @@ rule score_neural:
     threads: 1
     resources:
         gpu=metric_resource("gpu"),
-        mem_mb=metric_resource("mem_mb"),
-        runtime=metric_resource("runtime"),
+        mem_mb=metric_resource("mem_mb", grows=True),
+        runtime=metric_resource("runtime", grows=True),
         batch_size=metric_resource("batch_size"),
     params:
         module=as_py_module(),
@@ -181,8 +181,8 @@ rule score_neural_copy:
     threads: 1
     resources:
         gpu=metric_resource("gpu"),
-        mem_mb=metric_resource("mem_mb"),
-        runtime=metric_resource("runtime"),
+        mem_mb=metric_resource("mem_mb", grows=True),
+        runtime=metric_resource("runtime", grows=True),
         batch_size=metric_resource("batch_size"),
     params:
         module=as_py_module(),

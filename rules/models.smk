@@ -23,8 +23,8 @@ rule prepare_pretraining:
         "../envs/train.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         module=as_py_module(),
         settings=of(settings.pretraining_text, "model"),
@@ -57,8 +57,8 @@ rule pretrain_model:
     threads: 1
     resources:
         gpu=resource_of("gpu"),
-        mem_mb=resource_of("mem_mb"),
-        runtime=resource_of("runtime"),
+        mem_mb=resource_of("mem_mb", grows=True),
+        runtime=resource_of("runtime", grows=True),
     params:
         module=as_py_module(),
         settings=of(settings.pretraining, "model"),

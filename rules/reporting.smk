@@ -27,8 +27,8 @@ rule tabulate:
         "../envs/report.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         module=as_py_module(),
         config=lambda wildcards: settings.reporting(CONFIG),
@@ -55,8 +55,8 @@ rule plot:
         "../envs/report.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         module=as_py_module(),
         config=lambda wildcards: settings.reporting(CONFIG),
@@ -88,8 +88,8 @@ rule show_examples:
         "../envs/report.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         module=as_py_module(),
         config=lambda wildcards: settings.reporting(CONFIG),
@@ -122,8 +122,8 @@ rule overview:
         "../envs/report.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         module=as_py_module(),
         config=lambda wildcards: settings.reporting(CONFIG),

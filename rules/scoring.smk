@@ -24,8 +24,8 @@ rule score:
         "../envs/train.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         module=as_py_module(),
         settings=score_settings,
@@ -53,8 +53,8 @@ rule score_copy:
         "../envs/train.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         module=as_py_module(),
         settings=of(settings.score, "direction"),
@@ -83,8 +83,8 @@ rule score_without_overlap:
         "../envs/train.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         module=as_py_module(),
         settings=of(settings.score, "direction"),
@@ -113,8 +113,8 @@ rule test_significance:
         "../envs/train.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=growing(4000),
+        runtime=growing(120),
     params:
         module=as_py_module(),
         settings=lambda wildcards: comparison.settings(PLAN, block_of(wildcards)).model_dump_json(),

@@ -28,8 +28,8 @@ rule measure_information:
         "../envs/train.yaml"
     threads: 2
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=growing(2000),
+        runtime=growing(120),
     params:
         module=as_py_module(),
         settings=lambda wildcards: settings.information(CONFIG).model_dump_json(),
@@ -59,8 +59,8 @@ rule select_neurons:
         "../envs/train.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         module=as_py_module(),
         settings=of(settings.selection, "variant"),
@@ -93,8 +93,8 @@ rule measure_stability:
         "../envs/train.yaml"
     threads: 4
     resources:
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=growing(4000),
+        runtime=growing(240),
     params:
         module=as_py_module(),
         settings=lambda wildcards: settings.stability(CONFIG).model_dump_json(),

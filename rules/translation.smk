@@ -25,8 +25,8 @@ rule translate:
     threads: 1
     resources:
         gpu=resource_of("gpu"),
-        mem_mb=resource_of("mem_mb"),
-        runtime=resource_of("runtime"),
+        mem_mb=resource_of("mem_mb", grows=True),
+        runtime=resource_of("runtime", grows=True),
         device_map=resource_of("device_map"),
     params:
         module=as_py_module(),

@@ -42,7 +42,7 @@ rule tune_neurons:
     threads: lambda wildcards: PLAN.tuning_threads(wildcards.variant)
     resources:
         gpu=tuning_resource("gpu"),
-        mem_mb=tuning_resource("mem_mb"),
+        mem_mb=tuning_resource("mem_mb", grows=True),
         runtime=tuning_resource("runtime"),
         device_map=tuning_resource("device_map"),
         checkpoint_seconds=tuning_resource("checkpoint_seconds"),
@@ -131,8 +131,8 @@ rule choose_rate:
         "../envs/report.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         module=as_py_module(),
         metric=CONFIG.scoring.judge,

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 # neighbours. A new module takes its place here.
 LAYERS = (
     ("errors", "files"),
-    ("cli", "corpora.demo", "counting", "devices", "dumps", "neurons", "prompts", "schedule", "significance"),
+    ("cli", "corpora.demo", "counting", "devices", "dumps", "neurons", "prompts", "schedule", "significance", "slurm"),
     ("config", "information", "records"),
     ("corpora", "plan", "settings"),
     ("comparison", "models", "retrieval"),

@@ -1,0 +1,164 @@
+"""Private Slurms with and without accounts, Snakemake in them as a user types it, and a local run to compare with.
+
+Nothing here stands in for anything: what runs is in tests/slurm/cluster.py, and the repository is a copy.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.slurm.cluster import Cluster, ClusterError, missing, wait_for
+from tests.workflow.conftest import REPOSITORY, RESULTS, Workspace, pristine  # noqa: F401  a fixture
+
+CONFIG = "longer.yaml"
+LONG = 1800  # seconds: for a machine that has much else to do
+# Jobs here take seconds: they are looked at sooner. Nothing else differs from what a user types.
+SOONER = ("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "10")
+
+
+def longer(config: dict) -> None:
+    """Edit of mini.yaml: tuning takes some seconds, so that it can be killed in the middle."""
+    config["tuning"] |= {"epochs": 20, "dev_every": 60}
+
+
+def running(name: str, accounting: bool, tmp_path_factory) -> Iterator[Cluster]:
+    if lacking := missing():
+        pytest.skip(f"Slurm is not installed here: apt-get install {' '.join(lacking)}")
+    cluster = Cluster(tmp_path_factory.mktemp(name), accounting)
+    cluster.start()
+    yield cluster
+    print(f"\n{cluster.jobs()}")
+    cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def with_accounts(tmp_path_factory) -> Iterator[Cluster]:
+    """A Slurm whose jobs are booked by slurmdbd, so that sacct tells of them."""
+    yield from running("with_accounts", True, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def without_accounts(tmp_path_factory) -> Iterator[Cluster]:
+    """A Slurm that has squeue only."""
+    yield from running("without_accounts", False, tmp_path_factory)
+
+
+@dataclass(frozen=True)
+class Login:
+    """Somebody on the login node of a cluster, in their copy of the repository."""
+
+    cluster: Cluster
+    workspace: Workspace
+
+    @property
+    def root(self) -> Path:
+        return self.workspace.root
+
+    @property
+    def results(self) -> Path:
+        return self.workspace.results
+
+    def command(self, *arguments: str) -> list[str]:
+        results = ["--configfile", CONFIG, "--config", f"results_root={RESULTS}"]
+        return ["snakemake", "--profile", "slurm", "--nocolor", *SOONER, *results, *arguments]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        path = [self.cluster.folder / "bin", Path(sys.executable).parent, self.cluster.environment["PATH"]]
+        own = {"PATH": os.pathsep.join(map(str, path)), "OMP_NUM_THREADS": "1"}
+        return self.workspace.environment | self.cluster.variables | own
+
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
+        """To the end; stdout and stderr together in `stdout`."""
+        head = self.start(*arguments)
+        return subprocess.CompletedProcess(self.command(*arguments), head.wait(), head.said())
+
+    def start(self, *arguments: str) -> "Head":
+        file = self.root / f"head{len(list(self.root.glob('head*.log')))}.log"
+        with file.open("wb") as log:
+            process = subprocess.Popen(
+                self.command(*arguments),
+                cwd=self.root,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return Head(process, file)
+
+
+@dataclass(frozen=True)
+class Head:
+    """The Snakemake on the login node."""
+
+    process: subprocess.Popen
+    log: Path
+
+    def said(self) -> str:
+        return self.log.read_text(encoding="utf-8")
+
+    def wait(self) -> int:
+        """Its exit code; it is killed if it takes too long, and so does not go on submitting jobs."""
+        try:
+            return self.process.wait(LONG)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
+    def wait_for(self, condition, message: str) -> None:
+        """Until something is so; an error if the head ends before."""
+
+        def so() -> bool:
+            assert self.process.poll() is None, self.said()[-5000:]
+            return condition()
+
+        try:
+            wait_for(so, message, LONG)
+        except ClusterError:
+            self.kill()
+            raise
+
+    def press_ctrl_c(self) -> int:
+        """As a terminal does: to the whole process group. Returns the exit code."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        return self.wait()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def copied(pristine: Workspace, root: Path) -> Workspace:  # noqa: F811
+    workspace = pristine.copy(root)
+    (root / "slurm").symlink_to(os.readlink(REPOSITORY / "slurm"))
+    (root / CONFIG).write_text(yaml.safe_dump(workspace.configuration(longer)), encoding="utf-8")
+    return workspace
+
+
+@pytest.fixture(scope="session")
+def local_run(pristine, tmp_path_factory) -> Iterator[Head]:  # noqa: F811
+    """The run on this machine, begun: it goes on while other tests wait for time limits."""
+    workspace = copied(pristine, tmp_path_factory.mktemp("local"))
+    with (workspace.root / "head.log").open("wb") as log:
+        command = workspace.command("--cores", "2", config=CONFIG)
+        environment = workspace.environment | {"OMP_NUM_THREADS": "1"}
+        process = subprocess.Popen(command, cwd=workspace.root, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    yield Head(process, workspace.root / "head.log")
+    if process.poll() is None:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def local_results(local_run) -> Path:
+    """What it left."""
+    assert local_run.wait() == 0, local_run.said()[-5000:]
+    return local_run.log.parent / RESULTS

@@ -1,0 +1,69 @@
+"""Jobs that fail as jobs on clusters do, with the resources of the workflow's own rules (`growing`)."""
+
+
+configfile: "longer.yaml"
+
+
+include: "rules/common.smk"
+
+
+onstart:
+    check_cluster()
+
+
+localrules:
+    all,
+
+
+GPUS = range(3)
+
+
+rule all:
+    default_target: True
+    input:
+        expand("faults/{name}", name=["fails_once", "remembers_too_much", "takes_too_long"]),
+        expand("faults/gpu{number}", number=GPUS),
+
+
+rule fails_once:
+    output:
+        "faults/fails_once",
+    resources:
+        mem_mb=growing(400),
+        runtime=growing(5),
+    shell:
+        "echo again >> fails_once.tries; [ $(wc -l < fails_once.tries) -gt 1 ] && touch {output}"
+
+
+rule remembers_too_much:
+    """Half a gigabyte beside the two Snakemakes of a job."""
+    output:
+        "faults/remembers_too_much",
+    resources:
+        mem_mb=growing(500),
+        runtime=growing(5),
+    shell:
+        "python -c 'import time; much = bytes(1) * 500_000_000; time.sleep(8)' && touch {output}"
+
+
+rule takes_too_long:
+    """At first two minutes; what was done then is not done again."""
+    output:
+        "faults/takes_too_long",
+    resources:
+        mem_mb=growing(400),
+        runtime=growing(1),
+    shell:
+        "[ -e takes_too_long.begun ] || {{ touch takes_too_long.begun; sleep 120; }}; touch {output}"
+
+
+rule on_a_gpu:
+    output:
+        "faults/gpu{number}",
+    resources:
+        mem_mb=growing(400),
+        runtime=growing(5),
+        gpu=1,
+    shell:
+        "python -c 'import os, time; began = time.time(); time.sleep(6);"
+        ' print(os.environ["CUDA_VISIBLE_DEVICES"], began, time.time())\' > {output}'
