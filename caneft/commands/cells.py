@@ -13,6 +13,7 @@ from caneft.reporting.inputs import COPY, Block, block_runs, shown_blocks
 
 FILTERS = ("metric", "model", "direction", "mixture", "stage", "learning_rate")
 AVERAGES = ("average_seen", "average_unseen", "average_all")
+INTERVAL = ("_low", "_high")
 VALUES = {"interference": "difference_mean", "overlap": "without_mean"}
 """Of tables with a row for each domain: what a domain's number is."""
 
@@ -153,16 +154,23 @@ def _runs(plan: Plan, block: Block, variant: str) -> list[Run]:
 def _domains(plan: Plan, block: Block, column: str) -> list[str]:
     """Domains whose scores a column is made of."""
     seen, unseen = plan.seen(*block[1:]), plan.unseen(*block[1:])
-    name = column.removesuffix("_mean").removesuffix("_std")
+    name = _plain(column)
     return {"average_seen": seen, "average_unseen": unseen}.get(
         name, [name] if name in seen + unseen else seen + unseen
     )
 
 
+def _plain(column: str) -> str:
+    """A column's name without what it says of the scores."""
+    return next((column.removesuffix(end) for end in ("_mean", "_std", *INTERVAL) if column.endswith(end)), column)
+
+
 def _aggregated(plan: Plan, table: str, column: str, runs: dict[Run, list[str]]) -> str:
-    name, count = column.removesuffix("_mean").removesuffix("_std"), len(runs)
+    name, count = _plain(column), len(runs)
     over = f" over {count} seeds" if count > 1 else " (one run)"
     kind = "sample standard deviation" if column.endswith("_std") else "mean"
+    if column.endswith(INTERVAL):
+        return "end of the 95 % bootstrap interval over segments of what `significance/` holds for the block"
     if name == "trainable_parameters":
         return f"mean{over} of what the runs' records count"
     if name in AVERAGES:

@@ -155,7 +155,11 @@ def _choices(reached) -> dict[str, dict]:
 def _write_trial_scores(plan: Plan, path: Path, file: inputs.TrialFile, testset: str, trial) -> None:
     domains = plan.seen(*file.block[1:]) if testset == "seen" else [testset]
     found = {
-        domain: {metric: {"score": trial(file.variant, file.rate, domain)} for metric in plan.config.scoring.metrics}
+        domain: {"segments": 400}
+        | {
+            metric: {"score": trial(file.variant, file.rate, domain), "signature": SIGNATURES[metric]}
+            for metric in plan.config.scoring.metrics
+        }
         for domain in domains
     }
     write_json(path, {"format": 1, "domains": found})

@@ -137,7 +137,7 @@ def test_trials_and_overlap(call):
     trial = call("trials.csv", "--row", "lora", "--column", "average_seen", "--learning-rate", "0.01")
     assert [run["run"] for run in trial["runs"]] == ["tiny/de-en/all/lora/lr0.01"]
     assert list(trial["files"]) == ["runs/tiny/de-en/all/lora/choice.json"]
-    overlap = call("overlap.csv", "--row", "lora", "--column", "without_mean", "--domain", "koran", "--mixture", "all")
+    overlap = call("overlap.csv", "--row", "lora", "--column", "koran", "--mixture", "all")
     assert list(overlap["files"]) == ["scores/without-overlap/tiny/de-en/all/koran.json"]
 
 
