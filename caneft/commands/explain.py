@@ -68,10 +68,9 @@ def explanation(plan: Plan, root: Path, cell: Cell, seed: int | None = None) -> 
 
 def _run(plan: Plan, root: Path, run: Run, domains: list[str], metric: str | None) -> dict[str, Any]:
     """One run: scores with their signature, files with checksums, record, cost, state of the training data."""
-    scores = {domain: cells.score_file(plan, run, domain) for domain in domains}
-    translations = [
-        path.replace("/scores/", "/translations/").removesuffix(".json") + ".jsonl" for path in scores.values()
-    ]
+    scores = {domain: cells.score_file(plan, run, domain, metric) for domain in domains}
+    testsets = [cells.score_file(plan, run, domain, None) for domain in domains]
+    translations = [path.replace("/scores/", "/translations/").removesuffix(".json") + ".jsonl" for path in testsets]
     trained = [f"{run.folder}/record.json", f"{run.folder}/cost.json"] if plan.artefact(run) else []
     made_from = [path for path in (plan.artefact(run), _neurons(plan, run)) if path]
     files = dict.fromkeys([*scores.values(), *translations, *trained, *made_from])
@@ -94,6 +93,9 @@ def _score(path: Path, domain: str, metric: str | None) -> dict[str, Any]:
     found = read_json(path, with_format=True)
     with naming(path):
         entry = found["domains"][domain]
+        if "metric" in found:  # a neural metric's own file, which has the scores of the segments
+            measured = {"score": entry["score"], "signature": f"{entry['signature']}, as stored"}
+            return {"domain": domain, "segments": len(entry["segments"]), "health": {}, **measured}
         measured = entry[metric] if metric else {}
         return {"domain": domain, "segments": entry["segments"], "health": entry["health"], **measured}
 
