@@ -155,7 +155,7 @@ def _choices(reached) -> dict[str, dict]:
 def _write_trial_scores(plan: Plan, path: Path, file: inputs.TrialFile, testset: str, trial) -> None:
     domains = plan.seen(*file.block[1:]) if testset == "seen" else [testset]
     found = {
-        domain: {"segments": 400}
+        domain: {"segments": 400, "health": HEALTHY}
         | {
             metric: {"score": trial(file.variant, file.rate, domain), "signature": SIGNATURES[metric]}
             for metric in plan.config.scoring.metrics
