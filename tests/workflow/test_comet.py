@@ -199,10 +199,7 @@ def test_losing_one_runs_scores_rebuilds_these_and_the_aggregates(scored, tmp_pa
 
 
 def test_metricx_scores_by_its_own_output_embeddings(finished, tmp_path_factory):
-    """A random mT5 whose two ends differ, scored by a job, against generation with another version of transformers.
-
-    That version ties the two ends, whatever the checkpoint says, so they are taken apart again here.
-    """
+    """A random mT5 whose two ends differ, scored by a job, against generation with another version of transformers."""
     import torch
     from safetensors.torch import save_file
 
