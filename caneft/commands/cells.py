@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from caneft import comparison
+from caneft.config.metrics import NEURAL
 from caneft.errors import InputError, did_you_mean
 from caneft.plan import DEV, Plan, Run
 from caneft.reporting import inputs
 from caneft.reporting.inputs import COPY, Block, block_runs, shown_blocks
 
-FILTERS = ("metric", "model", "direction", "mixture", "stage", "learning_rate", "domain", "against")
+FILTERS = ("metric", "model", "direction", "mixture", "stage", "learning_rate", "domain", "split", "against")
 COLUMNS = {"domain": ("domain", "column"), "against": ("b",)}
 """Of filters: the columns of a CSV that they are about, of which a table has one, where it is called otherwise."""
 AVERAGES = ("average_seen", "average_unseen", "average_all")
@@ -106,10 +107,11 @@ def _text(value: Any) -> str:
 
 
 def _first_shown(plan: Plan, path: Path, found: pd.DataFrame, wanted: dict[str, str]) -> pd.DataFrame:
-    """One row of several: that of the mixture that printed tables show, if this settles it."""
+    """One row of several: that of no mixture, else of one that printed tables show, if this settles it."""
     if len(found) > 1 and "mixture" in found and "mixture" not in wanted:
         shown = {block[2] for block in shown_blocks(plan)}
-        found = found[found["mixture"].isin(shown)] if found["mixture"].isin(shown).any() else found
+        own = found["mixture"].isna() if found["mixture"].isna().any() else found["mixture"].isin(shown)
+        found = found[own] if own.any() else found
     if len(found) > 1:
         columns = {name: _called(found, name) for name in FILTERS}
         choices = "; ".join(
@@ -130,7 +132,8 @@ def _cell(plan: Plan, table: str, column: str, row: dict[str, Any]) -> Cell:
 def _of_scores(plan: Plan, block: Block, row: dict[str, Any], column: str) -> Made:
     """Of the main table, and of others whose averages are those of the main table."""
     if row["variant"] == COPY:
-        files = [copy_file(block[1], domain, row["metric"], plan) for domain in _domains(plan, block, column)]
+        suffix = f".{row['metric']}" if row["metric"] in NEURAL else ""
+        files = [f"scores/copy/{block[1]}/{domain}{suffix}.json" for domain in _domains(plan, block, column)]
         return "the score of the sources in place of outputs", {}, files
     runs = {run: _domains(plan, block, column) for run in _runs(plan, block, row["variant"])}
     if column.endswith(INTERVAL):
@@ -255,16 +258,7 @@ def _aggregated(column: str, runs: dict[Run, list[str]]) -> str:
     return f"sum over the domains{' and seeds' if count > 1 else ''} of what the score files say"
 
 
-def score_file(plan: Plan, run: Run, domain: str, metric: str | None) -> str:
-    """Path of a run's scores on a domain; those of a neural metric have a file of their own."""
+def score_file(plan: Plan, run: Run, domain: str) -> str:
+    """Path of a run's scores on a domain, those of neural metrics apart."""
     testset = next(name for name, domains in plan.testsets(run).items() if domain in domains and name != DEV)
-    return f"{run.folder}/scores/{testset}{_suffix(plan, metric)}.json"
-
-
-def copy_file(direction: str, domain: str, metric: str | None, plan: Plan) -> str:
-    """Path of the scores of the sources in place of outputs."""
-    return f"scores/copy/{direction}/{domain}{_suffix(plan, metric)}.json"
-
-
-def _suffix(plan: Plan, metric: str | None) -> str:
-    return f".{metric}" if metric in plan.config.scoring.neural else ""
+    return f"{run.folder}/scores/{testset}.json"

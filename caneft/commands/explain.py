@@ -10,6 +10,7 @@ from caneft.commands import cells
 from caneft.commands.cells import Cell
 from caneft.commands.finished import open_plan
 from caneft.commands.jobs import Jobs
+from caneft.config.metrics import NEURAL
 from caneft.errors import InputError
 from caneft.files import sha256
 from caneft.plan import Plan, Run
@@ -68,12 +69,14 @@ def explanation(plan: Plan, root: Path, cell: Cell, seed: int | None = None) -> 
 
 def _run(plan: Plan, root: Path, run: Run, domains: list[str], metric: str | None) -> dict[str, Any]:
     """One run: scores with their signature, files with checksums, record, cost, state of the training data."""
-    scores = {domain: cells.score_file(plan, run, domain, metric) for domain in domains}
-    testsets = [cells.score_file(plan, run, domain, None) for domain in domains]
-    translations = [path.replace("/scores/", "/translations/").removesuffix(".json") + ".jsonl" for path in testsets]
+    scores = {domain: cells.score_file(plan, run, domain) for domain in domains}
+    translations = [
+        path.replace("/scores/", "/translations/").removesuffix(".json") + ".jsonl" for path in scores.values()
+    ]
     trained = [f"{run.folder}/record.json", f"{run.folder}/cost.json"] if plan.artefact(run) else []
     made_from = [path for path in (plan.artefact(run), _neurons(plan, run)) if path]
-    files = dict.fromkeys([*scores.values(), *translations, *trained, *made_from])
+    neural = [path.replace(".json", f".{metric}.json") for path in scores.values()] if metric in NEURAL else []
+    files = dict.fromkeys([*scores.values(), *neural, *translations, *trained, *made_from])
     entry = {
         "run": f"{run.model}/{run.direction}/{run.name}",
         "scores": [_score(root / path, domain, metric) for domain, path in scores.items()],
@@ -90,13 +93,17 @@ def _neurons(plan: Plan, run: Run) -> str | None:
 
 
 def _score(path: Path, domain: str, metric: str | None) -> dict[str, Any]:
+    """Score and signature of a domain. A neural metric's stand in a file of its own, which has the segments too."""
+    own = path.with_suffix(f".{metric}.json")
+    if metric in NEURAL:
+        measured = read_json(own, with_format=True)
+        with naming(own):
+            measured = {key: measured["domains"][domain][key] for key in ("score", "signature")}
     found = read_json(path, with_format=True)
     with naming(path):
         entry = found["domains"][domain]
-        if "metric" in found:  # a neural metric's own file, which has the scores of the segments
-            measured = {"score": entry["score"], "signature": f"{entry['signature']}, as stored"}
-            return {"domain": domain, "segments": len(entry["segments"]), "health": {}, **measured}
-        measured = entry[metric] if metric else {}
+        if metric not in NEURAL:
+            measured = entry[metric] if metric else {}
         return {"domain": domain, "segments": entry["segments"], "health": entry["health"], **measured}
 
 

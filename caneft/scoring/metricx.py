@@ -1,8 +1,8 @@
 """MetricX, a metric that is an mT5 and counts errors: 0 is a perfect translation, 25 the worst.
 
 The score is one logit of the decoder's first step, clipped; source, hypothesis and reference are one input. It runs in
-the environment of COMET: transformers 5 ties an mT5's two ends together, whatever its checkpoint says, and those of
-MetricX are not tied.
+the environment of COMET, which has the sentencepiece that mT5's tokenizer is read with, and a transformers that takes
+a checkpoint's word for whether its two ends are tied: those of MetricX are not, and transformers 5 sets the opposite.
 Source: J. Juraska et al., MetricX-24 (WMT 2024); google-research/metricx.
 """
 

@@ -130,6 +130,8 @@ def load(manifest: Mapping[str, Any]):
         raise InputError(f"{checkpoint}: is not what its manifest says. Delete the manifest and run the workflow again")
     if manifest["encoder"] != OWN_ENCODER:
         return load_from_checkpoint(str(checkpoint), local_files_only=True)
+    hparams = yaml.safe_load((folder / "hparams.yaml").read_text(encoding="utf-8"))
+    patched = hparams.get("layer_transformation") == "sparsemax_patch"  # which the library's own loader replaces, too
     return str2model[manifest["class"]].load_from_checkpoint(
         checkpoint,
         map_location="cpu",
@@ -137,6 +139,7 @@ def load(manifest: Mapping[str, Any]):
         load_pretrained_weights=False,
         local_files_only=True,
         pretrained_model=str(folder / OWN_ENCODER),
+        **({"layer_transformation": "softmax"} if patched else {}),
     )
 
 

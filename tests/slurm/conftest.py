@@ -32,10 +32,12 @@ def running(name: str, accounting: bool, tmp_path_factory) -> Iterator[Cluster]:
     if lacking := missing():
         pytest.skip(f"Slurm is not installed here: apt-get install {' '.join(lacking)}")
     cluster = Cluster(tmp_path_factory.mktemp(name), accounting)
-    cluster.start()
-    yield cluster
-    print(f"\n{cluster.jobs()}")
-    cluster.stop()
+    try:
+        cluster.start()
+        yield cluster
+        print(f"\n{cluster.jobs()}")
+    finally:
+        cluster.stop()
 
 
 @pytest.fixture(scope="session")

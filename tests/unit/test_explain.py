@@ -36,7 +36,9 @@ def root(tmp_path_factory):
     """A finished folder with all tables."""
     root = tmp_path_factory.mktemp("explain") / "out"
     mixtures = MIXTURES | {"only-it": {"de-en": MIXTURES["only-it"]["de-en"] | {"select_on": "all"}}}
-    plan = fake_results.plan(METHODS, (1, 2), mixtures=mixtures, results_root="out")
+    plan = fake_results.plan(
+        METHODS, (1, 2), mixtures=mixtures, results_root="out", scoring={"comet": {"path": "tiny"}}
+    )
     fake_results.write(plan, root, flagged=lambda *_: (3, 2))
     raw = plan.config.model_dump(mode="json", exclude_unset=True)
     (root / "config.yaml").write_text(yaml.safe_dump(raw))

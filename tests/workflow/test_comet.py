@@ -2,13 +2,19 @@
 
 import json
 import shutil
+import subprocess
 
 import pandas as pd
 import pytest
 import yaml
 from tokenizers import pre_tokenizers
 
+from tests.hub import running
+
 KEPT = ("base", "caneft")
+DOMAINS = ("it", "law", "medical", "koran")
+HUB = ("HF_HUB_CACHE", "HF_HUB_OFFLINE", "CANEFT_HF_HUB_OFFLINE")
+RULES = ("prepare_metric_pairs", "resolve_metric", "train_comet", "score_neural", "score_neural_copy")
 TRAIN = {
     "corpora": [{"direction": "de-en", "corpus": {"format": "demo", "domain": d, "pairs": 300}} for d in ("it", "law")],
     "hidden_size": 32,
@@ -49,6 +55,48 @@ def test_adding_comet_runs_its_own_jobs_and_the_aggregates(finished):
     assert ours == copies | of_base | of_caneft | {"prepare_metric_pairs comet", "train_comet comet"}
     aggregates = {"test_significance", "show_examples", "tabulate", "plot", "overview", "all"}
     assert {job.partition(" ")[0] for job in without} == {"score_without_overlap", *aggregates}
+
+
+def of_metrics(jobs):
+    """The jobs of the metric's rules."""
+    return {job for job in jobs if job.partition(" ")[0] in RULES}
+
+
+def test_without_a_neural_metric_there_is_no_environment_and_no_job(pristine):
+    jobs = {job.partition(" ")[0] for job in pristine.plan()}
+    assert "tabulate" in jobs and not jobs & {"comet_environment", *RULES}
+
+
+def test_another_unseen_domain_is_scored_and_the_metric_left_alone(scored):
+    def widen(config):
+        with_comet(config)
+        config["directions"]["de-en"]["domains"]["subtitles"] = {
+            "test": {"format": "demo", "domain": "subtitles", "pairs": 20}
+        }
+
+    assert of_metrics(scored.plan(scored.configuration(widen))) == {
+        "score_neural mini-llama/de-en/base/subtitles/comet",
+        "score_neural mini-llama/de-en/all/caneft/seed1/subtitles/comet",
+        "score_neural_copy de-en/subtitles/comet",
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "of_the_metric"),
+    [
+        ({"train": TRAIN | {"seed": 1}}, {"train_comet comet"}),
+        ({"hub": "owner/other"}, {"resolve_metric comet"}),
+        ({"train": TRAIN, "resources": {"batch_size": 3, "mem_mb": 5000}}, set()),
+    ],
+)
+def test_another_checkpoint_repeats_all_scores_by_it_and_nothing_else(scored, change, of_the_metric):
+    """But for the aggregates. How many segments are scored at once does not count."""
+    jobs = scored.plan(scored.configuration(lambda config: with_comet(config, **change)))
+    scoring = {f"score_neural_copy de-en/{domain}/comet" for domain in DOMAINS}
+    scoring |= {f"score_neural mini-llama/de-en/base/{domain}/comet" for domain in DOMAINS}
+    scoring |= {f"score_neural mini-llama/de-en/all/caneft/seed1/{testset}/comet" for testset in ("seen", "koran")}
+    assert of_metrics(jobs) == (of_the_metric | scoring if of_the_metric else set())
+    assert not {job.partition(" ")[0] for job in jobs} & {"translate", "score", "tune_neurons", "prepare_corpus"}
 
 
 def test_every_segment_has_a_score_and_the_domain_their_mean(scored):
@@ -96,6 +144,52 @@ def test_a_checkpoint_that_moved_gives_the_same_scores(scored, tmp_path_factory)
         assert after["signature"] != before[run]["domains"]["koran"]["signature"]  # it has another name now
 
 
+def test_a_checkpoint_of_the_hub_is_fetched_with_its_encoder_and_then_works_offline(scored, tmp_path_factory):
+    """The trained one, published as real ones are: the encoder is another repository, known by its name alone."""
+    import torch
+
+    root = tmp_path_factory.mktemp("hub")
+    workspace = scored.copy(root / "workspace")
+    trained, published = workspace.results / "metrics/comet", root / "published"
+    (published / "checkpoints").mkdir(parents=True)
+    shutil.copytree(trained / "encoder", root / "encoder")
+    content = torch.load(trained / "checkpoints/model.ckpt", weights_only=False)
+    content["hyper_parameters"]["pretrained_model"] = "owner/encoder"
+    torch.save(content, published / "checkpoints/model.ckpt")
+    hparams = yaml.safe_load((trained / "hparams.yaml").read_text(encoding="utf-8"))
+    (published / "hparams.yaml").write_text(yaml.safe_dump(hparams | {"pretrained_model": "owner/encoder"}))
+    before = scores(workspace.results, RUNS[1], "koran")["domains"]["koran"]["segments"]
+    shutil.rmtree(trained)
+    config = workspace.configuration(lambda config: with_comet(config, hub="owner/comet"))
+    (workspace.root / "hub.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    kept = {name: value for name, value in workspace.environment.items() if name not in HUB}
+    with running() as hub:
+        commit = hub.add("models/owner/comet", published)
+        hub.add("models/owner/encoder", root / "encoder")
+
+        def snakemake(target):
+            return subprocess.run(
+                workspace.command("--cores", "2", target, config="hub.yaml"),
+                cwd=workspace.root,
+                env=kept | {"HF_ENDPOINT": hub.address, "HF_HOME": str(root / "home")},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=600,
+            )
+
+        done = snakemake("fetch")
+        assert done.returncode == 0, done.stdout[-5000:]
+        assert {"model.ckpt", "hparams.yaml", "config.json", "tokenizer.json"} <= {*hub.downloads()}
+        asked = len(hub.asked)
+        done = snakemake(f"out/mini/{RUNS[1]}/scores/koran.comet.json")
+        assert done.returncode == 0, done.stdout[-5000:]
+        assert len(hub.asked) == asked
+    entry = scores(workspace.results, RUNS[1], "koran")["domains"]["koran"]
+    assert entry["segments"] == before
+    assert f"checkpoint:owner/comet|revision:{commit}|precision:float32" in entry["signature"]
+
+
 def test_losing_one_runs_scores_rebuilds_these_and_the_aggregates(scored, tmp_path_factory):
     workspace = scored.copy(tmp_path_factory.mktemp("lost"))
     (workspace.results / RUNS[1] / "scores/koran.comet.json").unlink()
@@ -105,20 +199,30 @@ def test_losing_one_runs_scores_rebuilds_these_and_the_aggregates(scored, tmp_pa
 
 
 def test_metricx_scores_by_its_own_output_embeddings(finished, tmp_path_factory):
-    """A random mT5 whose two ends differ, scored by a job, against generation with another version of transformers.
-
-    That version ties the two ends, whatever the checkpoint says, so they are taken apart again here.
-    """
+    """A random mT5 whose two ends differ, scored by a job, against generation with another version of transformers."""
     import torch
     from safetensors.torch import save_file
 
     workspace = finished.copy(tmp_path_factory.mktemp("metricx"))
     folder = workspace.root / "metricx"
     model, words = mt5(folder)
-    output = torch.nn.Parameter(torch.randn(250_112, 8) * 4)
     kept = {name: tensor for name, tensor in model.state_dict().items() if ".embed_tokens." not in name}
-    save_file(kept | {"lm_head.weight": output.detach().clone()}, folder / "model.safetensors", {"format": "pt"})
-    model.lm_head.weight = output
+    model.lm_head.weight = torch.nn.Parameter(torch.randn(250_112, 8))
+
+    def logit(row, line):
+        text = f"source: {row['source']} candidate: {line['hypothesis']} reference: {row['target']}"
+        ids = words(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
+        done = model.generate(ids, max_new_tokens=1, output_logits=True, return_dict_in_generate=True)
+        return done.logits[0][0, 250_089].item()
+
+    tests, outputs = (
+        [json.loads(line) for line in (workspace.results / path).read_text(encoding="utf-8").splitlines()]
+        for path in ("corpora/de-en/koran/test.jsonl", f"{RUNS[1]}/translations/koran.jsonl")
+    )
+    with torch.no_grad():
+        model.lm_head.weight[250_089] *= 12 / logit(tests[0], outputs[0])
+    lm_head = {"lm_head.weight": model.lm_head.weight.detach().clone()}
+    save_file(kept | lm_head, folder / "model.safetensors", {"format": "pt"})
 
     def configure(config):
         with_comet(config)
@@ -129,18 +233,9 @@ def test_metricx_scores_by_its_own_output_embeddings(finished, tmp_path_factory)
     assert done.returncode == 0, done.stdout[-5000:]
     entry = scores(workspace.results, RUNS[1], "koran", "metricx")["domains"]["koran"]
     assert entry["signature"].startswith("metricx|checkpoint:metricx|sha256:")
-    tests, outputs = (
-        [json.loads(line) for line in (workspace.results / path).read_text(encoding="utf-8").splitlines()]
-        for path in ("corpora/de-en/koran/test.jsonl", f"{RUNS[1]}/translations/koran.jsonl")
-    )
-    wanted = []
-    for row, line in zip(tests, outputs, strict=True):
-        text = f"source: {row['source']} candidate: {line['hypothesis']} reference: {row['target']}"
-        ids = words(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
-        first = model.generate(ids, max_new_tokens=1, output_logits=True, return_dict_in_generate=True).logits[0]
-        wanted.append(min(max(first[0, 250_089].item(), 0), 25))
+    wanted = [min(max(logit(*pair), 0), 25) for pair in zip(tests, outputs, strict=True)]
     assert entry["segments"] == pytest.approx(wanted, abs=1e-4)
-    assert len({value for value in wanted if 0 < value < 25}) > 5
+    assert len({round(value, 2) for value in wanted if 0 < value < 25}) > 5
 
 
 def mt5(folder):
@@ -156,6 +251,8 @@ def mt5(folder):
     letters.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     words = PreTrainedTokenizerFast(tokenizer_object=letters, pad_token="<pad>", eos_token="</s>")
     words.save_pretrained(folder)
+    named = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "<pad>", "eos_token": "</s>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(named), encoding="utf-8")  # as the older version reads it
     torch.manual_seed(1)
     sizes = {"d_model": 8, "d_kv": 4, "d_ff": 16, "num_layers": 2, "num_heads": 2}
     model = MT5ForConditionalGeneration(MT5Config(vocab_size=250_112, **sizes)).eval()
