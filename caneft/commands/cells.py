@@ -124,7 +124,7 @@ def _first_shown(plan: Plan, path: Path, found: pd.DataFrame, wanted: dict[str, 
 
 
 def _cell(plan: Plan, table: str, column: str, row: dict[str, Any]) -> Cell:
-    block = row["model"], row["direction"], row.get("mixture")
+    block = row.get("model"), row["direction"], row.get("mixture")
     made, runs, files = MADE.get(table, _of_scores)(plan, block, row, column)
     return Cell(table, column, row[column], made, row, row.get("metric"), runs, files)
 
