@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 LAYERS = (
     ("errors", "files"),
     ("cli", "corpora.demo", "counting", "devices", "dumps", "neurons", "prompts", "schedule"),
-    ("config", "information", "records"),
+    ("config", "information", "lease", "records"),
     ("corpora", "plan", "settings"),
     ("models", "retrieval"),
     ("importance", "patch", "selection"),
@@ -30,6 +30,7 @@ RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer}
 WITHOUT_TORCH = (
     "counting",
     "information",
+    "lease",
     "neurons",
     "selection",
     "measuring",
