@@ -73,9 +73,11 @@ def imports(module: str, at_module_level: bool = False) -> frozenset[str]:
 
 
 def outside_functions(node: ast.AST) -> Iterator[ast.AST]:
+    """What runs when a module is imported: no functions, and nothing that is there for type checkers."""
     yield node
     for child in ast.iter_child_nodes(node):
-        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        for_types = isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
+        if not for_types and not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             yield from outside_functions(child)
 
 

@@ -19,7 +19,8 @@ LIST = "\n".join(f"GPU {n}: NVIDIA Imagined (UUID: GPU-{n}{n}-ab)" for n in rang
 JOB = (
     "import os, sys, time\n"
     "file = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT)\n"
-    "say = lambda word: os.write(file, f'{word} {os.getpid()} {os.environ.get(\"CUDA_VISIBLE_DEVICES\")}\\n'.encode())\n"
+    "mine = os.environ['CUDA_VISIBLE_DEVICES']\n"
+    "say = lambda word: os.write(file, f'{word} {os.getpid()} {mine}\\n'.encode())\n"
     "say('got'); time.sleep(float(sys.argv[2])); say('left')\n"
 )
 
