@@ -1,4 +1,4 @@
-"""GPUs on one machine: what is limited and refused when the workflow is planned, and two Snakemakes that share three."""
+"""GPUs on one machine: what a plan limits and refuses, and two Snakemakes that share three devices."""
 
 import os
 import subprocess
@@ -69,7 +69,7 @@ def test_the_limit_is_the_machine_s_unless_it_is_given(pristine, tmp_path, three
     """Snakemake says what it may give out when it begins; the target is one small job without a GPU."""
     copy = pristine.copy(tmp_path / "copy")
     target = "out/mini/corpora/de-en/koran/test.jsonl"
-    done = copy.snakemake(target, "--cores", "1", *options, config=asking(copy, tmp_path, {"gpu": 2}))
+    done = copy.snakemake(*options, "--cores", "1", target, config=asking(copy, tmp_path, {"gpu": 2}))
     assert done.returncode == 0, done.stdout
     assert f"Provided resources: {limit}" in done.stdout
 
