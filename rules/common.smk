@@ -12,7 +12,7 @@ from snakemake.settings.types import DeploymentMethod
 
 sys.path.insert(0, str(workflow.basedir))  # the package beside the Snakefile, installed or not
 
-from caneft import comparison, settings, slurm
+from caneft import comparison, lease, settings, slurm
 from caneft import config as configuration
 from caneft.config import Adapters, Full, Icl, Lora, Neurons
 from caneft.errors import InputError
@@ -27,6 +27,50 @@ except InputError as error:
     raise WorkflowError(str(error))
 
 PLAN = Plan(CONFIG)
+
+
+def check_resource_names():
+    """A misspelt `gpu` is asked for nowhere: jobs would land on a CPU without a word."""
+    given = workflow.resource_settings
+    places = {"--resources": given.resources, "--default-resources": given.default_resources or {}}
+    places |= {f"--set-resources of {rule}": names for rule, names in given.overwrite_resources.items()}
+    for place, names in places.items():
+        for name in names:
+            if name != "gpu" and name.lower().rstrip("s") == "gpu":
+                raise WorkflowError(
+                    f"{place}, here or in a profile, names the resource '{name}', which nothing knows."
+                    " It is called 'gpu'."
+                )
+
+
+def limit_gpus():
+    """On one machine, no more jobs run at a time than it has GPUs for. A given `--resources gpu=N` counts instead.
+
+    Snakemake cuts what is above the limit down to it without a word; here that is an error, but for a limit of 0, which
+    puts all jobs on the CPU.
+    """
+    asked = {f"models.{name}.resources.gpu": model.resources.gpu for name, model in CONFIG.models.items()}
+    for variant in PLAN.variants(*ARTEFACTS):
+        for model in CONFIG.models:
+            asked.setdefault(f"methods.{variant}.resources.gpu", PLAN.tuning_resources(model, variant).gpu)
+    clustered = workflow.resource_settings.nodes is not None or workflow.exec_mode != workflow.exec_mode.DEFAULT
+    if clustered or not any(asked.values()):
+        return
+    if "gpu" in workflow.global_resources:
+        limit, reason = workflow.global_resources["gpu"].value, "--resources gpu lets jobs use"
+    else:
+        limit, reason = len(lease.usable(os.environ)), "nvidia-smi and CUDA_VISIBLE_DEVICES leave"
+        if limit and hasattr(
+            workflow, "register_resource"
+        ):  # not part of Snakemake's interface; the lease works without
+            workflow.register_resource("gpu", limit)
+    for key, count in asked.items():
+        if count > limit > 0:
+            raise WorkflowError(f"{key} is {count}, but {reason} {limit} on this machine. Set {key}: {limit} at most.")
+
+
+check_resource_names()
+limit_gpus()
 
 # Steps find raw corpora by this variable: where they lie belongs to no result, so it is in no job's params.
 configuration.publish_data_root(CONFIG)
