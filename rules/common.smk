@@ -376,21 +376,26 @@ def every_selection():
     return under_results(file.path for files in kinds for file in files(PLAN))
 
 
-# The report sorts its categories by name.
+# The report sorts categories by their names, and what is in them by their labels.
 SHOWN = ("overview", "tables", "figures", "examples")
 CATEGORIES = {name: f"{place}. {name.capitalize()}" for place, name in enumerate(SHOWN, start=1)}
 
 
+def labelled(listed, kind, name):
+    """Labels of a table or figure: its place in its list, by which the report sorts, and its name."""
+    return {"#": f"{list(listed).index(name) + 1:02}", kind: listed[name]}
+
+
 def table(name):
     """Output files of a table; the HTML goes into the report."""
-    caption, labels = f"../workflow/report/{name}.rst", {"table": inputs.TABLES[name]}
+    caption, labels = f"../workflow/report/{name}.rst", labelled(inputs.TABLES, "table", name)
     shown = report(f"<results>/tables/{name}.html", caption=caption, category=CATEGORIES["tables"], labels=labels)
     return [shown, *(f"<results>/tables/{name}{suffix}" for suffix in (".csv", ".md", ".tex"))]
 
 
 def figure(name):
     """Output files of a figure; the PNG goes into the report."""
-    caption, labels = f"../workflow/report/{name}.rst", {"figure": inputs.FIGURES[name]}
+    caption, labels = f"../workflow/report/{name}.rst", labelled(inputs.FIGURES, "figure", name)
     shown = report(f"<results>/figures/{name}.png", caption=caption, category=CATEGORIES["figures"], labels=labels)
     return [shown, f"<results>/figures/{name}.svg", f"<results>/figures/{name}.pdf"]
 
@@ -430,7 +435,8 @@ def store_configuration():
 
 
 def write_report():
-    """Makes report.html from the finished run, unless a part of the DAG was asked for or nothing is newer than it.
+    """Makes report.html from the finished run, unless a part of the DAG was asked for, or nothing (captions are no job's
+    input, and count) is newer than it.
 
     Then prints the summary and where everything is.
     """
@@ -438,7 +444,8 @@ def write_report():
     parts = [summary, root("tables", "main.csv"), root("figures", "scores.svg")]
     if not all(part.exists() for part in parts):
         return
-    if not page.exists() or max(part.stat().st_mtime for part in parts) > page.stat().st_mtime:
+    captions = Path(workflow.basedir, "workflow", "report").glob("*.rst")
+    if not page.exists() or max(part.stat().st_mtime for part in (*parts, *captions)) > page.stat().st_mtime:
         command = ["snakemake", "--report", str(page), "--configfile", str(root("config.yaml")), "--nolock", "--quiet"]
         done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True)
         if done.returncode != 0:
