@@ -1,13 +1,19 @@
 """Where tensors live, and how many threads work on them."""
 
-import os
+from __future__ import annotations
 
-import torch
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 
 def prepare(threads: int, seed: int | None = None) -> torch.device:
     """Device of this process: its GPU (the first visible, unless a launcher chose another), else the CPU with so many
     threads. Seeds torch if asked to."""
+    import torch  # here, because `caneft.lease` and the Snakefile do without
+
     torch.set_num_threads(threads)
     if seed is not None:
         torch.manual_seed(seed)

@@ -12,7 +12,7 @@ from snakemake.settings.types import DeploymentMethod
 
 sys.path.insert(0, str(workflow.basedir))  # the package beside the Snakefile, installed or not
 
-from caneft import comparison, settings, slurm
+from caneft import comparison, lease, settings, slurm
 from caneft import config as configuration
 from caneft.config import Adapters, Full, Icl, Lora, Neurons
 from caneft.errors import InputError
@@ -27,6 +27,50 @@ except InputError as error:
     raise WorkflowError(str(error))
 
 PLAN = Plan(CONFIG)
+
+
+def check_resource_names():
+    """A misspelt `gpu` is asked for nowhere: jobs would land on a CPU without a word."""
+    given = workflow.resource_settings
+    places = {"--resources": given.resources, "--default-resources": given.default_resources or {}}
+    places |= {f"--set-resources of {rule}": names for rule, names in given.overwrite_resources.items()}
+    for place, names in places.items():
+        for name in names:
+            if name != "gpu" and name.lower().rstrip("s") == "gpu":
+                raise WorkflowError(
+                    f"{place}, here or in a profile, names the resource '{name}', which nothing knows."
+                    " It is called 'gpu'."
+                )
+
+
+def limit_gpus():
+    """On one machine, no more jobs run at a time than it has GPUs for. A given `--resources gpu=N` counts instead.
+
+    Snakemake cuts what is above the limit down to it without a word; here that is an error, but for a limit of 0, which
+    puts all jobs on the CPU.
+    """
+    asked = {f"models.{name}.resources.gpu": model.resources.gpu for name, model in CONFIG.models.items()}
+    for variant in PLAN.variants(*ARTEFACTS):
+        for model in CONFIG.models:
+            asked.setdefault(f"methods.{variant}.resources.gpu", PLAN.tuning_resources(model, variant).gpu)
+    clustered = workflow.resource_settings.nodes is not None or workflow.exec_mode != workflow.exec_mode.DEFAULT
+    if clustered or not any(asked.values()):
+        return
+    if "gpu" in workflow.global_resources:
+        limit, reason = workflow.global_resources["gpu"].value, "--resources gpu lets jobs use"
+    else:
+        limit, reason = len(lease.usable(os.environ)), "nvidia-smi and CUDA_VISIBLE_DEVICES leave"
+        if limit and hasattr(
+            workflow, "register_resource"
+        ):  # not part of Snakemake's interface; the lease works without
+            workflow.register_resource("gpu", limit)
+    for key, count in asked.items():
+        if count > limit > 0:
+            raise WorkflowError(f"{key} is {count}, but {reason} {limit} on this machine. Set {key}: {limit} at most.")
+
+
+check_resource_names()
+limit_gpus()
 
 # Steps find raw corpora by this variable: where they lie belongs to no result, so it is in no job's params.
 configuration.publish_data_root(CONFIG)
@@ -332,21 +376,26 @@ def every_selection():
     return under_results(file.path for files in kinds for file in files(PLAN))
 
 
-# The report sorts its categories by name.
+# The report sorts categories by their names, and what is in them by their labels.
 SHOWN = ("overview", "tables", "figures", "examples")
 CATEGORIES = {name: f"{place}. {name.capitalize()}" for place, name in enumerate(SHOWN, start=1)}
 
 
+def labelled(listed, kind, name):
+    """Labels of a table or figure: its place in its list, by which the report sorts, and its name."""
+    return {"#": f"{list(listed).index(name) + 1:02}", kind: listed[name]}
+
+
 def table(name):
     """Output files of a table; the HTML goes into the report."""
-    caption, labels = f"../workflow/report/{name}.rst", {"table": inputs.TABLES[name]}
+    caption, labels = f"../workflow/report/{name}.rst", labelled(inputs.TABLES, "table", name)
     shown = report(f"<results>/tables/{name}.html", caption=caption, category=CATEGORIES["tables"], labels=labels)
     return [shown, *(f"<results>/tables/{name}{suffix}" for suffix in (".csv", ".md", ".tex"))]
 
 
 def figure(name):
     """Output files of a figure; the PNG goes into the report."""
-    caption, labels = f"../workflow/report/{name}.rst", {"figure": inputs.FIGURES[name]}
+    caption, labels = f"../workflow/report/{name}.rst", labelled(inputs.FIGURES, "figure", name)
     shown = report(f"<results>/figures/{name}.png", caption=caption, category=CATEGORIES["figures"], labels=labels)
     return [shown, f"<results>/figures/{name}.svg", f"<results>/figures/{name}.pdf"]
 
@@ -386,7 +435,8 @@ def store_configuration():
 
 
 def write_report():
-    """Makes report.html from the finished run, unless a part of the DAG was asked for or nothing is newer than it.
+    """Makes report.html from the finished run, unless a part of the DAG was asked for, or nothing (captions are no job's
+    input, and count) is newer than it.
 
     Then prints the summary and where everything is.
     """
@@ -394,7 +444,8 @@ def write_report():
     parts = [summary, root("tables", "main.csv"), root("figures", "scores.svg")]
     if not all(part.exists() for part in parts):
         return
-    if not page.exists() or max(part.stat().st_mtime for part in parts) > page.stat().st_mtime:
+    captions = Path(workflow.basedir, "workflow", "report").glob("*.rst")
+    if not page.exists() or max(part.stat().st_mtime for part in (*parts, *captions)) > page.stat().st_mtime:
         command = ["snakemake", "--report", str(page), "--configfile", str(root("config.yaml")), "--nolock", "--quiet"]
         done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True)
         if done.returncode != 0:

@@ -39,7 +39,8 @@ rule decide_samples:
     message:
         "how many samples importance needs ({wildcards.model}, {wildcards.direction}; progress: tail -f {log})"
     shell:
-        "python -m {params.module} --settings {params.settings:q} --model {wildcards.model} --domains {params.domains}"
+        "python -m caneft.lease --gpus {resources.gpu} --"
+        " python -m {params.module} --settings {params.settings:q} --model {wildcards.model} --domains {params.domains}"
         " --corpora {input.corpora:q} --manifest {input.manifest:q} --threads {threads}"
         " --device-map {resources.device_map} --samples {output.samples:q} > {log} 2>&1"
 
@@ -75,7 +76,8 @@ rule dump_importance:
     message:
         "{wildcards.dumps} of {wildcards.model} for {wildcards.domain} ({wildcards.direction})"
     shell:
-        "python -m {params.module} --settings {params.settings:q} --model {wildcards.model} --domain {wildcards.domain}"
+        "python -m caneft.lease --gpus {resources.gpu} --"
+        " python -m {params.module} --settings {params.settings:q} --model {wildcards.model} --domain {wildcards.domain}"
         " --manifest {input.manifest:q} --corpus {input.corpus:q} {params.decided} --threads {threads}"
         " --device-map {resources.device_map}"
         " --scores {output.scores:q} > {log} 2>&1"

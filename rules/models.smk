@@ -66,7 +66,8 @@ rule pretrain_model:
     message:
         "pretraining the small base {wildcards.model} (progress: tail -f {log})"
     shell:
-        "python -m {params.module} --settings {params.settings:q} --corpus {input.corpus:q}"
+        "python -m caneft.lease --gpus {resources.gpu} --"
+        " python -m {params.module} --settings {params.settings:q} --corpus {input.corpus:q}"
         " --threads {threads} --manifest {output.manifest:q} > {log} 2>&1"
 
 

@@ -17,8 +17,7 @@ class MetricResources(Section):
     """What one scoring job asks the scheduler for. Never part of a result's identity."""
 
     gpu: Annotated[int, Field(ge=0, le=1)] = 0
-    """GPUs of a job, at most one: the library's use of several fails with newer versions of torch. A visible one is
-    used all the same."""
+    """GPUs of a job, at most one: the library's use of several fails with newer versions of torch."""
     mem_mb: Positive = 4000
     """Memory of a job, in MB."""
     runtime: Positive = 60

@@ -51,8 +51,9 @@ class Resources(Section):
     """What one job of a model asks the scheduler for. Never part of a result's identity."""
 
     gpu: Annotated[int, Field(ge=0)] = 0
-    """GPUs of a job. 0: the scheduler is not asked for one (a visible one is used all the same). More than one: tuning
-    divides each step among them, unless `device_map` spreads the model itself."""
+    """GPUs of a job; on one machine, each job gets devices of its own. 0: the CPU, unless CUDA_VISIBLE_DEVICES or Slurm
+    lets the job see a GPU, which all jobs then share. More than one: tuning divides each step among them, unless
+    `device_map` spreads the model itself."""
     mem_mb: Positive = 4000
     """Memory of a job, in MB."""
     runtime: Positive = 120

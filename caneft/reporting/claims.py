@@ -119,10 +119,11 @@ def _judged(plan: Plan, signs: Mapping[str, int], how: str) -> tuple[str, str]:
 
 def _interference(plan: Plan, block: Block, found: Found, method: str, rivals: list[str]) -> Verdict:
     """Mean difference to base on domains that a single-domain run was not trained on."""
-    off = evidence.off_diagonal(plan, block, found.scores)
+    off, on = (evidence.off_diagonal(plan, block, found.scores, own_domain) for own_domain in (False, True))
     metric = METRICS[plan.config.scoring.metrics[0]]
     numbers = [
-        f"{label(plan, variant)}: {_signed(mean)} ± {_number(deviation)} {metric} on other domains ({n} seeds)"
+        f"{label(plan, variant)}: {_signed(mean)} ± {_number(deviation)} {metric} on other domains, "
+        f"{_signed(on[variant][0])} on its own ({n} seeds)"
         for variant, (mean, deviation, n) in off.items()
     ]
     if not off or method not in off:

@@ -124,13 +124,13 @@ def best_on_dev(records: pd.DataFrame, variants: Sequence[str]) -> str | None:
     return max(reached, key=reached.__getitem__, default=variants[0] if variants else None)
 
 
-def off_diagonal(plan: Plan, block: Block, scores: pd.DataFrame) -> dict[str, Measured]:
+def off_diagonal(plan: Plan, block: Block, scores: pd.DataFrame, own_domain: bool = False) -> dict[str, Measured]:
     """By variant: mean difference to base, in the headline metric, of runs trained on one domain of the block's model
-    and direction, on all of the block's other domains."""
+    and direction, on all of the block's other domains; or on that domain itself."""
     own = scores[(scores["model"] == block[0]) & (scores["direction"] == block[1])]
     own = own[(own["metric"] == plan.config.scoring.metrics[0]) & (own["method"] != COPY)]
     single = [mixture for mixture in plan.mixtures(block[1]) if len(plan.seen(block[1], mixture)) == 1]
-    own = own[own["mixture"].isin(single) & own["domain"].isin(plan.seen(*block[1:])) & ~own["seen"]]
+    own = own[own["mixture"].isin(single) & own["domain"].isin(plan.seen(*block[1:])) & (own["seen"] == own_domain)]
     base = own[own["method"] == "base"].groupby("domain")["score"].first()
     trained = own[own["seed"].notna()]
     if base.empty or trained.empty:

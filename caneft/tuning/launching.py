@@ -34,7 +34,8 @@ def launch(module: str, arguments: Sequence[str], processes: int) -> int:
     command = [sys.executable, "-m", module, *arguments]
     environment = _environment(processes)
     started = [
-        subprocess.Popen(command, env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+        # Open files go along: a GPU's lock (`caneft.lease`) is free when the last process that uses the GPU has ended.
+        subprocess.Popen(command, env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, close_fds=False)
         for rank in range(processes)
     ]
     try:

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 LAYERS = (
     ("errors", "files"),
     ("cli", "corpora.demo", "counting", "devices", "dumps", "neurons", "prompts", "schedule", "significance", "slurm"),
-    ("config", "information", "records"),
+    ("config", "information", "lease", "records"),
     ("corpora", "plan", "settings"),
     ("comparison", "models", "retrieval"),
     ("importance", "patch", "selection"),
@@ -30,6 +30,7 @@ RANK = {unit: rank for rank, layer in enumerate(LAYERS) for unit in layer}
 WITHOUT_TORCH = (
     "counting",
     "information",
+    "lease",
     "neurons",
     "selection",
     "measuring",
@@ -72,9 +73,11 @@ def imports(module: str, at_module_level: bool = False) -> frozenset[str]:
 
 
 def outside_functions(node: ast.AST) -> Iterator[ast.AST]:
+    """What runs when a module is imported: no functions, and nothing that is there for type checkers."""
     yield node
     for child in ast.iter_child_nodes(node):
-        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        for_types = isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
+        if not for_types and not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             yield from outside_functions(child)
 
 

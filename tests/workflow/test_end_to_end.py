@@ -113,6 +113,18 @@ def test_the_report_shows_every_table_and_figure_with_its_caption(finished):
     assert page.count(note) >= 4
 
 
+def test_an_edited_caption_remakes_the_report_and_runs_no_job(finished, tmp_path):
+    workspace = finished.copy(tmp_path)
+    made = [*(workspace.results / "tables").iterdir(), *(workspace.results / "figures").iterdir()]
+    before = {path: path.stat().st_mtime_ns for path in made}
+    caption = workspace.root / "workflow/report/main.rst"
+    caption.write_text(caption.read_text(encoding="utf-8") + "\nThis sentence came later.\n", encoding="utf-8")
+    done = workspace.snakemake("--cores", "2")
+    assert done.returncode == 0 and "Nothing to be done" in done.stdout, done.stdout[-3000:]
+    assert "This sentence came later." in (workspace.results / "report.html").read_text(encoding="utf-8")
+    assert {path: path.stat().st_mtime_ns for path in made} == before
+
+
 def test_every_score_file_holds_its_domains(results):
     runs = {run_folder(results, variant): TESTSETS for variant in TRAINED}
     runs[results / "runs" / HERE / "base"] = {domain: [domain] for domain in (*SEEN, "koran")}
