@@ -258,6 +258,13 @@ def _aggregated(column: str, runs: dict[Run, list[str]]) -> str:
     return f"sum over the domains{' and seeds' if count > 1 else ''} of what the score files say"
 
 
+def name_of(row: dict[str, Any]) -> str:
+    """What a row is called: its variant, the two that it compares, or what stands in a variant's place."""
+    if "a" in row and "b" in row:
+        return f"{row['a']} less {row['b']}"
+    return next(str(row[key]) for key in ("variant", "stage", "domain", "mixture") if row.get(key) is not None)
+
+
 def score_file(plan: Plan, run: Run, domain: str) -> str:
     """Path of a run's scores on a domain, those of neural metrics apart."""
     testset = next(name for name, domains in plan.testsets(run).items() if domain in domains and name != DEV)

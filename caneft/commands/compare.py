@@ -99,10 +99,15 @@ def _configuration(keys: list[dict[str, Any]]) -> list[str]:
 
 
 def _scores(scores: list[dict[str, Any]], alpha: float) -> list[str]:
+    """Rows in groups; variants whose every score is the same come in one line at the end."""
+    changed = {row["variant"] for row in scores if row["difference"] != 0}
+    same = ", ".join(dict.fromkeys(row["variant"] for row in scores if row["variant"] not in changed))
     said, group = [], None
     width = max(len(row["variant"]) for row in scores)
     column = max(len(row["column"]) for row in scores)
     for row in scores:
+        if row["variant"] not in changed:
+            continue
         if (here := (row["model"], row["direction"], row["mixture"], row["metric"])) != group:
             group = here
             said += ["", f"{row['metric']} of {row['model']}, {row['direction']}, mixture {row['mixture']}"]
@@ -112,6 +117,8 @@ def _scores(scores: list[dict[str, Any]], alpha: float) -> list[str]:
         text = f"[{row['low']:+.1f}, {row['high']:+.1f}]  p {_p(row['p_holm'])}" if tested else ""
         numbers = f"{row['a']:7.1f} {row['b']:7.1f}  {row['difference']:+6.1f}{mark}"
         said.append(f"  {row['variant']:<{width}}  {row['column']:<{column}} {numbers}  {text}".rstrip())
+    if same:
+        said += ["", *textwrap.wrap(f"No score differs of: {same}", WIDTH, break_on_hyphens=False)]
     return said
 
 

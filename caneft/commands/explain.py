@@ -53,7 +53,7 @@ def explanation(plan: Plan, root: Path, cell: Cell, seed: int | None = None) -> 
     behind = jobs.behind(map(jobs.known_as, outputs))
     return {
         "table": cell.table,
-        "row": cell.row.get("variant") or cell.row.get("stage"),
+        "row": cells.name_of(cell.row),
         "column": cell.column,
         "block": [cell.row.get(name) for name in ("model", "direction", "mixture")],
         "metric": cell.metric,

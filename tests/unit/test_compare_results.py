@@ -215,6 +215,13 @@ def test_another_checkpoint_is_said_and_not_tested(tmp_path, call):
     assert {row["metric"] for row in found["scores"] if row["p"] is None} == {"comet"}
 
 
+def test_what_did_not_change_is_one_line(folders, call):
+    root_a, root_b, *_ = folders
+    out = call(root_a, root_b, "--resamples", 100)[1]
+    assert "No score differs of: base, lora" in out
+    assert {line.split()[0] for line in out.splitlines() if " p " in line and "[" in line} == {"caneft"}
+
+
 def test_csv_has_a_line_for_each_score(folders, call):
     root_a, root_b, *_ = folders
     rows = list(csv.DictReader(io.StringIO(call(root_a, root_b, "--csv", "--resamples", 100)[1])))

@@ -148,6 +148,7 @@ def test_trials_and_overlap(call):
 def test_tests_of_significance_name_both_variants(call):
     found = call("significance.csv", "--row", "caneft", "--column", "average_seen", "--against", "lora")
     assert found["value"] == 1.0, "the difference of all tests of fake_results"
+    assert found["row"] == "caneft less lora"
     names = [f"tiny/de-en/all/{variant}/seed{seed}" for variant in ("caneft", "lora") for seed in (1, 2)]
     assert [run["run"] for run in found["runs"]] == names
     assert [entry["domain"] for entry in found["runs"][0]["scores"]] == ["it", "law"]
