@@ -126,7 +126,7 @@ def test_an_edited_caption_remakes_the_report_and_runs_no_job(finished, tmp_path
 
 
 def test_a_number_is_traced_to_the_commands_behind_it(finished):
-    """Jobs are those that Snakemake noted: the patch is tuned after the choice among neurons, before its translation."""
+    """Jobs are those that Snakemake noted, in the order in which they began."""
     table = finished.results / "tables/main.csv"
     command = [sys.executable, "-m", "caneft", "explain", str(table), "--row", "caneft", "--column", "law", "--json"]
     done = subprocess.run(command, cwd=finished.root, capture_output=True, text=True)
