@@ -33,7 +33,7 @@ rule comet_environment:
         module=as_py_module(),
         stage_version=1,
     message:
-        "installing the environment of COMET into " + f"{VENVS}/comet" + " (a minute or two, once)"
+        "installing the environment of COMET, {output.ready} (a minute or two, once)"
     shell:
         "python -m {params.module} --lock {input.lock:q} --ready {output.ready:q} > {log} 2>&1"
 
@@ -124,8 +124,7 @@ rule train_comet:
     message:
         "training a small COMET for demonstration"
     shell:
-        COMET_PYTHON
-        + " -m {params.module} --settings {params.settings:q} --corpus {input.corpus:q} --threads {threads}"
+        "{COMET_PYTHON} -m {params.module} --settings {params.settings:q} --corpus {input.corpus:q} --threads {threads}"
         " --manifest {output.manifest:q} > {log} 2>&1"
 
 
@@ -158,9 +157,7 @@ rule score_neural:
     message:
         "scoring {wildcards.testset} of {wildcards.run} by {wildcards.metric} ({wildcards.model}, {wildcards.direction})"
     shell:
-        "python -m caneft.lease --gpus {resources.gpu} -- "
-        + COMET_PYTHON
-        + " -m {params.module} --manifest {input.manifest:q} --metric {wildcards.metric}"
+        "python -m caneft.lease --gpus {resources.gpu} -- {COMET_PYTHON} -m {params.module} --manifest {input.manifest:q} --metric {wildcards.metric}"
         " --about {params.about} --domains {params.domains} --corpora {input.corpora:q}"
         " --translations {input.translations:q} --batch-size {resources.batch_size} --threads {threads}"
         " --scores {output.scores:q} > {log} 2>&1"
@@ -192,9 +189,7 @@ rule score_neural_copy:
     message:
         "scoring copied sources of {wildcards.domain} by {wildcards.metric} ({wildcards.direction})"
     shell:
-        "python -m caneft.lease --gpus {resources.gpu} -- "
-        + COMET_PYTHON
-        + " -m {params.module} --manifest {input.manifest:q} --metric {wildcards.metric}"
+        "python -m caneft.lease --gpus {resources.gpu} -- {COMET_PYTHON} -m {params.module} --manifest {input.manifest:q} --metric {wildcards.metric}"
         " --about - {wildcards.direction} copy {wildcards.domain} --domains {wildcards.domain}"
         " --corpora {input.corpus:q} --copy --batch-size {resources.batch_size} --threads {threads}"
         " --scores {output.scores:q} > {log} 2>&1"
