@@ -6,16 +6,29 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from caneft import comparison
+from caneft.config.metrics import NEURAL
 from caneft.errors import InputError, did_you_mean
-from caneft.plan import Plan, Run
+from caneft.plan import DEV, Plan, Run
 from caneft.reporting import inputs
 from caneft.reporting.inputs import COPY, Block, block_runs, shown_blocks
 
-FILTERS = ("metric", "model", "direction", "mixture", "stage", "learning_rate")
+FILTERS = ("metric", "model", "direction", "mixture", "stage", "learning_rate", "domain", "split", "against")
+COLUMNS = {"domain": ("domain", "column"), "against": ("b",)}
+"""Of filters: the columns of a CSV that they are about, of which a table has one, where it is called otherwise."""
 AVERAGES = ("average_seen", "average_unseen", "average_all")
 INTERVAL = ("_low", "_high")
-VALUES = {"interference": "difference_mean", "overlap": "without_mean"}
+VALUES = {
+    "significance": "difference",
+    "unseen": "score_mean",
+    "interference": "difference_mean",
+    "overlap": "without_mean",
+}
 """Of tables with a row for each domain: what a domain's number is."""
+
+
+Made = tuple[str, dict[Run, list[str]], list[str]]
+"""Of a cell: `made`, `runs` and `files`."""
 
 
 class Cell(NamedTuple):
@@ -41,8 +54,9 @@ def find(plan: Plan, path: Path, row: str, column: str, wanted: dict[str, str]) 
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as a table: {error}") from None
     table = path.stem
-    if "domain" in frame and column in set(frame["domain"]) and table in VALUES:
-        frame, column = frame[frame["domain"] == column], VALUES[table]
+    where = _called(frame, "domain")
+    if where in frame and column in set(frame[where]) and table in VALUES:
+        frame, column = frame[frame[where] == column], VALUES[table]
     column = _column(path, frame, column)
     found = _filtered(path, _rows(path, frame, row), {"metric": plan.config.scoring.metrics[0]}, wanted)
     found = _first_shown(plan, path, found, wanted)
@@ -62,7 +76,7 @@ def _rows(path: Path, frame: pd.DataFrame, row: str) -> pd.DataFrame:
     """Rows by variant; of what all variants share by stage, and of tables without variants by domain or mixture."""
     if "stage" in frame:
         frame = frame.assign(_name=frame["variant"].fillna(frame["stage"]))
-    name = next(name for name in ("_name", "variant", "domain", "mixture", frame.columns[0]) if name in frame)
+    name = next(name for name in ("_name", "variant", "a", "domain", "mixture", frame.columns[0]) if name in frame)
     if len(found := frame[frame[name] == row]):
         return found.drop(columns="_name", errors="ignore")
     known = set(frame[name].dropna().map(str))
@@ -71,15 +85,21 @@ def _rows(path: Path, frame: pd.DataFrame, row: str) -> pd.DataFrame:
 
 def _filtered(path: Path, frame: pd.DataFrame, defaults: dict[str, str], wanted: dict[str, str]) -> pd.DataFrame:
     for name, value in (defaults | wanted).items():
-        if name not in frame:
+        column = _called(frame, name)
+        if column not in frame:
             if name in wanted:
                 raise InputError(f"{path}: its rows have no {name}; leave --{name.replace('_', '-')} out")
             continue
-        texts = frame[name].map(_text)
+        texts = frame[column].map(_text)
         if not (texts == value).any():
             raise InputError(f"{path}: no such row has {name} '{value}'. {did_you_mean(value, set(texts))}")
         frame = frame[texts == value]
     return frame
+
+
+def _called(frame: pd.DataFrame, name: str) -> str:
+    """Column that a filter is about."""
+    return next((column for column in COLUMNS.get(name, ()) if column in frame), name)
 
 
 def _text(value: Any) -> str:
@@ -87,55 +107,113 @@ def _text(value: Any) -> str:
 
 
 def _first_shown(plan: Plan, path: Path, found: pd.DataFrame, wanted: dict[str, str]) -> pd.DataFrame:
-    """One row of several: that of the mixture that printed tables show, if this settles it."""
+    """One row of several: that of no mixture, else of one that printed tables show, if this settles it."""
     if len(found) > 1 and "mixture" in found and "mixture" not in wanted:
         shown = {block[2] for block in shown_blocks(plan)}
-        found = found[found["mixture"].isin(shown)] if found["mixture"].isin(shown).any() else found
+        own = found["mixture"].isna() if found["mixture"].isna().any() else found["mixture"].isin(shown)
+        found = found[own] if own.any() else found
     if len(found) > 1:
-        differing = [name for name in (*FILTERS, "domain") if name in found and found[name].nunique(dropna=False) > 1]
+        columns = {name: _called(found, name) for name in FILTERS}
         choices = "; ".join(
-            f"--{name.replace('_', '-')} {', '.join(map(_text, found[name].unique()))}" for name in differing
+            f"--{name.replace('_', '-')} {', '.join(map(_text, found[column].unique()))}"
+            for name, column in columns.items()
+            if column in found and found[column].nunique(dropna=False) > 1
         )
         raise InputError(f"{path}: {len(found)} rows fit. Say which: {choices}")
     return found
 
 
 def _cell(plan: Plan, table: str, column: str, row: dict[str, Any]) -> Cell:
-    block = row["model"], row["direction"], row.get("mixture")
-    runs, files, made = {}, [], ""
-    if table == "cost":
-        files = [file.path for file in inputs.cost_files(plan) if _is_cost(file, block, row)]
-        made = "the highest of" if "memory" in column else "a sum over processes, and a mean over the seeds, of"
-        made = f"{made} what {len(files)} processes took"
-    elif table == "trials":
-        run = Run(*block[:2], row["variant"], block[2], rate=row["learning_rate"])
-        runs = {run: _domains(plan, block, column)}
-        files = [plan.choice(Run(*block[:2], row["variant"], block[2], plan.config.seeds[0]))]
-        made = "the trial of one rate, judged on dev by the file of the choice"
-    elif table == "overlap":
-        folder = f"scores/without-overlap/{'/'.join(block)}"
-        runs = {run: [row["domain"]] for run in _runs(plan, block, row["variant"])}
-        files = [f"{folder}/{row['domain']}.json"] if column.startswith("without") else []
-        made = f"mean over {len(runs)} seeds of the scores with or without the segments that are flagged"
-    elif table == "interference":
-        runs = {run: [row["domain"]] for run in _runs(plan, block, row["variant"])}
-        made = f"mean over {len(runs)} seeds of the score, minus that of base"
-        if base := plan.base_run(*block[:2]):
-            runs[base] = [row["domain"]]
-    elif row.get("variant") == COPY:
-        files = [f"scores/copy/{block[1]}/{domain}.json" for domain in _domains(plan, block, column)]
-        made = "the score of the sources in place of outputs"
-    elif "variant" in row and None not in block:
-        runs = {run: _domains(plan, block, column) for run in _runs(plan, block, row["variant"])}
-        made = _aggregated(plan, table, column, runs)
-    else:
-        made = f"what the reports of {block[1]} count" if table == "corpora" else "see the table's caption"
-        files = list(_reports(plan, row)) if table == "corpora" else []
+    block = row.get("model"), row["direction"], row.get("mixture")
+    made, runs, files = MADE.get(table, _of_scores)(plan, block, row, column)
     return Cell(table, column, row[column], made, row, row.get("metric"), runs, files)
 
 
-def _is_cost(file: inputs.CostFile, block: Block, row: dict[str, Any]) -> bool:
-    return (file.block, file.stage, file.variant) == (block, row["stage"], row["variant"])
+def _of_scores(plan: Plan, block: Block, row: dict[str, Any], column: str) -> Made:
+    """Of the main table, and of others whose averages are those of the main table."""
+    if row["variant"] == COPY:
+        suffix = f".{row['metric']}" if row["metric"] in NEURAL else ""
+        files = [f"scores/copy/{block[1]}/{domain}{suffix}.json" for domain in _domains(plan, block, column)]
+        return "the score of the sources in place of outputs", {}, files
+    runs = {run: _domains(plan, block, column) for run in _runs(plan, block, row["variant"])}
+    if column.endswith(INTERVAL):
+        made = "end of the 95 % bootstrap interval over segments that the block's file of significance holds"
+        return made, runs, [comparison.path(block)]
+    if column in OF_SETS:
+        variants = {row["variant"], comparison.method(plan, block)}
+        files = [file.path for file in inputs.neuron_files(plan, [block]) if file.variant in variants]
+        return "counted in the selected sets, of several draws their mean", runs, files
+    return _aggregated(column, runs), runs, []
+
+
+def _of_costs(plan: Plan, block: Block, row: dict[str, Any], column: str) -> Made:
+    key = block, row["stage"], row["variant"]
+    files = [file.path for file in inputs.cost_files(plan) if (file.block, file.stage, file.variant) == key]
+    made = "the highest of" if "memory" in column else "a sum over processes, and a mean over the seeds, of"
+    return f"{made} what {len(files)} processes took", {}, files
+
+
+def _of_trials(plan: Plan, block: Block, row: dict[str, Any], column: str) -> Made:
+    run = Run(*block[:2], row["variant"], block[2], rate=row["learning_rate"])
+    choice = plan.choice(Run(*block[:2], row["variant"], block[2], plan.config.seeds[0]))
+    made = "of the trial of one rate, judged on dev by the file of the choice"
+    return made, {run: _domains(plan, block, column)}, [choice]
+
+
+def _of_overlap(plan: Plan, block: Block, row: dict[str, Any], column: str) -> Made:
+    runs = {run: [row["domain"]] for run in _runs(plan, block, row["variant"])}
+    files = [] if column.startswith("with_") else [f"scores/without-overlap/{'/'.join(block)}/{row['domain']}.json"]
+    made = f"mean over {len(runs)} seeds of the scores with or without the segments that are flagged"
+    return made if "mean" in column else "of the segments that are flagged, or of the scores without them", runs, files
+
+
+def _of_differences(plan: Plan, block: Block, row: dict[str, Any], column: str) -> Made:
+    """Of a score and of its difference to the base, on a domain or an average."""
+    domains = _domains(plan, block, row["domain"])
+    runs = {run: domains for run in _runs(plan, block, row["variant"])}
+    if column.startswith("score"):
+        return _aggregated(f"{row['domain']}{column.removeprefix('score')}", runs), runs, []
+    if base := plan.base_run(*block[:2]):
+        runs[base] = domains
+    if column in ("gain_seen", "transfer"):
+        every = plan.tested(*block[1:])
+        return "made of differences to base, as the table's caption says", dict.fromkeys(runs, every), []
+    return f"the mean over {len(runs) - 1} runs of the score, and that of base, or the one less the other", runs, []
+
+
+def _of_tests(plan: Plan, block: Block, row: dict[str, Any], column: str) -> Made:
+    """Of a comparison of two variants."""
+    domains = _domains(plan, block, row["column"])
+    runs = {run: domains for variant in (row["a"], row["b"]) for run in _runs(plan, block, variant)}
+    made = f"a test of {row['a']} less {row['b']} on {row['column']}, from the block's file of significance"
+    holm = "; adjusted by Holm over the family of the table" if column == "p_holm" else ""
+    return made + holm, runs, [comparison.path(block)]
+
+
+def _of_health(plan: Plan, block: Block, row: dict[str, Any], column: str) -> Made:
+    if row["variant"] == COPY:
+        return "what the score file says", {}, [f"scores/copy/{block[1]}/{row['domain']}.json"]
+    runs = {run: [row["domain"]] for run in _runs(plan, block, row["variant"])}
+    return "a sum over the seeds of what the score files count", runs, []
+
+
+def _of_corpora(plan: Plan, block: Block, row: dict[str, Any], column: str) -> Made:
+    return "what the report of a corpus, or of a mixture, counts", {}, list(_reports(plan, row))
+
+
+OF_SETS = ("neurons", "fraction", "gamma", "jaccard", "chance_jaccard", "top_layer", "top_layer_share")
+"""Columns about selected neurons."""
+MADE = {
+    "significance": _of_tests,
+    "unseen": _of_differences,
+    "interference": _of_differences,
+    "cost": _of_costs,
+    "trials": _of_trials,
+    "overlap": _of_overlap,
+    "health": _of_health,
+    "corpora": _of_corpora,
+}
+"""By table what makes its cells, where it is not scores alone."""
 
 
 def _reports(plan: Plan, row: dict[str, Any]) -> Iterator[str]:
@@ -165,12 +243,10 @@ def _plain(column: str) -> str:
     return next((column.removesuffix(end) for end in ("_mean", "_std", *INTERVAL) if column.endswith(end)), column)
 
 
-def _aggregated(plan: Plan, table: str, column: str, runs: dict[Run, list[str]]) -> str:
+def _aggregated(column: str, runs: dict[Run, list[str]]) -> str:
     name, count = _plain(column), len(runs)
     over = f" over {count} seeds" if count > 1 else " (one run)"
     kind = "sample standard deviation" if column.endswith("_std") else "mean"
-    if column.endswith(INTERVAL):
-        return "end of the 95 % bootstrap interval over segments of what `significance/` holds for the block"
     if name == "trainable_parameters":
         return f"mean{over} of what the runs' records count"
     if name in AVERAGES:
@@ -183,6 +259,6 @@ def _aggregated(plan: Plan, table: str, column: str, runs: dict[Run, list[str]])
 
 
 def score_file(plan: Plan, run: Run, domain: str) -> str:
-    """Path of a run's scores on a domain."""
-    testset = next(name for name, domains in plan.testsets(run).items() if domain in domains and name != "dev")
+    """Path of a run's scores on a domain, those of neural metrics apart."""
+    testset = next(name for name, domains in plan.testsets(run).items() if domain in domains and name != DEV)
     return f"{run.folder}/scores/{testset}.json"

@@ -2,7 +2,7 @@
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,11 +11,14 @@ import pandas as pd
 
 from caneft import comparison, significance
 from caneft.config import target_code
+from caneft.config.metrics import NEURAL
 from caneft.corpora import store
 from caneft.errors import InputError
 from caneft.plan import Plan
 from caneft.reporting import inputs
 from caneft.reporting.inputs import COPY, Block
+from caneft.reporting.reading import naming, read_json
+from caneft.reporting.results import SCALE
 from caneft.reporting.results import scores as read_scores
 from caneft.scoring import statistics
 from caneft.significance import Pairs, Score
@@ -28,6 +31,17 @@ ELSEWHERE = ("results_root", "data_root", "report")
 class Side(NamedTuple):
     plan: Plan
     root: Path
+
+
+Outputs = Mapping[tuple[str, int | None, str], list]
+"""What is compared, by variant, seed and domain: hypotheses, or segment scores of a neural metric."""
+
+
+class Measure(NamedTuple):
+    """A metric on one test set: statistics (segments, k) of an output, and scores of their sums."""
+
+    statistics: Callable[[list], np.ndarray]
+    score: Score
 
 
 class Sampled(NamedTuple):
@@ -103,19 +117,16 @@ def _block(
     references = {domain: rows for domain in domains if (rows := _same_references(sides, block, domain, notes))}
     frames = [read_scores(side.plan, side.root, [block]) for side in sides]
     outputs = [_outputs(side, block, references) for side in sides]
-    metrics = [
-        metric for metric in sides[0].plan.config.scoring.metrics if metric in sides[1].plan.config.scoring.metrics
-    ]
+    metrics = [metric for metric in sides[0].plan.config.scoring.all if metric in sides[1].plan.config.scoring.all]
     for metric in metrics:
         parts = [frame[(frame["metric"] == metric) & (frame["method"] != COPY)] for frame in frames]
-        target = target_code(block[1])
-        measures = {
-            d: statistics.Surface(metric, target, [row.target for row in rows]) for d, rows in references.items()
-        }
+        same = _same_signature(metric, parts, notes)
+        of_metric = [_segments(side, block, metric, references) for side in sides] if metric in NEURAL else outputs
+        measures = {d: _measure(metric, block, rows) for d, rows in references.items()} if same else {}
         for variant in [v for v in dict.fromkeys(parts[0]["variant"]) if v in set(parts[1]["variant"])]:
             means, found = _means_of(parts, variant), {}
             for domain, measure in measures.items():
-                systems = [_hypotheses(of_side, variant, domain) for of_side in outputs]
+                systems = [_by_seed(of_side, variant, domain) for of_side in of_metric]
                 found[domain] = _sampled(measure, domain, systems, resamples, seed)
             for column, own in _columns(sides, block, domains).items():
                 identity = dict(zip(("model", "direction", "mixture"), block, strict=True))
@@ -123,6 +134,22 @@ def _block(
                 score = [float(np.mean([mean[domain] for domain in own])) for mean in means]
                 parts_of = [found[domain] for domain in own if domain in found]
                 yield identity | _row(score, parts_of if len(parts_of) == len(own) else [])
+
+
+def _same_signature(metric: str, parts: list[pd.DataFrame], notes: list[str]) -> bool:
+    """Whether both sides mean the same by a metric; if not, a note says what each means."""
+    a, b = (sorted(set(part["signature"])) for part in parts)
+    if a != b:
+        notes.append(f"{metric}: the folders have different signatures, {', '.join(a)} and {', '.join(b)}")
+    return a == b
+
+
+def _measure(metric: str, block: Block, rows: list[store.Row]) -> Measure:
+    if metric in NEURAL:
+        scale = SCALE.get(metric, 1)
+        return Measure(statistics.segment_scores, lambda sums: scale * statistics.mean_of_segments(sums))
+    surface = statistics.Surface(metric, target_code(block[1]), [row.target for row in rows])
+    return Measure(surface, surface.score)
 
 
 def _means_of(parts: list[pd.DataFrame], variant: str) -> list[pd.Series]:
@@ -166,35 +193,50 @@ def _same_references(sides: tuple[Side, Side], block: Block, domain: str, notes:
     return rows[0]
 
 
-def _outputs(side: Side, block: Block, references: Mapping[str, Any]) -> dict[tuple[str, int | None, str], list[str]]:
-    """Hypotheses by variant, seed and domain."""
+def _outputs(side: Side, block: Block, references: Mapping[str, list[store.Row]]) -> Outputs:
+    """Hypotheses, in the order of the test sets."""
     found = {}
     for output in comparison.outputs(side.plan, block):
-        lines = [json.loads(line) for line in (side.root / output.translations).read_text("utf-8").splitlines()]
-        for domain in set(output.domains) & references.keys():
-            own = {line["id"]: line["hypothesis"] for line in lines if line["domain"] == domain}
-            if own.keys() != {row.id for row in references[domain]}:
-                raise InputError(
-                    f"{side.root / output.translations}: its ids are not those of the test set of {domain}"
-                )
-            found[output.variant, output.seed, domain] = [own[row.id] for row in references[domain]]
+        path = side.root / output.translations
+        own = {domain: references[domain] for domain in output.domains if domain in references}
+        lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if own else []
+        for domain, rows in own.items():
+            texts = {line["id"]: line["hypothesis"] for line in lines if line["domain"] == domain}
+            if texts.keys() != {row.id for row in rows}:
+                raise InputError(f"{path}: its ids are not those of the test set of {domain}")
+            found[output.variant, output.seed, domain] = [texts[row.id] for row in rows]
     return found
 
 
-def _hypotheses(outputs: Mapping[tuple, list[str]], variant: str, domain: str) -> dict[int | None, list[str]]:
+def _segments(side: Side, block: Block, metric: str, references: Mapping[str, list[store.Row]]) -> Outputs:
+    """Segment scores of a neural metric, which are in the order of the test sets."""
+    found = {}
+    for output in comparison.outputs(side.plan, block):
+        path = side.root / output.segments(metric)
+        content = read_json(path, with_format=True)
+        with naming(path):
+            for domain in set(output.domains) & references.keys():
+                scores = [float(score) for score in content["domains"][domain]["segments"]]
+                if len(scores) != len(references[domain]):
+                    raise InputError(f"{path}: has {len(scores)} segments of {domain}, not {len(references[domain])}")
+                found[output.variant, output.seed, domain] = scores
+    return found
+
+
+def _by_seed(outputs: Outputs, variant: str, domain: str) -> dict[int | None, list]:
     """A variant's outputs of a domain by seed."""
-    return {seed: texts for (name, seed, of), texts in outputs.items() if (name, of) == (variant, domain)}
+    return {seed: own for (name, seed, of), own in outputs.items() if (name, of) == (variant, domain)}
 
 
 def _sampled(
-    measure: statistics.Surface, domain: str, systems: list[dict[int | None, list[str]]], resamples: int, seed: int
+    measure: Measure, domain: str, systems: list[dict[int | None, list]], resamples: int, seed: int
 ) -> Sampled:
     """Resamples of one variant's difference on one domain: of equal seeds, or of all with all where none is equal."""
     pairs = _pairs(*(list(of_side) for of_side in systems))
-    outputs = [texts for of_side in systems for texts in of_side.values()]
+    outputs = [own for of_side in systems for own in of_side.values()]
     if all(outputs[j] == outputs[i] for j, i in pairs):  # nothing can be swapped: p is 1
         return Sampled((0.0, 0.0), np.zeros(resamples), np.zeros(BOOTSTRAP))
-    stacked = np.stack([measure(texts) for texts in outputs])
+    stacked = np.stack([measure.statistics(own) for own in outputs])
     coins, draws = (np.random.default_rng([seed, zlib.crc32(domain.encode()), kind]) for kind in (0, 1))
     randomised = significance.randomised(stacked, [pairs], measure.score, resamples, coins)[:, 0]
     drawn = significance.bootstrapped(stacked, measure.score, BOOTSTRAP, draws)

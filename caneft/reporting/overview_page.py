@@ -13,12 +13,12 @@ from caneft.reporting.page import document, fragment
 WIDTH = 100
 """Columns of the terminal."""
 SHOWN_IN = {
-    "a": ("main", "scores"),
-    "b": ("main", "overlap", "seen_unseen"),
+    "a": ("main", "significance", "scores"),
+    "b": ("unseen", "significance", "overlap", "seen_unseen"),
     "c": ("interference",),
-    "d": ("main", "scores"),
-    "e": ("cost",),
-    "f": ("neurons_per_layer", "importance_information"),
+    "d": ("criteria", "significance", "scores"),
+    "e": ("budget", "quality_cost"),
+    "f": ("criteria", "neurons_per_layer", "jaccard", "importance_information"),
     "g": ("stability",),
 }
 """Tables and figures that a claim is about, by name."""

@@ -40,9 +40,20 @@ def spoilt(texts, share, seed):
     return [" ".join("x" if rng.random() < share else word for word in text.split()) for text in texts]
 
 
+def neural_scores(file, share):
+    """Segment scores around 1 - share."""
+    rng = random.Random(f"{file.variant}{file.seed}")
+    domains = {}
+    for domain in file.domains:
+        segments = [round(1 - share + rng.uniform(-0.2, 0.2), 6) for _ in range(SIZE)]
+        domains[domain] = {"score": sum(segments) / SIZE, "signature": "tiny", "segments": segments}
+    return {"format": 1, "metric": "comet", "domains": domains}
+
+
 def write(root, share, methods=METHODS, seeds=(1, 2), references=REFERENCES, **sections):
     """A finished folder: test sets, translations of which `share(variant)` of the words is wrong, scores from these."""
-    plan = fake_results.plan(methods, seeds, scoring={"metrics": ["chrf"]}, results_root=str(root), **sections)
+    sections = {"scoring": {"metrics": ["chrf"]}} | sections
+    plan = fake_results.plan(methods, seeds, results_root=str(root), **sections)
     root.mkdir()
     raw = plan.config.model_dump(mode="json", exclude_unset=True)
     (root / "config.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
@@ -73,6 +84,8 @@ def write(root, share, methods=METHODS, seeds=(1, 2), references=REFERENCES, **s
     for file in inputs.score_files(plan):
         content = fake_results._scores(plan, file, score, lambda *_: fake_results.HEALTHY)
         fake_results.write_json(root / file.path, content)
+        for path in file.neural.values():
+            fake_results.write_json(root / path, neural_scores(file, share(file.variant)))
     return said
 
 
@@ -175,6 +188,31 @@ def test_seeds_that_both_have_are_paired(tmp_path, folders, call):
     one, other = (CHRF().corpus_score(of["lora", 2, "it"], [REFERENCES["it"]]).score for of in (a, c))
     assert (row["a"], row["b"], row["difference"]) == pytest.approx((one, other, other - one))
     assert differences._pairs([1], [2, 3]) == [(1, 0), (2, 0)], "no seed in both: each with each"
+
+
+def test_neural_metrics_are_tested_on_their_segment_scores(tmp_path, call):
+    """caneft's segments are all 0.05 better: p is the least there can be, the difference 5 points of 100."""
+    scoring = {"metrics": ["chrf"], "comet": {"path": "tiny"}}
+    for name, share in (("a", 0.3), ("b", 0.25)):
+        write(tmp_path / name, lambda v, share=share: {"caneft": share}.get(v, 0.4), seeds=(1,), scoring=scoring)
+    found = json.loads(call(tmp_path / "a", tmp_path / "b", "--json", "--resamples", 999)[1])
+    rows = {(row["variant"], row["column"]): row for row in found["scores"] if row["metric"] == "comet"}
+    row = rows["caneft", "it"]
+    assert (row["difference"], row["low"], row["high"]) == pytest.approx((5, 5, 5), abs=1e-3)
+    assert row["p"] == 0.001 and rows["lora", "it"]["p"] == 1
+    one = json.loads((tmp_path / "a/runs/tiny/de-en/all/caneft/seed1/scores/seen.comet.json").read_text())
+    assert row["a"] == pytest.approx(100 * one["domains"]["it"]["score"])
+
+
+def test_another_checkpoint_is_said_and_not_tested(tmp_path, call):
+    scoring = {"metrics": ["chrf"], "comet": {"path": "tiny"}}
+    for name in ("a", "b"):
+        write(tmp_path / name, lambda _: 0.4, seeds=(1,), scoring=scoring)
+    for path in (tmp_path / "b").rglob("*.comet.json"):
+        path.write_text(path.read_text().replace('"tiny"', '"other"'))
+    found = json.loads(call(tmp_path / "a", tmp_path / "b", "--json", "--resamples", 99)[1])
+    assert found["notes"] == ["comet: the folders have different signatures, tiny and other"]
+    assert {row["metric"] for row in found["scores"] if row["p"] is None} == {"comet"}
 
 
 def test_csv_has_a_line_for_each_score(folders, call):

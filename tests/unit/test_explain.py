@@ -8,11 +8,13 @@ from types import SimpleNamespace
 
 import fake_results
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from snakemake.persistence.file import FilePersistence
 
 from caneft import __main__
+from caneft.commands.cells import FILTERS
 from caneft.commands.jobs import Jobs
 from caneft.reporting import inputs, tables
 from caneft.reporting.contents import every_table
@@ -34,7 +36,9 @@ def root(tmp_path_factory):
     """A finished folder with all tables."""
     root = tmp_path_factory.mktemp("explain") / "out"
     mixtures = MIXTURES | {"only-it": {"de-en": MIXTURES["only-it"]["de-en"] | {"select_on": "all"}}}
-    plan = fake_results.plan(METHODS, (1, 2), mixtures=mixtures, results_root="out")
+    plan = fake_results.plan(
+        METHODS, (1, 2), mixtures=mixtures, results_root="out", scoring={"comet": {"path": "tiny"}}
+    )
     fake_results.write(plan, root, flagged=lambda *_: (3, 2))
     raw = plan.config.model_dump(mode="json", exclude_unset=True)
     (root / "config.yaml").write_text(yaml.safe_dump(raw))
@@ -139,6 +143,75 @@ def test_trials_and_overlap(call):
     assert list(trial["files"]) == ["runs/tiny/de-en/all/lora/choice.json"]
     overlap = call("overlap.csv", "--row", "lora", "--column", "koran", "--mixture", "all")
     assert list(overlap["files"]) == ["scores/without-overlap/tiny/de-en/all/koran.json"]
+
+
+def test_tests_of_significance_name_both_variants(call):
+    found = call("significance.csv", "--row", "caneft", "--column", "average_seen", "--against", "lora")
+    assert found["value"] == 1.0, "the difference of all tests of fake_results"
+    names = [f"tiny/de-en/all/{variant}/seed{seed}" for variant in ("caneft", "lora") for seed in (1, 2)]
+    assert [run["run"] for run in found["runs"]] == names
+    assert [entry["domain"] for entry in found["runs"][0]["scores"]] == ["it", "law"]
+    assert list(found["files"]) == ["significance/tiny/de-en/all.json"]
+    p = call("significance.csv", "--row", "caneft", "--column", "p", "--domain", "law", "--against", "base")
+    assert p["value"] == 0.2 and [entry["domain"] for entry in p["runs"][0]["scores"]] == ["law"]
+
+
+def test_unseen_scores_and_their_differences_to_the_base(root, call):
+    own = [score(root, f"all/lora/seed{seed}", "koran", "koran") for seed in (1, 2)]
+    base = score(root, "base", "koran", "koran")
+    found = call("unseen.csv", "--row", "lora", "--column", "koran")
+    assert found["value"] == pytest.approx(np.mean(own), abs=1e-4) and len(found["runs"]) == 2
+    gain = call("unseen.csv", "--row", "lora", "--column", "difference", "--domain", "koran")
+    assert gain["value"] == pytest.approx(np.mean(own) - base, abs=1e-4)
+    assert [run["run"] for run in gain["runs"]][-1] == "tiny/de-en/base"
+
+
+def test_counts_of_bad_outputs_are_those_of_the_score_files(call):
+    """Of base, fake_results says that 2 outputs of each domain are cut."""
+    found = call("health.csv", "--row", "base", "--column", "truncated", "--domain", "koran")
+    assert found["value"] == 2 == found["runs"][0]["scores"][0]["health"]["truncated"]
+
+
+def test_what_is_told_of_sets_names_the_sets(call):
+    found = call("criteria.csv", "--row", "importance", "--column", "jaccard")
+    folder = "neurons/tiny/de-en/all"
+    assert sorted(found["files"]) == [f"{folder}/caneft/draw0.npz", f"{folder}/importance/draw0.npz"]
+    assert None not in found["files"].values()
+
+
+def test_a_neural_metric_has_files_of_its_own(root, call):
+    found = call("main.csv", "--row", "lora", "--column", "law", "--metric", "comet")
+    folder = "runs/tiny/de-en/all/lora/seed1"
+    stored = json.loads((root / f"{folder}/scores/seen.comet.json").read_text())["domains"]["law"]["score"]
+    other = json.loads((root / f"{folder.replace('seed1', 'seed2')}/scores/seen.comet.json").read_text())
+    assert found["runs"][0]["scores"][0]["score"] == stored
+    assert found["value"] == pytest.approx(50 * (stored + other["domains"]["law"]["score"]), abs=1e-3)
+    assert f"{folder}/translations/seen.jsonl" in found["runs"][0]["files"]
+    copy = call("main.csv", "--row", "copy", "--column", "koran", "--metric", "comet")
+    assert list(copy["files"]) == ["scores/copy/de-en/koran.comet.json"]
+
+
+def test_intervals_come_from_the_file_of_significance(call):
+    found = call("main.csv", "--row", "lora", "--column", "law_low")
+    assert list(found["files"]) == ["significance/tiny/de-en/all.json"]
+
+
+def test_every_table_is_explained(root, call):
+    """The first row that has a value in its last column of numbers, by all that tells it from other rows."""
+    for name in inputs.TABLES:
+        frame = pd.read_csv(root / "tables" / f"{name}.csv")
+        if frame.empty:
+            continue
+        column = frame.select_dtypes("number").dropna(axis=1, how="all").columns[-1]
+        row = frame[frame[column].notna()].iloc[0]
+        key = next(key for key in ("variant", "stage", "a", "domain", "mixture") if isinstance(row.get(key), str))
+        names = {"b": "against", "column": "domain"} | {name: name for name in FILTERS}
+        own = {names[k]: f"{v:g}" if isinstance(v, float) else str(v) for k, v in row.items() if k in names and v == v}
+        options = [part for option, value in own.items() for part in (f"--{option.replace('_', '-')}", value)]
+        found = call(f"{name}.csv", "--row", row[key], "--column", column, *options)
+        assert not isinstance(found, str), (name, found)
+        assert found["value"] == row[column] and found["made"], name
+        assert found["runs"] or found["files"], name
 
 
 @pytest.mark.parametrize(
