@@ -53,6 +53,7 @@ def limit_gpus():
     for variant in PLAN.variants(*ARTEFACTS):
         for model in CONFIG.models:
             asked.setdefault(f"methods.{variant}.resources.gpu", PLAN.tuning_resources(model, variant).gpu)
+    asked |= {f"scoring.{name}.resources.gpu": metric.resources.gpu for name, metric in CONFIG.scoring.neural.items()}
     clustered = workflow.resource_settings.nodes is not None or workflow.exec_mode != workflow.exec_mode.DEFAULT
     if clustered or not any(asked.values()):
         return
@@ -60,9 +61,8 @@ def limit_gpus():
         limit, reason = workflow.global_resources["gpu"].value, "--resources gpu lets jobs use"
     else:
         limit, reason = len(lease.usable(os.environ)), "nvidia-smi and CUDA_VISIBLE_DEVICES leave"
-        if limit and hasattr(
-            workflow, "register_resource"
-        ):  # not part of Snakemake's interface; the lease works without
+        # Not part of Snakemake's interface; the lease works without.
+        if limit and hasattr(workflow, "register_resource"):
             workflow.register_resource("gpu", limit)
     for key, count in asked.items():
         if count > limit > 0:
