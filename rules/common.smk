@@ -108,7 +108,7 @@ PRETRAINED = [name for name, model in CONFIG.models.items() if model.pretrain]
 VENVS = os.environ.get("CANEFT_VENVS", ".venvs")
 WITH_CONDA = DeploymentMethod.CONDA in getattr(workflow.deployment_settings, "deployment_method", ())
 COMET_ENVIRONMENT = [] if WITH_CONDA else f"{VENVS}/comet/ready.json"
-COMET_PYTHON = "python" if WITH_CONDA else shlex.quote(f"{VENVS}/comet/bin/python")
+COMET_PYTHON = "python" if WITH_CONDA else f"{VENVS}/comet/bin/python"
 ATTEMPT = r"seed\d+|lr[\d.e+-]+"
 RUN = (
     rf"({one_of(PLAN.variants(configuration.Base))})|({one_of(CONFIG.mixtures)})/({one_of(PLAN.variants(Icl))})"
