@@ -85,6 +85,7 @@ def lease(count: int, environment: Mapping[str, str], command: Sequence[str] = (
     if not devices or (count == 0 and chosen):
         return {}
     if count == 0:
+        LOG.info("models.*.resources.gpu is 0: this job is for the CPU, though the machine has GPUs")
         return {"CUDA_VISIBLE_DEVICES": ""}
     if chosen and (len(devices) == count or (slurm and len(devices) < count)):
         return {}

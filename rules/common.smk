@@ -53,6 +53,7 @@ def limit_gpus():
     for variant in PLAN.variants(*ARTEFACTS):
         for model in CONFIG.models:
             asked.setdefault(f"methods.{variant}.resources.gpu", PLAN.tuning_resources(model, variant).gpu)
+    asked |= {f"scoring.{name}.resources.gpu": metric.resources.gpu for name, metric in CONFIG.scoring.neural.items()}
     clustered = workflow.resource_settings.nodes is not None or workflow.exec_mode != workflow.exec_mode.DEFAULT
     if clustered or not any(asked.values()):
         return
@@ -60,9 +61,8 @@ def limit_gpus():
         limit, reason = workflow.global_resources["gpu"].value, "--resources gpu lets jobs use"
     else:
         limit, reason = len(lease.usable(os.environ)), "nvidia-smi and CUDA_VISIBLE_DEVICES leave"
-        if limit and hasattr(
-            workflow, "register_resource"
-        ):  # not part of Snakemake's interface; the lease works without
+        # Not part of Snakemake's interface; the lease works without.
+        if limit and hasattr(workflow, "register_resource"):
             workflow.register_resource("gpu", limit)
     for key, count in asked.items():
         if count > limit > 0:
@@ -108,7 +108,7 @@ PRETRAINED = [name for name, model in CONFIG.models.items() if model.pretrain]
 VENVS = os.environ.get("CANEFT_VENVS", ".venvs")
 WITH_CONDA = DeploymentMethod.CONDA in getattr(workflow.deployment_settings, "deployment_method", ())
 COMET_ENVIRONMENT = [] if WITH_CONDA else f"{VENVS}/comet/ready.json"
-COMET_PYTHON = "python" if WITH_CONDA else shlex.quote(f"{VENVS}/comet/bin/python")
+COMET_PYTHON = "python" if WITH_CONDA else f"{VENVS}/comet/bin/python"
 ATTEMPT = r"seed\d+|lr[\d.e+-]+"
 RUN = (
     rf"({one_of(PLAN.variants(configuration.Base))})|({one_of(CONFIG.mixtures)})/({one_of(PLAN.variants(Icl))})"

@@ -33,7 +33,7 @@ rule comet_environment:
         module=as_py_module(),
         stage_version=1,
     message:
-        "installing the environment of COMET into " + f"{VENVS}/comet" + " (a minute or two, once)"
+        "installing the environment of COMET, {output.ready} (a minute or two, once)"
     shell:
         "python -m {params.module} --lock {input.lock:q} --ready {output.ready:q} > {log} 2>&1"
 
@@ -118,14 +118,14 @@ rule train_comet:
         mem_mb=growing(4000),
         runtime=growing(60),
     params:
+        python=COMET_PYTHON,
         module=as_py_module(),
         settings=lambda wildcards: CONFIG.scoring.neural[wildcards.metric].train.model_dump_json(),
         stage_version=1,
     message:
         "training a small COMET for demonstration"
     shell:
-        COMET_PYTHON
-        + " -m {params.module} --settings {params.settings:q} --corpus {input.corpus:q} --threads {threads}"
+        "{params.python:q} -m {params.module} --settings {params.settings:q} --corpus {input.corpus:q} --threads {threads}"
         " --manifest {output.manifest:q} > {log} 2>&1"
 
 
@@ -151,6 +151,7 @@ rule score_neural:
         runtime=metric_resource("runtime", grows=True),
         batch_size=metric_resource("batch_size"),
     params:
+        python=COMET_PYTHON,
         module=as_py_module(),
         domains=testset_domains,
         about=lambda wildcards: [wildcards.model, wildcards.direction, wildcards.run, wildcards.testset],
@@ -158,9 +159,7 @@ rule score_neural:
     message:
         "scoring {wildcards.testset} of {wildcards.run} by {wildcards.metric} ({wildcards.model}, {wildcards.direction})"
     shell:
-        "python -m caneft.lease --gpus {resources.gpu} -- "
-        + COMET_PYTHON
-        + " -m {params.module} --manifest {input.manifest:q} --metric {wildcards.metric}"
+        "python -m caneft.lease --gpus {resources.gpu} -- {params.python:q} -m {params.module} --manifest {input.manifest:q} --metric {wildcards.metric}"
         " --about {params.about} --domains {params.domains} --corpora {input.corpora:q}"
         " --translations {input.translations:q} --batch-size {resources.batch_size} --threads {threads}"
         " --scores {output.scores:q} > {log} 2>&1"
@@ -187,14 +186,13 @@ rule score_neural_copy:
         runtime=metric_resource("runtime", grows=True),
         batch_size=metric_resource("batch_size"),
     params:
+        python=COMET_PYTHON,
         module=as_py_module(),
         stage_version=1,
     message:
         "scoring copied sources of {wildcards.domain} by {wildcards.metric} ({wildcards.direction})"
     shell:
-        "python -m caneft.lease --gpus {resources.gpu} -- "
-        + COMET_PYTHON
-        + " -m {params.module} --manifest {input.manifest:q} --metric {wildcards.metric}"
+        "python -m caneft.lease --gpus {resources.gpu} -- {params.python:q} -m {params.module} --manifest {input.manifest:q} --metric {wildcards.metric}"
         " --about - {wildcards.direction} copy {wildcards.domain} --domains {wildcards.domain}"
         " --corpora {input.corpus:q} --copy --batch-size {resources.batch_size} --threads {threads}"
         " --scores {output.scores:q} > {log} 2>&1"

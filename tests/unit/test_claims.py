@@ -164,8 +164,10 @@ def test_interference_is_decided_by_the_deviations(caneft, spread, expected):
     means = {"full": 40.0, "lora": 30.0, "caneft": caneft}
 
     def score(mixture, variant, seed, domain):
-        if mixture == "all" or variant == "base" or domain == "it":
+        if mixture == "all" or variant == "base":
             return 50.0
+        if domain == "it":
+            return 57.0
         return means.get(variant, 45.0) + spread * (int(seed) - 2)
 
     found = verdict_of("c", plan_of(mixtures=SINGLE), score=score)
