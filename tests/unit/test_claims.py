@@ -219,7 +219,7 @@ def test_what_the_smallest_budget_keeps(small, chance, expected):
     def score(mixture, variant, seed, domain):
         return means.get(variant, 50.0) + (0 if variant == "base" else 0.1 * (int(seed) - 2))
 
-    found = verdict_of("e", score=score, counts={"caneft-2": 23, "random-2": 23})
+    found = verdict_of("e", score=score, counts={"caneft-2": 23, "random-2": 23, "caneft-unfiltered": 60})
     assert found.verdict == expected
     assert found.numbers[0].startswith("23 neurons: gain over the base caneft-2 +")
     assert not any("unfiltered" in line for line in found.numbers), "another filter is no other budget"

@@ -187,6 +187,7 @@ def test_seeds_that_both_have_are_paired(tmp_path, folders, call):
     row = next(row for row in rows if (row["variant"], row["column"]) == ("lora", "it"))
     one, other = (CHRF().corpus_score(of["lora", 2, "it"], [REFERENCES["it"]]).score for of in (a, c))
     assert (row["a"], row["b"], row["difference"]) == pytest.approx((one, other, other - one))
+    assert differences._pairs([1, 2], [2, 3]) == [(2, 1)]
     assert differences._pairs([1], [2, 3]) == [(1, 0), (2, 0)], "no seed in both: each with each"
 
 
