@@ -143,7 +143,7 @@ def test_a_number_is_traced_to_the_commands_behind_it(finished):
     wanted = ["pretrain_model", "dump_importance", "measure_information", "select_neurons", "tune_neurons", "translate"]
     assert [rule for rule in dict.fromkeys(rules) if rule in wanted] == wanted and rules[-1] == "score"
     for job in found["jobs"]:
-        assert job["command"].startswith("python -m workflow.scripts.")
+        assert "python -m workflow.scripts." in job["command"]  # behind a lease of a GPU, where there is one
         assert all((finished.root / path).exists() for path in [*job["log"], job["benchmark"]])
 
 
