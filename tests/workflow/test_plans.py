@@ -290,6 +290,12 @@ def test_time_stamps_alone_rerun_nothing(finished, tmp_path, place):
     assert copy.plan() == set()
 
 
+def test_lost_scores_are_made_again_and_nothing_else_but_the_aggregates(finished, tmp_path):
+    copy = finished.copy(tmp_path)
+    (copy.results / f"runs/{M}/all/caneft/seed1/scores/koran.json").unlink()
+    assert copy.plan() == {f"score {M}/all/caneft/seed1/koran", *AGGREGATES} - {"show_examples"}
+
+
 def test_an_edited_step_reruns_its_stage_and_what_follows(finished, tmp_path):
     copy = finished.copy(tmp_path)
     with open(copy.root / "workflow/scripts/select_neurons.py", "a") as script:
