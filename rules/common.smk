@@ -393,6 +393,13 @@ def table(name):
     return [shown, *(f"<results>/tables/{name}{suffix}" for suffix in (".csv", ".md", ".tex"))]
 
 
+def captions():
+    """Texts of the report."""
+    return sorted(
+        str(path.relative_to(workflow.basedir)) for path in Path(workflow.basedir, "workflow/report").glob("*.rst")
+    )
+
+
 def figure(name):
     """Output files of a figure; the PNG goes into the report."""
     caption, labels = f"../workflow/report/{name}.rst", labelled(inputs.FIGURES, "figure", name)
@@ -435,8 +442,7 @@ def store_configuration():
 
 
 def write_report():
-    """Makes report.html from the finished run, unless a part of the DAG was asked for, or nothing (captions are no job's
-    input, and count) is newer than it.
+    """Makes report.html from the finished run, unless a part of the DAG was asked for or nothing is newer than it.
 
     Then prints the summary and where everything is.
     """
@@ -444,8 +450,7 @@ def write_report():
     parts = [summary, root("tables", "main.csv"), root("figures", "scores.svg")]
     if not all(part.exists() for part in parts):
         return
-    captions = Path(workflow.basedir, "workflow", "report").glob("*.rst")
-    if not page.exists() or max(part.stat().st_mtime for part in (*parts, *captions)) > page.stat().st_mtime:
+    if not page.exists() or max(part.stat().st_mtime for part in parts) > page.stat().st_mtime:
         command = ["snakemake", "--report", str(page), "--configfile", str(root("config.yaml")), "--nolock", "--quiet"]
         done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True)
         if done.returncode != 0:

@@ -105,6 +105,8 @@ rule show_examples:
 rule overview:
     input:
         script="workflow/scripts/overview.py",
+        # An edited caption runs this job again, after which the handler makes the report anew.
+        captions=captions(),
         results=under_results(inputs.overview_inputs(PLAN)),
     output:
         report(
