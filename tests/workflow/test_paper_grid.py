@@ -48,6 +48,8 @@ def test_the_grid_is_planned_as_a_whole(pristine, tmp_path):
         "score_neural": tests["base"] + tests["icl"] + tests["seeds"],
         "score_neural_copy": 5 + 5,
         "score_without_overlap": MODELS * (1 + 4 * 4 + 2 + 3 * 4),
+        "test_significance": BLOCKS,
+        "overview": 1,
         "tabulate": 1,
         "plot": 1,
         "show_examples": 1,
