@@ -100,6 +100,7 @@ def corpora(with_training):
     ]
 
 
+MOST_LOST = 200  # asking for thousands of files makes a plan slow
 UNIT_OF = {name(unit): unit for name in (importance_folder, information_folder) for unit in ("neuron", "head")}
 FETCHED = dict(configuration.remote_sources(CONFIG))
 TRAINED_METRICS = [name for name, metric in CONFIG.scoring.neural.items() if getattr(metric, "train", None)]
@@ -391,6 +392,18 @@ def table(name):
     caption, labels = f"../workflow/report/{name}.rst", labelled(inputs.TABLES, "table", name)
     shown = report(f"<results>/tables/{name}.html", caption=caption, category=CATEGORIES["tables"], labels=labels)
     return [shown, *(f"<results>/tables/{name}{suffix}" for suffix in (".csv", ".md", ".tex"))]
+
+
+def lost_results():
+    """What the finished tables were made from and is not there any more, to be made again.
+
+    Snakemake does not miss a file that only a finished job has read. Many at once are no loss: then the configuration
+    has grown, and the tables are made anew in any case.
+    """
+    if not root("tables", "main.csv").exists():
+        return []
+    lost = [path for path in inputs.table_inputs(PLAN) if not root(path).exists()]
+    return under_results(lost) if len(lost) <= MOST_LOST else []
 
 
 def captions():

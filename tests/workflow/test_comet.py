@@ -39,7 +39,9 @@ def scores(results, run, testset, metric="comet"):
 def scored(finished, tmp_path_factory):
     """The finished mini run, with COMET added."""
     workspace = finished.copy(tmp_path_factory.mktemp("comet"))
-    (workspace.root / "comet.yaml").write_text(yaml.safe_dump(workspace.configuration(with_comet)), encoding="utf-8")
+    (workspace.root / "comet.yaml").write_text(
+        yaml.safe_dump(workspace.configuration(with_comet), sort_keys=False), encoding="utf-8"
+    )
     done = workspace.snakemake("--cores", "2", config="comet.yaml")
     assert done.returncode == 0, done.stdout[-5000:]
     return workspace
@@ -134,7 +136,7 @@ def test_a_checkpoint_that_moved_gives_the_same_scores(scored, tmp_path_factory)
     (workspace.root / "checkpoint/manifest.json").unlink()
     before = {run: scores(workspace.results, run, "koran") for run in RUNS}
     config = workspace.configuration(lambda config: with_comet(config, path=str(workspace.root / "checkpoint")))
-    (workspace.root / "path.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    (workspace.root / "path.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     targets = [f"out/mini/{run}/scores/koran.comet.json" for run in RUNS]
     done = workspace.snakemake("--cores", "2", *targets, config="path.yaml")
     assert done.returncode == 0, done.stdout[-5000:]
@@ -161,7 +163,7 @@ def test_a_checkpoint_of_the_hub_is_fetched_with_its_encoder_and_then_works_offl
     before = scores(workspace.results, RUNS[1], "koran")["domains"]["koran"]["segments"]
     shutil.rmtree(trained)
     config = workspace.configuration(lambda config: with_comet(config, hub="owner/comet"))
-    (workspace.root / "hub.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    (workspace.root / "hub.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     kept = {name: value for name, value in workspace.environment.items() if name not in HUB}
     with running() as hub:
         commit = hub.add("models/owner/comet", published)
@@ -228,7 +230,9 @@ def test_metricx_scores_by_its_own_output_embeddings(finished, tmp_path_factory)
         with_comet(config)
         config["scoring"] = {"metricx": {"path": str(folder)}}
 
-    (workspace.root / "metricx.yaml").write_text(yaml.safe_dump(workspace.configuration(configure)), encoding="utf-8")
+    (workspace.root / "metricx.yaml").write_text(
+        yaml.safe_dump(workspace.configuration(configure), sort_keys=False), encoding="utf-8"
+    )
     done = workspace.snakemake("--cores", "2", f"out/mini/{RUNS[1]}/scores/koran.metricx.json", config="metricx.yaml")
     assert done.returncode == 0, done.stdout[-5000:]
     entry = scores(workspace.results, RUNS[1], "koran", "metricx")["domains"]["koran"]
