@@ -18,7 +18,7 @@ from caneft.config import Adapters, Full, Icl, Lora, Neurons
 from caneft.errors import InputError
 from caneft.files import replacing, split_archive
 from caneft.plan import ARTEFACTS, DEV, Plan, Run, importance_folder, information_folder
-from caneft.reporting import inputs, shown
+from caneft.reporting import inputs, listing, shown
 
 try:
     # A job on a cluster node may not see the raw corpora; it has no need to.
@@ -389,7 +389,7 @@ def labelled(listed, kind, name):
 
 def table(name):
     """Output files of a table; the HTML goes into the report."""
-    caption, labels = f"../workflow/report/{name}.rst", labelled(inputs.TABLES, "table", name)
+    caption, labels = f"../workflow/report/{name}.rst", labelled(listing.TABLES, "table", name)
     shown = report(f"<results>/tables/{name}.html", caption=caption, category=CATEGORIES["tables"], labels=labels)
     return [shown, *(f"<results>/tables/{name}{suffix}" for suffix in (".csv", ".md", ".tex"))]
 
@@ -415,7 +415,7 @@ def captions():
 
 def figure(name):
     """Output files of a figure; the PNG goes into the report."""
-    caption, labels = f"../workflow/report/{name}.rst", labelled(inputs.FIGURES, "figure", name)
+    caption, labels = f"../workflow/report/{name}.rst", labelled(listing.FIGURES, "figure", name)
     shown = report(f"<results>/figures/{name}.png", caption=caption, category=CATEGORIES["figures"], labels=labels)
     return [shown, f"<results>/figures/{name}.svg", f"<results>/figures/{name}.pdf"]
 

@@ -159,7 +159,8 @@ rule score_neural:
     message:
         "scoring {wildcards.testset} of {wildcards.run} by {wildcards.metric} ({wildcards.model}, {wildcards.direction})"
     shell:
-        "python -m caneft.lease --gpus {resources.gpu} -- {params.python:q} -m {params.module} --manifest {input.manifest:q} --metric {wildcards.metric}"
+        "python -m caneft.lease --gpus {resources.gpu} --"
+        " {params.python:q} -m {params.module} --manifest {input.manifest:q} --metric {wildcards.metric}"
         " --about {params.about} --domains {params.domains} --corpora {input.corpora:q}"
         " --translations {input.translations:q} --batch-size {resources.batch_size} --threads {threads}"
         " --scores {output.scores:q} > {log} 2>&1"
@@ -192,7 +193,8 @@ rule score_neural_copy:
     message:
         "scoring copied sources of {wildcards.domain} by {wildcards.metric} ({wildcards.direction})"
     shell:
-        "python -m caneft.lease --gpus {resources.gpu} -- {params.python:q} -m {params.module} --manifest {input.manifest:q} --metric {wildcards.metric}"
+        "python -m caneft.lease --gpus {resources.gpu} --"
+        " {params.python:q} -m {params.module} --manifest {input.manifest:q} --metric {wildcards.metric}"
         " --about - {wildcards.direction} copy {wildcards.domain} --domains {wildcards.domain}"
         " --corpora {input.corpus:q} --copy --batch-size {resources.batch_size} --threads {threads}"
         " --scores {output.scores:q} > {log} 2>&1"

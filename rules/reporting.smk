@@ -3,9 +3,9 @@
 needs   scores, records, logs and costs of all runs, trials too; choices of learning rates; scores without overlap;
         reports of corpora and mixtures; information tables, neuron sets and stability curves; for the examples
         some translations and the test corpora
-leaves  <results>/tables/*.{csv,md,tex,html}          by the names of inputs.TABLES
+leaves  <results>/tables/*.{csv,md,tex,html}          by the names of listing.TABLES
         <results>/runs.parquet                        every score of every run, a row each
-        <results>/figures/*.{pdf,svg,png}             by the names of inputs.FIGURES
+        <results>/figures/*.{pdf,svg,png}             by the names of listing.FIGURES
         <results>/examples.html
         <results>/overview.html, <results>/summary.md
         <results>/report.html is made after the run, by the handler in the Snakefile
@@ -17,7 +17,7 @@ rule tabulate:
         script="workflow/scripts/tabulate.py",
         results=under_results(inputs.table_inputs(PLAN)),
     output:
-        [path for name in inputs.TABLES for path in table(name)],
+        [path for name in listing.TABLES for path in table(name)],
         runs="<results>/runs.parquet",
     log:
         "<logs>/tabulate.log",
@@ -46,7 +46,7 @@ rule plot:
         script="workflow/scripts/plot.py",
         results=under_results(inputs.figure_inputs(PLAN)),
     output:
-        [path for name in inputs.FIGURES for path in figure(name)],
+        [path for name in listing.FIGURES for path in figure(name)],
     log:
         "<logs>/plot.log",
     benchmark:

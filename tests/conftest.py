@@ -4,6 +4,7 @@ torch is imported where it is used: most test files do without it.
 """
 
 import os
+import sys
 
 import pytest
 
@@ -98,3 +99,35 @@ def tiny_model(tokenizer):
         return model.requires_grad_(False).eval()
 
     return make
+
+
+@pytest.fixture
+def command_line(monkeypatch, capsys):
+    """Runs `python -m caneft` with arguments; returns exit code, output and errors."""
+    from caneft import __main__
+
+    def run(*arguments) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["caneft", *map(str, arguments)])
+        code = 0
+        try:
+            __main__.main()
+        except SystemExit as end:
+            code = end.code
+        found = capsys.readouterr()
+        return code, found.out, found.err
+
+    return run
+
+
+@pytest.fixture
+def three_gpus(tmp_path, monkeypatch):
+    """A machine of three GPUs: a double of nvidia-smi, first on PATH, and a folder of locks of its own."""
+    listed = "\n".join(f"GPU {n}: NVIDIA Imagined (UUID: GPU-{n}{n}-ab)" for n in range(3))
+    smi = tmp_path / "bin" / "nvidia-smi"
+    smi.parent.mkdir()
+    smi.write_text(f"#!/bin/sh\ncat <<'END'\n{listed}\nEND\n")
+    smi.chmod(0o755)
+    for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "SLURM_JOB_ID", "ACCELERATE_USE_CPU"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PATH", f"{smi.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("CANEFT_LEASES", str(tmp_path / "leases"))

@@ -10,7 +10,7 @@ from caneft import comparison
 from caneft.config.metrics import NEURAL
 from caneft.errors import InputError, did_you_mean
 from caneft.plan import DEV, Plan, Run
-from caneft.reporting import inputs
+from caneft.reporting import inputs, listing
 from caneft.reporting.inputs import COPY, Block, block_runs, shown_blocks
 
 FILTERS = ("metric", "model", "direction", "mixture", "stage", "learning_rate", "domain", "split", "against")
@@ -50,7 +50,7 @@ def find(plan: Plan, path: Path, row: str, column: str, wanted: dict[str, str]) 
     try:
         frame = pd.read_csv(path)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such table. {did_you_mean(path.stem, inputs.TABLES)}") from None
+        raise InputError(f"{path}: no such table. {did_you_mean(path.stem, listing.TABLES)}") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as a table: {error}") from None
     table = path.stem

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from caneft import hub
 from caneft.config import Model
 from caneft.errors import InputError
 from caneft.models.ffn import layout
@@ -31,30 +32,7 @@ def find(model: Model, resolve: Callable[[str], Path]) -> dict[str, Any]:
 
 
 def _download(model: Model, patterns: list[str]) -> Path:
-    """The snapshot of a hub model with the files of these patterns."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
-
-    named = f"{model.hub} (revision {model.revision or 'main'})"
-    try:
-        found = snapshot_download(
-            model.hub, revision=model.revision, allow_patterns=patterns, ignore_patterns=list(UNWANTED)
-        )
-    except GatedRepoError:
-        raise InputError(
-            f"{model.hub} is gated: accept its licence on the hub, then log in with `hf auth login` or set HF_TOKEN"
-        ) from None
-    except (RepositoryNotFoundError, RevisionNotFoundError):
-        raise InputError(
-            f"{named} is not on the hub, or not for everyone to see. Check models.*.hub and revision; for a private"
-            " model log in with `hf auth login` or set HF_TOKEN"
-        ) from None
-    except (HfHubHTTPError, OSError) as error:
-        raise InputError(
-            f"{named} is neither in the cache nor can it be downloaded: {str(error).splitlines()[0]}\n"
-            "Run `snakemake fetch` where there is a network, or give models.*.path."
-        ) from None
-    return Path(found)
+    return hub.snapshot(model.hub, model.revision, patterns, "models.*", UNWANTED)
 
 
 def architecture(origin: dict[str, Any]) -> Any:

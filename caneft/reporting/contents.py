@@ -41,7 +41,7 @@ class Reported(NamedTuple):
 
 
 def every_table(plan: Plan, root: str | Path) -> Iterator[Reported]:
-    """All of `inputs.TABLES`, from the results in `root`."""
+    """All of `listing.TABLES`, from the results in `root`."""
     scores, records = results.scores(plan, root), results.records(plan, root)
     main = tables.main_table(plan, scores, records, significant.intervals(plan, root))
     compared, training = significant.comparisons(plan, root), results.metric_training(plan, root)
@@ -77,7 +77,7 @@ def every_score(plan: Plan, root: str | Path) -> pd.DataFrame:
 
 
 def every_figure(plan: Plan, root: str | Path) -> Iterator[tuple[str, Figure]]:
-    """All of `inputs.FIGURES`, by name."""
+    """All of `listing.FIGURES`, by name."""
     blocks = shown_blocks(plan)
     scores, tried = results.scores(plan, root, drawn_blocks(plan)), results.trials(plan, root, blocks)
     yield "scores", figures.scores(plan, scores)

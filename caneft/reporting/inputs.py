@@ -3,47 +3,15 @@
 Rules and reporting both read this, so the workflow makes what the tables open. Neither pandas nor numpy is needed.
 """
 
-import json
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
-from caneft import comparison, config
-from caneft.config import Config, Neurons
-from caneft.errors import InputError
+from caneft import comparison
+from caneft.config import Neurons
 from caneft.plan import DEV, Plan, Run, importance_folder, information_folder
 
 COPY = "copy"
 """Row under the main table: the source itself in place of an output."""
-
-TABLES = {
-    "main": "scores",
-    "significance": "tests of significance",
-    "unseen": "unseen domains",
-    "criteria": "selection criteria",
-    "budget": "budgets",
-    "interference": "interference",
-    "cost": "cost",
-    "trials": "trials of learning rates",
-    "health": "decoding health",
-    "overlap": "overlap of test and training data",
-    "corpora": "corpora",
-}
-"""Every table, in the report's order: name of its files, label in the report. `every_table` makes them."""
-
-FIGURES = {
-    "scores": "scores",
-    "seen_unseen": "seen against unseen",
-    "budget": "budget",
-    "quality_cost": "quality against cost",
-    "interference": "interference",
-    "neurons_per_layer": "neurons per layer",
-    "jaccard": "overlap of selected neurons",
-    "importance_information": "importance and information",
-    "stability": "stability of the selection",
-    "training": "training",
-}
-"""Every figure, in the same way. `every_figure` draws them."""
 
 Block = tuple[str, str, str]
 """(model, direction, mixture)."""
@@ -215,9 +183,9 @@ def block_runs(plan: Plan, block: Block) -> list[Run]:
 
 def score_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[ScoreFile]:
     """Score files, block by block. Base and copy belong to several blocks and come once in each."""
-    by_model = shown_blocks(plan)
+    with_neural = shown_blocks(plan)
     for block in _or_all(plan, blocks):
-        tested, neural = plan.tested(*block[1:]), plan.config.scoring.neural if block in by_model else ()
+        tested, neural = plan.tested(*block[1:]), plan.config.scoring.neural if block in with_neural else ()
         for run in block_runs(plan, block):
             for testset, domains in plan.testsets(run).items():
                 if shown := [domain for domain in domains if domain in tested]:
@@ -361,10 +329,9 @@ def table_inputs(plan: Plan) -> list[str]:
 
 
 def overview_inputs(plan: Plan) -> list[str]:
-    """Every file that the overview opens, each once, sorted: those of the tables, and what the claims need besides."""
-    blocks = shown_blocks(plan)
-    paths = {file.path for files in (neuron_files, stability_files) for file in files(plan, blocks)}
-    return sorted(paths | set(table_inputs(plan)) | {comparison.path(block) for block in blocks})
+    """Every file that the overview opens, each once, sorted: those of the tables, and stability curves for a claim."""
+    curves = {file.path for file in stability_files(plan, shown_blocks(plan))}
+    return sorted(curves | set(table_inputs(plan)))
 
 
 def figure_inputs(plan: Plan) -> list[str]:
@@ -410,13 +377,3 @@ def _selected_on(plan: Plan, block: Block) -> str:
 
 def _method(plan: Plan, run: Run) -> str:
     return plan.config.methods[run.variant].method
-
-
-def read_config(argument: str) -> Config:
-    """Configuration from a command line: JSON, or `@FILE` with JSON in it. Corpus files need not exist any more."""
-    path = Path(argument[1:]) if argument.startswith("@") else None
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8") if path else argument)
-    except (OSError, ValueError) as error:
-        raise InputError(f"--config{f' {path}' if path else ''}: cannot be read as JSON: {error}.") from None
-    return config.load(raw, files=[path] if path else [], check_files=False)

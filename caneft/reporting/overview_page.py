@@ -5,8 +5,9 @@ from itertools import zip_longest
 
 from caneft.reporting import claims
 from caneft.reporting.claims import CLAIMS, OPEN, Verdict
-from caneft.reporting.inputs import FIGURES, TABLES, Block
+from caneft.reporting.inputs import Block
 from caneft.reporting.layout import Cell, Table
+from caneft.reporting.listing import FIGURES, TABLES
 from caneft.reporting.overview import Overview
 from caneft.reporting.page import document, fragment
 

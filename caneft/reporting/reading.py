@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from caneft import neurons
+from caneft import config, neurons
+from caneft.config import Config
 from caneft.errors import InputError
 
 
@@ -75,3 +76,13 @@ def naming(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: has no entry {error}.\nDelete it and run the workflow again.") from None
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: has an unusable value: {error}.\nDelete it and run the workflow again.") from None
+
+
+def read_config(argument: str) -> Config:
+    """Configuration from a command line: JSON, or `@FILE` with JSON in it. Corpus files need not exist any more."""
+    path = Path(argument[1:]) if argument.startswith("@") else None
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8") if path else argument)
+    except (OSError, ValueError) as error:
+        raise InputError(f"--config{f' {path}' if path else ''}: cannot be read as JSON: {error}.") from None
+    return config.load(raw, files=[path] if path else [], check_files=False)

@@ -29,6 +29,13 @@ def judged(rows: Sequence[Row], seed: int) -> list[Judged]:
     return found
 
 
+def split(pairs: Sequence[Judged], share: float) -> tuple[list[Judged], list[Judged]]:
+    """Pairs to train on, and that share of them, spread evenly, that is held out."""
+    out = [int((number + 1) * share) > int(number * share) for number in range(len(pairs))]
+    kept = [pair for pair, held in zip(pairs, out, strict=True) if not held]
+    return kept, [pair for pair, held in zip(pairs, out, strict=True) if held]
+
+
 def corrupt(words: Sequence[str], count: int, others: Sequence[str], rng: Random) -> list[str]:
     """Words of which `count`, at random places, are spoilt, each in one of four ways with equal chances.
 

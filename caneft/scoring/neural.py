@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from caneft import hub
 from caneft.config.metrics import MetricX, NeuralMetric
 from caneft.corpora.store import Row
 from caneft.errors import InputError
@@ -55,10 +56,10 @@ def _find_metricx(metric: MetricX, resolve: Callable[[str], Path]) -> dict[str, 
         folder = resolve(metric.path).resolve()
         manifest = metricx.describe(folder, folder.name, None)
     else:
-        folder = _download(metric.hub, metric.revision, list(metricx.FILES))
+        folder = _download(metric.hub, metric.revision, metricx.FILES)
         manifest = metricx.describe(folder, metric.hub, folder.name)
     if "tokenizer" not in manifest:
-        manifest["tokenizer"] = str(_download(metric.tokenizer, None, list(metricx.TOKENIZER)))
+        manifest["tokenizer"] = str(_download(metric.tokenizer, None, metricx.TOKENIZER))
     return {"format": FORMAT, **manifest}
 
 
@@ -87,25 +88,8 @@ def describe(folder: Path, name: str, revision: str | None) -> dict[str, Any]:
     }
 
 
-def _download(name: str, revision: str | None, patterns: list[str]) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
-
-    try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
-    except GatedRepoError:
-        raise InputError(
-            f"{name} is gated: accept its licence on the hub, then log in with `hf auth login` or set HF_TOKEN"
-        ) from None
-    except (RepositoryNotFoundError, RevisionNotFoundError):
-        raise InputError(
-            f"{name} (revision {revision or 'main'}) is not on the hub, or not for everyone to see. Check scoring.*.hub"
-        ) from None
-    except (HfHubHTTPError, OSError) as error:
-        raise InputError(
-            f"{name} is neither in the cache nor can it be downloaded: {str(error).splitlines()[0]}\n"
-            "Run `snakemake fetch` where there is a network, or give scoring.*.path."
-        ) from None
+def _download(name: str, revision: str | None, patterns: Sequence[str]) -> Path:
+    return hub.snapshot(name, revision, patterns, "scoring.*")
 
 
 def read_manifest(path: str | Path) -> dict[str, Any]:

@@ -16,7 +16,19 @@ ROOT = Path(__file__).parents[2]
 # neighbours. A new module takes its place here.
 LAYERS = (
     ("errors", "files"),
-    ("cli", "corpora.demo", "counting", "devices", "dumps", "neurons", "prompts", "schedule", "significance", "slurm"),
+    (
+        "cli",
+        "corpora.demo",
+        "counting",
+        "devices",
+        "dumps",
+        "hub",
+        "neurons",
+        "prompts",
+        "schedule",
+        "significance",
+        "slurm",
+    ),
     ("config", "information", "lease", "records"),
     ("corpora", "plan", "settings"),
     ("comparison", "models", "retrieval"),

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import random
-import sys
 
 import fake_results
 import numpy as np
@@ -12,7 +11,7 @@ import pytest
 import yaml
 from sacrebleu.metrics import CHRF
 
-from caneft import __main__, comparison
+from caneft import comparison
 from caneft.commands import differences
 from caneft.commands.finished import open_plan
 from caneft.reporting import inputs
@@ -90,20 +89,8 @@ def write(root, share, methods=METHODS, seeds=(1, 2), references=REFERENCES, **s
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
-    """Runs the command line; returns exit code, output and errors."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["caneft", "compare", *map(str, arguments)])
-        code = 0
-        try:
-            __main__.main()
-        except SystemExit as end:
-            code = end.code
-        found = capsys.readouterr()
-        return code, found.out, found.err
-
-    return run
+def call(command_line):
+    return lambda *arguments: command_line("compare", *arguments)
 
 
 @pytest.fixture

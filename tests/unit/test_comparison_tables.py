@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from caneft import neurons
-from caneft.reporting import budget, criteria, health, inputs, results, tables, tidy, unseen
+from caneft.reporting import budget, criteria, health, listing, results, tables, tidy, unseen
 from caneft.reporting.contents import every_score, every_table
 from caneft.reporting.layout import BEST
 
@@ -350,9 +350,9 @@ def test_the_file_keeps_types_and_bytes(ill, tmp_path):
 
 
 def test_every_table_is_made_in_the_report_s_order_with_a_caption(ill):
-    assert [table.name for table in every_table(*ill)] == list(inputs.TABLES)
+    assert [table.name for table in every_table(*ill)] == list(listing.TABLES)
     captions = Path(__file__).parents[2] / "workflow" / "report"
-    assert all((captions / f"{name}.rst").is_file() for name in inputs.TABLES)
+    assert all((captions / f"{name}.rst").is_file() for name in listing.TABLES)
 
 
 def test_the_best_of_a_column_is_marked_in_every_new_table(equal):

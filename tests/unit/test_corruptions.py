@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from caneft.corpora.store import Row
-from caneft.scoring.corruptions import corrupt, judged
+from caneft.scoring.corruptions import corrupt, judged, split
 
 WORDS = ["the", "contract", "must", "be", "signed", "by", "both", "parties", "today"]
 
@@ -64,3 +64,13 @@ def test_levels_are_spread_evenly_and_follow_from_the_seed():
 
 def test_an_empty_target_has_nothing_to_spoil():
     assert judged([Row("x.train.1", "Quelle", "")], seed=0)[0].score == 1
+
+
+@pytest.mark.parametrize(("share", "held"), [(0.1, 20), (0.25, 50), (0.6, 120), (0.9, 180)])
+def test_the_share_that_is_held_out_is_the_one_asked_for(share, held):
+    pairs = judged(rows(200), seed=0)
+    trained, held_out = split(pairs, share)
+    assert len(held_out) == held and sorted(trained + held_out) == sorted(pairs)
+    where = [pairs.index(pair) for pair in held_out]
+    gaps = [b - a for a, b in zip(where, where[1:], strict=False)]
+    assert max(gaps) - min(gaps) <= 1  # spread evenly

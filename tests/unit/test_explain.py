@@ -16,7 +16,7 @@ from snakemake.persistence.file import FilePersistence
 from caneft import __main__
 from caneft.commands.cells import FILTERS
 from caneft.commands.jobs import Jobs
-from caneft.reporting import inputs, tables
+from caneft.reporting import inputs, listing, tables
 from caneft.reporting.contents import every_table
 
 MIXTURES = {
@@ -199,7 +199,7 @@ def test_intervals_come_from_the_file_of_significance(call):
 
 def test_every_table_is_explained(root, call):
     """The first row that has a value in its last column of numbers, by all that tells it from other rows."""
-    for name in inputs.TABLES:
+    for name in listing.TABLES:
         frame = pd.read_csv(root / "tables" / f"{name}.csv")
         if frame.empty:
             continue

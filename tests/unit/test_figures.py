@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 
 from caneft.errors import InputError
-from caneft.reporting import inputs, jaccard, neuron_figures, results, style
+from caneft.reporting import inputs, jaccard, listing, neuron_figures, results, style
 from caneft.reporting.contents import every_figure
 
-NAMES = list(inputs.FIGURES)
+NAMES = list(listing.FIGURES)
 METHODS = {
     "base": {"method": "base"},
     "full": {"method": "full", "learning_rate": 5e-4},

@@ -11,9 +11,9 @@ import pytest
 from caneft.reporting import tables
 from caneft.reporting.contents import every_table
 from caneft.reporting.escaping import BREAK, breakable, escape
-from caneft.reporting.inputs import TABLES
 from caneft.reporting.latex import column_widths, latex
 from caneft.reporting.layout import BEST, SECOND, Cell, Column, Table
+from caneft.reporting.listing import TABLES
 from caneft.reporting.widths import SIZES
 
 TEX = shutil.which("pdflatex")

@@ -14,7 +14,6 @@ from caneft import lease
 from caneft.errors import InputError
 
 ROOT = Path(__file__).parents[2]
-LIST = "\n".join(f"GPU {n}: NVIDIA Imagined (UUID: GPU-{n}{n}-ab)" for n in range(3))
 # What a job does: it notes when it has which devices. O_APPEND keeps the lines whole.
 JOB = (
     "import os, sys, time\n"
@@ -26,16 +25,8 @@ JOB = (
 
 
 @pytest.fixture
-def environment(tmp_path, monkeypatch):
-    """A machine of three GPUs with a folder of locks of its own, for this process and those it starts."""
-    smi = tmp_path / "bin" / "nvidia-smi"
-    smi.parent.mkdir()
-    smi.write_text(f"#!/bin/sh\ncat <<'END'\n{LIST}\nEND\n")
-    smi.chmod(0o755)
-    for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "SLURM_JOB_ID", "ACCELERATE_USE_CPU"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PATH", f"{smi.parent}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("CANEFT_LEASES", str(tmp_path / "leases"))
+def environment(three_gpus):
+    """Of this process and those it starts."""
     return os.environ
 
 

@@ -109,7 +109,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
 def test_a_checkpoint_without_tokenizer_takes_that_of_its_base(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     place = folder(tmp_path / "mine", own_tokenizer=False)
-    with pytest.raises(InputError, match="no-such/tokenizer is neither in the cache nor"):
+    with pytest.raises(InputError, match=r"no-such/tokenizer \(revision main\) is neither in the cache nor"):
         neural.find(MetricX(path="mine", tokenizer="no-such/tokenizer"), lambda path: place)
 
 

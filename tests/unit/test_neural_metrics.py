@@ -84,7 +84,7 @@ def test_an_encoder_that_is_not_there_must_be_in_the_cache(tmp_path, monkeypatch
     folder = checkpoint(tmp_path / "mine", encoder="no-such-organisation/no-such-encoder")
     shutil.rmtree(folder / "encoder")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(InputError, match="no-such-encoder is neither in the cache nor"):
+    with pytest.raises(InputError, match=r"no-such-encoder \(revision main\) is neither in the cache nor"):
         neural.find(NeuralMetric(path=str(folder)), lambda path: folder)
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from test_patch import BASE, HEADS, NEURONS, NONE, bits, changed, tampered, write
 from test_patch_folder import saved, sums
 
-from caneft import __main__, patch
+from caneft import patch
 from caneft.errors import InputError
 from caneft.files import write_json
 from caneft.neurons import HEAD, NEURON, NeuronSet
@@ -29,20 +29,8 @@ OTHER_HEADS = NeuronSet(3, 2, (np.array([0]), np.array([0, 1]), NONE), HEAD)
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
-    """Runs the command line; returns exit code, output and errors."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["caneft", "patch", *map(str, arguments)])
-        code = 0
-        try:
-            __main__.main()
-        except SystemExit as end:
-            code = end.code
-        found = capsys.readouterr()
-        return code, found.out, found.err
-
-    return run
+def call(command_line):
+    return lambda *arguments: command_line("patch", *arguments)
 
 
 @pytest.fixture

@@ -11,12 +11,13 @@ import pandas as pd
 import pytest
 
 from caneft.errors import InputError
-from caneft.reporting import captions, inputs, results, tables
+from caneft.reporting import captions, inputs, listing, results, tables
 from caneft.reporting.contents import every_table
 from caneft.reporting.escaping import escape
 from caneft.reporting.latex import latex
 from caneft.reporting.layout import BEST, SECOND, Cell, Column, Table, mark_best
 from caneft.reporting.page import html
+from caneft.reporting.reading import read_config
 
 SEEDS = (1, 2)
 
@@ -311,7 +312,7 @@ def test_the_step_writes_the_tables_and_reports_a_missing_file(plan, root, tmp_p
     monkeypatch.setattr(sys, "argv", ["tabulate", *arguments])
     tabulate.main()
     suffixes = ("csv", "html", "md", "tex")
-    assert {path.name for path in out.iterdir()} == {f"{name}.{s}" for name in inputs.TABLES for s in suffixes}
+    assert {path.name for path in out.iterdir()} == {f"{name}.{s}" for name in listing.TABLES for s in suffixes}
     assert len(pd.read_parquet(tmp_path / "runs.parquet")) == len(results.scores(plan, root))
     (root / "runs/tiny/de-en/base/scores/it.json").unlink()
     with pytest.raises(SystemExit) as exit:
@@ -323,9 +324,9 @@ def test_the_step_writes_the_tables_and_reports_a_missing_file(plan, root, tmp_p
 def test_the_configuration_can_come_from_a_file(plan, tmp_path):
     path = tmp_path / "config.json"
     path.write_text(plan.config.model_dump_json(exclude_none=True))
-    assert inputs.read_config(f"@{path}") == plan.config
+    assert read_config(f"@{path}") == plan.config
     with pytest.raises(InputError, match="nowhere.json"):
-        inputs.read_config("@nowhere.json")
+        read_config("@nowhere.json")
 
 
 def test_the_page_shows_what_markdown_shows(plan, root):

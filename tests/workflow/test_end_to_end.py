@@ -15,7 +15,7 @@ import yaml
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-from caneft.reporting import inputs
+from caneft.reporting import listing
 
 WITNESS = Path(__file__).parents[1] / "witness/select_neurons.py"
 HERE = "mini-llama/de-en"
@@ -67,8 +67,8 @@ def test_a_second_run_has_nothing_to_do(finished):
 
 
 def test_tables_and_figures_exist_in_every_format(results):
-    tables = {f"{table}.{suffix}" for table in inputs.TABLES for suffix in ("csv", "html", "md", "tex")}
-    figures = {f"{figure}.{suffix}" for figure in inputs.FIGURES for suffix in ("pdf", "svg", "png")}
+    tables = {f"{table}.{suffix}" for table in listing.TABLES for suffix in ("csv", "html", "md", "tex")}
+    figures = {f"{figure}.{suffix}" for figure in listing.FIGURES for suffix in ("pdf", "svg", "png")}
     assert {file.name for file in (results / "tables").iterdir()} == tables
     assert {file.name for file in (results / "figures").iterdir()} == figures
     heads = {".pdf": b"%PDF", ".svg": b"<?xml", ".png": b"\x89PNG"}
@@ -101,11 +101,11 @@ def test_the_report_shows_every_table_and_figure_with_its_caption(finished):
     page = (finished.results / "report.html").read_text(encoding="utf-8")
     categories = json.loads(re.search(r"var categories = (\{.*?\});", page)[1])
     found = {name: len(shown["Other"]) for name, shown in categories.items()}
-    places = {"1. Overview": 1, "2. Tables": len(inputs.TABLES), "3. Figures": len(inputs.FIGURES), "4. Examples": 1}
+    places = {"1. Overview": 1, "2. Tables": len(listing.TABLES), "3. Figures": len(listing.FIGURES), "4. Examples": 1}
     assert found == places
     note = finished.configuration()["report"]["note"]
     captions = list((finished.root / "workflow/report").glob("*.rst"))
-    assert len(captions) == len({*inputs.TABLES, *inputs.FIGURES, "overview", "examples", "workflow"})
+    assert len(captions) == len({*listing.TABLES, *listing.FIGURES, "overview", "examples", "workflow"})
     for file in captions:
         text = re.sub(r"\{\{.*?\}\}", "\n", file.read_text(encoding="utf-8"))
         plain = [line for line in text.splitlines() if len(line) > 40 and not re.search(r"[`*|\\]", line)]

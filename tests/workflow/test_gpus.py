@@ -1,6 +1,5 @@
 """GPUs on one machine: what a plan limits and refuses, and two Snakemakes that share three devices."""
 
-import os
 import re
 import subprocess
 import sys
@@ -8,7 +7,6 @@ import sys
 import pytest
 import yaml
 
-LIST = "\n".join(f"GPU {n}: NVIDIA Imagined (UUID: GPU-{n}{n}-ab)" for n in range(3))
 SNAKEFILE = """
 rule all:
     input: expand("done.{n}", n=range(6))
@@ -21,19 +19,6 @@ rule job:
         "echo got $$ $CUDA_VISIBLE_DEVICES >> ../notes; sleep 0.3; echo left $$ $CUDA_VISIBLE_DEVICES >> ../notes'"
         " 2> log.{wildcards.n} && touch {output}"
 """
-
-
-@pytest.fixture
-def three_gpus(tmp_path, monkeypatch):
-    """A double of nvidia-smi that lists three GPUs, first on PATH."""
-    smi = tmp_path / "bin" / "nvidia-smi"
-    smi.parent.mkdir()
-    smi.write_text(f"#!/bin/sh\ncat <<'END'\n{LIST}\nEND\n")
-    smi.chmod(0o755)
-    for name in ("CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID", "ACCELERATE_USE_CPU"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PATH", f"{smi.parent}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("CANEFT_LEASES", str(tmp_path / "leases"))
 
 
 def asking(pristine, tmp_path, resources):

@@ -7,8 +7,8 @@ from caneft.cli import step
 from caneft.files import replacing
 from caneft.plan import Plan
 from caneft.reporting import overview_page
-from caneft.reporting.inputs import read_config
 from caneft.reporting.overview import gather
+from caneft.reporting.reading import read_config
 
 
 def parse_arguments() -> argparse.Namespace:

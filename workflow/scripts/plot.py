@@ -6,7 +6,7 @@ from pathlib import Path
 from caneft.cli import step
 from caneft.plan import Plan
 from caneft.reporting.contents import every_figure
-from caneft.reporting.inputs import read_config
+from caneft.reporting.reading import read_config
 from caneft.reporting.style import save
 
 

@@ -7,7 +7,7 @@ from caneft.cli import step
 from caneft.examples import example_page
 from caneft.files import replacing
 from caneft.plan import Plan
-from caneft.reporting.inputs import read_config
+from caneft.reporting.reading import read_config
 
 
 def parse_arguments() -> argparse.Namespace:

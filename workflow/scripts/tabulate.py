@@ -7,7 +7,7 @@ from caneft.cli import step
 from caneft.plan import Plan
 from caneft.reporting import tables, tidy
 from caneft.reporting.contents import every_score, every_table
-from caneft.reporting.inputs import read_config
+from caneft.reporting.reading import read_config
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -26,9 +26,7 @@ def main() -> None:
     settings, folder = args.settings, args.manifest.parent
     rows = store.read(args.corpus)
     pairs = corruptions.judged(rows, settings.seed)
-    every = max(2, round(1 / settings.held_out))
-    held_out = pairs[::every]
-    trained = [pair for number, pair in enumerate(pairs) if number % every]
+    trained, held_out = corruptions.split(pairs, settings.held_out)
     for left_over in (training_comet.OWN_ENCODER, "checkpoints"):
         shutil.rmtree(folder / left_over, ignore_errors=True)
     training_comet.train(settings, trained, folder, args.threads)
