@@ -170,14 +170,15 @@ def _differences(plan: Plan, block: Block, metric: str, method: str, rows: pd.Da
     columns = [column for column in in_order if column in found]
     heads = [names.get(c) or (label(plan, c), "seen" if c in seen else "unseen") for c in columns]
     alpha, better = plan.config.significance.alpha, "negative" if metric in LOWER_IS_BETTER else "positive"
+    said = (
+        f"Differences in {METRICS[metric]}; {better}: {label(plan, method)} is better. {BETTER} p < {alpha:g} by paired"
+        f" approximate randomisation after Holm's correction over the {len(rows)} comparisons of this table."
+        " Intervals and p values are in significance.csv."
+    )
     return Table(
         label="tab:significance-" + "-".join([*block, metric]),
         title=f"{label(plan, method)} less every other method, {metric_label(plan, metric)}, {', '.join(block)}",
-        caption=(
-            f"Differences in {METRICS[metric]}; {better}: {label(plan, method)} is better. {BETTER} p < {alpha:g} by"
-            f" paired approximate randomisation after Holm's correction over the {len(rows)} comparisons of this table."
-            " Intervals and p values are in significance.csv."
-        ),
+        caption=" ".join(filter(None, [said, plan.config.report.note.strip()])),
         columns=[Column("Against", numeric=False), *(Column(*head) for head in heads)],
         rows=[
             [Cell(label(plan, other)), *(_difference(part.set_index("column").loc[c], alpha) for c in columns)]

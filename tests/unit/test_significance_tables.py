@@ -57,7 +57,7 @@ def test_a_stricter_level_needs_no_new_tests(tmp_path):
 
 
 def test_the_table_of_differences_is_a_family_of_its_own(tmp_path):
-    plan = results_in(tmp_path)
+    plan = results_in(tmp_path, report={"note": "Made up."})
     table = significant.significance_table(plan, significant.comparisons(plan, tmp_path))
     found = {(row.a, row.b, row.column): row.p_holm for row in table.itertuples()}
     expected = {
@@ -70,6 +70,7 @@ def test_the_table_of_differences_is_a_family_of_its_own(tmp_path):
     assert {key: found[key] for key in expected} == pytest.approx(expected)
     assert len(table) == 12
     (printed,) = significant.significance_tables(plan, table)
+    assert "over the 8 comparisons of this table" in printed.caption and printed.caption.endswith("Made up.")
     assert [[cell.text + cell.signs for cell in row] for row in printed.rows] == [
         ["base", "+5.0†", "+3.0†", "+1.0", "+1.0"],
         ["lora", "−1.0†", "+1.0", "+1.0", "+1.0"],
