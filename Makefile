@@ -8,7 +8,7 @@ VENV := .venv
 RUN := . $(VENV)/bin/activate &&
 TORCH := $(shell grep '^torch==' requirements.txt)
 
-.PHONY: demo test test-slurm check-demo lint format docs images lock lock-comet clean
+.PHONY: demo test test-slurm check-demo repro lint format docs images lock lock-comet clean
 
 demo: $(VENV)/.ready
 	@$(RUN) snakemake --cores all
@@ -23,6 +23,10 @@ test-slurm: $(VENV)/.ready
 # What the finished demo promises: neurons recomputed by the witness, changed weights, and the table's numbers.
 check-demo: $(VENV)/.ready
 	@$(RUN) python -m pytest -m demo
+
+# The demo twice, in two folders; the same bytes but for times. Two demos long.
+repro: $(VENV)/.ready
+	@$(RUN) python -m tests.repro
 
 lint: $(VENV)/.ready
 	@$(RUN) ruff check . && ruff format --check . && snakefmt --check Snakefile rules && snakemake --lint

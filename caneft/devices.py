@@ -11,9 +11,16 @@ if TYPE_CHECKING:
 
 def prepare(threads: int, seed: int | None = None) -> torch.device:
     """Device of this process: its GPU (the first visible, unless a launcher chose another), else the CPU with so many
-    threads. Seeds torch if asked to."""
+    threads.
+
+    Seeds torch if asked to. With CANEFT_DETERMINISTIC=1 in the environment, operations that may leave other bits in
+    another run are replaced by slower ones, or errors where there are none.
+    """
+    if os.environ.get("CANEFT_DETERMINISTIC") == "1":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
     import torch  # here, because `caneft.lease` and the Snakefile do without
 
+    torch.use_deterministic_algorithms(os.environ.get("CANEFT_DETERMINISTIC") == "1")
     torch.set_num_threads(threads)
     if seed is not None:
         torch.manual_seed(seed)
