@@ -2,7 +2,8 @@
 
     python -m tests.repro [--configfile FILE] [--cores N] [--keep FOLDER]
 
-What tells of times is left out: costs, logs, Snakemake's benchmarks, and the HTML report, which has the times of jobs.
+What tells of times is left out: costs and their figure, logs, Snakemake's benchmarks, and the HTML report with its first
+page.
 """
 
 import argparse
@@ -17,7 +18,9 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
 PARTS = ("Snakefile", "rules", "workflow", "caneft", "config", "envs", "profiles")
-TIMED = re.compile(r"(logs|benchmarks)/.*|.*cost\.(json|csv|md|tex|html)|report\.html")
+TIMED = re.compile(
+    r"(logs|benchmarks)/.*|.*cost\.(json|csv|md|tex|html)|figures/quality_cost\..*|(report|overview)\.html"
+)
 
 
 def files(results: Path) -> dict[str, Path]:
