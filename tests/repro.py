@@ -2,7 +2,7 @@
 
     python -m tests.repro [--configfile FILE] [--cores N] [--keep FOLDER]
 
-What tells of times is left out: costs and their figure, logs, Snakemake's benchmarks, and the HTML report with its first
+What tells of times is left out: costs and their figure, logs, Snakemake's benchmarks, the HTML report and its first
 page.
 """
 
