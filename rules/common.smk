@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -119,10 +120,11 @@ def comet_interpreter():
         return "python", []
     if not named:
         return f"{VENVS}/comet/bin/python", f"{VENVS}/comet/ready.json"
-    if CONFIG.scoring.neural and not (os.path.isfile(named) and os.access(named, os.X_OK)):
+    has_comet = "import importlib.util, sys; sys.exit(importlib.util.find_spec('comet') is None)"
+    if CONFIG.scoring.neural and subprocess.run([shutil.which(named) or "false", "-c", has_comet]).returncode != 0:
         raise WorkflowError(
-            f"CANEFT_COMET_PYTHON is {named}, and no program is there. Name the Python of an environment with the packages"
-            " of envs/comet.txt, or unset it: the workflow then builds that environment."
+            f"CANEFT_COMET_PYTHON is {named}, which is no Python that has unbabel-comet. Name that of an environment with"
+            " the packages of envs/comet.txt, or unset it: the workflow then builds that environment."
         )
     return named, []
 
