@@ -34,7 +34,7 @@ def test_no_job_runs_elsewhere(done):
     """There are as many steps in the environments as there are jobs, but for the target."""
     jobs = job_stats(done.output)
     assert jobs.pop("all") == 1 and "comet_environment" not in jobs and jobs["choose_rate"] == 1
-    assert jobs.total() > 50
+    assert jobs.total() > 40
     assert sum(module != "caneft.lease" for _, module, _ in done.told) == jobs.total()
 
 
