@@ -8,17 +8,21 @@ VENV := .venv
 RUN := . $(VENV)/bin/activate &&
 TORCH := $(shell grep '^torch==' requirements.txt)
 
-.PHONY: demo test test-slurm check-demo repro lint format docs images lock lock-comet clean
+.PHONY: demo test test-slurm test-conda check-demo repro lint format docs images lock lock-comet clean
 
 demo: $(VENV)/.ready
 	@$(RUN) snakemake --cores all
 
 test: $(VENV)/.ready
-	@$(RUN) python -m pytest -m "not demo" --ignore tests/slurm
+	@$(RUN) python -m pytest -m "not demo" --ignore tests/slurm --ignore tests/conda
 
 # The workflow on a real Slurm that the tests start and stop: about ten minutes. Needs Slurm's Debian packages.
 test-slurm: $(VENV)/.ready
 	@$(RUN) python -m pytest -s tests/slurm
+
+# `snakemake --use-conda` with a double of conda that makes environments from the pins. Needs the package registry.
+test-conda: $(VENV)/.ready
+	@$(RUN) python -m pytest tests/conda
 
 # What the finished demo promises: neurons recomputed by the witness, changed weights, and the table's numbers.
 check-demo: $(VENV)/.ready
@@ -55,18 +59,23 @@ $(VENV)/.ready: requirements.txt
 	@touch $@
 
 # The lock is what an installation of requirements.in resolves to, less torch's own (they differ with the machine).
+# It then gives conda's environments their pins.
+FREEZE := .venv-lock/bin/python -m pip freeze --all | sed 's/+[a-z0-9.]*$$//' | grep -viE '^(nvidia|triton|cuda|pip=|wheel=)'
+
 lock:
 	@rm -rf .venv-lock && "$(PYTHON)" -m venv .venv-lock
 	@. .venv-lock/bin/activate && python -m pip install -q $(TORCH) && python -m pip install -q -r requirements.in
-	@{ head -n 2 requirements.txt; .venv-lock/bin/python -m pip freeze | sed 's/+[a-z0-9.]*$$//' | grep -viE '^(nvidia|triton|cuda)'; } > requirements.new
-	@mv requirements.new requirements.txt && rm -rf .venv-lock
+	@{ head -n 2 requirements.txt; $(FREEZE); } > requirements.new && mv requirements.new requirements.txt
+	@for file in train report; do .venv-lock/bin/python envs/complete.py envs/$$file.yaml requirements.txt || exit 1; done
+	@rm -rf .venv-lock
 
-# The same of the environment of neural metrics, from its pins in envs/comet.yaml.
+# The same of the environment of neural metrics, from the pins in envs/comet.yaml that are kept by hand.
 lock-comet:
 	@rm -rf .venv-lock && "$(PYTHON)" -m venv .venv-lock
-	@. .venv-lock/bin/activate && python -m pip install -q $(TORCH) && sed -n 's/^ *- \([A-Za-z0-9_.-]*==[0-9a-z.]*\).*/\1/p' envs/comet.yaml > .venv-lock/pins && python -m pip install -q -r .venv-lock/pins
-	@{ head -n 1 envs/comet.txt; .venv-lock/bin/python -m pip freeze --all | sed 's/+[a-z0-9.]*$$//' | grep -viE '^(nvidia|triton|cuda|pip=)'; } > comet.new
-	@mv comet.new envs/comet.txt && rm -rf .venv-lock
+	@. .venv-lock/bin/activate && python -m pip install -q $(TORCH) \
+	  && python envs/complete.py envs/comet.yaml > .venv-lock/pins && python -m pip install -q -r .venv-lock/pins
+	@{ head -n 1 envs/comet.txt; $(FREEZE); } > comet.new && mv comet.new envs/comet.txt
+	@.venv-lock/bin/python envs/complete.py envs/comet.yaml envs/comet.txt && rm -rf .venv-lock
 
 clean:
 	rm -rf results .snakemake

@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -105,11 +106,30 @@ UNIT_OF = {name(unit): unit for name in (importance_folder, information_folder) 
 FETCHED = dict(configuration.remote_sources(CONFIG))
 TRAINED_METRICS = [name for name, metric in CONFIG.scoring.neural.items() if getattr(metric, "train", None)]
 PRETRAINED = [name for name, model in CONFIG.models.items() if model.pretrain]
-# Neural metrics live in an environment of their own: conda's, or a virtual one that rule comet_environment builds.
 VENVS = os.environ.get("CANEFT_VENVS", ".venvs")
 WITH_CONDA = DeploymentMethod.CONDA in getattr(workflow.deployment_settings, "deployment_method", ())
-COMET_ENVIRONMENT = [] if WITH_CONDA else f"{VENVS}/comet/ready.json"
-COMET_PYTHON = "python" if WITH_CONDA else f"{VENVS}/comet/bin/python"
+
+
+def comet_interpreter():
+    """Python of neural metrics, which live in an environment of their own, and what says that it is there, if a job does.
+
+    It is conda's, or one that the user names, or that of a virtual environment which rule comet_environment builds.
+    """
+    named = os.environ.get("CANEFT_COMET_PYTHON")
+    if WITH_CONDA:
+        return "python", []
+    if not named:
+        return f"{VENVS}/comet/bin/python", f"{VENVS}/comet/ready.json"
+    has_comet = "import importlib.util, sys; sys.exit(importlib.util.find_spec('comet') is None)"
+    if CONFIG.scoring.neural and subprocess.run([shutil.which(named) or "false", "-c", has_comet]).returncode != 0:
+        raise WorkflowError(
+            f"CANEFT_COMET_PYTHON is {named}, which is no Python that has unbabel-comet. Name that of an environment with"
+            " the packages of envs/comet.txt, or unset it: the workflow then builds that environment."
+        )
+    return named, []
+
+
+COMET_PYTHON, COMET_ENVIRONMENT = comet_interpreter()
 ATTEMPT = r"seed\d+|lr[\d.e+-]+"
 RUN = (
     rf"({one_of(PLAN.variants(configuration.Base))})|({one_of(CONFIG.mixtures)})/({one_of(PLAN.variants(Icl))})"

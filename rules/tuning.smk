@@ -129,7 +129,7 @@ rule choose_rate:
     wildcard_constraints:
         variant=one_of(PLAN.variants(*ARTEFACTS)),
     conda:
-        "../envs/report.yaml"
+        "../envs/train.yaml"
     threads: 1
     resources:
         mem_mb=growing(1000),

@@ -1,5 +1,6 @@
-"""One set of versions: what is pinned elsewhere is pinned the same way in requirements.txt."""
+"""One set of versions: what is pinned elsewhere is pinned the same way in requirements.txt, and to the last package."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
+SPEC = importlib.util.spec_from_file_location("complete", ROOT / "envs/complete.py")
+complete = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(complete)
 PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([0-9][A-Za-z0-9.]*)")  # no local version, no marker, no extra
 
 
@@ -46,13 +50,45 @@ def test_direct_dependencies_are_pinned_as_in_the_lock():
     assert {name: LOCKED.get(name) for name in direct} == direct
 
 
-@pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda path: path.name)
-def test_conda_environments_are_pinned_as_in_the_lock(path):
+def pip_pins(path):
+    """What a conda environment asks pip for."""
     dependencies = yaml.safe_load(path.read_text(encoding="utf-8"))["dependencies"]
     (pip,) = [entry["pip"] for entry in dependencies if isinstance(entry, dict)]
-    locked = LOCKS.get(path.name, LOCKED)
+    return pip
+
+
+@pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda path: path.name)
+def test_conda_environments_are_pinned_as_in_the_lock(path):
+    pip, locked = pip_pins(path), LOCKS.get(path.name, LOCKED)
     assert {name: locked.get(name) for name in pins(pip)} == pins(pip)
+    assert len(pins(pip)) == len(pip)
+    dependencies = yaml.safe_load(path.read_text(encoding="utf-8"))["dependencies"]
     assert [entry for entry in dependencies if isinstance(entry, str)] == ["python =3.11", "pip"]
+
+
+def test_the_environment_of_neural_metrics_is_its_whole_lock():
+    assert pins(pip_pins(ROOT / "envs/comet.yaml")) == LOCKS["comet.yaml"]
+
+
+@pytest.mark.parametrize("name", ["train", "report"])
+def test_conda_environments_pin_all_that_their_packages_need(name):
+    """As the packages installed here say; that nothing else would be installed, tests/conda asks the registry."""
+    path = ROOT / "envs" / f"{name}.yaml"
+    text, lock = path.read_text(encoding="utf-8"), (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    assert complete.completed(text, complete.locked(lock)) == text
+    assert ("torch" in pins(pip_pins(path))) == (name == "train")
+
+
+def test_completing_takes_versions_from_the_lock_and_extras_into_account(monkeypatch):
+    needs = {"one": ["two[more]>1", "nvidia-nothing; platform_system != 'Plan9'"], "two": ["three; extra == 'more'"]}
+    needs["two"] += ["four; extra == 'less'", "one"]  # a circle, too
+    monkeypatch.setattr(complete, "requires", lambda name: needs.get(name))
+    text = "name: x\ndependencies:\n  - pip:\n      - One==1.0 # why\n"
+    lock = complete.locked("# a lock\nOne==1.1\nthree==3\ntwo==2\nfour==4\n")
+    done = complete.completed(text, lock)
+    assert yaml.safe_load(done)["dependencies"] == [{"pip": ["One==1.1", "three==3", "two==2"]}]
+    assert "One==1.1 # why" in done and complete.completed(done, lock) == done
+    assert [match["name"] for match in complete.by_hand(done)] == ["One"]
 
 
 def test_the_makefile_finds_the_pin_of_torch():

@@ -65,7 +65,7 @@ class Workspace:
     def environment(self) -> dict[str, str]:
         """This process's, with its Python first on PATH and without what a user may have set for their own data."""
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        left_out = ("CANEFT_DATA", "SNAKEMAKE_PROFILE", "PYTHONPATH")
+        left_out = ("CANEFT_DATA", "CANEFT_COMET_PYTHON", "SNAKEMAKE_PROFILE", "PYTHONPATH")
         kept = {name: value for name, value in os.environ.items() if name not in left_out}
         venvs = str(REPOSITORY / ".venvs")  # built once, by whoever comes first
         return kept | {"PATH": path, "HF_HUB_OFFLINE": "1", "CANEFT_VENVS": venvs}

@@ -1,0 +1,43 @@
+"""Each environment file resolves to what it pins, installs as that, and is consistent."""
+
+import re
+
+import pytest
+import yaml
+
+from tests.conda.conftest import REPOSITORY, uv
+
+NAMES = ("train", "comet", "report")
+OF_THE_MACHINE = re.compile(r"(nvidia|triton|cuda)")  # torch's, where it is built for CUDA
+
+
+def versions(lines):
+    """Version by canonical name, without local versions and what differs with the machine."""
+    pins = [line.partition("==")[::2] for line in lines]
+    found = {re.sub("[-_.]+", "-", name).lower(): version.partition("+")[0] for name, version in pins}
+    return {name: version for name, version in found.items() if not OF_THE_MACHINE.match(name)}
+
+
+def pinned(name):
+    content = yaml.safe_load((REPOSITORY / "envs" / f"{name}.yaml").read_text(encoding="utf-8"))
+    return content["dependencies"][-1]["pip"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_resolves_to_nothing_else_than_what_it_pins(registry, name):
+    found = uv(
+        "pip", "compile", "--no-header", "--no-annotate", "--python-version", "3.11", "-", stdin="\n".join(pinned(name))
+    )
+    assert found.returncode == 0, found.stderr
+    assert versions(found.stdout.splitlines()) == versions(pinned(name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_installed_is_what_is_pinned(with_conda, name):
+    """And pip, which conda brings."""
+    python = with_conda.environment(name) / "bin" / "python"
+    found = uv("pip", "freeze", "--python", python)
+    assert found.returncode == 0, found.stderr
+    installed = versions(found.stdout.splitlines())
+    assert installed.pop("pip") and installed == versions(pinned(name))
+    assert uv("pip", "check", "--python", python).returncode == 0
