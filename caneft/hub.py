@@ -1,7 +1,8 @@
 """Downloads from the Hugging Face hub, with what went wrong said in a way that helps."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from caneft.errors import InputError
 
@@ -35,3 +36,24 @@ def snapshot(name: str, revision: str | None, patterns: Sequence[str], key: str,
             f"Run `snakemake fetch` where there is a network, or give {key}.path."
         ) from None
     return Path(found)
+
+
+def located(manifest: Mapping[str, Any], file: Path, name: str, names: Iterable[str]) -> Path:
+    """Folder of a manifest, on which the files of these names are there; a name may be a whole path.
+
+    file: the manifest's own. name: of what it describes. Raises InputError for the first file that is missing, as where
+    a cache was emptied or is not the one that was filled. What is in the files is not looked at.
+    """
+    folder = (file.parent / manifest["folder"]).resolve()
+    missing = next((path for path in (folder, *(folder / name for name in names)) if not path.exists()), None)
+    if missing is None:
+        return folder
+    if manifest.get("revision") is None:  # a folder of the user's own, or made by the workflow
+        remedy = f"Put it back, or delete {file} and run the workflow again."
+    else:
+        remedy = (
+            "It was downloaded into another cache (HF_HOME) than this job sees, or the cache was emptied.\n"
+            f"Set HF_HOME to the cache that has it; or delete {file} and run `snakemake fetch` where there is a network."
+            " If the same files come, no finished job runs again."
+        )
+    raise InputError(f"{name} is not on this machine: {missing}, which its manifest names, is not there. {remedy}")

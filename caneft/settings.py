@@ -332,10 +332,10 @@ def translation(configuration: Config, model: str, direction: str, variant: str)
 
 
 def score(configuration: Config, direction: str, dev: bool = False) -> ScoreSettings:
-    """dev: of a trial, whose rate is judged by chrF2 (or exact match) whatever the tables show."""
-    metrics = configuration.scoring.metrics
-    wanted = [*metrics, *({configuration.scoring.judge} - set(metrics))] if dev else metrics
-    return ScoreSettings(metrics=wanted, target_language=config.target_code(direction))
+    """dev: of a trial, which holds the metric that judges its rate and no other: tables with more try no rate anew."""
+    scoring = configuration.scoring
+    metrics = [scoring.judge] if dev else scoring.metrics
+    return ScoreSettings(metrics=metrics, target_language=config.target_code(direction))
 
 
 def reporting(configuration: Config) -> str:

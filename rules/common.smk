@@ -55,6 +55,10 @@ def limit_gpus():
         for model in CONFIG.models:
             asked.setdefault(f"methods.{variant}.resources.gpu", PLAN.tuning_resources(model, variant).gpu)
     asked |= {f"scoring.{name}.resources.gpu": metric.resources.gpu for name, metric in CONFIG.scoring.neural.items()}
+    for rule, names in workflow.resource_settings.overwrite_resources.items():
+        # Of an expression, which depends on the job, nothing is known yet.
+        if str(given := getattr(names.get("gpu"), "value", names.get("gpu"))).isdigit():
+            asked[f"--set-resources {rule}:gpu"] = int(given)
     clustered = workflow.resource_settings.nodes is not None or workflow.exec_mode != workflow.exec_mode.DEFAULT
     if clustered or not any(asked.values()):
         return
@@ -67,7 +71,7 @@ def limit_gpus():
             workflow.register_resource("gpu", limit)
     for key, count in asked.items():
         if count > limit > 0:
-            raise WorkflowError(f"{key} is {count}, but {reason} {limit} on this machine. Set {key}: {limit} at most.")
+            raise WorkflowError(f"{key} is {count}, but {reason} {limit} on this machine. Set it to {limit} at most.")
 
 
 check_resource_names()

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from caneft import hub
 from caneft.errors import InputError
 from caneft.files import sha256
 from caneft.models.ffn import ffn_layers
@@ -48,10 +49,11 @@ def describe(folder: Path, origin: dict[str, Any], config: Any) -> dict[str, Any
 
 
 def read_manifest(path: str | Path) -> dict[str, Any]:
-    """Manifest of a model, `folder` made absolute against the manifest's own place."""
+    """Manifest of a model, `folder` made absolute against the manifest's own place. InputError if it is not there."""
     path = Path(path)
     manifest = json.loads(path.read_text(encoding="utf-8"))
-    return manifest | {"folder": str((path.parent / manifest["folder"]).resolve())}
+    folder = hub.located(manifest, path, f"the model {manifest.get('id')}", manifest.get("weights", ()))
+    return manifest | {"folder": str(folder)}
 
 
 def load_tokenizer(manifest: dict[str, Any]):

@@ -93,10 +93,12 @@ def _download(name: str, revision: str | None, patterns: Sequence[str]) -> Path:
 
 
 def read_manifest(path: str | Path) -> dict[str, Any]:
-    """Manifest of a metric, `folder` made absolute against the manifest's own place."""
+    """Manifest of a metric, `folder` made absolute against the manifest's own place. InputError if it is not there."""
     path = Path(path)
     manifest = json.loads(path.read_text(encoding="utf-8"))
-    return manifest | {"folder": str((path.parent / manifest["folder"]).resolve())}
+    names = [manifest[key] for key in ("file", "tokenizer") if manifest.get(key)] + list(manifest.get("weights", ()))
+    folder = hub.located(manifest, path, f"the metric {manifest.get('checkpoint')}", names)
+    return manifest | {"folder": str(folder)}
 
 
 def load(manifest: Mapping[str, Any]):

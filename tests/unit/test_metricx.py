@@ -1,6 +1,7 @@
 """MetricX: the score by another way, its inputs and checkpoints, and what the tables make of a metric of errors."""
 
 import hashlib
+import json
 
 import pytest
 import torch
@@ -118,6 +119,19 @@ def test_weights_that_changed_are_refused(tmp_path):
     (tmp_path / "mine" / "model.safetensors").write_bytes(b"others")
     with pytest.raises(InputError, match=r"model\.safetensors: is not what its manifest says"):
         metricx.load(manifest)
+
+
+def test_a_checkpoint_that_is_gone_from_the_cache_is_one_message_that_names_snakemake_fetch(tmp_path):
+    manifest = metricx.describe(folder(tmp_path / "mine"), "owner/x", "a1") | {"tokenizer": str(tmp_path / "tokenizer")}
+    file = tmp_path / "manifest.json"
+    file.write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match=r"(?s)the metric owner/x is not .*/tokenizer, .* run `snakemake fetch`"):
+        neural.read_manifest(file)
+    (tmp_path / "tokenizer").mkdir()
+    assert neural.read_manifest(file)["folder"] == str(tmp_path / "mine")
+    (tmp_path / "mine/model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"(?s)the metric owner/x is not .*/model\.safetensors, .* `snakemake fetch`"):
+        neural.read_manifest(file)
 
 
 def test_the_fewest_errors_are_best():

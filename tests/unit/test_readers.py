@@ -275,7 +275,9 @@ def test_a_path_into_an_archive_is_split(path, file, member):
 
 
 def test_unreachable_dataset_says_what_to_do(datasets, read):
-    with pytest.raises(InputError, match="dataset no/such: cannot be loaded: Couldn't reach(.|\n)*save_to_disk"):
+    with pytest.raises(
+        InputError, match="dataset no/such: cannot be loaded: Couldn't reach(.|\n)*`snakemake fetch`(.|\n)*save_to_disk"
+    ):
         read(config.Hub(format="datasets", name="no/such"))
 
 

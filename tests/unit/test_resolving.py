@@ -118,6 +118,35 @@ def test_without_network_and_cache_the_message_names_snakemake_fetch(hub, tmp_pa
     assert hub.asked == []
 
 
+def test_a_model_that_is_gone_from_the_cache_is_one_message_that_names_snakemake_fetch(hub, folder, tmp_path):
+    """Of the whole cache, and of one file of it."""
+    hub.add(f"models/{NAME}", folder)
+    home, manifest = tmp_path / "home", tmp_path / "manifest.json"
+    assert resolve(hub, home, manifest).returncode == 0
+    weights = Path(json.loads(manifest.read_text())["folder"]) / "model.safetensors"
+    said = rf"(?s)the model {NAME} is not on this machine: {{}}, .*delete {manifest} and run `snakemake fetch`"
+    weights.unlink()
+    with pytest.raises(InputError, match=said.format(weights)):
+        loading.read_manifest(manifest)
+    shutil.rmtree(home)
+    with pytest.raises(InputError, match=said.format(weights.parent)):
+        loading.read_manifest(manifest)
+
+    manifest.unlink()
+    assert resolve(hub, home, manifest).returncode == 0
+    assert loading.read_manifest(manifest)["folder"] == str(weights.parent.resolve())
+
+
+def test_a_model_of_the_users_own_that_is_gone_is_to_be_put_back(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "mine")
+    (tmp_path / "manifest.json").write_text(json.dumps(found(tmp_path, tmp_path / "mine")))
+    loading.read_manifest(tmp_path / "manifest.json")
+    shutil.rmtree(tmp_path / "mine")
+    with pytest.raises(InputError, match=r"the model mine is not on this machine: .*mine, .* Put it back") as refused:
+        loading.read_manifest(tmp_path / "manifest.json")
+    assert "fetch" not in str(refused.value)
+
+
 def test_pickled_weights_of_the_hub_are_downloaded_only_where_they_are_allowed(hub, pickled, tmp_path):
     hub.add(f"models/{NAME}", pickled)
     said = refused(resolve(hub, tmp_path / "home", tmp_path / "manifest.json"))

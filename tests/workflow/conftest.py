@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,8 @@ import yaml
 from snakemake.api import SnakemakeApi
 from snakemake.settings.enums import RerunTrigger
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
+
+from tests import offline
 
 REPOSITORY = Path(__file__).parents[2]
 PARTS = (
@@ -46,8 +48,8 @@ class Workspace:
         return self.root / RESULTS
 
     def configuration(self, edit: Callable[[dict], Any] = lambda config: None) -> dict:
-        """mini.yaml as a dict, edited."""
-        config = yaml.safe_load((self.root / MINI).read_text(encoding="utf-8"))
+        """mini.yaml as a dict, with the results where they are, edited."""
+        config = yaml.safe_load((self.root / MINI).read_text(encoding="utf-8")) | OVERRIDES
         edit(config)
         return config
 
@@ -70,10 +72,12 @@ class Workspace:
         venvs = str(REPOSITORY / ".venvs")  # built once, by whoever comes first
         return kept | {"PATH": path, "HF_HUB_OFFLINE": "1", "CANEFT_VENVS": venvs}
 
-    def snakemake(self, *arguments: str, config: str | Path = MINI) -> subprocess.CompletedProcess:
-        """Snakemake as a user calls it; stdout and stderr together in `stdout`."""
+    def snakemake(
+        self, *arguments: str, config: str | Path = MINI, before: Sequence[str] = ()
+    ) -> subprocess.CompletedProcess:
+        """Snakemake as a user calls it; stdout and stderr together in `stdout`. before: a command that starts it."""
         return subprocess.run(
-            self.command(*arguments, config=config),
+            [*before, *self.command(*arguments, config=config)],
             cwd=self.root,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -97,7 +101,7 @@ class Workspace:
             os.environ["CANEFT_VENVS"] = self.environment["CANEFT_VENVS"]
             workflow = api.workflow(
                 ResourceSettings(cores=2),
-                ConfigSettings(config=(self.configuration() if config is None else config) | OVERRIDES),
+                ConfigSettings(config=self.configuration() if config is None else OVERRIDES | config),
                 snakefile=self.root / "Snakefile",
                 workdir=self.root,
             )
@@ -145,15 +149,20 @@ class FinishedRun:
     code: int
     output: str
     seconds: float
+    sent: int | None
+    """Attempts to reach anything but this machine, as the kernel counts them; None where it could not be asked."""
 
 
 @pytest.fixture(scope="session")
 def first_run(pristine, tmp_path_factory) -> FinishedRun:
-    """The one real run, to the report, whatever became of it."""
+    """The one real run, to the report, whatever became of it; without a network, where the machine lets us do so."""
     workspace = pristine.copy(tmp_path_factory.mktemp("finished"))
+    counted = tmp_path_factory.mktemp("network") / "sent"
     started = time.perf_counter()
-    done = workspace.snakemake("--cores", "2")
-    return FinishedRun(workspace, done.returncode, done.stdout, time.perf_counter() - started)
+    done = workspace.snakemake("--cores", "2", before=offline.command(counted))
+    seconds = time.perf_counter() - started
+    sent = int(counted.read_text()) if counted.exists() else None
+    return FinishedRun(workspace, done.returncode, done.stdout, seconds, sent)
 
 
 @pytest.fixture(scope="session")

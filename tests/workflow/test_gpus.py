@@ -1,8 +1,12 @@
 """GPUs on one machine: what a plan limits and refuses, and two Snakemakes that share three devices."""
 
+import itertools
 import re
+import shutil
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -38,6 +42,11 @@ REFUSED = {
     ),
     "misspelt limit": ({"gpu": 1}, ["--resources", "gpus=1"], ["--resources,", "'gpus'", "It is called 'gpu'"]),
     "misspelt default": ({"gpu": 1}, ["--default-resources", "gpus=1"], ["--default-resources,", "It is called 'gpu'"]),
+    "more for a rule": (
+        {"gpu": 1},
+        ["--set-resources", "dump_importance:gpu=4"],
+        ["--set-resources dump_importance:gpu is 4", "leave 3 on this machine. Set it to 3 at most"],
+    ),
     "misspelt for a rule": ({"gpu": 1}, ["--set-resources", "translate:gpus=1"], ["of translate,", "called 'gpu'"]),
 }
 
@@ -79,3 +88,55 @@ def test_two_snakemakes_share_three_gpus(pristine, tmp_path, three_gpus):
             assert holders.pop(device) == process
         most = max(most, len(holders))
     assert (got, most) == (12, 3)
+
+
+def dumping(roots):
+    """Devices by process, of the dumps that run now in these folders."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"workflow.scripts.dump_importance" not in (process / "cmdline").read_bytes().split(b"\0"):
+                continue
+            variables = dict(entry.split(b"=", 1) for entry in (process / "environ").read_bytes().split(b"\0") if entry)
+            if (process / "cwd").resolve() in roots and b"CUDA_VISIBLE_DEVICES" in variables:
+                found[process.name] = variables[b"CUDA_VISIBLE_DEVICES"].decode()
+        except OSError:  # it has just ended
+            continue
+    return found
+
+
+@pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="jobs would compute on this machine's own GPUs")
+def test_two_snakemakes_dump_at_once_and_never_two_jobs_on_one_gpu(finished, tmp_path, three_gpus):
+    """The workflow's own jobs. Who is seen before and after all others were looked at had its device all that time."""
+    copies = [finished.copy(tmp_path / name) for name in ("one", "other")]
+    dumps = [f"importance/mini-llama/de-en/{domain}" for domain in ("it", "law", "medical")]
+    running, most, processes = [], 0, set()
+    for copy in copies:
+        shutil.rmtree(copy.results / "importance")
+        options = [
+            "--cores",
+            "3",
+            "--set-resources",
+            "dump_importance:gpu=1",
+            *(f"out/mini/{dump}.npy" for dump in dumps),
+        ]
+        with open(copy.root / "said", "w") as said:
+            command = copy.command(*options)
+            running.append(
+                subprocess.Popen(command, cwd=copy.root, env=copy.environment, stdout=said, stderr=subprocess.STDOUT)
+            )
+    roots = [copy.root.resolve() for copy in copies]
+    while any(process.poll() is None for process in running):
+        seen, again = dumping(roots), dumping(roots)
+        both = [seen[process] for process in seen.keys() & again.keys()]
+        assert len(both) == len(set(both)), f"devices of the jobs that run: {both}"
+        most, processes = max(most, len(both)), processes | seen.keys()
+        time.sleep(0.02)
+    assert [process.returncode for process in running] == [0, 0], [(copy.root / "said").read_text() for copy in copies]
+    assert len(processes) == 6 and most == 3
+    for copy in copies:
+        for dump, suffix in itertools.product(dumps, (".npy", ".json", ".stats.npz")):
+            name = f"{dump}{suffix}"
+            assert (copy.results / name).read_bytes() == (finished.results / name).read_bytes(), name
+        logs = sorted((copy.results / "logs/dump_importance/importance").rglob("*.log"))
+        assert len(logs) == 3 and all("this job has GPU" in log.read_text() for log in logs)

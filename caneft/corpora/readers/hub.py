@@ -30,8 +30,9 @@ def _dataset(source: Hub, resolve: Resolve) -> Iterable[dict]:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
             f"dataset {source.name}: cannot be loaded: {reason}\n"
-            "Check name, subset, split and revision. Without network, download it elsewhere with "
-            "datasets.load_dataset(...).save_to_disk(FOLDER), copy FOLDER here and set name to it."
+            "Check name, subset, split and revision. If it was not fetched, or into another cache (HF_HOME), run"
+            " `snakemake fetch` where there is a network; or download it elsewhere with"
+            " datasets.load_dataset(...).save_to_disk(FOLDER), copy FOLDER here and set name to it."
         ) from error
     if not isinstance(loaded, datasets.DatasetDict):
         return loaded

@@ -1,0 +1,385 @@
+"""Sets of jobs of the mini workflow, as `rule wildcard/wildcard/...`, and the edits of mini.yaml that they follow."""
+
+M = "mini-llama/de-en"
+TRAINED = ("full", "lora", "adapters", "random", "caneft", "attention")
+NEURONS = ("random", "caneft")
+SELECTED = (*NEURONS, "attention")
+DOMAINS = ("it", "koran", "law", "medical")
+DRAWS = {"random": 1, "caneft": 0, "attention": 0}
+RATES = ("0.005", "0.01")  # of lora
+AGGREGATES = {"tabulate", "plot", "show_examples", "overview", "all"}
+
+
+def apart(domain="koran", mixture="all"):
+    """What is made of all translations of a block: scores on a domain outside of its mixture without what stands in
+    the training data, and tests of significance."""
+    return {f"score_without_overlap {M}/{mixture}/{domain}", f"test_significance {M}/{mixture}"}
+
+
+def flagged(domain="koran", mixture="all"):
+    return {f"flag_overlap de-en/{mixture}/{domain}", *apart(domain, mixture)}
+
+
+def tuned(*variants, mixture="all", seed=1):
+    rules = {"full": "tune_full", "lora": "tune_lora", "adapters": "tune_adapters"}
+    return {f"{rules.get(variant, 'tune_neurons')} {M}/{mixture}/{variant}/seed{seed}" for variant in variants}
+
+
+def tried(*rates, mixture="all", variant="lora"):
+    """Trials of a variant of lora, and the choice among them."""
+    runs = [f"{mixture}/{variant}/lr{rate}" for rate in rates]
+    tests = set().union(*(evaluated(run, "dev", "seen", "koran") for run in runs))
+    return {f"choose_rate {M}/{mixture}/{variant}", *(f"tune_lora {M}/{run}" for run in runs), *tests}
+
+
+def selected(*variants, mixture="all", draw=None):
+    draws = DRAWS if draw is None else dict.fromkeys(variants, draw)
+    units = {"attention": "heads"}
+    return {f"select_neurons {units.get(v, 'neurons')}/{M}/{mixture}/{v}/{draws[v]}" for v in variants}
+
+
+def measured(mixture="all"):
+    return {f"measure_information {units}/{M}/{mixture}" for units in ("neurons", "heads")}
+
+
+def dumped(domain):
+    return {f"dump_importance {dumps}/{M}/{domain}" for dumps in ("importance", "importance-heads")}
+
+
+def evaluated(run, *testsets):
+    """Translation and score of a run's test sets."""
+    return {f"{step} {M}/{run}/{testset}" for step in ("translate", "score") for testset in testsets}
+
+
+def all_evaluated(variants, *testsets, mixture="all", seed=1):
+    return set().union(*(evaluated(f"{mixture}/{variant}/seed{seed}", *testsets) for variant in variants))
+
+
+def demo(domain, pairs=20):
+    return {"format": "demo", "domain": domain, "pairs": pairs}
+
+
+def add_trainable(config, domain):
+    domains = config["directions"]["de-en"]["domains"]
+    domains[domain] = {"train": demo(domain, 80), "dev": demo(domain), "test": demo(domain)}
+
+
+def add_mixture(config):
+    add_trainable(config, "subtitles")
+    config["mixtures"]["more"] = {"de-en": ["it", "law", "medical", "subtitles"]}
+
+
+NEW_MIXTURE = {
+    "prepare_corpus de-en/subtitles",
+    *dumped("subtitles"),
+    "draw_mixture de-en/more",
+    *measured("more"),
+    f"measure_stability {M}/more",
+    *selected(*SELECTED, mixture="more"),
+    *tried(*RATES, mixture="more"),
+    *tuned(*TRAINED, mixture="more"),
+    *all_evaluated(TRAINED, "seen", "koran", mixture="more"),
+    *evaluated("more/icl", "seen", "koran"),
+    *flagged(mixture="more"),
+    *evaluated("base", "subtitles"),
+    "score_copy de-en/subtitles",
+    *AGGREGATES,
+}
+
+
+ALL_RUNS = {
+    *selected(*SELECTED),
+    *tried(*RATES),
+    *tuned(*TRAINED),
+    *all_evaluated(TRAINED, "seen", "koran"),
+    *evaluated("all/icl", "seen", "koran"),
+}
+
+
+def grow_mixture(config):
+    add_trainable(config, "subtitles")
+    config["mixtures"]["all"]["de-en"].append("subtitles")
+
+
+GROWN_MIXTURE = {
+    "prepare_corpus de-en/subtitles",
+    *dumped("subtitles"),
+    "draw_mixture de-en/all",
+    *measured(),
+    f"measure_stability {M}/all",
+    *flagged(),
+    *ALL_RUNS,
+    *evaluated("base", "subtitles"),
+    "score_copy de-en/subtitles",
+    *AGGREGATES,
+}
+
+
+def add_unused(config):
+    add_trainable(config, "subtitles")
+
+
+def add_unseen(config):
+    config["directions"]["de-en"]["domains"]["garden"] = {"test": demo("garden")}
+
+
+UNSEEN = {
+    "prepare_test_corpus de-en/garden",
+    *flagged("garden"),
+    *evaluated("base", "garden"),
+    *all_evaluated(TRAINED, "garden"),
+    *evaluated("all/icl", "garden"),
+    *(job for rate in RATES for job in evaluated(f"all/lora/lr{rate}", "garden")),
+    "score_copy de-en/garden",
+    *AGGREGATES,
+}
+
+
+def change_rate(config):
+    config["methods"]["caneft"]["learning_rate"] = 5e-3
+
+
+def add_rate(config):
+    config["methods"]["lora"]["learning_rate"].append(2e-2)
+
+
+def fix_rate(config):
+    config["methods"]["lora"]["learning_rate"] = 5e-3
+
+
+LORA = {*tuned("lora"), *all_evaluated(["lora"], "seen", "koran"), *apart(), *AGGREGATES}
+
+
+def add_seed(config):
+    config["seeds"] = [1, 2]
+
+
+SECOND_SEED = {
+    *selected("random", draw=2),
+    *tuned(*TRAINED, seed=2),
+    *all_evaluated(TRAINED, "seen", "koran", seed=2),
+    *apart(),
+    *AGGREGATES,
+}
+
+
+def add_method(config):
+    config["methods"]["joint"] = {"method": "joint", "learning_rate": 1e-2}
+
+
+NEW_METHOD = {
+    f"select_neurons neurons/{M}/all/joint/0",
+    *tuned("joint"),
+    *all_evaluated(["joint"], "seen", "koran"),
+    *apart(),
+    *AGGREGATES,
+}
+
+
+def change_fraction(config):
+    config["selection"]["fraction"] = 0.2
+
+
+# lora has as many parameters as caneft, so its rates are tried anew; the heads have a budget of their own
+NEW_NEURONS = {
+    *selected(*NEURONS),
+    *tried(*RATES),
+    *tuned(*NEURONS, "lora"),
+    *all_evaluated((*NEURONS, "lora"), "seen", "koran"),
+    *apart(),
+    *AGGREGATES,
+}
+NEW_HEADS = {*selected("attention"), *tuned("attention"), *all_evaluated(["attention"], "seen", "koran")}
+
+
+def change_bins(config):
+    config["selection"]["bins"] = 8
+
+
+def change_splits(config):
+    config["selection"]["stability_splits"] = 2
+
+
+def change_decoding(config):
+    config["decoding"]["length_offset"] = 9
+
+
+DECODED = {
+    *evaluated("base", "it", "koran", "law", "medical"),
+    *all_evaluated(TRAINED, "seen", "koran"),
+    *evaluated("all/icl", "seen", "koran"),
+    *(job for rate in RATES for job in evaluated(f"all/lora/lr{rate}", "dev", "seen", "koran")),
+    f"choose_rate {M}/all/lora",
+    *tuned("lora"),
+    *apart(),
+    *AGGREGATES,
+}
+
+
+def change_label(config):
+    config["report"]["labels"] = {"caneft": "CANEFT"}
+
+
+def change_alpha(config):
+    config["significance"] = {"alpha": 0.01}
+
+
+def change_baseline(config):
+    config["significance"] = {"baseline": "lora"}
+
+
+def change_resources(config):
+    config["models"]["mini-llama"]["resources"] = {"mem_mb": 9000, "runtime": 600}
+
+
+def change_order(config):
+    config["mixtures"]["all"]["de-en"].reverse()
+
+
+def scored(scores="score"):
+    """Scores of all final runs, by rule `score` or `score_neural`."""
+    runs = [*(f"all/{variant}/seed1" for variant in TRAINED), "all/icl"]
+    jobs = {f"{scores} {M}/{run}/{testset}" for run in runs for testset in ("seen", "koran")}
+    return jobs | {f"{scores} {M}/base/{domain}" for domain in DOMAINS}
+
+
+def add_model(config):
+    config["models"]["other"] = config["models"]["mini-llama"] | {"dtype": "float32"}
+
+
+OF_A_MODEL = {
+    *dumped("it"),
+    *dumped("law"),
+    *dumped("medical"),
+    *measured(),
+    f"measure_stability {M}/all",
+    *ALL_RUNS,
+    *evaluated("base", *DOMAINS),
+    *apart(),
+}
+NEW_MODEL = {
+    "prepare_pretraining other",
+    "pretrain_model other",
+    *(job.replace("mini-llama", "other") for job in OF_A_MODEL),
+    *AGGREGATES,
+}
+
+
+def add_grid(config):
+    config["methods"]["wide"] = {"method": "lora", "rank": 2, "learning_rate": [5e-3, 1e-2]}
+
+
+NEW_GRID = {
+    *tried(*RATES, variant="wide"),
+    f"tune_lora {M}/all/wide/seed1",
+    *all_evaluated(["wide"], "seen", "koran"),
+    *apart(),
+    *AGGREGATES,
+}
+
+
+def add_metric(config):
+    config["scoring"] = {"metrics": ["bleu", "chrf", "exact"]}
+
+
+NEW_SCORES = {
+    *scored(),
+    *(f"score {M}/all/lora/lr{rate}/{testset}" for rate in RATES for testset in ("seen", "koran")),
+    *(f"score_copy de-en/{domain}" for domain in DOMAINS),
+    *apart(),
+    *AGGREGATES,
+}
+
+
+def change_judge(config):
+    config["scoring"] = {"metrics": ["exact", "bleu", "chrf"]}
+
+
+NEW_JUDGE = {
+    *NEW_SCORES,
+    *(f"score {M}/all/lora/lr{rate}/dev" for rate in RATES),
+    f"choose_rate {M}/all/lora",
+    *LORA,
+}
+
+
+def add_comet(config):
+    config["scoring"] = {"comet": {"hub": "owner/comet"}}
+
+
+NEURAL = {
+    "resolve_metric comet",
+    *(f"{job}/comet" for job in scored(scores="score_neural")),
+    *(f"score_neural_copy de-en/{domain}/comet" for domain in DOMAINS),
+    f"test_significance {M}/all",
+    *AGGREGATES,
+}
+
+
+def change_gamma(config):
+    config["selection"] = {"gamma": 0.01}
+
+
+def change_criterion(config):
+    config["methods"]["caneft"]["method"] = "joint"
+
+
+def change_epochs(config):
+    config["tuning"]["epochs"] = 2
+
+
+TUNED_AGAIN = {
+    *tried(*RATES),
+    *tuned(*TRAINED),
+    *all_evaluated(TRAINED, "seen", "koran"),
+    *apart(),
+    *AGGREGATES,
+}
+
+
+def change_prompt(config):
+    config["prompt"]["instruction"] = "{source_language} to {target_language}:"
+
+
+PROMPTED = {"pretrain_model mini-llama", *OF_A_MODEL, *AGGREGATES}
+
+
+def change_samples(config):
+    config["importance"]["samples"] = 50
+
+
+DUMPED_AGAIN = {
+    *dumped("it"),
+    *dumped("law"),
+    *dumped("medical"),
+    *measured(),
+    f"measure_stability {M}/all",
+    *NEW_NEURONS,
+    *NEW_HEADS,
+}
+
+
+def change_title(config):
+    config["report"]["title"] = "Another title"
+
+
+def change_gpu(config):
+    config["models"]["mini-llama"]["resources"] = {"gpu": 1}
+
+
+def change_threads(config):
+    config["methods"]["full"]["resources"] = {"threads": 2}
+
+
+CHANGED_LAW = {
+    "prepare_corpus de-en/law",
+    "draw_mixture de-en/all",
+    *flagged("koran"),
+    *dumped("law"),
+    *measured(),
+    f"measure_stability {M}/all",
+    *ALL_RUNS,
+    *evaluated("base", "law"),
+    "score_copy de-en/law",
+    *AGGREGATES,
+}
