@@ -69,4 +69,5 @@ onsuccess:
 
 
 onerror:
+    cancel_left_jobs()
     print_log_places()

@@ -68,6 +68,12 @@ def wait_for_earlier(run: str) -> None:
         time.sleep(1)
 
 
+def cancel(run: str) -> None:
+    """Cancels what is queued or runs of a run, if anything is. run: its id, the name of its jobs."""
+    if _ask("squeue", "--noheader", f"--name={run}", "--states=PENDING,RUNNING,SUSPENDED", "--format=%i"):
+        _ask("scancel", f"--name={run}")
+
+
 def _ask(*command: str) -> set[str]:
     """Lines of one of Slurm's commands."""
     try:

@@ -461,6 +461,7 @@ def check_cluster():
     """Under --profile slurm: one message, before anything is submitted, where the cluster cannot run the jobs."""
     if workflow.executor_plugin.name != "slurm":
         return
+    see_cancelled_jobs()
     jobs = [(job.rule.name, job.resources) for job in workflow.dag.needrun_jobs() if not job.is_local]
     earlier = root("logs", "slurm_run")
     try:
@@ -471,6 +472,33 @@ def check_cluster():
         raise WorkflowError(str(error))
     with replacing(earlier) as beside:
         beside.write_text(workflow.scheduler._executor.run_uuid)
+
+
+def see_cancelled_jobs():
+    """sacct says `CANCELLED by 1000`, which the executor compares with `CANCELLED` and takes for running, for ever."""
+    import snakemake_executor_plugin_slurm as plugin
+
+    # Not part of the plugin's interface: another version may do without.
+    ask = getattr(plugin, "query_job_status", None)
+    if ask is None or getattr(ask, "first_words", False):
+        return
+
+    async def first_words(*arguments):
+        states, *others = await ask(*arguments)
+        return (states and {job: state.partition(" ")[0] for job, state in states.items()}, *others)
+
+    first_words.first_words = True
+    plugin.query_job_status = first_words
+
+
+def cancel_left_jobs():
+    """After Ctrl-C: the executor forgets the jobs whose state it is just asking for, and so leaves them running."""
+    if workflow.executor_plugin.name != "slurm":
+        return
+    try:
+        slurm.cancel(workflow.scheduler._executor.run_uuid)
+    except (InputError, AttributeError) as error:
+        print(f"Look with squeue whether jobs are left: {error}")
 
 
 def store_configuration():

@@ -5,7 +5,8 @@
 
 As root or as a user, beside any other Slurm of the machine: keys, sockets, ports and pid files are its own. The node
 claims more processors and memory than the machine has, so that what rules ask for can be scheduled, and two GPUs that
-are links to /dev/null and are scheduled like real ones.
+are links to /dev/null and are scheduled like real ones. Jobs of the partition `urgent` have right of way: others go
+back into the queue for them. The tests can shut it off from every network, with all that runs in it.
 """
 
 import argparse
@@ -17,8 +18,9 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +52,7 @@ StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
 SlurmctldPidFile={folder}/slurmctld.own.pid
 SlurmdPidFile={folder}/slurmd.own.pid
-ProctrackType=proctrack/linuxproc
+ProctrackType=proctrack/pgid
 TaskPlugin=task/none
 SwitchType=switch/none
 MpiDefault=none
@@ -58,8 +60,11 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
 SlurmdParameters=config_overrides
 SchedulerParameters=batch_sched_delay=0,sched_min_interval=100000
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 ReturnToService=2
-MinJobAge=600
+# squeue tells of ended jobs for as long.
+MinJobAge=7200
 KillWait=10
 # There are no cgroups: memory is looked at every two seconds, and a job that has more than it asked for is killed.
 JobAcctGatherType=jobacct_gather/linux
@@ -69,6 +74,7 @@ GresTypes=gpu
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory} Gres=gpu:{gpus} State=UNKNOWN
 PartitionName=cpu Nodes={host} Default=YES MaxTime=2-00:00:00 State=UP
 PartitionName=gpu Nodes={host} MaxTime=1-00:00:00 State=UP
+PartitionName=urgent Nodes={host} PriorityTier=10 PreemptMode=OFF MaxTime=1:00:00 State=UP
 """
 
 WITHOUT_ACCOUNTING = "AccountingStorageType=accounting_storage/none\n"
@@ -115,10 +121,18 @@ def missing() -> list[str]:
 
 @dataclass(frozen=True)
 class Cluster:
-    """The private Slurm in a folder; `accounting`: whether slurmdbd books its jobs in a database."""
+    """The private Slurm in a folder; `accounting`: whether slurmdbd books its jobs in a database.
+
+    network: a `Loopback` that all of it is to live in; its users too have to be inside (`command`).
+    """
 
     folder: Path
     accounting: bool = False
+    network: "Loopback | None" = None
+
+    def command(self, line: Sequence[str]) -> list[str]:
+        """A command line, so that it runs where this Slurm can be reached."""
+        return [*(self.network.inside if self.network else ()), *line]
 
     @property
     def daemons(self) -> dict[str, list[str]]:
@@ -148,7 +162,7 @@ class Cluster:
 
     def run(self, command: str) -> str:
         """Output of one of Slurm's commands; a failure is a ClusterError."""
-        line = shlex.split(command)
+        line = self.command(shlex.split(command))
         done = subprocess.run(line, env=self.environment, capture_output=True, text=True, timeout=PATIENCE)
         if done.returncode != 0:
             raise ClusterError(f"{command}: {done.stderr.strip() or done.stdout.strip()}")
@@ -181,7 +195,7 @@ class Cluster:
         log = self.folder / f"{name}.log"
         with log.open("ab") as words:
             process = subprocess.Popen(
-                self.daemons[name],
+                self.command(self.daemons[name]),
                 env=self.environment | {"MYSQL_UNIX_PORT": str(self.folder / "database.socket")},
                 stdin=subprocess.DEVNULL,
                 stdout=words,
@@ -234,6 +248,39 @@ class Cluster:
             done = subprocess.run(install, env=self.environment, capture_output=True, text=True)
             if done.returncode != 0:
                 raise ClusterError(f"mariadb-install-db: {done.stdout[-1000:]}{done.stderr[-1000:]}")
+
+
+class Loopback:
+    """A network namespace with nothing but the loopback interface: what runs inside can reach nobody else.
+
+    Lives as long as the process that holds it. Raises ClusterError where this user may not make one. The interface has
+    a second address, one that is reserved for examples: Slurm resolves no name on a machine that has 127.0.0.1 only.
+    """
+
+    def __init__(self):
+        holder = "import sys; print('up', flush=True); sys.stdin.read()"
+        up = 'ip link set lo up && ip address add 192.0.2.1/32 dev lo && exec "$0" -c "$1"'
+        command = ["unshare", "--net", "sh", "-c", up, sys.executable, holder]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        try:
+            self._holder = subprocess.Popen(command, text=True, env=os.environ | {"PATH": SEARCHED}, **pipes)
+        except FileNotFoundError as error:
+            raise ClusterError(str(error)) from None
+        if self._holder.stdout.readline() != "up\n":
+            raise ClusterError(f"no network namespace: {self._holder.communicate()[1].strip()}")
+
+    @property
+    def inside(self) -> list[str]:
+        """Beginning of a command line that runs inside, as the process that it is started as."""
+        return ["nsenter", f"--net=/proc/{self._holder.pid}/ns/net", "--"]
+
+    @property
+    def interfaces(self) -> set[str]:
+        lines = Path(f"/proc/{self._holder.pid}/net/dev").read_text().splitlines()[2:]
+        return {line.partition(":")[0].strip() for line in lines}
+
+    def close(self) -> None:
+        self._holder.communicate()
 
 
 def _books(cluster: Cluster) -> bool:

@@ -1,6 +1,7 @@
 """Private Slurms with and without accounts, Snakemake in them as a user types it, and a local run to compare with.
 
-Nothing here stands in for anything: what runs is in tests/slurm/cluster.py, and the repository is a copy.
+Nothing here stands in for anything: what runs is in tests/slurm/cluster.py, and the repository is a copy. Slurm waits
+more than it computes, so what does not depend on each other goes on at the same time.
 """
 
 import os
@@ -8,30 +9,40 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.slurm.cluster import Cluster, ClusterError, missing, wait_for
+from tests.slurm import faults
+from tests.slurm.cluster import Cluster, ClusterError, Loopback, missing, wait_for
 from tests.workflow.conftest import REPOSITORY, RESULTS, Workspace, pristine  # noqa: F401  a fixture
 
 CONFIG = "longer.yaml"
-LONG = 1800  # seconds: for a machine that has much else to do
+LONG = 1500  # seconds: for a machine that has much else to do
 # Jobs here take seconds: they are looked at sooner. Nothing else differs from what a user types.
 SOONER = ("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "10")
 
 
+METHODS = ("base", "full", "lora", "random", "caneft")
+
+
 def longer(config: dict) -> None:
-    """Edit of mini.yaml: tuning takes some seconds, so that it can be killed in the middle."""
-    config["tuning"] |= {"epochs": 20, "dev_every": 60}
+    """Edit of mini.yaml: tuning and dumps take seconds, so that they can be killed in the middle; fewer methods."""
+    config["methods"] = {name: config["methods"][name] for name in METHODS}
+    config["tuning"] |= {"epochs": 40, "dev_every": 120}
+    config["importance"] |= {"samples": 500, "tokens_per_batch": 1}
+    for name, domain in config["directions"]["de-en"]["domains"].items():
+        if name in config["mixtures"]["all"]["de-en"]:
+            domain["train"]["pairs"] = 600
 
 
-def running(name: str, accounting: bool, tmp_path_factory) -> Iterator[Cluster]:
+def running(name: str, accounting: bool, tmp_path_factory, network: Loopback | None = None) -> Iterator[Cluster]:
     if lacking := missing():
         pytest.skip(f"Slurm is not installed here: apt-get install {' '.join(lacking)}")
-    cluster = Cluster(tmp_path_factory.mktemp(name), accounting)
+    cluster = Cluster(tmp_path_factory.mktemp(name), accounting, network)
     try:
         cluster.start()
         yield cluster
@@ -40,10 +51,29 @@ def running(name: str, accounting: bool, tmp_path_factory) -> Iterator[Cluster]:
         cluster.stop()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c_is_heard():
+    """What a shell starts in the background ignores SIGINT, and so would all that the tests start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(scope="session")
-def with_accounts(tmp_path_factory) -> Iterator[Cluster]:
-    """A Slurm whose jobs are booked by slurmdbd, so that sacct tells of them."""
-    yield from running("with_accounts", True, tmp_path_factory)
+def loopback() -> Iterator[Loopback | None]:
+    """A network of the loopback interface alone; None where only root may make one."""
+    try:
+        network = Loopback()
+    except ClusterError as error:
+        print(f"\njobs are not shut off from the network here: {error}")
+        yield None
+    else:
+        yield network
+        network.close()
+
+
+@pytest.fixture(scope="session")
+def with_accounts(tmp_path_factory, loopback) -> Iterator[Cluster]:
+    """A Slurm whose jobs are booked by slurmdbd, so that sacct tells of them; it has no network."""
+    yield from running("with_accounts", True, tmp_path_factory, loopback)
 
 
 @pytest.fixture(scope="session")
@@ -67,9 +97,10 @@ class Login:
     def results(self) -> Path:
         return self.workspace.results
 
-    def command(self, *arguments: str) -> list[str]:
+    def command(self, *arguments: str, target: str = "all") -> list[str]:
         results = ["--configfile", CONFIG, "--config", f"results_root={RESULTS}"]
-        return ["snakemake", "--profile", "slurm", "--nocolor", *SOONER, *results, *arguments]
+        line = ["snakemake", target, "--profile", "slurm", "--nocolor", *SOONER, *results, *arguments]
+        return self.cluster.command(line)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -77,16 +108,16 @@ class Login:
         own = {"PATH": os.pathsep.join(map(str, path)), "OMP_NUM_THREADS": "1"}
         return self.workspace.environment | self.cluster.variables | own
 
-    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
+    def snakemake(self, *arguments: str, target: str = "all") -> subprocess.CompletedProcess:
         """To the end; stdout and stderr together in `stdout`."""
-        head = self.start(*arguments)
-        return subprocess.CompletedProcess(self.command(*arguments), head.wait(), head.said())
+        head = self.start(*arguments, target=target)
+        return subprocess.CompletedProcess(head.process.args, head.wait(), head.said())
 
-    def start(self, *arguments: str) -> "Head":
+    def start(self, *arguments: str, target: str = "all") -> "Head":
         file = self.root / f"head{len(list(self.root.glob('head*.log')))}.log"
         with file.open("wb") as log:
             process = subprocess.Popen(
-                self.command(*arguments),
+                self.command(*arguments, target=target),
                 cwd=self.root,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -157,6 +188,14 @@ def local_run(pristine, tmp_path_factory) -> Iterator[Head]:  # noqa: F811
     if process.poll() is None:
         process.terminate()
         process.wait()
+
+
+@pytest.fixture(scope="session")
+def fault_jobs(without_accounts, pristine, tmp_path_factory) -> Iterator[Future]:  # noqa: F811
+    """The jobs of faults.smk, begun: a Future of their folder and of the lines of squeue by rule, oldest first."""
+    login = Login(without_accounts, copied(pristine, tmp_path_factory.mktemp("faults")))
+    with ThreadPoolExecutor(1) as thread:
+        yield thread.submit(faults.run, login)
 
 
 @pytest.fixture(scope="session")

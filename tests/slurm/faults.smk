@@ -21,7 +21,7 @@ GPUS = range(3)
 rule all:
     default_target: True
     input:
-        expand("faults/{name}", name=["fails_once", "remembers_too_much", "takes_too_long"]),
+        expand("faults/{name}", name=["fails_once", "remembers_too_much", "takes_too_long", "outlives_an_outage"]),
         expand("faults/gpu{number}", number=GPUS),
 
 
@@ -55,6 +55,17 @@ rule takes_too_long:
         runtime=growing(1),
     shell:
         "[ -e takes_too_long.begun ] || {{ touch takes_too_long.begun; sleep 120; }}; touch {output}"
+
+
+rule outlives_an_outage:
+    """Until it is told that the outage is over."""
+    output:
+        "faults/outlives_an_outage",
+    resources:
+        mem_mb=growing(400),
+        runtime=growing(60),
+    shell:
+        "until [ -e outage.over ]; do sleep 0.2; done; touch {output}"
 
 
 rule on_a_gpu:

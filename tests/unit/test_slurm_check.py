@@ -16,3 +16,16 @@ def test_a_resource_that_slurm_is_never_told_is_named_before_anything_is_asked(m
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match="tune_lora asks for the resource 'gpus'.* 'gpu'"):
         slurm.check([("score", {"gpu": 1}), ("tune_lora", {"gpus": 2})], "sacct")
+
+
+@pytest.mark.parametrize("left", ["", "7\n8\n"])
+def test_what_is_left_of_a_run_is_cancelled_by_the_run_s_name(monkeypatch, tmp_path, left):
+    """squeue and scancel write down how they were called; nothing is cancelled where nothing is left."""
+    for name, said in {"squeue": left, "scancel": ""}.items():
+        script = tmp_path / name
+        script.write_text(f'#!/bin/sh\necho "{name} $@" >> {tmp_path}/calls\nprintf "{said!s}"\n')
+        script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    slurm.cancel("run-1")
+    squeue, *scancel = (tmp_path / "calls").read_text().splitlines()
+    assert "--name=run-1" in squeue and scancel == (["scancel --name=run-1"] if left else [])

@@ -1,0 +1,241 @@
+"""The mini workflow through a Slurm with accounts, with everything that can come between, and as if nothing had."""
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.slurm.conftest import Head, Login, copied
+
+RUNS = "runs/mini-llama/de-en/all"
+TUNING = ("full/seed1", "lora/lr0.005", "lora/lr0.01", "lora/seed1", "random/seed1", "caneft/seed1")
+DUMPS = ("it", "law", "medical")
+STEPS = 10  # of tuning, before it is killed
+OUTAGE = 5  # seconds
+RIGHT_OF_WAY = "sbatch --partition=urgent --cpus-per-task=8 --mem=100 --output=/dev/null --wrap 'sleep 3'"
+
+
+@dataclass
+class Story:
+    """What was seen on the way. Faults: `dump cancelled`, `cancelled`, `requeued` and `preempted`."""
+
+    login: Login
+    ctrl_c: tuple[int, str] = (0, "")  # exit code, what was left in the queue
+    locked: str = ""
+    left_running: str = ""
+    hit: dict[str, str] = field(default_factory=dict)  # by fault: the dump or run that it met
+    number: dict[str, str] = field(default_factory=dict)  # of its job
+    steps: dict[str, int] = field(default_factory=dict)  # that tuning had done
+    during_outage: set[str] = field(default_factory=set)
+    code: int = -1
+    output: str = ""
+
+    def queue(self, states: str = "running", fields: str = "%k") -> list[str]:
+        return self.login.cluster.run(f"squeue --noheader --states={states} --format='{fields}'").splitlines()
+
+    def running(self, comment: str) -> str | None:
+        """Number of the job with a comment, which the executor writes at every job, if it runs."""
+        return next((line.split()[0] for line in self.queue(fields="%i %k") if line.split()[1] == comment), None)
+
+    def booked(self, number: str) -> list[str]:
+        """States of all allocations that a job has had."""
+        lines = self.login.cluster.run(f"sacct --duplicates -n -P -X --format=State -j {number}").splitlines()
+        return [line.split()[0] for line in lines]
+
+    def log(self, name: str) -> str:
+        return (self.login.results / f"logs/{name}.log").read_text(encoding="utf-8")
+
+
+def tuning_comment(run: str) -> str:
+    variant, attempt = run.split("/")
+    rule = {"lora": "tune_lora", "full": "tune_full"}.get(variant, "tune_neurons")
+    return f"rule_{rule}_wildcards_mini-llama_de-en_all_{variant}_{attempt}"
+
+
+def dump_comment(domain: str) -> str:
+    return f"rule_dump_importance_wildcards_importance_mini-llama_de-en_{domain}"
+
+
+def steps_done(story: Story, run: str) -> int:
+    """Of tuning, as its log in the making tells."""
+    try:
+        return (story.login.results / RUNS / run / ".checkpoint/log.jsonl").read_bytes().count(b"\n")
+    except FileNotFoundError:
+        return 0
+
+
+def dump_begun(story: Story, domain: str) -> bool:
+    """Whether a batch of a dump is finished, and not all are."""
+    folder = story.login.results / "importance/mini-llama/de-en"
+    return any(folder.glob(f".{domain}.partial/**/*.npz"))
+
+
+def press_ctrl_c(story: Story) -> None:
+    head = story.login.start()
+    head.wait_for(story.queue, "no job runs")
+    story.ctrl_c = head.press_ctrl_c(), " ".join(story.queue("pending,running"))
+
+
+def kill_the_head(story: Story) -> None:
+    """SIGKILL; what the same command says then, twice; and what it asks for is done."""
+    cluster, head = story.login.cluster, story.login.start()
+    head.wait_for(lambda: story.running("rule_pretrain_model_wildcards_mini-llama"), "pretraining does not run")
+    # Suspended, so that it is there for sure when we come back.
+    cluster.run(f"scontrol suspend {story.running('rule_pretrain_model_wildcards_mini-llama')}")
+    head.kill()
+    story.locked = story.login.snakemake().stdout
+    assert story.login.snakemake("--unlock").returncode == 0
+    story.left_running = story.login.snakemake().stdout
+    cluster.run(re.search(r"scancel --name=[\w-]+", story.left_running)[0])
+
+
+def hit(story: Story, head: Head, fault: str, command: str, ready: Callable[[], str | None], comment: Callable) -> None:
+    """Waits until one of several jobs is in the middle, and does it to this one."""
+    found = ""
+
+    def one_runs() -> bool:
+        nonlocal found
+        found = ready()
+        return bool(found) and story.running(comment(found)) is not None
+
+    head.wait_for(one_runs, f"no job is in the middle, to be {fault}")
+    number = story.running(comment(found))
+    if number is None:  # it ended just now
+        return hit(story, head, fault, command, ready, comment)
+    story.login.cluster.run(command.format(number))
+    story.hit[fault], story.number[fault], story.steps[fault] = found, number, steps_done(story, found)
+
+
+def in_the_middle(story: Story) -> str | None:
+    """A run that is tuned, has done some steps, and was not met by a fault yet."""
+    runs = (run for run in TUNING if run not in story.hit.values() and steps_done(story, run) >= STEPS)
+    return next(runs, None)
+
+
+def outage(story: Story, head: Head) -> None:
+    """Both daemons away while a run is tuned. A job that just begins then would fail: it asks Slurm for its step."""
+    first: dict[str, int] = {}
+    goes_on: list[str] = []
+
+    def one_goes_on() -> bool:
+        for run in TUNING:
+            number = story.running(tuning_comment(run)) if steps_done(story, run) >= STEPS else None
+            if number and steps_done(story, run) > first.setdefault(number, steps_done(story, run)):
+                goes_on.append(number)
+        return bool(goes_on)
+
+    head.wait_for(one_goes_on, "nothing is tuned")
+    story.during_outage = set(goes_on)
+    for act in (story.login.cluster.stop_daemon, story.login.cluster.start_daemon):
+        for daemon in ("slurmdbd", "slurmctld"):
+            act(daemon)
+        time.sleep(OUTAGE)
+
+
+@pytest.fixture(scope="module")
+def story(with_accounts, pristine, tmp_path_factory, local_run, fault_jobs) -> Story:
+    """The local run and the jobs of faults.smk go on beside it."""
+    story = Story(Login(with_accounts, copied(pristine, tmp_path_factory.mktemp("slurm"))))
+    press_ctrl_c(story)
+    kill_the_head(story)
+    head = story.login.start()
+    begun_dump = lambda: next((domain for domain in DUMPS if dump_begun(story, domain)), None)  # noqa: E731
+    hit(story, head, "dump cancelled", "scancel {}", begun_dump, dump_comment)
+    tuned = {"cancelled": "scancel {}", "requeued": "scontrol requeue {}", "preempted": RIGHT_OF_WAY}
+    for fault, command in tuned.items():
+        hit(story, head, fault, command, lambda: in_the_middle(story), tuning_comment)
+    outage(story, head)
+    story.code, story.output = head.wait(), head.said()
+    return story
+
+
+def test_ctrl_c_takes_the_jobs_along(story):
+    code, left = story.ctrl_c
+    assert code != 0 and left == ""
+
+
+def test_after_a_kill_the_same_command_says_what_is_to_be_done(story):
+    assert "--unlock" in story.locked
+    assert "are still in the queue" in story.left_running and "Traceback" not in story.left_running
+
+
+def test_the_run_comes_to_its_end(story):
+    assert story.code == 0, story.output[-5000:]
+    assert "out/mini/tables/" in story.output
+
+
+@pytest.mark.parametrize("fault", ["cancelled", "requeued", "preempted"])
+def test_tuning_that_was_killed_went_on_at_its_checkpoint(story, fault):
+    """None is due by time within these seconds: it was written after SIGTERM."""
+    log = story.log(f"tune/mini-llama/de-en/all/{story.hit[fault]}")
+    assert int(re.search(r"going on after step (\d+)", log)[1]) >= story.steps[fault] >= STEPS
+
+
+def test_a_dump_that_was_cancelled_went_on_after_its_last_batch(story):
+    log = story.log(f"dump_importance/importance/mini-llama/de-en/{story.hit['dump cancelled']}")
+    assert 0 < int(re.search(r"going on after batch (\d+) of 500", log)[1]) < 500
+    assert story.booked(story.number["dump cancelled"]) == ["CANCELLED"]
+
+
+def test_a_cancelled_job_was_submitted_again_with_more_memory(story):
+    assert story.booked(story.number["cancelled"]) == ["CANCELLED"]
+    lines = story.login.cluster.run("sacct -n -P -X --format=State,ReqMem,Timelimit,Comment").splitlines()
+    of_run = [line.split("|")[:3] for line in lines if line.endswith(tuning_comment(story.hit["cancelled"]))]
+    assert of_run[-1] == ["COMPLETED", "8000M", "02:00:00"], of_run  # no more time: it goes on where it was
+    assert of_run[0][1:] == ["4000M", "02:00:00"], of_run
+
+
+@pytest.mark.parametrize(("fault", "state"), [("requeued", "REQUEUED"), ("preempted", "PREEMPTED")])
+def test_a_job_that_gave_way_is_the_same_job(story, fault, state):
+    """Whoever has right of way may have met it once more."""
+    *before, last = story.booked(story.number[fault])
+    assert state in before and set(before) <= {"REQUEUED", "PREEMPTED"} and last == "COMPLETED"
+
+
+def test_jobs_outlive_an_outage_of_slurm(story):
+    assert story.during_outage
+    for number in story.during_outage:
+        assert story.booked(number)[-1] == "COMPLETED", number
+
+
+def test_jobs_had_no_network(loopback):
+    if loopback is None:
+        pytest.skip("only root may make a network namespace here")
+    assert loopback.interfaces == {"lo"}
+
+
+def test_the_end_is_that_of_a_local_run(story, local_results):
+    """All files but logs, and what tells of times."""
+    timed = re.compile(
+        r"(logs|benchmarks)/.*|.*cost\.(json|csv|md|tex|html)|figures/quality_cost\..*|(report|overview)\.html"
+    )
+    here, there = (
+        {
+            name: path.read_bytes()
+            for path in root.rglob("*")
+            if path.is_file() and not timed.fullmatch(name := path.relative_to(root).as_posix())
+        }
+        for root in (story.login.results, local_results)
+    )
+    assert here.keys() == there.keys()
+    assert [name for name in there if here[name] != there[name]] == []
+    kinds = ("tables/main.csv", "record.json", "patch.safetensors", "translations/koran.jsonl", "figures/scores.svg")
+    assert all(any(name.endswith(kind) for name in here) for kind in kinds)
+
+
+def test_a_second_run_has_nothing_to_do(story):
+    again = story.login.snakemake()
+    assert again.returncode == 0 and "Nothing to be done" in again.stdout, again.stdout
+
+
+def test_fetching_submits_nothing(story, local_results):
+    """It belongs to the login node, which has a network: here the fetched model is a folder."""
+    before = story.login.cluster.jobs()
+    models = {"given": {"path": str(local_results / "models/mini-llama")}}
+    results = ("--config", f"models={models}", "results_root=out/fetched")
+    done = story.login.snakemake(*results, target="fetch")
+    assert done.returncode == 0, done.stdout
+    assert (story.login.root / "out/fetched/models/given/manifest.json").exists()
+    assert story.login.cluster.jobs() == before
