@@ -1,8 +1,4 @@
-"""A double of conda first on PATH, the three environments as Snakemake makes them with it, and one run in them.
-
-Slurm's tests can use `with_conda` as they are: its environments are made once, in half a minute at most, and then found
-by `--conda-prefix` from any copy of the repository.
-"""
+"""A double of conda first on PATH, the three environments as Snakemake makes them with it, and one run in them."""
 
 import json
 import os
@@ -70,13 +66,18 @@ class WithConda:
         return self.workspace.root
 
     @property
+    def places(self) -> list[str]:
+        """What comes first on PATH."""
+        return [str(REPOSITORY / "tests/conda/bin")]
+
+    @property
     def arguments(self) -> list[str]:
         return ["--use-conda", "--conda-prefix", str(self.prefix)]
 
     @property
     def variables(self) -> dict[str, str]:
         """What differs from `workspace.environment`; PATH as it is there, after the double's folder."""
-        path = os.pathsep.join([str(REPOSITORY / "tests/conda/bin"), self.workspace.environment["PATH"]])
+        path = os.pathsep.join([*self.places, self.workspace.environment["PATH"]])
         return cache() | {"PATH": path, "OMP_NUM_THREADS": "1"}
 
     def copy(self, root: Path) -> "WithConda":
@@ -86,9 +87,9 @@ class WithConda:
         """Snakemake as a user calls it; stdout and stderr together in `stdout`."""
         return call(self.workspace, *self.arguments, *arguments, config=config, **self.variables | variables)
 
-    def create_environments(self) -> str:
+    def create_environments(self, config: str | Path = CONFIG) -> str:
         """Makes those that are not there, and lets each Python in them tell the spy that it was started."""
-        done = self.snakemake("--cores", "2", "--conda-create-envs-only")
+        done = self.snakemake("--cores", "2", "--conda-create-envs-only", config=config)
         assert done.returncode == 0, done.stdout[-5000:]
         for place in self.prefix.glob("*/lib/python3*/site-packages"):
             (place / "sitecustomize.py").write_text(SPY)

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.conda.conftest import WithConda, registry  # noqa: F401  a fixture
 from tests.slurm import faults
 from tests.slurm.cluster import Cluster, ClusterError, Loopback, missing, wait_for
 from tests.workflow.conftest import REPOSITORY, RESULTS, Workspace, pristine  # noqa: F401  a fixture
@@ -88,6 +89,7 @@ class Login:
 
     cluster: Cluster
     workspace: Workspace
+    conda: WithConda | None = None  # then Snakemake is called with --use-conda
 
     @property
     def root(self) -> Path:
@@ -99,14 +101,19 @@ class Login:
 
     def command(self, *arguments: str, target: str = "all") -> list[str]:
         results = ["--configfile", CONFIG, "--config", f"results_root={RESULTS}"]
-        line = ["snakemake", target, "--profile", "slurm", "--nocolor", *SOONER, *results, *arguments]
+        conda = self.conda.arguments if self.conda else []
+        line = ["snakemake", target, "--profile", "slurm", "--nocolor", *SOONER, *conda, *results, *arguments]
         return self.cluster.command(line)
 
     @property
     def environment(self) -> dict[str, str]:
         path = [self.cluster.folder / "bin", Path(sys.executable).parent, self.cluster.environment["PATH"]]
         own = {"PATH": os.pathsep.join(map(str, path)), "OMP_NUM_THREADS": "1"}
-        return self.workspace.environment | self.cluster.variables | own
+        given = self.workspace.environment | self.cluster.variables | own
+        if self.conda:
+            given |= self.conda.variables | {"PATH": os.pathsep.join([*self.conda.places, given["PATH"]])}
+            given["CANEFT_TEST_SPY"] = str(self.root / "spy.jsonl")
+        return given
 
     def snakemake(self, *arguments: str, target: str = "all") -> subprocess.CompletedProcess:
         """To the end; stdout and stderr together in `stdout`."""

@@ -1,5 +1,6 @@
 """The mini workflow through a Slurm with accounts, with everything that can come between, and as if nothing had."""
 
+import json
 import re
 import time
 from collections.abc import Callable
@@ -7,7 +8,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.slurm.conftest import Head, Login, copied
+from tests.conda.conftest import WithConda
+from tests.slurm.conftest import CONFIG, Head, Login, copied
 
 RUNS = "runs/mini-llama/de-en/all"
 TUNING = ("full/seed1", "lora/lr0.005", "lora/lr0.01", "lora/seed1", "random/seed1", "caneft/seed1")
@@ -135,9 +137,12 @@ def outage(story: Story, head: Head) -> None:
 
 
 @pytest.fixture(scope="module")
-def story(with_accounts, pristine, tmp_path_factory, local_run, fault_jobs) -> Story:
-    """The local run and the jobs of faults.smk go on beside it."""
-    story = Story(Login(with_accounts, copied(pristine, tmp_path_factory.mktemp("slurm"))))
+def story(with_accounts, pristine, tmp_path_factory, local_run, fault_jobs, registry) -> Story:
+    """With --use-conda, in environments that are made before. The local run and faults.smk go on beside it."""
+    workspace = copied(pristine, tmp_path_factory.mktemp("slurm"))
+    conda = WithConda(workspace, tmp_path_factory.mktemp("conda_prefix"))
+    conda.create_environments(CONFIG)
+    story = Story(Login(with_accounts, workspace, conda))
     press_ctrl_c(story)
     kill_the_head(story)
     head = story.login.start()
@@ -198,6 +203,15 @@ def test_jobs_outlive_an_outage_of_slurm(story):
     assert story.during_outage
     for number in story.during_outage:
         assert story.booked(number)[-1] == "COMPLETED", number
+
+
+def test_jobs_ran_in_the_environment_of_their_rule(story):
+    """As each Python in these environments tells when it starts a step."""
+    told = (story.login.root / "spy.jsonl").read_text().splitlines()
+    names = {str(story.login.conda.environment(name)): name for name in ("train", "report")}
+    steps = {(names[prefix], module.rpartition(".")[2]) for prefix, module, _ in map(json.loads, told)}
+    assert {("train", "tune"), ("train", "translate"), ("report", "tabulate"), ("report", "plot")} <= steps
+    assert not {("report", "tune"), ("train", "plot")} & steps
 
 
 def test_jobs_had_no_network(loopback):

@@ -27,7 +27,7 @@ def assert_refused(login, *arguments, expected):
 MISTAKES = {
     "partition": (("slurm_partition=gpus",), ("the partition 'gpus'", "Did you mean 'gpu'?")),
     "account": (("slurm_account=transaltion",), ("slurm_account is 'transaltion'", "Did you mean 'translation'?")),
-    "gpus": (("gpus=1",), ("the resource 'gpus'", "it is called 'gpu'")),
+    "gpus": (("gpus=1",), ("the resource 'gpus'", "called 'gpu'")),
 }
 
 
