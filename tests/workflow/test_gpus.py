@@ -113,15 +113,9 @@ def test_two_snakemakes_dump_at_once_and_never_two_jobs_on_one_gpu(finished, tmp
     running, most, processes = [], 0, set()
     for copy in copies:
         shutil.rmtree(copy.results / "importance")
-        options = [
-            "--cores",
-            "3",
-            "--set-resources",
-            "dump_importance:gpu=1",
-            *(f"out/mini/{dump}.npy" for dump in dumps),
-        ]
+        targets = [f"out/mini/{dump}.npy" for dump in dumps]
         with open(copy.root / "said", "w") as said:
-            command = copy.command(*options)
+            command = copy.command("--cores", "3", "--set-resources", "dump_importance:gpu=1", "--", *targets)
             running.append(
                 subprocess.Popen(command, cwd=copy.root, env=copy.environment, stdout=said, stderr=subprocess.STDOUT)
             )

@@ -1,4 +1,4 @@
-"""What runs again where docs/incremental.md says nothing: another name for a model, and parts that are touched alone."""
+"""What runs again, beside docs/incremental.md: another name for a model, and parts that are touched alone."""
 
 import os
 
