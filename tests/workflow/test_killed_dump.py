@@ -19,7 +19,7 @@ from caneft.corpora.store import Row
 from caneft.files import write_json
 from caneft.models import loading
 
-COPIES = 60  # of each pair: hundreds of passes of one sample each
+COPIES = 20  # of each pair: more than a hundred passes of one sample each
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def finished_batches(folder):
 
 
 def kill_after(command, folder, batches, kill=lambda process: os.killpg(process.pid, signal.SIGKILL)):
-    """Starts the dump and kills it once so many batches are done; returns how many it had finished, and its exit code."""
+    """Starts the dump and kills it once so many batches are done; returns how many are, and its exit code."""
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(command, start_new_session=True, **quiet)
     deadline = time.monotonic() + 120
