@@ -75,9 +75,12 @@ class WithConda:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What differs from `workspace.environment`; PATH as it is there, after the double's folder."""
+        """What differs from `workspace.environment`; PATH as it is there, after the double's folder.
+
+        uv leaves it to the first import to compile a module, so that has to be allowed, or every job compiles torch.
+        """
         path = os.pathsep.join([str(REPOSITORY / "tests/conda/bin"), self.workspace.environment["PATH"]])
-        return cache() | {"PATH": path, "OMP_NUM_THREADS": "1"}
+        return cache() | {"PATH": path, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""}
 
     def copy(self, root: Path) -> "WithConda":
         return replace(self, workspace=self.workspace.copy(root))
