@@ -80,7 +80,8 @@ class WithConda:
         uv leaves it to the first import to compile a module, so that has to be allowed, or every job compiles torch.
         """
         path = os.pathsep.join([str(REPOSITORY / "tests/conda/bin"), self.workspace.environment["PATH"]])
-        return cache() | {"PATH": path, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""}
+        own = {"PATH": path, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""}
+        return cache() | own | {"CANEFT_VENVS": "none"}  # COMET's own is not to be of help
 
     def copy(self, root: Path) -> "WithConda":
         return replace(self, workspace=self.workspace.copy(root))
