@@ -23,8 +23,8 @@ export UV_CACHE_DIR="${UV_CACHE_DIR:-$folder/.cache}"
 "$folder/main/bin/python" -m pip download --quiet --no-deps --dest "$folder/.wheels" "$(grep '^torch==' "$source/requirements.txt")"
 cp "$folder/main/bin/uv" "$folder/.uv"  # it replaces itself below
 
-install() {
-  "$folder/.uv" pip install --quiet --python "$folder/$1/bin/python" --find-links "$folder/.wheels" --requirement "$2"
+install() {  # compiled, since an image may be read-only
+  "$folder/.uv" pip install --quiet --compile-bytecode --python "$folder/$1/bin/python" --find-links "$folder/.wheels" --requirement "$2"
   "$folder/.uv" pip check --quiet --python "$folder/$1/bin/python"
 }
 install main "$source/requirements.txt"

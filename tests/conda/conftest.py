@@ -76,9 +76,13 @@ class WithConda:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What differs from `workspace.environment`; PATH as it is there, after the double's folder."""
+        """What differs from `workspace.environment`; PATH as it is there, after the double's folder.
+
+        uv leaves it to the first import to compile a module, so that has to be allowed, or every job compiles torch.
+        """
         path = os.pathsep.join([*self.places, self.workspace.environment["PATH"]])
-        return cache() | {"PATH": path, "OMP_NUM_THREADS": "1"}
+        own = {"PATH": path, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""}
+        return cache() | own | {"CANEFT_VENVS": "none"}  # COMET's own is not to be of help
 
     def copy(self, root: Path) -> "WithConda":
         return replace(self, workspace=self.workspace.copy(root))
