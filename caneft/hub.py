@@ -53,7 +53,7 @@ def located(manifest: Mapping[str, Any], file: Path, name: str, names: Iterable[
     else:
         remedy = (
             "It was downloaded into another cache (HF_HOME) than this job sees, or the cache was emptied.\n"
-            f"Set HF_HOME to the cache that has it; or delete {file} and run `snakemake fetch` where there is a network."
-            " If the same files come, no finished job runs again."
+            f"Set HF_HOME to the cache that has it; or delete {file} and run `snakemake fetch` where there is a"
+            " network. If the same files come, no finished job runs again."
         )
     raise InputError(f"{name} is not on this machine: {missing}, which its manifest names, is not there. {remedy}")
