@@ -83,7 +83,7 @@ class Workspace:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=900,
+            timeout=3000,
         )
 
     def plan(self, config: dict | None = None, targets: Iterable[str] = ()) -> set[str]:
