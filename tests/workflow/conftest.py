@@ -70,7 +70,9 @@ class Workspace:
         left_out = ("CANEFT_DATA", "CANEFT_COMET_PYTHON", "SNAKEMAKE_PROFILE", "PYTHONPATH")
         kept = {name: value for name, value in os.environ.items() if name not in left_out}
         venvs = str(REPOSITORY / ".venvs")  # built once, by whoever comes first
-        return kept | {"PATH": path, "HF_HUB_OFFLINE": "1", "CANEFT_VENVS": venvs}
+        # Without a file, Slurm's own commands, which the executor asks at every start, look for their cluster by DNS.
+        slurm = {"SLURM_CONF": os.devnull}
+        return kept | {"PATH": path, "HF_HUB_OFFLINE": "1", "CANEFT_VENVS": venvs} | slurm
 
     def snakemake(
         self, *arguments: str, config: str | Path = MINI, before: Sequence[str] = ()
