@@ -144,7 +144,9 @@ def test_a_second_job_on_the_same_dump_is_refused(command, tmp_path):
     seen = []
 
     def start_another(process):
+        os.killpg(process.pid, signal.SIGSTOP)  # else it may be done before the other has begun
         seen.append(subprocess.run(command("same", 2), capture_output=True, text=True))
+        os.killpg(process.pid, signal.SIGCONT)
         terminate(process)
 
     kill_after(command("same", 2), tmp_path / "same", 1, start_another)
