@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from caneft import records
+from caneft import integrity, records
 from caneft.config import Importance
 from caneft.corpora.store import Row
 from caneft.dumps import Dump, Progress, save_statistics
@@ -88,7 +88,9 @@ def write(
             _fill(dump, model, taps, examples, prompts.tokenizer.pad_token_id, settings.scale_exponent)
             dump.check()
             save_statistics(path.with_suffix(".stats.npz"), dump.progress.statistics())
-            write_json(path.with_suffix(".json"), _sidecar(samples, shape, dump.progress, settings, about))
+            sums = {path.name: dump.checksum()} | integrity.sums(path.with_suffix(".stats.npz"))
+            sidecar = _sidecar(samples, shape, dump.progress, settings, about) | {integrity.KEY: sums}
+            write_json(path.with_suffix(".json"), sidecar)
             dump.finish(path)
         except InputError:
             dump.discard()

@@ -17,7 +17,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from caneft.errors import InputError
-from caneft.files import replacing, sync
+from caneft.files import allocate, replacing, sha256, sync
 
 LARGEST = float(np.finfo(np.float16).max)
 UNDERFLOW_SHARE = 0.01
@@ -195,6 +195,11 @@ class Dump:
             share = self.progress.vanished / self.progress.positive
             raise InputError(f"{self.name}: {share:.1%} of the positive scores vanish in float16. {self._remedy()}")
 
+    def checksum(self) -> str:
+        """SHA-256 of the file of all scores."""
+        self._memory.flush()
+        return sha256(self._scores)
+
     def finish(self, path: Path) -> None:
         """Puts the whole at `path` and removes the folder."""
         self._memory.flush()
@@ -228,6 +233,7 @@ class Dump:
     def _begun(self, shape: tuple[int, int, int]) -> Progress:
         self._state.unlink(missing_ok=True)
         self._memory = np.lib.format.open_memmap(self._scores, mode="w+", dtype=np.float16, shape=shape)
+        allocate(self._scores)
         sums = {name: np.zeros((shape[0], shape[2])) for name in SUMS}
         return Progress(sums, np.zeros(shape[1], np.float32))
 

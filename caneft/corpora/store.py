@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from caneft import integrity
 from caneft.corpora.text import lines
 from caneft.errors import InputError
 from caneft.files import replacing, write_json
@@ -46,7 +47,13 @@ def write(path: str | Path, rows: Iterable[Row]) -> None:
 
 
 def read(path: str | Path) -> list[Row]:
-    """Rows of a prepared corpus; fields that `Row` lacks are ignored. Raises InputError naming file and line."""
+    """Rows of a prepared corpus; fields that `Row` lacks are ignored.
+
+    Raises InputError naming file and line, or a file that is not what the report beside it says was written.
+    """
+    path = Path(path)
+    for report in (path.with_name("report.json"), path.with_suffix(".report.json")):
+        integrity.verify_beside(path, report)
     rows = []
     for number, text in lines(path):
         try:

@@ -7,13 +7,23 @@ from typing import Any
 import torch
 from torch import nn
 
+from caneft import integrity
 from caneft.errors import InputError
-from caneft.files import sha256
 from caneft.models.ffn import ffn_layers
 from caneft.records import FORMAT
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 PICKLED = "pytorch_model*.bin"
+BESIDE = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+)
+"""Files beside the weights that decide what a model says."""
 PRETRAINED_HERE = "pretrained here"
 """In the place of an id."""
 
@@ -43,21 +53,27 @@ def describe(folder: Path, origin: dict[str, Any], config: Any) -> dict[str, Any
         "layers": text.num_hidden_layers,
         "hidden_size": text.hidden_size,
         "neurons_per_layer": text.intermediate_size,
-        "weights": {file.name: sha256(file) for file in weights},
+        "weights": integrity.sums(*weights),
+        integrity.KEY: integrity.sums(*(file for file in folder.iterdir() if file.name in BESIDE)),
     }
 
 
 def read_manifest(path: str | Path) -> dict[str, Any]:
     """Manifest of a model, `folder` made absolute against the manifest's own place."""
     path = Path(path)
-    manifest = json.loads(path.read_text(encoding="utf-8"))
-    return manifest | {"folder": str((path.parent / manifest["folder"]).resolve())}
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        folder, _ = manifest["folder"], manifest["weights"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not the manifest of a model ({error}). {integrity.AGAIN}") from None
+    return manifest | {"folder": str((path.parent / folder).resolve())}
 
 
 def load_tokenizer(manifest: dict[str, Any]):
     """Tokenizer of a manifest; one without a pad token gets its end-of-sequence token for it."""
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+    _verify(manifest, manifest.get(integrity.KEY, {}))
     if manifest.get("id") == PRETRAINED_HERE:  # AutoTokenizer would put Qwen's own way of splitting words over it
         tokenizer = PreTrainedTokenizerFast.from_pretrained(manifest["folder"])
     else:
@@ -72,6 +88,19 @@ def _trusted(manifest: dict[str, Any]) -> bool:
     return manifest.get("trust_remote_code", False)
 
 
+def _verify(manifest: dict[str, Any], sums: dict[str, str]) -> None:
+    """Compares files of a model with the manifest. The remedy is the manifest's: jobs ask for that, not for weights."""
+    folder = Path(manifest["folder"])
+    if manifest.get("id") == PRETRAINED_HERE:
+        remedy = f"Delete {folder / 'manifest.json'} and run the workflow again"
+    else:
+        remedy = (
+            "Put the model's files back (one of the hub: remove it from the cache, run `snakemake fetch`). If they were"
+            " changed on purpose, delete the model's manifest.json in the results"
+        )
+    integrity.verify(folder, sums, remedy=remedy)
+
+
 def load_model(manifest: dict[str, Any], dtype: str, device: torch.device, device_map: str = "none") -> nn.Module:
     """Causal LM of a manifest, in evaluation mode, every weight frozen.
 
@@ -81,6 +110,7 @@ def load_model(manifest: dict[str, Any], dtype: str, device: torch.device, devic
     """
     from transformers import AutoModelForCausalLM
 
+    _verify(manifest, manifest["weights"] | manifest.get(integrity.KEY, {}))
     where = {"device_map": device_map} if device_map != "none" and device.type == "cuda" else {}
     model = AutoModelForCausalLM.from_pretrained(
         manifest["folder"],

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from caneft import config, neurons
+from caneft import config, integrity, neurons
 from caneft.config import Config
 from caneft.errors import InputError
 
@@ -33,6 +33,7 @@ def read_json(path: Path, with_format: bool = False) -> dict[str, Any]:
 
 def read_parquet(path: Path, columns: list[str]) -> pd.DataFrame:
     """Columns of a table."""
+    integrity.verify_beside(path, path.with_suffix(".json"))
     try:
         return pd.read_parquet(path, columns=columns)
     except FileNotFoundError:
