@@ -13,8 +13,10 @@ from caneft.errors import InputError
 from caneft.files import sha256
 
 KEY = "files"
+FORMAT = 1
+"""Of all JSON files between the stages. What an older version wrote without one is of this format, too."""
 LIMIT = "CANEFT_VERIFY_UP_TO_GB"
-"""Environment variable: files above are not compared when they are read. It belongs to no result: to no job's params."""
+"""Environment variable: files above are not compared when they are read. It is in no job's params."""
 AGAIN = "Delete it and run the workflow again"
 
 
@@ -63,6 +65,16 @@ def verify_beside(path: str | Path, sidecar: str | Path) -> None:
     verify(path.parent, said, [path.name])
 
 
+def check_format(path: str | Path, content: Any) -> None:
+    """Raises InputError for a JSON object of a format that this version does not read."""
+    found = content.get("format", FORMAT) if isinstance(content, dict) else FORMAT
+    if found != FORMAT:
+        raise InputError(
+            f"{path}: has format {found!r}; this version reads format {FORMAT}.\nDelete it and run the workflow again,"
+            " or read it with the version that wrote it."
+        )
+
+
 def read(sidecar: Path) -> dict[str, str]:
     """Checksums that a sidecar holds; none without one, or in one that is older. Raises InputError if it is broken."""
     try:
@@ -71,6 +83,7 @@ def read(sidecar: Path) -> dict[str, str]:
         return {}
     except (OSError, ValueError) as error:
         raise InputError(f"{sidecar}: cannot be read as JSON: {error}. {AGAIN}") from None
+    check_format(sidecar, content)
     found = content.get(KEY, {}) if isinstance(content, dict) else {}
     if not isinstance(found, dict):
         raise InputError(f"{sidecar}: `{KEY}` is no list of checksums. {AGAIN}")

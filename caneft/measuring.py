@@ -165,6 +165,7 @@ def _description(
     length = information.length_information(lengths, settings.bins)
     sidecar = next(iter(dumps.sidecars.values()))
     return {
+        "format": integrity.FORMAT,
         "unit": _unit(sidecar),
         "domains": sorted(samples),
         "samples": samples,

@@ -131,6 +131,7 @@ def decide(sources: Mapping[str, Source], dumps: Mapping[str, Path], settings: P
             break
         count = min(2 * count, most)
     return {
+        "format": integrity.FORMAT,
         "samples": count,
         "flat": flat,
         "domains": sorted(sources),

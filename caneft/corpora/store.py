@@ -91,11 +91,13 @@ def read_testset(domains: Sequence[str], paths: Sequence[str | Path]) -> dict[st
 
 
 def read_json(path: str | Path) -> Any:
-    """Content of a JSON file. Raises InputError naming file and line."""
+    """Content of a JSON file. Raises InputError naming file and line, or a format that this version does not read."""
     try:
-        return json.loads("\n".join(text for _, text in lines(path)))
+        content = json.loads("\n".join(text for _, text in lines(path)))
     except json.JSONDecodeError as error:
         raise InputError(f"{path}:{error.lineno}: not JSON: {error.msg}. Delete the file and run again.") from None
+    integrity.check_format(path, content)
+    return content
 
 
 def prepare(

@@ -66,6 +66,7 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
         folder, _ = manifest["folder"], manifest["weights"]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not the manifest of a model ({error}). {integrity.AGAIN}") from None
+    integrity.check_format(path, manifest)
     return manifest | {"folder": str((path.parent / folder).resolve())}
 
 
@@ -73,7 +74,7 @@ def load_tokenizer(manifest: dict[str, Any]):
     """Tokenizer of a manifest; one without a pad token gets its end-of-sequence token for it."""
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    _verify(manifest, manifest.get(integrity.KEY, {}))
+    integrity.verify(Path(manifest["folder"]), manifest.get(integrity.KEY, {}), remedy=remedy(manifest))
     if manifest.get("id") == PRETRAINED_HERE:  # AutoTokenizer would put Qwen's own way of splitting words over it
         tokenizer = PreTrainedTokenizerFast.from_pretrained(manifest["folder"])
     else:
@@ -88,17 +89,14 @@ def _trusted(manifest: dict[str, Any]) -> bool:
     return manifest.get("trust_remote_code", False)
 
 
-def _verify(manifest: dict[str, Any], sums: dict[str, str]) -> None:
-    """Compares files of a model with the manifest. The remedy is the manifest's: jobs ask for that, not for weights."""
-    folder = Path(manifest["folder"])
+def remedy(manifest: dict[str, Any]) -> str:
+    """What to do where a file of a model is not what its manifest says; jobs ask for the manifest, not for weights."""
     if manifest.get("id") == PRETRAINED_HERE:
-        remedy = f"Delete {folder / 'manifest.json'} and run the workflow again"
-    else:
-        remedy = (
-            "Put the model's files back (one of the hub: remove it from the cache, run `snakemake fetch`). If they were"
-            " changed on purpose, delete the model's manifest.json in the results"
-        )
-    integrity.verify(folder, sums, remedy=remedy)
+        return f"Delete {Path(manifest['folder']) / 'manifest.json'} and run the workflow again"
+    return (
+        "Put the model's files back (one of the hub: remove it from the cache, run `snakemake fetch`). If they were"
+        " changed on purpose, delete the model's manifest.json in the results"
+    )
 
 
 def load_model(manifest: dict[str, Any], dtype: str, device: torch.device, device_map: str = "none") -> nn.Module:
@@ -110,7 +108,8 @@ def load_model(manifest: dict[str, Any], dtype: str, device: torch.device, devic
     """
     from transformers import AutoModelForCausalLM
 
-    _verify(manifest, manifest["weights"] | manifest.get(integrity.KEY, {}))
+    sums = manifest["weights"] | manifest.get(integrity.KEY, {})
+    integrity.verify(Path(manifest["folder"]), sums, remedy=remedy(manifest))
     where = {"device_map": device_map} if device_map != "none" and device.type == "cuda" else {}
     model = AutoModelForCausalLM.from_pretrained(
         manifest["folder"],

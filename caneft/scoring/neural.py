@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from caneft import hub
+from caneft import hub, integrity
 from caneft.config.metrics import MetricX, NeuralMetric
 from caneft.corpora.store import Row
 from caneft.errors import InputError
@@ -95,8 +95,13 @@ def _download(name: str, revision: str | None, patterns: Sequence[str]) -> Path:
 def read_manifest(path: str | Path) -> dict[str, Any]:
     """Manifest of a metric, `folder` made absolute against the manifest's own place."""
     path = Path(path)
-    manifest = json.loads(path.read_text(encoding="utf-8"))
-    return manifest | {"folder": str((path.parent / manifest["folder"]).resolve())}
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        folder, _ = manifest["folder"], manifest["class"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not the manifest of a metric ({error}). {integrity.AGAIN}") from None
+    integrity.check_format(path, manifest)
+    return manifest | {"folder": str((path.parent / folder).resolve())}
 
 
 def load(manifest: Mapping[str, Any]):

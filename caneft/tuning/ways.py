@@ -83,7 +83,7 @@ def load(
         remedy = f"Delete {artefact} and run the workflow again"
         integrity.verify(artefact.parent, integrity.read(artefact.with_name("record.json")), remedy=remedy)
     if artefact is not None and artefact.name == ARTEFACTS[config.Full]:
-        manifest = manifest | {"folder": str(artefact.parent)}
+        manifest = manifest | {"folder": str(artefact.parent), "weights": {}, integrity.KEY: {}}  # compared above
     model = load_model(manifest, dtype, device, device_map)
     return Tuned(model) if artefact is None else _tuned(model, artefact, manifest)
 

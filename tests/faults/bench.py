@@ -24,6 +24,8 @@ STAGES = {
     "reporting": ("tables", "figures", "overview.html", "summary.md", "examples.html", "runs.parquet", "report.html"),
 }
 """What each stage leaves, in their order. The pretrained base is always there."""
+ONE_RUN = "one run"
+"""In a stage's place: only the runs of CANEFT, and what is made of them at the end."""
 
 
 def smaller(config: dict) -> None:
@@ -87,6 +89,7 @@ class Bench:
     """A workspace for one fault. environment: variables on top of the workspace's own."""
 
     workspace: Workspace
+    config: str = CONFIG
     environment: dict[str, str] = field(default_factory=dict)
     runs: int = 0
 
@@ -100,7 +103,7 @@ class Bench:
         log = self.workspace.root / f"said-{self.runs}.log"
         with log.open("wb") as file:
             process = subprocess.Popen(
-                self.workspace.command("--cores", "1", *arguments, config=CONFIG),
+                self.workspace.command("--cores", "1", *arguments, config=self.config),
                 cwd=self.workspace.root,
                 env=self.workspace.environment | {"OMP_NUM_THREADS": "1"} | self.environment,
                 stdout=file,
@@ -151,10 +154,16 @@ def undisturbed(root: Path) -> Bench:
 def cut_back(whole: Bench, root: Path, stage: str) -> Bench:
     """A copy of a finished run without what this stage and those after it leave."""
     shutil.copytree(whole.workspace.root, root, ignore=shutil.ignore_patterns("said-*.log", "log"))
-    bench = Bench(Workspace(root))
-    names = list(STAGES)
-    for name in names[names.index(stage) :]:
-        for pattern in STAGES[name]:
-            for path in bench.results.glob(pattern):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    bench = Bench(Workspace(root), whole.config)
+    for pattern in left_by(stage):
+        for path in bench.results.glob(pattern):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     return bench
+
+
+def left_by(stage: str) -> list[str]:
+    """What this stage and those after it leave, as patterns below the results folder."""
+    if stage == ONE_RUN:
+        return ["runs/*/*/*/caneft", "significance", *STAGES["reporting"]]
+    names = list(STAGES)
+    return [pattern for name in names[names.index(stage) :] for pattern in STAGES[name]]

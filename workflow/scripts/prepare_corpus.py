@@ -26,7 +26,7 @@ def main() -> None:
     for split, rows in splits.items():
         store.write(args.out / f"{split}.jsonl", rows)
     written = integrity.sums(*(args.out / f"{split}.jsonl" for split in splits))
-    store.write_json(args.out / "report.json", report | {integrity.KEY: written})
+    store.write_json(args.out / "report.json", report | {"format": integrity.FORMAT, integrity.KEY: written})
 
 
 if __name__ == "__main__":

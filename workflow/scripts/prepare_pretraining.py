@@ -28,7 +28,7 @@ def main() -> None:
         found, report[name] = store.prepare_pretraining(corpus.corpus, name, resolve, settings.cleaning, languages)
         rows += [row._replace(domain=corpus.direction) for row in found]
     store.write(args.corpus, rows)
-    store.write_json(args.report, report | {integrity.KEY: integrity.sums(args.corpus)})
+    store.write_json(args.report, report | {"format": integrity.FORMAT, integrity.KEY: integrity.sums(args.corpus)})
 
 
 if __name__ == "__main__":
