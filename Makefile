@@ -8,7 +8,7 @@ VENV := .venv
 RUN := . $(VENV)/bin/activate &&
 TORCH := $(shell grep '^torch==' requirements.txt)
 
-.PHONY: demo test test-slurm check-demo lint format docs images lock lock-comet clean
+.PHONY: demo test test-slurm test-faults check-demo lint format docs images lock lock-comet clean
 
 demo: $(VENV)/.ready
 	@$(RUN) snakemake --cores all
@@ -19,6 +19,10 @@ test: $(VENV)/.ready
 # The workflow on a real Slurm that the tests start and stop: about ten minutes. Needs Slurm's Debian packages.
 test-slurm: $(VENV)/.ready
 	@$(RUN) python -m pytest -s tests/slurm
+
+# Fifty seeded faults in running workflows, and whether each is recovered from: most of an hour on two cores.
+test-faults: $(VENV)/.ready
+	@$(RUN) python -m tests.faults --seed 1 --number 50
 
 # What the finished demo promises: neurons recomputed by the witness, changed weights, and the table's numbers.
 check-demo: $(VENV)/.ready

@@ -38,11 +38,15 @@ def planned(seed: int, number: int, names: Sequence[str]) -> list[str]:
     return order
 
 
-def fault(whole: bench.Bench, root: Path, seed: int, kind: str) -> tuple[bool, str]:
-    """One fault and the recovery from it. Returns whether all is well, and the line of the list."""
+def fault(
+    whole: bench.Bench, root: Path, seed: int, kind: str, stages: Sequence[str] = tuple(bench.STAGES)
+) -> tuple[bool, str]:
+    """One fault and the recovery from it. Returns whether all is well, and the line of the list.
+
+    stages: of which the run is cut back to one, by the seed.
+    """
     random, started = Random(f"{seed} {kind}"), time.monotonic()
-    stages = list(kinds.CORRUPTIONS if kind == "corrupt" else bench.STAGES)
-    stage = random.choice(stages)
+    stage = random.choice([stage for stage in stages if kind != "corrupt" or stage in kinds.CORRUPTIONS])
     own = bench.cut_back(whole, root, stage)
     done = kinds.KINDS[kind](own, random, stage)
     first = "finished" if done.code == 0 else f"exit {done.code}"
@@ -59,6 +63,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--number", type=int, default=50)
     parser.add_argument("--kinds", nargs="+", choices=kinds.KINDS, default=list(kinds.KINDS))
+    parser.add_argument("--stages", nargs="+", choices=bench.STAGES, default=list(bench.STAGES), help="to begin at")
     parser.add_argument("--at-once", type=int, default=2, help="faults that run side by side, a core each")
     parser.add_argument("--folder", type=Path, help="where; what failed is left there. Default: a temporary one")
     args = parser.parse_args()
@@ -75,7 +80,7 @@ def main() -> None:
     def one(number: int) -> tuple[bool, str]:
         root = folder / f"fault{number}"
         shutil.rmtree(root, ignore_errors=True)
-        well, line = fault(whole, root, args.seed * 1000 + number, order[number - 1])
+        well, line = fault(whole, root, args.seed * 1000 + number, order[number - 1], args.stages)
         print(f"{number:3}  {line}", flush=True)
         if well:
             release(root)

@@ -12,7 +12,7 @@ from random import Random
 import psutil
 
 from tests.faults import environment
-from tests.faults.bench import STAGES, Bench, Running, stop
+from tests.faults.bench import ONE_RUN, Bench, Running, left_by, stop
 
 GRACE = 5  # seconds between SIGTERM and SIGKILL
 EVENTS = {
@@ -23,6 +23,7 @@ EVENTS = {
     "translation": 34,
     "scoring": 22,
     "reporting": 6,
+    ONE_RUN: 14,
 }
 """Beginnings and ends of jobs that a run from this stage on has, about."""
 BENIGN = "the run had ended before"
@@ -129,13 +130,10 @@ def fill_disk(bench: Bench, random: Random, stage: str) -> Done:
 
 def make_read_only(bench: Bench, random: Random, stage: str) -> Done:
     """A folder that the run writes to may only be read."""
-    folders = [
-        bench.results,
-        *(path for path in bench.results.rglob("*") if path.is_dir() and ".snakemake" not in path.parts),
-    ]
-    wanted = {name.split("/")[0] for names in list(STAGES.values())[list(STAGES).index(stage) :] for name in names}
-    folders = [f for f in folders if f == bench.results or f.relative_to(bench.results).parts[0] in (*wanted, "logs")]
-    folder = random.choice(sorted(folders))
+    wanted = {"logs", *(pattern.split("/")[0] for pattern in left_by(stage))}
+    folders = [path for path in bench.results.rglob("*") if path.is_dir()]
+    folders = [path for path in folders if path.relative_to(bench.results).parts[0] in wanted]
+    folder = random.choice([bench.results, *sorted(folders)])
     subprocess.run(["mount", "--bind", folder, folder], check=True)
     subprocess.run(["mount", "-o", "remount,ro,bind", folder], check=True)
     code, said = bench.snakemake()

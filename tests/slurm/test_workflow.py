@@ -137,17 +137,8 @@ def test_jobs_outlive_an_outage_of_slurm(story):
 
 def test_the_end_is_that_of_a_local_run(story, local_results):
     """All files but logs, and what tells of times."""
-    timed = re.compile(r"(logs|benchmarks)/.*|.*cost\.(json|csv|md|tex|html)|report\.html")
-    here, there = (
-        {
-            name: path.read_bytes()
-            for path in root.rglob("*")
-            if path.is_file() and not timed.fullmatch(name := path.relative_to(root).as_posix())
-        }
-        for root in (story.login.results, local_results)
-    )
-    assert here.keys() == there.keys()
-    assert [name for name in there if here[name] != there[name]] == []
+    assert equal.differences(story.login.results, local_results) == []
+    here = equal.files(story.login.results)
     kinds = ("tables/main.csv", "record.json", "patch.safetensors", "translations/koran.jsonl", "figures/scores.svg")
     assert all(any(name.endswith(kind) for name in here) for kind in kinds)
 
