@@ -108,7 +108,7 @@ def load_model(manifest: dict[str, Any], dtype: str, device: torch.device, devic
     """
     from transformers import AutoModelForCausalLM
 
-    sums = manifest["weights"] | manifest.get(integrity.KEY, {})
+    sums = (manifest.get("weights") or {}) | manifest.get(integrity.KEY, {})
     integrity.verify(Path(manifest["folder"]), sums, remedy=remedy(manifest))
     where = {"device_map": device_map} if device_map != "none" and device.type == "cuda" else {}
     model = AutoModelForCausalLM.from_pretrained(

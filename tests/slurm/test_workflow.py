@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from tests import equal
 from tests.slurm.cluster import wait_for
 from tests.slurm.conftest import Login, copied
 
