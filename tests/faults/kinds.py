@@ -31,12 +31,13 @@ BENIGN = "the run had ended before"
 
 @dataclass
 class Done:
-    """What was done. moment: when, and to what; said: by the command that met it; undo: what outlasts the command, as
-    the remedy that a message names ends it."""
+    """What was done. moment: when, and to what; said: by the command that met it, with its exit code; interrupted: a
+    process was ended, of which no more need be said; left: what outlived it; undo: the remedy of what outlasts it."""
 
     moment: str
     said: str = ""
     code: int | None = None
+    interrupted: bool = False
     left: list[psutil.Process] = field(default_factory=list)
     undo: Callable[[], None] | None = None
 
@@ -70,7 +71,7 @@ def kill_job(bench: Bench, random: Random, stage: str) -> Done:
     name = _name(job) if job else BENIGN
     if job:
         stop([job])
-    return Done(f"{moment}: {name}", code=run.wait(), said=run.said())
+    return Done(f"{moment}: {name}", code=run.wait(), said=run.said(), interrupted=True)
 
 
 def kill_head(bench: Bench, random: Random, stage: str) -> Done:
@@ -80,7 +81,9 @@ def kill_head(bench: Bench, random: Random, stage: str) -> Done:
     everything, jobs = run.everything(), run.jobs()
     stop(everything[:1])
     names = " and ".join(map(_name, jobs)) or "no job"
-    return Done(f"{moment}: Snakemake, over {names}", code=run.wait(), said=run.said(), left=everything[1:])
+    return Done(
+        f"{moment}: Snakemake, over {names}", code=run.wait(), said=run.said(), interrupted=True, left=everything[1:]
+    )
 
 
 def kill_all(bench: Bench, random: Random, stage: str) -> Done:
@@ -89,7 +92,7 @@ def kill_all(bench: Bench, random: Random, stage: str) -> Done:
     _, moment = _moment(run, random, stage)
     names = " and ".join(map(_name, run.jobs())) or "no job"
     stop(run.everything())
-    return Done(f"{moment}: Snakemake and {names}", code=run.wait(), said=run.said())
+    return Done(f"{moment}: Snakemake and {names}", code=run.wait(), said=run.said(), interrupted=True)
 
 
 def preempt(bench: Bench, random: Random, stage: str) -> Done:
@@ -104,7 +107,9 @@ def preempt(bench: Bench, random: Random, stage: str) -> Done:
             continue
     _, alive = psutil.wait_procs(everything, timeout=GRACE)
     stop(alive)
-    return Done(f"{moment}: SIGTERM to {names}, {len(alive)} killed", code=run.wait(), said=run.said())
+    return Done(
+        f"{moment}: SIGTERM to {names}, {len(alive)} killed", code=run.wait(), said=run.said(), interrupted=True
+    )
 
 
 def fill_disk(bench: Bench, random: Random, stage: str) -> Done:

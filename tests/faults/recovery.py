@@ -18,7 +18,7 @@ def recover(bench: Bench, done: Done) -> tuple[bool, list[str]]:
 
     Fails where a command says nothing that can be done, but for one that was interrupted itself: that is given again.
     """
-    code, said, taken, interrupted = done.code, done.said, [], True
+    code, said, taken, interrupted = done.code, done.said, [], done.interrupted
     for _ in range(TRIES):
         if code == 0 and not interrupted:
             return True, taken
