@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import os
 import sys
 import traceback
 import warnings
@@ -10,6 +11,9 @@ from types import TracebackType
 
 from caneft import machine
 from caneft.errors import InputError
+
+SAID = "CANEFT_SAID"
+"""Names a file to the processes of one step: who fails first makes it, and the others end without a word."""
 
 
 def step(main: Callable[[], None]) -> Callable[[], None]:
@@ -25,22 +29,21 @@ def step(main: Callable[[], None]) -> Callable[[], None]:
         try:
             main()
         except InputError as error:
-            end(str(error))
+            if _first_to_fail():
+                print(f"Error: {error}", file=sys.stderr)
+            sys.exit(1)
         except KeyboardInterrupt:
             print("Interrupted. Nothing half-written is taken for a result; the same command goes on.", file=sys.stderr)
             sys.exit(130)
         except Exception as error:
+            if not _first_to_fail():
+                sys.exit(1)  # it lost its connection to the one that failed, or met the same
             if (words := machine.in_words(error)) is None:
                 raise
-            end(words)
+            print(f"Error: {words}", file=sys.stderr)
+            sys.exit(1)
 
     return wrapped
-
-
-def end(words: str) -> None:
-    """Says what is wrong and ends the process."""
-    print(f"Error: {words}", file=sys.stderr)
-    sys.exit(1)
 
 
 def explain_imports(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -50,3 +53,15 @@ def explain_imports(kind: type[BaseException], error: BaseException, trace: Trac
         traceback.print_exception(kind, error, trace)
     else:
         print(f"Error: {words}", file=sys.stderr)
+
+
+def _first_to_fail() -> bool:
+    """Whether no other process of this step has said why it failed; true for one on its own."""
+    path = os.environ.get(SAID)
+    if not path:
+        return True
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+    except OSError:
+        return False
+    return True

@@ -20,6 +20,11 @@ def prepare(threads: int, seed: int | None = None) -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() and not cpu_wanted() else "cpu")
 
 
+def processes(gpus: int, device_map: str) -> int:
+    """How many processes share the work of a job: one a GPU, but one where the model itself is spread over the GPUs."""
+    return max(1, gpus) if device_map == "none" else 1
+
+
 def cpu_wanted() -> bool:
     """Whether accelerate's environment variable says that GPUs are to be left alone."""
     return os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes", "on")

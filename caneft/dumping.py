@@ -3,6 +3,8 @@
 import hashlib
 import json
 import logging
+import signal
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,12 +19,13 @@ from tqdm import tqdm
 from caneft import integrity, records
 from caneft.config import Importance
 from caneft.corpora.store import Row
-from caneft.dumps import Dump, Progress, save_statistics
+from caneft.dumps import Dump, Part, Progress, save_statistics
 from caneft.errors import InputError
 from caneft.files import sha256, write_json
 from caneft.importance import Taps, importance, stored
 from caneft.models.units import unit_layers, unit_parameters
 from caneft.neurons import HEAD, NEURON
+from caneft.parallel import ALONE, Team
 from caneft.prompts import Example, Prompts, batches, collate
 from caneft.settings import DumpSettings
 
@@ -68,12 +71,20 @@ def draw(rows: Sequence[Row], prompts: Prompts, domain: str, settings: Importanc
 
 
 def write(
-    path: Path, model: nn.Module, samples: Samples, prompts: Prompts, settings: Importance, about: dict[str, Any]
+    path: Path,
+    model: nn.Module,
+    samples: Samples,
+    prompts: Prompts,
+    settings: Importance,
+    about: dict[str, Any],
+    team: Team = ALONE,
 ) -> None:
     """Scores every sample and leaves `{domain}.npy`, `{domain}.stats.npz` and the sidecar `{domain}.json`.
 
     What a killed job of the same model, corpus and settings had finished is taken over, to the same bytes.
     about: what the sidecar says of model, corpus and settings; its `unit` is what is scored, by default neurons.
+    team: processes that all call this, and share the batches; the bytes are those of one process. When it returns in
+    the main one, the dump is there.
     Raises InputError for scores that float16 cannot hold.
     """
     examples = samples.examples
@@ -83,37 +94,66 @@ def write(
     with Taps(model, about.get("unit", NEURON)) as taps:
         shape = (len(taps.layers), len(examples), taps.width)
         name, folder = about["model"]["name"], path.with_name(f".{path.stem}.partial")
-        dump = Dump(folder, shape, plan, settings.scale_exponent, name, _identity(about, samples, model))
+        given = settings.scale_exponent, name, _identity(about, samples, model)
+        dump = Dump(folder, shape, plan, *given) if team.main else None
         try:
-            _fill(dump, model, taps, examples, prompts.tokenizer.pad_token_id, settings.scale_exponent)
-            dump.check()
-            save_statistics(path.with_suffix(".stats.npz"), dump.progress.statistics())
-            sums = {path.name: dump.checksum()} | integrity.sums(path.with_suffix(".stats.npz"))
-            sidecar = _sidecar(samples, shape, dump.progress, settings, about) | {integrity.KEY: sums}
-            write_json(path.with_suffix(".json"), sidecar)
-            dump.finish(path)
+            mine = _dealt(team, dump, len(plan))
+            part = dump or Part(folder, plan, mine, *given)
+            part.mine = mine
+            _fill(part, model, taps, examples, prompts.tokenizer.pad_token_id, settings.scale_exponent, team)
+            team.wait()
+            if dump:
+                dump.take()
+                dump.check()
+                stats = path.with_suffix(".stats.npz")
+                save_statistics(stats, dump.progress.statistics())
+                sums = {path.name: dump.checksum()} | integrity.sums(stats)
+                sidecar = _sidecar(samples, shape, dump.progress, settings, about) | {integrity.KEY: sums}
+                write_json(path.with_suffix(".json"), sidecar)
+                dump.finish(path)
         except InputError:
-            dump.discard()
+            if dump:
+                dump.discard()
             raise
         finally:
-            dump.release()
+            if dump:
+                dump.release()
 
 
-def _fill(dump: Dump, model: nn.Module, taps: Taps, examples: Sequence[Example], pad: int, scale_exponent: int) -> None:
-    """Scores the batches that the dump lacks."""
-    sizes = [len(chosen) * max(len(examples[i]) for i in chosen) for chosen in dump.batches]
-    begun = dump.finished
-    if begun:
-        logger.info("going on after batch %d of %d", begun, len(sizes))
-    left = (collate([examples[i] for i in chosen], pad) for chosen in dump.batches[begun:])
-    start, done = time.perf_counter(), 0
-    with tqdm(total=sum(sizes), initial=sum(sizes[:begun]), unit="token", unit_scale=True, mininterval=2) as bar:
+def _dealt(team: Team, dump: Dump | None, count: int) -> list[int]:
+    """The batches that this process is to score, of `count`; the dump, which the main process has, knows what lacks."""
+    missing = set(dump.mine) if dump else set()
+    lacking = team.sum([float(index in missing) for index in range(count)])
+    left = [index for index, lacks in enumerate(lacking) if lacks]
+    if team.main and len(left) < count:
+        logger.info("going on after batch %d of %d", count - len(left), count)
+    return left[team.rank :: team.count]
+
+
+def _fill(
+    part: Part,
+    model: nn.Module,
+    taps: Taps,
+    examples: Sequence[Example],
+    pad: int,
+    scale_exponent: int,
+    team: Team,
+) -> None:
+    """Scores the batches that are this process's."""
+    sizes = [len(chosen) * max(len(examples[i]) for i in chosen) for chosen in part.batches]
+    total, own = sum(sizes), sum(sizes[index] for index in part.mine)
+    left = (collate([examples[i] for i in part.batches[index]], pad) for index in tuple(part.mine))
+    start, done, shown = time.perf_counter(), 0, {"unit": "token", "unit_scale": True, "mininterval": 2}
+    with tqdm(total=total, initial=max(0, total - own * team.count), disable=not team.main, **shown) as bar:
         for batch in stored(importance(model, left, taps), scale_exponent):
-            tokens = sizes[dump.finished]
+            tokens = sizes[part.mine[0]]
             done += len(batch.loss)
-            dump.write(batch)
-            bar.set_postfix_str(f"{done / (time.perf_counter() - start):.1f} samples/s", refresh=False)
-            bar.update(tokens)
+            part.write(batch)
+            rate = team.count * done / (time.perf_counter() - start)
+            bar.set_postfix_str(f"{rate:.1f} samples/s", refresh=False)
+            bar.update(team.count * tokens)
+            if team.orphaned:
+                sys.exit(128 + signal.SIGTERM)  # nobody would end it, or see what it leaves
 
 
 def about(

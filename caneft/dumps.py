@@ -22,6 +22,8 @@ from caneft.files import allocate, replacing, sha256, sync
 LARGEST = float(np.finfo(np.float16).max)
 UNDERFLOW_SHARE = 0.01
 SUMS = ("activation", "gradient", "positive")
+COUNTED = ("positions", "largest", "positive", "vanished")
+UNREADABLE = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
 class DumpReader:
@@ -144,14 +146,70 @@ class Progress:
         return {name: (total / max(self.positions, 1)).astype(np.float32) for name, total in self.sums.items()}
 
 
-class Dump:
+class Part:
+    """What one process writes of a dump: the scores of its batches, and a record of each until the `Dump` takes it.
+
+    folder: of the `Dump`, made by another process of the same job. batches: the samples of each batch of the dump.
+    mine: the batches that are still to be written, in this order. name: of the model, for messages.
+    Raises InputError for scores that are not finite or saturate float16; the message names the remedy.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        batches: Sequence[Sequence[int]],
+        mine: Sequence[int],
+        scale_exponent: int,
+        name: str,
+        identity: str,
+    ):
+        self.folder, self.batches, self.mine, self.identity = folder, batches, list(mine), identity
+        self.scale, self.name, self.largest = 2.0**scale_exponent, name, 0.0
+        self._memory = self._opened()
+
+    def write(self, batch: Scored) -> None:
+        """Stores the first of `mine`."""
+        if not np.isfinite(batch.largest):
+            raise InputError(f"{self.name}: importance is not finite; is the model's loss finite in its dtype?")
+        self.largest = max(self.largest, batch.largest)
+        if self.largest * self.scale > LARGEST:  # said now, not after hours
+            raise InputError(f"{self.name}: the score {self.largest:.3g} saturates float16. {self._remedy()}")
+        index = self.mine.pop(0)
+        self._memory[:, self.batches[index], :] = batch.scores
+        self._keep(index, batch)
+
+    def _keep(self, index: int, batch: Scored) -> None:
+        """Every batch, so not waited for: a process may die at any time, and after a power cut checksums tell."""
+        known = {name: value for name, value in vars(batch).items() if name not in ("scores", "sums")}
+        checksum = np.array(_checksum(batch.scores))
+        with replacing(self._record(index), durable=False) as beside:
+            np.savez(beside, identity=np.array(self.identity), checksum=checksum, **known, **_named(batch.sums))
+
+    def _opened(self) -> np.memmap:
+        return np.lib.format.open_memmap(self._scores, mode="r+")
+
+    def _remedy(self) -> str:
+        """Names an exponent that puts the largest score a factor of 16 below float16's largest."""
+        fitting = int(np.floor(np.log2(LARGEST / 16 / self.largest))) if self.largest > 0 else 0
+        return f"Set models.{self.name}.scale_exponent to {fitting}; it is one constant per model."
+
+    def _record(self, index: int) -> Path:
+        return self.folder / f"batch-{index}.npz"
+
+    @property
+    def _scores(self) -> Path:
+        return self.folder / "scores.npy"
+
+
+class Dump(Part):
     """A dump in the making: filled batch by batch in a folder of its own, where a killed job is taken up again.
 
-    folder: holds `scores.npy`, a memory map, and `state.npz`, the progress after the last finished batch. A folder of
-    another `identity`, or one whose scores lack their checksums (a machine that lost power), is begun anew.
-    batches: the samples of each batch. name: of the model, for messages.
-    Raises InputError while another process works in the folder, and for scores that are not finite, saturate float16,
-    or (more than 1 % of the positive ones) vanish in it; the message names the remedy.
+    folder: holds `scores.npy`, a memory map, and `state.npz`, the progress after the first so many batches. Batches
+    beyond these that a `Part` has written have a record each, `batch-{index}.npz`, and are taken into the progress in
+    their order, so that its sums are the same to the last bit whoever scored them. A folder of another `identity`, or
+    one whose scores lack their checksums (a machine that lost power), is begun anew. At first `mine` is all that lacks.
+    Raises InputError as a `Part`, and while another job works in the folder, and for scores of which more than 1 % of
+    the positive ones vanish in float16.
     """
 
     def __init__(
@@ -163,37 +221,40 @@ class Dump:
         name: str,
         identity: str,
     ):
-        self.folder, self.batches, self.identity = folder, batches, identity
-        self.scale, self.name = 2.0**scale_exponent, name
         folder.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(folder / "lock")
+        self._shape, self._lock = shape, FileLock(folder / "lock")
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise InputError(f"{folder}: another process is writing this dump; wait for it, or stop it") from None
-        self.progress = self._resumed(shape) or self._begun(shape)
+        super().__init__(folder, batches, [], scale_exponent, name, identity)
+        self.largest = self.progress.largest
+        self.take()
+        self.mine = [index for index in range(self.finished, len(batches)) if self._recorded(index) is None]
 
     @property
     def finished(self) -> int:
-        """How many batches are done."""
+        """How many of the first batches are done and in the progress."""
         return len(self.progress.checksums)
 
-    def write(self, batch: Scored) -> None:
-        """Stores the next batch."""
-        if not np.isfinite(batch.largest):
-            raise InputError(f"{self.name}: importance is not finite; is the model's loss finite in its dtype?")
-        samples = self.batches[self.finished]
-        self._memory[:, samples, :] = batch.scores
-        self.progress.add(batch, samples)
-        if self.progress.largest * self.scale > LARGEST:  # said now, not after hours
-            raise InputError(f"{self.name}: the score {self.progress.largest:.3g} saturates float16. {self._remedy()}")
-        self._save()
+    def take(self) -> None:
+        """Takes the batches of other processes that come next in order into the progress."""
+        first = self.finished
+        while self.finished < len(self.batches) and (batch := self._recorded(self.finished)) is not None:
+            self.progress.add(batch, self.batches[self.finished])
+        if self.finished > first:
+            self._save()
+            for index in range(first, self.finished):
+                self._record(index).unlink()
 
     def check(self) -> None:
-        """Refuses a dump that lost too many of its scores."""
+        """Refuses a dump that lost too many of its scores, or lacks a batch."""
         if self.progress.vanished > UNDERFLOW_SHARE * self.progress.positive:
             share = self.progress.vanished / self.progress.positive
+            self.largest = self.progress.largest
             raise InputError(f"{self.name}: {share:.1%} of the positive scores vanish in float16. {self._remedy()}")
+        if self.finished < len(self.batches):
+            raise InputError(f"{self._record(self.finished)}: was lost or changed meanwhile; run the workflow again")
 
     def checksum(self) -> str:
         """SHA-256 of the file of all scores."""
@@ -216,51 +277,75 @@ class Dump:
         """Leaves the folder to whoever takes the work up."""
         self._lock.release()
 
-    def _remedy(self) -> str:
-        """Names an exponent that puts the largest score a factor of 16 below float16's largest."""
-        largest = self.progress.largest
-        fitting = int(np.floor(np.log2(LARGEST / 16 / largest))) if largest > 0 else 0
-        return f"Set models.{self.name}.scale_exponent to {fitting}; it is one constant per model."
-
-    @property
-    def _scores(self) -> Path:
-        return self.folder / "scores.npy"
+    def _keep(self, index: int, batch: Scored) -> None:
+        """In the progress at once if it is the next in order, as it always is for a process on its own."""
+        if index == self.finished:
+            self.progress.add(batch, self.batches[index])
+            self._save()
+        else:
+            super()._keep(index, batch)
+        self.take()
 
     @property
     def _state(self) -> Path:
         return self.folder / "state.npz"
 
-    def _begun(self, shape: tuple[int, int, int]) -> Progress:
-        self._state.unlink(missing_ok=True)
-        self._memory = np.lib.format.open_memmap(self._scores, mode="w+", dtype=np.float16, shape=shape)
-        allocate(self._scores)
-        sums = {name: np.zeros((shape[0], shape[2])) for name in SUMS}
-        return Progress(sums, np.zeros(shape[1], np.float32))
+    def _opened(self) -> np.memmap:
+        """Scores that the folder holds, with their progress; new ones unless they belong to this dump and are whole."""
+        found = self._resumed()
+        if found is None:
+            for file in (self._state, self._scores, *self.folder.glob("batch-*.npz")):
+                file.unlink(missing_ok=True)  # the scores too: a process of a killed job may still write into them
+            sums = {name: np.zeros((self._shape[0], self._shape[2])) for name in SUMS}
+            self.progress = Progress(sums, np.zeros(self._shape[1], np.float32))
+            found = np.lib.format.open_memmap(self._scores, mode="w+", dtype=np.float16, shape=self._shape)
+            allocate(self._scores)
+            self._save()
+        return found
 
     def _save(self) -> None:
-        """Every batch, so not waited for: a process may die at any time, and after a power cut checksums tell."""
+        """As in `_keep`, not waited for."""
         known = {name: value for name, value in vars(self.progress).items() if name != "sums"}
         with replacing(self._state, durable=False) as beside:
-            sums = {f"sum_{name}": total for name, total in self.progress.sums.items()}
-            np.savez(beside, identity=np.array(self.identity), **known, **sums)
+            np.savez(beside, identity=np.array(self.identity), **known, **_named(self.progress.sums))
 
-    def _resumed(self, shape: tuple[int, int, int]) -> Progress | None:
-        """Progress that the folder holds; None unless it belongs to this dump and is whole."""
+    def _resumed(self) -> np.memmap | None:
+        """Scores that the folder holds, and their progress; None unless they belong to this dump and are whole."""
         try:
             with np.load(self._state, allow_pickle=False) as state:
                 if str(state["identity"]) != self.identity:
                     return None
-                numbers = {name: state[name].item() for name in ("positions", "largest", "positive", "vanished")}
-                sums = {name: state[f"sum_{name}"] for name in SUMS}
-                progress = Progress(sums, state["loss"], **numbers, checksums=state["checksums"].tolist())
-            self._memory = np.lib.format.open_memmap(self._scores, mode="r+")
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error):
+                numbers = {name: state[name].item() for name in COUNTED}
+                checksums = state["checksums"].astype(int).tolist()
+                self.progress = Progress(_sums(state), state["loss"], **numbers, checksums=checksums)
+            memory = super()._opened()
+        except UNREADABLE:
             return None
-        whole = self._memory.shape == shape and all(
-            _checksum(self._memory[:, samples, :]) == checksum
-            for samples, checksum in zip(self.batches, progress.checksums, strict=False)
+        whole = memory.shape == self._shape and all(
+            _checksum(memory[:, samples, :]) == checksum
+            for samples, checksum in zip(self.batches, self.progress.checksums, strict=False)
         )
-        return progress if whole else None
+        return memory if whole else None
+
+    def _recorded(self, index: int) -> Scored | None:
+        """A batch that another process has finished; None unless it belongs to this dump and is whole."""
+        try:
+            with np.load(self._record(index), allow_pickle=False) as record:
+                scores = self._memory[:, self.batches[index], :]
+                if str(record["identity"]) != self.identity or record["checksum"].item() != _checksum(scores):
+                    return None
+                numbers = {name: record[name].item() for name in COUNTED}
+                return Scored(scores, _sums(record), record["loss"], **numbers)
+        except UNREADABLE:
+            return None
+
+
+def _named(sums: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {f"sum_{name}": total for name, total in sums.items()}
+
+
+def _sums(archive: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: archive[f"sum_{name}"] for name in SUMS}
 
 
 def _checksum(scores: np.ndarray) -> int:

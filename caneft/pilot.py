@@ -21,6 +21,7 @@ from caneft.dumping import Samples
 from caneft.dumps import SUMS, DumpReader, save_statistics
 from caneft.errors import InputError
 from caneft.files import replacing, sha256, write_json
+from caneft.parallel import ALONE, Team
 from caneft.prompts import Prompts
 from caneft.settings import PilotSettings
 from caneft.stability import Point
@@ -38,27 +39,32 @@ def place(scores: Path) -> Path:
 
 @dataclass(frozen=True)
 class Source:
-    """What the dumps of one domain are made of: the arguments of `dumping.write`. samples: all that there are."""
+    """What the dumps of one domain are made of: the arguments of `dumping.write`. samples: all that there are.
+
+    team: processes that share the scoring, all of which call the methods; the main one works on the files.
+    """
 
     model: nn.Module
     samples: Samples
     prompts: Prompts
     settings: Importance
     about: dict[str, Any]
+    team: Team = ALONE
 
     def write(self, path: Path, samples: Samples) -> None:
-        dumping.write(path, self.model, samples, self.prompts, self.settings, self.about)
+        dumping.write(path, self.model, samples, self.prompts, self.settings, self.about, self.team)
 
     def grow(self, path: Path, count: int) -> None:
         """Leaves the dump of the first `count` samples at `path`, and scores those only that a dump there lacks."""
-        held = self._held(path)
+        (held,) = map(int, self.team.sum([self._held(path) if self.team.main else 0]))
         wanted = self.samples.part(held, count)
         if held == 0:
             self.write(path, wanted)
         elif held < count:
             more = path.with_name(f"{path.stem}.more{path.suffix}")
             self.write(more, wanted)
-            _join(path, more, dumping.described(self.about, self.samples.part(0, count)))
+            if self.team.main:
+                _join(path, more, dumping.described(self.about, self.samples.part(0, count)))
 
     def _held(self, path: Path) -> int:
         """How many samples the dump at `path` holds; 0 unless it is whole and of the first of them, made alike."""
@@ -107,12 +113,16 @@ def take_over(path: Path, source: Source, count: int) -> None:
     """Makes the workflow's dump of `count` samples at `path`, beginning with what the pilot kept of it."""
     kept = place(path)
     source.grow(kept, count)
-    for suffix in SUFFIXES:
+    for suffix in SUFFIXES if source.team.main else ():
         os.replace(kept.with_suffix(suffix), path.with_suffix(suffix))
 
 
-def decide(sources: Mapping[str, Source], dumps: Mapping[str, Path], settings: PilotSettings) -> dict[str, Any]:
+def decide(
+    sources: Mapping[str, Source], dumps: Mapping[str, Path], settings: PilotSettings, team: Team = ALONE
+) -> dict[str, Any]:
     """Content of `samples.json`: the number of samples per domain, and the agreement that led to it.
+
+    Of a team, all processes score, and the main one compares and knows the content.
 
     By domain: what dumps are made of, and where the pilot keeps its own. Raises InputError if a domain has fewer
     samples than the pilot begins with.
@@ -125,9 +135,11 @@ def decide(sources: Mapping[str, Source], dumps: Mapping[str, Path], settings: P
     while True:
         for domain, source in sources.items():
             source.grow(dumps[domain], count)
-        points.append(_agreement(list(dumps.values()), count, settings))
-        flat = stability.flat(points, auto.gain) is not None
-        if flat or count == most:
+        if team.main:
+            points.append(_agreement(list(dumps.values()), count, settings))
+            flat = stability.flat(points, auto.gain) is not None
+        (enough,) = team.sum([flat or count == most if team.main else False])
+        if enough:
             break
         count = min(2 * count, most)
     return {

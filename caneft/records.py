@@ -60,7 +60,7 @@ def provenance() -> dict[str, Any]:
 def cost(path: str | Path, stage: str, threads: int, team: Any = None) -> Iterator[dict[str, Any]]:
     """Measures the block and writes wall and CPU seconds, peak memory in MB, device and start time to `path`.
 
-    team: processes that do the work together (see `caneft.tuning.parallel`). CPU seconds and memory are then sums over
+    team: processes that do the work together (see `caneft.parallel`). CPU seconds and memory are then sums over
     them (each one's peak), and only the main one writes. The block may put more into what is yielded, such as checksums
     of what has no other sidecar.
     """

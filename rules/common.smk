@@ -159,6 +159,12 @@ def resource_of(name, grows=False):
     )
 
 
+def gpus_of_one(wildcards):
+    """Resource function: GPUs of a job that is one process; more than one only where they hold the model together."""
+    resources = CONFIG.models[wildcards.model].resources
+    return min(1, resources.gpu) if resources.device_map == "none" else resources.gpu
+
+
 def metric_resource(name, grows=False):
     """As `resource_of`, of a scoring job, by its neural metric."""
     return lambda wildcards, attempt: getattr(CONFIG.scoring.neural[wildcards.metric].resources, name) * (

@@ -42,7 +42,7 @@ rule decide_samples:
         "python -m caneft.lease --gpus {resources.gpu} --"
         " python -m {params.module} --settings {params.settings:q} --model {wildcards.model} --domains {params.domains}"
         " --corpora {input.corpora:q} --manifest {input.manifest:q} --threads {threads}"
-        " --device-map {resources.device_map} --samples {output.samples:q} > {log} 2>&1"
+        " --gpus {resources.gpu} --device-map {resources.device_map} --samples {output.samples:q} > {log} 2>&1"
 
 
 rule dump_importance:
@@ -79,7 +79,7 @@ rule dump_importance:
         "python -m caneft.lease --gpus {resources.gpu} --"
         " python -m {params.module} --settings {params.settings:q} --model {wildcards.model} --domain {wildcards.domain}"
         " --manifest {input.manifest:q} --corpus {input.corpus:q} {params.decided} --threads {threads}"
-        " --device-map {resources.device_map}"
+        " --gpus {resources.gpu} --device-map {resources.device_map}"
         " --scores {output.scores:q} > {log} 2>&1"
 
 

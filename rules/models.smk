@@ -56,7 +56,7 @@ rule pretrain_model:
         "../envs/train.yaml"
     threads: 1
     resources:
-        gpu=resource_of("gpu"),
+        gpu=lambda wildcards: min(1, CONFIG.models[wildcards.model].resources.gpu),
         mem_mb=resource_of("mem_mb", grows=True),
         runtime=resource_of("runtime", grows=True),
     params:

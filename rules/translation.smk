@@ -24,7 +24,7 @@ rule translate:
         "../envs/train.yaml"
     threads: 1
     resources:
-        gpu=resource_of("gpu"),
+        gpu=gpus_of_one,
         mem_mb=resource_of("mem_mb", grows=True),
         runtime=resource_of("runtime", grows=True),
         device_map=resource_of("device_map"),

@@ -52,8 +52,9 @@ class Resources(Section):
 
     gpu: Annotated[int, Field(ge=0)] = 0
     """GPUs of a job; on one machine, each job gets devices of its own. 0: the CPU, unless CUDA_VISIBLE_DEVICES or Slurm
-    lets the job see a GPU, which all jobs then share. More than one: tuning divides each step among them, unless
-    `device_map` spreads the model itself."""
+    lets the job see a GPU, which all jobs then share. More than one: tuning divides each step among them, and
+    importance the samples, one process each; a job that cannot asks for one. With a `device_map` every job gets them
+    all, in one process over which the model itself is spread."""
     mem_mb: Positive = 4000
     """Memory of a job, in MB."""
     runtime: Positive = 120

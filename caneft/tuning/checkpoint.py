@@ -20,8 +20,8 @@ from safetensors.torch import save_file
 
 from caneft.errors import InputError
 from caneft.files import replacing
+from caneft.parallel import ALONE, Team
 from caneft.prompts import Example
-from caneft.tuning.parallel import ALONE, Team
 from caneft.tuning.state import State
 
 logger = logging.getLogger(__name__)

@@ -8,18 +8,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from caneft import config, integrity, neurons, records
+from caneft import config, devices, integrity, neurons, records
 from caneft.corpora import store
 from caneft.devices import prepare
 from caneft.errors import InputError
 from caneft.files import delivering, sync, write_json
 from caneft.models import loading
+from caneft.parallel import Team
 from caneft.plan import Run
 from caneft.prompts import Example, Prompts
 from caneft.settings import TuneSettings
 from caneft.tuning import loop, memory, ways
 from caneft.tuning.checkpoint import Checkpoints, identity
-from caneft.tuning.parallel import Team
 from caneft.tuning.way import Way
 
 
@@ -48,7 +48,7 @@ class Job:
     @property
     def processes(self) -> int:
         """How many share each step: one where the model itself is spread over the GPUs."""
-        return self.gpus if self.device_map == "none" else 1
+        return devices.processes(self.gpus, self.device_map)
 
 
 def tune(job: Job, team: Team) -> Checkpoints:

@@ -31,7 +31,7 @@ LAYERS = (
         "significance",
         "slurm",
     ),
-    ("config", "information", "lease", "records"),
+    ("config", "information", "launching", "lease", "parallel", "records"),
     ("corpora", "plan", "settings"),
     ("comparison", "models", "retrieval"),
     ("importance", "patch", "selection"),

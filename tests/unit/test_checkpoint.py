@@ -14,10 +14,10 @@ from safetensors import safe_open
 from caneft import config
 from caneft.errors import InputError
 from caneft.neurons import NeuronSet
+from caneft.parallel import ALONE
 from caneft.tuning import checkpoint, ways
 from caneft.tuning.checkpoint import Checkpoints, identity
 from caneft.tuning.loop import train
-from caneft.tuning.parallel import ALONE
 from caneft.tuning.state import State
 from caneft.tuning.way import Way
 

@@ -16,15 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from caneft import config
+from caneft import config, launching, parallel
 from caneft.devices import prepare
 from caneft.errors import InputError
 from caneft.neurons import NeuronSet
+from caneft.parallel import ALONE, Processes, Team, pieces
 from caneft.prompts import Example
-from caneft.tuning import checkpoint, launching, parallel, ways
+from caneft.tuning import checkpoint, ways
 from caneft.tuning.checkpoint import Checkpoints
 from caneft.tuning.loop import train
-from caneft.tuning.parallel import ALONE, Processes, Team, pieces
 from caneft.tuning.passes import Passes
 from caneft.tuning.training import Training
 
@@ -109,7 +109,7 @@ def folder(tmp_path, tiny_model, examples, monkeypatch):
 
 
 def launched(*arguments, processes=2):
-    return launching.launch(MODULE, [str(argument) for argument in arguments], processes)
+    return launching.launch(MODULE, [str(argument) for argument in arguments], processes, "tuning")
 
 
 def results(folder, name):
@@ -167,7 +167,7 @@ def test_one_that_fails_ends_the_others(folder, monkeypatch, capfd):
 
 def test_signals_reach_every_process(folder):
     """The launcher is a process of its own here, as the step is."""
-    code = "import sys; from caneft.tuning.launching import launch; exit(launch(sys.argv[1], sys.argv[2:], 2))"
+    code = "import sys; from caneft.launching import launch; exit(launch(sys.argv[1], sys.argv[2:], 2, 'tuning'))"
     command = [sys.executable, "-c", code, MODULE, "sleep", str(folder)]
     with subprocess.Popen(command, cwd=ROOT) as process:
         deadline = time.monotonic() + 90

@@ -1,4 +1,4 @@
-"""A dump as a process of its own, killed (SIGKILL) at random moments and started again by the same command."""
+"""A dump as processes of its own, killed at random moments and started again, by as many processes or by others."""
 
 import json
 import os
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,8 +23,9 @@ COPIES = 60  # of each pair: hundreds of passes of one sample each
 
 
 @pytest.fixture
-def command(tmp_path, tiny_model, tokenizer, pairs):
-    """Command line of a dump into a folder of that name."""
+def command(tmp_path, tiny_model, tokenizer, pairs, monkeypatch):
+    """Command line of a dump into a folder of that name, by so many processes on the CPU."""
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     model = tiny_model("gemma2", num_hidden_layers=4)
     model.save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
@@ -35,34 +37,38 @@ def command(tmp_path, tiny_model, tokenizer, pairs):
     prompt = settings.PromptSettings(instruction="Translate.", source_language="German", target_language="English")
     given = settings.DumpSettings(importance=importance, prompt=prompt, dtype="float32")
 
-    def line(folder):
+    def line(folder, gpus=0, settings=given):
         (tmp_path / folder).mkdir(exist_ok=True)
-        step = [sys.executable, "-m", "workflow.scripts.dump_importance", "--settings", given.model_dump_json()]
+        step = [sys.executable, "-m", "workflow.scripts.dump_importance", "--settings", settings.model_dump_json()]
         step += ["--model", "tiny", "--domain", "it", "--manifest", tmp_path / "manifest.json"]
-        return [*map(str, step + ["--corpus", tmp_path / "train.jsonl", "--scores", tmp_path / folder / "it.npy"])]
+        step += ["--corpus", tmp_path / "train.jsonl", "--gpus", gpus, "--scores", tmp_path / folder / "it.npy"]
+        return [*map(str, step)]
 
+    line.settings = given
     return line
 
 
 def finished_batches(folder):
-    """As the state file tells; 0 while there is none."""
+    """As the state file tells, and those that have a record beside it; 0 while there is none."""
     try:
         with np.load(folder / ".it.partial" / "state.npz") as state:
-            return len(state["checksums"])
+            first = len(state["checksums"])
+        return first + sum(int(file.stem[6:]) >= first for file in (folder / ".it.partial").glob("batch-*.npz"))
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         return 0
 
 
-def kill_after(command, folder, batches):
-    """Starts the dump and kills it once so many batches are done; returns how many it had finished."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def kill_after(command, folder, batches, kill=lambda process: os.killpg(process.pid, signal.SIGKILL)):
+    """Starts the dump, kills it once so many batches are done; returns how many it had finished, and its exit code."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, start_new_session=True, **quiet)
     deadline = time.monotonic() + 120
     while finished_batches(folder) < batches:
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(random.uniform(0, 0.02))
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    return finished_batches(folder)
+    kill(process)
+    code = process.wait(120)
+    return finished_batches(folder), code
 
 
 def test_three_kills_change_no_byte(command, tmp_path, pairs):
@@ -71,8 +77,8 @@ def test_three_kills_change_no_byte(command, tmp_path, pairs):
     folder = tmp_path / "disturbed"
     done = 0
     for _ in range(3):
-        after = kill_after(command("disturbed"), folder, moments.randint(done + 1, done + total // 4))
-        assert done < after < total
+        after, code = kill_after(command("disturbed"), folder, moments.randint(done + 1, done + total // 4))
+        assert done < after < total and code == -signal.SIGKILL
         assert [file.name for file in folder.iterdir()] == [".it.partial"]
         done = after
     last = subprocess.run(command("disturbed"), check=True, capture_output=True, text=True)
@@ -82,3 +88,65 @@ def test_three_kills_change_no_byte(command, tmp_path, pairs):
         assert (folder / name).read_bytes() == (tmp_path / "undisturbed" / name).read_bytes(), name
     assert sorted(file.name for file in folder.iterdir()) == ["it.cost.json", *names]
     assert json.loads((folder / "it.json").read_text())["shape"] == [4, total, 40]
+
+
+def processes_of(launcher):
+    """Ids of the processes that a launcher has started."""
+    return [int(number) for number in Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()]
+
+
+def terminate(process):
+    process.send_signal(signal.SIGTERM)
+
+
+def kill_one(process):
+    os.kill(processes_of(process.pid)[-1], signal.SIGKILL)
+
+
+def test_several_processes_leave_the_bytes_of_one_however_they_end(command, tmp_path, pairs):
+    """Three that are killed as a group, two that are asked to end, three of which one is killed, one, and again two."""
+    subprocess.run(command("alone"), check=True, capture_output=True)
+    total, folder, done = COPIES * len(pairs), tmp_path / "shared", 0
+    group = lambda process: os.killpg(process.pid, signal.SIGKILL)  # noqa: E731
+    for count, kill, expected in (
+        (3, group, -signal.SIGKILL),
+        (2, terminate, 128 + signal.SIGTERM),
+        (3, kill_one, 128 + signal.SIGKILL),
+        (0, group, -signal.SIGKILL),
+    ):
+        after, code = kill_after(command("shared", count), folder, done + total // 12, kill)
+        assert done < after < total and code == expected
+        assert [file.name for file in folder.iterdir()] == [".it.partial"]
+        done = after
+    last = subprocess.run(command("shared", 2), check=True, capture_output=True, text=True)
+    assert last.stderr.count(f"going on after batch {done} of {total}") == 1
+    names = ["it.json", "it.npy", "it.stats.npz"]
+    for name in names:
+        assert (folder / name).read_bytes() == (tmp_path / "alone" / name).read_bytes(), name
+    assert sorted(file.name for file in folder.iterdir()) == ["it.cost.json", *names]
+
+
+def test_processes_that_fail_say_why_once(command):
+    """One meets a score that float16 does not hold; then all meet a corpus that is too small."""
+    settings = command.settings
+    for changed, words in (
+        ({"scale_exponent": 60}, "saturates float16. Set models.tiny"),
+        ({"samples": 9999}, "9999;"),
+    ):
+        importance = settings.importance.model_copy(update=changed)
+        line = command("failing", 2, settings.model_copy(update={"importance": importance}))
+        failed = subprocess.run(line, capture_output=True, text=True)
+        assert failed.returncode == 1
+        assert failed.stderr.count("Error: ") == 1 and words in failed.stderr and "Traceback" not in failed.stderr
+
+
+def test_a_second_job_on_the_same_dump_is_refused(command, tmp_path):
+    seen = []
+
+    def start_another(process):
+        seen.append(subprocess.run(command("same", 2), capture_output=True, text=True))
+        terminate(process)
+
+    kill_after(command("same", 2), tmp_path / "same", 1, start_another)
+    assert seen[0].returncode == 1 and seen[0].stderr.count("Error: ") == 1
+    assert ".it.partial: another process is writing this dump" in seen[0].stderr

@@ -1,12 +1,12 @@
 """Decide how many samples per domain the importance dumps of a model and direction get."""
 
 import argparse
+import sys
 from pathlib import Path
 
-from caneft import dumping, pilot, records
+from caneft import devices, dumping, launching, parallel, pilot, records
 from caneft.cli import step
 from caneft.corpora import store
-from caneft.devices import prepare
 from caneft.files import write_json
 from caneft.models import loading
 from caneft.prompts import Prompts
@@ -22,21 +22,29 @@ def main() -> None:
     parser.add_argument("--corpora", type=Path, nargs="+", required=True, help="train.jsonl of each domain")
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--gpus", type=int, default=0, help="more than one: a process each, unless --device-map")
     parser.add_argument("--device-map", default="none", help="how to spread a model that one GPU does not hold")
     parser.add_argument("--samples", type=Path, required=True, help=".json; .cost.json stands beside")
     args = parser.parse_args()
-    with records.cost(args.samples.with_suffix(".cost.json"), "pilot", args.threads):
+    processes = devices.processes(args.gpus, args.device_map)
+    if processes > 1 and not parallel.launched():
+        sys.exit(launching.launch("workflow.scripts.decide_samples", sys.argv[1:], processes, "the pilot"))
+    team = parallel.join(processes)
+    with records.cost(args.samples.with_suffix(".cost.json"), "pilot", args.threads, team):
         settings = args.settings.dump
         manifest = loading.read_manifest(args.manifest)
-        model = loading.load_model(manifest, settings.dtype, prepare(args.threads), args.device_map)
+        model = loading.load_model(manifest, settings.dtype, devices.prepare(args.threads), args.device_map)
         prompts = Prompts(loading.load_tokenizer(manifest), settings.prompt)
         sources, dumps = {}, {}
         for domain, corpus in zip(args.domains, args.corpora, strict=True):
             samples = dumping.draw(store.read(corpus), prompts, domain, settings.importance, None)
             about = dumping.about(args.model, model, manifest, corpus, settings)
-            sources[domain] = pilot.Source(model, samples, prompts, settings.importance, about)
+            sources[domain] = pilot.Source(model, samples, prompts, settings.importance, about, team)
             dumps[domain] = pilot.place(args.samples.with_name(f"{domain}.npy"))
-        write_json(args.samples, pilot.decide(sources, dumps, args.settings))
+        decided = pilot.decide(sources, dumps, args.settings, team)
+        if team.main:
+            write_json(args.samples, decided)
+    team.leave()
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """Dump per-sample importance of neurons, or of attention heads, of one domain."""
 
 import argparse
+import sys
 from pathlib import Path
 
-from caneft import dumping, pilot, records
+from caneft import devices, dumping, launching, parallel, pilot, records
 from caneft.cli import step
 from caneft.corpora import store
-from caneft.devices import prepare
 from caneft.models import loading
 from caneft.prompts import Prompts
 from caneft.settings import DumpSettings
@@ -22,22 +22,29 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--decided", type=Path, help="samples.json, for `samples: auto`")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--gpus", type=int, default=0, help="more than one: a process each, unless --device-map")
     parser.add_argument("--device-map", default="none", help="how to spread a model that one GPU does not hold")
     parser.add_argument("--scores", type=Path, required=True, help=".npy; .json, .stats.npz, .cost.json stand beside")
     args = parser.parse_args()
-    with records.cost(args.scores.with_suffix(".cost.json"), "importance", args.threads):
+    processes = devices.processes(args.gpus, args.device_map)
+    if processes > 1 and not parallel.launched():
+        module = "workflow.scripts.dump_importance"
+        sys.exit(launching.launch(module, sys.argv[1:], processes, "an importance dump"))
+    team = parallel.join(processes)
+    with records.cost(args.scores.with_suffix(".cost.json"), "importance", args.threads, team):
         settings = args.settings.importance
         manifest = loading.read_manifest(args.manifest)
-        model = loading.load_model(manifest, args.settings.dtype, prepare(args.threads), args.device_map)
+        model = loading.load_model(manifest, args.settings.dtype, devices.prepare(args.threads), args.device_map)
         prompts = Prompts(loading.load_tokenizer(manifest), args.settings.prompt)
         count = store.read_json(args.decided)["samples"] if args.decided else settings.samples
         samples = dumping.draw(store.read(args.corpus), prompts, args.domain, settings, count)
         about = dumping.about(args.model, model, manifest, args.corpus, args.settings)
-        source = pilot.Source(model, samples, prompts, settings, about)
+        source = pilot.Source(model, samples, prompts, settings, about, team)
         if args.decided:
             pilot.take_over(args.scores, source, count)
         else:
             source.write(args.scores, samples)
+    team.leave()
 
 
 if __name__ == "__main__":

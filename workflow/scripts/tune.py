@@ -4,11 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from caneft import records
+from caneft import launching, parallel, records
 from caneft.cli import step
 from caneft.plan import Run
 from caneft.settings import TuneSettings
-from caneft.tuning import launching, parallel
 from caneft.tuning.running import Job, tune
 
 
@@ -35,7 +34,7 @@ def parse_arguments() -> Job:
 def main() -> None:
     job = parse_arguments()
     if job.processes > 1 and not parallel.launched():
-        sys.exit(launching.launch("workflow.scripts.tune", sys.argv[1:], job.processes))
+        sys.exit(launching.launch("workflow.scripts.tune", sys.argv[1:], job.processes, "tuning"))
     team = parallel.join(job.processes)
     with records.cost(job.out / "cost.json", "tuning", job.threads, team):
         checkpoints = tune(job, team)

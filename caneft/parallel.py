@@ -1,7 +1,8 @@
-"""Data parallel training: several processes of one step, each with its part of the examples of an optimizer step.
+"""Several processes of one step, a GPU each: what they share out and what they exchange.
 
-What the processes exchange are the gradients of what is trained and a few numbers a step, through accelerate. There is
-no wrapper around the model: a model whose weights are mostly frozen has nothing else to tell.
+In a dump each scores batches of its own. In training each has its part of the examples of an optimizer step, and what
+they exchange are the gradients of what is trained and a few numbers a step, through accelerate. There is no wrapper
+around the model: a model whose weights are mostly frozen has nothing else to tell.
 """
 
 import os
@@ -18,7 +19,7 @@ PIECE = 2**26  # numbers that are reduced at once: what this takes of memory bes
 
 
 class Team:
-    """The processes that train together; this one is a process on its own, for which nothing is exchanged."""
+    """The processes that work together; this one is a process on its own, for which nothing is exchanged."""
 
     rank, count = 0, 1
 

@@ -6,20 +6,25 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
+from caneft.cli import SAID
 from caneft.devices import cpu_wanted
 from caneft.errors import InputError
 
 GRACE = 10  # seconds that the others get to end by themselves after one has failed
 
 
-def launch(module: str, arguments: Sequence[str], processes: int) -> int:
+def launch(module: str, arguments: Sequence[str], processes: int, what: str) -> int:
     """Runs `python -m module arguments` in so many processes of one team, a GPU each; returns the exit code.
+
+    what: the work, for messages. Of several processes that fail, the first to do so says why.
 
     Not through `accelerate launch`: it passes SIGUSR1 on to nobody, kills what has not ended 30 seconds after a SIGTERM
     (a large checkpoint takes longer), and starts several CPU processes by MPI only.
@@ -28,21 +33,22 @@ def launch(module: str, arguments: Sequence[str], processes: int) -> int:
     visible = torch.cuda.device_count()
     if not cpu_wanted() and processes > visible:
         raise InputError(
-            f"tuning on {processes} GPUs is asked for (models.*.resources.gpu), but {visible or 'none'} of them"
+            f"{what} on {processes} GPUs is asked for (models.*.resources.gpu), but {visible or 'none'} of them"
             f" {'are' if visible > 1 else 'is'} visible to this job"
         )
     command = [sys.executable, "-m", module, *arguments]
-    environment = _environment(processes)
-    started = [
-        # Open files go along: a GPU's lock (`caneft.lease`) is free when the last process that uses the GPU has ended.
-        subprocess.Popen(command, env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, close_fds=False)
-        for rank in range(processes)
-    ]
-    try:
-        with _passing_on(started):
-            return _outcome(started)
-    finally:
-        _end(started)
+    with tempfile.TemporaryDirectory(prefix="caneft-") as folder:
+        environment = _environment(processes) | {SAID: str(Path(folder, "said"))}
+        started = [
+            # Open files go along: a GPU's lock (`caneft.lease`) is free when the last process that uses it has ended.
+            subprocess.Popen(command, env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, close_fds=False)
+            for rank in range(processes)
+        ]
+        try:
+            with _passing_on(started):
+                return _outcome(started)
+        finally:
+            _end(started)
 
 
 def _environment(processes: int) -> dict[str, str]:
