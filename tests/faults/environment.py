@@ -5,7 +5,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-OWN = ("sacrebleu", "safetensors", "pyarrow_hotfix", "peft", "filelock", "tokenizers", "portalocker")
+OWN = ("sacrebleu", "safetensors", "filelock", "portalocker", "pydantic", "tqdm")
 PACKAGES = Path(sysconfig.get_path("purelib")).relative_to(sys.prefix)
 
 
