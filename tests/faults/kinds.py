@@ -135,10 +135,9 @@ def fill_disk(bench: Bench, random: Random, stage: str) -> Done:
 
 def make_read_only(bench: Bench, random: Random, stage: str) -> Done:
     """A folder that the run writes to may only be read."""
-    wanted = {"logs", *(pattern.split("/")[0] for pattern in left_by(stage))}
-    folders = [path for path in bench.results.rglob("*") if path.is_dir()]
-    folders = [path for path in folders if path.relative_to(bench.results).parts[0] in wanted]
-    folder = random.choice([bench.results, *sorted(folders)])
+    patterns = (pattern.split("/")[0] for pattern in left_by(stage))
+    folder = bench.results / random.choice([".", "logs", *sorted({name for name in patterns if "." not in name})])
+    folder.mkdir(exist_ok=True)
     subprocess.run(["mount", "--bind", folder, folder], check=True)
     subprocess.run(["mount", "-o", "remount,ro,bind", folder], check=True)
     code, said = bench.snakemake()
