@@ -22,8 +22,10 @@ _held: list[IO[str]] = []
 """Open as long as the process lives."""
 
 
-def hold(folder: Path, root: Path) -> None:
-    """Takes the results folder `root` for this process, by files in `folder`, and tells its children of it.
+def hold(folder: Path, root: Path, local: bool = True) -> None:
+    """Takes the results folder `root` for this process, by files in `folder`.
+
+    local: whether jobs run as its children, which are told of the lock that they share; a cluster knows its own jobs.
 
     Raises InputError while another Snakemake has it, or jobs that outlived their Snakemake still write to it.
     """
@@ -43,7 +45,9 @@ def hold(folder: Path, root: Path) -> None:
     head.write(f"process {os.getpid()} on {socket.gethostname()}, in {Path.cwd()}\n")
     head.flush()
     _held.append(head)
-    os.environ[VARIABLE] = str((folder / JOBS).absolute())
+    os.environ.pop(VARIABLE, None)
+    if local:
+        os.environ[VARIABLE] = str((folder / JOBS).absolute())
 
 
 def join() -> None:

@@ -455,7 +455,7 @@ def check_cluster():
 def hold_results():
     """Refuses to work on results that another Snakemake, of whatever folder, works on, or jobs that one has left."""
     try:
-        holding.hold(root("logs"), root())
+        holding.hold(root("logs"), root(), local=workflow.executor_plugin.name == "local")
     except InputError as error:
         raise WorkflowError(str(error))
     except OSError as error:
