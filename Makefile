@@ -8,7 +8,7 @@ VENV := .venv
 RUN := . $(VENV)/bin/activate &&
 TORCH := $(shell grep '^torch==' requirements.txt)
 
-.PHONY: demo test test-slurm test-conda check-demo repro lint format docs images lock lock-comet clean
+.PHONY: demo test test-slurm test-conda test-faults check-demo repro lint format docs images lock lock-comet clean
 
 demo: $(VENV)/.ready
 	@$(RUN) snakemake --cores all
@@ -23,6 +23,10 @@ test-slurm: $(VENV)/.ready
 # `snakemake --use-conda` with a double of conda that makes environments from the pins. Needs the package registry.
 test-conda: $(VENV)/.ready
 	@$(RUN) python -m pytest tests/conda
+
+# Fifty seeded faults in running workflows, and whether each is recovered from: most of an hour on two cores.
+test-faults: $(VENV)/.ready
+	@$(RUN) python -m tests.faults --seed 1 --number 50
 
 # What the finished demo promises: neurons recomputed by the witness, changed weights, and the table's numbers.
 check-demo: $(VENV)/.ready

@@ -17,7 +17,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from caneft.errors import InputError
-from caneft.files import replacing, sync
+from caneft.files import allocate, replacing, sha256, sync
 
 LARGEST = float(np.finfo(np.float16).max)
 UNDERFLOW_SHARE = 0.01
@@ -256,6 +256,11 @@ class Dump(Part):
         if self.finished < len(self.batches):
             raise InputError(f"{self._record(self.finished)}: was lost or changed meanwhile; run the workflow again")
 
+    def checksum(self) -> str:
+        """SHA-256 of the file of all scores."""
+        self._memory.flush()
+        return sha256(self._scores)
+
     def finish(self, path: Path) -> None:
         """Puts the whole at `path` and removes the folder."""
         self._memory.flush()
@@ -294,6 +299,7 @@ class Dump(Part):
             sums = {name: np.zeros((self._shape[0], self._shape[2])) for name in SUMS}
             self.progress = Progress(sums, np.zeros(self._shape[1], np.float32))
             found = np.lib.format.open_memmap(self._scores, mode="w+", dtype=np.float16, shape=self._shape)
+            allocate(self._scores)
             self._save()
         return found
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from caneft import information
+from caneft import information, integrity
 from caneft.corpora.store import read_json
 from caneft.dumps import SUMS, DumpReader, DumpSet
 from caneft.errors import InputError
@@ -22,6 +22,7 @@ AGAIN = "Delete it and run the workflow again."
 def open_dump(path: Path) -> tuple[DumpReader, dict[str, np.ndarray], dict[str, Any]]:
     """Scores, statistics and sidecar of one dump. Raises InputError naming the file that is wrong, and what is."""
     sidecar, scores = _sidecar(path.with_suffix(".json")), DumpReader(path)
+    integrity.verify(path.parent, sidecar.get(integrity.KEY, {}))
     said = sidecar["shape"], len(sidecar["samples"])
     if said != (list(scores.shape), scores.shape[1]):
         raise InputError(
@@ -63,6 +64,16 @@ def _statistics(path: Path, shape: tuple[int, int]) -> dict[str, np.ndarray]:
         if values.shape != shape:
             raise InputError(f"{path}: {name} is of shape {values.shape}, the dump beside it of {shape}. {AGAIN}")
     return stats
+
+
+def read_table(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Information table and what stands beside it. Raises InputError naming the file that is wrong, and what is."""
+    about = read_json(path.with_suffix(".json"))
+    integrity.verify_beside(path, path.with_suffix(".json"))
+    try:
+        return pd.read_parquet(path), about
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not an information table: {error}. {AGAIN}") from None
 
 
 def measure(
@@ -154,6 +165,7 @@ def _description(
     length = information.length_information(lengths, settings.bins)
     sidecar = next(iter(dumps.sidecars.values()))
     return {
+        "format": integrity.FORMAT,
         "unit": _unit(sidecar),
         "domains": sorted(samples),
         "samples": samples,

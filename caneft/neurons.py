@@ -17,6 +17,7 @@ from caneft.errors import InputError
 from caneft.files import replacing
 
 NEURON, HEAD = "neuron", "head"
+FORMAT = 1
 UNITS = NEURON, HEAD
 
 
@@ -130,6 +131,7 @@ def save(path: str | Path, neurons: NeuronSet, description: dict) -> None:
         "width": np.array(neurons.width),
         "unit": np.frombuffer(neurons.unit.encode(), dtype=np.uint8),
         "description": np.frombuffer(text, dtype=np.uint8),
+        "format": np.array(FORMAT),
     }
     with replacing(path) as beside, zipfile.ZipFile(beside, "w") as archive:
         for name, array in arrays.items():
@@ -170,6 +172,9 @@ def _arrays(path: str | Path) -> dict[str, np.ndarray]:
         if os.path.isfile(path) and not zipfile.is_zipfile(path):  # np.load would take it for a pickle
             raise InputError("no .npz archive, or a truncated one")
         with np.load(path, allow_pickle=False) as archive:
+            found = int(archive["format"]) if "format" in archive else FORMAT  # older ones do not say
+            if found != FORMAT:
+                raise InputError(f"it has format {found}, this version reads {FORMAT}; delete it and run again")
             return {name: archive[name] for name in ARRAYS}
     except FileNotFoundError:
         raise

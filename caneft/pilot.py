@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from caneft import dumping, measuring, stability
+from caneft import dumping, integrity, measuring, stability
 from caneft.config import Importance
 from caneft.dumping import Samples
 from caneft.dumps import SUMS, DumpReader, save_statistics
 from caneft.errors import InputError
-from caneft.files import replacing, write_json
+from caneft.files import replacing, sha256, write_json
 from caneft.parallel import ALONE, Team
 from caneft.prompts import Prompts
 from caneft.settings import PilotSettings
@@ -92,8 +92,11 @@ def _join(path: Path, more: Path, described: dict[str, Any]) -> None:
         for layer in range(layers):
             joined[layer] = np.concatenate([part[layer, :, :neurons] for part in parts])
         joined.flush()
-        save_statistics(path.with_suffix(".stats.npz"), statistics)
-        write_json(path.with_suffix(".json"), sidecars[0] | described | {"samples": samples, "shape": list(shape)})
+        stats = path.with_suffix(".stats.npz")
+        save_statistics(stats, statistics)
+        sums = {path.name: sha256(beside)} | integrity.sums(stats)
+        about = described | {"samples": samples, "shape": list(shape), integrity.KEY: sums}
+        write_json(path.with_suffix(".json"), sidecars[0] | about)
     for suffix in SUFFIXES:
         more.with_suffix(suffix).unlink()
 
@@ -140,6 +143,7 @@ def decide(
             break
         count = min(2 * count, most)
     return {
+        "format": integrity.FORMAT,
         "samples": count,
         "flat": flat,
         "domains": sorted(sources),

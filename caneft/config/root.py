@@ -20,6 +20,9 @@ class Config(Section):
     """Folder of everything that is computed; two runs can stand side by side."""
     data_root: str | None = None
     """Folder that relative corpus and model paths start from; by default the environment variable CANEFT_DATA."""
+    verify_up_to_gb: Annotated[float, Field(ge=0)] | None = None
+    """Files above this size are not compared with their checksum when they are read: it takes about a second a GB, and
+    each job that reads them does it. By default all are; `python -m caneft verify` compares all in any case."""
     directions: Annotated[dict[Slug, Direction], Field(min_length=1)]
     """Language pairs, or other tasks, with their domains."""
     models: Annotated[dict[Slug, Model], Field(min_length=1)]

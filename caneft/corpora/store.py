@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from caneft import integrity
 from caneft.corpora.text import lines
 from caneft.errors import InputError
 from caneft.files import replacing, write_json
@@ -46,7 +47,13 @@ def write(path: str | Path, rows: Iterable[Row]) -> None:
 
 
 def read(path: str | Path) -> list[Row]:
-    """Rows of a prepared corpus; fields that `Row` lacks are ignored. Raises InputError naming file and line."""
+    """Rows of a prepared corpus; fields that `Row` lacks are ignored.
+
+    Raises InputError naming file and line, or a file that is not what the report beside it says was written.
+    """
+    path = Path(path)
+    for report in (path.with_name("report.json"), path.with_suffix(".report.json")):
+        integrity.verify_beside(path, report)
     rows = []
     for number, text in lines(path):
         try:
@@ -84,11 +91,13 @@ def read_testset(domains: Sequence[str], paths: Sequence[str | Path]) -> dict[st
 
 
 def read_json(path: str | Path) -> Any:
-    """Content of a JSON file. Raises InputError naming file and line."""
+    """Content of a JSON file. Raises InputError naming file and line, or a format that this version does not read."""
     try:
-        return json.loads("\n".join(text for _, text in lines(path)))
+        content = json.loads("\n".join(text for _, text in lines(path)))
     except json.JSONDecodeError as error:
         raise InputError(f"{path}:{error.lineno}: not JSON: {error.msg}. Delete the file and run again.") from None
+    integrity.check_format(path, content)
+    return content
 
 
 def prepare(

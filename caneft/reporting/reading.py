@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from caneft import config, neurons
+from caneft import config, integrity, neurons
 from caneft.config import Config
 from caneft.errors import InputError
 
 
 def read_json(path: Path, with_format: bool = False) -> dict[str, Any]:
-    """A JSON object; `with_format`: its key `format` must be 1."""
+    """A JSON object of format 1; `with_format`: it must say so."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -23,16 +23,13 @@ def read_json(path: Path, with_format: bool = False) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read as JSON: {error}.\nDelete it and run the workflow again.") from None
     if not isinstance(found, dict):
         raise InputError(f"{path}: holds no JSON object.\nDelete it and run the workflow again.")
-    if with_format and found.get("format") != 1:
-        raise InputError(
-            f"{path}: has format {found.get('format')!r}; this version reads format 1.\n"
-            "Delete it and run the workflow again."
-        )
+    integrity.check_format(path, found if "format" in found or not with_format else {"format": None})
     return found
 
 
 def read_parquet(path: Path, columns: list[str]) -> pd.DataFrame:
     """Columns of a table."""
+    integrity.verify_beside(path, path.with_suffix(".json"))
     try:
         return pd.read_parquet(path, columns=columns)
     except FileNotFoundError:

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from caneft import hub
+from caneft import hub, integrity
 from caneft.config.metrics import MetricX, NeuralMetric
 from caneft.corpora.store import Row
 from caneft.errors import InputError
@@ -95,7 +95,12 @@ def _download(name: str, revision: str | None, patterns: Sequence[str]) -> Path:
 def read_manifest(path: str | Path) -> dict[str, Any]:
     """Manifest of a metric, `folder` made absolute against the manifest's own place. InputError if it is not there."""
     path = Path(path)
-    manifest = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        _ = manifest["folder"], manifest["class"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not the manifest of a metric ({error}). {integrity.AGAIN}") from None
+    integrity.check_format(path, manifest)
     names = [manifest[key] for key in ("file", "tokenizer") if manifest.get(key)] + list(manifest.get("weights", ()))
     folder = hub.located(manifest, path, f"the metric {manifest.get('checkpoint')}", names)
     return manifest | {"folder": str(folder)}

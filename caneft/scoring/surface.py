@@ -8,6 +8,7 @@ from typing import Any
 
 from sacrebleu.metrics import BLEU, CHRF
 
+from caneft import integrity
 from caneft.corpora.sides import identifiable, language
 from caneft.corpora.store import Row
 from caneft.corpora.text import lines
@@ -116,8 +117,9 @@ def copies(references: Mapping[str, Sequence[Row]]) -> dict[str, list[dict[str, 
 def read_translations(path: Path, references: Mapping[str, Sequence[Row]]) -> dict[str, list[dict[str, Any]]]:
     """Lines of a translations file by domain.
 
-    Raises InputError unless their ids are those of the references, in order.
+    Raises InputError unless their ids are those of the references, in order, and the file is what was written.
     """
+    integrity.verify_beside(path, Path(path).with_suffix(".cost.json"))
     found: dict[str, list[dict[str, Any]]] = {domain: [] for domain in references}
     try:
         for _, text in lines(path):
