@@ -4,9 +4,9 @@ A dump is a `.npy` of float16 (layers, samples, neurons), scores times 2**scale_
 of attention heads; its sidecar says so.
 """
 
+import math
 import os
 import shutil
-import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
+from caneft.bounded import array_header, read_arrays
 from caneft.errors import InputError
 from caneft.files import replacing, sync
 
 LARGEST = float(np.finfo(np.float16).max)
 UNDERFLOW_SHARE = 0.01
+NUMBERS = ("positions", "largest", "positive", "vanished")
 SUMS = ("activation", "gradient", "positive")
 
 
@@ -35,17 +37,15 @@ class DumpReader:
         self.path = Path(path)
         try:
             self._file = open(path, "rb")  # noqa: SIM115 (kept open as long as the reader lives)
-            version = np.lib.format.read_magic(self._file)
-            read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-            self.shape, fortran, self.dtype = read_header[version](self._file)
-        except (OSError, KeyError, ValueError) as error:
+            self.shape, fortran, self.dtype = array_header(self._file)
+        except (OSError, ValueError) as error:
             raise InputError(f"{path}: not a readable dump: {error}. Delete it and run the workflow again.") from None
         self._start = self._file.tell()
         if fortran or self.dtype != np.float16 or len(self.shape) != 3:
             raise InputError(
                 f"{path}: holds {self.dtype} of shape {self.shape}, a dump is float16 of three axes in C order"
             )
-        size, expected = os.fstat(self._file.fileno()).st_size, self._start + 2 * int(np.prod(self.shape))
+        size, expected = os.fstat(self._file.fileno()).st_size, self._start + 2 * math.prod(self.shape)
         if size != expected:
             raise InputError(f"{path}: has {size} bytes where {expected} belong. Delete it and run the workflow again.")
 
@@ -241,14 +241,16 @@ class Dump:
     def _resumed(self, shape: tuple[int, int, int]) -> Progress | None:
         """Progress that the folder holds; None unless it belongs to this dump and is whole."""
         try:
-            with np.load(self._state, allow_pickle=False) as state:
-                if str(state["identity"]) != self.identity:
-                    return None
-                numbers = {name: state[name].item() for name in ("positions", "largest", "positive", "vanished")}
-                sums = {name: state[f"sum_{name}"] for name in SUMS}
-                progress = Progress(sums, state["loss"], **numbers, checksums=state["checksums"].tolist())
+            state = read_arrays(self._state, ["identity", "loss", "checksums", *NUMBERS, *(f"sum_{n}" for n in SUMS)])
+            if str(state["identity"]) != self.identity:
+                return None
+            sums = {name: state[f"sum_{name}"] for name in SUMS}
+            numbers = {name: state[name].item() for name in NUMBERS}
+            progress = Progress(sums, state["loss"], **numbers, checksums=state["checksums"].tolist())
+            if {total.shape for total in sums.values()} != {shape[::2]} or progress.loss.shape != shape[1:2]:
+                return None
             self._memory = np.lib.format.open_memmap(self._scores, mode="r+")
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error):
+        except (OSError, TypeError, ValueError):
             return None
         whole = self._memory.shape == shape and all(
             _checksum(self._memory[:, samples, :]) == checksum

@@ -3,8 +3,9 @@
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from caneft.bounded import parse, read_json
 from caneft.corpora.text import lines
 from caneft.errors import InputError
 from caneft.files import replacing, write_json
@@ -50,10 +51,10 @@ def read(path: str | Path) -> list[Row]:
     rows = []
     for number, text in lines(path):
         try:
-            record = json.loads(text)
+            record = parse(text)
             row = Row(**{field: record[field] for field in Row._fields if field in record})
-            if not all(isinstance(value, str) for value in row[:3]):
-                raise TypeError("id, source and target must be strings")
+            if not all(isinstance(value, str) for value in row[: 3 + (row.domain is not None)]):
+                raise TypeError("id, source, target and domain must be strings")
         except (ValueError, TypeError) as error:
             raise InputError(
                 f"{path}:{number}: not a row of a prepared corpus: {error}.\nDelete the file and run again."
@@ -81,14 +82,6 @@ def read_testset(domains: Sequence[str], paths: Sequence[str | Path]) -> dict[st
     if missing := [domain for domain, rows in found.items() if not rows]:
         raise InputError(f"{paths[0]}: no row is of the domain {' or '.join(missing)}")
     return found
-
-
-def read_json(path: str | Path) -> Any:
-    """Content of a JSON file. Raises InputError naming file and line."""
-    try:
-        return json.loads("\n".join(text for _, text in lines(path)))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}:{error.lineno}: not JSON: {error.msg}. Delete the file and run again.") from None
 
 
 def prepare(

@@ -1,12 +1,12 @@
 """Base models by manifest: where the weights are, and what they are."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from caneft.bounded import AGAIN, read_json
 from caneft.errors import InputError
 from caneft.files import sha256
 from caneft.models.ffn import ffn_layers
@@ -14,6 +14,8 @@ from caneft.records import FORMAT
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 PICKLED = "pytorch_model*.bin"
+MANIFEST = {"folder": str, "weights": dict}
+"""What every manifest has."""
 PRETRAINED_HERE = "pretrained here"
 """In the place of an id."""
 
@@ -50,7 +52,9 @@ def describe(folder: Path, origin: dict[str, Any], config: Any) -> dict[str, Any
 def read_manifest(path: str | Path) -> dict[str, Any]:
     """Manifest of a model, `folder` made absolute against the manifest's own place."""
     path = Path(path)
-    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest = read_json(path)
+    if wrong := [name for name, kind in MANIFEST.items() if not isinstance(manifest.get(name), kind)]:
+        raise InputError(f"{path}: no manifest: {' and '.join(wrong)} missing or of a wrong kind. {AGAIN}")
     return manifest | {"folder": str((path.parent / manifest["folder"]).resolve())}
 
 

@@ -5,7 +5,6 @@ transformers. A checkpoint of COMET is what unbabel-comet writes: `hparams.yaml`
 Source: R. Rei et al., COMET (EMNLP 2020); unbabel-comet.
 """
 
-import json
 import logging
 import os
 import warnings
@@ -16,6 +15,7 @@ from typing import Any
 import yaml
 
 from caneft import hub
+from caneft.bounded import AGAIN, read_json
 from caneft.config.metrics import MetricX, NeuralMetric
 from caneft.corpora.store import Row
 from caneft.errors import InputError
@@ -25,6 +25,8 @@ from caneft.scoring import metricx
 FORMAT = 1
 TRAINED_HERE = "trained here"
 """In the place of an id."""
+MANIFEST = {"folder": str, "class": str}
+"""What every manifest has."""
 OWN_ENCODER = "encoder"
 """Folder beside `checkpoints`, where a checkpoint brings configuration and tokenizer of its encoder."""
 WITHOUT_REFERENCE = ("referenceless_regression_metric",)
@@ -95,7 +97,9 @@ def _download(name: str, revision: str | None, patterns: Sequence[str]) -> Path:
 def read_manifest(path: str | Path) -> dict[str, Any]:
     """Manifest of a metric, `folder` made absolute against the manifest's own place."""
     path = Path(path)
-    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest = read_json(path)
+    if wrong := [name for name, kind in MANIFEST.items() if not isinstance(manifest.get(name), kind)]:
+        raise InputError(f"{path}: no manifest: {' and '.join(wrong)} missing or of a wrong kind. {AGAIN}")
     return manifest | {"folder": str((path.parent / manifest["folder"]).resolve())}
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from caneft.corpora.store import read_json
+from caneft.bounded import read_json
 from caneft.errors import InputError
 
 

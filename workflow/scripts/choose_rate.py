@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
+from caneft.bounded import read_json
 from caneft.cli import step
-from caneft.corpora.store import read_json
 from caneft.files import write_json
 from caneft.plan import Run
 from caneft.scoring import choosing

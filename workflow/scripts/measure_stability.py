@@ -7,8 +7,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from caneft import measuring, records, stability
+from caneft.bounded import read_json
 from caneft.cli import step
-from caneft.corpora.store import read_json
 from caneft.files import write_json
 from caneft.settings import StabilitySettings
 

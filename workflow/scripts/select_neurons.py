@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from caneft import neurons, selection
+from caneft.bounded import read_json
 from caneft.cli import step
-from caneft.corpora.store import read_json
 from caneft.settings import SelectionSettings
 
 
