@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-HOSTILE = ["with space & ü", 'it\'s "quoted"', "$(touch pwned)", "`touch pwned`; touch pwned", "a && touch pwned #"]
+HOSTILE = ['ü it\'s "quoted" $(touch pwned) `touch pwned`; touch pwned && touch pwned #']
 RULES = Path(__file__).parents[2] / "rules"
 SAFE = (
     "params.module|wildcards|threads|resources|params.(seed|domain|domains|about|runs|metric)|params.(neurons|choice|"
@@ -30,8 +30,8 @@ def test_a_corpus_and_its_mixture_are_made_in_folders_of_hostile_names(pristine,
     copy = pristine.copy(tmp_path / "copy")
     raw = tmp_path / f"raw {name}"
     raw.mkdir()
-    lines = [json.dumps({"source": f"Satz {n}.", "target": f"Sentence {n}."}) for n in range(90)]
-    for split, part in {"train": lines[:70], "dev": lines[70:80], "test": lines[80:]}.items():
+    lines = [json.dumps({"source": f"Satz {n}.", "target": f"Sentence {n}."}) for n in range(100)]
+    for split, part in {"train": lines[:70], "dev": lines[70:90], "test": lines[90:]}.items():
         (raw / f"{split} {name}.jsonl").write_text("\n".join(part) + "\n")
 
     def edit(config):
@@ -47,6 +47,6 @@ def test_a_corpus_and_its_mixture_are_made_in_folders_of_hostile_names(pristine,
     mixture = f"out {name}/mixtures/de-en/all/train.jsonl"
     done = copy.snakemake("--cores", "1", mixture, *own, config=file)
     assert done.returncode == 0, done.stdout[-3000:]
-    assert (copy.root / mixture).read_text().count("Satz ") == 70
+    assert (copy.root / mixture).read_text().count("Satz ") == 60
     assert list((copy.root / f"out {name}" / "logs").rglob("*.log"))
     assert not list(tmp_path.rglob("pwned"))
