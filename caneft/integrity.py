@@ -3,12 +3,12 @@
 A sidecar without the entry, as older versions wrote it, has nothing to compare.
 """
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from caneft.bounded import read_json
 from caneft.errors import InputError
 from caneft.files import sha256
 
@@ -77,14 +77,11 @@ def check_format(path: str | Path, content: Any) -> None:
 
 def read(sidecar: Path) -> dict[str, str]:
     """Checksums that a sidecar holds; none without one, or in one that is older. Raises InputError if it is broken."""
-    try:
-        content: Any = json.loads(sidecar.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not sidecar.exists():
         return {}
-    except (OSError, ValueError) as error:
-        raise InputError(f"{sidecar}: cannot be read as JSON: {error}. {AGAIN}") from None
+    content = read_json(sidecar)
     check_format(sidecar, content)
-    found = content.get(KEY, {}) if isinstance(content, dict) else {}
+    found = content.get(KEY, {})
     if not isinstance(found, dict):
         raise InputError(f"{sidecar}: `{KEY}` is no list of checksums. {AGAIN}")
     return found

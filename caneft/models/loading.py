@@ -1,6 +1,5 @@
 """Base models by manifest: where the weights are, and what they are."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,8 @@ import torch
 from torch import nn
 
 from caneft import hub, integrity
+from caneft.bounded import AGAIN
+from caneft.corpora.store import read_json
 from caneft.errors import InputError
 from caneft.models.ffn import ffn_layers
 from caneft.records import FORMAT
@@ -24,6 +25,8 @@ BESIDE = (
     "chat_template.jinja",
 )
 """Files beside the weights that decide what a model says."""
+MANIFEST = {"folder": str, "weights": dict}
+"""What every manifest has."""
 PRETRAINED_HERE = "pretrained here"
 """In the place of an id."""
 
@@ -61,13 +64,11 @@ def describe(folder: Path, origin: dict[str, Any], config: Any) -> dict[str, Any
 def read_manifest(path: str | Path) -> dict[str, Any]:
     """Manifest of a model, `folder` made absolute against the manifest's own place. InputError if it is not there."""
     path = Path(path)
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        _, weights = manifest["folder"], manifest["weights"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not the manifest of a model ({error}). {integrity.AGAIN}") from None
+    manifest = read_json(path)
+    if wrong := [name for name, kind in MANIFEST.items() if not isinstance(manifest.get(name), kind)]:
+        raise InputError(f"{path}: no manifest: {' and '.join(wrong)} missing or of a wrong kind. {AGAIN}")
     integrity.check_format(path, manifest)
-    folder = hub.located(manifest, path, f"the model {manifest.get('id')}", weights)
+    folder = hub.located(manifest, path, f"the model {manifest.get('id')}", manifest["weights"])
     return manifest | {"folder": str(folder)}
 
 

@@ -1,6 +1,5 @@
 """Files opened for tables and figures: one that is missing, broken or incomplete is an InputError that names it."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,21 +7,16 @@ from typing import Any
 
 import pandas as pd
 
-from caneft import config, integrity, neurons
+from caneft import bounded, config, integrity, neurons
 from caneft.config import Config
 from caneft.errors import InputError
 
 
 def read_json(path: Path, with_format: bool = False) -> dict[str, Any]:
     """A JSON object of format 1; `with_format`: it must say so."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as JSON: {error}.\nDelete it and run the workflow again.") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{path}: holds no JSON object.\nDelete it and run the workflow again.")
+    if not path.exists():
+        raise _missing(path)
+    found = bounded.read_json(path, f"\n{bounded.AGAIN}")
     integrity.check_format(path, found if "format" in found or not with_format else {"format": None})
     return found
 
@@ -34,7 +28,7 @@ def read_parquet(path: Path, columns: list[str]) -> pd.DataFrame:
         return pd.read_parquet(path, columns=columns)
     except FileNotFoundError:
         raise _missing(path) from None
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, NotImplementedError, MemoryError) as error:
         raise InputError(f"{path}: cannot be used: {error}.\nDelete it and run the workflow again.") from None
 
 
@@ -71,7 +65,7 @@ def naming(path: Path) -> Iterator[None]:
         raise
     except KeyError as error:
         raise InputError(f"{path}: has no entry {error}.\nDelete it and run the workflow again.") from None
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AttributeError, ArithmeticError, IndexError) as error:
         raise InputError(f"{path}: has an unusable value: {error}.\nDelete it and run the workflow again.") from None
 
 
@@ -79,7 +73,7 @@ def read_config(argument: str) -> Config:
     """Configuration from a command line: JSON, or `@FILE` with JSON in it. Corpus files need not exist any more."""
     path = Path(argument[1:]) if argument.startswith("@") else None
     try:
-        raw = json.loads(path.read_text(encoding="utf-8") if path else argument)
+        raw = bounded.parse(path.read_text(encoding="utf-8") if path else argument)
     except (OSError, ValueError) as error:
         raise InputError(f"--config{f' {path}' if path else ''}: cannot be read as JSON: {error}.") from None
     return config.load(raw, files=[path] if path else [], check_files=False)

@@ -1,6 +1,5 @@
 """Results of a plan as tidy frames. A file that is missing, broken or incomplete is an InputError that names it."""
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from caneft import settings
+from caneft.bounded import parse
 from caneft.config import Neurons
 from caneft.config.metrics import LOWER_IS_BETTER, NEURAL
 from caneft.errors import InputError
@@ -229,7 +229,7 @@ def losses(plan: Plan, root: str | Path, blocks: Iterable[Block] | None = None) 
 def _loss_rows(file: inputs.LogFile, path: Path) -> Iterator[dict[str, Any]]:
     texts = read_lines(path)
     with naming(path):
-        for line in map(json.loads, texts):
+        for line in map(parse, texts):
             losses = {"loss": float(line["loss"]), "dev_loss": _number(line.get("dev_loss"))}
             yield _identity(file) | {"step": int(line["step"])} | losses
 

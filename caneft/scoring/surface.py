@@ -1,6 +1,5 @@
 """BLEU and chrF2 through sacrebleu, exact match, and counts of what went wrong in decoding."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +8,7 @@ from typing import Any
 from sacrebleu.metrics import BLEU, CHRF
 
 from caneft import integrity
+from caneft.bounded import parse
 from caneft.corpora.sides import identifiable, language
 from caneft.corpora.store import Row
 from caneft.corpora.text import lines
@@ -123,14 +123,14 @@ def read_translations(path: Path, references: Mapping[str, Sequence[Row]]) -> di
     found: dict[str, list[dict[str, Any]]] = {domain: [] for domain in references}
     try:
         for _, text in lines(path):
-            line = json.loads(text)
+            line = parse(text)
             if not (isinstance(line["hypothesis"], str) and isinstance(line["flags"], list)):
                 raise TypeError("a hypothesis is a string, its flags are a list")
             found[line["domain"]].append(line)
         for entries in found.values():
             _check_alternatives(entries)
         aligned = all([line["id"] for line in found[d]] == [row.id for row in rows] for d, rows in references.items())
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not a translations file ({error!r}); delete it and run the workflow again") from None
     if not aligned:
         raise InputError(

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 # neighbours. A new module takes its place here.
 LAYERS = (
     ("errors", "files", "machine"),
+    ("bounded",),
     (
         "cli",
         "corpora.demo",
