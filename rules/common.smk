@@ -171,6 +171,11 @@ def of(function, *names):
     return settings_of
 
 
+def optional(option, name):
+    """Params function: an option with the input of that name, quoted for the shell; nothing where there is none."""
+    return lambda wildcards, input: f"{option} {shlex.quote(input[name])}" if input[name] else ""
+
+
 def growing(amount):
     """Resource function: so much, and at each further try once more of it. What a cluster killed is tried with more."""
     return lambda wildcards, attempt: amount * attempt

@@ -9,14 +9,14 @@ from caneft.config.corpora import Direction, Mixture, domains_only
 from caneft.config.methods import Method
 from caneft.config.metrics import Scoring
 from caneft.config.models import Model
-from caneft.config.section import Section, Slug
+from caneft.config.section import Folder, Section, Slug
 from caneft.config.stages import Decoding, Importance, Prompt, Report, Selection, Significance, Trials, Tuning
 
 
 class Config(Section):
     """Configuration of a CANEFT workflow."""
 
-    results_root: str = "results"
+    results_root: Folder = "results"
     """Folder of everything that is computed; two runs can stand side by side."""
     data_root: str | None = None
     """Folder that relative corpus and model paths start from; by default the environment variable CANEFT_DATA."""
