@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from caneft import config, dumping, pilot, settings, stability
+from caneft import integrity, config, dumping, pilot, settings, stability
 from caneft.corpora.store import Row
 from caneft.errors import InputError
 from caneft.stability import Point
@@ -56,6 +56,8 @@ def test_a_grown_dump_is_the_dump_of_all_samples(source, tmp_path):
     np.testing.assert_allclose(np.load(grown), np.load(whole), rtol=2e-3, atol=1e-6)
     one, other = (json.loads(path.with_suffix(".json").read_text()) for path in (grown, whole))
     losses = [[entry.pop("loss") for entry in sidecar["samples"]] for sidecar in (one, other)]
+    for sidecar, path in ((one, grown), (other, whole)):
+        assert sidecar.pop("files") == integrity.sums(path, path.with_suffix(".stats.npz"))
     assert one == other
     np.testing.assert_allclose(*losses, rtol=1e-5)
     with np.load(grown.with_suffix(".stats.npz")) as a, np.load(whole.with_suffix(".stats.npz")) as b:
