@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from caneft import integrity, config, dumping, pilot, settings, stability
+from caneft import config, dumping, integrity, pilot, settings, stability
 from caneft.corpora.store import Row
 from caneft.errors import InputError
 from caneft.stability import Point
