@@ -53,8 +53,9 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
     """Manifest of a model, `folder` made absolute against the manifest's own place."""
     path = Path(path)
     manifest = read_json(path)
-    if wrong := [name for name, kind in MANIFEST.items() if not isinstance(manifest.get(name), kind)]:
-        raise InputError(f"{path}: no manifest: {' and '.join(wrong)} missing or of a wrong kind. {AGAIN}")
+    wrong = [name for name, kind in MANIFEST.items() if not isinstance(manifest.get(name), kind)]
+    if wrong or "\0" in manifest["folder"]:
+        raise InputError(f"{path}: no manifest: {' and '.join(wrong) or 'folder'} missing or of a wrong kind. {AGAIN}")
     return manifest | {"folder": str((path.parent / manifest["folder"]).resolve())}
 
 

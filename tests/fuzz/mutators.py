@@ -9,7 +9,7 @@ import yaml
 
 VALUES = [
     None, True, False, 0, -1, 1, 2**31, 2**63, 10**30, 10**400, 0.5, 1e308, float("nan"), float("inf"),
-    -1e-9, "", "x", "\0", "\ud800", "../../etc/passwd", "{x}", "$(touch pwned)", "x" * 10_000, [], {}, [[]], [None], 
+    -1e-9, "", "x", "\0", "\ud800", "../../etc/passwd", "{x}", "$(touch pwned)", "x" * 10_000, [], {}, [[]], [None],
     {"": None}, [1, "a", {}], {"format": 1}, "null", "1",
 ]  # fmt: skip
 
