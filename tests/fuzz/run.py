@@ -2,8 +2,8 @@
 
     python -m tests.fuzz.run --inputs 10000
 
-Exit code 1 if a parser left an exception other than InputError, needed more than 5 s of processor time for a file, or its
-process more than 500 MB above what its imports take.
+Exit code 1 if a parser left an exception other than InputError, needed more than 5 s of processor time for a file, or
+its process more than 500 MB above what its imports take.
 """
 
 import argparse
