@@ -18,6 +18,7 @@ LARGEST_JSON = 16_000_000
 """Bytes of a JSON file; as objects they take up to twenty times that."""
 LARGEST_ARRAYS = 128_000_000
 """Bytes of all arrays that are read of one archive."""
+LONGEST_NUMBER = 40
 AGAIN = "Delete it and run the workflow again."
 BROKEN_ARCHIVE = (OSError, EOFError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
@@ -26,7 +27,7 @@ def parse(text: str | bytes) -> Any:
     """Content of a JSON text. Raises ValueError, also for numbers that are not finite, what is nested thousands deep,
     and halves of surrogate pairs, which could not be written again."""
     try:
-        found = json.loads(text, parse_constant=_finite, parse_float=_finite)
+        found = json.loads(text, parse_constant=_finite, parse_float=_finite, parse_int=_whole)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
     escape = b"\\ud" if isinstance(text, bytes) else "\\ud"
@@ -43,6 +44,12 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{text[:20]} is no finite number")
     return number
+
+
+def _whole(text: str) -> int:
+    if len(text) > LONGEST_NUMBER:
+        raise ValueError(f"{text[:20]}... is a number of {len(text)} digits")
+    return int(text)
 
 
 def read_json(path: str | Path, remedy: str = AGAIN, largest: int = LARGEST_JSON) -> dict[str, Any]:

@@ -65,8 +65,9 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
     """Manifest of a model, `folder` made absolute against the manifest's own place. InputError if it is not there."""
     path = Path(path)
     manifest = read_json(path)
-    if wrong := [name for name, kind in MANIFEST.items() if not isinstance(manifest.get(name), kind)]:
-        raise InputError(f"{path}: no manifest: {' and '.join(wrong)} missing or of a wrong kind. {AGAIN}")
+    wrong = [name for name, kind in MANIFEST.items() if not isinstance(manifest.get(name), kind)]
+    if wrong or "\0" in manifest["folder"]:
+        raise InputError(f"{path}: no manifest: {' and '.join(wrong) or 'folder'} missing or of a wrong kind. {AGAIN}")
     integrity.check_format(path, manifest)
     folder = hub.located(manifest, path, f"the model {manifest.get('id')}", manifest["weights"])
     return manifest | {"folder": str(folder)}

@@ -69,6 +69,13 @@ def naming(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: has an unusable value: {error}.\nDelete it and run the workflow again.") from None
 
 
+def checked(value: Any, *kinds: type) -> Any:
+    """A value of a file if it is None or of these kinds, and fits a column of a table; else TypeError."""
+    if value is None or (type(value) in kinds and not (type(value) is int and abs(value) >= 2**63)):
+        return value
+    raise TypeError(f"{str(value)[:40]!r} where {' or '.join(kind.__name__ for kind in kinds)} belongs")
+
+
 def read_config(argument: str) -> Config:
     """Configuration from a command line: JSON, or `@FILE` with JSON in it. Corpus files need not exist any more."""
     path = Path(argument[1:]) if argument.startswith("@") else None

@@ -98,8 +98,9 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
     """Manifest of a metric, `folder` made absolute against the manifest's own place. InputError if it is not there."""
     path = Path(path)
     manifest = read_json(path)
-    if wrong := [name for name, kind in MANIFEST.items() if not isinstance(manifest.get(name), kind)]:
-        raise InputError(f"{path}: no manifest: {' and '.join(wrong)} missing or of a wrong kind. {AGAIN}")
+    wrong = [name for name, kind in MANIFEST.items() if not isinstance(manifest.get(name), kind)]
+    if wrong or "\0" in manifest["folder"]:
+        raise InputError(f"{path}: no manifest: {' and '.join(wrong) or 'folder'} missing or of a wrong kind. {AGAIN}")
     integrity.check_format(path, manifest)
     names = [manifest[key] for key in ("file", "tokenizer") if manifest.get(key)] + list(manifest.get("weights", ()))
     folder = hub.located(manifest, path, f"the metric {manifest.get('checkpoint')}", names)

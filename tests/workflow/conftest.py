@@ -34,6 +34,9 @@ PARTS = (
 )
 MINI = "tests/workflow/mini.yaml"
 RESULTS = "out/mini"  # by --config, so that the key of mini.yaml is overridden
+SECRETS = dict.fromkeys(
+    ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "WANDB_API_KEY", "AWS_SECRET_ACCESS_KEY"), "hf_planted7secret"
+)
 OVERRIDES = {"results_root": RESULTS}
 
 
@@ -70,7 +73,7 @@ class Workspace:
         left_out = ("CANEFT_DATA", "CANEFT_COMET_PYTHON", "SNAKEMAKE_PROFILE", "PYTHONPATH")
         kept = {name: value for name, value in os.environ.items() if name not in left_out}
         venvs = str(REPOSITORY / ".venvs")  # built once, by whoever comes first
-        return kept | {"PATH": path, "HF_HUB_OFFLINE": "1", "CANEFT_VENVS": venvs}
+        return kept | SECRETS | {"PATH": path, "HF_HUB_OFFLINE": "1", "CANEFT_VENVS": venvs}
 
     def snakemake(
         self, *arguments: str, config: str | Path = MINI, before: Sequence[str] = ()
