@@ -9,7 +9,10 @@ import pandas as pd
 
 from caneft import bounded, config, integrity, neurons
 from caneft.config import Config
+from caneft.corpora.text import lines
 from caneft.errors import InputError
+
+LARGEST_TEXT = 128_000_000
 
 
 def read_json(path: Path, with_format: bool = False) -> dict[str, Any]:
@@ -33,13 +36,12 @@ def read_parquet(path: Path, columns: list[str]) -> pd.DataFrame:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Lines of a text file."""
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read: {error}.\nDelete it and run the workflow again.") from None
+    """Lines of a text file; only line feeds end one, since a hypothesis may hold any other separator."""
+    if not path.exists():
+        raise _missing(path)
+    if path.stat().st_size > LARGEST_TEXT:
+        raise InputError(f"{path}: has more than {LARGEST_TEXT:,} bytes.\n{bounded.AGAIN}")
+    return [text for _, text in lines(path)]
 
 
 def read_neurons(path: Path) -> neurons.NeuronSet:

@@ -231,7 +231,7 @@ def _loss_rows(file: inputs.LogFile, path: Path) -> Iterator[dict[str, Any]]:
     with naming(path):
         for line in map(parse, texts):
             losses = {"loss": float(line["loss"]), "dev_loss": _number(line.get("dev_loss"))}
-            yield _identity(file) | {"step": int(line["step"])} | losses
+            yield _identity(file) | {"step": int(checked(line["step"], int))} | losses
 
 
 def costs(

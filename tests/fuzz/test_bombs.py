@@ -20,7 +20,7 @@ from pathlib import Path
 from caneft.errors import InputError
 from tests.fuzz import parsers, run
 parser = parsers.BY_NAME[sys.argv[1]]
-sound = Path(sys.argv[2]) / "sound"
+sound = Path(sys.argv[2]) / "whole"
 sound.mkdir()
 parser.make(sound)
 parser.read(sound)
