@@ -170,7 +170,7 @@ def test_signals_reach_every_process(folder):
     code = "import sys; from caneft.launching import launch; exit(launch(sys.argv[1], sys.argv[2:], 2, 'tuning'))"
     command = [sys.executable, "-c", code, MODULE, "sleep", str(folder)]
     with subprocess.Popen(command, cwd=ROOT) as process:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 600
         while len(list(folder.glob("ready.*"))) < 2:
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.02)

@@ -58,7 +58,7 @@ def resolve(hub, home, manifest, offline="", **model):
         env=kept | {"HF_ENDPOINT": hub.address, "HF_HOME": str(home), "HF_HUB_OFFLINE": offline},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
 
 

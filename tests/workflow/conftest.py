@@ -73,7 +73,9 @@ class Workspace:
         left_out = ("CANEFT_DATA", "CANEFT_COMET_PYTHON", "SNAKEMAKE_PROFILE", "PYTHONPATH")
         kept = {name: value for name, value in os.environ.items() if name not in left_out}
         venvs = str(REPOSITORY / ".venvs")  # built once, by whoever comes first
-        return kept | SECRETS | {"PATH": path, "HF_HUB_OFFLINE": "1", "CANEFT_VENVS": venvs}
+        # Without a file, Slurm's own commands, which the executor asks at every start, look for their cluster by DNS.
+        slurm = {"SLURM_CONF": os.devnull}
+        return kept | SECRETS | {"PATH": path, "HF_HUB_OFFLINE": "1", "CANEFT_VENVS": venvs} | slurm
 
     def snakemake(
         self, *arguments: str, config: str | Path = MINI, before: Sequence[str] = ()
@@ -86,7 +88,7 @@ class Workspace:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=900,
+            timeout=3000,
         )
 
     def plan(self, config: dict | None = None, targets: Iterable[str] = ()) -> set[str]:

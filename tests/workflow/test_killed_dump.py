@@ -62,12 +62,12 @@ def kill_after(command, folder, batches, kill=lambda process: os.killpg(process.
     """Starts the dump and kills it once so many batches are done; returns how many are, and its exit code."""
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(command, start_new_session=True, **quiet)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 900
     while finished_batches(folder) < batches:
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(random.uniform(0, 0.02))
     kill(process)
-    code = process.wait(120)
+    code = process.wait(900)
     return finished_batches(folder), code
 
 
@@ -144,7 +144,9 @@ def test_a_second_job_on_the_same_dump_is_refused(command, tmp_path):
     seen = []
 
     def start_another(process):
+        os.killpg(process.pid, signal.SIGSTOP)  # else it may be done before the other has begun
         seen.append(subprocess.run(command("same", 2), capture_output=True, text=True))
+        os.killpg(process.pid, signal.SIGCONT)
         terminate(process)
 
     kill_after(command("same", 2), tmp_path / "same", 1, start_another)

@@ -86,7 +86,7 @@ def steps_done(folder):
 def stopped_after(command, folder, steps, number, random_wait=0.0, **options):
     """Starts a run and sends the signal once so many steps are done; returns the exit code."""
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options) as process:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 900
         while steps_done(folder) < steps:
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.002)
