@@ -6,15 +6,27 @@ SUITS := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python; do "$$p" -c '$(SUITS)' 2>/dev/null && echo "$$p" && break; done)
 VENV := .venv
 RUN := . $(VENV)/bin/activate &&
+PIP_AUDIT := 2.10.1
 TORCH := $(shell grep '^torch==' requirements.txt)
 
-.PHONY: demo test test-slurm test-conda check-demo repro lint format docs images lock lock-comet clean
+.PHONY: demo test test-slurm test-conda test-faults test-fuzz audit check-demo repro lint format docs images lock lock-comet clean
 
 demo: $(VENV)/.ready
 	@$(RUN) snakemake --cores all
 
 test: $(VENV)/.ready
 	@$(RUN) python -m pytest -m "not demo" --ignore tests/slurm --ignore tests/conda
+
+# Ten thousand damaged files through every parser, each parser in a process of its own: some minutes.
+test-fuzz: $(VENV)/.ready
+	@$(RUN) python -m tests.fuzz.run --inputs 10000
+
+# Known vulnerabilities of the pinned packages, by pip-audit in an environment of its own. Asks a service on the network.
+# --strict: without it, packages that the service does not know pass for clean.
+audit:
+	@[ -x .venv-audit/bin/pip-audit ] || { "$(PYTHON)" -m venv .venv-audit && .venv-audit/bin/pip install -q pip-audit==$(PIP_AUDIT); }
+	@for lock in requirements.txt envs/comet.txt; do echo "$$lock:"; .venv-audit/bin/pip-audit --strict --no-deps --disable-pip -r $$lock \
+	  || { echo "$$lock: not clean, or the service of vulnerabilities was not reached (see above)" >&2; bad=1; }; done; [ -z "$$bad" ]
 
 # The workflow on a real Slurm that the tests start and stop: about ten minutes. Needs Slurm's Debian packages.
 test-slurm: $(VENV)/.ready
@@ -23,6 +35,10 @@ test-slurm: $(VENV)/.ready
 # `snakemake --use-conda` with a double of conda that makes environments from the pins. Needs the package registry.
 test-conda: $(VENV)/.ready
 	@$(RUN) python -m pytest tests/conda
+
+# Fifty seeded faults in running workflows, and whether each is recovered from: most of an hour on two cores.
+test-faults: $(VENV)/.ready
+	@$(RUN) python -m tests.faults --seed 1 --number 50
 
 # What the finished demo promises: neurons recomputed by the witness, changed weights, and the table's numbers.
 check-demo: $(VENV)/.ready

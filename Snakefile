@@ -61,6 +61,7 @@ rule all:
 
 onstart:
     check_cluster()
+    hold_results()
     store_configuration()
 
 

@@ -3,7 +3,7 @@
 import argparse
 
 from caneft.cli import step
-from caneft.commands import compare, explain
+from caneft.commands import compare, explain, verify
 from caneft.errors import InputError
 from caneft.patch import command
 
@@ -12,7 +12,7 @@ from caneft.patch import command
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m caneft", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (command, compare, explain):
+    for module in (command, compare, explain, verify):
         module.add(commands)
     args = parser.parse_args()
     try:

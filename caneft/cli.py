@@ -4,9 +4,12 @@ import functools
 import logging
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
+from types import TracebackType
 
+from caneft import machine
 from caneft.errors import InputError
 
 SAID = "CANEFT_SAID"
@@ -14,7 +17,10 @@ SAID = "CANEFT_SAID"
 
 
 def step(main: Callable[[], None]) -> Callable[[], None]:
-    """Decorator of a step's `main`: logging to stderr, and an InputError as a message with exit code 1."""
+    """Decorator of a step's `main`: logging to stderr, and an error that people can mend as a message with exit code 1.
+
+    These are an InputError and what `machine.in_words` knows.
+    """
 
     @functools.wraps(main)
     def wrapped() -> None:
@@ -29,12 +35,24 @@ def step(main: Callable[[], None]) -> Callable[[], None]:
         except KeyboardInterrupt:
             print("Interrupted. Nothing half-written is taken for a result; the same command goes on.", file=sys.stderr)
             sys.exit(130)
-        except Exception:
-            if _first_to_fail():
+        except Exception as error:
+            if not _first_to_fail():
+                sys.exit(1)  # it lost its connection to the one that failed, or met the same
+            if (words := machine.in_words(error)) is None:
                 raise
-            sys.exit(1)  # it lost its connection to the one that failed, or met the same
+            print(f"Error: {words}", file=sys.stderr)
+            sys.exit(1)
 
     return wrapped
+
+
+def explain_imports(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """For sys.excepthook: what is wrong with an environment, before a step's `main` is reached."""
+    words = machine.in_words(error) if isinstance(error, ImportError | OSError) else None
+    if words is None:
+        traceback.print_exception(kind, error, trace)
+    else:
+        print(f"Error: {words}", file=sys.stderr)
 
 
 def _first_to_fail() -> bool:

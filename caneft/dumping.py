@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from caneft import records
+from caneft import integrity, records
 from caneft.config import Importance
 from caneft.corpora.store import Row
 from caneft.dumps import Dump, Part, Progress, save_statistics
@@ -105,8 +105,11 @@ def write(
             if dump:
                 dump.take()
                 dump.check()
-                save_statistics(path.with_suffix(".stats.npz"), dump.progress.statistics())
-                write_json(path.with_suffix(".json"), _sidecar(samples, shape, dump.progress, settings, about))
+                stats = path.with_suffix(".stats.npz")
+                save_statistics(stats, dump.progress.statistics())
+                sums = {path.name: dump.checksum()} | integrity.sums(stats)
+                sidecar = _sidecar(samples, shape, dump.progress, settings, about) | {integrity.KEY: sums}
+                write_json(path.with_suffix(".json"), sidecar)
                 dump.finish(path)
         except InputError:
             if dump:

@@ -4,9 +4,9 @@ A dump is a `.npy` of float16 (layers, samples, neurons), scores times 2**scale_
 of attention heads; its sidecar says so.
 """
 
+import math
 import os
 import shutil
-import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,14 +16,16 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
+from caneft.bounded import array_header, read_arrays
 from caneft.errors import InputError
-from caneft.files import replacing, sync
+from caneft.files import allocate, replacing, sha256, sync
 
 LARGEST = float(np.finfo(np.float16).max)
 UNDERFLOW_SHARE = 0.01
+NUMBERS = ("positions", "largest", "positive", "vanished")
 SUMS = ("activation", "gradient", "positive")
 COUNTED = ("positions", "largest", "positive", "vanished")
-UNREADABLE = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
+UNREADABLE = (OSError, KeyError, TypeError, ValueError)
 
 
 class DumpReader:
@@ -37,17 +39,15 @@ class DumpReader:
         self.path = Path(path)
         try:
             self._file = open(path, "rb")  # noqa: SIM115 (kept open as long as the reader lives)
-            version = np.lib.format.read_magic(self._file)
-            read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-            self.shape, fortran, self.dtype = read_header[version](self._file)
-        except (OSError, KeyError, ValueError) as error:
+            self.shape, fortran, self.dtype = array_header(self._file)
+        except (OSError, ValueError) as error:
             raise InputError(f"{path}: not a readable dump: {error}. Delete it and run the workflow again.") from None
         self._start = self._file.tell()
         if fortran or self.dtype != np.float16 or len(self.shape) != 3:
             raise InputError(
                 f"{path}: holds {self.dtype} of shape {self.shape}, a dump is float16 of three axes in C order"
             )
-        size, expected = os.fstat(self._file.fileno()).st_size, self._start + 2 * int(np.prod(self.shape))
+        size, expected = os.fstat(self._file.fileno()).st_size, self._start + 2 * math.prod(self.shape)
         if size != expected:
             raise InputError(f"{path}: has {size} bytes where {expected} belong. Delete it and run the workflow again.")
 
@@ -256,6 +256,11 @@ class Dump(Part):
         if self.finished < len(self.batches):
             raise InputError(f"{self._record(self.finished)}: was lost or changed meanwhile; run the workflow again")
 
+    def checksum(self) -> str:
+        """SHA-256 of the file of all scores."""
+        self._memory.flush()
+        return sha256(self._scores)
+
     def finish(self, path: Path) -> None:
         """Puts the whole at `path` and removes the folder."""
         self._memory.flush()
@@ -294,6 +299,7 @@ class Dump(Part):
             sums = {name: np.zeros((self._shape[0], self._shape[2])) for name in SUMS}
             self.progress = Progress(sums, np.zeros(self._shape[1], np.float32))
             found = np.lib.format.open_memmap(self._scores, mode="w+", dtype=np.float16, shape=self._shape)
+            allocate(self._scores)
             self._save()
         return found
 
@@ -306,12 +312,15 @@ class Dump(Part):
     def _resumed(self) -> np.memmap | None:
         """Scores that the folder holds, and their progress; None unless they belong to this dump and are whole."""
         try:
-            with np.load(self._state, allow_pickle=False) as state:
-                if str(state["identity"]) != self.identity:
-                    return None
-                numbers = {name: state[name].item() for name in COUNTED}
-                checksums = state["checksums"].astype(int).tolist()
-                self.progress = Progress(_sums(state), state["loss"], **numbers, checksums=checksums)
+            state = read_arrays(self._state, ["identity", "loss", "checksums", *COUNTED, *(f"sum_{n}" for n in SUMS)])
+            if str(state["identity"]) != self.identity:
+                return None
+            numbers = {name: state[name].item() for name in COUNTED}
+            checksums = state["checksums"].astype(int).tolist()
+            self.progress = Progress(_sums(state), state["loss"], **numbers, checksums=checksums)
+            shapes = {total.shape for total in self.progress.sums.values()}
+            if shapes != {self._shape[::2]} or self.progress.loss.shape != self._shape[1:2]:
+                return None
             memory = super()._opened()
         except UNREADABLE:
             return None
@@ -324,12 +333,13 @@ class Dump(Part):
     def _recorded(self, index: int) -> Scored | None:
         """A batch that another process has finished; None unless it belongs to this dump and is whole."""
         try:
-            with np.load(self._record(index), allow_pickle=False) as record:
-                scores = self._memory[:, self.batches[index], :]
-                if str(record["identity"]) != self.identity or record["checksum"].item() != _checksum(scores):
-                    return None
-                numbers = {name: record[name].item() for name in COUNTED}
-                return Scored(scores, _sums(record), record["loss"], **numbers)
+            names = ["identity", "loss", "checksum", *COUNTED, *(f"sum_{name}" for name in SUMS)]
+            record = read_arrays(self._record(index), names)
+            scores = self._memory[:, self.batches[index], :]
+            if str(record["identity"]) != self.identity or record["checksum"].item() != _checksum(scores):
+                return None
+            numbers = {name: record[name].item() for name in COUNTED}
+            return Scored(scores, _sums(record), record["loss"], **numbers)
         except UNREADABLE:
             return None
 

@@ -3,12 +3,19 @@
 import difflib
 from collections.abc import Iterable
 
+LINES, LINE = 30, 1000
+
 
 class InputError(ValueError):
     """Something given from outside (configuration, corpus, model, artefact) cannot be used.
 
-    The message says what was wrong, where (file, line or key), and what to do.
+    The message says what was wrong, where (file, line or key), and what to do. Of a line beyond all bounds, which
+    quotes what someone wrote, beginning and end are left.
     """
+
+    def __init__(self, message: object):
+        lines = str(message).split("\n")[:LINES]
+        super().__init__("\n".join(f"{x[:600]} ... {x[-300:]}" if len(x) > LINE else x for x in lines))
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

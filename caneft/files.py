@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,14 +26,53 @@ def replacing(path: str | Path, durable: bool = True) -> Iterator[Path]:
         if durable:
             sync(beside)
         os.replace(beside, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk is not said with the file's name
+        raise
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def delivering(folder: str | Path) -> Iterator[Path]:
+    """Folder to fill, for libraries that write folders; its files go to `folder` when the block ends well.
+
+    Each is on disk before it goes. What a killed process had begun is removed.
+    """
+    folder = Path(folder)
+    beside = folder / ".unfinished"
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
+        yield beside
+        files = sorted(path for path in beside.rglob("*") if path.is_file())
+        for file in files:
+            sync(file)
+        for file in files:
+            place = folder / file.relative_to(beside)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(file, place)
+    except OSError as error:
+        error.filename = error.filename or str(folder)
+        raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def sync(path: str | Path) -> None:
     """Waits until a file's bytes are on disk."""
     with open(path, "rb") as handle:
         os.fsync(handle.fileno())
+
+
+def allocate(path: str | Path) -> None:
+    """Takes the disk space of a file's whole size: a full disk is an OSError now, no SIGBUS when a map is written."""
+    with open(path, "r+b") as handle:
+        try:
+            os.posix_fallocate(handle.fileno(), 0, os.fstat(handle.fileno()).st_size)
+        except OSError as error:
+            error.filename = str(path)
+            raise
 
 
 def write_json(path: str | Path, content: Any) -> None:

@@ -177,7 +177,14 @@ def main() -> None:
     parser.add_argument("command", nargs="+", help="what is run with them, after --")
     args = parser.parse_args()
     environment = os.environ | lease(args.gpus, os.environ, args.command)
-    os.execvpe(args.command[0], args.command, environment)
+    try:
+        os.execvpe(args.command[0], args.command, environment)
+    except FileNotFoundError:
+        place = Path(args.command[0])
+        raise InputError(
+            f"{place}: is missing from its environment. Remove the folder {place.parent.parent} and give the same"
+            " command again, which builds it anew."
+        ) from None
 
 
 if __name__ == "__main__":

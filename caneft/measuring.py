@@ -1,7 +1,6 @@
 """From the dumps of a mixture's domains to its information table: opening, checking, and what stands beside it."""
 
 import math
-import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,19 +8,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from caneft import information
+from caneft import information, integrity
+from caneft.bounded import AGAIN, read_arrays
 from caneft.corpora.store import read_json
 from caneft.dumps import SUMS, DumpReader, DumpSet
 from caneft.errors import InputError
 from caneft.neurons import NEURON
 from caneft.settings import InformationSettings
 
-AGAIN = "Delete it and run the workflow again."
-
 
 def open_dump(path: Path) -> tuple[DumpReader, dict[str, np.ndarray], dict[str, Any]]:
     """Scores, statistics and sidecar of one dump. Raises InputError naming the file that is wrong, and what is."""
     sidecar, scores = _sidecar(path.with_suffix(".json")), DumpReader(path)
+    integrity.verify(path.parent, sidecar.get(integrity.KEY, {}))
     said = sidecar["shape"], len(sidecar["samples"])
     if said != (list(scores.shape), scores.shape[1]):
         raise InputError(
@@ -42,27 +41,48 @@ def _sidecar(path: Path) -> dict[str, Any]:
     """Content of a sidecar; all of it that is read anywhere is there."""
     content = read_json(path)
     try:
-        wanted = [content[name] for name in ("domain", "scale_exponent", "shape")]
-        wanted += [content["model"][name] for name in ("id", "weights")]
-        wanted += [sample["response_tokens"] for sample in content["samples"]]
+        _check_kinds(content)
     except KeyError as error:
         raise InputError(f"{path}: not the sidecar of a dump: it lacks {error}. {AGAIN}") from None
-    except TypeError:
-        raise InputError(f"{path}: not the sidecar of a dump. {AGAIN}") from None
+    except TypeError as error:
+        raise InputError(f"{path}: not the sidecar of a dump: {error}. {AGAIN}") from None
     return content
+
+
+def _check_kinds(sidecar: Mapping[str, Any]) -> None:
+    """Raises KeyError or TypeError for what is missing, or of a kind that no dump has."""
+    exponent, tokens = sidecar["scale_exponent"], [sample["response_tokens"] for sample in sidecar["samples"]]
+    sidecar["shape"], sidecar["model"]["weights"]
+    if not isinstance(sidecar["domain"], str) or not isinstance(sidecar["model"]["id"], str | None):
+        raise TypeError("domain and model are no names")
+    if type(exponent) is not int or not -1000 < exponent < 1000:
+        raise TypeError("scale_exponent is no exponent")
+    if not all(type(count) is int and 0 <= count < 2**31 for count in tokens):
+        raise TypeError("response_tokens are no numbers of tokens")
 
 
 def _statistics(path: Path, shape: tuple[int, int]) -> dict[str, np.ndarray]:
     """Statistics of a dump of so many layers and neurons, by name."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            stats = {name: archive[name] for name in SUMS}
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        stats = read_arrays(path, SUMS)
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: not the statistics of a dump: {error}. {AGAIN}") from None
     for name, values in stats.items():
+        if values.dtype.kind != "f":
+            raise InputError(f"{path}: {name} holds {values.dtype}, not numbers. {AGAIN}")
         if values.shape != shape:
             raise InputError(f"{path}: {name} is of shape {values.shape}, the dump beside it of {shape}. {AGAIN}")
     return stats
+
+
+def read_table(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Information table and what stands beside it. Raises InputError naming the file that is wrong, and what is."""
+    about = read_json(path.with_suffix(".json"))
+    integrity.verify_beside(path, path.with_suffix(".json"))
+    try:
+        return pd.read_parquet(path), about
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not an information table: {error}. {AGAIN}") from None
 
 
 def measure(
@@ -154,6 +174,7 @@ def _description(
     length = information.length_information(lengths, settings.bins)
     sidecar = next(iter(dumps.sidecars.values()))
     return {
+        "format": integrity.FORMAT,
         "unit": _unit(sidecar),
         "domains": sorted(samples),
         "samples": samples,

@@ -4,20 +4,22 @@ The units of a set can also be attention heads; all else is the same.
 """
 
 import json
-import os
 import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from caneft.bounded import parse, read_arrays
 from caneft.errors import InputError
 from caneft.files import replacing
 
 NEURON, HEAD = "neuron", "head"
+FORMAT = 1
 UNITS = NEURON, HEAD
+MOST_LAYERS, MOST_UNITS = 2**12, 2**22
+"""Of a file that is believed: far beyond any model, and few enough that nothing fills the memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +132,7 @@ def save(path: str | Path, neurons: NeuronSet, description: dict) -> None:
         "width": np.array(neurons.width),
         "unit": np.frombuffer(neurons.unit.encode(), dtype=np.uint8),
         "description": np.frombuffer(text, dtype=np.uint8),
+        "format": np.array(FORMAT),
     }
     with replacing(path) as beside, zipfile.ZipFile(beside, "w") as archive:
         for name, array in arrays.items():
@@ -144,19 +147,24 @@ def load(path: str | Path) -> NeuronSet:
     try:
         layer, neuron = arrays["layer"].astype(np.int64), arrays["neuron"].astype(np.int64)
         layers, width = int(arrays["layers"]), int(arrays["width"])
+        if not (0 <= layers <= MOST_LAYERS and 0 <= width <= MOST_UNITS):
+            raise InputError(f"{layers} layers of {width} are no model's")
         if layer.ndim != 1 or layer.shape != neuron.shape:
             raise InputError(f"layer and neuron have shapes {layer.shape} and {neuron.shape}")
         if neuron.size and not 0 <= neuron.min() <= neuron.max() < width:
             raise InputError(f"neuron indices from {neuron.min()} to {neuron.max()}, outside [0, {width})")
         return NeuronSet.from_flat(layers, width, layer * width + neuron, arrays["unit"].tobytes().decode())
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise InputError(f"{path}: not a neuron set: {error}") from error
 
 
 def read_description(path: str | Path) -> dict:
     """The description given to `save`. Raises InputError naming the file and the reason if there is none."""
     try:
-        return json.loads(_arrays(path)["description"].tobytes())
+        found = parse(_arrays(path)["description"].tobytes())
+        if not isinstance(found, dict):
+            raise ValueError("it is no object")
+        return found
     except ValueError as error:
         raise InputError(f"{path}: not a neuron set: its description is not JSON: {error}") from error
 
@@ -167,13 +175,17 @@ ARRAYS = ("layer", "neuron", "layers", "width", "unit", "description")
 def _arrays(path: str | Path) -> dict[str, np.ndarray]:
     """Every array of a neuron-set file."""
     try:
-        if os.path.isfile(path) and not zipfile.is_zipfile(path):  # np.load would take it for a pickle
-            raise InputError("no .npz archive, or a truncated one")
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in ARRAYS}
-    except FileNotFoundError:
-        raise
-    except KeyError as error:
-        raise InputError(f"{path}: not a neuron set: {error.args[0]}") from error
-    except (ValueError, OSError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        found = read_arrays(path, ARRAYS)
+        if (form := _format(path)) != FORMAT:
+            raise ValueError(f"it has format {form}, this version reads {FORMAT}; delete it and run again")
+        return found
+    except ValueError as error:
         raise InputError(f"{path}: not a neuron set: {error}") from error
+
+
+def _format(path: str | Path) -> int:
+    """Of a neuron-set file; older ones do not say."""
+    try:
+        return int(read_arrays(path, ["format"])["format"])
+    except (TypeError, ValueError):
+        return FORMAT

@@ -4,7 +4,6 @@ The samples of a mixture's domains are doubled until the neurons that their disj
 than before. Nothing is scored twice: a larger dump begins with the smaller one, and the workflow's with the pilot's.
 """
 
-import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -15,12 +14,14 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from caneft import dumping, measuring, stability
+from caneft import dumping, integrity, measuring, stability
+from caneft.bounded import read_arrays
 from caneft.config import Importance
+from caneft.corpora.store import read_json
 from caneft.dumping import Samples
 from caneft.dumps import SUMS, DumpReader, save_statistics
 from caneft.errors import InputError
-from caneft.files import replacing, write_json
+from caneft.files import replacing, sha256, write_json
 from caneft.parallel import ALONE, Team
 from caneft.prompts import Prompts
 from caneft.settings import PilotSettings
@@ -69,10 +70,10 @@ class Source:
     def _held(self, path: Path) -> int:
         """How many samples the dump at `path` holds; 0 unless it is whole and of the first of them, made alike."""
         try:
-            sidecar = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+            sidecar = read_json(path.with_suffix(".json"))
             ids = [entry["id"] for entry in sidecar["samples"]]
             whole = list(DumpReader(path).shape) == sidecar["shape"] and path.with_suffix(".stats.npz").exists()
-        except (OSError, ValueError, KeyError, InputError):
+        except (OSError, ValueError, KeyError, TypeError):
             return 0
         first = self.samples.part(0, len(ids))
         alike = first.ids == ids and dumping.described(self.about, first).items() <= sidecar.items()
@@ -82,7 +83,7 @@ class Source:
 def _join(path: Path, more: Path, described: dict[str, Any]) -> None:
     """Appends the samples of a second dump to those of the first, and removes the second."""
     parts = [DumpReader(file) for file in (path, more)]
-    sidecars = [json.loads(file.with_suffix(".json").read_text(encoding="utf-8")) for file in (path, more)]
+    sidecars = [read_json(file.with_suffix(".json")) for file in (path, more)]
     samples = [entry for sidecar in sidecars for entry in sidecar["samples"]]
     layers, _, neurons = parts[0].shape
     statistics = _joined_statistics([path, more], sidecars)
@@ -92,8 +93,11 @@ def _join(path: Path, more: Path, described: dict[str, Any]) -> None:
         for layer in range(layers):
             joined[layer] = np.concatenate([part[layer, :, :neurons] for part in parts])
         joined.flush()
-        save_statistics(path.with_suffix(".stats.npz"), statistics)
-        write_json(path.with_suffix(".json"), sidecars[0] | described | {"samples": samples, "shape": list(shape)})
+        stats = path.with_suffix(".stats.npz")
+        save_statistics(stats, statistics)
+        sums = {path.name: sha256(beside)} | integrity.sums(stats)
+        about = described | {"samples": samples, "shape": list(shape), integrity.KEY: sums}
+        write_json(path.with_suffix(".json"), sidecars[0] | about)
     for suffix in SUFFIXES:
         more.with_suffix(suffix).unlink()
 
@@ -101,7 +105,7 @@ def _join(path: Path, more: Path, described: dict[str, Any]) -> None:
 def _joined_statistics(paths: Sequence[Path], sidecars: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
     """Means over the response positions of both dumps."""
     positions = [sum(entry["response_tokens"] for entry in sidecar["samples"]) for sidecar in sidecars]
-    loaded = [np.load(path.with_suffix(".stats.npz"), allow_pickle=False) for path in paths]
+    loaded = [read_arrays(path.with_suffix(".stats.npz"), SUMS) for path in paths]
     means = {name: [archive[name].astype(np.float64) for archive in loaded] for name in SUMS}
     return {name: np.average(both, axis=0, weights=positions).astype(np.float32) for name, both in means.items()}
 
@@ -140,6 +144,7 @@ def decide(
             break
         count = min(2 * count, most)
     return {
+        "format": integrity.FORMAT,
         "samples": count,
         "flat": flat,
         "domains": sorted(sources),

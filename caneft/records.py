@@ -57,14 +57,16 @@ def provenance() -> dict[str, Any]:
 
 
 @contextmanager
-def cost(path: str | Path, stage: str, threads: int, team: Any = None) -> Iterator[None]:
+def cost(path: str | Path, stage: str, threads: int, team: Any = None) -> Iterator[dict[str, Any]]:
     """Measures the block and writes wall and CPU seconds, peak memory in MB, device and start time to `path`.
 
     team: processes that do the work together (see `caneft.parallel`). CPU seconds and memory are then sums over
-    them (each one's peak), and only the main one writes.
+    them (each one's peak), and only the main one writes. The block may put more into what is yielded, such as checksums
+    of what has no other sidecar.
     """
     started, wall = datetime.now(UTC), time.perf_counter()
-    yield
+    more: dict[str, Any] = {}
+    yield more
     own = resource.getrusage(resource.RUSAGE_SELF)
     device, cuda = _cuda()
     amounts = [own.ru_utime + own.ru_stime, own.ru_maxrss / 1024, cuda or 0.0]
@@ -82,6 +84,7 @@ def cost(path: str | Path, stage: str, threads: int, team: Any = None) -> Iterat
             "device": device,
             "threads": threads,
             "started": started.isoformat(timespec="seconds"),
+            **more,
         },
     )
 

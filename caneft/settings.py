@@ -344,5 +344,11 @@ def reporting(configuration: Config) -> str:
     What is set is in it, at its default too: `task_relevant: null` says something that its absence does not.
     """
     resources = {"__all__": {"resources"}}
-    hidden: Mapping = {"results_root": True, "data_root": True, "models": resources, "methods": resources}
+    hidden: Mapping = {
+        "results_root": True,
+        "data_root": True,
+        "verify_up_to_gb": True,
+        "models": resources,
+        "methods": resources,
+    }
     return configuration.model_dump_json(exclude=hidden, exclude_unset=True)

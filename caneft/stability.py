@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from caneft import counting, information, selection
+from caneft import counting, information, integrity, selection
 from caneft.dumps import DumpSet
 from caneft.errors import InputError
 from caneft.settings import SelectionSettings, StabilitySettings
@@ -108,6 +108,7 @@ def measure(
     samples = {domain: dumps.scores[domain].shape[1] for domain in sorted(dumps.scores)}
     points = agreement(dumps, table, about, sizes(min(samples.values())), settings, threads, progress)
     return {
+        "format": integrity.FORMAT,
         "meaning": MEANING,
         "domains": list(samples),
         "samples": samples,

@@ -13,7 +13,7 @@ from snakemake.settings.types import DeploymentMethod
 
 sys.path.insert(0, str(workflow.basedir))  # the package beside the Snakefile, installed or not
 
-from caneft import comparison, lease, settings, slurm
+from caneft import comparison, holding, integrity, lease, machine, settings, slurm
 from caneft import config as configuration
 from caneft.config import Adapters, Full, Icl, Lora, Neurons
 from caneft.errors import InputError
@@ -79,6 +79,9 @@ limit_gpus()
 
 # Steps find raw corpora by this variable: where they lie belongs to no result, so it is in no job's params.
 configuration.publish_data_root(CONFIG)
+
+# So they find what is too large to be compared with its checksum each time it is read.
+integrity.publish_limit(CONFIG.verify_up_to_gb)
 
 # Jobs work on what was fetched. Rules that fetch put back what the user had set: HF_HUB_OFFLINE=$CANEFT_HF_HUB_OFFLINE.
 configuration.work_offline()
@@ -166,6 +169,11 @@ def of(function, *names):
         return function(CONFIG, *(getattr(wildcards, name) for name in names)).model_dump_json()
 
     return settings_of
+
+
+def optional(option, name):
+    """Params function: an option with the input of that name, quoted for the shell; nothing where there is none."""
+    return lambda wildcards, input: f"{option} {shlex.quote(input[name])}" if input[name] else ""
 
 
 def growing(amount):
@@ -501,6 +509,16 @@ def cancel_left_jobs():
         print(f"Look with squeue whether jobs are left: {error}")
 
 
+def hold_results():
+    """Refuses to work on results that another Snakemake, of whatever folder, works on, or jobs that one has left."""
+    try:
+        holding.hold(root("logs"), root(), local=workflow.executor_plugin.name == "local")
+    except InputError as error:
+        raise WorkflowError(str(error))
+    except OSError as error:
+        raise WorkflowError(machine.in_words(error) or str(error))
+
+
 def store_configuration():
     """Leaves the merged configuration beside the results, in full: what was run, and what the report is made from."""
     import yaml
@@ -508,8 +526,11 @@ def store_configuration():
     content = CONFIG.model_dump(mode="json", exclude_unset=True) | {
         "data_root": str(configuration.data_root(CONFIG) or "") or None
     }
-    with replacing(root("config.yaml")) as beside:
-        beside.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    try:
+        with replacing(root("config.yaml")) as beside:
+            beside.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    except OSError as error:
+        raise WorkflowError(machine.in_words(error) or str(error))
 
 
 def write_report():

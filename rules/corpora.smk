@@ -39,7 +39,7 @@ rule prepare_corpus:
         "corpus {wildcards.corpus}"
     shell:
         "python -m {params.module} --settings {params.settings:q} --domain {params.domain} --fetched {input.fetched:q}"
-        " --out {params.out:q} > {log} 2>&1"
+        " --out {params.out:q} > {log:q} 2>&1"
 
 
 use rule prepare_corpus as prepare_test_corpus with:
@@ -80,7 +80,7 @@ rule draw_mixture:
         "training data of the mixture {wildcards.mixture} ({wildcards.direction})"
     shell:
         "python -m {params.module} --settings {params.settings:q}"
-        " --corpora {params.corpora:q} --out {params.out:q} > {log} 2>&1"
+        " --corpora {params.corpora:q} --out {params.out:q} > {log:q} 2>&1"
 
 
 rule flag_overlap:
@@ -107,7 +107,7 @@ rule flag_overlap:
         "what {wildcards.domain} tests on and {wildcards.mixture} is trained on ({wildcards.direction})"
     shell:
         "python -m {params.module} --train {input.train:q} --test {input.test:q}"
-        " --overlap {output.overlap:q} > {log} 2>&1"
+        " --overlap {output.overlap:q} > {log:q} 2>&1"
 
 
 rule corpora:

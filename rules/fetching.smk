@@ -34,7 +34,7 @@ rule fetch_corpus:
         "fetching the corpus {wildcards.corpus}"
     shell:
         "HF_HUB_OFFLINE=$CANEFT_HF_HUB_OFFLINE python -m {params.module} --settings {params.settings:q}"
-        " --fetched {output.fetched:q} > {log} 2>&1"
+        " --fetched {output.fetched:q} > {log:q} 2>&1"
 
 
 localrules:

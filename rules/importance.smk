@@ -42,7 +42,7 @@ rule decide_samples:
         "python -m caneft.lease --gpus {resources.gpu} --"
         " python -m {params.module} --settings {params.settings:q} --model {wildcards.model} --domains {params.domains}"
         " --corpora {input.corpora:q} --manifest {input.manifest:q} --threads {threads}"
-        " --gpus {resources.gpu} --device-map {resources.device_map} --samples {output.samples:q} > {log} 2>&1"
+        " --gpus {resources.gpu} --device-map {resources.device_map} --samples {output.samples:q} > {log:q} 2>&1"
 
 
 rule dump_importance:
@@ -71,7 +71,7 @@ rule dump_importance:
     params:
         module=as_py_module(),
         settings=dump_settings,
-        decided=lambda wildcards, input: f"--decided {input.decided}" if input.decided else "",
+        decided=optional("--decided", "decided"),
         stage_version=2,
     message:
         "{wildcards.dumps} of {wildcards.model} for {wildcards.domain} ({wildcards.direction})"
@@ -80,7 +80,7 @@ rule dump_importance:
         " python -m {params.module} --settings {params.settings:q} --model {wildcards.model} --domain {wildcards.domain}"
         " --manifest {input.manifest:q} --corpus {input.corpus:q} {params.decided} --threads {threads}"
         " --gpus {resources.gpu} --device-map {resources.device_map}"
-        " --scores {output.scores:q} > {log} 2>&1"
+        " --scores {output.scores:q} > {log:q} 2>&1"
 
 
 rule importance:

@@ -35,7 +35,7 @@ rule comet_environment:
     message:
         "installing the environment of COMET, {output.ready} (a minute or two, once)"
     shell:
-        "python -m {params.module} --lock {input.lock:q} --ready {output.ready:q} > {log} 2>&1"
+        "python -m {params.module} --lock {input.lock:q} --ready {output.ready:q} > {log:q} 2>&1"
 
 
 rule resolve_metric:
@@ -63,7 +63,7 @@ rule resolve_metric:
         "finding the checkpoint of {wildcards.metric}"
     shell:
         "HF_HUB_OFFLINE=$CANEFT_HF_HUB_OFFLINE python -m {params.module} --settings {params.settings:q}"
-        " --manifest {output.manifest:q} > {log} 2>&1"
+        " --manifest {output.manifest:q} > {log:q} 2>&1"
 
 
 rule prepare_metric_pairs:
@@ -92,7 +92,7 @@ rule prepare_metric_pairs:
         "pairs to train {wildcards.metric} on"
     shell:
         "python -m {params.module} --settings {params.settings:q} --fetched {input.fetched:q}"
-        " --corpus {output.corpus:q} --report {output.report:q} > {log} 2>&1"
+        " --corpus {output.corpus:q} --report {output.report:q} > {log:q} 2>&1"
 
 
 rule train_comet:
@@ -126,7 +126,7 @@ rule train_comet:
         "training a small COMET for demonstration"
     shell:
         "{params.python:q} -m {params.module} --settings {params.settings:q} --corpus {input.corpus:q} --threads {threads}"
-        " --manifest {output.manifest:q} > {log} 2>&1"
+        " --manifest {output.manifest:q} > {log:q} 2>&1"
 
 
 rule score_neural:
@@ -163,7 +163,7 @@ rule score_neural:
         " {params.python:q} -m {params.module} --manifest {input.manifest:q} --metric {wildcards.metric}"
         " --about {params.about} --domains {params.domains} --corpora {input.corpora:q}"
         " --translations {input.translations:q} --batch-size {resources.batch_size} --threads {threads}"
-        " --scores {output.scores:q} > {log} 2>&1"
+        " --scores {output.scores:q} > {log:q} 2>&1"
 
 
 rule score_neural_copy:
@@ -197,7 +197,7 @@ rule score_neural_copy:
         " {params.python:q} -m {params.module} --manifest {input.manifest:q} --metric {wildcards.metric}"
         " --about - {wildcards.direction} copy {wildcards.domain} --domains {wildcards.domain}"
         " --corpora {input.corpus:q} --copy --batch-size {resources.batch_size} --threads {threads}"
-        " --scores {output.scores:q} > {log} 2>&1"
+        " --scores {output.scores:q} > {log:q} 2>&1"
 
 
 localrules:

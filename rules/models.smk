@@ -33,7 +33,7 @@ rule prepare_pretraining:
         "pretraining corpus of {wildcards.model}"
     shell:
         "python -m {params.module} --settings {params.settings:q} --fetched {input.fetched:q}"
-        " --corpus {output.corpus:q} --report {output.report:q} > {log} 2>&1"
+        " --corpus {output.corpus:q} --report {output.report:q} > {log:q} 2>&1"
 
 
 rule pretrain_model:
@@ -68,7 +68,7 @@ rule pretrain_model:
     shell:
         "python -m caneft.lease --gpus {resources.gpu} --"
         " python -m {params.module} --settings {params.settings:q} --corpus {input.corpus:q}"
-        " --threads {threads} --manifest {output.manifest:q} > {log} 2>&1"
+        " --threads {threads} --manifest {output.manifest:q} > {log:q} 2>&1"
 
 
 rule resolve_model:
@@ -96,7 +96,7 @@ rule resolve_model:
         "finding the model {wildcards.model}"
     shell:
         "HF_HUB_OFFLINE=$CANEFT_HF_HUB_OFFLINE python -m {params.module} --settings {params.settings:q}"
-        " --manifest {output.manifest:q} > {log} 2>&1"
+        " --manifest {output.manifest:q} > {log:q} 2>&1"
 
 
 localrules:

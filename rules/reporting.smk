@@ -38,7 +38,7 @@ rule tabulate:
         "tables"
     shell:
         "python -m {params.module} --config {params.config:q} --results {params.root:q}"
-        " --out {params.root:q}/tables --runs {output.runs:q} > {log} 2>&1"
+        " --out {params.root:q}/tables --runs {output.runs:q} > {log:q} 2>&1"
 
 
 rule plot:
@@ -66,7 +66,7 @@ rule plot:
         "figures"
     shell:
         "python -m {params.module} --config {params.config:q} --results {params.root:q}"
-        " --out {params.root:q}/figures > {log} 2>&1"
+        " --out {params.root:q}/figures > {log:q} 2>&1"
 
 
 rule show_examples:
@@ -99,7 +99,7 @@ rule show_examples:
         "examples"
     shell:
         "python -m {params.module} --config {params.config:q} --results {params.root:q}"
-        " --out {output.page:q} > {log} 2>&1"
+        " --out {output.page:q} > {log:q} 2>&1"
 
 
 rule overview:
@@ -135,7 +135,7 @@ rule overview:
         "overview"
     shell:
         "python -m {params.module} --config {params.config:q} --results {params.root:q}"
-        " --out {params.root:q} > {log} 2>&1"
+        " --out {params.root:q} > {log:q} 2>&1"
 
 
 rule tables:

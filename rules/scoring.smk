@@ -36,7 +36,7 @@ rule score:
         "scoring {wildcards.testset} of {wildcards.run} ({wildcards.model}, {wildcards.direction})"
     shell:
         "python -m {params.module} --settings {params.settings:q} --about {params.about} --domains {params.domains}"
-        " --corpora {input.corpora:q} --translations {input.translations:q} --scores {output.scores:q} > {log} 2>&1"
+        " --corpora {input.corpora:q} --translations {input.translations:q} --scores {output.scores:q} > {log:q} 2>&1"
 
 
 rule score_copy:
@@ -64,7 +64,7 @@ rule score_copy:
     shell:
         "python -m {params.module} --settings {params.settings:q}"
         " --about - {wildcards.direction} copy {wildcards.domain} --domains {wildcards.domain}"
-        " --corpora {input.corpus:q} --copy --scores {output.scores:q} > {log} 2>&1"
+        " --corpora {input.corpus:q} --copy --scores {output.scores:q} > {log:q} 2>&1"
 
 
 rule score_without_overlap:
@@ -96,7 +96,7 @@ rule score_without_overlap:
         "python -m {params.module} --settings {params.settings:q}"
         " --about {wildcards.model} {wildcards.direction} {wildcards.mixture} {wildcards.domain}"
         " --overlap {input.overlap:q} --corpus {input.corpus:q}"
-        " --runs {params.runs} --translations {input.translations:q} --scores {output.scores:q} > {log} 2>&1"
+        " --runs {params.runs} --translations {input.translations:q} --scores {output.scores:q} > {log:q} 2>&1"
 
 
 rule test_significance:
@@ -125,4 +125,4 @@ rule test_significance:
     shell:
         "python -m {params.module} --settings {params.settings:q}"
         " --about {wildcards.model} {wildcards.direction} {wildcards.mixture} --results {params.root:q}"
-        " --significance {output.significance:q} > {log} 2>&1"
+        " --significance {output.significance:q} > {log:q} 2>&1"

@@ -38,7 +38,7 @@ rule measure_information:
         "information of {wildcards.model}'s {wildcards.units} about the domains of {wildcards.mixture} ({wildcards.direction})"
     shell:
         "python -m {params.module} --settings {params.settings:q} --dumps {input.dumps:q}"
-        " --manifest {input.manifest:q} --threads {threads} --table {output.table:q} > {log} 2>&1"
+        " --manifest {input.manifest:q} --threads {threads} --table {output.table:q} > {log:q} 2>&1"
 
 
 rule select_neurons:
@@ -64,14 +64,14 @@ rule select_neurons:
     params:
         module=as_py_module(),
         settings=of(settings.selection, "variant"),
-        like=lambda wildcards, input: f"--like {input.like}" if input.like else "",
+        like=optional("--like", "like"),
         stage_version=1,
     message:
         "{wildcards.units} of {wildcards.variant} on {wildcards.mixture} ({wildcards.model}, {wildcards.direction})"
     shell:
         "python -m {params.module} --settings {params.settings:q} --table {input.table:q} --draw {wildcards.draw}"
         " {params.like}"
-        " --neurons {output.neurons:q} > {log} 2>&1"
+        " --neurons {output.neurons:q} > {log:q} 2>&1"
 
 
 rule measure_stability:
@@ -103,7 +103,7 @@ rule measure_stability:
         "stability of {wildcards.model}'s neurons selected on {wildcards.mixture} ({wildcards.direction})"
     shell:
         "python -m {params.module} --settings {params.settings:q} --dumps {input.dumps:q} --table {input.table:q}"
-        " --threads {threads} --stability {output.stability:q} > {log} 2>&1"
+        " --threads {threads} --stability {output.stability:q} > {log:q} 2>&1"
 
 
 rule selection:

@@ -32,8 +32,8 @@ rule translate:
         module=as_py_module(),
         settings=translation_settings,
         domains=testset_domains,
-        adapted=lambda wildcards, input: f"--adapted {input.adapted}" if input.adapted else "",
-        examples=lambda wildcards, input: f"--examples {input.examples}" if input.examples else "",
+        adapted=optional("--adapted", "adapted"),
+        examples=optional("--examples", "examples"),
         stage_version=2,
     message:
         "translating {wildcards.testset} by {wildcards.run} ({wildcards.model}, {wildcards.direction})"
@@ -43,4 +43,4 @@ rule translate:
         " {params.examples}"
         " --domains {params.domains} --corpora {input.corpora:q} --threads {threads}"
         " --device-map {resources.device_map}"
-        " --translations {output.translations:q} > {log} 2>&1"
+        " --translations {output.translations:q} > {log:q} 2>&1"

@@ -50,8 +50,8 @@ rule tune_neurons:
         module=as_py_module(),
         settings=tune_settings,
         seed=lambda wildcards: PLAN.seed(run_of(wildcards)),
-        neurons=lambda wildcards, input: f"--neurons {input.neurons}" if input.neurons else "",
-        choice=lambda wildcards, input: f"--choice {input.choice}" if input.choice else "",
+        neurons=optional("--neurons", "neurons"),
+        choice=optional("--choice", "choice"),
         out=subpath(output.record, parent=True),
         stage_version=2,
     message:
@@ -63,7 +63,7 @@ rule tune_neurons:
         " --seed {params.seed} --checkpoint-seconds {resources.checkpoint_seconds} --gpus {resources.gpu}"
         " --manifest {input.manifest:q} --train {input.train:q} --dev {input.dev:q} --threads {threads}"
         " --device-map {resources.device_map}"
-        " --out {params.out:q} > {log} 2>&1"
+        " --out {params.out:q} > {log:q} 2>&1"
 
 
 use rule tune_neurons as tune_lora with:
@@ -142,4 +142,4 @@ rule choose_rate:
         "learning rate of {wildcards.variant} on {wildcards.mixture} ({wildcards.model}, {wildcards.direction})"
     shell:
         "python -m {params.module} --metric {params.metric} --scores {input.scores:q} --records {input.records:q}"
-        " --choice {output.choice:q} > {log} 2>&1"
+        " --choice {output.choice:q} > {log:q} 2>&1"

@@ -8,7 +8,6 @@ page.
 
 import argparse
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -16,27 +15,10 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+from tests import equal
+
 REPOSITORY = Path(__file__).parents[1]
 PARTS = ("Snakefile", "rules", "workflow", "caneft", "config", "envs", "profiles")
-TIMED = re.compile(
-    r"(logs|benchmarks)/.*|.*cost\.(json|csv|md|tex|html)|figures/quality_cost\..*|(report|overview)\.html"
-)
-
-
-def files(results: Path) -> dict[str, Path]:
-    """Files of a results folder by their names below it, but for those that tell of times."""
-    found = {path.relative_to(results).as_posix(): path for path in sorted(results.rglob("*")) if path.is_file()}
-    return {name: path for name, path in found.items() if not TIMED.fullmatch(name)}
-
-
-def differing(one: Path, other: Path) -> list[str]:
-    """Names of files that differ, or that only one of two results folders has."""
-    here, there = files(one), files(other)
-    return sorted(
-        name
-        for name in here.keys() | there.keys()
-        if name not in here or name not in there or here[name].read_bytes() != there[name].read_bytes()
-    )
 
 
 def run(folder: Path, cores: str, config: list[str]) -> Path:
@@ -63,8 +45,8 @@ def main() -> None:
         for folder in folders:
             folder.mkdir(parents=True)
         results = [run(folder, given.cores, config) for folder in folders]
-        different = differing(*results)
-        kinds = Counter(Path(name).suffix for name in files(results[0]))
+        different = equal.differences(*results)
+        kinds = Counter(Path(name).suffix for name in equal.files(results[0]))
     print("compared: " + ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()))
     if different:
         print(f"{len(different)} files differ:", *different, sep="\n  ")

@@ -1,6 +1,5 @@
 """How the results of two folders differ: keys, runs, scores, and tests where both have the same test sets."""
 
-import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from caneft import comparison, significance
+from caneft.bounded import parse
 from caneft.config import target_code
 from caneft.config.metrics import NEURAL
 from caneft.corpora import store
@@ -17,7 +17,7 @@ from caneft.errors import InputError
 from caneft.plan import Plan
 from caneft.reporting import inputs
 from caneft.reporting.inputs import COPY, Block
-from caneft.reporting.reading import naming, read_json
+from caneft.reporting.reading import naming, read_json, read_lines
 from caneft.reporting.results import SCALE
 from caneft.reporting.results import scores as read_scores
 from caneft.scoring import statistics
@@ -199,9 +199,12 @@ def _outputs(side: Side, block: Block, references: Mapping[str, list[store.Row]]
     for output in comparison.outputs(side.plan, block):
         path = side.root / output.translations
         own = {domain: references[domain] for domain in output.domains if domain in references}
-        lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if own else []
+        with naming(path):
+            lines = [
+                (line["domain"], line["id"], line["hypothesis"]) for line in map(parse, read_lines(path) if own else [])
+            ]
         for domain, rows in own.items():
-            texts = {line["id"]: line["hypothesis"] for line in lines if line["domain"] == domain}
+            texts = {name: hypothesis for place, name, hypothesis in lines if place == domain}
             if texts.keys() != {row.id for row in rows}:
                 raise InputError(f"{path}: its ids are not those of the test set of {domain}")
             found[output.variant, output.seed, domain] = [texts[row.id] for row in rows]

@@ -21,7 +21,7 @@ def open_plan(root: Path) -> Plan:
             f"{root}: holds no config.yaml, so it is no results folder, or its run never began."
             " Name the folder that `results_root` of a configuration names"
         ) from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
     if not isinstance(raw, dict):
         raise InputError(f"{path}: holds no configuration. Start the workflow again, which writes it anew")

@@ -1,5 +1,6 @@
 """Validation errors of the configuration as sentences: file, key, what was found, what was expected."""
 
+import reprlib
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,10 @@ from pydantic import BaseModel, ValidationError
 from caneft.errors import did_you_mean
 
 SHOWN = 4
+BRIEF = reprlib.Repr()
+"""Aliases of YAML can make a few lines into gigabytes."""
+BRIEF.maxstring = BRIEF.maxother = 100
+BRIEF.maxlevel = 2
 
 
 def explain(error: ValidationError, model: type[BaseModel], raw: Mapping, files: Sequence[str | Path]) -> str:
@@ -56,7 +61,9 @@ def _sentence(item: dict, model: type[BaseModel], location: tuple, raw: Mapping)
         return f"is not usable: {context['error']}."
     if kind == "string_pattern_mismatch" and location[-1] == "[key]":
         return "is not a usable name: lower-case letters, digits, '-' and '_', starting with a letter or digit."
-    return f"is {item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}."
+    if kind == "string_pattern_mismatch" and "/" in context["pattern"]:  # not shown: an address may hold a password
+        return "is no name on a hub: owner/name is needed, neither an address nor a folder."
+    return f"is {BRIEF.repr(item['input'])}: {item['msg'][0].lower()}{item['msg'][1:]}."
 
 
 def _written(location: tuple, raw: Any) -> tuple:

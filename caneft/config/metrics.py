@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from caneft.config.corpora import CorpusSource
-from caneft.config.section import Positive, Section, Slug
+from caneft.config.section import HubName, Positive, Section, Slug
 
 NEURAL = ("comet", "kiwi", "xcomet", "metricx")
 """Names of the neural metrics."""
@@ -61,7 +61,7 @@ class MetricTraining(Section):
 class NeuralMetric(Section):
     """A metric that is a model."""
 
-    hub: str | None = None
+    hub: HubName | None = None
     """Id of its checkpoint on the Hugging Face hub."""
     revision: str | None = None
     """Revision on the hub."""
@@ -97,7 +97,7 @@ class MetricX(NeuralMetric):
     path: str | None = None
     """A local checkpoint instead: its folder, with `config.json` and weights, relative to `data_root` unless
     absolute."""
-    tokenizer: str = "google/mt5-xl"
+    tokenizer: HubName = "google/mt5-xl"
     """Its tokenizer on the hub, for a checkpoint that comes without one, as the published ones do."""
 
 

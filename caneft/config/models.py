@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from caneft.config.corpora import PretrainingSource
-from caneft.config.section import Positive, Section, Slug
+from caneft.config.section import HubName, Positive, Section, Slug
 
 
 class PretrainingCorpus(Section):
@@ -68,7 +68,7 @@ class Resources(Section):
 class Model(Section):
     """A base model: exactly one of `hub`, `path` and `pretrain`."""
 
-    hub: str | None = None
+    hub: HubName | None = None
     """Id on the Hugging Face hub."""
     revision: str | None = None
     """Revision on the hub."""

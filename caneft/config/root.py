@@ -9,17 +9,20 @@ from caneft.config.corpora import Direction, Mixture, domains_only
 from caneft.config.methods import Method
 from caneft.config.metrics import Scoring
 from caneft.config.models import Model
-from caneft.config.section import Section, Slug
+from caneft.config.section import Folder, Section, Slug
 from caneft.config.stages import Decoding, Importance, Prompt, Report, Selection, Significance, Trials, Tuning
 
 
 class Config(Section):
     """Configuration of a CANEFT workflow."""
 
-    results_root: str = "results"
+    results_root: Folder = "results"
     """Folder of everything that is computed; two runs can stand side by side."""
     data_root: str | None = None
     """Folder that relative corpus and model paths start from; by default the environment variable CANEFT_DATA."""
+    verify_up_to_gb: Annotated[float, Field(ge=0)] | None = None
+    """Files above this size are not compared with their checksum when they are read: it takes about a second a GB, and
+    each job that reads them does it. By default all are; `python -m caneft verify` compares all in any case."""
     directions: Annotated[dict[Slug, Direction], Field(min_length=1)]
     """Language pairs, or other tasks, with their domains."""
     models: Annotated[dict[Slug, Model], Field(min_length=1)]

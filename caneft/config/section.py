@@ -1,12 +1,28 @@
 """Base of every section of the configuration, and the types that sections share."""
 
+import re
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
+HubName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$")]
+"""`owner/name`. Nothing else: an address could carry a password, which would then stand in records and reports."""
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
+
+
+def _folder(name: str) -> str:
+    """Refuses what Snakemake reads as a wildcard or path variable, and programs as an option."""
+    if found := re.search(r"[{}<>\x00-\x1f\x7f\ud800-\udfff]|^-|^\s*$", name):
+        said = f"{found[0]!r} in it" if found[0].strip() else f"{name!r}"
+        raise ValueError(
+            f"a folder without braces, angle brackets, control characters or a leading '-' is needed: {said}"
+        )
+    return name
+
+
+Folder = Annotated[str, AfterValidator(_folder)]
 
 
 class Section(BaseModel):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from caneft.bounded import AGAIN, read_json
 from caneft.config import Hub, Source
 from caneft.corpora import readers
 from caneft.errors import InputError
@@ -27,9 +28,13 @@ def check(sources: Mapping[str, Source], file: Path, resolve: Resolve) -> None:
 
     Without network, `datasets` takes the latest version in its cache, whatever revision is asked for.
     """
-    for part, said in json.loads(file.read_text(encoding="utf-8")).items():
-        found = _content(sources[part], resolve)
-        if found != {key: said[key] for key in found}:
+    for part, said in read_json(file).items():
+        try:
+            source, wanted = sources[part], {key: said[key] for key in ("pairs", "sha256", "revision")}
+        except (KeyError, TypeError):
+            raise InputError(f"{file}: does not say what was fetched of {part}. {AGAIN}") from None
+        found = _content(source, resolve)
+        if not found.items() <= wanted.items():
             raise InputError(
                 f"{part}: the cache holds other text ({found['pairs']} pairs) than was fetched ({said['pairs']} pairs,"
                 f" revision {said['revision']}), such as that of another revision.\nSet HF_HOME to a folder of this"

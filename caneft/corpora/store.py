@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from caneft import bounded, integrity
+from caneft.bounded import parse
 from caneft.corpora.text import lines
 from caneft.errors import InputError
 from caneft.files import replacing, write_json
@@ -46,14 +48,20 @@ def write(path: str | Path, rows: Iterable[Row]) -> None:
 
 
 def read(path: str | Path) -> list[Row]:
-    """Rows of a prepared corpus; fields that `Row` lacks are ignored. Raises InputError naming file and line."""
+    """Rows of a prepared corpus; fields that `Row` lacks are ignored.
+
+    Raises InputError naming file and line, or a file that is not what the report beside it says was written.
+    """
+    path = Path(path)
+    for report in (path.with_name("report.json"), path.with_suffix(".report.json")):
+        integrity.verify_beside(path, report)
     rows = []
     for number, text in lines(path):
         try:
-            record = json.loads(text)
+            record = parse(text)
             row = Row(**{field: record[field] for field in Row._fields if field in record})
-            if not all(isinstance(value, str) for value in row[:3]):
-                raise TypeError("id, source and target must be strings")
+            if not all(isinstance(value, str) for value in row[: 3 + (row.domain is not None)]):
+                raise TypeError("id, source, target and domain must be strings")
         except (ValueError, TypeError) as error:
             raise InputError(
                 f"{path}:{number}: not a row of a prepared corpus: {error}.\nDelete the file and run again."
@@ -83,12 +91,14 @@ def read_testset(domains: Sequence[str], paths: Sequence[str | Path]) -> dict[st
     return found
 
 
-def read_json(path: str | Path) -> Any:
-    """Content of a JSON file. Raises InputError naming file and line."""
-    try:
-        return json.loads("\n".join(text for _, text in lines(path)))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}:{error.lineno}: not JSON: {error.msg}. Delete the file and run again.") from None
+def read_json(path: str | Path) -> dict[str, Any]:
+    """The object of a JSON file.
+
+    Raises InputError naming file and line, or a format that this version does not read.
+    """
+    content = bounded.read_json(path)
+    integrity.check_format(path, content)
+    return content
 
 
 def prepare(

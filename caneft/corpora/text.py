@@ -18,7 +18,7 @@ LONGEST_LINE = 4_000_000
 
 UTF8_BOM = b"\xef\xbb\xbf"
 UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
-BROKEN = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, gzip.BadGzipFile)
+BROKEN = (UnicodeDecodeError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, gzip.BadGzipFile)
 LISTED = 20
 
 
@@ -64,7 +64,7 @@ def opened(path: str | Path) -> Iterator[BinaryIO]:
 
 def _member(archive: zipfile.ZipFile, path: Path, member: str | None) -> tuple[BinaryIO, str]:
     """A file of a zip archive and its name."""
-    entries = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
+    entries = [entry.filename for entry in archive.infolist() if entry.filename.rstrip("/") == entry.filename != ""]
     names = [name for name in entries if not name.startswith("__MACOSX/")]  # what macOS adds is no one's text
     if member not in names and (member or len(names) != 1):
         more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""

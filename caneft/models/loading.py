@@ -1,20 +1,32 @@
 """Base models by manifest: where the weights are, and what they are."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from caneft import hub
+from caneft import hub, integrity
+from caneft.bounded import AGAIN
+from caneft.corpora.store import read_json
 from caneft.errors import InputError
-from caneft.files import sha256
 from caneft.models.ffn import ffn_layers
 from caneft.records import FORMAT
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 PICKLED = "pytorch_model*.bin"
+BESIDE = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+)
+"""Files beside the weights that decide what a model says."""
+MANIFEST = {"folder": str, "weights": dict}
+"""What every manifest has."""
 PRETRAINED_HERE = "pretrained here"
 """In the place of an id."""
 
@@ -44,15 +56,20 @@ def describe(folder: Path, origin: dict[str, Any], config: Any) -> dict[str, Any
         "layers": text.num_hidden_layers,
         "hidden_size": text.hidden_size,
         "neurons_per_layer": text.intermediate_size,
-        "weights": {file.name: sha256(file) for file in weights},
+        "weights": integrity.sums(*weights),
+        integrity.KEY: integrity.sums(*(file for file in folder.iterdir() if file.name in BESIDE)),
     }
 
 
 def read_manifest(path: str | Path) -> dict[str, Any]:
     """Manifest of a model, `folder` made absolute against the manifest's own place. InputError if it is not there."""
     path = Path(path)
-    manifest = json.loads(path.read_text(encoding="utf-8"))
-    folder = hub.located(manifest, path, f"the model {manifest.get('id')}", manifest.get("weights", ()))
+    manifest = read_json(path)
+    wrong = [name for name, kind in MANIFEST.items() if not isinstance(manifest.get(name), kind)]
+    if wrong or "\0" in manifest["folder"]:
+        raise InputError(f"{path}: no manifest: {' and '.join(wrong) or 'folder'} missing or of a wrong kind. {AGAIN}")
+    integrity.check_format(path, manifest)
+    folder = hub.located(manifest, path, f"the model {manifest.get('id')}", manifest["weights"])
     return manifest | {"folder": str(folder)}
 
 
@@ -60,6 +77,7 @@ def load_tokenizer(manifest: dict[str, Any]):
     """Tokenizer of a manifest; one without a pad token gets its end-of-sequence token for it."""
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+    integrity.verify(Path(manifest["folder"]), manifest.get(integrity.KEY, {}), remedy=remedy(manifest))
     if manifest.get("id") == PRETRAINED_HERE:  # AutoTokenizer would put Qwen's own way of splitting words over it
         tokenizer = PreTrainedTokenizerFast.from_pretrained(manifest["folder"])
     else:
@@ -74,6 +92,16 @@ def _trusted(manifest: dict[str, Any]) -> bool:
     return manifest.get("trust_remote_code", False)
 
 
+def remedy(manifest: dict[str, Any]) -> str:
+    """What to do where a file of a model is not what its manifest says; jobs ask for the manifest, not for weights."""
+    if manifest.get("id") == PRETRAINED_HERE:
+        return f"Delete {Path(manifest['folder']) / 'manifest.json'} and run the workflow again"
+    return (
+        "Put the model's files back (one of the hub: remove it from the cache, run `snakemake fetch`). If they were"
+        " changed on purpose, delete the model's manifest.json in the results"
+    )
+
+
 def load_model(manifest: dict[str, Any], dtype: str, device: torch.device, device_map: str = "none") -> nn.Module:
     """Causal LM of a manifest, in evaluation mode, every weight frozen.
 
@@ -83,6 +111,8 @@ def load_model(manifest: dict[str, Any], dtype: str, device: torch.device, devic
     """
     from transformers import AutoModelForCausalLM
 
+    sums = (manifest.get("weights") or {}) | manifest.get(integrity.KEY, {})
+    integrity.verify(Path(manifest["folder"]), sums, remedy=remedy(manifest))
     where = {"device_map": device_map} if device_map != "none" and device.type == "cuda" else {}
     model = AutoModelForCausalLM.from_pretrained(
         manifest["folder"],

@@ -1,6 +1,5 @@
 """A model card: the README.md that a hub shows beside a merged model or an adapter. What is not known is left out."""
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from caneft.bounded import read_json
 from caneft.files import sha256
 from caneft.patch.form import Patch
 
@@ -47,13 +47,13 @@ def card(patch: Patch, path: str | Path, base: Path, name: str, library: str) ->
 def _record(path: Path) -> dict[str, Any]:
     """The record of the run that left the patch; {} where there is none."""
     found = path.parent / "record.json"
-    return json.loads(found.read_text(encoding="utf-8")) if found.exists() else {}
+    return read_json(found) if found.exists() else {}
 
 
 def _scores(folder: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Test set (`seen`, or an unseen domain), domain and its scores, of what was scored beside the patch."""
     for file in sorted(folder.glob("scores/*.json"), key=lambda file: (file.stem != "seen", file.stem)):
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = read_json(file)
         if "domains" in found and "metric" not in found:  # a file of segment scores has a metric of its own
             yield from ((file.stem, domain, entry) for domain, entry in found["domains"].items())
 
@@ -85,7 +85,7 @@ def _base_licence(base: Path) -> dict[str, Any]:
         return {}
     try:
         front = yaml.safe_load(parts[1])
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         return {}
     return {key: front[key] for key in LICENCE if key in front} if isinstance(front, dict) else {}
 

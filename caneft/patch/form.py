@@ -16,11 +16,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialised
 
+from caneft.bounded import parse
 from caneft.errors import InputError
 from caneft.files import replacing
 from caneft.models.ffn import COLUMNS, ROWS
 from caneft.models.loading import DTYPES
-from caneft.neurons import HEAD, NEURON, NeuronSet
+from caneft.neurons import HEAD, MOST_LAYERS, NEURON, NeuronSet
 from caneft.patch.hashing import BYTES, unit_hashes
 
 FORMAT = 2
@@ -102,7 +103,7 @@ def read(path: str | Path) -> Patch:
         raise InputError(f"{path} is not a neuron patch: it does not exist")
     try:
         with safe_open(path, framework="pt") as file:
-            manifest = json.loads((file.metadata() or {})["caneft"])
+            manifest = parse((file.metadata() or {})["caneft"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         found = manifest["format"]
         if found == FORMAT:
@@ -118,6 +119,10 @@ def _patch(manifest: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Patch:
     """The patch of a file's content. Raises KeyError, TypeError or ValueError where a part is missing or unfit."""
     if missing := [key for key in REQUIRED if key not in manifest]:
         raise ValueError(f"its manifest lacks {', '.join(missing)}")
+    if not (type(manifest["layers"]) is int and 0 <= manifest["layers"] <= MOST_LAYERS):
+        raise ValueError(f"its manifest says {manifest['layers']!r} layers")
+    if type(manifest["width"]) is not int:
+        raise ValueError(f"its manifest says a width of {manifest['width']!r}")
     axes, dtype = AXES[manifest["unit"]], DTYPES[manifest["dtype"]]
     modules = {name: str(manifest["modules"][name]) for name in axes}
     indices, slices, replaced = [], [], []

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from caneft.bounded import read_json
 from caneft.files import write_json
 from caneft.patch.card import NAME, card
 from caneft.patch.form import Patch, dtype_name, read
@@ -65,7 +66,7 @@ def _copy_rest(folder: Path, out: Path, dtype: str) -> None:
             target = out / file.relative_to(folder)
             target.parent.mkdir(exist_ok=True)
             shutil.copyfile(file, target)
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_json(folder / "config.json", "Download the model again.")
     if not any(key in config for key in DTYPE_KEYS):
         config["dtype"] = dtype
     write_json(out / "config.json", _with_dtype(config, dtype))
@@ -118,5 +119,5 @@ def _bytes(stored: Stored, dtype: torch.dtype | None) -> memoryview | bytes:
 
 
 def _write_index(index: Path, out: Path, size: int) -> None:
-    said = json.loads(index.read_text(encoding="utf-8"))
+    said = read_json(index, "Download the model again.")
     write_json(out, said | {"metadata": said.get("metadata", {}) | {"total_size": size}})

@@ -1,6 +1,5 @@
 """Weights in a model folder's safetensors files: found by name, read and written by the line, the rest left on disk."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from caneft.bounded import parse, read_json
 from caneft.errors import InputError
 from caneft.models.attention import Heads
 from caneft.models.ffn import FFN, ROWS, Projection
@@ -93,7 +93,7 @@ def weight_files(folder: Path) -> list[Path]:
     if not (folder / INDEX).exists():
         raise InputError(f"{folder} has neither {WHOLE} nor {INDEX}")
     try:
-        names = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()
+        names = read_json(folder / INDEX, "Download the model again.")["weight_map"].values()
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder / INDEX} is not an index of weights ({error!r})") from None
     files = [folder / name for name in dict.fromkeys(names)]
@@ -109,7 +109,7 @@ def header(file: Path) -> tuple[dict, int]:
         length = int.from_bytes(handle.read(8), "little")
         text = handle.read(length) if length <= size - 8 else b""
     try:
-        found = json.loads(text)
+        found = parse(text)
         ends = [said["data_offsets"][1] for name, said in found.items() if name != "__metadata__"]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{file} is not a safetensors file ({error!r})") from None

@@ -1,6 +1,5 @@
 """Files opened for tables and figures: one that is missing, broken or incomplete is an InputError that names it."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,47 +7,41 @@ from typing import Any
 
 import pandas as pd
 
-from caneft import config, neurons
+from caneft import bounded, config, integrity, neurons
 from caneft.config import Config
+from caneft.corpora.text import lines
 from caneft.errors import InputError
+
+LARGEST_TEXT = 128_000_000
 
 
 def read_json(path: Path, with_format: bool = False) -> dict[str, Any]:
-    """A JSON object; `with_format`: its key `format` must be 1."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as JSON: {error}.\nDelete it and run the workflow again.") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{path}: holds no JSON object.\nDelete it and run the workflow again.")
-    if with_format and found.get("format") != 1:
-        raise InputError(
-            f"{path}: has format {found.get('format')!r}; this version reads format 1.\n"
-            "Delete it and run the workflow again."
-        )
+    """A JSON object of format 1; `with_format`: it must say so."""
+    if not path.exists():
+        raise _missing(path)
+    found = bounded.read_json(path, f"\n{bounded.AGAIN}")
+    integrity.check_format(path, found if "format" in found or not with_format else {"format": None})
     return found
 
 
 def read_parquet(path: Path, columns: list[str]) -> pd.DataFrame:
     """Columns of a table."""
+    integrity.verify_beside(path, path.with_suffix(".json"))
     try:
         return pd.read_parquet(path, columns=columns)
     except FileNotFoundError:
         raise _missing(path) from None
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, NotImplementedError, MemoryError) as error:
         raise InputError(f"{path}: cannot be used: {error}.\nDelete it and run the workflow again.") from None
 
 
 def read_lines(path: Path) -> list[str]:
-    """Lines of a text file."""
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read: {error}.\nDelete it and run the workflow again.") from None
+    """Lines of a text file; only line feeds end one, since a hypothesis may hold any other separator."""
+    if not path.exists():
+        raise _missing(path)
+    if path.stat().st_size > LARGEST_TEXT:
+        raise InputError(f"{path}: has more than {LARGEST_TEXT:,} bytes.\n{bounded.AGAIN}")
+    return [text for _, text in lines(path)]
 
 
 def read_neurons(path: Path) -> neurons.NeuronSet:
@@ -74,15 +67,22 @@ def naming(path: Path) -> Iterator[None]:
         raise
     except KeyError as error:
         raise InputError(f"{path}: has no entry {error}.\nDelete it and run the workflow again.") from None
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AttributeError, ArithmeticError, IndexError) as error:
         raise InputError(f"{path}: has an unusable value: {error}.\nDelete it and run the workflow again.") from None
+
+
+def checked(value: Any, *kinds: type) -> Any:
+    """A value of a file if it is None or of these kinds, and fits a column of a table; else TypeError."""
+    if value is None or (type(value) in kinds and not (type(value) is int and abs(value) >= 2**63)):
+        return value
+    raise TypeError(f"{str(value)[:40]!r} where {' or '.join(kind.__name__ for kind in kinds)} belongs")
 
 
 def read_config(argument: str) -> Config:
     """Configuration from a command line: JSON, or `@FILE` with JSON in it. Corpus files need not exist any more."""
     path = Path(argument[1:]) if argument.startswith("@") else None
     try:
-        raw = json.loads(path.read_text(encoding="utf-8") if path else argument)
+        raw = bounded.parse(path.read_text(encoding="utf-8") if path else argument)
     except (OSError, ValueError) as error:
         raise InputError(f"--config{f' {path}' if path else ''}: cannot be read as JSON: {error}.") from None
     return config.load(raw, files=[path] if path else [], check_files=False)

@@ -1,6 +1,5 @@
 """Results of a plan as tidy frames. A file that is missing, broken or incomplete is an InputError that names it."""
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -9,13 +8,14 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from caneft import settings
+from caneft.bounded import parse
 from caneft.config import Neurons
 from caneft.config.metrics import LOWER_IS_BETTER, NEURAL
 from caneft.errors import InputError
 from caneft.plan import SEEN, Plan
 from caneft.reporting import inputs
 from caneft.reporting.inputs import Block
-from caneft.reporting.reading import naming, read_json, read_lines, read_neurons, read_parquet
+from caneft.reporting.reading import checked, naming, read_json, read_lines, read_neurons, read_parquet
 
 BLOCK = ["model", "direction", "mixture"]
 AVERAGES = ["average_seen", "average_unseen"]
@@ -51,9 +51,9 @@ def _score_rows(plan: Plan, file: inputs.ScoreFile, root: Path) -> Iterator[dict
             scored = {
                 metric: _scored(entry[metric]) | _adapter(entry, metric) for metric in plan.config.scoring.metrics
             }
-            health = {flag: int(entry["health"][flag]) for flag in FLAGS[:-1]}
-            health["wrong_language"] = entry["health"]["wrong_language"]
-            shared[domain] = {"segments": int(entry["segments"]), **health}
+            health = {flag: int(checked(entry["health"][flag], int)) for flag in FLAGS[:-1]}
+            health["wrong_language"] = checked(entry["health"]["wrong_language"], int)
+            shared[domain] = {"segments": int(checked(entry["segments"], int)), **health}
             for metric, found in scored.items():
                 about = {**_identity(file), "domain": domain, "seen": domain in seen, "metric": metric}
                 yield about | found | shared[domain]
@@ -73,7 +73,7 @@ def _score_rows(plan: Plan, file: inputs.ScoreFile, root: Path) -> Iterator[dict
 
 
 def _scored(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {"score": float(entry["score"]), "signature": entry["signature"]}
+    return {"score": float(entry["score"]), "signature": checked(entry["signature"], str)}
 
 
 def metric_training(plan: Plan, root: str | Path) -> dict[str, dict[str, Any]]:
@@ -137,16 +137,16 @@ def _record_row(plan: Plan, file: inputs.RecordFile, path: Path) -> dict[str, An
             **_identity(file),
             "learning_rate": float(record["settings"]["learning_rate"]),
             "choice": choice,
-            "trainable": record["parameters"]["trainable"],
-            "total": record["parameters"]["total"],
-            "pairs": record["tuning"]["examples"],
-            "steps": record["tuning"]["steps"],
-            "commit": record["code"]["commit"],
-            "unit": selection.get("unit", "neuron") if selects else None,
-            "neurons": selection.get("neurons"),
-            "fraction": selection.get("fraction"),
-            "gamma": selection.get("gamma"),
-            "neuron_parameters": selection.get("parameters"),
+            "trainable": checked(record["parameters"]["trainable"], int),
+            "total": checked(record["parameters"]["total"], int),
+            "pairs": checked(record["tuning"]["examples"], int),
+            "steps": checked(record["tuning"]["steps"], int),
+            "commit": checked(record["code"]["commit"], str),
+            "unit": checked(selection.get("unit", "neuron"), str) if selects else None,
+            "neurons": checked(selection.get("neurons"), int),
+            "fraction": checked(selection.get("fraction"), int, float),
+            "gamma": checked(selection.get("gamma"), int, float),
+            "neuron_parameters": checked(selection.get("parameters"), int),
         }
 
 
@@ -229,9 +229,9 @@ def losses(plan: Plan, root: str | Path, blocks: Iterable[Block] | None = None) 
 def _loss_rows(file: inputs.LogFile, path: Path) -> Iterator[dict[str, Any]]:
     texts = read_lines(path)
     with naming(path):
-        for line in map(json.loads, texts):
+        for line in map(parse, texts):
             losses = {"loss": float(line["loss"]), "dev_loss": _number(line.get("dev_loss"))}
-            yield _identity(file) | {"step": int(line["step"])} | losses
+            yield _identity(file) | {"step": int(checked(line["step"], int))} | losses
 
 
 def costs(
@@ -250,7 +250,10 @@ def costs(
         path = Path(root) / file.path
         cost = read_json(path)
         with naming(path):
-            rows.append({**_identity(file), "stage": file.stage} | {name: cost[name] for name in measured})
+            rows.append(
+                {**_identity(file), "stage": file.stage}
+                | {name: checked(cost[name], *((str,) if name == "device" else (int, float))) for name in measured}
+            )
     frame = _frame(rows)
     if "cuda_peak_memory_mb" not in frame:  # no process at all
         frame["cuda_peak_memory_mb"] = None

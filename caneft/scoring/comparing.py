@@ -112,7 +112,7 @@ def _segments(root: Path, output: Output, metric: str, references: Mapping[str, 
     found = store.read_json(path)
     try:
         scores = {domain: list(map(float, found["domains"][domain]["segments"])) for domain in output.domains}
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{path}: no scores of segments ({error!r}); delete it and run the workflow again") from None
     for domain, values in scores.items():
         if len(values) != len(references[domain]):

@@ -5,7 +5,6 @@ transformers. A checkpoint of COMET is what unbabel-comet writes: `hparams.yaml`
 Source: R. Rei et al., COMET (EMNLP 2020); unbabel-comet.
 """
 
-import json
 import logging
 import os
 import warnings
@@ -15,9 +14,10 @@ from typing import Any
 
 import yaml
 
-from caneft import hub
+from caneft import hub, integrity
+from caneft.bounded import AGAIN
 from caneft.config.metrics import MetricX, NeuralMetric
-from caneft.corpora.store import Row
+from caneft.corpora.store import Row, read_json
 from caneft.errors import InputError
 from caneft.files import sha256
 from caneft.scoring import metricx
@@ -25,6 +25,8 @@ from caneft.scoring import metricx
 FORMAT = 1
 TRAINED_HERE = "trained here"
 """In the place of an id."""
+MANIFEST = {"folder": str, "class": str}
+"""What every manifest has."""
 OWN_ENCODER = "encoder"
 """Folder beside `checkpoints`, where a checkpoint brings configuration and tokenizer of its encoder."""
 WITHOUT_REFERENCE = ("referenceless_regression_metric",)
@@ -95,7 +97,11 @@ def _download(name: str, revision: str | None, patterns: Sequence[str]) -> Path:
 def read_manifest(path: str | Path) -> dict[str, Any]:
     """Manifest of a metric, `folder` made absolute against the manifest's own place. InputError if it is not there."""
     path = Path(path)
-    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest = read_json(path)
+    wrong = [name for name, kind in MANIFEST.items() if not isinstance(manifest.get(name), kind)]
+    if wrong or "\0" in manifest["folder"]:
+        raise InputError(f"{path}: no manifest: {' and '.join(wrong) or 'folder'} missing or of a wrong kind. {AGAIN}")
+    integrity.check_format(path, manifest)
     names = [manifest[key] for key in ("file", "tokenizer") if manifest.get(key)] + list(manifest.get("weights", ()))
     folder = hub.located(manifest, path, f"the metric {manifest.get('checkpoint')}", names)
     return manifest | {"folder": str(folder)}

@@ -30,5 +30,5 @@ def _dev(path: Path, by: str | None) -> float:
         if by == "dev_loss":
             return float(found["tuning"]["dev_loss"])
         return float(max(score for score in found["grid"].values() if score is not None))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(f"{path}: does not tell {by} ({error!r}); delete it and run the workflow again") from None

@@ -1,6 +1,5 @@
 """BLEU and chrF2 through sacrebleu, exact match, and counts of what went wrong in decoding."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,6 +7,8 @@ from typing import Any
 
 from sacrebleu.metrics import BLEU, CHRF
 
+from caneft import integrity
+from caneft.bounded import parse
 from caneft.corpora.sides import identifiable, language
 from caneft.corpora.store import Row
 from caneft.corpora.text import lines
@@ -116,19 +117,20 @@ def copies(references: Mapping[str, Sequence[Row]]) -> dict[str, list[dict[str, 
 def read_translations(path: Path, references: Mapping[str, Sequence[Row]]) -> dict[str, list[dict[str, Any]]]:
     """Lines of a translations file by domain.
 
-    Raises InputError unless their ids are those of the references, in order.
+    Raises InputError unless their ids are those of the references, in order, and the file is what was written.
     """
+    integrity.verify_beside(path, Path(path).with_suffix(".cost.json"))
     found: dict[str, list[dict[str, Any]]] = {domain: [] for domain in references}
     try:
         for _, text in lines(path):
-            line = json.loads(text)
+            line = parse(text)
             if not (isinstance(line["hypothesis"], str) and isinstance(line["flags"], list)):
                 raise TypeError("a hypothesis is a string, its flags are a list")
             found[line["domain"]].append(line)
         for entries in found.values():
             _check_alternatives(entries)
         aligned = all([line["id"] for line in found[d]] == [row.id for row in rows] for d, rows in references.items())
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not a translations file ({error!r}); delete it and run the workflow again") from None
     if not aligned:
         raise InputError(

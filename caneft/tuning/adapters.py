@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from caneft.bounded import parse
 from caneft.errors import InputError
 from caneft.files import replacing
 from caneft.models.ffn import ffn_layers
@@ -158,12 +159,14 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """Manifest and tensors of a file, which fit each other. Raises InputError for a file that holds no adapters."""
     try:
         with safe_open(path, framework="pt") as file:
-            manifest = json.loads((file.metadata() or {})["caneft"])
+            manifest = parse((file.metadata() or {})["caneft"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         if manifest["format"] != FORMAT:
             raise ValueError(f"its format is {manifest['format']}, this program reads format {FORMAT}")
         if not (manifest["domains"] and isinstance(manifest["base"], dict) and isinstance(manifest["model_type"], str)):
             raise ValueError("its manifest names no domain, no base or no architecture")
+        if not (isinstance(manifest["domains"], list) and manifest["layers"] in range(1, len(tensors) + 1)):
+            raise ValueError("its domains or layers are not those of its tensors")
         shapes = _shapes(**{key: manifest[key] for key in ("domains", "layers", "bottleneck", "hidden_size")})
         if shapes != {name: tuple(tensor.shape) for name, tensor in tensors.items()}:
             raise ValueError("its tensors are not those of its manifest")

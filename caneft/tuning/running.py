@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from caneft import config, devices, neurons, records
+from caneft import config, devices, integrity, neurons, records
 from caneft.corpora import store
 from caneft.devices import prepare
 from caneft.errors import InputError
-from caneft.files import sync, write_json
+from caneft.files import delivering, sync, write_json
 from caneft.models import loading
 from caneft.parallel import Team
 from caneft.plan import Run
@@ -81,11 +81,16 @@ def tune(job: Job, team: Team) -> Checkpoints:
         checkpoints.discard()  # it would end like this again
         raise
     if team.main:
-        way.save(job.out)
+        with delivering(job.out) as beside:
+            way.save(beside)
+            sums = integrity.sums(*beside.iterdir())
         sync(log)
         os.replace(log, job.out / "log.jsonl")
         left_out = {"train": train_left_out, "dev": dev_left_out}
-        write_json(job.out / "record.json", record | {"tuning": loop.as_record(outcome) | {"left_out": left_out}})
+        write_json(
+            job.out / "record.json",
+            record | {"tuning": loop.as_record(outcome) | {"left_out": left_out}, integrity.KEY: sums},
+        )
     return checkpoints
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from caneft import config, patch
+from caneft import config, integrity, patch
 from caneft.errors import InputError
 from caneft.models.loading import DTYPES, load_model
 from caneft.neurons import NeuronSet
@@ -74,12 +74,16 @@ def load(
     """The base of a manifest, or what a run made of it, ready to translate.
 
     artefact: what the run left; its name tells which kind. A model tuned in full is loaded in the base's place, not
-    beside it. Raises InputError for an artefact that is of no known kind, or of another base.
+    beside it. Raises InputError for an artefact that is of no known kind, of another base, or not what
+    the record beside it says was written.
     """
     if artefact is not None and artefact.name not in ARTEFACTS.values():
         raise InputError(f"{artefact} is nothing that a run leaves; expected one of {', '.join(ARTEFACTS.values())}")
+    if artefact is not None:
+        remedy = f"Delete {artefact} and run the workflow again"
+        integrity.verify(artefact.parent, integrity.read(artefact.with_name("record.json")), remedy=remedy)
     if artefact is not None and artefact.name == ARTEFACTS[config.Full]:
-        manifest = manifest | {"folder": str(artefact.parent)}
+        manifest = manifest | {"folder": str(artefact.parent), "weights": {}, integrity.KEY: {}}  # compared above
     model = load_model(manifest, dtype, device, device_map)
     return Tuned(model) if artefact is None else _tuned(model, artefact, manifest)
 

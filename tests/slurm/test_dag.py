@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tests import equal
 from tests.conda.conftest import WithConda
 from tests.slurm.conftest import CONFIG, Head, Login, copied
 
@@ -222,19 +223,8 @@ def test_jobs_had_no_network(loopback):
 
 def test_the_end_is_that_of_a_local_run(story, local_results):
     """All files but logs, and what tells of times."""
-    timed = re.compile(
-        r"(logs|benchmarks)/.*|.*cost\.(json|csv|md|tex|html)|figures/quality_cost\..*|(report|overview)\.html"
-    )
-    here, there = (
-        {
-            name: path.read_bytes()
-            for path in root.rglob("*")
-            if path.is_file() and not timed.fullmatch(name := path.relative_to(root).as_posix())
-        }
-        for root in (story.login.results, local_results)
-    )
-    assert here.keys() == there.keys()
-    assert [name for name in there if here[name] != there[name]] == []
+    assert equal.differences(story.login.results, local_results) == []
+    here = equal.files(story.login.results)
     kinds = ("tables/main.csv", "record.json", "patch.safetensors", "translations/koran.jsonl", "figures/scores.svg")
     assert all(any(name.endswith(kind) for name in here) for kind in kinds)
 

@@ -15,14 +15,17 @@ ROOT = Path(__file__).parents[2]
 # From the ground up. A unit is a module or a package of caneft; it may import units of lower layers only, not its
 # neighbours. A new module takes its place here.
 LAYERS = (
-    ("errors", "files"),
+    ("errors", "files", "machine"),
+    ("bounded",),
     (
         "cli",
         "corpora.demo",
         "counting",
         "devices",
         "dumps",
+        "holding",
         "hub",
+        "integrity",
         "neurons",
         "prompts",
         "schedule",

@@ -170,3 +170,11 @@ def test_a_machine_without_gpus_is_left_alone(environment, monkeypatch, tmp_path
     monkeypatch.setenv("PATH", str(tmp_path))
     assert lease.lease(1, environment) == lease.lease(0, environment) == {}
     assert not (tmp_path / "leases").exists()
+
+
+def test_a_python_that_an_environment_lacks_is_named_with_its_folder(tmp_path):
+    gone = tmp_path / "comet/bin/python"
+    command = [sys.executable, "-m", "caneft.lease", "--gpus", "0", "--", str(gone), "-m", "x"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert f"Error: {gone}: is missing" in done.stderr and f"Remove the folder {tmp_path / 'comet'} and" in done.stderr

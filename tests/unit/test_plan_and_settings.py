@@ -269,6 +269,7 @@ def reruns(*change):
         ("methods", "full", "resources", {"gpu": 2, "mem_mb": 9999, "threads": 9}),
         ("results_root", "results/other"),
         ("data_root", "data"),
+        ("verify_up_to_gb", 10),
         ("tuning", "keep_full_weights", False),
         ("seeds", [1, 2, 3]),
     ],

@@ -34,6 +34,9 @@ PARTS = (
 )
 MINI = "tests/workflow/mini.yaml"
 RESULTS = "out/mini"  # by --config, so that the key of mini.yaml is overridden
+SECRETS = dict.fromkeys(
+    ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "WANDB_API_KEY", "AWS_SECRET_ACCESS_KEY"), "hf_planted7secret"
+)
 OVERRIDES = {"results_root": RESULTS}
 
 
@@ -72,7 +75,7 @@ class Workspace:
         venvs = str(REPOSITORY / ".venvs")  # built once, by whoever comes first
         # Without a file, Slurm's own commands, which the executor asks at every start, look for their cluster by DNS.
         slurm = {"SLURM_CONF": os.devnull}
-        return kept | {"PATH": path, "HF_HUB_OFFLINE": "1", "CANEFT_VENVS": venvs} | slurm
+        return kept | SECRETS | {"PATH": path, "HF_HUB_OFFLINE": "1", "CANEFT_VENVS": venvs} | slurm
 
     def snakemake(
         self, *arguments: str, config: str | Path = MINI, before: Sequence[str] = ()

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from caneft import integrity
 from caneft.cli import step
 from caneft.corpora import mixing, store
 from caneft.settings import MixtureSettings
@@ -23,6 +24,8 @@ def main() -> None:
     train, dev, report = mixing.mix(corpora, **settings.model_dump(exclude={"domains"}))
     store.write(args.out / "train.jsonl", train)
     store.write(args.out / "dev.jsonl", dev)
+    report |= {"format": integrity.FORMAT}
+    report[integrity.KEY] = integrity.sums(args.out / "train.jsonl", args.out / "dev.jsonl")
     store.write_json(args.out / "report.json", report)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from caneft import measuring, records
+from caneft import integrity, measuring, records
 from caneft.cli import step
 from caneft.files import replacing, write_json
 from caneft.settings import InformationSettings
@@ -26,7 +26,7 @@ def main() -> None:
         table, about = measuring.measure(args.dumps, args.settings, args.manifest, args.threads, progress)
         with replacing(args.table) as beside:
             table.to_parquet(beside, index=False)
-        write_json(args.table.with_suffix(".json"), about)
+        write_json(args.table.with_suffix(".json"), about | {integrity.KEY: integrity.sums(args.table)})
 
 
 if __name__ == "__main__":

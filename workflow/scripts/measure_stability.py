@@ -3,12 +3,10 @@
 import argparse
 from pathlib import Path
 
-import pandas as pd
 from tqdm import tqdm
 
 from caneft import measuring, records, stability
 from caneft.cli import step
-from caneft.corpora.store import read_json
 from caneft.files import write_json
 from caneft.settings import StabilitySettings
 
@@ -24,7 +22,7 @@ def main() -> None:
     args = parser.parse_args()
     with records.cost(args.stability.with_suffix(".cost.json"), "stability", args.threads):
         dumps = measuring.open_dumps(args.dumps)
-        table, about = pd.read_parquet(args.table), read_json(args.table.with_suffix(".json"))
+        table, about = measuring.read_table(args.table)
         with tqdm(total=args.settings.splits * len(table), unit="neuron", mininterval=2) as bar:
             found = stability.measure(dumps, table, about, args.settings, args.threads, bar.update)
         write_json(args.stability, found)

@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from caneft import config
+from caneft import config, integrity
 from caneft.cli import step
 from caneft.corpora import fetching, store
 from caneft.settings import CorpusSettings
@@ -25,7 +25,8 @@ def main() -> None:
     splits, report = store.prepare(settings.domain, args.domain, resolve, settings.cleaning, settings.languages)
     for split, rows in splits.items():
         store.write(args.out / f"{split}.jsonl", rows)
-    store.write_json(args.out / "report.json", report)
+    written = integrity.sums(*(args.out / f"{split}.jsonl" for split in splits))
+    store.write_json(args.out / "report.json", report | {"format": integrity.FORMAT, integrity.KEY: written})
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from caneft import config
+from caneft import config, integrity
 from caneft.cli import step
 from caneft.corpora import fetching, store
 from caneft.settings import PretrainingTextSettings
@@ -28,7 +28,7 @@ def main() -> None:
         found, report[name] = store.prepare_pretraining(corpus.corpus, name, resolve, settings.cleaning, languages)
         rows += [row._replace(domain=corpus.direction) for row in found]
     store.write(args.corpus, rows)
-    store.write_json(args.report, report)
+    store.write_json(args.report, report | {"format": integrity.FORMAT, integrity.KEY: integrity.sums(args.corpus)})
 
 
 if __name__ == "__main__":

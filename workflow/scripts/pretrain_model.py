@@ -9,7 +9,7 @@ from caneft import records
 from caneft.cli import step
 from caneft.corpora import store
 from caneft.devices import prepare
-from caneft.files import write_json
+from caneft.files import delivering, write_json
 from caneft.models import loading, pretraining
 from caneft.prompts import Prompts
 from caneft.settings import PretrainingSettings
@@ -34,8 +34,9 @@ def main() -> None:
         examples = [prompts[row.domain].encode(row.source, row.target) for row in rows]
         logging.info("%d pairs, %d parameters", len(rows), sum(p.numel() for p in model.parameters()))
         losses = pretraining.pretrain(model, examples, settings, tokenizer.pad_token_id)
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        with delivering(folder) as beside:
+            model.save_pretrained(beside)
+            tokenizer.save_pretrained(beside)
         origin = {"id": loading.PRETRAINED_HERE, "revision": None, "folder": "."}
         manifest = loading.describe(folder, origin, model.config)
         manifest["parameters"] = sum(p.numel() for p in model.parameters())

@@ -3,11 +3,8 @@
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
-from caneft import neurons, selection
+from caneft import measuring, neurons, selection
 from caneft.cli import step
-from caneft.corpora.store import read_json
 from caneft.settings import SelectionSettings
 
 
@@ -20,9 +17,9 @@ def main() -> None:
     parser.add_argument("--like", type=Path, help="neuron set whose numbers in each layer are the budget")
     parser.add_argument("--neurons", type=Path, required=True)
     args = parser.parse_args()
-    about = read_json(args.table.with_suffix(".json"))
+    table, about = measuring.read_table(args.table)
     like = neurons.load(args.like) if args.like else None
-    chosen, description = selection.choose(pd.read_parquet(args.table), about, args.settings, args.draw, like)
+    chosen, description = selection.choose(table, about, args.settings, args.draw, like)
     neurons.save(args.neurons, chosen.neurons, description)
 
 

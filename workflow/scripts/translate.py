@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from caneft import decoding, records
+from caneft import decoding, integrity, records
 from caneft.cli import step
 from caneft.corpora import store
 from caneft.devices import prepare
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--device-map", default="none", help="how to spread a model that one GPU does not hold")
     parser.add_argument("--translations", type=Path, required=True, help=".jsonl; .cost.json stands beside")
     args = parser.parse_args()
-    with records.cost(args.translations.with_suffix(".cost.json"), "translation", args.threads):
+    with records.cost(args.translations.with_suffix(".cost.json"), "translation", args.threads) as about:
         device = prepare(args.threads)
         manifest = loading.read_manifest(args.manifest)
         tuned = ways.load(manifest, args.settings.dtype, device, args.device_map, args.adapted)
@@ -40,6 +40,7 @@ def main() -> None:
         for domain, rows in store.read_testset(args.domains, args.corpora).items():
             lines += decoding.translations(tuned, prompts, rows, args.settings.decoding, domain, examples)
         write_jsonl(args.translations, lines)
+        about[integrity.KEY] = integrity.sums(args.translations)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,10 @@
-"""A JSON list of instruction-tuning records. JSON has no way to read a list by parts, so it is held as a whole."""
+"""A JSON list of instruction-tuning records. Its text is held as a whole, its records one by one."""
 
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from caneft.config import Instruct
 from caneft.corpora.readers import records
@@ -9,7 +12,9 @@ from caneft.corpora.readers.pair import Pair, Resolve
 from caneft.corpora.text import lines
 from caneft.errors import InputError
 
-LARGEST = 500_000_000  # bytes: more than a million pairs; as objects they take several times that
+LARGEST = 500_000_000  # bytes: more than a million pairs
+BLANK = re.compile(r"[ \t\n\r]*")
+DECODER = json.JSONDecoder()
 REMEDY = "Expected is a JSON list of records; if every line is an object of its own, use format: jsonl."
 
 
@@ -17,10 +22,7 @@ def read(source: Instruct, split: str, resolve: Resolve) -> Iterator[Pair]:
     """Pairs by record."""
     path = resolve(source.path)
     text = _whole(path)
-    found = records.parse(text, path, first_line=1, remedy=REMEDY) if text.strip() else []
-    if not isinstance(found, list):
-        raise InputError(f"{path}: holds a JSON {records.kind(found)}. {REMEDY}")
-    for number, record in enumerate(found, start=1):
+    for number, record in enumerate(_elements(text, path), start=1):
         where = f"{path}: record {number}"
         source_text, target_text = (records.field(record, name, where) for name in (source.source, source.target))
         yield Pair(
@@ -28,6 +30,32 @@ def read(source: Instruct, split: str, resolve: Resolve) -> Iterator[Pair]:
             _without_prefix(source_text, "source_prefix", source.source_prefix, where),
             _without_prefix(target_text, "target_prefix", source.target_prefix, where),
         )
+
+
+def _elements(text: str, path: Path) -> Iterator[Any]:
+    """Elements of a JSON list; none for a blank file. As objects all together would take many times the text."""
+    place = BLANK.match(text).end()
+    if text[place : place + 1] != "[":
+        if place < len(text):
+            found = records.parse(text, path, first_line=1, remedy=REMEDY)
+            raise InputError(f"{path}: holds a JSON {records.kind(found)}. {REMEDY}")
+        return
+    place, ending = BLANK.match(text, place + 1).end(), "]"
+    while text[place : place + 1] != ending:
+        element, place = records.parse(text, path, 1, REMEDY, lambda text, at=place: DECODER.raw_decode(text, at))
+        yield element
+        place, ending = BLANK.match(text, place).end(), None
+        if text[place : place + 1] == "]":
+            break
+        records.parse(text, path, 1, REMEDY, lambda text, at=place: _expect(text, at, text[at : at + 1] == ",", "','"))
+        place = BLANK.match(text, place + 1).end()
+    place = BLANK.match(text, place + 1).end()
+    records.parse(text, path, 1, REMEDY, lambda text: _expect(text, place, place == len(text), "the end"))
+
+
+def _expect(text: str, place: int, there: bool, what: str) -> None:
+    if not there:
+        raise json.JSONDecodeError(f"Expecting {what}", text, place)
 
 
 def _whole(path: Path) -> str:

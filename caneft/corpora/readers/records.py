@@ -1,6 +1,7 @@
 """JSON records, as jsonl, instruct and datasets have them."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,10 @@ REMEDY = "\nCorrect the record, or source and target of this corpus (dots descen
 KINDS = {dict: "object", list: "list", str: "string", bool: "boolean", int: "number", float: "number"}
 
 
-def parse(text: str, path: Path, first_line: int, remedy: str) -> Any:
+def parse(text: str, path: Path, first_line: int, remedy: str, read: Callable[[str], Any] = json.loads) -> Any:
     """JSON value of a text that begins in line `first_line` of the file. Raises InputError with line and remedy."""
     try:
-        return json.loads(text)
+        return read(text)
     except json.JSONDecodeError as error:
         line = first_line + error.lineno - 1
         raise InputError(f"{path}:{line}: not JSON: {error.msg} (column {error.colno}). {remedy}") from None

@@ -1,0 +1,87 @@
+"""Who works on a results folder: one Snakemake at a time, and no job that outlived another.
+
+Snakemake's own lock is of its working folder, and two of these may name the same results. Both locks here are flocks,
+which the kernel frees when their process ends, however it ends. A file system without them is one without this guard.
+"""
+
+import errno
+import fcntl
+import os
+import re
+import socket
+from pathlib import Path
+from typing import IO
+
+from caneft.errors import InputError
+
+HEAD, JOBS = "running.lock", "jobs.lock"
+VARIABLE = "CANEFT_JOBS_LOCK"
+"""Environment variable: the file that a local job keeps locked while it works."""
+BUSY = {errno.EWOULDBLOCK, errno.EACCES}
+_held: list[IO[str]] = []
+"""Open as long as the process lives."""
+
+
+def hold(folder: Path, root: Path, local: bool = True) -> None:
+    """Takes the results folder `root` for this process, by files in `folder`.
+
+    local: whether jobs run as its children, which are told of the lock that they share; a cluster knows its own jobs.
+
+    Raises InputError while another Snakemake has it, or jobs that outlived their Snakemake still write to it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    head = open(folder / HEAD, "a+", encoding="utf-8")  # noqa: SIM115  held
+    if not _lock(head, fcntl.LOCK_EX):
+        head.seek(0)
+        who = head.read().strip() or "unknown"
+        raise InputError(
+            f"{root}: another Snakemake works on these results ({who}). Wait until it has ended, stop it, or name"
+            " another results_root."
+        )
+    with open(folder / JOBS, "a+", encoding="utf-8") as jobs:
+        if not _lock(jobs, fcntl.LOCK_EX):
+            raise InputError(_left(root, os.fstat(jobs.fileno()).st_ino))
+    head.truncate(0)
+    head.write(f"process {os.getpid()} on {socket.gethostname()}, in {Path.cwd()}\n")
+    head.flush()
+    _held.append(head)
+    os.environ.pop(VARIABLE, None)
+    if local:
+        os.environ[VARIABLE] = str((folder / JOBS).absolute())
+
+
+def join() -> None:
+    """For a job: says that it works, until it ends, where its Snakemake wants to know."""
+    if VARIABLE not in os.environ:
+        return
+    try:
+        jobs = open(os.environ[VARIABLE], "a+", encoding="utf-8")  # noqa: SIM115  held
+    except OSError:
+        return  # what is wrong with the folder is said by whoever writes to it
+    _lock(jobs, fcntl.LOCK_SH)
+    _held.append(jobs)
+
+
+def _lock(file: IO[str], kind: int) -> bool:
+    """Whether nobody else has the lock; True as well where there are no locks."""
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in BUSY
+    return True
+
+
+def _left(root: Path, inode: int) -> str:
+    """What is said of jobs that are left, with their numbers where they are this machine's."""
+    try:
+        locks = Path("/proc/locks").read_text(encoding="ascii")
+    except OSError:
+        locks = ""
+    numbers = sorted(
+        {int(n) for n, i in re.findall(r"FLOCK +\w+ +READ +(\d+) \w+:\w+:(\d+)", locks) if int(i) == inode}
+    )
+    which = f"end them: kill {' '.join(map(str, numbers))}" if numbers else "end them, on the machine where they run"
+    return (
+        f"{root}: jobs of an earlier run, which was killed, still write to these results. Wait until they have ended,"
+        f" or {which}"
+    )

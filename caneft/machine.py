@@ -1,0 +1,65 @@
+"""What goes wrong outside of the program, in words: disks that are full, folders that may not be written, environments
+that lack a file."""
+
+import errno
+import re
+import sys
+from importlib.metadata import distributions
+from pathlib import Path
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
+NOT_WRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM}
+AGAIN = "give the same command again: finished files are kept"
+
+
+def in_words(error: BaseException) -> str | None:
+    """Message for an error that the machine is to blame for: what is wrong where, and the remedy; None for others."""
+    for cause in _causes(error):
+        if (number := _number(cause)) in FULL | NOT_WRITABLE:
+            place = getattr(cause, "filename", None) or "a file of this job, such as its log"
+            if number in FULL:
+                return f"{place}: no space left on the device. Make room and {AGAIN}."
+            return f"{place}: may not be written (read-only, or not yours). Make it writable and {AGAIN}."
+        inside = Path(getattr(cause, "filename", None) or "/").is_relative_to(sys.prefix)
+        if isinstance(cause, ImportError) or (isinstance(cause, FileNotFoundError) and inside):
+            return _environment()
+    return None
+
+
+def _causes(error: BaseException | None) -> list[BaseException]:
+    """The error and those that it came from, the first cause last."""
+    found = []
+    while error is not None and error not in found:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found
+
+
+def _number(error: BaseException) -> int | None:
+    """The system's error number; libraries that are not written in Python only say it."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    said = re.search(r"\(os error (\d+)\)", str(error))
+    return int(said[1]) if said else errno.ENOSPC if "No space left on device" in str(error) else None
+
+
+def _environment() -> str | None:
+    """What is missing from the environment of this Python, by its packages' own lists; None if all is there."""
+    gone = [
+        (str(file.locate()), f"{package.metadata['Name']} {package.version}")
+        for package in distributions()
+        for file in package.files or ()
+        if ".." not in file.parts and file.suffix != ".pyc" and not file.locate().exists()
+    ]
+    if not gone:
+        return None
+    prefix, (path, package) = Path(sys.prefix), min(gone)
+    more = f", and {len(gone) - 1} more files are missing" if len(gone) > 1 else ""
+    again = (prefix / "whole.json").exists() or ".snakemake" in prefix.parts
+    remedy = (
+        f"Remove the folder {prefix} and give the same command again, which builds it anew."
+        if again
+        else f"Rebuild the environment {prefix}: remove that folder and install requirements.txt as before"
+        " (`make demo` does so for .venv)."
+    )
+    return f"{path}: this file of {package} is missing from the environment{more}. {remedy}"

@@ -1,0 +1,217 @@
+"""What can go wrong, by name: each is done to a bench and leaves a run that has ended, and words for the list."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+
+import psutil
+
+from tests.faults import environment
+from tests.faults.bench import ONE_RUN, Bench, Running, left_by, stop
+
+GRACE = 5  # seconds between SIGTERM and SIGKILL
+EVENTS = {
+    "corpora": 60,
+    "importance": 50,
+    "selection": 44,
+    "tuning": 40,
+    "translation": 34,
+    "scoring": 22,
+    "reporting": 6,
+    ONE_RUN: 14,
+}
+"""Beginnings and ends of jobs that a run from this stage on has, about."""
+BENIGN = "the run had ended before"
+
+
+@dataclass
+class Done:
+    """What was done. moment: when, and to what; said: by the command that met it, with its exit code; interrupted: a
+    process was ended, of which no more need be said; left: what outlived it; undo: the remedy of what outlasts it."""
+
+    moment: str
+    said: str = ""
+    code: int | None = None
+    interrupted: bool = False
+    left: list[psutil.Process] = field(default_factory=list)
+    undo: Callable[[], None] | None = None
+
+
+def _moment(run: Running, random: Random, stage: str) -> tuple[bool, str]:
+    events, wait = random.randint(1, EVENTS[stage]), random.randint(0, 4000)
+    return run.until(events, wait), f"{wait} ms after event {events}"
+
+
+def _a_job(run: Running, random: Random) -> psutil.Process | None:
+    """One of the steps that run, as soon as one does."""
+    while run.process.poll() is None:
+        if jobs := run.jobs():
+            return random.choice(sorted(jobs, key=lambda job: job.pid))
+        time.sleep(0.02)
+    return None
+
+
+def _name(job: psutil.Process) -> str:
+    try:
+        return job.cmdline()[2].removeprefix("workflow.scripts.")
+    except (psutil.Error, IndexError):
+        return "a job"
+
+
+def kill_job(bench: Bench, random: Random, stage: str) -> Done:
+    """SIGKILL to one job; Snakemake lives."""
+    run = bench.start()
+    there, moment = _moment(run, random, stage)
+    job = _a_job(run, random) if there else None
+    name = _name(job) if job else BENIGN
+    if job:
+        stop([job])
+    return Done(f"{moment}: {name}", code=run.wait(), said=run.said(), interrupted=True)
+
+
+def kill_head(bench: Bench, random: Random, stage: str) -> Done:
+    """SIGKILL to Snakemake alone; its jobs outlive it."""
+    run = bench.start()
+    _, moment = _moment(run, random, stage)
+    everything, jobs = run.everything(), run.jobs()
+    stop(everything[:1])
+    names = " and ".join(map(_name, jobs)) or "no job"
+    return Done(
+        f"{moment}: Snakemake, over {names}", code=run.wait(), said=run.said(), interrupted=True, left=everything[1:]
+    )
+
+
+def kill_all(bench: Bench, random: Random, stage: str) -> Done:
+    """SIGKILL to Snakemake and all jobs, as when a machine goes down."""
+    run = bench.start()
+    _, moment = _moment(run, random, stage)
+    names = " and ".join(map(_name, run.jobs())) or "no job"
+    stop(run.everything())
+    return Done(f"{moment}: Snakemake and {names}", code=run.wait(), said=run.said(), interrupted=True)
+
+
+def preempt(bench: Bench, random: Random, stage: str) -> Done:
+    """SIGTERM to all, and SIGKILL to what is there after the grace."""
+    run = bench.start()
+    _, moment = _moment(run, random, stage)
+    everything, names = run.everything(), " and ".join(map(_name, run.jobs())) or "no job"
+    for process in everything:
+        try:
+            process.send_signal(signal.SIGTERM)
+        except psutil.NoSuchProcess:
+            continue
+    _, alive = psutil.wait_procs(everything, timeout=GRACE)
+    stop(alive)
+    return Done(
+        f"{moment}: SIGTERM to {names}, {len(alive)} killed", code=run.wait(), said=run.said(), interrupted=True
+    )
+
+
+def fill_disk(bench: Bench, random: Random, stage: str) -> Done:
+    """The results lie on a disk that has room for a part of what is to come."""
+    results, beside = bench.results, bench.results.with_name("beside")
+    size = sum(path.stat().st_blocks * 512 for path in results.rglob("*") if path.is_file())
+    files = sum(1 for _ in results.rglob("*"))
+    room = random.randint(4, 300)
+    results.rename(beside)
+    results.mkdir()
+    options = f"size={size // 1024 + 4 * files // 10 + room}k"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", results], check=True)
+    shutil.copytree(beside, results, dirs_exist_ok=True)
+    shutil.rmtree(beside)
+
+    def undo() -> None:
+        subprocess.run(["mount", "-o", "remount,size=1g", results], check=True)
+
+    code, said = bench.snakemake()
+    free = shutil.disk_usage(results).free // 1024
+    return Done(f"room for {room} kB, {free} kB left", said, code, undo=undo)
+
+
+def make_read_only(bench: Bench, random: Random, stage: str) -> Done:
+    """A folder that the run writes to may only be read."""
+    patterns = (pattern.split("/")[0] for pattern in left_by(stage))
+    folder = bench.results / random.choice([".", "logs", *sorted({name for name in patterns if "." not in name})])
+    folder.mkdir(exist_ok=True)
+    subprocess.run(["mount", "--bind", folder, folder], check=True)
+    subprocess.run(["mount", "-o", "remount,ro,bind", folder], check=True)
+    code, said = bench.snakemake()
+    name = folder.relative_to(bench.results)
+    return Done(f"{name}", said, code, undo=lambda: subprocess.run(["umount", folder], check=True))
+
+
+def spoil_environment(bench: Bench, random: Random, stage: str) -> Done:
+    """A file of the environment is gone."""
+    prefix = environment.build(bench.workspace.root / "environment")
+    bench.environment["PATH"] = f"{prefix / 'bin'}{os.pathsep}{bench.workspace.environment['PATH']}"
+    gone = random.choice(environment.own_files(prefix))
+    gone.unlink()
+    code, said = bench.snakemake()
+    name = gone.relative_to(prefix / environment.PACKAGES)
+    return Done(f"{name}", said, code, undo=lambda: environment.build(prefix))
+
+
+CORRUPTIONS: dict[str, tuple[str, ...]] = {
+    "importance": ("corpora/de-en/it/train.jsonl", "models/*/model.safetensors", "models/*/tokenizer.json"),
+    "selection": (
+        "importance/*/*/*.npy",
+        "importance/*/*/*.stats.npz",
+        "importance/*/*/it.json",
+        "importance/*/*/law.json",
+    ),
+    "tuning": (
+        "neurons/**/draw0.npz",
+        "neurons/**/information.parquet",
+        "neurons/**/information.json",
+        "mixtures/de-en/all/*.jsonl",
+        "models/*/model.safetensors",
+        "models/*/manifest.json",
+    ),
+    "translation": ("runs/**/*.safetensors", "runs/**/adapter_config.json", "corpora/de-en/*/test.jsonl"),
+    "scoring": ("runs/**/translations/*.jsonl", "corpora/de-en/*/test.jsonl", "mixtures/de-en/all/overlap/*.json"),
+    "reporting": (
+        "runs/**/scores/*.json",
+        "runs/**/record.json",
+        "neurons/**/information.parquet",
+        "significance/**/*.json",
+    ),
+}
+"""What the jobs of a stage, and of those before it no more, read."""
+
+
+def corrupt(bench: Bench, random: Random, stage: str) -> Done:
+    """A finished artefact that the next jobs read is cut in half, or one of its bytes is another."""
+    while stage not in CORRUPTIONS:
+        stage = "importance"
+    found = sorted({path for pattern in CORRUPTIONS[stage] for path in bench.results.glob(pattern)})
+    path = random.choice([path for path in found if not path.name.endswith("cost.json")])
+    content = bytearray(path.read_bytes())
+    if path.suffix == ".json" or random.random() < 0.4:
+        del content[len(content) // 2 :]
+        how = "cut in half"
+    else:
+        place = random.randrange(len(content))
+        content[place] ^= 1 << random.randrange(8)
+        how = f"another bit in byte {place}"
+    kept = path.stat()
+    path.write_bytes(content)
+    os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))  # as a disk does it, which sets no time
+    code, said = bench.snakemake()
+    return Done(f"{path.relative_to(bench.results)}: {how}", said, code)
+
+
+KINDS: dict[str, Callable[[Bench, Random, str], Done]] = {
+    "job": kill_job,
+    "head": kill_head,
+    "all": kill_all,
+    "preempted": preempt,
+    "corrupt": corrupt,
+    "disk": fill_disk,
+    "read-only": make_read_only,
+    "environment": spoil_environment,
+}

@@ -1,0 +1,79 @@
+"""One Snakemake at a time on a results folder, and none while jobs of a killed one still write."""
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+HEAD = "from pathlib import Path; from caneft import holding; holding.hold(Path({0!r}) / 'logs', Path({0!r})); {1}"
+JOB = "import workflow.scripts; print('works', flush=True); import time; time.sleep(600)"
+WAIT = "print('holds', flush=True); import time; time.sleep(600)"
+
+
+@contextmanager
+def process(code, word, **variables):
+    """A Python that has said a word; it is killed in the end."""
+    started = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, env=os.environ | variables, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert started.stdout.readline().strip() == word
+        yield started
+    finally:
+        started.kill()
+        started.wait()
+
+
+def tried(folder):
+    """What a Snakemake is told that comes next: '' where it may work."""
+    code = HEAD.format(str(folder), "print('holds')")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    return "" if done.stdout.strip() == "holds" else done.stderr.strip().splitlines()[-1]
+
+
+def test_the_second_is_told_who_is_first_and_a_kill_frees_the_folder(tmp_path):
+    with process(HEAD.format(str(tmp_path), WAIT), "holds") as first:
+        said = tried(tmp_path)
+        assert f"{tmp_path}: another Snakemake works on these results (process {first.pid} on " in said
+        assert f"in {ROOT})" in said
+        assert tried(tmp_path / "other") == ""
+        os.kill(first.pid, signal.SIGKILL)
+        first.wait()
+        assert tried(tmp_path) == ""
+
+
+def test_jobs_that_outlive_their_snakemake_are_named(tmp_path):
+    lock = str(tmp_path / "logs/jobs.lock")
+    (tmp_path / "logs").mkdir()
+    with process(JOB, "works", CANEFT_JOBS_LOCK=lock) as one, process(JOB, "works", CANEFT_JOBS_LOCK=lock) as two:
+        said = tried(tmp_path)
+        assert "jobs of an earlier run, which was killed, still write to these results" in said
+        assert said.endswith(f"end them: kill {' '.join(map(str, sorted((one.pid, two.pid))))}")
+        for job in (one, two):
+            job.kill()
+            job.wait()
+        assert tried(tmp_path) == ""
+
+
+def test_children_of_the_first_do_not_keep_the_folder(tmp_path):
+    """A shell that it started, say."""
+    code = "import subprocess; print(subprocess.Popen(['sleep', '600']).pid, flush=True); import time; time.sleep(600)"
+    started = subprocess.Popen(
+        [sys.executable, "-c", HEAD.format(str(tmp_path), code)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    child = int(started.stdout.readline())
+    try:
+        started.kill()
+        started.wait()
+        assert tried(tmp_path) == ""
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
+def test_a_job_without_a_snakemake_of_its_own_holds_nothing(tmp_path):
+    with process(JOB.replace("import time; time.sleep(600)", "pass"), "works") as job:
+        assert job.wait() == 0
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,52 @@
+"""Folders and files with spaces, quotes and commands in their names go through plans and shells as what they are."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+HOSTILE = ['ü it\'s "quoted" $(touch pwned) `touch pwned`; touch pwned && touch pwned #']
+RULES = Path(__file__).parents[2] / "rules"
+SAFE = (
+    "params.module|wildcards|threads|resources|params.(seed|domain|domains|about|runs|metric)|params.(neurons|choice|"
+)
+SAFE += "decided|like|adapted|examples)"  # names of a safe alphabet, numbers, and what `optional` has quoted
+
+
+def test_every_path_in_a_shell_command_is_quoted():
+    """What stands unquoted is a number, a name of the configuration's alphabet, or quoted already."""
+    commands = "".join(
+        part for rules in RULES.glob("*.smk") for part in re.findall(r"shell:\n((?: {8}.*\n)+)", rules.read_text())
+    )
+    assert "{log:q}" in commands
+    unquoted = [name for name in re.findall(r"\{([^}]+)\}", commands) if not name.endswith(":q")]
+    assert [name for name in unquoted if not re.fullmatch(rf"({SAFE})(\..*)?", name)] == []
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_corpus_and_its_mixture_are_made_in_folders_of_hostile_names(pristine, tmp_path, name):
+    copy = pristine.copy(tmp_path / "copy")
+    raw = tmp_path / f"raw {name}"
+    raw.mkdir()
+    lines = [json.dumps({"source": f"Satz {n}.", "target": f"Sentence {n}."}) for n in range(100)]
+    for split, part in {"train": lines[:70], "dev": lines[70:90], "test": lines[90:]}.items():
+        (raw / f"{split} {name}.jsonl").write_text("\n".join(part) + "\n")
+
+    def edit(config):
+        config |= {"results_root": f"out {name}", "data_root": str(raw)}
+        splits = {s: {"format": "jsonl", "path": f"{s} {name}.jsonl"} for s in ("train", "dev", "test")}
+        config["directions"]["de-en"]["domains"]["law"] = splits
+
+    file = tmp_path / "hostile.yaml"
+    file.write_text(yaml.safe_dump(copy.configuration(edit)))
+    own = ["--config", f"results_root=out {name}"]  # over the overrides of the fixture
+    planned = copy.snakemake("-n", "-p", *own, config=file)
+    assert planned.returncode == 0, planned.stdout[-3000:]
+    mixture = f"out {name}/mixtures/de-en/all/train.jsonl"
+    done = copy.snakemake("--cores", "1", mixture, *own, config=file)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert (copy.root / mixture).read_text().count("Satz ") == 60
+    assert list((copy.root / f"out {name}" / "logs").rglob("*.log"))
+    assert not list(tmp_path.rglob("pwned"))

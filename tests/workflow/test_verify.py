@@ -1,0 +1,165 @@
+"""`python -m caneft verify` on a finished run, formats of other versions, and two Snakemakes on one results folder."""
+
+import io
+import json
+import re
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import yaml
+
+BLOCK = "mini-llama/de-en"
+RUN = f"runs/{BLOCK}/all"
+SUMMED = (
+    f"importance/{BLOCK}/it.npy",
+    f"importance/{BLOCK}/law.stats.npz",
+    f"importance-heads/{BLOCK}/it.npy",
+    f"neurons/{BLOCK}/all/information.parquet",
+    f"{RUN}/caneft/seed1/patch.safetensors",
+    f"{RUN}/lora/seed1/adapter_model.safetensors",
+    f"{RUN}/adapters/seed1/adapters.safetensors",
+    f"{RUN}/caneft/seed1/translations/seen.jsonl",
+    "models/mini-llama/model.safetensors",
+    "models/mini-llama/tokenizer.json",
+    "corpora/de-en/it/train.jsonl",
+    "corpora/pretraining/mini-llama.jsonl",
+    "mixtures/de-en/all/dev.jsonl",
+)
+"""Heavy files, each with a checksum in a sidecar."""
+OPENED = (f"neurons/{BLOCK}/all/caneft/draw0.npz", f"{RUN}/caneft/seed1/scores/seen.json")
+
+
+@pytest.fixture(scope="module")
+def copy(finished, tmp_path_factory):
+    return finished.copy(tmp_path_factory.mktemp("verified"))
+
+
+def verify(workspace):
+    command = [sys.executable, "-m", "caneft", "verify", str(workspace.results)]
+    return subprocess.run(command, cwd=workspace.root, env=workspace.environment, capture_output=True, text=True)
+
+
+def test_a_finished_run_is_what_was_written(copy):
+    done = verify(copy)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^\S+: \d{2,} files compared or opened, 0 bad$", done.stdout, re.MULTILINE)
+
+
+def test_every_file_with_another_bit_is_listed(copy):
+    kept = {}
+    for name in (*SUMMED, *OPENED):
+        path = copy.results / name
+        kept[path] = path.read_bytes()
+        changed = bytearray(kept[path])
+        if path.suffix == ".json" and name in OPENED:
+            del changed[len(changed) // 2 :]
+        else:
+            changed[len(changed) // 2] ^= 4
+        path.write_bytes(changed)
+    gone = copy.results / f"{RUN}/full/seed1/config.json"
+    kept[gone] = gone.read_bytes()
+    gone.unlink()
+    try:
+        done = verify(copy)
+        assert done.returncode == 1
+        listed = {line.split(": ")[0] for line in done.stdout.splitlines()[:-1]}
+        assert {str(copy.results / name) for name in (*SUMMED, *OPENED)} | {str(gone)} == listed
+        assert done.stdout.count("elete ") == len(listed)
+        assert done.stdout.splitlines()[-1].endswith(f"{len(listed)} bad")
+    finally:
+        for path, content in kept.items():
+            path.write_bytes(content)
+
+
+def with_format(content, number):
+    """An artefact's bytes with another format number, or (None) without one."""
+    if content[:2] == b"PK":
+        with np.load(io.BytesIO(content)) as archive:
+            arrays = {name: archive[name] for name in archive.files if name != "format"}
+        if number is not None:
+            arrays["format"] = np.array(number)
+        file = io.BytesIO()
+        np.savez(file, **arrays)
+        return file.getvalue()
+    found = json.loads(content)
+    assert "format" in found
+    del found["format"]
+    return json.dumps(found if number is None else found | {"format": number}).encode()
+
+
+READ_BY = {
+    f"importance/{BLOCK}/it.json": f"neurons/{BLOCK}/all/information.parquet",
+    f"neurons/{BLOCK}/all/information.json": f"neurons/{BLOCK}/all/caneft/draw0.npz",
+    f"neurons/{BLOCK}/all/caneft/draw0.npz": f"{RUN}/caneft/seed1/record.json",
+    f"{RUN}/lora/choice.json": f"{RUN}/lora/seed1/record.json",
+    "models/mini-llama/manifest.json": f"{RUN}/caneft/seed1/translations/koran.jsonl",
+    "mixtures/de-en/all/report.json": f"{RUN}/caneft/seed1/record.json",
+    "corpora/de-en/koran/report.json": "scores/copy/de-en/koran.json",
+    f"{RUN}/caneft/seed1/record.json": "tables/main.csv",
+    f"significance/{BLOCK}/all.json": "tables/main.csv",
+    f"neurons/{BLOCK}/all/stability.json": "figures/scores.svg",
+}
+"""Artefacts that carry a format, each with what a step makes of it."""
+
+
+@pytest.mark.parametrize("artefact", READ_BY)
+def test_an_artefact_of_another_version_is_read_or_is_to_be_made_again(copy, artefact):
+    """Format 99 is of a newer version; without one, an older wrote it."""
+    path, result = copy.results / artefact, copy.results / READ_BY[artefact]
+    content = path.read_bytes()
+    root = copy.results.relative_to(copy.root)
+    target = ["--cores", "1", "--rerun-triggers", "input", "--", str(root / READ_BY[artefact])]
+    try:
+        for number, exit_code in ((99, 1), (None, 0)):
+            path.write_bytes(with_format(content, number))
+            result.unlink()
+            done = copy.snakemake(*target)
+            assert done.returncode == exit_code, done.stdout
+            assert "Traceback" not in done.stdout
+            if number:
+                said = [line for line in done.stdout.splitlines() if line.startswith("Error: ")]
+                assert len(said) == 1 and str(root / artefact) in said[0] and "format 99" in said[0], done.stdout
+                assert "elete it and run" in done.stdout
+    finally:
+        path.write_bytes(content)
+
+
+def test_two_snakemakes_of_two_folders_do_not_work_on_one_results_folder(pristine, tmp_path):
+    """The second is refused, with the first one's number, and may work when the first has ended."""
+    one, two = pristine.copy(tmp_path / "one"), pristine.copy(tmp_path / "two")
+    shared = {"results_root": str(tmp_path / "shared")}
+    for workspace in (one, two):
+        content = yaml.safe_dump(workspace.configuration(lambda config: config.update(shared)))
+        (workspace.root / "shared.yaml").write_text(content)
+    commands = [
+        [sys.executable, "-m", "snakemake", "--configfile", "shared.yaml", "--cores", "1", target]
+        for target in (
+            f"{tmp_path}/shared/corpora/pretraining/mini-llama.jsonl",
+            f"{tmp_path}/shared/corpora/de-en/it/report.json",
+        )
+    ]
+    lock = tmp_path / "shared/logs/running.lock"
+    first = subprocess.Popen(
+        commands[0], cwd=one.root, env=one.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    while not (lock.exists() and lock.read_text().endswith("\n")):
+        assert first.poll() is None, first.communicate()[0]
+        time.sleep(0.02)
+    first.send_signal(19)  # SIGSTOP: so that it is there for sure
+    try:
+        call = {"cwd": two.root, "env": two.environment, "capture_output": True, "text": True}
+        refused = subprocess.run(commands[1], **call)
+        assert refused.returncode != 0 and not (tmp_path / "shared/corpora/de-en").exists()
+        said = refused.stdout + refused.stderr
+        assert f"another Snakemake works on these results (process {first.pid} on " in said
+        assert f"in {one.root})" in said and "Traceback" not in said
+        assert subprocess.run([*commands[1], "-n"], **call).returncode == 0  # a dry run is not in the way
+    finally:
+        first.send_signal(18)
+        first.communicate()
+    assert first.returncode == 0
+    done = subprocess.run(commands[1], **call)
+    assert done.returncode == 0 and (tmp_path / "shared/corpora/de-en/it/report.json").exists(), done.stderr
