@@ -110,7 +110,7 @@ def ours(paths: Sequence[Path], threads: int) -> tuple[np.ndarray, np.ndarray]:
 
 def load(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
     """What the loops begin with: scores (samples, neurons), and the domain of each sample."""
-    parts = [np.load(path)[0] for path in paths]
+    parts = [np.load(path, allow_pickle=False)[0] for path in paths]
     return np.concatenate(parts), np.repeat(np.arange(len(parts)), [len(part) for part in parts])
 
 

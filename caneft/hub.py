@@ -1,5 +1,6 @@
 """Downloads from the Hugging Face hub, with what went wrong said in a way that helps."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ def located(manifest: Mapping[str, Any], file: Path, name: str, names: Iterable[
     a cache was emptied or is not the one that was filled. What is in the files is not looked at.
     """
     folder = (file.parent / manifest["folder"]).resolve()
-    missing = next((path for path in (folder, *(folder / name for name in names)) if not path.exists()), None)
+    missing = next((path for path in (folder, *(folder / name for name in names)) if not os.path.exists(path)), None)
     if missing is None:
         return folder
     if manifest.get("revision") is None:  # a folder of the user's own, or made by the workflow

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from caneft.files import sha256, write_json
+from caneft.integrity import FORMAT
 
-FORMAT = 1
 PACKAGES = ("torch", "transformers", "tokenizers", "peft", "safetensors", "numpy", "sacrebleu", "datasets")
 
 
@@ -76,6 +76,7 @@ def cost(path: str | Path, stage: str, threads: int, team: Any = None) -> Iterat
     write_json(
         path,
         {
+            "format": FORMAT,
             "stage": stage,
             "wall_seconds": round(time.perf_counter() - wall, 3),
             "cpu_seconds": round(seconds, 3),

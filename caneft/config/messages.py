@@ -131,7 +131,7 @@ def _origin(keys: tuple, raw: Mapping, files: Sequence[str | Path]) -> str:
             found = _at(keys[:depth], yaml.safe_load(Path(file).read_text(encoding="utf-8")))
         except (OSError, yaml.YAMLError, UnicodeDecodeError):
             continue
-        holders.append((found[1], found[0] == wanted, str(file)))
+        holders.append((found[1], BRIEF.repr(found[0]) == BRIEF.repr(wanted), str(file)))
     whole = [holder for holder in holders if holder[0] == depth]
     same = [holder for holder in whole if holder[1]]
     if same or (whole and isinstance(wanted, Mapping | list)):

@@ -56,7 +56,7 @@ def opened(path: str | Path) -> Iterator[BinaryIO]:
             if name.lower().endswith((".gz", ".xz")):
                 stream = (gzip if name.lower().endswith(".gz") else lzma).open(stream)
             yield stream
-    except BROKEN as error:
+    except (*BROKEN, NotImplementedError) as error:
         raise InputError(f"{path}: broken or incomplete archive ({error}). Download it again.") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}). Correct the path or data_root.") from None

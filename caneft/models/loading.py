@@ -11,7 +11,6 @@ from caneft.bounded import AGAIN
 from caneft.corpora.store import read_json
 from caneft.errors import InputError
 from caneft.models.ffn import ffn_layers
-from caneft.records import FORMAT
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 PICKLED = "pytorch_model*.bin"
@@ -50,7 +49,7 @@ def describe(folder: Path, origin: dict[str, Any], config: Any) -> dict[str, Any
             " them, name a revision that has safetensors, or set models.*.allow_pickle: true for this model"
         )
     return {
-        "format": FORMAT,
+        "format": integrity.FORMAT,
         **origin,
         "architecture": config.model_type,
         "layers": text.num_hidden_layers,

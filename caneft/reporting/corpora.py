@@ -14,7 +14,7 @@ from caneft.plan import Plan
 from caneft.reporting import inputs
 from caneft.reporting.captions import label
 from caneft.reporting.layout import Cell, Column, Table
-from caneft.reporting.reading import naming, read_json
+from caneft.reporting.reading import checked, naming, read_json
 from caneft.reporting.tables import NONE
 
 KEYS = ["direction", "mixture", "domain", "split"]
@@ -44,7 +44,7 @@ def corpus_table(plan: Plan, root: str | Path) -> pd.DataFrame:
 def _row(root: str | Path, file: Any, mixture: str | None, domain: str, split: str, found: dict) -> dict[str, Any]:
     with naming(Path(root) / file.path):
         entry = found[split] if mixture is None else found[split][domain]
-        counts = {name: int(value) for name, value in _flat(entry)}
+        counts = {name: int(checked(value, int)) for name, value in _flat(entry)}
     return dict(zip(KEYS, (file.direction, mixture, domain, split), strict=True)) | counts
 
 

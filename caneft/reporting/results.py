@@ -303,7 +303,7 @@ def _information(plan: Plan, root: Path, blocks: list[Block]) -> Information:
     file = next(file for file in inputs.information_files(plan, blocks) if file.unit == "neuron")
     sidecar = read_json(root / file.sidecar)
     with naming(root / file.sidecar):
-        domains = sidecar["domains"]
+        domains = [checked(domain, str) for domain in sidecar["domains"]]
         float(sidecar["null"]["quantile"]), float(sidecar["null"]["error_rate"])
     columns = ["layer", "neuron", "consensus", *(f"importance_{domain}" for domain in domains)]
     frame = read_parquet(root / file.path, columns)
@@ -340,7 +340,7 @@ def _stability_rows(selection: Block, path: Path) -> Iterator[dict[str, Any]]:
         for point in found["points"]:
             splits = zip(*(point[name] for name in AGREEMENT), strict=True)
             for split, values in enumerate(splits):
-                agreement = dict(zip(AGREEMENT, values, strict=True))
+                agreement = {name: checked(value, int, float) for name, value in zip(AGREEMENT, values, strict=True)}
                 identity = {**dict(zip(BLOCK, selection, strict=True)), "samples": int(point["samples"])}
                 yield identity | {"split": split} | agreement | sizes
 

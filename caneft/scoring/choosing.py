@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from caneft.errors import InputError
-
-FORMAT = 1
+from caneft.integrity import FORMAT
 
 
 def mean_score(domains: Mapping[str, Mapping[str, Any]], metric: str) -> float:

@@ -22,7 +22,6 @@ from caneft.errors import InputError
 from caneft.files import sha256
 from caneft.scoring import metricx
 
-FORMAT = 1
 TRAINED_HERE = "trained here"
 """In the place of an id."""
 MANIFEST = {"folder": str, "class": str}
@@ -62,7 +61,7 @@ def _find_metricx(metric: MetricX, resolve: Callable[[str], Path]) -> dict[str, 
         manifest = metricx.describe(folder, metric.hub, folder.name)
     if "tokenizer" not in manifest:
         manifest["tokenizer"] = str(_download(metric.tokenizer, None, metricx.TOKENIZER))
-    return {"format": FORMAT, **manifest}
+    return {"format": integrity.FORMAT, **manifest}
 
 
 def describe(folder: Path, name: str, revision: str | None) -> dict[str, Any]:
@@ -79,7 +78,7 @@ def describe(folder: Path, name: str, revision: str | None) -> dict[str, Any]:
     except (yaml.YAMLError, KeyError, TypeError) as error:
         raise InputError(f"{folder / 'hparams.yaml'}: cannot be used ({error!r})") from None
     return {
-        "format": FORMAT,
+        "format": integrity.FORMAT,
         "checkpoint": name,
         "revision": revision,
         "folder": str(folder),

@@ -17,7 +17,7 @@ from caneft import config, dumps, files, measuring, neurons
 from caneft.commands import finished
 from caneft.corpora import store
 from caneft.corpora.store import Row
-from caneft.reporting import results
+from caneft.reporting import corpora, results, significant
 from caneft.scoring import rival, surface
 from tests.unit import fake_results
 
@@ -169,13 +169,38 @@ def read_patch(folder: Path) -> None:
     patch.read(folder / "patch.safetensors").hashes()
 
 
-def read_model_manifest(path: Path) -> None:
+def adapters_file(folder: Path) -> Path:
+    import torch
+    from safetensors.torch import save_file
+
+    from caneft.tuning import adapters
+
+    sizes = {"domains": ["it"], "layers": 2, "bottleneck": 3, "hidden_size": 4}
+    tensors = {name: torch.ones(shape) for name, shape in adapters._shapes(**sizes).items()}
+    manifest = {"format": adapters.FORMAT, **sizes, "model_type": "llama", "base": {"id": "tiny"}}
+    save_file(tensors, folder / "adapters.safetensors", metadata={"caneft": json.dumps(manifest)})
+    return folder / "adapters.safetensors"
+
+
+def read_adapters(folder: Path) -> None:
+    from caneft.tuning import adapters
+
+    adapters._read(folder / "adapters.safetensors")
+
+
+def model_manifest(folder: Path) -> Path:
+    (folder / "model.safetensors").write_bytes(b"")
+    files.write_json(folder / "manifest.json", {"format": 1, "folder": ".", "weights": {"model.safetensors": "b"}})
+    return folder / "manifest.json"
+
+
+def read_model_manifest(folder: Path) -> None:
     from caneft.models import loading
 
-    loading.read_manifest(path)
+    loading.read_manifest(folder / "manifest.json")
 
 
-def of_results(pick: Callable[[Path], Path], read: Callable[[Any, Path], Any], name: str) -> Parser:
+def of_results(pick: Callable[[Path], Path], read: Callable[[Any, Path], Any], name: str, kind: str = "json") -> Parser:
     """A parser of finished results, with one of their files damaged."""
     plan = fake_results.plan()
 
@@ -183,7 +208,12 @@ def of_results(pick: Callable[[Path], Path], read: Callable[[Any, Path], Any], n
         fake_results.write(plan, folder)
         return pick(folder)
 
-    return Parser(name, make, lambda folder: read(plan, folder), "json")
+    return Parser(name, make, lambda folder: read(plan, folder), kind)
+
+
+def one_of(pattern: str) -> Callable[[Path], Path]:
+    """The first file of a results folder that fits."""
+    return lambda root: min(root.glob(pattern))
 
 
 RAW = yaml.safe_load(Path(__file__).parents[1].joinpath("workflow/mini.yaml").read_text(encoding="utf-8"))
@@ -212,13 +242,17 @@ PARSERS = [
     Parser("dump statistics", lambda folder: dump(folder).with_suffix(".stats.npz"), read_dump),
     Parser("killed dump", partial, read_partial, afresh=True),
     Parser("patch", patch_file, read_patch),
-    one_json(
-        "model manifest", "manifest.json", {"format": 1, "folder": ".", "weights": {"a": "b"}}, read_model_manifest
-    ),
+    Parser("adapters", adapters_file, read_adapters),
+    Parser("model manifest", model_manifest, read_model_manifest, "json"),
     one_json("choice of a rate", "choice.json", {"grid": {"0.1": 40.5, "0.2": None}}, lambda p: rival._dev(p, "bleu")),
     of_results(lambda root: root / RUN / "record.json", results.records, "run record"),
     of_results(lambda root: root / RUN / "scores/seen.json", results.scores, "scores"),
     of_results(lambda root: root / RUN / "cost.json", results.costs, "cost"),
     of_results(lambda root: root / RUN / "log.jsonl", results.losses, "training log"),
+    of_results(one_of("neurons/**/information.parquet"), results.information, "information table", "bytes"),
+    of_results(one_of("neurons/**/information.json"), results.information, "information"),
+    of_results(one_of("neurons/**/stability.json"), results.stability, "stability"),
+    of_results(one_of("significance/**/*.json"), significant.comparisons, "significance"),
+    of_results(one_of("corpora/**/report.json"), corpora.corpus_table, "corpus report"),
 ]
 BY_NAME = {parser.name: parser for parser in PARSERS}

@@ -274,7 +274,7 @@ def test_the_examples_of_the_guide_run(tmp_path, tiny_model, monkeypatch, call):
     monkeypatch.chdir(tmp_path)
     base, runs = tiny_model(), Path("results/runs/tiny-llama/de-en/all")
     folder = saved(base, Path("results/models/tiny-llama"))
-    write_json(folder / "manifest.json", {"id": "tiny", "folder": "."})
+    write_json(folder / "manifest.json", {"id": "tiny", "folder": ".", "weights": {}})
     write(runs / "caneft/seed1/patch.safetensors", base, changed(base, NEURONS), NEURONS)
     write(runs / "random/seed1/patch.safetensors", base, changed(base, OTHERS), OTHERS)
     for name, neurons in (("a", NEURONS), ("b", APART)):

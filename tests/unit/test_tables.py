@@ -268,7 +268,7 @@ def test_every_table_input_is_needed_and_named_when_missing(plan, root):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("{", "cannot be read as JSON"),
+        ("{", "not JSON"),
         ("[]", "no JSON object"),
         ('{"format": 2}', "format 2"),
         ('{"format": 1}', "'domains'"),
