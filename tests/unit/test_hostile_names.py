@@ -1,10 +1,13 @@
 """Names and folders of a configuration cannot leave their folder, be an option, or hold what Snakemake fills in."""
 
 import copy
+import shlex
 from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from caneft import config
 from caneft.errors import InputError
@@ -51,6 +54,39 @@ def test_a_name_that_could_break_out_is_refused(kind, name):
     with pytest.raises(InputError, match="is not a usable name|at most 64") as caught:
         config.load(raw)
     assert len(str(caught.value).splitlines()) <= 10
+
+
+@given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=70) | st.text("ab-_.09 /'$*{~", min_size=1))
+@example("..")
+def test_a_name_that_is_taken_is_one_folder_and_one_plain_word(name):
+    raw = copy.deepcopy(MINI)
+    domains = raw["directions"]["de-en"]["domains"]
+    domains[name] = domains["it"]
+    try:
+        config.load(raw)
+    except InputError:
+        return
+    root = Path("/results")
+    assert Path(f"/results/{name}").parent == root and name not in (".", "..")
+    assert shlex.quote(name) == name and not name.startswith("-")
+    assert not set(name) & set("{}<>*?[]~") and name.format() == name
+
+
+TREES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9) | st.sampled_from(list(MINI)), inner)
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.sampled_from(list(MINI)), TREES)
+def test_whatever_a_section_holds_is_a_configuration_or_one_message(section, tree):
+    try:
+        config.load(MINI | {section: tree})
+    except InputError as error:
+        assert len(str(error).splitlines()) <= 10
 
 
 @pytest.mark.parametrize("name", ["-out", "a{b}", "{", "<results>", "a\nb", "a\0b", "", "  ", "\ud800"])

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,12 +43,13 @@ def test_a_corpus_and_its_mixture_are_made_in_folders_of_hostile_names(pristine,
 
     file = tmp_path / "hostile.yaml"
     file.write_text(yaml.safe_dump(copy.configuration(edit)))
-    own = ["--config", f"results_root=out {name}"]  # over the overrides of the fixture
-    planned = copy.snakemake("-n", "-p", *own, config=file)
-    assert planned.returncode == 0, planned.stdout[-3000:]
+    call = {"cwd": copy.root, "env": copy.environment, "capture_output": True, "text": True}
+    command = [sys.executable, "-m", "snakemake", "--configfile", str(file)]  # without --config, which is read as YAML
+    planned = subprocess.run([*command, "-n", "-p"], **call)
+    assert planned.returncode == 0, planned.stderr[-3000:]
     mixture = f"out {name}/mixtures/de-en/all/train.jsonl"
-    done = copy.snakemake("--cores", "1", mixture, *own, config=file)
-    assert done.returncode == 0, done.stdout[-3000:]
-    assert (copy.root / mixture).read_text().count("Satz ") == 60
+    done = subprocess.run([*command, "--cores", "1", mixture], **call)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (copy.root / mixture).read_text().count('"source": "Satz ') == 60
     assert list((copy.root / f"out {name}" / "logs").rglob("*.log"))
     assert not list(tmp_path.rglob("pwned"))
