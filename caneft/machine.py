@@ -2,8 +2,10 @@
 that lack a file."""
 
 import errno
+import os
 import re
 import sys
+from collections.abc import Iterable
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -24,6 +26,14 @@ def in_words(error: BaseException) -> str | None:
         if isinstance(cause, ImportError) or (isinstance(cause, FileNotFoundError) and inside):
             return _environment()
     return None
+
+
+def check_writable(files: Iterable[str | Path]) -> None:
+    """Raises OSError naming a folder that may not be written, of those that files lie in, or that these lie in."""
+    for folder in sorted({Path(file).parent for file in files}):
+        there = next(place for place in (folder, *folder.parents) if place.exists())
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(there))
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:

@@ -510,9 +510,13 @@ def cancel_left_jobs():
 
 
 def hold_results():
-    """Refuses to work on results that another Snakemake, of whatever folder, works on, or jobs that one has left."""
+    """Refuses to work on results that another Snakemake, of whatever folder, works on, or jobs that one has left.
+
+    Folders that may not be written end the run as well: where Snakemake meets one, it is with a traceback.
+    """
     try:
         holding.hold(root("logs"), root(), local=workflow.executor_plugin.name == "local")
+        machine.check_writable(file for job in workflow.dag.needrun_jobs() for file in job.output)
     except InputError as error:
         raise WorkflowError(str(error))
     except OSError as error:

@@ -87,3 +87,13 @@ def test_a_step_says_which_file_of_the_environment_is_gone(environment):
     assert done.returncode != 0 and "Traceback" not in done.stderr, done.stderr
     assert f"Error: {gone}: this file of sacrebleu" in done.stderr
     assert f"Rebuild the environment {environment}" in done.stderr
+
+
+def test_a_folder_that_may_not_be_written_is_named_before_anything_is(tmp_path, monkeypatch):
+    (tmp_path / "shut").mkdir()
+    access = os.access  # root may write everywhere but to a device that is read-only
+    monkeypatch.setattr(os, "access", lambda path, mode: path.name != "shut" and access(path, mode))
+    machine.check_writable([tmp_path / "a.json", tmp_path / "new/folder/b.json", "c.json"])
+    with pytest.raises(OSError) as found:
+        machine.check_writable([tmp_path / "a.json", tmp_path / "shut/new/folder/b.json"])
+    assert machine.in_words(found.value).startswith(f"{tmp_path / 'shut'}: may not be written")
