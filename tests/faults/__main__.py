@@ -62,6 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--number", type=int, default=50)
+    parser.add_argument("--only", type=int, nargs="+", metavar="N", help="of the list these, such as those that failed")
     parser.add_argument("--kinds", nargs="+", choices=kinds.KINDS, default=list(kinds.KINDS))
     parser.add_argument("--stages", nargs="+", choices=bench.STAGES, default=list(bench.STAGES), help="to begin at")
     parser.add_argument("--at-once", type=int, default=2, help="faults that run side by side, a core each")
@@ -76,6 +77,7 @@ def main() -> None:
     whole = bench.undisturbed(folder / "whole")
     print(f"undisturbed run: {time.monotonic() - started:.0f} s, in {folder}", flush=True)
     order, failed = planned(args.seed, args.number, names), 0
+    numbers = args.only or range(1, len(order) + 1)
 
     def one(number: int) -> tuple[bool, str]:
         root = folder / f"fault{number}"
@@ -87,9 +89,9 @@ def main() -> None:
         return well, line
 
     with ThreadPoolExecutor(args.at_once) as pool:
-        failed = sum(not well for well, _ in pool.map(one, range(1, len(order) + 1)))
+        failed = sum(not well for well, _ in pool.map(one, numbers))
     print(
-        f"{len(order) - failed} of {len(order)} faults: recovered to the same bytes; {time.monotonic() - started:.0f} s"
+        f"{len(numbers) - failed} of {len(numbers)} faults: recovered to the same bytes; {time.monotonic() - started:.0f} s"
     )
     sys.exit(failed > 0)
 
