@@ -90,9 +90,8 @@ def main() -> None:
 
     with ThreadPoolExecutor(args.at_once) as pool:
         failed = sum(not well for well, _ in pool.map(one, numbers))
-    print(
-        f"{len(numbers) - failed} of {len(numbers)} faults: recovered to the same bytes; {time.monotonic() - started:.0f} s"
-    )
+    seconds = time.monotonic() - started
+    print(f"{len(numbers) - failed} of {len(numbers)} faults: recovered to the same bytes; {seconds:.0f} s")
     sys.exit(failed > 0)
 
 
