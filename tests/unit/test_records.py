@@ -11,6 +11,7 @@ from caneft import records
 from caneft.files import replacing, write_json, write_jsonl
 
 KEYS = {
+    "format",
     "stage",
     "wall_seconds",
     "cpu_seconds",
