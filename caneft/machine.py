@@ -4,6 +4,7 @@ that lack a file."""
 import errno
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterable
 from importlib.metadata import distributions
@@ -11,6 +12,8 @@ from pathlib import Path
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 NOT_WRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM}
+LEAST_ROOM = 1_000_000
+"""Bytes; with less, a job may have found none for its log, and so have said nothing."""
 AGAIN = "give the same command again: finished files are kept"
 
 
@@ -26,6 +29,13 @@ def in_words(error: BaseException) -> str | None:
         if isinstance(cause, ImportError) or (isinstance(cause, FileNotFoundError) and inside):
             return _environment()
     return None
+
+
+def out_of_room(folder: str | Path) -> str | None:
+    """Message for a folder whose disk is full; None for others."""
+    if not Path(folder).exists() or shutil.disk_usage(folder).free >= LEAST_ROOM:
+        return None
+    return f"{folder}: no space left on the device. Make room and {AGAIN}."
 
 
 def check_writable(files: Iterable[str | Path]) -> None:

@@ -556,6 +556,8 @@ def write_report():
 
 
 def print_log_places():
+    if said := machine.out_of_room(root()):  # logs are on the same disk, and may be empty
+        print(f"Error: {said}")
     print(
         "A job failed. What it said: above, and in the file named `log` of its rule.\n"
         f"Logs of all jobs:  {root('logs')}/\n"

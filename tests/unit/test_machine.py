@@ -97,3 +97,9 @@ def test_a_folder_that_may_not_be_written_is_named_before_anything_is(tmp_path, 
     with pytest.raises(OSError) as found:
         machine.check_writable([tmp_path / "a.json", tmp_path / "shut/new/folder/b.json"])
     assert machine.in_words(found.value).startswith(f"{tmp_path / 'shut'}: may not be written")
+
+
+def test_a_disk_without_room_for_a_log_is_said(tmp_path, monkeypatch):
+    assert machine.out_of_room(tmp_path) is None
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 8192}))
+    assert machine.out_of_room(tmp_path).startswith(f"{tmp_path}: no space left on the device. Make room")
