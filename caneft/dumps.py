@@ -22,7 +22,6 @@ from caneft.files import allocate, replacing, sha256, sync
 
 LARGEST = float(np.finfo(np.float16).max)
 UNDERFLOW_SHARE = 0.01
-NUMBERS = ("positions", "largest", "positive", "vanished")
 SUMS = ("activation", "gradient", "positive")
 COUNTED = ("positions", "largest", "positive", "vanished")
 UNREADABLE = (OSError, KeyError, TypeError, ValueError)

@@ -75,6 +75,20 @@ def check_format(path: str | Path, content: Any) -> None:
         )
 
 
+def read_manifest(path: Path, kinds: Mapping[str, type]) -> dict[str, Any]:
+    """Manifest of a model or metric. kinds: what each key must hold, `folder` among them.
+
+    Raises InputError for a broken file, another format than this version reads, and what is missing or of no such kind.
+    """
+    content = read_json(path)
+    check_format(path, content)
+    wrong = [name for name, kind in kinds.items() if not isinstance(content.get(name), kind)]
+    if wrong or "\0" in content["folder"]:
+        said = " and ".join(wrong) or "folder"
+        raise InputError(f"{path}: no manifest: {said} missing or of a wrong kind. {AGAIN}")
+    return content
+
+
 def read(sidecar: Path) -> dict[str, str]:
     """Checksums that a sidecar holds; none without one, or in one that is older. Raises InputError if it is broken."""
     if not sidecar.exists():

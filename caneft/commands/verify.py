@@ -72,12 +72,13 @@ def _of_sidecar(path: Path) -> Iterator[tuple[Path, Check]]:
 
 
 def _of_model(path: Path) -> Iterator[tuple[Path, Check]]:
-    """The same of a base model, wherever its weights lie."""
+    """The same of a base model, wherever its weights lie; one of which something is gone is named by its manifest."""
     from caneft.models import loading  # late: torch comes with it
 
     try:
         manifest = loading.read_manifest(path)
     except InputError:
+        yield path, loading.read_manifest
         return
     for name, expected in (manifest["weights"] | manifest.get(integrity.KEY, {})).items():
         place = Path(manifest["folder"]) / name

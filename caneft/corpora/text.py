@@ -18,7 +18,15 @@ LONGEST_LINE = 4_000_000
 
 UTF8_BOM = b"\xef\xbb\xbf"
 UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
-BROKEN = (UnicodeDecodeError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, gzip.BadGzipFile)
+BROKEN = (
+    UnicodeDecodeError,
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    gzip.BadGzipFile,
+    NotImplementedError,  # a zip archive that says it is of a version to come
+)
 LISTED = 20
 
 
@@ -56,7 +64,7 @@ def opened(path: str | Path) -> Iterator[BinaryIO]:
             if name.lower().endswith((".gz", ".xz")):
                 stream = (gzip if name.lower().endswith(".gz") else lzma).open(stream)
             yield stream
-    except (*BROKEN, NotImplementedError) as error:
+    except BROKEN as error:
         raise InputError(f"{path}: broken or incomplete archive ({error}). Download it again.") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}). Correct the path or data_root.") from None

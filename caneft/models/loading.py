@@ -7,8 +7,6 @@ import torch
 from torch import nn
 
 from caneft import hub, integrity
-from caneft.bounded import AGAIN
-from caneft.corpora.store import read_json
 from caneft.errors import InputError
 from caneft.models.ffn import ffn_layers
 
@@ -63,11 +61,7 @@ def describe(folder: Path, origin: dict[str, Any], config: Any) -> dict[str, Any
 def read_manifest(path: str | Path) -> dict[str, Any]:
     """Manifest of a model, `folder` made absolute against the manifest's own place. InputError if it is not there."""
     path = Path(path)
-    manifest = read_json(path)
-    wrong = [name for name, kind in MANIFEST.items() if not isinstance(manifest.get(name), kind)]
-    if wrong or "\0" in manifest["folder"]:
-        raise InputError(f"{path}: no manifest: {' and '.join(wrong) or 'folder'} missing or of a wrong kind. {AGAIN}")
-    integrity.check_format(path, manifest)
+    manifest = integrity.read_manifest(path, MANIFEST)
     folder = hub.located(manifest, path, f"the model {manifest.get('id')}", manifest["weights"])
     return manifest | {"folder": str(folder)}
 

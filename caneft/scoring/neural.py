@@ -15,9 +15,8 @@ from typing import Any
 import yaml
 
 from caneft import hub, integrity
-from caneft.bounded import AGAIN
 from caneft.config.metrics import MetricX, NeuralMetric
-from caneft.corpora.store import Row, read_json
+from caneft.corpora.store import Row
 from caneft.errors import InputError
 from caneft.files import sha256
 from caneft.scoring import metricx
@@ -96,11 +95,7 @@ def _download(name: str, revision: str | None, patterns: Sequence[str]) -> Path:
 def read_manifest(path: str | Path) -> dict[str, Any]:
     """Manifest of a metric, `folder` made absolute against the manifest's own place. InputError if it is not there."""
     path = Path(path)
-    manifest = read_json(path)
-    wrong = [name for name, kind in MANIFEST.items() if not isinstance(manifest.get(name), kind)]
-    if wrong or "\0" in manifest["folder"]:
-        raise InputError(f"{path}: no manifest: {' and '.join(wrong) or 'folder'} missing or of a wrong kind. {AGAIN}")
-    integrity.check_format(path, manifest)
+    manifest = integrity.read_manifest(path, MANIFEST)
     names = [manifest[key] for key in ("file", "tokenizer") if manifest.get(key)] + list(manifest.get("weights", ()))
     folder = hub.located(manifest, path, f"the metric {manifest.get('checkpoint')}", names)
     return manifest | {"folder": str(folder)}

@@ -75,6 +75,18 @@ def test_every_file_with_another_bit_is_listed(copy):
             path.write_bytes(content)
 
 
+def test_a_base_whose_weights_are_gone_is_listed(copy):
+    weights = copy.results / "models/mini-llama/model.safetensors"
+    weights.rename(weights.with_suffix(".kept"))
+    try:
+        done = verify(copy)
+        assert done.returncode == 1 and "Traceback" not in done.stderr
+        assert f"{weights}, which its manifest names, is not there" in done.stdout
+        assert done.stdout.splitlines()[-1].endswith(" 1 bad")
+    finally:
+        weights.with_suffix(".kept").rename(weights)
+
+
 def with_format(content, number):
     """An artefact's bytes with another format number, or (None) without one."""
     if content[:2] == b"PK":

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,22 +41,26 @@ def _elements(text: str, path: Path) -> Iterator[Any]:
             found = records.parse(text, path, first_line=1, remedy=REMEDY)
             raise InputError(f"{path}: holds a JSON {records.kind(found)}. {REMEDY}")
         return
-    place, ending = BLANK.match(text, place + 1).end(), "]"
-    while text[place : place + 1] != ending:
-        element, place = records.parse(text, path, 1, REMEDY, lambda text, at=place: DECODER.raw_decode(text, at))
+    first, place = True, BLANK.match(text, place + 1).end()
+    while not text.startswith("]", place):
+        if not first:
+            place = records.parse(text, path, 1, REMEDY, partial(_after_comma, place=place))
+        element, place = records.parse(text, path, 1, REMEDY, partial(DECODER.raw_decode, idx=place))
         yield element
-        place, ending = BLANK.match(text, place).end(), None
-        if text[place : place + 1] == "]":
-            break
-        records.parse(text, path, 1, REMEDY, lambda text, at=place: _expect(text, at, text[at : at + 1] == ",", "','"))
-        place = BLANK.match(text, place + 1).end()
-    place = BLANK.match(text, place + 1).end()
-    records.parse(text, path, 1, REMEDY, lambda text: _expect(text, place, place == len(text), "the end"))
+        first, place = False, BLANK.match(text, place).end()
+    records.parse(text, path, 1, REMEDY, partial(_end, place=BLANK.match(text, place + 1).end()))
 
 
-def _expect(text: str, place: int, there: bool, what: str) -> None:
-    if not there:
-        raise json.JSONDecodeError(f"Expecting {what}", text, place)
+def _after_comma(text: str, place: int) -> int:
+    """Where the next element begins."""
+    if not text.startswith(",", place):
+        raise json.JSONDecodeError("Expecting ',' delimiter", text, place)
+    return BLANK.match(text, place + 1).end()
+
+
+def _end(text: str, place: int) -> None:
+    if place < len(text):
+        raise json.JSONDecodeError("Extra data", text, place)
 
 
 def _whole(path: Path) -> str:
