@@ -53,7 +53,7 @@ def test_an_older_sidecar_and_none_at_all_have_nothing_to_compare(written):
     verify(written)
 
 
-@pytest.mark.parametrize("content", ['{"files": {"heavy', '{"files": 3}'])
+@pytest.mark.parametrize("content", ['{"files": {"heavy', '{"files": 3}', '{"format": 99}'])
 def test_a_broken_sidecar_is_named(written, content):
     written.with_suffix(".json").write_text(content)
     with pytest.raises(InputError, match=rf"^{written.with_suffix('.json')}(:1)?: "):
