@@ -9,13 +9,21 @@ RUN := . $(VENV)/bin/activate &&
 PIP_AUDIT := 2.10.1
 TORCH := $(shell grep '^torch==' requirements.txt)
 
-.PHONY: demo test test-slurm test-conda test-faults test-fuzz audit check-demo repro lint format docs images lock lock-comet clean
+.PHONY: demo test test-all test-slurm test-conda test-faults test-fuzz audit check-demo repro lint format docs images lock lock-comet clean
 
 demo: $(VENV)/.ready
 	@$(RUN) snakemake --cores all
 
+# What a contributor runs before every commit. One worker a core; WORKERS=1 runs the tests in one process.
+WORKERS ?= 2
+PYTEST := python -m pytest -n $(WORKERS) --dist loadgroup --ignore tests/slurm --ignore tests/conda
+
 test: $(VENV)/.ready
-	@$(RUN) python -m pytest -m "not demo" --ignore tests/slurm --ignore tests/conda
+	@$(RUN) $(PYTEST) -m "not demo and not slow"
+
+# ... and the rest: killed processes, faults, COMET, real shapes, guides that add code, benchmarks.
+test-all: $(VENV)/.ready
+	@$(RUN) $(PYTEST) -m "not demo"
 
 # Ten thousand damaged files through every parser, each parser in a process of its own: some minutes.
 test-fuzz: $(VENV)/.ready

@@ -40,6 +40,13 @@ SECRETS = dict.fromkeys(
 OVERRIDES = {"results_root": RESULTS}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share a run are one group, which one worker of pytest-xdist takes: the run is made once."""
+    for item in items:
+        if "pristine" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("workflow"))
+
+
 @dataclass(frozen=True)
 class Workspace:
     """A copy of what the workflow needs of the repository, and the results made in it."""
