@@ -113,7 +113,7 @@ def _encoded(
 ) -> list[Example]:
     """Prompt of each source, with as many of its examples as leave it at most so many tokens, the likest ones."""
     if examples is None:
-        return [prompts.encode(source, domain=domain) for source in sources]
+        return prompts.encode_sources(sources, domain)
     result, fewer, withheld = [], 0, examples.withheld
     for source, most in zip(sources, room, strict=True):
         shown = found = examples.of(source, domain)

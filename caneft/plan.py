@@ -213,8 +213,7 @@ class Plan:
         too, by which its rate is judged.
         """
         if run.mixture is None:
-            tested = {d for m in self.mixtures(run.direction) for d in self.tested(run.direction, m)}
-            return {domain: [domain] for domain in sorted(tested)}
+            return {domain: [domain] for domain in self.all_tested(run.direction)}
         seen = self.seen(run.direction, run.mixture)
         alone = {domain: [domain] for domain in self.unseen(run.direction, run.mixture)}
         return ({} if run.rate is None else {DEV: seen}) | {SEEN: seen} | alone
@@ -224,6 +223,14 @@ class Plan:
         if testset == DEV:
             return [f"mixtures/{run.direction}/{run.mixture}/dev.jsonl"]
         return [f"corpora/{run.direction}/{domain}/test.jsonl" for domain in self.testsets(run)[testset]]
+
+    def final_testsets(self, run: Run) -> dict[str, list[str]]:
+        """As `testsets`, without dev: what tables show, and what neural metrics score."""
+        return {name: domains for name, domains in self.testsets(run).items() if name != DEV}
+
+    def all_tested(self, direction: str) -> list[str]:
+        """Domains that any mixture of a direction is tested on, sorted."""
+        return sorted({d for mixture in self.mixtures(direction) for d in self.tested(direction, mixture)})
 
     def tested(self, direction: str, mixture: str) -> list[str]:
         """Seen, then unseen domains of a mixture: the columns of its table."""

@@ -6,8 +6,9 @@ the model's end-of-turn token, which is trained.
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 
 import torch
 
@@ -21,6 +22,10 @@ the date that Llama 3's print where they know of none."""
 
 EMPTY_THOUGHT = re.compile(r"<think>\s*</think>\s*\Z")
 """How a generation prompt ends that says that the model has done its thinking."""
+
+
+CHUNK = 1000
+"""Training pairs that go through template and tokenizer together: one by one, the calls cost more than the work."""
 
 
 class UnusableTarget(InputError):
@@ -68,26 +73,27 @@ class Prompts:
         domain: for instructions that name it. examples: sources and targets that are shown before, each with the same
         instruction: as earlier turns of the conversation or, without a chat template, as text like that of training.
         """
-        turns = self._turns(source, domain, examples)
-        before = self._prompt_text(turns)
-        self._check_shown(before, examples)
-        prompt = self._ids(before)
         if target is None:
-            return Example(prompt, domain=domain)
-        self._check_target(target)
-        response = self._continuation(before, prompt, self._response_text(before, turns, target))
-        if self.end_of_turn in response:
-            response = response[: response.index(self.end_of_turn)]
-        return Example(prompt, (*response, self.end_of_turn), domain)
+            return self.encode_sources([source], domain, examples)[0]
+        (example,) = self._encode_pairs([(source, target, domain)], examples)
+        if isinstance(example, UnusableTarget):
+            raise example
+        return example
+
+    def encode_sources(
+        self, sources: Sequence[str], domain: str = "", examples: Sequence[tuple[str, str]] = ()
+    ) -> list[Example]:
+        """Prompts of several sources, each as `encode` gives it; faster than one by one."""
+        texts = self._prompt_texts([self._turns(source, domain, examples) for source in sources], examples)
+        return [Example(ids, domain=domain) for ids in self._ids(texts)]
 
     def encode_training(self, pairs: Iterable[tuple[str, str, str]], max_tokens: int) -> Encoded:
         """Examples of (source, target, domain); what is too long or cannot be a response is left out and counted."""
         examples, kept, unusable, too_long = [], [], [], 0
-        for index, (source, target, domain) in enumerate(pairs):
-            try:
-                example = self.encode(source, target, domain)
-            except UnusableTarget as error:
-                unusable.append(error)
+        several = (self._encode_pairs(chunk) for chunk in _chunks(pairs))
+        for index, example in enumerate(chain.from_iterable(several)):
+            if isinstance(example, UnusableTarget):
+                unusable.append(example)
                 continue
             if len(example) > max_tokens:
                 too_long += 1
@@ -109,13 +115,14 @@ class Prompts:
         words, so that they are not found again, all tokens do.
         """
         turns = self._turns(source, domain)
-        text = self._prompt_text(turns)
-        ids, user = self._ids(text), turns[-1].strip()  # templates may strip it
+        (text,) = self._prompt_texts([turns])
+        user = turns[-1].strip()  # templates may strip it
         found = text.rfind(user)
         end = found + len(user) if found >= 0 else len(text)
         start = end - len(source.rstrip()) if found >= 0 else 0
-        first = max(1, _common(ids, self._ids(text[:start])))  # nothing predicts the very first token
-        after = _common(ids[::-1], self._ids(text[end:])[::-1])
+        ids, before, rest = self._ids([text, text[:start], text[end:]])
+        first = max(1, _common(ids, before))  # nothing predicts the very first token
+        after = _common(ids[::-1], rest[::-1])
         return Example(ids[:first], ids[first : len(ids) - after], domain)
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -125,6 +132,27 @@ class Prompts:
             ids = ids[: ids.index(self.end_of_turn)]
         return self.tokenizer.decode(ids, skip_special_tokens=True).strip()
 
+    def _encode_pairs(
+        self, pairs: Sequence[tuple[str, str, str]], examples: Sequence[tuple[str, str]] = ()
+    ) -> list[Example | UnusableTarget]:
+        """An example of each (source, target, domain), or why its target cannot be a response."""
+        turns = [self._turns(source, domain, examples) for source, _, domain in pairs]
+        before = self._prompt_texts(turns, examples)
+        after = self._response_texts(before, turns, [target for _, target, _ in pairs])
+        prompts = self._ids(before)
+        whole = self._ids([b + a if isinstance(a, str) else b for b, a in zip(before, after, strict=True)])
+        found: list[Example | UnusableTarget] = []
+        for (_, _, domain), prompt, ids, text in zip(pairs, prompts, whole, after, strict=True):
+            if isinstance(text, UnusableTarget):
+                found.append(text)
+                continue
+            # Ids of the response as it stands after its prompt: on its own, SentencePiece would put a space before it.
+            response = ids[len(prompt) :] if ids[: len(prompt)] == prompt else self._ids([text])[0]
+            if self.end_of_turn in response:
+                response = response[: response.index(self.end_of_turn)]
+            found.append(Example(prompt, (*response, self.end_of_turn), domain))
+        return found
+
     def _turns(self, source: str, domain: str, examples: Sequence[tuple[str, str]] = ()) -> list[str]:
         """What is said by turns: a question and its answer for each example, last the question."""
         said = [turn for shown, answer in examples for turn in (self._question(shown, domain), answer)]
@@ -133,77 +161,81 @@ class Prompts:
     def _question(self, source: str, domain: str) -> str:
         return f"{self.instruction(domain)}\n{source}"
 
-    def _prompt_text(self, turns: Sequence[str]) -> str:
-        """Text of a conversation up to where the answer begins."""
+    def _prompt_texts(
+        self, conversations: Sequence[Sequence[str]], examples: Sequence[tuple[str, str]] = ()
+    ) -> list[str]:
+        """Text of each conversation up to where the answer begins. examples: those that it must show."""
         if self.tokenizer.chat_template is None:
-            # each example as it would be trained, so a model that goes on like them ends its answer too
-            answers = (f"{q}\n{a}{self.tokenizer.eos_token}" for q, a in zip(turns[:-1:2], turns[1::2], strict=True))
-            return f"{self.tokenizer.bos_token or ''}{''.join(answers)}{turns[-1]}\n"
-        return self._rendered(turns, add_generation_prompt=True)
+            texts = [self._plain_text(turns) for turns in conversations]
+        else:
+            texts = self._rendered(conversations, add_generation_prompt=True)
+        self._check_shown(texts, examples)
+        return texts
 
-    def _rendered(self, turns: Sequence[str], add_generation_prompt: bool) -> str:
+    def _plain_text(self, turns: Sequence[str]) -> str:
+        """Without a chat template, each example as it would be trained, so a model that goes on like them ends."""
+        answers = (f"{q}\n{a}{self.tokenizer.eos_token}" for q, a in zip(turns[:-1:2], turns[1::2], strict=True))
+        return f"{self.tokenizer.bos_token or ''}{''.join(answers)}{turns[-1]}\n"
+
+    def _rendered(self, conversations: Sequence[Sequence[str]], add_generation_prompt: bool) -> list[str]:
         """By the chat template, of a model that does not think aloud where it has the choice."""
+        if not conversations:
+            return []
         template = self.tokenizer.get_chat_template()
         return self.tokenizer.apply_chat_template(
-            _messages(turns),
+            [_messages(turns) for turns in conversations],
             chat_template=ONE_DATE + template if "strftime_now" in template else template,
             tokenize=False,
             add_generation_prompt=add_generation_prompt,
             enable_thinking=False,
         )
 
-    def _response_text(self, before: str, turns: Sequence[str], target: str) -> str:
-        """What follows `before` in a finished conversation.
-
-        Some templates put an empty thought into the generation prompt and none into finished conversations. It stays
-        in the prompt of training too, as that of inference has it.
-        """
+    def _response_texts(
+        self, before: Sequence[str], conversations: Sequence[Sequence[str]], targets: Sequence[str]
+    ) -> list[str | UnusableTarget]:
+        """What follows each prompt in a finished conversation, or why its target cannot."""
+        found = [self._unusable(ids, target) for ids, target in zip(self._ids(targets), targets, strict=True)]
         if self.tokenizer.chat_template is None:
-            return target
-        whole = self._rendered([*turns, target], add_generation_prompt=False)
-        shared = before if whole.startswith(before) else EMPTY_THOUGHT.sub("", before)
-        if not whole.startswith(shared):
-            raise InputError(
-                "the chat template does not continue its own generation prompt: a conversation with an answer does"
-                f" not start with\n{before!r}\nSuch a template cannot be used for training."
-            )
-        after = whole[len(shared) :]
-        if not after.strip().startswith(target.strip()):
-            raise UnusableTarget(
-                f"the chat template changes the words of an answer: drop this pair from its corpus\n{target!r}\nbecame"
-                f" {after!r}. A template that changes them all cannot be used for training."
-            )
-        return after
+            return [unusable or target for unusable, target in zip(found, targets, strict=True)]
+        finished = [[*turns, target] for turns, target in zip(conversations, targets, strict=True)]
+        whole = self._rendered(finished, add_generation_prompt=False)
+        parts = zip(found, before, whole, targets, strict=True)
+        return [unusable or _response_text(text, of_whole, target) for unusable, text, of_whole, target in parts]
 
-    def _check_target(self, target: str) -> None:
-        if self.end_of_turn in self._ids(target):
-            token = self.tokenizer.convert_ids_to_tokens(self.end_of_turn)
-            raise UnusableTarget(
-                f"a target contains the end-of-turn token {token}: drop this pair from its corpus\n{target!r}"
-            )
+    def _unusable(self, ids: tuple[int, ...], target: str) -> UnusableTarget | None:
+        if self.end_of_turn not in ids:
+            return None
+        token = self.tokenizer.convert_ids_to_tokens(self.end_of_turn)
+        return UnusableTarget(
+            f"a target contains the end-of-turn token {token}: drop this pair from its corpus\n{target!r}"
+        )
 
-    def _check_shown(self, before: str, examples: Sequence[tuple[str, str]]) -> None:
+    def _check_shown(self, texts: Sequence[str], examples: Sequence[tuple[str, str]]) -> None:
         """Some templates leave earlier turns out: examples that are not there must not count as shown."""
-        for source, target in examples:
-            self._check_target(target)
-            if not (source.strip() in before and target.strip() in before):
+        for ids, (_, target) in zip(self._ids([target for _, target in examples]), examples, strict=True):
+            if unusable := self._unusable(ids, target):
+                raise unusable
+        for text in texts if examples else ():
+            if not all(source.strip() in text and target.strip() in text for source, target in examples):
                 raise InputError(
                     "the chat template does not show earlier turns of a conversation, so it cannot show examples; the"
-                    f" prompt is\n{before!r}"
+                    f" prompt is\n{text!r}"
                 )
 
-    def _continuation(self, before: str, prompt: tuple[int, ...], after: str) -> tuple[int, ...]:
-        """Ids of a text as it stands after its prompt: on its own, SentencePiece would put one more space before it."""
-        whole = self._ids(before + after)
-        return whole[len(prompt) :] if whole[: len(prompt)] == prompt else self._ids(after)
-
-    def _ids(self, text: str) -> tuple[int, ...]:
-        return tuple(self.tokenizer(text, add_special_tokens=False).input_ids)
+    def _ids(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Token ids of each text."""
+        if not texts:
+            return []
+        return [tuple(ids) for ids in self.tokenizer(list(texts), add_special_tokens=False).input_ids]
 
     def _end_of_turn(self) -> int:
         """The first special token after an answer, else the end-of-sequence token."""
         if self.tokenizer.chat_template is not None:
-            tail = self._ids(self._response_text(self._prompt_text(["a"]), ["a"], "b"))
+            (before,), (whole,) = self._prompt_texts([["a"]]), self._rendered([["a", "b"]], add_generation_prompt=False)
+            after = _response_text(before, whole, "b")
+            if isinstance(after, UnusableTarget):
+                raise after
+            (tail,) = self._ids([after])
             special = {
                 i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special
             }  # Gemma 3 lists few
@@ -215,9 +247,36 @@ class Prompts:
         return self.tokenizer.eos_token_id
 
 
+def _response_text(before: str, whole: str, target: str) -> str | UnusableTarget:
+    """What follows `before` in a finished conversation.
+
+    Some templates put an empty thought into the generation prompt and none into finished conversations. It stays
+    in the prompt of training too, as that of inference has it.
+    """
+    shared = before if whole.startswith(before) else EMPTY_THOUGHT.sub("", before)
+    if not whole.startswith(shared):
+        raise InputError(
+            "the chat template does not continue its own generation prompt: a conversation with an answer does"
+            f" not start with\n{before!r}\nSuch a template cannot be used for training."
+        )
+    after = whole[len(shared) :]
+    if not after.strip().startswith(target.strip()):
+        return UnusableTarget(
+            f"the chat template changes the words of an answer: drop this pair from its corpus\n{target!r}\nbecame"
+            f" {after!r}. A template that changes them all cannot be used for training."
+        )
+    return after
+
+
 def _messages(turns: Sequence[str]) -> list[dict[str, str]]:
     """User and assistant by turns."""
     return [{"role": ("user", "assistant")[i % 2], "content": turn} for i, turn in enumerate(turns)]
+
+
+def _chunks(pairs: Iterable[tuple[str, str, str]]) -> Iterator[list[tuple[str, str, str]]]:
+    left = iter(pairs)
+    while chunk := list(islice(left, CHUNK)):
+        yield chunk
 
 
 def _common(a: Sequence[int], b: Sequence[int]) -> int:

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from caneft import config
 from caneft.config import Config, Section
+from caneft.config.metrics import neural_scores
 
 
 class PromptSettings(Section):
@@ -145,7 +146,7 @@ class Output(Section):
 
     def segments(self, metric: str) -> str:
         """Segment scores of a neural metric."""
-        return f"{self.folder}/scores/{self.testset}.{metric}.json"
+        return neural_scores(f"{self.folder}/scores", metric)
 
 
 class SignificanceSettings(Section):

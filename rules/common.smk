@@ -1,5 +1,6 @@
 """From the configuration to the plan: names, constraints, paths and the functions that rules ask. No rules here."""
 
+import json
 import os
 import re
 import shlex
@@ -362,6 +363,26 @@ def testset_domains(wildcards):
 
 def testset_corpora(wildcards):
     return [f"<results>/{path}" for path in PLAN.test_corpora(run_of(wildcards), wildcards.testset)]
+
+
+def run_translations(wildcards):
+    """Input function: the translations of every test set of a final run."""
+    run = run_of(wildcards)
+    return [f"<results>/{run.folder}/translations/{testset}.jsonl" for testset in PLAN.final_testsets(run)]
+
+
+def run_corpora(wildcards):
+    """Input function: the test corpora of the same, domain by domain."""
+    run = run_of(wildcards)
+    return [f"<results>/{path}" for testset in PLAN.final_testsets(run) for path in PLAN.test_corpora(run, testset)]
+
+
+def tested_corpora(wildcards):
+    """Input function: the test corpora of all domains that a direction is tested on."""
+    return [
+        f"<results>/corpora/{wildcards.direction}/{domain}/test.jsonl"
+        for domain in PLAN.all_tested(wildcards.direction)
+    ]
 
 
 def runs_of_block(wildcards):

@@ -1,5 +1,6 @@
 """Neural metrics: their environment, their checkpoints, and their scores of every test set of every final run.
 
+One process scores all test sets of a run. It keeps what still holds of an earlier file, so a new domain costs only itself.
 They need packages that fit no other rule. With --use-conda these rules have an environment of their own, as all have;
 without it a virtual environment stands in for that, which is built here, once for all results folders.
 
@@ -8,8 +9,8 @@ leaves  .venvs/comet/                                            the environment
         <results>/metrics/{metric}/manifest.json                 which checkpoint, checksum, encoder
         <results>/metrics/comet/{checkpoints,encoder}/           of one that is trained here; its manifest says how
                                                                  well it knows spoilt translations
-        <results>/runs/{model}/{direction}/{run}/scores/{testset}.{metric}.json    one number a segment
-        <results>/scores/copy/{direction}/{domain}.{metric}.json
+        <results>/runs/{model}/{direction}/{run}/scores/neural/{metric}.json    of all test sets, one number a segment
+        <results>/scores/copy/{direction}/neural/{metric}.json
 """
 
 
@@ -134,14 +135,14 @@ rule score_neural:
         script="workflow/scripts/score_neural.py",
         environment=COMET_ENVIRONMENT,
         manifest="<results>/metrics/{metric}/manifest.json",
-        translations="<results>/runs/{model}/{direction}/{run}/translations/{testset}.jsonl",
-        corpora=testset_corpora,
+        translations=run_translations,
+        corpora=run_corpora,
     output:
-        scores="<results>/runs/{model}/{direction}/{run}/scores/{testset}.{metric}.json",
+        scores=update("<results>/runs/{model}/{direction}/{run}/scores/neural/{metric}.json"),
     log:
-        "<logs>/score_neural/{metric}/{model}/{direction}/{run}/{testset}.log",
+        "<logs>/score_neural/{metric}/{model}/{direction}/{run}.log",
     benchmark:
-        "<benchmarks>/score_neural/{metric}/{model}/{direction}/{run}/{testset}.tsv"
+        "<benchmarks>/score_neural/{metric}/{model}/{direction}/{run}.tsv"
     conda:
         "../envs/comet.yaml"
     threads: 1
@@ -153,15 +154,15 @@ rule score_neural:
     params:
         python=COMET_PYTHON,
         module=as_py_module(),
-        domains=testset_domains,
-        about=lambda wildcards: [wildcards.model, wildcards.direction, wildcards.run, wildcards.testset],
-        stage_version=1,
+        testsets=lambda wildcards: json.dumps(PLAN.final_testsets(run_of(wildcards))),
+        about=lambda wildcards: [wildcards.model, wildcards.direction, wildcards.run],
+        stage_version=2,
     message:
-        "scoring {wildcards.testset} of {wildcards.run} by {wildcards.metric} ({wildcards.model}, {wildcards.direction})"
+        "scoring {wildcards.run} by {wildcards.metric} ({wildcards.model}, {wildcards.direction})"
     shell:
         "python -m caneft.lease --gpus {resources.gpu} --"
         " {params.python:q} -m {params.module} --manifest {input.manifest:q} --metric {wildcards.metric}"
-        " --about {params.about} --domains {params.domains} --corpora {input.corpora:q}"
+        " --about {params.about} --testsets {params.testsets:q} --corpora {input.corpora:q}"
         " --translations {input.translations:q} --batch-size {resources.batch_size} --threads {threads}"
         " --scores {output.scores:q} > {log:q} 2>&1"
 
@@ -171,13 +172,13 @@ rule score_neural_copy:
         script="workflow/scripts/score_neural.py",
         environment=COMET_ENVIRONMENT,
         manifest="<results>/metrics/{metric}/manifest.json",
-        corpus="<results>/corpora/{direction}/{domain}/test.jsonl",
+        corpora=tested_corpora,
     output:
-        scores="<results>/scores/copy/{direction}/{domain}.{metric}.json",
+        scores=update("<results>/scores/copy/{direction}/neural/{metric}.json"),
     log:
-        "<logs>/score_neural_copy/{metric}/{direction}/{domain}.log",
+        "<logs>/score_neural_copy/{metric}/{direction}.log",
     benchmark:
-        "<benchmarks>/score_neural_copy/{metric}/{direction}/{domain}.tsv"
+        "<benchmarks>/score_neural_copy/{metric}/{direction}.tsv"
     conda:
         "../envs/comet.yaml"
     threads: 1
@@ -189,14 +190,15 @@ rule score_neural_copy:
     params:
         python=COMET_PYTHON,
         module=as_py_module(),
-        stage_version=1,
+        testsets=lambda wildcards: json.dumps({"copy": PLAN.all_tested(wildcards.direction)}),
+        stage_version=2,
     message:
-        "scoring copied sources of {wildcards.domain} by {wildcards.metric} ({wildcards.direction})"
+        "scoring copied sources by {wildcards.metric} ({wildcards.direction})"
     shell:
         "python -m caneft.lease --gpus {resources.gpu} --"
         " {params.python:q} -m {params.module} --manifest {input.manifest:q} --metric {wildcards.metric}"
-        " --about - {wildcards.direction} copy {wildcards.domain} --domains {wildcards.domain}"
-        " --corpora {input.corpus:q} --copy --batch-size {resources.batch_size} --threads {threads}"
+        " --about - {wildcards.direction} copy --testsets {params.testsets:q}"
+        " --corpora {input.corpora:q} --copy --batch-size {resources.batch_size} --threads {threads}"
         " --scores {output.scores:q} > {log:q} 2>&1"
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from caneft import comparison
-from caneft.config.metrics import NEURAL
+from caneft.config.metrics import NEURAL, neural_scores
 from caneft.errors import InputError, did_you_mean
 from caneft.plan import DEV, Plan, Run
 from caneft.reporting import inputs, listing
@@ -132,8 +132,9 @@ def _cell(plan: Plan, table: str, column: str, row: dict[str, Any]) -> Cell:
 def _of_scores(plan: Plan, block: Block, row: dict[str, Any], column: str) -> Made:
     """Of the main table, and of others whose averages are those of the main table."""
     if row["variant"] == COPY:
-        suffix = f".{row['metric']}" if row["metric"] in NEURAL else ""
-        files = [f"scores/copy/{block[1]}/{domain}{suffix}.json" for domain in _domains(plan, block, column)]
+        folder, metric = f"scores/copy/{block[1]}", row["metric"]
+        files = [f"{folder}/{domain}.json" for domain in _domains(plan, block, column)]
+        files = [neural_scores(folder, metric)] if metric in NEURAL else files
         return "the score of the sources in place of outputs", {}, files
     runs = {run: _domains(plan, block, column) for run in _runs(plan, block, row["variant"])}
     if column.endswith(INTERVAL):

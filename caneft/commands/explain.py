@@ -10,7 +10,7 @@ from caneft.commands import cells
 from caneft.commands.cells import Cell
 from caneft.commands.finished import open_plan
 from caneft.commands.jobs import Jobs
-from caneft.config.metrics import NEURAL
+from caneft.config.metrics import NEURAL, neural_scores
 from caneft.errors import InputError
 from caneft.files import sha256
 from caneft.plan import Plan, Run
@@ -75,7 +75,7 @@ def _run(plan: Plan, root: Path, run: Run, domains: list[str], metric: str | Non
     ]
     trained = [f"{run.folder}/record.json", f"{run.folder}/cost.json"] if plan.artefact(run) else []
     made_from = [path for path in (plan.artefact(run), _neurons(plan, run)) if path]
-    neural = [path.replace(".json", f".{metric}.json") for path in scores.values()] if metric in NEURAL else []
+    neural = [neural_scores(f"{run.folder}/scores", metric)] if metric in NEURAL else []
     files = dict.fromkeys([*scores.values(), *neural, *translations, *trained, *made_from])
     entry = {
         "run": f"{run.model}/{run.direction}/{run.name}",
@@ -94,8 +94,8 @@ def _neurons(plan: Plan, run: Run) -> str | None:
 
 def _score(path: Path, domain: str, metric: str | None) -> dict[str, Any]:
     """Score and signature of a domain. A neural metric's stand in a file of its own, which has the segments too."""
-    own = path.with_suffix(f".{metric}.json")
     if metric in NEURAL:
+        own = Path(neural_scores(str(path.parent), metric))
         measured = read_json(own, with_format=True)
         with naming(own):
             measured = {key: measured["domains"][domain][key] for key in ("score", "signature")}

@@ -131,3 +131,8 @@ class Scoring(Section):
     def judge(self) -> str:
         """The metric that chooses learning rates: chrF2 of translations, else the headline."""
         return "exact" if self.metrics[0] == "exact" else "chrf"
+
+
+def neural_scores(folder: str, metric: str) -> str:
+    """Path of a neural metric's segment scores. folder: of a run's other scores, or of those of copies."""
+    return f"{folder}/neural/{metric}.json"

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from caneft import comparison
 from caneft.config import Neurons
+from caneft.config.metrics import neural_scores
 from caneft.plan import DEV, Plan, Run, importance_folder, information_folder
 
 COPY = "copy"
@@ -20,7 +21,7 @@ Block = tuple[str, str, str]
 class ScoreFile(NamedTuple):
     """Scores of one run's (or of copy's) test set; `domains` are those that the block shows.
 
-    neural: path by neural metric; shown blocks alone have these.
+    neural: path by neural metric, of the scores of all test sets of a run; shown blocks alone have these.
     """
 
     block: Block
@@ -189,13 +190,14 @@ def score_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[S
         for run in block_runs(plan, block):
             for testset, domains in plan.testsets(run).items():
                 if shown := [domain for domain in domains if domain in tested]:
-                    stem = f"{run.folder}/scores/{testset}"
-                    paths = {metric: f"{stem}.{metric}.json" for metric in neural}
-                    yield ScoreFile(block, run.variant, _method(plan, run), run.seed, shown, f"{stem}.json", paths)
+                    folder = f"{run.folder}/scores"
+                    paths = {metric: neural_scores(folder, metric) for metric in neural}
+                    path = f"{folder}/{testset}.json"
+                    yield ScoreFile(block, run.variant, _method(plan, run), run.seed, shown, path, paths)
+        folder = f"scores/copy/{block[1]}"
+        paths = {metric: neural_scores(folder, metric) for metric in neural}
         for domain in tested:
-            stem = f"scores/copy/{block[1]}/{domain}"
-            paths = {metric: f"{stem}.{metric}.json" for metric in neural}
-            yield ScoreFile(block, COPY, COPY, None, [domain], f"{stem}.json", paths)
+            yield ScoreFile(block, COPY, COPY, None, [domain], f"{folder}/{domain}.json", paths)
 
 
 def metric_files(plan: Plan) -> dict[str, str]:

@@ -5,6 +5,8 @@ transformers. A checkpoint of COMET is what unbabel-comet writes: `hparams.yaml`
 Source: R. Rei et al., COMET (EMNLP 2020); unbabel-comet.
 """
 
+import hashlib
+import json
 import logging
 import os
 import warnings
@@ -143,6 +145,49 @@ def score(
     stand_alone()
     found = model.predict(samples, batch_size=batch_size, gpus=gpus, progress_bar=False)
     return [round(float(value), DECIMALS) for value in found["scores"]]
+
+
+def score_domains(
+    stored: Mapping[str, Any],
+    references: Mapping[str, Sequence[Row]],
+    hypotheses: Mapping[str, Sequence[str]],
+    manifest: Mapping[str, Any],
+    batch_size: int,
+) -> dict[str, dict[str, Any]]:
+    """By domain: mean score, signature, the score of each segment, and `made_from`, a checksum of what is scored.
+
+    stored: what an earlier call returned. A domain whose checksum is still the same is taken from there. The model is
+    loaded once, and only if a domain is left to score.
+    """
+    found, model = {}, None
+    for domain, rows in references.items():
+        made_from = _checksum(rows, hypotheses[domain], manifest)
+        if _holds(stored.get(domain), made_from, len(rows)):
+            found[domain] = stored[domain]
+            continue
+        if model is None:
+            import torch
+
+            model, gpus = load(manifest), int(torch.cuda.is_available())
+        scores = score(model, manifest, rows, hypotheses[domain], batch_size, gpus)
+        mean = sum(scores) / len(scores)
+        about = {"score": mean, "signature": signature(manifest), "made_from": made_from}
+        found[domain] = about | {"segments": scores}
+    return found
+
+
+def _checksum(rows: Sequence[Row], hypotheses: Sequence[str], manifest: Mapping[str, Any]) -> str:
+    """SHA-256 of the texts, and of which checkpoint scores them with which library."""
+    texts = [[row.source, row.target] for row in rows]
+    content = [signature(manifest), manifest["sha256"], texts, list(hypotheses)]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _holds(entry: Any, made_from: str, segments: int) -> bool:
+    """Whether an entry of a file of scores is whole, and made from this."""
+    if not (isinstance(entry, dict) and entry.get("made_from") == made_from):
+        return False
+    return isinstance(entry.get("segments"), list) and len(entry["segments"]) == segments
 
 
 def stand_alone() -> None:

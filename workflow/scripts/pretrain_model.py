@@ -30,8 +30,9 @@ def main() -> None:
         texts = [f"{args.settings.prompts[r.domain]()}\n{r.source}\n{r.target}" for r in rows]
         tokenizer = pretraining.build_tokenizer(texts, settings.vocabulary)
         model = pretraining.build_model(settings, tokenizer).to(device)
-        prompts = {d: Prompts(tokenizer, instruction) for d, instruction in args.settings.prompts.items()}
-        examples = [prompts[row.domain].encode(row.source, row.target) for row in rows]
+        prompts = Prompts(tokenizer, lambda direction: args.settings.prompts[direction]())
+        pairs = ((row.source, row.target, row.domain) for row in rows)
+        examples = prompts.encode_training(pairs, settings.max_tokens).examples
         logging.info("%d pairs, %d parameters", len(rows), sum(p.numel() for p in model.parameters()))
         losses = pretraining.pretrain(model, examples, settings, tokenizer.pad_token_id)
         with delivering(folder) as beside:

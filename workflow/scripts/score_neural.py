@@ -1,10 +1,12 @@
-"""Score the translations of one test set of a run, or the sources as their own translations (--copy), by a model."""
+"""Score all test sets of a run, or the sources as their own translations (--copy), by a neural metric."""
 
 import argparse
+import json
 from pathlib import Path
 
 from caneft.cli import step
 from caneft.corpora import store
+from caneft.errors import InputError
 from caneft.files import write_json
 from caneft.scoring import neural, surface
 
@@ -14,31 +16,40 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--metric", required=True)
-    parser.add_argument("--about", nargs=4, metavar=("MODEL", "DIRECTION", "RUN", "TESTSET"), required=True)
-    parser.add_argument("--domains", nargs="+", required=True)
-    parser.add_argument("--corpora", type=Path, nargs="+", required=True, help="test.jsonl of each domain")
+    parser.add_argument("--about", nargs=3, metavar=("MODEL", "DIRECTION", "RUN"), required=True)
+    parser.add_argument("--testsets", type=json.loads, required=True, help="JSON: domains of each test set, by name")
+    parser.add_argument("--corpora", type=Path, nargs="+", required=True, help="test.jsonl of each domain, in order")
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--translations", type=Path)
+    what.add_argument("--translations", type=Path, nargs="+", help="of each test set, in order")
     what.add_argument("--copy", action="store_true", help="score the sources themselves")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--scores", type=Path, required=True)
+    parser.add_argument("--scores", type=Path, required=True, help="what still holds of an earlier file is kept")
     args = parser.parse_args()
     import torch  # late: --help without it
 
     torch.set_num_threads(args.threads)
-    references = store.read_testset(args.domains, args.corpora)
-    lines = surface.copies(references) if args.copy else surface.read_translations(args.translations, references)
+    domains = [domain for testset in args.testsets.values() for domain in testset]
+    references = store.read_testset(domains, args.corpora)
+    if args.copy:
+        lines = surface.copies(references)
+    else:
+        lines = {}
+        for path, testset in zip(args.translations, args.testsets.values(), strict=True):
+            lines |= surface.read_translations(path, {domain: references[domain] for domain in testset})
+    hypotheses = {domain: [line["hypothesis"] for line in lines[domain]] for domain in domains}
     manifest = neural.read_manifest(args.manifest)
-    model, signature = neural.load(manifest), neural.signature(manifest)
-    domains = {}
-    for domain, rows in references.items():
-        hypotheses = [line["hypothesis"] for line in lines[domain]]
-        gpus = int(torch.cuda.is_available())
-        scores = neural.score(model, manifest, rows, hypotheses, args.batch_size, gpus)
-        domains[domain] = {"score": sum(scores) / len(scores), "signature": signature, "segments": scores}
-    about = dict(zip(("model", "direction", "run", "testset"), args.about, strict=True))
-    write_json(args.scores, {"format": 1, **about, "metric": args.metric, "domains": domains})
+    found = neural.score_domains(_stored(args.scores), references, hypotheses, manifest, args.batch_size)
+    about = dict(zip(("model", "direction", "run"), args.about, strict=True))
+    write_json(args.scores, {"format": 1, **about, "metric": args.metric, "domains": found})
+
+
+def _stored(path: Path) -> dict:
+    """Scores by domain of an earlier file; none where it is not there, or cannot be read."""
+    try:
+        return dict(store.read_json(path)["domains"])
+    except (OSError, InputError, KeyError, TypeError, ValueError):
+        return {}
 
 
 if __name__ == "__main__":
