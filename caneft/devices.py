@@ -16,11 +16,14 @@ def prepare(threads: int, seed: int | None = None) -> torch.device:
     Seeds torch if asked to. With CANEFT_DETERMINISTIC=1 in the environment, operations that may leave other bits in
     another run are replaced by slower ones, or errors where there are none.
     """
-    if os.environ.get("CANEFT_DETERMINISTIC") == "1":
+    deterministic = os.environ.get("CANEFT_DETERMINISTIC") == "1"
+    if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+    os.environ.setdefault("RAYON_NUM_THREADS", str(threads))  # read when a tokenizer is first given several texts
     import torch  # here, because `caneft.lease` and the Snakefile do without
 
-    torch.use_deterministic_algorithms(os.environ.get("CANEFT_DETERMINISTIC") == "1")
+    if deterministic:  # only then: the call imports torch's compiler, a second of every job
+        torch.use_deterministic_algorithms(True)
     torch.set_num_threads(threads)
     if seed is not None:
         torch.manual_seed(seed)

@@ -1,5 +1,6 @@
 """One side of a pair, as text: its normal form, its mojibake, its likeness to others, its language."""
 
+import copy
 import functools
 import re
 import unicodedata
@@ -70,7 +71,9 @@ def identifiable(code: str) -> bool:
     return code in _model().labels
 
 
+@functools.cache
 def _model():
+    """The model with all its languages; a third of a second to load."""
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     return LanguageIdentifier.from_model_file(MODEL_FILE)  # arrays in the wheel, no pickle, no network
@@ -78,7 +81,7 @@ def _model():
 
 @functools.cache
 def _identifier(code: str):
-    identifier = _model()
+    identifier = copy.copy(_model())  # its languages are chosen below; the arrays are shared
     known: Iterable[str] = identifier.labels
     if code not in known:
         raise InputError(

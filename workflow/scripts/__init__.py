@@ -1,8 +1,12 @@
 """One thin command line per step: parse, call the package, write."""
 
+import gc
 import sys
 
 from caneft import cli, holding
 
+# What torch and transformers make while they are imported stays to the end: seeking garbage among it again and again
+# takes a tenth of the time that a step needs to start.
+gc.set_threshold(100_000, 20, 100)
 sys.excepthook = cli.explain_imports  # a step imports much before it is a step
 holding.join()
