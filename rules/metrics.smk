@@ -164,7 +164,7 @@ rule score_neural:
         " {params.python:q} -m {params.module} --manifest {input.manifest:q} --metric {wildcards.metric}"
         " --about {params.about} --testsets {params.testsets:q} --corpora {input.corpora:q}"
         " --translations {input.translations:q} --batch-size {resources.batch_size} --threads {threads}"
-        " --scores {output.scores:q} > {log:q} 2>&1"
+        " --stage-version {params.stage_version} --scores {output.scores:q} > {log:q} 2>&1"
 
 
 rule score_neural_copy:
@@ -199,7 +199,7 @@ rule score_neural_copy:
         " {params.python:q} -m {params.module} --manifest {input.manifest:q} --metric {wildcards.metric}"
         " --about - {wildcards.direction} copy --testsets {params.testsets:q}"
         " --corpora {input.corpora:q} --copy --batch-size {resources.batch_size} --threads {threads}"
-        " --scores {output.scores:q} > {log:q} 2>&1"
+        " --stage-version {params.stage_version} --scores {output.scores:q} > {log:q} 2>&1"
 
 
 localrules:

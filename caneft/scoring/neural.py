@@ -153,15 +153,16 @@ def score_domains(
     hypotheses: Mapping[str, Sequence[str]],
     manifest: Mapping[str, Any],
     batch_size: int,
+    version: int,
 ) -> dict[str, dict[str, Any]]:
     """By domain: mean score, signature, the score of each segment, and `made_from`, a checksum of what is scored.
 
     stored: what an earlier call returned. A domain whose checksum is still the same is taken from there. The model is
-    loaded once, and only if a domain is left to score.
+    loaded once, and only if a domain is left to score. version: raised when stored scores no longer hold.
     """
     found, model = {}, None
     for domain, rows in references.items():
-        made_from = _checksum(rows, hypotheses[domain], manifest)
+        made_from = _checksum(rows, hypotheses[domain], manifest, version)
         if _holds(stored.get(domain), made_from, len(rows)):
             found[domain] = stored[domain]
             continue
@@ -176,10 +177,13 @@ def score_domains(
     return found
 
 
-def _checksum(rows: Sequence[Row], hypotheses: Sequence[str], manifest: Mapping[str, Any]) -> str:
-    """SHA-256 of the texts, and of which checkpoint scores them with which library."""
+def _checksum(rows: Sequence[Row], hypotheses: Sequence[str], manifest: Mapping[str, Any], version: int) -> str:
+    """SHA-256 of the texts, and of which checkpoint scores them with which libraries."""
+    from importlib.metadata import version as installed
+
     texts = [[row.source, row.target] for row in rows]
-    content = [signature(manifest), manifest["sha256"], texts, list(hypotheses)]
+    libraries = [signature(manifest), *(installed(name) for name in ("torch", "transformers"))]
+    content = [version, libraries, manifest["sha256"], texts, list(hypotheses)]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 

@@ -82,7 +82,7 @@ def test_after_activation_snakemake_is_the_installed_one(installed):
 def test_comet_scores_by_the_named_python_as_by_conda(installed, done, tmp_path):
     """One job, to the same bytes."""
     workspace = done.conda.workspace.copy(tmp_path)
-    scores = f"{RUNS[1]}/scores/koran.comet.json"
+    scores = f"{RUNS[1]}/scores/neural/comet.json"
     before = (workspace.results / scores).read_bytes()
     (workspace.results / scores).unlink()
     again = call(

@@ -62,7 +62,7 @@ def write(plan: Plan, root: Path, score=None, seed: int = 0, trial=None, dev=Non
     for file in inputs.score_files(plan):
         write_json(root / file.path, _scores(plan, file, score, health or _cut_by_base))
         for metric, path in file.neural.items():
-            write_json(root / path, _neural_scores(file, metric, rng))
+            add_domains(root / path, _neural_scores(file, metric, rng))
     for path in inputs.metric_files(plan).values():
         write_json(root / path, {"format": 1})
     trials = list(inputs.trial_files(plan))
@@ -131,6 +131,12 @@ def _scores(plan: Plan, file: inputs.ScoreFile, score, health) -> dict:
     for domain in set(file.domains) - set(seen) if file.method == "adapters" else ():
         domains[domain] |= _adapters(plan, domains[domain], seen)
     return {"format": 1, "model": file.block[0], "direction": file.block[1], "run": file.variant, "domains": domains}
+
+
+def add_domains(path: Path, content: dict) -> None:
+    """Writes a file of scores by domain; those of other domains stay."""
+    earlier = json.loads(path.read_text(encoding="utf-8"))["domains"] if path.exists() else {}
+    write_json(path, content | {"domains": earlier | content["domains"]})
 
 
 def _neural_scores(file: inputs.ScoreFile, metric: str, rng: np.random.Generator) -> dict:

@@ -84,7 +84,7 @@ def write(root, share, methods=METHODS, seeds=(1, 2), references=REFERENCES, **s
         content = fake_results._scores(plan, file, score, lambda *_: fake_results.HEALTHY)
         fake_results.write_json(root / file.path, content)
         for path in file.neural.values():
-            fake_results.write_json(root / path, neural_scores(file, share(file.variant)))
+            fake_results.add_domains(root / path, neural_scores(file, share(file.variant)))
     return said
 
 
@@ -188,7 +188,7 @@ def test_neural_metrics_are_tested_on_their_segment_scores(tmp_path, call):
     row = rows["caneft", "it"]
     assert (row["difference"], row["low"], row["high"]) == pytest.approx((5, 5, 5), abs=1e-3)
     assert row["p"] == 0.001 and rows["lora", "it"]["p"] == 1
-    one = json.loads((tmp_path / "a/runs/tiny/de-en/all/caneft/seed1/scores/seen.comet.json").read_text())
+    one = json.loads((tmp_path / "a/runs/tiny/de-en/all/caneft/seed1/scores/neural/comet.json").read_text())
     assert row["a"] == pytest.approx(100 * one["domains"]["it"]["score"])
 
 
@@ -196,7 +196,7 @@ def test_another_checkpoint_is_said_and_not_tested(tmp_path, call):
     scoring = {"metrics": ["chrf"], "comet": {"path": "tiny"}}
     for name in ("a", "b"):
         write(tmp_path / name, lambda _: 0.4, seeds=(1,), scoring=scoring)
-    for path in (tmp_path / "b").rglob("*.comet.json"):
+    for path in (tmp_path / "b").rglob("neural/comet.json"):
         path.write_text(path.read_text().replace('"tiny"', '"other"'))
     found = json.loads(call(tmp_path / "a", tmp_path / "b", "--json", "--resamples", 99)[1])
     assert found["notes"] == ["comet: the folders have different signatures, tiny and other"]

@@ -183,13 +183,13 @@ def test_what_is_told_of_sets_names_the_sets(call):
 def test_a_neural_metric_has_files_of_its_own(root, call):
     found = call("main.csv", "--row", "lora", "--column", "law", "--metric", "comet")
     folder = "runs/tiny/de-en/all/lora/seed1"
-    stored = json.loads((root / f"{folder}/scores/seen.comet.json").read_text())["domains"]["law"]["score"]
-    other = json.loads((root / f"{folder.replace('seed1', 'seed2')}/scores/seen.comet.json").read_text())
+    stored = json.loads((root / f"{folder}/scores/neural/comet.json").read_text())["domains"]["law"]["score"]
+    other = json.loads((root / f"{folder.replace('seed1', 'seed2')}/scores/neural/comet.json").read_text())
     assert found["runs"][0]["scores"][0]["score"] == stored
     assert found["value"] == pytest.approx(50 * (stored + other["domains"]["law"]["score"]), abs=1e-3)
     assert f"{folder}/translations/seen.jsonl" in found["runs"][0]["files"]
     copy = call("main.csv", "--row", "copy", "--column", "koran", "--metric", "comet")
-    assert list(copy["files"]) == ["scores/copy/de-en/koran.comet.json"]
+    assert list(copy["files"]) == ["scores/copy/de-en/neural/comet.json"]
 
 
 def test_intervals_come_from_the_file_of_significance(call):

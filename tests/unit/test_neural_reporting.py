@@ -22,7 +22,7 @@ def found(tmp_path_factory):
             score = {"comet": COMET, "metricx": METRICX}[metric][file.variant]
             entry = {"score": score, "signature": f"{metric}|some", "segments": [score]}
             content = {"format": 1, "metric": metric, "domains": {domain: entry for domain in file.domains}}
-            fake_results.write_json(root / path, content)
+            fake_results.add_domains(root / path, content)
     fake_results.write_json(root / "metrics/comet/manifest.json", {"format": 1, "training": TRAINING})
     fake_results.write_json(root / "metrics/metricx/manifest.json", {"format": 1})
     assert {path for path in inputs.table_inputs(plan) if "metricx" in path or "comet" in path} == {

@@ -236,11 +236,13 @@ def change_order(config):
     config["mixtures"]["all"]["de-en"].reverse()
 
 
-def scored(scores="score"):
-    """Scores of all final runs, by rule `score` or `score_neural`."""
-    runs = [*(f"all/{variant}/seed1" for variant in TRAINED), "all/icl"]
-    jobs = {f"{scores} {M}/{run}/{testset}" for run in runs for testset in ("seen", "koran")}
-    return jobs | {f"{scores} {M}/base/{domain}" for domain in DOMAINS}
+FINAL_RUNS = ("base", "all/icl", *(f"all/{variant}/seed1" for variant in TRAINED))
+
+
+def scored():
+    """Scores of all final runs."""
+    jobs = {f"score {M}/{run}/{testset}" for run in FINAL_RUNS[1:] for testset in ("seen", "koran")}
+    return jobs | {f"score {M}/base/{domain}" for domain in DOMAINS}
 
 
 def add_model(config):
@@ -309,8 +311,8 @@ def add_comet(config):
 
 NEURAL = {
     "resolve_metric comet",
-    *(f"{job}/comet" for job in scored(scores="score_neural")),
-    *(f"score_neural_copy de-en/{domain}/comet" for domain in DOMAINS),
+    *(f"score_neural {M}/{run}/comet" for run in FINAL_RUNS),
+    "score_neural_copy de-en/comet",
     f"test_significance {M}/all",
     *AGGREGATES,
 }

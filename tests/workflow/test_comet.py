@@ -22,6 +22,11 @@ TRAIN = {
     "epochs": 3,
 }
 ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
+SCORING = {
+    "score_neural_copy de-en/comet",
+    "score_neural mini-llama/de-en/base/comet",
+    "score_neural mini-llama/de-en/all/caneft/seed1/comet",
+}
 RUNS = ("runs/mini-llama/de-en/base", "runs/mini-llama/de-en/all/caneft/seed1")
 
 
@@ -31,8 +36,9 @@ def with_comet(config, **comet):
     config["scoring"] = {"comet": comet or {"train": TRAIN}}
 
 
-def scores(results, run, testset, metric="comet"):
-    return json.loads((results / run / "scores" / f"{testset}.{metric}.json").read_text(encoding="utf-8"))
+def scores(results, run, metric="comet"):
+    """Of all test sets of a run."""
+    return json.loads((results / run / "scores/neural" / f"{metric}.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +57,7 @@ def test_adding_comet_runs_its_own_jobs_and_the_aggregates(finished):
     """Beside what the two methods alone would run anew."""
     without = finished.plan(finished.configuration(lambda config: with_comet(config) or config.pop("scoring")))
     ours = finished.plan(finished.configuration(with_comet)) - without - {"comet_environment"}  # may be there already
-    copies = {f"score_neural_copy de-en/{domain}/comet" for domain in ("it", "law", "medical", "koran")}
-    of_base = {f"score_neural mini-llama/de-en/base/{domain}/comet" for domain in ("it", "law", "medical", "koran")}
-    of_caneft = {f"score_neural mini-llama/de-en/all/caneft/seed1/{testset}/comet" for testset in ("seen", "koran")}
-    assert ours == copies | of_base | of_caneft | {"prepare_metric_pairs comet", "train_comet comet"}
+    assert ours == SCORING | {"prepare_metric_pairs comet", "train_comet comet"}
     aggregates = {"test_significance", "show_examples", "tabulate", "plot", "overview", "all"}
     assert {job.partition(" ")[0] for job in without} == {"score_without_overlap", *aggregates}
 
@@ -76,11 +79,25 @@ def test_another_unseen_domain_is_scored_and_the_metric_left_alone(scored):
             "test": {"format": "demo", "domain": "subtitles", "pairs": 20}
         }
 
-    assert of_metrics(scored.plan(scored.configuration(widen))) == {
-        "score_neural mini-llama/de-en/base/subtitles/comet",
-        "score_neural mini-llama/de-en/all/caneft/seed1/subtitles/comet",
-        "score_neural_copy de-en/subtitles/comet",
-    }
+    assert of_metrics(scored.plan(scored.configuration(widen))) == SCORING
+
+
+def test_a_job_that_runs_again_scores_only_what_has_changed(scored, tmp_path_factory):
+    """Scores that are planted under the checksum of the same texts stay; those of changed outputs are made again."""
+    workspace = scored.copy(tmp_path_factory.mktemp("again"))
+    before = scores(workspace.results, RUNS[1])["domains"]
+    planted = scores(workspace.results, RUNS[1])
+    planted["domains"]["it"]["segments"] = [0.125] * len(before["it"]["segments"])
+    planted["domains"]["koran"]["made_from"] = "of other outputs"
+    planted["domains"]["koran"]["segments"] = [0.125] * len(before["koran"]["segments"])
+    file = workspace.results / RUNS[1] / "scores/neural/comet.json"
+    file.write_text(json.dumps(planted), encoding="utf-8")
+    target = str(file.relative_to(workspace.root))
+    done = workspace.snakemake("--cores", "1", "--force", target, config="comet.yaml")
+    assert done.returncode == 0, done.stdout[-5000:]
+    after = scores(workspace.results, RUNS[1])["domains"]
+    assert after["it"]["segments"] == planted["domains"]["it"]["segments"]
+    assert after["koran"] == before["koran"] and after["law"] == before["law"]
 
 
 @pytest.mark.parametrize(
@@ -94,22 +111,22 @@ def test_another_unseen_domain_is_scored_and_the_metric_left_alone(scored):
 def test_another_checkpoint_repeats_all_scores_by_it_and_nothing_else(scored, change, of_the_metric):
     """But for the aggregates. How many segments are scored at once does not count."""
     jobs = scored.plan(scored.configuration(lambda config: with_comet(config, **change)))
-    scoring = {f"score_neural_copy de-en/{domain}/comet" for domain in DOMAINS}
-    scoring |= {f"score_neural mini-llama/de-en/base/{domain}/comet" for domain in DOMAINS}
-    scoring |= {f"score_neural mini-llama/de-en/all/caneft/seed1/{testset}/comet" for testset in ("seen", "koran")}
-    assert of_metrics(jobs) == (of_the_metric | scoring if of_the_metric else set())
+    assert of_metrics(jobs) == (of_the_metric | SCORING if of_the_metric else set())
     assert not {job.partition(" ")[0] for job in jobs} & {"translate", "score", "tune_neurons", "prepare_corpus"}
 
 
 def test_every_segment_has_a_score_and_the_domain_their_mean(scored):
     for run in RUNS:
-        found = scores(scored.results, run, "koran")
-        (entry,) = found["domains"].values()
-        assert (found["metric"], len(entry["segments"])) == ("comet", 20)
-        assert entry["score"] == pytest.approx(sum(entry["segments"]) / 20)
-        assert entry["signature"].startswith("comet|checkpoint:trained-here|sha256:")
-        assert all(0 <= value <= 1 for value in entry["segments"])
-    assert scores(scored.results, RUNS[0], "koran") != scores(scored.results, RUNS[1], "koran")
+        found = scores(scored.results, run)
+        assert found["metric"] == "comet" and set(found["domains"]) == set(DOMAINS)
+        for domain, entry in found["domains"].items():
+            lines = (scored.results / "corpora/de-en" / domain / "test.jsonl").read_text(encoding="utf-8").splitlines()
+            assert len(entry["segments"]) == len(lines)
+            assert entry["score"] == pytest.approx(sum(entry["segments"]) / len(lines))
+            assert entry["signature"].startswith("comet|checkpoint:trained-here|sha256:")
+            assert all(0 <= value <= 1 for value in entry["segments"])
+    base, caneft = (scores(scored.results, run)["domains"] for run in RUNS)
+    assert base["koran"] != caneft["koran"]
 
 
 def test_it_tells_spoilt_translations_from_good_ones(scored):
@@ -123,7 +140,7 @@ def test_the_table_has_its_column_and_says_what_it_is(scored):
     table = pd.read_csv(scored.results / "tables/main.csv").query("metric == 'comet'").set_index("variant")
     assert list(table.index) == ["base", "caneft", "copy"]
     assert table.loc["caneft", "koran_mean"] == pytest.approx(
-        100 * scores(scored.results, RUNS[1], "koran")["domains"]["koran"]["score"], abs=1e-3
+        100 * scores(scored.results, RUNS[1])["domains"]["koran"]["score"], abs=1e-3
     )
     printed = (scored.results / "tables/main.md").read_text(encoding="utf-8")
     assert "COMET (demonstration)" in printed and "This COMET is no published one" in printed
@@ -134,14 +151,14 @@ def test_a_checkpoint_that_moved_gives_the_same_scores(scored, tmp_path_factory)
     workspace = scored.copy(tmp_path_factory.mktemp("moved"))
     shutil.move(workspace.results / "metrics/comet", workspace.root / "checkpoint")
     (workspace.root / "checkpoint/manifest.json").unlink()
-    before = {run: scores(workspace.results, run, "koran") for run in RUNS}
+    before = {run: scores(workspace.results, run) for run in RUNS}
     config = workspace.configuration(lambda config: with_comet(config, path=str(workspace.root / "checkpoint")))
     (workspace.root / "path.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-    targets = [f"out/mini/{run}/scores/koran.comet.json" for run in RUNS]
+    targets = [f"out/mini/{run}/scores/neural/comet.json" for run in RUNS]
     done = workspace.snakemake("--cores", "2", *targets, config="path.yaml")
     assert done.returncode == 0, done.stdout[-5000:]
     for run in RUNS:
-        after = scores(workspace.results, run, "koran")["domains"]["koran"]
+        after = scores(workspace.results, run)["domains"]["koran"]
         assert after["segments"] == before[run]["domains"]["koran"]["segments"]
         assert after["signature"] != before[run]["domains"]["koran"]["signature"]  # it has another name now
 
@@ -160,7 +177,7 @@ def test_a_checkpoint_of_the_hub_is_fetched_with_its_encoder_and_then_works_offl
     torch.save(content, published / "checkpoints/model.ckpt")
     hparams = yaml.safe_load((trained / "hparams.yaml").read_text(encoding="utf-8"))
     (published / "hparams.yaml").write_text(yaml.safe_dump(hparams | {"pretrained_model": "owner/encoder"}))
-    before = scores(workspace.results, RUNS[1], "koran")["domains"]["koran"]["segments"]
+    before = scores(workspace.results, RUNS[1])["domains"]["koran"]["segments"]
     shutil.rmtree(trained)
     config = workspace.configuration(lambda config: with_comet(config, hub="owner/comet"))
     (workspace.root / "hub.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
@@ -184,20 +201,20 @@ def test_a_checkpoint_of_the_hub_is_fetched_with_its_encoder_and_then_works_offl
         assert done.returncode == 0, done.stdout[-5000:]
         assert {"model.ckpt", "hparams.yaml", "config.json", "tokenizer.json"} <= {*hub.downloads()}
         asked = len(hub.asked)
-        done = snakemake(f"out/mini/{RUNS[1]}/scores/koran.comet.json")
+        done = snakemake(f"out/mini/{RUNS[1]}/scores/neural/comet.json")
         assert done.returncode == 0, done.stdout[-5000:]
         assert len(hub.asked) == asked
-    entry = scores(workspace.results, RUNS[1], "koran")["domains"]["koran"]
+    entry = scores(workspace.results, RUNS[1])["domains"]["koran"]
     assert entry["segments"] == before
     assert f"checkpoint:owner/comet|revision:{commit}|precision:float32" in entry["signature"]
 
 
 def test_losing_one_runs_scores_rebuilds_these_and_the_aggregates(scored, tmp_path_factory):
     workspace = scored.copy(tmp_path_factory.mktemp("lost"))
-    (workspace.results / RUNS[1] / "scores/koran.comet.json").unlink()
+    (workspace.results / RUNS[1] / "scores/neural/comet.json").unlink()
     jobs = workspace.plan(workspace.configuration(with_comet))
     aggregates = {"test_significance mini-llama/de-en/all", "tabulate", "plot", "overview", "all"}
-    assert jobs == {"score_neural mini-llama/de-en/all/caneft/seed1/koran/comet", *aggregates}
+    assert jobs == {"score_neural mini-llama/de-en/all/caneft/seed1/comet", *aggregates}
 
 
 def test_metricx_scores_by_its_own_output_embeddings(finished, tmp_path_factory):
@@ -233,9 +250,9 @@ def test_metricx_scores_by_its_own_output_embeddings(finished, tmp_path_factory)
     (workspace.root / "metricx.yaml").write_text(
         yaml.safe_dump(workspace.configuration(configure), sort_keys=False), encoding="utf-8"
     )
-    done = workspace.snakemake("--cores", "2", f"out/mini/{RUNS[1]}/scores/koran.metricx.json", config="metricx.yaml")
+    done = workspace.snakemake("--cores", "2", f"out/mini/{RUNS[1]}/scores/neural/metricx.json", config="metricx.yaml")
     assert done.returncode == 0, done.stdout[-5000:]
-    entry = scores(workspace.results, RUNS[1], "koran", "metricx")["domains"]["koran"]
+    entry = scores(workspace.results, RUNS[1], "metricx")["domains"]["koran"]
     assert entry["signature"].startswith("metricx|checkpoint:metricx|sha256:")
     wanted = [min(max(logit(*pair), 0), 25) for pair in zip(tests, outputs, strict=True)]
     assert entry["segments"] == pytest.approx(wanted, abs=1e-4)

@@ -13,7 +13,7 @@ from tests.workflow.test_comet import RUNS, with_comet
 def planned(pristine, tmp_path):
     """Dry run of one test set's scores with CANEFT_COMET_PYTHON: exit code and what is said, commands included."""
 
-    def plan(python, *arguments, target=f"out/mini/{RUNS[1]}/scores/koran.comet.json"):
+    def plan(python, *arguments, target=f"out/mini/{RUNS[1]}/scores/neural/comet.json"):
         file = tmp_path / "comet.yaml"
         file.write_text(yaml.safe_dump(pristine.configuration(with_comet)), encoding="utf-8")
         done = subprocess.run(

@@ -24,6 +24,7 @@ def main() -> None:
     what.add_argument("--copy", action="store_true", help="score the sources themselves")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--stage-version", type=int, default=1, help="an earlier file of another version is not kept")
     parser.add_argument("--scores", type=Path, required=True, help="what still holds of an earlier file is kept")
     args = parser.parse_args()
     import torch  # late: --help without it
@@ -39,7 +40,8 @@ def main() -> None:
             lines |= surface.read_translations(path, {domain: references[domain] for domain in testset})
     hypotheses = {domain: [line["hypothesis"] for line in lines[domain]] for domain in domains}
     manifest = neural.read_manifest(args.manifest)
-    found = neural.score_domains(_stored(args.scores), references, hypotheses, manifest, args.batch_size)
+    stored = _stored(args.scores)
+    found = neural.score_domains(stored, references, hypotheses, manifest, args.batch_size, args.stage_version)
     about = dict(zip(("model", "direction", "run"), args.about, strict=True))
     write_json(args.scores, {"format": 1, **about, "metric": args.metric, "domains": found})
 
