@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
+import numpy as np
 import torch
 
 from caneft.errors import InputError
@@ -321,16 +322,16 @@ class Batch:
 
 def collate(examples: Sequence[Example], pad: int, side: str = "right") -> Batch:
     """Batch of examples, padded on one side ("left" for generation)."""
-    width = max(map(len, examples))
-    ids = torch.full((len(examples), width), pad)
-    mask = torch.zeros_like(ids)
-    response = torch.zeros(ids.shape, dtype=torch.bool)
-    for row, example in enumerate(examples):
-        start = width - len(example) if side == "left" else 0
-        ids[row, start : start + len(example)] = torch.tensor(example.prompt + example.response)
-        mask[row, start : start + len(example)] = 1
-        first = start + len(example.prompt) - 1  # predicts the first response token
-        response[row, first : first + len(example.response)] = True
+    lengths, of_prompts = (np.array(list(map(len, parts)))[:, None] for parts in (examples, [e.prompt for e in examples]))
+    column = np.arange(lengths.max())[None]
+    start = lengths.max() - lengths if side == "left" else np.zeros_like(lengths)
+    inside = (start <= column) & (column < start + lengths)
+    grid = np.full(inside.shape, pad, dtype=np.int64)
+    grid[inside] = [token for example in examples for token in (*example.prompt, *example.response)]
+    first = start + of_prompts - 1  # predicts the first response token
+    response = torch.from_numpy((first <= column) & (column < start + lengths - 1))
+    ids, mask = torch.from_numpy(grid), torch.from_numpy(inside).long()
+    width = ids.shape[1]
     positions = (mask.cumsum(1) - 1).clamp_min(0)
     targets = ids.roll(-1, dims=1)[response]
     flat = response.flatten().nonzero()[:, 0]
