@@ -322,7 +322,8 @@ class Batch:
 
 def collate(examples: Sequence[Example], pad: int, side: str = "right") -> Batch:
     """Batch of examples, padded on one side ("left" for generation)."""
-    lengths, of_prompts = (np.array(list(map(len, parts)))[:, None] for parts in (examples, [e.prompt for e in examples]))
+    lengths = np.array([len(example) for example in examples])[:, None]
+    of_prompts = np.array([len(example.prompt) for example in examples])[:, None]
     column = np.arange(lengths.max())[None]
     start = lengths.max() - lengths if side == "left" else np.zeros_like(lengths)
     inside = (start <= column) & (column < start + lengths)
