@@ -8,7 +8,7 @@ from caneft import devices, dumping, launching, parallel, pilot, records
 from caneft.cli import step
 from caneft.corpora import store
 from caneft.files import write_json
-from caneft.models import loading
+from caneft.models import loading, manifests
 from caneft.prompts import Prompts
 from caneft.settings import PilotSettings
 
@@ -32,7 +32,7 @@ def main() -> None:
     team = parallel.join(processes)
     with records.cost(args.samples.with_suffix(".cost.json"), "pilot", args.threads, team):
         settings = args.settings.dump
-        manifest = loading.read_manifest(args.manifest)
+        manifest = manifests.read_manifest(args.manifest)
         model = loading.load_model(manifest, settings.dtype, devices.prepare(args.threads), args.device_map)
         prompts = Prompts(loading.load_tokenizer(manifest), settings.prompt)
         sources, dumps = {}, {}

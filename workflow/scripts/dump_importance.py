@@ -7,7 +7,7 @@ from pathlib import Path
 from caneft import devices, dumping, launching, parallel, pilot, records
 from caneft.cli import step
 from caneft.corpora import store
-from caneft.models import loading
+from caneft.models import loading, manifests
 from caneft.prompts import Prompts
 from caneft.settings import DumpSettings
 
@@ -33,7 +33,7 @@ def main() -> None:
     team = parallel.join(processes)
     with records.cost(args.scores.with_suffix(".cost.json"), "importance", args.threads, team):
         settings = args.settings.importance
-        manifest = loading.read_manifest(args.manifest)
+        manifest = manifests.read_manifest(args.manifest)
         model = loading.load_model(manifest, args.settings.dtype, devices.prepare(args.threads), args.device_map)
         prompts = Prompts(loading.load_tokenizer(manifest), args.settings.prompt)
         count = store.read_json(args.decided)["samples"] if args.decided else settings.samples
