@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from caneft import devices, dumping, launching, parallel, pilot, records
+from caneft import devices, dumping, growing, launching, parallel, pilot, records
 from caneft.cli import step
 from caneft.corpora import store
 from caneft.files import write_json
@@ -39,8 +39,8 @@ def main() -> None:
         for domain, corpus in zip(args.domains, args.corpora, strict=True):
             samples = dumping.draw(store.read(corpus), prompts, domain, settings.importance, None)
             about = dumping.about(args.model, model, manifest, corpus, settings)
-            sources[domain] = pilot.Source(model, samples, prompts, settings.importance, about, team)
-            dumps[domain] = pilot.place(args.samples.with_name(f"{domain}.npy"))
+            sources[domain] = growing.Source(model, samples, prompts, settings.importance, about, team)
+            dumps[domain] = growing.place(args.samples.with_name(f"{domain}.npy"))
         decided = pilot.decide(sources, dumps, args.settings, team)
         if team.main:
             write_json(args.samples, decided)

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from caneft import devices, dumping, launching, parallel, pilot, records
+from caneft import devices, dumping, growing, launching, parallel, records
 from caneft.cli import step
 from caneft.corpora import store
 from caneft.models import loading, manifests
@@ -39,9 +39,9 @@ def main() -> None:
         count = store.read_json(args.decided)["samples"] if args.decided else settings.samples
         samples = dumping.draw(store.read(args.corpus), prompts, args.domain, settings, count)
         about = dumping.about(args.model, model, manifest, args.corpus, args.settings)
-        source = pilot.Source(model, samples, prompts, settings, about, team)
+        source = growing.Source(model, samples, prompts, settings, about, team)
         if args.decided:
-            pilot.take_over(args.scores, source, count)
+            growing.take_over(args.scores, source, count)
         else:
             source.write(args.scores, samples)
     team.leave()
