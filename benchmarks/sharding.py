@@ -24,7 +24,7 @@ from caneft.corpora import store
 from caneft.corpora.store import Row
 from caneft.errors import InputError
 from caneft.files import write_json
-from caneft.models import loading
+from caneft.models import manifests
 from caneft.models.pretraining import build_tokenizer
 
 CONTEXT = ("shape", "samples", "processes", "rounds", "tokens_per_batch")
@@ -40,7 +40,7 @@ def prepare(folder: Path, shape: str, samples: int) -> None:
     model.save_pretrained(folder / "model")
     sides = [side for pair in pairs for side in pair]
     build_tokenizer(sides, SHAPES[shape]["vocab_size"]).save_pretrained(folder / "model")
-    about = loading.describe(folder / "model", {"id": shape, "revision": None, "folder": "model"}, model.config)
+    about = manifests.describe(folder / "model", {"id": shape, "revision": None, "folder": "model"}, model.config)
     write_json(folder / "manifest.json", about)
     for name, rows in {"train": pairs, "one": pairs[:1]}.items():
         store.write(folder / f"{name}.jsonl", [Row(f"it.train.{i}", *pair) for i, pair in enumerate(rows)])

@@ -3,16 +3,15 @@
 import argparse
 
 from caneft.cli import step
-from caneft.commands import compare, explain, verify
+from caneft.commands import compare, explain, patch, verify
 from caneft.errors import InputError
-from caneft.patch import command
 
 
 @step
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m caneft", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (command, compare, explain, verify):
+    for module in (patch, compare, explain, verify):
         module.add(commands)
     args = parser.parse_args()
     try:

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from caneft import comparison
+from caneft.commands.explain import FILTERS
 from caneft.config.metrics import NEURAL, neural_scores
 from caneft.errors import InputError, did_you_mean
 from caneft.plan import DEV, Plan, Run
 from caneft.reporting import inputs, listing
 from caneft.reporting.inputs import COPY, Block, block_runs, shown_blocks
 
-FILTERS = ("metric", "model", "direction", "mixture", "stage", "learning_rate", "domain", "split", "against")
 COLUMNS = {"domain": ("domain", "column"), "against": ("b",)}
 """Of filters: the columns of a CSV that they are about, of which a table has one, where it is called otherwise."""
 AVERAGES = ("average_seen", "average_unseen", "average_all")

@@ -8,9 +8,6 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from caneft.commands import differences
-from caneft.commands.finished import open_plan
-
 WIDTH = 100
 HEAD = [
     "model",
@@ -45,6 +42,9 @@ def add(commands) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    from caneft.commands import differences  # late: pandas comes with it
+    from caneft.commands.finished import open_plan
+
     plans = [open_plan(folder) for folder in (args.a, args.b)]
     found = differences.between(*plans, args.a, args.b, args.resamples, args.seed)
     if args.json:

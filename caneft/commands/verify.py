@@ -12,7 +12,6 @@ from pathlib import Path
 from tqdm import tqdm
 
 from caneft import integrity
-from caneft.commands.finished import open_plan
 from caneft.errors import InputError
 
 NO_RESULTS = ("logs", "benchmarks")
@@ -32,6 +31,8 @@ def add(commands) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Lists what is bad, with what to delete; ends with exit code 1 if anything is."""
+    from caneft.commands.finished import open_plan  # late: --help without the configuration
+
     open_plan(args.results)  # refuses what is no results folder
     checks, bad = _checks(args.results), []
     with tqdm(total=sum(map(_size, checks)), unit="B", unit_scale=True, mininterval=1, disable=None) as bar:
@@ -73,16 +74,16 @@ def _of_sidecar(path: Path) -> Iterator[tuple[Path, Check]]:
 
 def _of_model(path: Path) -> Iterator[tuple[Path, Check]]:
     """The same of a base model, wherever its weights lie; one of which something is gone is named by its manifest."""
-    from caneft.models import loading  # late: torch comes with it
+    from caneft.models import manifests  # late: --help without the configuration
 
     try:
-        manifest = loading.read_manifest(path)
+        manifest = manifests.read_manifest(path)
     except InputError:
-        yield path, loading.read_manifest
+        yield path, manifests.read_manifest
         return
     for name, expected in (manifest["weights"] | manifest.get(integrity.KEY, {})).items():
         place = Path(manifest["folder"]) / name
-        yield place, partial(integrity.compare, expected=expected, remedy=loading.remedy(manifest))
+        yield place, partial(integrity.compare, expected=expected, remedy=manifests.remedy(manifest))
 
 
 def _size(path: Path) -> int:

@@ -1,4 +1,4 @@
-"""Base models by manifest: where the weights are, and what they are."""
+"""Base models by manifest: the tokenizer, and the model in memory."""
 
 from pathlib import Path
 from typing import Any
@@ -6,64 +6,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from caneft import hub, integrity
+from caneft import integrity
 from caneft.errors import InputError
 from caneft.models.ffn import ffn_layers
+from caneft.models.manifests import PRETRAINED_HERE, remedy
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-PICKLED = "pytorch_model*.bin"
-BESIDE = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "tokenizer.model",
-    "special_tokens_map.json",
-    "chat_template.jinja",
-)
-"""Files beside the weights that decide what a model says."""
-MANIFEST = {"folder": str, "weights": dict}
-"""What every manifest has."""
-PRETRAINED_HERE = "pretrained here"
-"""In the place of an id."""
-
-
-def describe(folder: Path, origin: dict[str, Any], config: Any) -> dict[str, Any]:
-    """Manifest of a model folder: origin, sizes, and a checksum of each weight file.
-
-    Raises InputError if it has no weights in safetensors, nor any that its origin allows.
-    """
-    text = config.get_text_config()  # of a model that also sees, the part that writes
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights and origin.get("allow_pickle"):
-        weights = sorted(folder.glob(PICKLED))
-        if not weights:
-            raise InputError(
-                f"{folder} holds neither *.safetensors nor {PICKLED}: it has no weights that can be loaded"
-            )
-    if not weights:
-        raise InputError(
-            f"{folder} holds no *.safetensors. If its weights are in {PICKLED}, a format that can carry code: convert"
-            " them, name a revision that has safetensors, or set models.*.allow_pickle: true for this model"
-        )
-    return {
-        "format": integrity.FORMAT,
-        **origin,
-        "architecture": config.model_type,
-        "layers": text.num_hidden_layers,
-        "hidden_size": text.hidden_size,
-        "neurons_per_layer": text.intermediate_size,
-        "weights": integrity.sums(*weights),
-        integrity.KEY: integrity.sums(*(file for file in folder.iterdir() if file.name in BESIDE)),
-    }
-
-
-def read_manifest(path: str | Path) -> dict[str, Any]:
-    """Manifest of a model, `folder` made absolute against the manifest's own place. InputError if it is not there."""
-    path = Path(path)
-    manifest = integrity.read_manifest(path, MANIFEST)
-    folder = hub.located(manifest, path, f"the model {manifest.get('id')}", manifest["weights"])
-    return manifest | {"folder": str(folder)}
 
 
 def load_tokenizer(manifest: dict[str, Any]):
@@ -83,16 +31,6 @@ def load_tokenizer(manifest: dict[str, Any]):
 def _trusted(manifest: dict[str, Any]) -> bool:
     """Whether a model's own code may run; older manifests do not say."""
     return manifest.get("trust_remote_code", False)
-
-
-def remedy(manifest: dict[str, Any]) -> str:
-    """What to do where a file of a model is not what its manifest says; jobs ask for the manifest, not for weights."""
-    if manifest.get("id") == PRETRAINED_HERE:
-        return f"Delete {Path(manifest['folder']) / 'manifest.json'} and run the workflow again"
-    return (
-        "Put the model's files back (one of the hub: remove it from the cache, run `snakemake fetch`). If they were"
-        " changed on purpose, delete the model's manifest.json in the results"
-    )
 
 
 def load_model(manifest: dict[str, Any], dtype: str, device: torch.device, device_map: str = "none") -> nn.Module:

@@ -8,7 +8,7 @@ from caneft import hub
 from caneft.config import Model
 from caneft.errors import InputError
 from caneft.models.ffn import layout
-from caneft.models.loading import PICKLED
+from caneft.models.manifests import PICKLED
 
 WANTED = ("*.json", "*.safetensors", "tokenizer*", "*.model", "*.jinja", "merges.txt", "vocab*")
 UNWANTED = ("original/*", "consolidated*", "onnx/*")

@@ -1,59 +1,12 @@
-"""The command line of patches: `python -m caneft patch ...`."""
+"""What the verbs of `python -m caneft patch` do and print."""
 
 import argparse
 import json
 import sys
-from pathlib import Path
 
 from caneft.patch import compare, folder, lora, merge
 from caneft.patch.form import Patch, read
 from caneft.patch.hashing import called
-
-BASE_HELP = "model folder, or the manifest.json that this workflow keeps of a model"
-
-
-def add(commands) -> None:
-    """Adds `patch` and its subcommands to a parser's commands; each sets `run`, a function of the arguments."""
-    about = "put a neuron patch into a model folder and out again, merge it, make it a LoRA adapter, compare patches"
-    parser = commands.add_parser("patch", help=about, description=about)
-    verbs = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    verb = _verb(verbs, "inspect", _inspect, "say what a patch holds")
-    verb.add_argument("patch", type=Path)
-    verb.add_argument("--json", action="store_true", help="as JSON")
-
-    verb = _verb(verbs, "apply", _apply, "change a model folder's weight files in place, and leave an undo patch")
-    verb.add_argument("folder", type=Path)
-    verb.add_argument("patch", type=Path)
-    verb.add_argument("--undo", type=Path, help="undo patch to write (default: FOLDER/caneft/undo.safetensors)")
-
-    verb = _verb(verbs, "revert", _revert, "bring back the bytes that `apply` replaced")
-    verb.add_argument("folder", type=Path)
-    verb.add_argument("undo", type=Path, nargs="?", help="default: FOLDER/caneft/undo.safetensors, which then goes")
-
-    for name, run, about in (
-        ("merge", _merge, "leave base and patch as an ordinary model folder"),
-        ("to-lora", _to_lora, "leave the patch as a PEFT LoRA adapter, exact in float32"),
-    ):
-        verb = _verb(verbs, name, run, about)
-        verb.add_argument("base", type=Path, help=BASE_HELP)
-        verb.add_argument("patch", type=Path)
-        verb.add_argument("out", type=Path, help="new folder")
-
-    verb = _verb(verbs, "diff", _diff, "say how two patches differ")
-    verb.add_argument("a", type=Path)
-    verb.add_argument("b", type=Path)
-    verb.add_argument("--base", type=Path, help=f"for the cosine of the updates: {BASE_HELP}")
-
-    verb = _verb(verbs, "compose", _compose, "join patches of one base on disjoint units")
-    verb.add_argument("patches", type=Path, nargs="+", metavar="patch")
-    verb.add_argument("out", type=Path, help="new patch")
-
-
-def _verb(verbs, name: str, run, about: str) -> argparse.ArgumentParser:
-    verb = verbs.add_parser(name, help=about, description=about)
-    verb.set_defaults(run=run)
-    return verb
 
 
 def _say(patch: Patch) -> str:
@@ -115,3 +68,14 @@ def _number(value: float | int | None) -> str:
 
 def _compose(args: argparse.Namespace) -> None:
     print(f"{args.out}: a patch for {_say(compare.compose(args.patches, args.out))}")
+
+
+VERBS = {
+    "inspect": _inspect,
+    "apply": _apply,
+    "revert": _revert,
+    "merge": _merge,
+    "to-lora": _to_lora,
+    "diff": _diff,
+    "compose": _compose,
+}

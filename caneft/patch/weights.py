@@ -13,7 +13,7 @@ from caneft.bounded import parse, read_json
 from caneft.errors import InputError
 from caneft.models.attention import Heads
 from caneft.models.ffn import FFN, ROWS, Projection
-from caneft.models.loading import read_manifest
+from caneft.models.manifests import read_manifest
 from caneft.models.resolving import architecture
 from caneft.models.units import unit_layers
 from caneft.neurons import NeuronSet

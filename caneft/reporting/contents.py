@@ -1,24 +1,18 @@
-"""Everything that is reported: the one list of what makes each table and draws each figure."""
+"""Every table that is reported: the one list of what makes each."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from caneft.plan import Plan
 from caneft.reporting import (
     budget,
     corpora,
-    cost_figures,
     criteria,
-    figures,
     health,
-    heat_maps,
     interference,
-    jaccard,
-    neuron_figures,
     overlap,
     results,
     significant,
@@ -27,7 +21,6 @@ from caneft.reporting import (
     trials,
     unseen,
 )
-from caneft.reporting.inputs import drawn_blocks, shown_blocks
 from caneft.reporting.layout import Table
 
 
@@ -74,19 +67,3 @@ def every_table(plan: Plan, root: str | Path) -> Iterator[Reported]:
 def every_score(plan: Plan, root: str | Path) -> pd.DataFrame:
     """`runs.parquet`, for plots of one's own."""
     return tidy.runs(results.scores(plan, root), results.records(plan, root))
-
-
-def every_figure(plan: Plan, root: str | Path) -> Iterator[tuple[str, Figure]]:
-    """All of `listing.FIGURES`, by name."""
-    blocks = shown_blocks(plan)
-    scores, tried = results.scores(plan, root, drawn_blocks(plan)), results.trials(plan, root, blocks)
-    yield "scores", figures.scores(plan, scores)
-    yield "seen_unseen", figures.seen_unseen(plan, scores, tried)
-    yield "budget", cost_figures.budget(plan, scores, results.records(plan, root, blocks))
-    yield "quality_cost", cost_figures.quality_cost(plan, scores, results.costs(plan, root, blocks, "tuning"))
-    yield "interference", heat_maps.interference(plan, scores)
-    yield "neurons_per_layer", neuron_figures.neurons_per_layer(plan, results.neuron_counts(plan, root))
-    yield "jaccard", heat_maps.jaccard(plan, jaccard.sets(plan, root), jaccard.across(plan, root))
-    yield "importance_information", neuron_figures.importance_information(plan, results.information(plan, root))
-    yield "stability", neuron_figures.stability(plan, results.stability(plan, root))
-    yield "training", figures.training(plan, results.losses(plan, root, blocks))

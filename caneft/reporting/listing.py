@@ -27,4 +27,4 @@ FIGURES = {
     "stability": "stability of the selection",
     "training": "training",
 }
-"""Every figure, in the same way. `contents.every_figure` draws them."""
+"""Every figure, in the same way. `gallery.every_figure` draws them."""

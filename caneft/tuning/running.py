@@ -13,7 +13,7 @@ from caneft.corpora import store
 from caneft.devices import prepare
 from caneft.errors import InputError
 from caneft.files import delivering, sync, write_json
-from caneft.models import loading
+from caneft.models import loading, manifests
 from caneft.parallel import Team
 from caneft.plan import Run
 from caneft.prompts import Example, Prompts
@@ -59,7 +59,7 @@ def tune(job: Job, team: Team) -> Checkpoints:
     choice = store.read_json(job.choice) if job.choice else None
     rate = choice["learning_rate"] if choice else job.settings.method.learning_rate
     device = prepare(job.threads, job.seed)
-    manifest = loading.read_manifest(job.manifest)
+    manifest = manifests.read_manifest(job.manifest)
     prompts = Prompts(loading.load_tokenizer(manifest), job.settings.prompt)
     limit = job.settings.tuning.max_tokens
     train, train_left_out = loop.encode(store.read(job.train), prompts, limit)

@@ -67,9 +67,9 @@ def test_the_witness_finds_the_same_neurons():
 
 def test_tuning_changed_exactly_the_selected_slices():
     from caneft import neurons, patch
-    from caneft.models import loading
+    from caneft.models import loading, manifests
 
-    manifest = loading.read_manifest(RESULTS / "models" / "tiny-llama" / "manifest.json")
+    manifest = manifests.read_manifest(RESULTS / "models" / "tiny-llama" / "manifest.json")
     base = loading.load_model(manifest, "float32", torch.device("cpu")).state_dict()
     model = loading.load_model(manifest, "float32", torch.device("cpu"))
     patch.apply(RUNS / "all" / "caneft" / "seed1" / "patch.safetensors", model)

@@ -195,9 +195,9 @@ def model_manifest(folder: Path) -> Path:
 
 
 def read_model_manifest(folder: Path) -> None:
-    from caneft.models import loading
+    from caneft.models import manifests
 
-    loading.read_manifest(folder / "manifest.json")
+    manifests.read_manifest(folder / "manifest.json")
 
 
 def of_results(pick: Callable[[Path], Path], read: Callable[[Any, Path], Any], name: str, kind: str = "json") -> Parser:

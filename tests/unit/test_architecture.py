@@ -37,6 +37,7 @@ LAYERS = (
     ("comparison", "models", "retrieval"),
     ("importance", "patch", "selection"),
     ("decoding", "dumping", "measuring", "reference", "reporting", "scoring", "stability", "tuning"),
+    ("growing",),
     ("commands", "examples", "pilot"),
     ("workflow.scripts", "__main__"),
 )

@@ -13,7 +13,7 @@ import pytest
 
 from caneft.errors import InputError
 from caneft.reporting import inputs, jaccard, listing, neuron_figures, results, style
-from caneft.reporting.contents import every_figure
+from caneft.reporting.gallery import every_figure
 
 NAMES = list(listing.FIGURES)
 METHODS = {

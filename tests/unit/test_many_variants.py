@@ -9,7 +9,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from caneft.reporting import figures, neuron_figures, results, style
-from caneft.reporting.contents import every_figure
+from caneft.reporting.gallery import every_figure
 
 GRID = [5e-3, 1e-2, 2e-2, 4e-2]
 CRITERIA = ["random", "bottom", "importance", "activation", "gradient", "specific", "joint", "caneft"]

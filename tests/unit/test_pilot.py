@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from caneft import config, dumping, pilot, settings, stability
+from caneft import config, dumping, growing, pilot, settings, stability
 from caneft.corpora.store import Row
 from caneft.errors import InputError
 from caneft.stability import Point
@@ -27,7 +27,7 @@ def source(tiny_model, prompts, rows):
     def make(domain="it", rows=rows, **about):
         drawn = dumping.draw(rows[domain], prompts, domain, SETTINGS, None)
         made_of = {"model": {"name": "tiny", "id": "tiny", "weights": {}}, "corpus_sha256": "1"} | about
-        return pilot.Source(tiny_model(), drawn, prompts, SETTINGS, made_of)
+        return growing.Source(tiny_model(), drawn, prompts, SETTINGS, made_of)
 
     return make
 
@@ -90,12 +90,12 @@ def test_a_dump_made_otherwise_is_not_grown(source, rows, tmp_path, change):
 
 def test_the_workflow_takes_over_what_the_pilot_kept(source, tmp_path):
     path, made = tmp_path / "it.npy", source()
-    made.grow(pilot.place(path), 8)
-    kept = files(pilot.place(path))
+    made.grow(growing.place(path), 8)
+    kept = files(growing.place(path))
     seen = passes(made)
-    pilot.take_over(path, made, 8)
-    assert seen == [] and files(path) == kept and files(pilot.place(path)) == {}
-    pilot.take_over(tmp_path / "new" / "it.npy", made, 8)  # of a domain that the pilot did not have
+    growing.take_over(path, made, 8)
+    assert seen == [] and files(path) == kept and files(growing.place(path)) == {}
+    growing.take_over(tmp_path / "new" / "it.npy", made, 8)  # of a domain that the pilot did not have
     assert sum(seen) == 8 and np.load(tmp_path / "new" / "it.npy").shape == (3, 8, 40)
 
 

@@ -13,7 +13,7 @@ import torch
 
 from caneft.config import Model, resolver
 from caneft.errors import InputError
-from caneft.models import loading, resolving
+from caneft.models import loading, manifests, resolving
 from tests.hub import running
 
 ROOT = Path(__file__).parents[2]
@@ -84,7 +84,7 @@ def test_a_hub_model_is_downloaded_once_and_pinned_to_its_commit(hub, folder, tm
     wanted = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
     assert wanted <= {*hub.downloads()}
     assert not {"consolidated.safetensors", "pytorch_model.bin", "modeling_tiny.py"} & {*hub.downloads()}
-    model = loading.load_model(loading.read_manifest(tmp_path / "manifest.json"), "float32", torch.device("cpu"))
+    model = loading.load_model(manifests.read_manifest(tmp_path / "manifest.json"), "float32", torch.device("cpu"))
     assert model.config.model_type == "llama"
 
     before = len(hub.downloads())
@@ -127,23 +127,23 @@ def test_a_model_that_is_gone_from_the_cache_is_one_message_that_names_snakemake
     said = rf"(?s)the model {NAME} is not on this machine: {{}}, .*delete {manifest} and run `snakemake fetch`"
     weights.unlink()
     with pytest.raises(InputError, match=said.format(weights)):
-        loading.read_manifest(manifest)
+        manifests.read_manifest(manifest)
     shutil.rmtree(home)
     with pytest.raises(InputError, match=said.format(weights.parent)):
-        loading.read_manifest(manifest)
+        manifests.read_manifest(manifest)
 
     manifest.unlink()
     assert resolve(hub, home, manifest).returncode == 0
-    assert loading.read_manifest(manifest)["folder"] == str(weights.parent.resolve())
+    assert manifests.read_manifest(manifest)["folder"] == str(weights.parent.resolve())
 
 
 def test_a_model_of_the_users_own_that_is_gone_is_to_be_put_back(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "mine")
     (tmp_path / "manifest.json").write_text(json.dumps(found(tmp_path, tmp_path / "mine")))
-    loading.read_manifest(tmp_path / "manifest.json")
+    manifests.read_manifest(tmp_path / "manifest.json")
     shutil.rmtree(tmp_path / "mine")
     with pytest.raises(InputError, match=r"the model mine is not on this machine: .*mine, .* Put it back") as refused:
-        loading.read_manifest(tmp_path / "manifest.json")
+        manifests.read_manifest(tmp_path / "manifest.json")
     assert "fetch" not in str(refused.value)
 
 
@@ -160,7 +160,7 @@ def test_pickled_weights_of_the_hub_are_downloaded_only_where_they_are_allowed(h
 def found(tmp_path, path, **model):
     """Manifest of a local folder, by the functions of the step."""
     origin = resolving.find(Model(path=str(path), **model), resolver(None))
-    return loading.describe(path, origin, resolving.architecture(origin))
+    return manifests.describe(path, origin, resolving.architecture(origin))
 
 
 def test_pickled_weights_are_the_same_weights_and_need_the_key(folder, pickled, tmp_path):
@@ -265,6 +265,6 @@ def test_a_base_that_is_pretrained_here_keeps_its_tokenizer(architecture, tiny_m
     tiny_model(architecture).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     text = "Artikel 1234 gilt  nicht,\n\nder Hund's Pläne"
-    loaded = loading.load_tokenizer({"id": loading.PRETRAINED_HERE, "folder": str(tmp_path)})
+    loaded = loading.load_tokenizer({"id": manifests.PRETRAINED_HERE, "folder": str(tmp_path)})
     assert loaded(text).input_ids == tokenizer(text).input_ids
     assert loaded.chat_template == tokenizer.chat_template

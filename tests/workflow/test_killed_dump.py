@@ -17,7 +17,7 @@ from caneft import config, settings
 from caneft.corpora import store
 from caneft.corpora.store import Row
 from caneft.files import write_json
-from caneft.models import loading
+from caneft.models import manifests
 
 COPIES = 20  # of each pair: more than a hundred passes of one sample each
 
@@ -29,7 +29,7 @@ def command(tmp_path, tiny_model, tokenizer, pairs, monkeypatch):
     model = tiny_model("gemma2", num_hidden_layers=4)
     model.save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
-    manifest = loading.describe(tmp_path / "model", {"id": "tiny", "revision": None, "folder": "model"}, model.config)
+    manifest = manifests.describe(tmp_path / "model", {"id": "tiny", "revision": None, "folder": "model"}, model.config)
     write_json(tmp_path / "manifest.json", manifest)
     rows = [Row(f"it.train.{i}", *pairs[i % len(pairs)]) for i in range(COPIES * len(pairs))]
     store.write(tmp_path / "train.jsonl", rows)

@@ -18,7 +18,7 @@ from caneft import config, neurons, settings
 from caneft.corpora import store
 from caneft.corpora.store import Row
 from caneft.files import write_json
-from caneft.models import loading
+from caneft.models import manifests
 from caneft.neurons import NeuronSet
 
 STEPS = 60
@@ -41,7 +41,7 @@ def command(root, tiny_model, tokenizer, pairs):
     model.save_pretrained(root / "model")
     tokenizer.save_pretrained(root / "model")
     origin = {"id": "tiny", "revision": None, "folder": "model"}
-    write_json(root / "manifest.json", loading.describe(root / "model", origin, model.config))
+    write_json(root / "manifest.json", manifests.describe(root / "model", origin, model.config))
     rows = [Row(f"it.train.{i}", *pair, "it") for i, pair in enumerate(pairs)]
     store.write(root / "train.jsonl", rows[:-2])
     store.write(root / "dev.jsonl", rows[-2:])

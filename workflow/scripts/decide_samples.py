@@ -4,11 +4,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from caneft import devices, dumping, launching, parallel, pilot, records
+from caneft import devices, dumping, growing, launching, parallel, pilot, records
 from caneft.cli import step
 from caneft.corpora import store
 from caneft.files import write_json
-from caneft.models import loading
+from caneft.models import loading, manifests
 from caneft.prompts import Prompts
 from caneft.settings import PilotSettings
 
@@ -32,15 +32,15 @@ def main() -> None:
     team = parallel.join(processes)
     with records.cost(args.samples.with_suffix(".cost.json"), "pilot", args.threads, team):
         settings = args.settings.dump
-        manifest = loading.read_manifest(args.manifest)
+        manifest = manifests.read_manifest(args.manifest)
         model = loading.load_model(manifest, settings.dtype, devices.prepare(args.threads), args.device_map)
         prompts = Prompts(loading.load_tokenizer(manifest), settings.prompt)
         sources, dumps = {}, {}
         for domain, corpus in zip(args.domains, args.corpora, strict=True):
             samples = dumping.draw(store.read(corpus), prompts, domain, settings.importance, None)
             about = dumping.about(args.model, model, manifest, corpus, settings)
-            sources[domain] = pilot.Source(model, samples, prompts, settings.importance, about, team)
-            dumps[domain] = pilot.place(args.samples.with_name(f"{domain}.npy"))
+            sources[domain] = growing.Source(model, samples, prompts, settings.importance, about, team)
+            dumps[domain] = growing.place(args.samples.with_name(f"{domain}.npy"))
         decided = pilot.decide(sources, dumps, args.settings, team)
         if team.main:
             write_json(args.samples, decided)

@@ -4,10 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from caneft import devices, dumping, launching, parallel, pilot, records
+from caneft import devices, dumping, growing, launching, parallel, records
 from caneft.cli import step
 from caneft.corpora import store
-from caneft.models import loading
+from caneft.models import loading, manifests
 from caneft.prompts import Prompts
 from caneft.settings import DumpSettings
 
@@ -33,15 +33,15 @@ def main() -> None:
     team = parallel.join(processes)
     with records.cost(args.scores.with_suffix(".cost.json"), "importance", args.threads, team):
         settings = args.settings.importance
-        manifest = loading.read_manifest(args.manifest)
+        manifest = manifests.read_manifest(args.manifest)
         model = loading.load_model(manifest, args.settings.dtype, devices.prepare(args.threads), args.device_map)
         prompts = Prompts(loading.load_tokenizer(manifest), args.settings.prompt)
         count = store.read_json(args.decided)["samples"] if args.decided else settings.samples
         samples = dumping.draw(store.read(args.corpus), prompts, args.domain, settings, count)
         about = dumping.about(args.model, model, manifest, args.corpus, args.settings)
-        source = pilot.Source(model, samples, prompts, settings, about, team)
+        source = growing.Source(model, samples, prompts, settings, about, team)
         if args.decided:
-            pilot.take_over(args.scores, source, count)
+            growing.take_over(args.scores, source, count)
         else:
             source.write(args.scores, samples)
     team.leave()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from caneft.cli import step
 from caneft.plan import Plan
-from caneft.reporting.contents import every_figure
+from caneft.reporting.gallery import every_figure
 from caneft.reporting.reading import read_config
 from caneft.reporting.style import save
 

@@ -10,7 +10,7 @@ from caneft.cli import step
 from caneft.corpora import store
 from caneft.devices import prepare
 from caneft.files import delivering, write_json
-from caneft.models import loading, pretraining
+from caneft.models import manifests, pretraining
 from caneft.prompts import Prompts
 from caneft.settings import PretrainingSettings
 
@@ -38,8 +38,8 @@ def main() -> None:
         with delivering(folder) as beside:
             model.save_pretrained(beside)
             tokenizer.save_pretrained(beside)
-        origin = {"id": loading.PRETRAINED_HERE, "revision": None, "folder": "."}
-        manifest = loading.describe(folder, origin, model.config)
+        origin = {"id": manifests.PRETRAINED_HERE, "revision": None, "folder": "."}
+        manifest = manifests.describe(folder, origin, model.config)
         manifest["parameters"] = sum(p.numel() for p in model.parameters())
         manifest["last_loss"] = statistics.fmean(losses[-50:])
         write_json(args.manifest, manifest)

@@ -8,7 +8,7 @@ from caneft.cli import step
 from caneft.corpora import store
 from caneft.devices import prepare
 from caneft.files import write_jsonl
-from caneft.models import loading
+from caneft.models import loading, manifests
 from caneft.prompts import Prompts
 from caneft.retrieval import Examples
 from caneft.settings import TranslationSettings
@@ -32,7 +32,7 @@ def main() -> None:
     args = parser.parse_args()
     with records.cost(args.translations.with_suffix(".cost.json"), "translation", args.threads) as about:
         device = prepare(args.threads)
-        manifest = loading.read_manifest(args.manifest)
+        manifest = manifests.read_manifest(args.manifest)
         tuned = ways.load(manifest, args.settings.dtype, device, args.device_map, args.adapted)
         prompts = Prompts(loading.load_tokenizer(manifest), args.settings.prompt)
         examples = Examples(store.read(args.examples), args.settings.icl) if args.examples else None

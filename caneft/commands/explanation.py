@@ -1,0 +1,93 @@
+"""What stands behind a cell of a table: runs with their records, files with checksums, jobs."""
+
+from pathlib import Path
+from typing import Any
+
+from caneft.commands import cells
+from caneft.commands.cells import Cell
+from caneft.commands.jobs import Jobs
+from caneft.config.metrics import NEURAL, neural_scores
+from caneft.errors import InputError
+from caneft.files import sha256
+from caneft.plan import Plan, Run
+from caneft.reporting.reading import naming, read_json
+
+
+def explanation(plan: Plan, root: Path, cell: Cell, seed: int | None = None) -> dict[str, Any]:
+    """All that is behind a cell, as it is printed with `--json`. seed: only that of the runs."""
+    runs = {run: domains for run, domains in cell.runs.items() if seed is None or run.seed in (seed, None)}
+    if seed is not None and cell.runs and not runs:
+        raise InputError(f"no run of seed {seed} is behind it; seeds: {', '.join(map(str, plan.config.seeds))}")
+    jobs = Jobs(root, plan.config.results_root)
+    described = [_run(plan, root, run, domains, cell.metric) for run, domains in runs.items()]
+    outputs = [path for entry in described for path in entry["files"]] + cell.files
+    behind = jobs.behind(map(jobs.known_as, outputs))
+    return {
+        "table": cell.table,
+        "row": cells.name_of(cell.row),
+        "column": cell.column,
+        "block": [cell.row.get(name) for name in ("model", "direction", "mixture")],
+        "metric": cell.metric,
+        "value": cell.value,
+        "made": cell.made,
+        "results": str(root),
+        "runs": described,
+        "files": {path: _checksum(root / path) for path in cell.files},
+        "notes_of_jobs": None if jobs.folder is None else str(jobs.folder),
+        "jobs": [job._asdict() for job in behind],
+    }
+
+
+def _run(plan: Plan, root: Path, run: Run, domains: list[str], metric: str | None) -> dict[str, Any]:
+    """One run: scores with their signature, files with checksums, record, cost, state of the training data."""
+    scores = {domain: cells.score_file(plan, run, domain) for domain in domains}
+    translations = [
+        path.replace("/scores/", "/translations/").removesuffix(".json") + ".jsonl" for path in scores.values()
+    ]
+    trained = [f"{run.folder}/record.json", f"{run.folder}/cost.json"] if plan.artefact(run) else []
+    made_from = [path for path in (plan.artefact(run), _neurons(plan, run)) if path]
+    neural = [neural_scores(f"{run.folder}/scores", metric)] if metric in NEURAL else []
+    files = dict.fromkeys([*scores.values(), *neural, *translations, *trained, *made_from])
+    entry = {
+        "run": f"{run.model}/{run.direction}/{run.name}",
+        "scores": [_score(root / path, domain, metric) for domain, path in scores.items()],
+        "files": {path: _checksum(root / path) for path in files},
+    }
+    if trained:
+        entry |= {"record": read_json(root / trained[0]), "cost": read_json(root / trained[1])}
+        entry["data"] = _data(root, run, entry["record"])
+    return entry
+
+
+def _neurons(plan: Plan, run: Run) -> str | None:
+    return plan.neuron_set(run) if run.mixture and plan.artefact(run) else None
+
+
+def _score(path: Path, domain: str, metric: str | None) -> dict[str, Any]:
+    """Score and signature of a domain. A neural metric's stand in a file of its own, which has the segments too."""
+    if metric in NEURAL:
+        own = Path(neural_scores(str(path.parent), metric))
+        measured = read_json(own, with_format=True)
+        with naming(own):
+            measured = {key: measured["domains"][domain][key] for key in ("score", "signature")}
+    found = read_json(path, with_format=True)
+    with naming(path):
+        entry = found["domains"][domain]
+        if metric not in NEURAL:
+            measured = entry[metric] if metric else {}
+        return {"domain": domain, "segments": entry["segments"], "health": entry["health"], **measured}
+
+
+def _data(root: Path, run: Run, record: dict[str, Any]) -> dict[str, str]:
+    """Whether the training data that lie there now are those that the record names."""
+    said = {}
+    for split in ("train", "dev"):
+        path = f"mixtures/{run.direction}/{run.mixture}/{split}.jsonl"
+        wanted, now = (record.get("data") or {}).get(f"{split}_sha256"), _checksum(root / path)
+        said[path] = "is gone" if now is None else "as the record says" if now == wanted else "changed since the run"
+    return said
+
+
+def _checksum(path: Path) -> str | None:
+    """SHA-256, None where a file is gone (weights that are not kept, say)."""
+    return sha256(path) if path.exists() else None

@@ -1,0 +1,71 @@
+"""Manifests of base models: where the weights are, and what they are."""
+
+from pathlib import Path
+from typing import Any
+
+from caneft import hub, integrity
+from caneft.errors import InputError
+
+PICKLED = "pytorch_model*.bin"
+BESIDE = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+)
+"""Files beside the weights that decide what a model says."""
+MANIFEST = {"folder": str, "weights": dict}
+"""What every manifest has."""
+PRETRAINED_HERE = "pretrained here"
+"""In the place of an id."""
+
+
+def describe(folder: Path, origin: dict[str, Any], config: Any) -> dict[str, Any]:
+    """Manifest of a model folder: origin, sizes, and a checksum of each weight file.
+
+    Raises InputError if it has no weights in safetensors, nor any that its origin allows.
+    """
+    text = config.get_text_config()  # of a model that also sees, the part that writes
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights and origin.get("allow_pickle"):
+        weights = sorted(folder.glob(PICKLED))
+        if not weights:
+            raise InputError(
+                f"{folder} holds neither *.safetensors nor {PICKLED}: it has no weights that can be loaded"
+            )
+    if not weights:
+        raise InputError(
+            f"{folder} holds no *.safetensors. If its weights are in {PICKLED}, a format that can carry code: convert"
+            " them, name a revision that has safetensors, or set models.*.allow_pickle: true for this model"
+        )
+    return {
+        "format": integrity.FORMAT,
+        **origin,
+        "architecture": config.model_type,
+        "layers": text.num_hidden_layers,
+        "hidden_size": text.hidden_size,
+        "neurons_per_layer": text.intermediate_size,
+        "weights": integrity.sums(*weights),
+        integrity.KEY: integrity.sums(*(file for file in folder.iterdir() if file.name in BESIDE)),
+    }
+
+
+def read_manifest(path: str | Path) -> dict[str, Any]:
+    """Manifest of a model, `folder` made absolute against the manifest's own place. InputError if it is not there."""
+    path = Path(path)
+    manifest = integrity.read_manifest(path, MANIFEST)
+    folder = hub.located(manifest, path, f"the model {manifest.get('id')}", manifest["weights"])
+    return manifest | {"folder": str(folder)}
+
+
+def remedy(manifest: dict[str, Any]) -> str:
+    """What to do where a file of a model is not what its manifest says; jobs ask for the manifest, not for weights."""
+    if manifest.get("id") == PRETRAINED_HERE:
+        return f"Delete {Path(manifest['folder']) / 'manifest.json'} and run the workflow again"
+    return (
+        "Put the model's files back (one of the hub: remove it from the cache, run `snakemake fetch`). If they were"
+        " changed on purpose, delete the model's manifest.json in the results"
+    )
