@@ -76,9 +76,10 @@ class Workspace:
         shutil.copytree(self.root, root, dirs_exist_ok=True)
         return Workspace(root)
 
-    def command(self, *arguments: str, config: str | Path = MINI) -> list[str]:
-        overrides = [f"{key}={value}" for key, value in OVERRIDES.items()]
-        command = [sys.executable, "-m", "snakemake", "--nocolor", "--configfile", str(config), "--config", *overrides]
+    def command(self, *arguments: str, config: str | Path = MINI, own: bool = True) -> list[str]:
+        """own: with the results where this workspace has them, not where the configuration says."""
+        overrides = ["--config", *(f"{key}={value}" for key, value in OVERRIDES.items())] if own else []
+        command = [sys.executable, "-m", "snakemake", "--nocolor", "--configfile", str(config), *overrides]
         return command + list(arguments)
 
     @property
@@ -107,14 +108,14 @@ class Workspace:
         )
 
     def snakemake_here(
-        self, *arguments: str, config: str | Path = MINI, **variables: str
+        self, *arguments: str, config: str | Path = MINI, own: bool = True, **variables: str
     ) -> subprocess.CompletedProcess:
         """As `snakemake`, with variables of the environment, but in this process: a second less. For what runs no job."""
         said, code, environment = io.StringIO(), 0, self.environment | variables
         with untouched_interpreter(), contextlib.chdir(self.root), _writing_to(said):
             os.environ.clear()
             os.environ.update(environment)
-            command = self.command(*arguments, config=config)
+            command = self.command(*arguments, config=config, own=own)
             try:
                 cli.main(command[command.index("snakemake") + 1 :])
             except SystemExit as end:
