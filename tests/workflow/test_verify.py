@@ -140,11 +140,11 @@ def commands(copy):
 
 @pytest.mark.parametrize("artefact", READ_BY)
 def test_a_step_reads_an_artefact_of_another_version_or_wants_it_made_again(copy, commands, artefact):
-    """Format 99 is of a newer version; without one, an older wrote it."""
+    """Format 99 is of a newer version; without one, an older wrote it: figures, which take seconds, then are slow."""
     path, result = copy.results / artefact, copy.results / READ_BY[artefact]
     root, content, kept = copy.results.relative_to(copy.root), path.read_bytes(), result.read_bytes()
     try:
-        for number in (99, None):
+        for number in (99,) if result.suffix == ".svg" else (99, None):
             path.write_bytes(with_format(content, number))
             result.unlink(missing_ok=True)
             done = copy.step_here(commands[str(root / READ_BY[artefact])])
