@@ -1,6 +1,10 @@
 """One real run of mini.yaml in a copy of the repository, shared by all tests of this folder, and plans on top of it."""
 
+import contextlib
+import importlib
+import io
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,7 +18,9 @@ from typing import Any
 
 import pytest
 import yaml
+from snakemake import cli
 from snakemake.api import SnakemakeApi
+from snakemake.dag import DAG
 from snakemake.settings.enums import RerunTrigger
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
 
@@ -38,12 +44,14 @@ SECRETS = dict.fromkeys(
     ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "WANDB_API_KEY", "AWS_SECRET_ACCESS_KEY"), "hf_planted7secret"
 )
 OVERRIDES = {"results_root": RESULTS}
+MOST_LINES = 10
+NOT_OURS = ("Using workflow specific profile", "WorkflowError", "  File ")  # Snakemake's frame around a message
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share a run are one group, which one worker of pytest-xdist takes: the run is made once."""
+    """Tests that share the run are one group, which one worker of pytest-xdist takes: the run is made once."""
     for item in items:
-        if "pristine" in getattr(item, "fixturenames", ()):
+        if "first_run" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("workflow"))
 
 
@@ -68,9 +76,10 @@ class Workspace:
         shutil.copytree(self.root, root, dirs_exist_ok=True)
         return Workspace(root)
 
-    def command(self, *arguments: str, config: str | Path = MINI) -> list[str]:
-        overrides = [f"{key}={value}" for key, value in OVERRIDES.items()]
-        command = [sys.executable, "-m", "snakemake", "--nocolor", "--configfile", str(config), "--config", *overrides]
+    def command(self, *arguments: str, config: str | Path = MINI, own: bool = True) -> list[str]:
+        """own: with the results where this workspace has them, not where the configuration says."""
+        overrides = ["--config", *(f"{key}={value}" for key, value in OVERRIDES.items())] if own else []
+        command = [sys.executable, "-m", "snakemake", "--nocolor", "--configfile", str(config), *overrides]
         return command + list(arguments)
 
     @property
@@ -98,8 +107,26 @@ class Workspace:
             timeout=3000,
         )
 
-    def plan(self, config: dict | None = None, targets: Iterable[str] = ()) -> set[str]:
-        """Jobs that need to run, as `rule wildcard/wildcard/...`, by a dry run through Snakemake's API.
+    def snakemake_here(
+        self, *arguments: str, config: str | Path = MINI, own: bool = True, **variables: str
+    ) -> subprocess.CompletedProcess:
+        """As `snakemake`, with further variables, but in this process: a second less. Without hooks, which keep the results locked."""
+        said, code, environment = io.StringIO(), 0, self.environment | variables
+        with untouched_interpreter(), contextlib.chdir(self.root), _writing_to(said):
+            os.environ.clear()
+            os.environ.update(environment)
+            command = self.command(*arguments, config=config, own=own)
+            try:
+                cli.main(command[command.index("snakemake") + 1 :])
+            except SystemExit as end:
+                code = end.code
+        return subprocess.CompletedProcess(command, code, said.getvalue())
+
+    @contextmanager
+    def planned(
+        self, config: dict | None = None, targets: Iterable[str] = (), resources: dict[str, int] | None = None
+    ) -> Iterator[DAG]:
+        """Snakemake's plan, by a dry run through its API. resources: as `--resources`.
 
         The API knows no profiles, so what decides about reruns is read from profiles/default here.
         """
@@ -109,17 +136,57 @@ class Workspace:
             rerun_triggers=frozenset(RerunTrigger.parse_choice(choice) for choice in profile["rerun-triggers"]),
             max_checksum_file_size=profile["max-checksum-file-size"],
         )
-        with untouched_interpreter(), SnakemakeApi(OutputSettings(dryrun=True, enable_file_logging=False)) as api:
+        output = OutputSettings(dryrun=True, enable_file_logging=False)
+        with untouched_interpreter(), SnakemakeApi(output) as api:
             os.environ["CANEFT_VENVS"] = self.environment["CANEFT_VENVS"]
             workflow = api.workflow(
-                ResourceSettings(cores=2),
+                ResourceSettings(cores=2, resources=resources or {}),
                 ConfigSettings(config=self.configuration() if config is None else OVERRIDES | config),
                 snakefile=self.root / "Snakefile",
                 workdir=self.root,
             )
             workflow.dag(settings).execute_workflow(executor="dryrun")
-            jobs = workflow._workflow.dag.needrun_jobs(exclude_finished=False)
+            yield workflow._workflow.dag
+
+    def plan(self, config: dict | None = None, targets: Iterable[str] = ()) -> set[str]:
+        """Jobs that need to run, as `rule wildcard/wildcard/...`."""
+        with self.planned(config, targets) as dag:
+            jobs = dag.needrun_jobs(exclude_finished=False)
             return {f"{job.rule.name} {'/'.join(job.wildcards)}".strip() for job in jobs}
+
+    def commands(self, config: dict | None = None, targets: Iterable[str] = ()) -> dict[str, str]:
+        """Shell commands of all jobs of a plan, whether they need to run or not, by each file that they leave."""
+        with self.planned(config, targets) as dag:
+            return {str(file): job.shellcmd for job in dag.jobs if job.shellcmd for file in job.output}
+
+    def step_here(self, command: str) -> subprocess.CompletedProcess:
+        """The step of a job's shell command in this process, without its log: some seconds of imports less."""
+        words = shlex.split(command)
+        module = next(n for n, word in enumerate(words) if word.startswith("workflow.scripts."))
+        arguments = words[module : words.index(">", module)]
+        said, code = io.StringIO(), 0
+        with pytest.MonkeyPatch.context() as patch, contextlib.chdir(self.root), _writing_to(said):
+            patch.setattr(sys, "argv", arguments)
+            try:
+                importlib.import_module(arguments[0]).main()
+            except SystemExit as end:
+                code = end.code
+        return subprocess.CompletedProcess(command, code or 0, said.getvalue())
+
+
+@contextmanager
+def _writing_to(said: io.StringIO) -> Iterator[None]:
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        yield
+
+
+def message(done: subprocess.CompletedProcess) -> str:
+    """What a failed call of Snakemake says of ours: a few lines, and no traceback."""
+    assert done.returncode != 0, done.stdout
+    assert "Traceback" not in done.stdout, done.stdout
+    lines = [line for line in done.stdout.splitlines() if line.strip() and not line.startswith(NOT_OURS)]
+    assert 1 <= len(lines) <= MOST_LINES, done.stdout
+    return "\n".join(lines)
 
 
 @contextmanager

@@ -45,6 +45,7 @@ def test_switching_it_on_asks_the_pilot_and_dumps_anew(finished):
     assert "pretrain_model mini-llama" not in jobs
 
 
+@pytest.mark.slow
 def test_dumps_have_the_number_that_the_pilot_decided_and_its_scores(decided):
     folder = decided.results / "importance" / MODEL
     content = json.loads((folder / "samples.json").read_text())
@@ -58,6 +59,7 @@ def test_dumps_have_the_number_that_the_pilot_decided_and_its_scores(decided):
         assert "samples/s" not in log  # nothing was scored again
 
 
+@pytest.mark.slow
 def test_a_new_domain_is_dumped_without_asking_again(decided):
     jobs = decided.plan(decided.configuration(one_more_domain))
     assert f"dump_importance importance/{MODEL}/garden" in jobs

@@ -10,6 +10,7 @@ CONFIG = "tests/workflow/mini-zh.yaml"
 SEEN = ["education", "thesis"]
 TESTSETS = {"seen": SEEN, "science": ["science"]}
 TOKENIZER = {"zh-en": "13a", "en-zh": "zh"}
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chinese")]
 
 
 @pytest.fixture(scope="module")

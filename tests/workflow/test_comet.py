@@ -72,6 +72,7 @@ def test_without_a_neural_metric_there_is_no_environment_and_no_job(pristine):
     assert "tabulate" in jobs and not jobs & {"comet_environment", *RULES}
 
 
+@pytest.mark.slow
 def test_another_unseen_domain_is_scored_and_the_metric_left_alone(scored):
     def widen(config):
         with_comet(config)
@@ -100,6 +101,7 @@ def test_a_job_that_runs_again_scores_only_what_has_changed(scored, tmp_path_fac
     assert after["koran"] == before["koran"] and after["law"] == before["law"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "of_the_metric"),
     [
@@ -115,6 +117,7 @@ def test_another_checkpoint_repeats_all_scores_by_it_and_nothing_else(scored, ch
     assert not {job.partition(" ")[0] for job in jobs} & {"translate", "score", "tune_neurons", "prepare_corpus"}
 
 
+@pytest.mark.slow
 def test_every_segment_has_a_score_and_the_domain_their_mean(scored):
     for run in RUNS:
         found = scores(scored.results, run)
@@ -129,6 +132,7 @@ def test_every_segment_has_a_score_and_the_domain_their_mean(scored):
     assert base["koran"] != caneft["koran"]
 
 
+@pytest.mark.slow
 def test_it_tells_spoilt_translations_from_good_ones(scored):
     """On pairs that it was not trained on; the untrained encoder of the same size does not."""
     training = json.loads((scored.results / "metrics/comet/manifest.json").read_text(encoding="utf-8"))["training"]
@@ -136,6 +140,7 @@ def test_it_tells_spoilt_translations_from_good_ones(scored):
     assert training["comet"]["pearson"] > 0.3 and training["chrf"]["pearson"] > 0.6
 
 
+@pytest.mark.slow
 def test_the_table_has_its_column_and_says_what_it_is(scored):
     table = pd.read_csv(scored.results / "tables/main.csv").query("metric == 'comet'").set_index("variant")
     assert list(table.index) == ["base", "caneft", "copy"]
@@ -146,6 +151,7 @@ def test_the_table_has_its_column_and_says_what_it_is(scored):
     assert "COMET (demonstration)" in printed and "This COMET is no published one" in printed
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_moved_gives_the_same_scores(scored, tmp_path_factory):
     """As `path:`, from another folder, by another manifest; with the old one gone."""
     workspace = scored.copy(tmp_path_factory.mktemp("moved"))
@@ -163,6 +169,7 @@ def test_a_checkpoint_that_moved_gives_the_same_scores(scored, tmp_path_factory)
         assert after["signature"] != before[run]["domains"]["koran"]["signature"]  # it has another name now
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_the_hub_is_fetched_with_its_encoder_and_then_works_offline(scored, tmp_path_factory):
     """The trained one, published as real ones are: the encoder is another repository, known by its name alone."""
     import torch
@@ -209,6 +216,7 @@ def test_a_checkpoint_of_the_hub_is_fetched_with_its_encoder_and_then_works_offl
     assert f"checkpoint:owner/comet|revision:{commit}|precision:float32" in entry["signature"]
 
 
+@pytest.mark.slow
 def test_losing_one_runs_scores_rebuilds_these_and_the_aggregates(scored, tmp_path_factory):
     workspace = scored.copy(tmp_path_factory.mktemp("lost"))
     (workspace.results / RUNS[1] / "scores/neural/comet.json").unlink()
@@ -217,6 +225,7 @@ def test_losing_one_runs_scores_rebuilds_these_and_the_aggregates(scored, tmp_pa
     assert jobs == {"score_neural mini-llama/de-en/all/caneft/seed1/comet", *aggregates}
 
 
+@pytest.mark.slow
 def test_metricx_scores_by_its_own_output_embeddings(finished, tmp_path_factory):
     """A random mT5 whose two ends differ, scored by a job, against generation with another version of transformers."""
     import torch

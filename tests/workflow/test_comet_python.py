@@ -1,11 +1,11 @@
 """COMET in an environment that the user names."""
 
-import subprocess
 import sys
 
 import pytest
 import yaml
 
+from tests.messages import assert_names
 from tests.workflow.test_comet import RUNS, with_comet
 
 
@@ -16,15 +16,8 @@ def planned(pristine, tmp_path):
     def plan(python, *arguments, target=f"out/mini/{RUNS[1]}/scores/neural/comet.json"):
         file = tmp_path / "comet.yaml"
         file.write_text(yaml.safe_dump(pristine.configuration(with_comet)), encoding="utf-8")
-        done = subprocess.run(
-            pristine.command("-n", "-p", *arguments, target, config=file),
-            cwd=pristine.root,
-            env=pristine.environment | {"CANEFT_COMET_PYTHON": str(python), "CANEFT_VENVS": str(tmp_path / "none")},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=900,
-        )
+        variables = {"CANEFT_COMET_PYTHON": str(python), "CANEFT_VENVS": str(tmp_path / "none")}
+        done = pristine.snakemake_here("-n", "-p", *arguments, target, config=file, **variables)
         return done.returncode, done.stdout
 
     return plan
@@ -55,4 +48,4 @@ def test_it_is_used_and_no_environment_is_built(planned, tmp_path):
 def test_one_that_cannot_score_is_one_message(planned, python):
     code, said = planned(python)
     assert code != 0 and "Traceback" not in said
-    assert f"CANEFT_COMET_PYTHON is {python}, which is no Python that has unbabel-comet." in said
+    assert_names(said, "CANEFT_COMET_PYTHON", python, "envs/comet.txt")

@@ -338,6 +338,15 @@ def test_the_patch_names_its_base(results):
     assert manifest["base"]["weights"] == {"model.safetensors": weights}
 
 
+def test_full_weights_that_are_gone_are_missed_only_where_they_are_kept(finished, tmp_path):
+    workspace = finished.copy(tmp_path)
+    (run_folder(workspace.results, "full") / "model.safetensors").unlink()
+    for kept in (True, False):
+        config = workspace.configuration(lambda config, kept=kept: config["tuning"].update(keep_full_weights=kept))
+        assert (workspace.plan(config) == set()) != kept
+
+
+@pytest.mark.slow
 def test_full_weights_go_when_nothing_needs_them_and_their_scores_come_out_the_same(finished, tmp_path):
     workspace = finished.copy(tmp_path)
     run = run_folder(workspace.results, "full")

@@ -8,6 +8,7 @@ from tests.faults import bench, kinds, recovery
 from tests.workflow.conftest import MINI
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "stage", "seed"), [("job", bench.ONE_RUN, 1), ("all", bench.ONE_RUN, 2), ("corrupt", "reporting", 3)]
 )

@@ -54,6 +54,7 @@ def snakemake(place, hub, offline, *arguments):
     )
 
 
+@pytest.mark.slow
 def test_fetch_downloads_once_and_the_rest_needs_no_network(place):
     workspace, root = place
     with running() as hub:

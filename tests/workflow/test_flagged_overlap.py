@@ -15,8 +15,8 @@ RUNS = ["base", "all/icl", *(f"all/{variant}/seed1" for variant in TRAINED)]
 
 
 @pytest.fixture(scope="module")
-def overlapping(finished, tmp_path_factory):
-    """The finished run, then a domain whose test set is that of koran with three segments of the mixture's train."""
+def mixed(finished, tmp_path_factory):
+    """A copy, and the edit that adds a domain: koran's test set with three segments of the mixture's train."""
     folder = tmp_path_factory.mktemp("overlapping")
     workspace = finished.copy(folder / "workspace")
     train = store.read(workspace.results / "mixtures/de-en/all/train.jsonl")
@@ -29,20 +29,42 @@ def overlapping(finished, tmp_path_factory):
         source = {"format": "jsonl", "path": str(folder / "mixed.jsonl")}
         config["directions"]["de-en"]["domains"]["mixed"] = {"test": source}
 
-    config = folder / "mixed.yaml"
-    config.write_text(yaml.safe_dump(workspace.configuration(add), sort_keys=False))
-    done = workspace.snakemake("--cores", "2", "out/mini/tables/overlap.html", config=config)
+    return workspace, workspace.configuration(add)
+
+
+@pytest.fixture(scope="module")
+def overlapping(mixed):
+    """That copy, with the scores on the new domain."""
+    workspace, config = mixed
+    (workspace.root / "mixed.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    done = workspace.snakemake("--cores", "2", "out/mini/tables/overlap.html", config="mixed.yaml")
     assert done.returncode == 0, done.stdout[-5000:]
     return workspace
 
 
-def test_the_shared_segments_are_flagged_and_no_other(overlapping):
-    found = json.loads((overlapping.results / "mixtures/de-en/all/overlap/mixed.json").read_text())
+def assert_flagged(results):
+    found = json.loads((results / "mixtures/de-en/all/overlap/mixed.json").read_text())
     flagged = {"mixed.test.6": "pair", "mixed.test.12": "source", "mixed.test.13": "pair"}
     assert found == {"format": 1, "ids": flagged, "segments": 15}
-    assert json.loads((overlapping.results / "mixtures/de-en/all/overlap/koran.json").read_text())["ids"] == {}
+    assert json.loads((results / "mixtures/de-en/all/overlap/koran.json").read_text())["ids"] == {}
 
 
+def test_the_shared_segments_are_flagged_and_no_other(mixed):
+    """By the two steps alone."""
+    workspace, config = mixed
+    commands = workspace.commands(config)
+    for name in ("corpora/de-en/mixed/test.jsonl", "mixtures/de-en/all/overlap/mixed.json"):
+        done = workspace.step_here(commands[f"out/mini/{name}"])
+        assert done.returncode == 0, done.stdout
+    assert_flagged(workspace.results)
+
+
+@pytest.mark.slow
+def test_the_workflow_flags_the_same(overlapping):
+    assert_flagged(overlapping.results)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("run", RUNS)
 def test_every_run_is_scored_on_the_other_lines(overlapping, run):
     test = store.read(overlapping.results / "corpora/de-en/mixed/test.jsonl")
@@ -57,11 +79,13 @@ def test_every_run_is_scored_on_the_other_lines(overlapping, run):
     assert found["runs"][run]["segments"] == 12
 
 
+@pytest.mark.slow
 def test_where_nothing_is_shared_nothing_is_scored_again(overlapping):
     found = json.loads((overlapping.results / f"scores/without-overlap/{HERE}/all/koran.json").read_text())
     assert (found["segments"], found["flagged"], found["runs"]) == (20, {"pair": 0, "source": 0}, {})
 
 
+@pytest.mark.slow
 def test_the_table_tells_of_them(overlapping):
     text = (overlapping.results / "tables/overlap.md").read_text(encoding="utf-8")
     counts = next(line for line in text.splitlines() if line.startswith("| all "))

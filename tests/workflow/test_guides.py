@@ -119,6 +119,7 @@ def test_a_model(place):
     assert planned["resolve_model"] == 1 and planned["dump_importance"] == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("title", "rule", "variant"),
     [("Add a selection criterion", "tune_neurons", "spread"), ("Add a tuning method", "tune_norms", "norms")],

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -27,22 +28,45 @@ def test_every_path_in_a_shell_command_is_quoted():
     assert [name for name in unquoted if not re.fullmatch(rf"({SAFE})(\..*)?", name)] == []
 
 
+@pytest.fixture
+def hostile(tmp_path):
+    """Writes raw files of such names; returns the edit that reads them, and leaves results in a folder of that name."""
+
+    def write(name):
+        raw = tmp_path / f"raw {name}"
+        raw.mkdir()
+        lines = [json.dumps({"source": f"Satz {n}.", "target": f"Sentence {n}."}) for n in range(100)]
+        for split, part in {"train": lines[:70], "dev": lines[70:90], "test": lines[90:]}.items():
+            (raw / f"{split} {name}.jsonl").write_text("\n".join(part) + "\n")
+
+        def edit(config):
+            config |= {"results_root": f"out {name}", "data_root": str(raw)}
+            splits = {s: {"format": "jsonl", "path": f"{s} {name}.jsonl"} for s in ("train", "dev", "test")}
+            config["directions"]["de-en"]["domains"]["law"] = splits
+
+        return edit
+
+    return write
+
+
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_corpus_and_its_mixture_are_made_in_folders_of_hostile_names(pristine, tmp_path, name):
+def test_every_command_hands_a_hostile_name_over_whole(pristine, hostile, name):
+    """As the shell takes the commands apart: the name is within one word, and each log is where it belongs."""
+    whole, in_json = name, json.dumps(name, ensure_ascii=False)[1:-1]
+    commands = pristine.commands(pristine.configuration(hostile(name)))
+    assert f"out {name}/corpora/de-en/law/train.jsonl" in commands
+    for command in commands.values():
+        words = shlex.split(command)
+        assert words[words.index(">") + 1].startswith(f"out {name}/logs/")
+        assert [word for word in words if "pwned" in word and not (whole in word or in_json in word)] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_corpus_and_its_mixture_are_made_in_folders_of_hostile_names(pristine, tmp_path, hostile, name):
     copy = pristine.copy(tmp_path / "copy")
-    raw = tmp_path / f"raw {name}"
-    raw.mkdir()
-    lines = [json.dumps({"source": f"Satz {n}.", "target": f"Sentence {n}."}) for n in range(100)]
-    for split, part in {"train": lines[:70], "dev": lines[70:90], "test": lines[90:]}.items():
-        (raw / f"{split} {name}.jsonl").write_text("\n".join(part) + "\n")
-
-    def edit(config):
-        config |= {"results_root": f"out {name}", "data_root": str(raw)}
-        splits = {s: {"format": "jsonl", "path": f"{s} {name}.jsonl"} for s in ("train", "dev", "test")}
-        config["directions"]["de-en"]["domains"]["law"] = splits
-
     file = tmp_path / "hostile.yaml"
-    file.write_text(yaml.safe_dump(copy.configuration(edit)))
+    file.write_text(yaml.safe_dump(copy.configuration(hostile(name))))
     call = {"cwd": copy.root, "env": copy.environment, "capture_output": True, "text": True}
     command = [sys.executable, "-m", "snakemake", "--configfile", str(file)]  # without --config, which is read as YAML
     planned = subprocess.run([*command, "-n", "-p"], **call)

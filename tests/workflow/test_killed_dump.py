@@ -19,6 +19,7 @@ from caneft.corpora.store import Row
 from caneft.files import write_json
 from caneft.models import manifests
 
+pytestmark = pytest.mark.slow
 COPIES = 20  # of each pair: more than a hundred passes of one sample each
 
 

@@ -21,6 +21,7 @@ from caneft.files import write_json
 from caneft.models import manifests
 from caneft.neurons import NeuronSet
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("killed_tuning")]
 STEPS = 60
 METHODS = {
     "caneft": config.Neurons(method="caneft", learning_rate=1e-2),

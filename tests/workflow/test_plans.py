@@ -25,5 +25,5 @@ def test_time_stamps_alone_rerun_nothing(finished, tmp_path, place):
 
 
 def test_lint_finds_nothing(pristine):
-    linted = pristine.snakemake("--lint")
+    linted = pristine.snakemake_here("--lint")
     assert linted.returncode == 0, linted.stdout

@@ -23,6 +23,7 @@ AFTER = {
     "gemma-2": ("<end_of_turn>\n<start_of_turn>model\n", "{}<end_of_turn>"),
 }
 """What stands before the source, after it, and the response."""
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("shapes")]
 VARIANTS = ["base", "full", "lora", "caneft"]
 SEEN, UNSEEN = ["it", "law"], "koran"
 

@@ -9,6 +9,7 @@ import pytest
 CONFIG = Path(__file__).with_name("mini-task.yaml")
 NOUNS = {"kitchen": ("pans", "cups", "forks"), "garage": ("cars", "tools", "tyres")}
 SIZES = {"train": 70, "dev": 15, "test": 30}
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("task")]
 RUNS = {"base": ("base", ("garage", "kitchen")), "caneft": ("all/caneft/seed1", ("seen",))}
 
 

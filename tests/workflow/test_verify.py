@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import yaml
 
+from tests.messages import assert_names
+
 BLOCK = "mini-llama/de-en"
 RUN = f"runs/{BLOCK}/all"
 SUMMED = (
@@ -38,18 +40,14 @@ def copy(finished, tmp_path_factory):
     return finished.copy(tmp_path_factory.mktemp("verified"))
 
 
-def verify(workspace):
-    command = [sys.executable, "-m", "caneft", "verify", str(workspace.results)]
-    return subprocess.run(command, cwd=workspace.root, env=workspace.environment, capture_output=True, text=True)
-
-
 def test_a_finished_run_is_what_was_written(copy):
-    done = verify(copy)
+    command = [sys.executable, "-m", "caneft", "verify", str(copy.results)]
+    done = subprocess.run(command, cwd=copy.root, env=copy.environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"^\S+: \d{2,} files compared or opened, 0 bad$", done.stdout, re.MULTILINE)
 
 
-def test_every_file_with_another_bit_is_listed(copy):
+def test_every_file_with_another_bit_is_listed(copy, command_line):
     kept = {}
     for name in (*SUMMED, *OPENED):
         path = copy.results / name
@@ -64,25 +62,25 @@ def test_every_file_with_another_bit_is_listed(copy):
     kept[gone] = gone.read_bytes()
     gone.unlink()
     try:
-        done = verify(copy)
-        assert done.returncode == 1
-        listed = {line.split(": ")[0] for line in done.stdout.splitlines()[:-1]}
+        code, said, _ = command_line("verify", copy.results)
+        assert code == 1
+        listed = {line.split(": ")[0] for line in said.splitlines()[:-1]}
         assert {str(copy.results / name) for name in (*SUMMED, *OPENED)} | {str(gone)} == listed
-        assert done.stdout.count("elete ") == len(listed)
-        assert done.stdout.splitlines()[-1].endswith(f"{len(listed)} bad")
+        assert said.count("elete ") == len(listed)  # the remedy, which tests/faults/recovery.py reads as well
+        assert said.splitlines()[-1].endswith(f"{len(listed)} bad")
     finally:
         for path, content in kept.items():
             path.write_bytes(content)
 
 
-def test_a_base_whose_weights_are_gone_is_listed(copy):
+def test_a_base_whose_weights_are_gone_is_listed(copy, command_line):
     weights = copy.results / "models/mini-llama/model.safetensors"
     weights.rename(weights.with_suffix(".kept"))
     try:
-        done = verify(copy)
-        assert done.returncode == 1 and "Traceback" not in done.stderr
-        assert f"{weights}, which its manifest names, is not there" in done.stdout
-        assert done.stdout.splitlines()[-1].endswith(" 1 bad")
+        code, said, _ = command_line("verify", copy.results)
+        assert code == 1
+        assert_names(said, weights)
+        assert said.splitlines()[-1].endswith(" 1 bad")
     finally:
         weights.with_suffix(".kept").rename(weights)
 
@@ -113,7 +111,7 @@ READ_BY = {
     "corpora/de-en/koran/report.json": "scores/copy/de-en/koran.json",
     f"{RUN}/caneft/seed1/record.json": "tables/main.csv",
     f"significance/{BLOCK}/all.json": "tables/main.csv",
-    f"neurons/{BLOCK}/all/stability.json": "figures/scores.svg",
+    f"neurons/{BLOCK}/all/stability.json": "figures/stability.svg",
 }
 """Artefacts that carry a format, each with what a step makes of it."""
 
@@ -122,9 +120,47 @@ ALWAYS_SAID = (f"{RUN}/caneft/seed1/record.json", f"significance/{BLOCK}/all.jso
 """Of these, no version left the format out."""
 
 
+def refused(artefact, number):
+    return number == 99 or artefact in ALWAYS_SAID
+
+
+def assert_refused(said, artefact, number):
+    """One message, with the artefact, its format, and what to do (as tests/faults/recovery.py reads it)."""
+    assert "Traceback" not in said
+    errors = [line for line in said.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 1, said
+    assert_names(errors[0], artefact, f"format {number}")
+    assert "elete it" in said
+
+
+@pytest.fixture(scope="module")
+def commands(copy):
+    return copy.commands()
+
+
 @pytest.mark.parametrize("artefact", READ_BY)
-def test_an_artefact_of_another_version_is_read_or_is_to_be_made_again(finished, tmp_path, artefact):
-    """Format 99 is of a newer version; without one, an older wrote it."""
+def test_a_step_reads_an_artefact_of_another_version_or_wants_it_made_again(copy, commands, artefact):
+    """Format 99 is of a newer version; without one, an older wrote it: figures, which take seconds, then are slow."""
+    path, result = copy.results / artefact, copy.results / READ_BY[artefact]
+    root, content, kept = copy.results.relative_to(copy.root), path.read_bytes(), result.read_bytes()
+    try:
+        for number in (99,) if result.suffix == ".svg" else (99, None):
+            path.write_bytes(with_format(content, number))
+            result.unlink(missing_ok=True)
+            done = copy.step_here(commands[str(root / READ_BY[artefact])])
+            assert done.returncode == refused(artefact, number), done.stdout
+            assert result.exists() != refused(artefact, number)
+            if refused(artefact, number):
+                assert_refused(done.stdout, root / artefact, number)
+    finally:
+        path.write_bytes(content)
+        result.write_bytes(kept)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("artefact", READ_BY)
+def test_the_workflow_reads_an_artefact_of_another_version_or_wants_it_made_again(finished, tmp_path, artefact):
+    """As above, with Snakemake and jobs."""
     copy = finished.copy(tmp_path / "copy")
     path, result = copy.results / artefact, copy.results / READ_BY[artefact]
     root, content, times = copy.results.relative_to(copy.root), path.read_bytes(), path.stat()
@@ -133,13 +169,10 @@ def test_an_artefact_of_another_version_is_read_or_is_to_be_made_again(finished,
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # what follows from it is not made again for that
         result.unlink(missing_ok=True)
         done = copy.snakemake("--cores", "1", "--", str(root / READ_BY[artefact]))
-        refused = number == 99 or artefact in ALWAYS_SAID
-        assert done.returncode == refused and result.exists() != refused, done.stdout
-        assert "Traceback" not in done.stdout
-        said = [line for line in done.stdout.splitlines() if line.startswith("Error: ")]
-        if refused:
-            assert len(said) == 1 and str(root / artefact) in said[0] and f"format {number}" in said[0], done.stdout
-            assert "elete it and run" in done.stdout
+        assert done.returncode == refused(artefact, number), done.stdout
+        assert result.exists() != refused(artefact, number)
+        if refused(artefact, number):
+            assert_refused(done.stdout, root / artefact, number)
 
 
 def test_two_snakemakes_of_two_folders_do_not_work_on_one_results_folder(pristine, tmp_path):
@@ -169,9 +202,10 @@ def test_two_snakemakes_of_two_folders_do_not_work_on_one_results_folder(pristin
         refused = subprocess.run(commands[1], **call)
         assert refused.returncode != 0 and not (tmp_path / "shared/corpora/de-en").exists()
         said = refused.stdout + refused.stderr
-        assert f"another Snakemake works on these results (process {first.pid} on " in said
-        assert f"in {one.root})" in said and "Traceback" not in said
-        assert subprocess.run([*commands[1], "-n"], **call).returncode == 0  # a dry run is not in the way
+        assert "Traceback" not in said
+        assert_names(said, first.pid, one.root)
+        dry = two.snakemake_here("-n", "--", commands[1][-1], config="shared.yaml", own=False)
+        assert dry.returncode == 0, dry.stdout  # it is not in the way
     finally:
         first.send_signal(18)
         first.communicate()
