@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from caneft.errors import InputError
 from caneft.reporting import inputs, interference, results, tables, trials
 from caneft.reporting.latex import MOST_ROWS, latex
 from caneft.reporting.layout import BEST, Cell, Column, Table
+from tests.messages import assert_names, refused
 
 GRID = [1e-5, 2.5e-4, 1e-3]
 METHODS = {
@@ -137,17 +137,18 @@ def test_a_trial_that_diverged_has_no_scores(plan, root):
     assert row[["dev", "average_seen", "average_unseen"]].isna().all()
     printed = next(trials.trial_tables(plan, results.trials(plan, root)))
     cells = [cell.text for cell in next(r for r in printed.rows if [c.text for c in r[:2]] == ["full", "1e-3"])]
-    assert cells == ["full", "1e-3", "–", "–", "–", "diverged at step 17"]
+    assert cells[:-1] == ["full", "1e-3", "–", "–", "–"] and re.findall(r"\d+", cells[-1]) == ["17"]
 
 
 def test_printed_trials_mark_the_choice_and_its_edge(plan, root):
     (printed,) = trials.trial_tables(plan, results.trials(plan, root))
     rows = {(row[0].text, row[1].text): row for row in printed.rows}
-    assert rows["caneft", "1e-3"][-1].text == "chosen; the highest of its grid"
-    assert rows["adapters", "1e-5"][-1].text == "chosen; the lowest of its grid"
-    assert rows["full", "2.5e-4"][-1].text == "chosen" and rows["full", "1e-5"][-1].text == ""
+    chosen = rows["full", "2.5e-4"][-1].text
+    high, low = rows["caneft", "1e-3"][-1].text, rows["adapters", "1e-5"][-1].text
+    assert chosen != "" == rows["full", "1e-5"][-1].text
+    assert all(text.startswith(chosen) and text != chosen for text in (high, low)) and high != low
     assert {row[2].text for row in printed.rows if row[2].mark == BEST} == {"70.0", "50.0", "61.0", "62.0"}
-    assert "at seed 0" in printed.caption
+    assert_names(printed.caption, "seed 0")
 
 
 def test_rates_are_stored_in_full(plan, root, tmp_path):
@@ -170,25 +171,24 @@ def test_without_grids_every_form_of_the_table_says_so(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "change", "words"),
+    ("name", "change", "shown"),
     [
-        ("caneft/choice.json", {"grid": {"1e-05": 3.0}}, "no entry '0.00025'"),
-        ("caneft/lr0.001/record.json", {"tuning": None}, "unusable value"),
-        ("caneft/lr0.001/scores/koran.json", {"domains": {}}, "no entry 'koran'"),
+        ("caneft/choice.json", {"grid": {"1e-05": 3.0}}, "'0.00025'"),
+        ("caneft/lr0.001/record.json", {"tuning": None}, "NoneType"),
+        ("caneft/lr0.001/scores/koran.json", {"domains": {}}, "'koran'"),
     ],
 )
-def test_an_unusable_file_of_a_trial_is_named(plan, root, name, change, words):
+def test_an_unusable_file_of_a_trial_is_named(plan, root, name, change, shown):
     path = root / "runs/tiny/de-en/all" / name
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(InputError, match=re.escape(str(path))) as error:
+    with refused(f"{path}:", shown):
         results.trials(plan, root)
-    assert words in str(error.value)
 
 
 def test_a_trial_made_with_other_settings_is_refused(plan, root):
     path = root / "runs/tiny/de-en/all/caneft/lr0.001/record.json"
     path.write_text(path.read_text().replace('"epochs": 2', '"epochs": 3'))
-    with pytest.raises(InputError, match=re.escape(str(path))):
+    with refused(f"{path}:", "tuning"):
         results.trials(plan, root)
 
 
@@ -224,7 +224,7 @@ def test_trials_cost_their_tuning_and_the_translation_of_dev(plan, root):
         "tuning",
         "translation",
     ]
-    assert "tuning and decoding of dev" in next(tables.cost_tables(plan, frame, costs)).caption
+    assert_names(next(tables.cost_tables(plan, frame, costs)).caption, "dev")
     assert "shown" in set(frame.query("stage == 'translation'")["variant"])
 
 
@@ -238,20 +238,30 @@ def test_examples_train_nothing_and_have_one_run(plan, root):
     assert row["koran_mean"] == content(root, path)["domains"]["koran"]["bleu"]["score"]
 
 
+def clauses(text, *facts):
+    """The clauses of a text that name all of these."""
+    return [part for part in re.split(r"[.;] ", text) if all(fact in part for fact in facts)]
+
+
 def test_the_caption_tells_of_grids_sizes_units_and_examples(plan, root):
     caption = main_of(plan, root)[1][0].notes[-1]
-    for words in [
-        "In the prompt: shown 2 examples found by BM25; from the training pairs of the test domain, of any for an ",
-        "Budgets: random, caneft 115 neurons (9.98 % of the FFN neurons, 33,120 weights); heads 3 heads (25 % of the "
-        "attention heads, 30,720 weights); gamma of caneft, heads 0.0021 nats.",
-        "equal has as many weights as caneft, as nearly as a rank allows; random has as many neurons in each layer as ",
-        "chosen by mean dev chrF2 from 3 rates each at seed 0: full, random, heads 2.5e-4; adapters 1e-5; caneft 1e-3.",
-        "At the edge of its grid, so that a better rate may lie outside: adapters (low); caneft (high).",
-        "Trials that diverged: full at 1e-3.",
-        "Learning rates, fixed and not tuned: equal 1e-2.",
+    for facts in [
+        ["shown", "2", "BM25"],
+        ["random, caneft", "115 neurons", "9.98 %", "33,120"],
+        ["heads", "3 heads", "25 %", "30,720"],
+        ["caneft, heads", "0.0021 nats"],
+        ["equal", "caneft", "rank"],
+        ["random", "caneft", "layer"],
+        ["chrF2", "3", "seed 0", "full, random, heads 2.5e-4"],
+        ["adapters 1e-5"],
+        ["caneft 1e-3"],
+        ["adapters (low)"],
+        ["caneft (high)"],
+        ["full", " 1e-3"],
+        ["equal 1e-2"],
     ]:
-        assert words in caption
-    assert "equal 115 neurons" not in caption, "LoRA takes its size from a selection and selects nothing"
+        assert clauses(caption, *facts), facts
+    assert not clauses(caption, "equal", "115"), "LoRA takes its size from a selection and selects nothing"
 
 
 def test_many_equal_budgets_are_named_together(tmp_path):
@@ -259,9 +269,9 @@ def test_many_equal_budgets_are_named_together(tmp_path):
     plan = fake_results.plan(methods)
     fake_results.write(plan, tmp_path)
     caption = main_of(plan, tmp_path)[1][0].notes[-1]
-    assert (
-        "Budgets: heads 3 heads (25 % of the attention heads, 30,720 weights); the other neuron methods 115" in caption
-    )
+    assert clauses(caption, "3 heads", "25 %", "30,720")
+    (others,) = clauses(caption, "115")
+    assert not any(re.search(rf"\b{name}\b", others) for name in methods), "too many to be listed"
 
 
 def test_rates_chosen_elsewhere_say_where(tmp_path):
@@ -269,7 +279,7 @@ def test_rates_chosen_elsewhere_say_where(tmp_path):
     plan = fake_results.plan(METHODS, mixtures=mixtures)
     fake_results.write(plan, tmp_path)
     captions = [table.notes[-1] for table in main_of(plan, tmp_path)[1]]
-    assert ["chosen on mixture all by mean dev" in caption for caption in captions] == [False, False, True, True]
+    assert [bool(clauses(caption, "mixture all", "dev")) for caption in captions] == [False, False, True, True]
 
 
 def test_the_note_tells_of_the_chosen_and_the_best_adapter(plan, root):
@@ -277,10 +287,8 @@ def test_the_note_tells_of_the_chosen_and_the_best_adapter(plan, root):
     for metric, printed in (("bleu", bleu), ("chrf", chrf)):
         paths = [f"runs/tiny/de-en/all/adapters/seed{seed}/scores/koran.json" for seed in (1, 2)]
         reported = sum(content(root, path)["domains"]["koran"][metric]["score"] for path in paths) / 2
-        assert printed.notes[2] == (
-            f"Adapters of unseen domains: adapters on koran: it's, chosen by source loss, {reported:.1f};"
-            f" the best, law's, would reach {reported + 2:.1f}."
-        )
+        assert clauses(printed.notes[2], "adapters on koran", "it's", f"{reported:.1f}")
+        assert clauses(printed.notes[2], "law's", f"{reported + 2:.1f}")
         row = next(row for row in printed.rows if row[0].text == "adapters")
         assert row[[c.name for c in printed.columns].index("koran")].text == f"{reported:.1f}"
 
@@ -295,14 +303,18 @@ def test_adapters_that_differ_between_seeds_and_metrics(plan, root):
         entry["adapters"][domain]["bleu"]["score"], entry["adapters"][domain]["chrf"]["score"] = bleu, chrf
     path.write_text(json.dumps(found))
     notes = [table.notes[2] for table in main_of(plan, root)[1]]
-    assert "koran: it's (1 seed) or law's (1 seed), chosen by source loss, " in notes[0]
-    assert "the best, law's, would" in notes[0] and "the best, it's (1 seed) or law's (1 seed), would" in notes[1]
+    both = "it's (1 seed) or law's (1 seed)"
+    chosen, best = notes[0].rstrip(".").split("; ")
+    assert_names(chosen, "koran", both)
+    assert "law's" in best and "it's" not in best
+    assert_names(notes[1].split("; ")[1], both)
 
 
 def test_adapters_chosen_as_well_as_can_be(plan, root):
     for path in root.glob("runs/tiny/de-en/all/adapters/seed*/scores/koran.json"):
         path.write_text(path.read_text().replace('"chosen": "it"', '"chosen": "law"'))
-    assert main_of(plan, root)[1][0].notes[2].endswith("; the best one.")
+    (note,) = [note for note in main_of(plan, root)[1][0].notes if "law's" in note]
+    assert note.count("law's") == 1 and len(re.findall(r"\d+\.\d", note)) == 1, "nothing better to tell of"
 
 
 # --- interference ---------------------------------------------------------------------------------------------------
@@ -339,7 +351,7 @@ def test_interference_is_the_difference_to_base(single, tmp_path, mixture, domai
 def test_the_matrix_has_a_row_for_each_training_domain_and_one_for_all(single):
     plan, frame = single
     full, shown = sorted(interference.interference_tables(plan, frame), key=lambda table: table.title)
-    assert full.title == "Interference by full, tiny, de-en"
+    assert_names(full.title, "full", "tiny, de-en")
     assert [column.name for column in full.columns] == ["Trained on", "it", "law", "koran", "others"]
     assert [row[0].text for row in full.rows] == ["it", "law", "mixture all"]
     assert [[cell.mark for cell in row[1:]] for row in full.rows] == [
