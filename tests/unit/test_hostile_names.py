@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from caneft import config
@@ -58,6 +58,7 @@ def test_a_name_that_could_break_out_is_refused(kind, name):
     assert len(str(caught.value).splitlines()) <= 10
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=70) | st.text("ab-_.09 /'$*{~", min_size=1))
 @example("..")
 def test_a_name_that_is_taken_is_one_folder_and_one_plain_word(name):
@@ -83,6 +84,7 @@ TREES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.sampled_from(list(MINI)), TREES)
 def test_whatever_a_section_holds_is_a_configuration_or_one_message(section, tree):
     try:

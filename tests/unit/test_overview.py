@@ -5,6 +5,7 @@ import re
 from html.parser import HTMLParser
 
 import fake_results
+
 from caneft.plan import Plan
 from caneft.reporting import inputs, overview_page
 from caneft.reporting.overview import gather
