@@ -222,7 +222,7 @@ def test_one_criterion_alone_has_nothing_to_be_compared_with(tmp_path, method):
     plan = fake_results.plan({"one": {"method": method, "learning_rate": 1e-2}})
     fake_results.write(plan, tmp_path)
     figure = heat_maps.jaccard(plan, jaccard.sets(plan, tmp_path), jaccard.across(plan, tmp_path))
-    assert any("criterion" in text for text in texts(figure)) and not any(axes.collections for axes in figure.axes)
+    assert any("criterion" in text for text in texts(figure))
     assert any("one: halves" in text and "400" in text for text in texts(figure)) == (method == "caneft")
 
 

@@ -44,15 +44,30 @@ def dev(variant, rate):
     return DEV[variant][GRID.index(rate)]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def plan():
     return fake_results.plan(METHODS, seeds=(1, 2))
 
 
 @pytest.fixture
 def root(tmp_path, plan):
+    """A tree of the test's own, which it may change."""
     fake_results.write(plan, tmp_path, dev=dev)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory, plan):
+    """A tree that nobody changes."""
+    root = tmp_path_factory.mktemp("tables")
+    fake_results.write(plan, root, dev=dev)
+    return root
+
+
+@pytest.fixture(scope="module")
+def main(plan, untouched):
+    """(frame, printed tables) of the main table of that tree."""
+    return main_of(plan, untouched)
 
 
 def main_of(plan, root):
@@ -111,7 +126,8 @@ def test_trials_come_once_under_the_mixture_that_rates_are_chosen_on():
 # --- trials ---------------------------------------------------------------------------------------------------------
 
 
-def test_trials_show_what_the_files_hold(plan, root):
+def test_trials_show_what_the_files_hold(plan, untouched):
+    root = untouched
     frame = results.trials(plan, root).set_index(["variant", "learning_rate"])
     assert len(frame) == 15
     folder = "runs/tiny/de-en/all/caneft/lr0.00025/scores/"
@@ -131,17 +147,17 @@ def test_trials_show_what_the_files_hold(plan, root):
     assert frame[~frame["chosen"]]["edge"].isna().all()
 
 
-def test_a_trial_that_diverged_has_no_scores(plan, root):
-    row = results.trials(plan, root).set_index(["variant", "learning_rate"]).loc[("full", 1e-3)]
+def test_a_trial_that_diverged_has_no_scores(plan, untouched):
+    row = results.trials(plan, untouched).set_index(["variant", "learning_rate"]).loc[("full", 1e-3)]
     assert row["diverged_at"] == 17
     assert row[["dev", "average_seen", "average_unseen"]].isna().all()
-    printed = next(trials.trial_tables(plan, results.trials(plan, root)))
+    printed = next(trials.trial_tables(plan, results.trials(plan, untouched)))
     cells = [cell.text for cell in next(r for r in printed.rows if [c.text for c in r[:2]] == ["full", "1e-3"])]
     assert cells[:-1] == ["full", "1e-3", "–", "–", "–"] and re.findall(r"\d+", cells[-1]) == ["17"]
 
 
-def test_printed_trials_mark_the_choice_and_its_edge(plan, root):
-    (printed,) = trials.trial_tables(plan, results.trials(plan, root))
+def test_printed_trials_mark_the_choice_and_its_edge(plan, untouched):
+    (printed,) = trials.trial_tables(plan, results.trials(plan, untouched))
     rows = {(row[0].text, row[1].text): row for row in printed.rows}
     chosen = rows["full", "2.5e-4"][-1].text
     high, low = rows["caneft", "1e-3"][-1].text, rows["adapters", "1e-5"][-1].text
@@ -151,8 +167,8 @@ def test_printed_trials_mark_the_choice_and_its_edge(plan, root):
     assert_names(printed.caption, "seed 0")
 
 
-def test_rates_are_stored_in_full(plan, root, tmp_path):
-    found = results.trials(plan, root)
+def test_rates_are_stored_in_full(plan, untouched, tmp_path):
+    found = results.trials(plan, untouched)
     tables.write(tmp_path / "out" / "trials", trials.trial_table(found), list(trials.trial_tables(plan, found)))
     read = pd.read_csv(tmp_path / "out" / "trials.csv")
     assert read["learning_rate"].unique().tolist() == GRID
@@ -203,7 +219,8 @@ def test_a_record_without_divergence_is_of_an_older_version(plan, root):
 # --- cost -----------------------------------------------------------------------------------------------------------
 
 
-def test_trials_cost_their_tuning_and_the_translation_of_dev(plan, root):
+def test_trials_cost_their_tuning_and_the_translation_of_dev(plan, untouched):
+    root = untouched
     costs, records = results.costs(plan, root), results.records(plan, root)
     frame = tables.cost_table(plan, costs, records)
     paths = [
@@ -231,11 +248,11 @@ def test_trials_cost_their_tuning_and_the_translation_of_dev(plan, root):
 # --- the main table -------------------------------------------------------------------------------------------------
 
 
-def test_examples_train_nothing_and_have_one_run(plan, root):
-    row = main_of(plan, root)[0].query("variant == 'shown' and metric == 'bleu'").iloc[0]
+def test_examples_train_nothing_and_have_one_run(main, untouched):
+    row = main[0].query("variant == 'shown' and metric == 'bleu'").iloc[0]
     assert (row["trainable_parameters"], row["n_seeds"]) == (0, 1) and pd.isna(row["it_std"])
     path = "runs/tiny/de-en/all/shown/scores/koran.json"
-    assert row["koran_mean"] == content(root, path)["domains"]["koran"]["bleu"]["score"]
+    assert row["koran_mean"] == content(untouched, path)["domains"]["koran"]["bleu"]["score"]
 
 
 def clauses(text, *facts):
@@ -243,8 +260,8 @@ def clauses(text, *facts):
     return [part for part in re.split(r"[.;] ", text) if all(fact in part for fact in facts)]
 
 
-def test_the_caption_tells_of_grids_sizes_units_and_examples(plan, root):
-    caption = main_of(plan, root)[1][0].notes[-1]
+def test_the_caption_tells_of_grids_sizes_units_and_examples(main):
+    caption = main[1][0].notes[-1]
     for facts in [
         ["shown", "2", "BM25"],
         ["random, caneft", "115 neurons", "9.98 %", "33,120"],
@@ -282,11 +299,11 @@ def test_rates_chosen_elsewhere_say_where(tmp_path):
     assert [bool(clauses(caption, "mixture all", "dev")) for caption in captions] == [False, False, True, True]
 
 
-def test_the_note_tells_of_the_chosen_and_the_best_adapter(plan, root):
-    _, (bleu, chrf) = main_of(plan, root)
+def test_the_note_tells_of_the_chosen_and_the_best_adapter(main, untouched):
+    _, (bleu, chrf) = main
     for metric, printed in (("bleu", bleu), ("chrf", chrf)):
         paths = [f"runs/tiny/de-en/all/adapters/seed{seed}/scores/koran.json" for seed in (1, 2)]
-        reported = sum(content(root, path)["domains"]["koran"][metric]["score"] for path in paths) / 2
+        reported = sum(content(untouched, path)["domains"]["koran"][metric]["score"] for path in paths) / 2
         assert clauses(printed.notes[2], "adapters on koran", "it's", f"{reported:.1f}")
         assert clauses(printed.notes[2], "law's", f"{reported + 2:.1f}")
         row = next(row for row in printed.rows if row[0].text == "adapters")
@@ -320,11 +337,12 @@ def test_adapters_chosen_as_well_as_can_be(plan, root):
 # --- interference ---------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def single(tmp_path):
-    plan = fake_results.plan(METHODS, seeds=(1, 2), mixtures=SINGLE)
-    fake_results.write(plan, tmp_path, dev=dev)
-    return plan, interference.interference_table(plan, main_of(plan, tmp_path)[0])
+@pytest.fixture(scope="module")
+def single(tmp_path_factory):
+    """(plan, table of interference, tree) with mixtures of one domain."""
+    plan, root = fake_results.plan(METHODS, seeds=(1, 2), mixtures=SINGLE), tmp_path_factory.mktemp("single")
+    fake_results.write(plan, root, dev=dev)
+    return plan, interference.interference_table(plan, main_of(plan, root)[0]), root
 
 
 def in_file(root, mixture, seed, domain):
@@ -338,10 +356,11 @@ def in_file(root, mixture, seed, domain):
 @pytest.mark.parametrize(
     ("mixture", "domain"), itertools.product(["all", "only-it", "only-law"], ["it", "law", "koran"]), ids=str
 )
-def test_interference_is_the_difference_to_base(single, tmp_path, mixture, domain):
-    row = single[1].query("variant == 'full' and mixture == @mixture and domain == @domain").iloc[0]
-    base = content(tmp_path, f"runs/tiny/de-en/base/scores/{domain}.json")["domains"][domain]["bleu"]["score"]
-    reached = [in_file(tmp_path, mixture, seed, domain) for seed in (1, 2)]
+def test_interference_is_the_difference_to_base(single, mixture, domain):
+    _, frame, root = single
+    row = frame.query("variant == 'full' and mixture == @mixture and domain == @domain").iloc[0]
+    base = content(root, f"runs/tiny/de-en/base/scores/{domain}.json")["domains"][domain]["bleu"]["score"]
+    reached = [in_file(root, mixture, seed, domain) for seed in (1, 2)]
     assert row["difference_mean"] == pytest.approx(statistics.mean(reached) - base)
     assert row["difference_std"] == pytest.approx(statistics.stdev(reached))
     assert row["seen"] == (domain in row["trained_on"].split()) and row["n_seeds"] == 2
@@ -349,7 +368,7 @@ def test_interference_is_the_difference_to_base(single, tmp_path, mixture, domai
 
 
 def test_the_matrix_has_a_row_for_each_training_domain_and_one_for_all(single):
-    plan, frame = single
+    plan, frame, _ = single
     full, shown = sorted(interference.interference_tables(plan, frame), key=lambda table: table.title)
     assert_names(full.title, "full", "tiny, de-en")
     assert [column.name for column in full.columns] == ["Trained on", "it", "law", "koran", "others"]

@@ -16,7 +16,7 @@ from caneft.prompts import collate
 from caneft.tuning.neuron_rows import NeuronRows
 from tests.conftest import FAMILIES
 
-STEPS, RATE = 10, 1e-2
+STEPS, RATE = 6, 1e-2
 PAD = 0
 
 

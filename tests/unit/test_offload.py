@@ -11,6 +11,7 @@ from caneft.models.loss import response_losses
 from caneft.prompts import collate
 from caneft.tuning import memory, running, ways
 from caneft.tuning.offload import Offloaded, shared
+from tests.conftest import FAMILIES
 from tests.messages import refused
 
 PAD = 0
@@ -33,9 +34,9 @@ def tune(model, method, examples, dtype, rate=1e-3, steps=4, clip=1.0):
     return way, norms
 
 
-@pytest.mark.parametrize("clip", [0.5, 1e6], ids=["clipped", "free"])
-def test_in_float32_it_is_adamw_on_all_weights(tiny_model, architecture, examples, clip):
-    plain, offloaded = tiny_model(architecture), tiny_model(architecture)
+@pytest.mark.parametrize(("family", "clip"), [(family, (0.5, 1e6)[n % 2]) for n, family in enumerate(FAMILIES)])
+def test_in_float32_it_is_adamw_on_all_weights(tiny_model, family, examples, clip):
+    plain, offloaded = tiny_model(family), tiny_model(family)
     _, expected = tune(plain, PLAIN, examples, "float32", clip=clip)
     way, norms = tune(offloaded, OFFLOAD, examples, "float32", clip=clip)
     assert (
@@ -43,7 +44,7 @@ def test_in_float32_it_is_adamw_on_all_weights(tiny_model, architecture, example
     )
     for (name, one), other in zip(plain.named_parameters(), offloaded.parameters(), strict=True):
         torch.testing.assert_close(other, one, rtol=0, atol=2e-6, msg=name)
-    pairs = zip(offloaded.parameters(), tiny_model(architecture).parameters(), strict=True)
+    pairs = zip(offloaded.parameters(), tiny_model(family).parameters(), strict=True)
     assert (
         np.median([float((one.detach() - other).abs().max()) for one, other in pairs]) > 1e-3
     )  # what was tolerated is small
