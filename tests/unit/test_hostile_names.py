@@ -44,15 +44,27 @@ NAMED = {
 }
 
 
-@pytest.mark.parametrize(  # one validator: every name once, every kind of name once
-    ("kind", "name"), [("domain", name) for name in HOSTILE] + [(kind, "../up") for kind in NAMED if kind != "domain"]
-)
-def test_a_name_that_could_break_out_is_refused(kind, name):
+def named(kind, name):
+    """The configuration with one more thing of a kind, a copy of another under this name."""
     raw = copy.deepcopy(MINI)
     section = raw
     for key in NAMED[kind]:
         section = section[key]
     section[name] = section[next(iter(section))]
+    return raw
+
+
+@pytest.mark.parametrize("kind", NAMED)
+def test_an_ordinary_name_is_taken(kind):
+    """Else it might not be the name that is refused below."""
+    config.load(named(kind, "a-1_b"))
+
+
+@pytest.mark.parametrize(  # one validator: every name once, every kind of name once
+    ("kind", "name"), [("domain", name) for name in HOSTILE] + [(kind, "../up") for kind in NAMED if kind != "domain"]
+)
+def test_a_name_that_could_break_out_is_refused(kind, name):
+    raw = named(kind, name)
     with refused(".".join([*NAMED[kind], name]).rstrip(".\n")) as caught:
         config.load(raw)
     assert len(str(caught.value).splitlines()) <= 10

@@ -52,6 +52,9 @@ def test_a_full_disk_and_missing_rights_have_messages_of_their_own():
 
     assert said(errno.ENOSPC) == said(errno.EDQUOT) != said(errno.EROFS)
     assert said(errno.EROFS) == said(errno.EACCES) == said(errno.EPERM)
+    nameless = SafetensorError("I/O error: No space left on device (os error 28)")
+    assert machine.in_words(nameless) == machine.in_words(OSError(errno.ENOSPC, "No space left on device"))
+    assert machine.in_words(nameless) != machine.in_words(OSError(errno.EROFS, "Read-only file system"))
 
 
 @pytest.mark.parametrize("error", [ValueError("28"), FileNotFoundError(2, "No such file", "a/b"), ImportError("x")])

@@ -93,6 +93,7 @@ def test_what_is_not_known_is_left_out(tmp_path, tiny_model):
     assert front(card) == {"library_name": "transformers", "tags": ["neuron-patch"]}
     text = card.read_text()
     assert not re.search(r"None|## Training|## Scores|mutual information|Gamma", text)
+    assert "licence" in text, "which binds whoever uses it, known or not"
 
 
 def test_the_licence_is_what_the_bases_card_says(tmp_path, tiny_model):
