@@ -41,6 +41,15 @@ def summed_loss(model, prompt, response) -> torch.Tensor:
     return total
 
 
+def summed_losses(model, prompt, response, copies) -> torch.Tensor:
+    """As `summed_loss` for each of so many copies of the sample in one batch, which a hook may make different."""
+    ids = torch.tensor([[*prompt, *response]]).expand(copies, -1)
+    logits = model(input_ids=ids, use_cache=False).logits
+    places = torch.arange(len(prompt) - 1, len(prompt) + len(response) - 1)
+    chosen = torch.log_softmax(logits[:, places], dim=-1)
+    return -chosen[:, torch.arange(len(response)), torch.tensor(list(response))].sum(1)
+
+
 def one_pass(model, prompt, response) -> Pass:
     """Forward and backward with every weight requiring a gradient; the model's own state is put back afterwards."""
     seen = {"activation": [], "up": [], "gate": []}

@@ -7,7 +7,7 @@ import pytest
 
 from caneft import config, settings
 from caneft.corpora import fetching
-from caneft.errors import InputError
+from tests.messages import refused
 
 PAIRS = [("Der Hund.", "The dog."), ("Öl", "oil")]
 
@@ -31,8 +31,7 @@ def test_another_text_in_the_cache_than_was_fetched_is_an_error(source, tmp_path
     fetching.check({"train": source, "test": source}, file, resolve)
     with open(source.path, "a") as more:
         more.write('{"source": "Ja.", "target": "Yes."}\n')
-    expected = r"(?s)train: .* other text \(3 pairs\) than was fetched \(2 pairs.*HF_HOME.*snakemake fetch"
-    with pytest.raises(InputError, match=expected):
+    with refused("train", "3 pairs", "2 pairs", "HF_HOME", file, "snakemake fetch"):
         fetching.check({"train": source, "test": source}, file, resolve)
 
 

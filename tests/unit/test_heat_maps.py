@@ -13,6 +13,7 @@ from matplotlib.text import Text
 
 from caneft import neurons
 from caneft.reporting import heat_maps, inputs, interference, jaccard, results, tables
+from tests.messages import assert_names
 
 METHODS = {
     "base": {"method": "base"},
@@ -115,7 +116,9 @@ ALONE = {"all": MIXTURES["all"], "only-it": {"de-en": {"domains": ["it"], "test"
 )
 def test_without_single_domains_or_base_interference_says_so(plan, tmp_path):
     fake_results.write(plan, tmp_path)
-    assert "No interference to show" in texts(draw_interference(plan, tmp_path))[0]
+    figure = draw_interference(plan, tmp_path)
+    assert_names(" ".join(texts(figure)), "interference")
+    assert not any(axes.collections for axes in figure.axes)
 
 
 def test_losses_and_gains_differ_in_grey_and_deepen_with_size():
@@ -192,7 +195,7 @@ def test_the_figure_shows_the_lower_triangle_with_numbers_and_chance(plan, root)
     }
     assert list(cells(domains)) == [(0, 0)]
     level = 115 * 115 / 1152 / (230 - 115 * 115 / 1152)
-    assert f"criteria: 115 of 1,152 neurons (chance {level:.2f})" in texts(figure)
+    assert any("115 of 1,152" in text and f"{level:.2f}" in text for text in texts(figure))
     bars = [line.get_xdata()[0] for line in draws.lines if line.get_marker() == "|"]
     assert bars == pytest.approx([level, level])
     assert [label.get_text() for label in draws.get_yticklabels()] == [
@@ -219,8 +222,8 @@ def test_one_criterion_alone_has_nothing_to_be_compared_with(tmp_path, method):
     plan = fake_results.plan({"one": {"method": method, "learning_rate": 1e-2}})
     fake_results.write(plan, tmp_path)
     figure = heat_maps.jaccard(plan, jaccard.sets(plan, tmp_path), jaccard.across(plan, tmp_path))
-    assert "One criterion alone: nothing to compare." in texts(figure)
-    assert ("one: halves\n(400 a domain)" in texts(figure)) == (method == "caneft")
+    assert any("criterion" in text for text in texts(figure))
+    assert any("one: halves" in text and "400" in text for text in texts(figure)) == (method == "caneft")
 
 
 def test_a_row_for_each_pair_of_models(plan, root):

@@ -16,6 +16,7 @@ from sklearn.metrics import mutual_info_score
 from caneft import counting, information
 from caneft.counting import contingency, quantile_bins
 from caneft.dumps import DumpReader
+from caneft.errors import InputError
 from caneft.information import (
     NULL_ERROR_RATES,
     consensus,
@@ -29,6 +30,7 @@ from caneft.information import (
     permutation_null,
     table,
 )
+from tests.messages import refused
 
 KINDS = {
     "random": lambda rng, shape: rng.random(shape),
@@ -68,6 +70,7 @@ def sklearn_mutual_informations(scores, neuron, bins):
     return [mutual_info_score(binned, labels == d) for d in range(len(scores))], mutual_info_score(binned, labels)
 
 
+@settings(deadline=None)
 @given(
     scores=arrays(
         st.sampled_from([np.float16, np.float32, np.float64]),
@@ -86,6 +89,7 @@ def test_256_bins_fit_their_type():
     assert result.tolist() == naive_bins(np.arange(1000), 256)
 
 
+@settings(deadline=None)
 @given(scores=scores_by_domain(), bins=st.integers(2, 12))
 def test_contingency_counts_bins_in_domains(scores, bins):
     counts = contingency(scores, bins)
@@ -125,10 +129,11 @@ def test_neither_threads_nor_the_sort_change_the_counts(monkeypatch):
 def test_an_error_of_a_thread_is_raised():
     scores = np.ones((5, 200), np.float16)
     scores[2, 150] = -1
-    with pytest.raises(ValueError, match="finite and not negative"):
+    with refused("-1"):
         contingency([np.ones((4, 200), np.float16), scores], threads=3)
 
 
+@settings(max_examples=40, deadline=None)
 @given(scores=scores_by_domain(), bins=st.integers(2, 12))
 def test_mutual_information_equals_sklearn(scores, bins):
     counts = contingency(scores, bins)
@@ -139,12 +144,14 @@ def test_mutual_information_equals_sklearn(scores, bins):
         assert joint(counts)[neuron] == approx(over_all, abs=1e-12)
 
 
+@settings(deadline=None)
 @given(counts=arrays(np.int64, (2, 5, 3), elements=st.integers(0, 10**6)).filter(lambda c: (c.sum((1, 2)) > 0).all()))
 def test_mutual_information_of_large_counts_equals_sklearn(counts):
     expected = [mutual_info_score(None, None, contingency=one) for one in counts]
     assert mutual_information(counts) == approx(np.array(expected), abs=1e-12)
 
 
+@settings(deadline=None)
 @given(
     line=arrays(np.int64, 9, elements=st.integers(0, 10**6)).filter(lambda line: line.sum() > 0), columns=st.booleans()
 )
@@ -154,6 +161,7 @@ def test_a_single_line_has_exactly_no_information(line, columns):
     assert mutual_information(counts if columns else counts.T) == 0
 
 
+@settings(deadline=None)
 @given(scores=scores_by_domain(least=2, most=2))
 def test_two_domains_have_one_information(scores):
     counts = contingency(scores)
@@ -170,7 +178,7 @@ def test_a_domain_that_a_neuron_singles_out_has_all_the_information():
 @pytest.mark.parametrize("counts", [np.zeros((3, 2), int), np.array([[3, -1], [1, 1]])])
 def test_an_empty_or_negative_table_is_refused(counts):
     for measure in (mutual_information, one_vs_rest):
-        with pytest.raises(ValueError, match="empty or has negative"):
+        with pytest.raises(InputError):
             measure(counts)
 
 
@@ -179,20 +187,20 @@ def test_an_empty_or_negative_table_is_refused(counts):
 def test_a_score_that_cannot_be_is_refused(bad, dtype):
     scores = np.ones((5, 2), dtype)
     scores[3, 1] = bad
-    with pytest.raises(ValueError, match="finite and not negative"):
+    with refused(float(scores[3, 1])):
         contingency([np.ones((4, 2), dtype), scores])
-    with pytest.raises(ValueError, match="finite and not negative"):
+    with refused(float(scores[3, 1]), "(3, 1)"):
         quantile_bins(scores)
 
 
 @pytest.mark.parametrize("bins", [1, 257])
 def test_a_number_of_bins_that_cannot_be_is_refused(bins):
-    with pytest.raises(ValueError, match=f"{bins} bins"):
+    with refused(bins, 2, 256):
         quantile_bins(np.ones(5), bins)
 
 
 def test_domains_of_different_width_are_refused():
-    with pytest.raises(ValueError, match=r"\[2, 3\]"):
+    with refused("[2, 3]"):
         contingency([np.ones((4, 2)), np.ones((4, 3))])
 
 
@@ -206,14 +214,14 @@ STRATA = [  # (bins, labels) of the samples: tied bins, unequal domains
 def test_the_null_has_the_distribution_of_all_permutations(strata):
     """Of all ways to shuffle the labels within each stratum, the minimum taken after the sum over strata."""
     total, expected = sum(len(labels) for _, labels in strata), Counter()
-    for orders in itertools.product(*(set(itertools.permutations(labels)) for _, labels in strata)):
-        by_domain = [
-            sum(
-                len(order) / total * mutual_info_score(binned, [label == d for label in order])
-                for (binned, _), order in zip(strata, orders, strict=True)
-            )
-            for d in range(3)
-        ]
+
+    def parts(binned, labels):
+        """What each distinct order of the labels of a stratum adds to the domains' information."""
+        for order in set(itertools.permutations(labels)):
+            yield [len(order) / total * mutual_info_score(binned, [label == d for label in order]) for d in range(3)]
+
+    for chosen in itertools.product(*(list(parts(*stratum)) for stratum in strata)):
+        by_domain = [sum(of_domain) for of_domain in zip(*chosen, strict=True)]
         expected[round(min(by_domain), 9)] += 1  # each distinct order is equally likely
     tables = [np.zeros((1, 3, 3), int) for _ in strata]
     for counts, pair in zip(tables, strata, strict=True):
@@ -360,34 +368,34 @@ def test_null_quantiles_are_exceeded_at_the_stated_rate():
         threshold = null_quantile(quantiles, rate)
         assert (draws > threshold).mean() == approx(rate, rel=0.3)
         assert (frame["consensus"] > threshold).mean() == approx(rate, abs=0.07)
-    with pytest.raises(ValueError, match="error rate"):
+    with refused(1e-6):
         null_quantile(quantiles, 1e-6)
 
 
 def test_the_table_names_the_dump_that_is_broken():
     dumps, stats, scales = make_inputs()
-    dumps["it"][1, 7, 9] = np.inf
-    with pytest.raises(ValueError, match="importance dump of it: layer 1, sample 7, neuron 9: .* inf"):
+    dumps["koran"][1, 7, 9] = np.inf
+    with refused("koran", "layer 1", "sample 7", "neuron 9", "inf", "scale_exponent"):
         table(dumps, stats, 10, 1, 0, scales)
 
 
 def test_the_table_refuses_what_does_not_belong_together():
     dumps, stats, scales = make_inputs()
-    with pytest.raises(ValueError, match="at least two domains"):
+    with refused("['it']"):
         table({"it": dumps["it"]}, stats, 10, 1, 0, scales)
-    with pytest.raises(ValueError, match="statistics of"):
+    with refused("['it', 'koran', 'law']", "['it']"):
         table(dumps, {"it": stats["it"]}, 10, 1, 0, scales)
-    with pytest.raises(ValueError, match="layers, neurons"):
+    with refused("(2, 5)", "(2, 11)"):
         table({**dumps, "it": dumps["it"][:, :, :5]}, stats, 10, 1, 0, scales)
-    with pytest.raises(ValueError, match="statistics differ"):
+    with refused("'it': ['activation']", "'law': ['activation', 'gradient', 'positive']"):
         table(dumps, stats | {"it": {"activation": stats["it"]["activation"]}}, 10, 1, 0, scales)
-    with pytest.raises(ValueError, match="strata"):
+    with refused("strata"):
         table(dumps, stats, 10, 1, 0, scales, {d: np.zeros(30, int) for d in dumps})
-    with pytest.raises(ValueError, match="null_permutations"):
+    with refused("null_permutations"):
         table(dumps, stats, 10, 0, 0, scales)
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(
     lengths=st.fixed_dictionaries(
         {d: st.lists(st.integers(1, 30), min_size=1, max_size=50) for d in ("law", "it", "a")}
@@ -414,7 +422,7 @@ def sklearn_given_strata(scores, strata, neuron, bins):
     return by_domain, over_all
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(data=st.data(), bins=st.integers(2, 6))
 def test_the_table_given_strata_equals_sklearn_in_each(data, bins):
     """Strata as they come: some of a single sample, some without a domain."""
@@ -467,6 +475,7 @@ def test_what_length_alone_tells_vanishes_given_its_strata():
         assert frame["joint"][1] > plain["joint"][1] / 2
 
 
+@settings(deadline=None)
 @given(
     lengths=st.fixed_dictionaries({d: st.lists(st.integers(1, 9), min_size=1, max_size=30) for d in ("b", "a")}),
     strata=st.integers(2, 12),

@@ -64,11 +64,21 @@ def test_trials_of_further_budgets_are_not_drawn(plan, root):
     assert len(lines) == trials["variant"].nunique() - len(FURTHER) == 11
 
 
+def assert_light(figure, path):
+    style.save(figure, path)
+    assert path.with_suffix(".png").stat().st_size < 200_000, path
+    assert path.with_suffix(".svg").stat().st_size < 500_000, path
+
+
+def test_the_figure_of_most_points_is_light(drawn, tmp_path):
+    """One marker for every neuron, were they not merged; all figures below."""
+    assert_light(drawn["importance_information"], tmp_path / "importance_information")
+
+
+@pytest.mark.slow
 def test_files_are_light(drawn, tmp_path):
     for name, figure in drawn.items():
-        style.save(figure, tmp_path / name)
-        assert (tmp_path / f"{name}.png").stat().st_size < 200_000, name
-        assert (tmp_path / f"{name}.svg").stat().st_size < 500_000, name
+        assert_light(figure, tmp_path / name)
 
 
 def test_a_palette_keeps_size_resolution_and_colours(tmp_path):

@@ -10,9 +10,9 @@ from transformers import MT5Config, MT5ForConditionalGeneration, PreTrainedToken
 
 from caneft.config import MetricX
 from caneft.corpora.store import Row
-from caneft.errors import InputError
 from caneft.reporting.layout import mark_best
 from caneft.scoring import metricx, neural
+from tests.messages import refused
 
 WORDS = ["<pad>", "</s>", "<unk>", "source", ":", "candidate", "reference", "ein", "Vertrag", "a", "contract", "treaty"]
 ROWS = [Row(f"law.test.{n}", "ein " * n + "Vertrag", "a contract " * (9 - 2 * n)) for n in range(1, 5)]
@@ -103,21 +103,21 @@ def test_parts_of_the_weights_share_one_checksum():
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path):
-    with pytest.raises(InputError, match="is no MetricX checkpoint"):
+    with refused(tmp_path / "mine", "config.json", "*.safetensors", "pytorch_model*.bin", "scoring.metricx.hub"):
         metricx.describe(folder(tmp_path / "mine", weights=()), "mine", None)
 
 
 def test_a_checkpoint_without_tokenizer_takes_that_of_its_base(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     place = folder(tmp_path / "mine", own_tokenizer=False)
-    with pytest.raises(InputError, match=r"no-such/tokenizer \(revision main\) is neither in the cache nor"):
+    with refused("no-such/tokenizer", "main"):
         neural.find(MetricX(path="mine", tokenizer="no-such/tokenizer"), lambda path: place)
 
 
 def test_weights_that_changed_are_refused(tmp_path):
     manifest = metricx.describe(folder(tmp_path / "mine"), "mine", None)
     (tmp_path / "mine" / "model.safetensors").write_bytes(b"others")
-    with pytest.raises(InputError, match=r"model\.safetensors: is not what its manifest says"):
+    with refused(f"{tmp_path / 'mine/model.safetensors'}:", "manifest"):
         metricx.load(manifest)
 
 
@@ -125,12 +125,12 @@ def test_a_checkpoint_that_is_gone_from_the_cache_is_one_message_that_names_snak
     manifest = metricx.describe(folder(tmp_path / "mine"), "owner/x", "a1") | {"tokenizer": str(tmp_path / "tokenizer")}
     file = tmp_path / "manifest.json"
     file.write_text(json.dumps(manifest))
-    with pytest.raises(InputError, match=r"(?s)the metric owner/x is not .*/tokenizer, .* run `snakemake fetch`"):
+    with refused("owner/x", tmp_path / "tokenizer", "HF_HOME", file, "snakemake fetch"):
         neural.read_manifest(file)
     (tmp_path / "tokenizer").mkdir()
     assert neural.read_manifest(file)["folder"] == str(tmp_path / "mine")
     (tmp_path / "mine/model.safetensors").unlink()
-    with pytest.raises(InputError, match=r"(?s)the metric owner/x is not .*/model\.safetensors, .* `snakemake fetch`"):
+    with refused("owner/x", tmp_path / "mine/model.safetensors", "HF_HOME", file, "snakemake fetch"):
         neural.read_manifest(file)
 
 

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import re
 
 import fake_results
 import matplotlib.colors
@@ -12,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from caneft.config import Neurons
-from caneft.errors import InputError
 from caneft.reporting import figures, inputs, neuron_figures, results, style
+from tests.messages import refused
 
 GRID = [1e-3, 2e-3, 4e-3]
 METHODS = {
@@ -161,19 +160,16 @@ def test_more_variants_than_can_be_read_are_said_to_be_left_out(tmp_path):
     fake_results.write(plan, tmp_path)
     figure = figures.training(plan, results.losses(plan, tmp_path))
     assert sum(axes.axison for axes in figure.axes) == 24
-    assert any("2 more variants" in text.get_text() for text in figure.findobj(Text))
+    assert any("2 more" in text.get_text() for text in figure.findobj(Text))
 
 
-@pytest.mark.parametrize(
-    ("text", "words"), [("{", "unusable value"), ("3", "unusable value"), ('{"step": 1}', "no entry 'loss'")]
-)
-def test_an_unusable_log_is_named(plan, tmp_path, text, words):
+@pytest.mark.parametrize(("text", "shown"), [("{", "column 2"), ("3", "'int'"), ('{"step": 1}', "'loss'")])
+def test_an_unusable_log_is_named(plan, tmp_path, text, shown):
     fake_results.write(plan, tmp_path)
     path = tmp_path / "runs/tiny/de-en/all/lora/seed1/log.jsonl"
     path.write_text(text)
-    with pytest.raises(InputError, match=re.escape(str(path))) as error:
+    with refused(f"{path}:", shown):
         results.losses(plan, tmp_path)
-    assert words in str(error.value)
 
 
 # --- looks ----------------------------------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from caneft.config import Comet, NeuralMetric, Scoring
-from caneft.errors import InputError
 from caneft.scoring import neural
+from tests.messages import refused
 
 TRAIN = {"corpora": [{"direction": "de-en", "corpus": {"format": "demo", "domain": "it", "pairs": 10}}]}
 
@@ -30,18 +30,18 @@ def test_metrics_come_in_the_order_of_the_tables():
 
 
 @pytest.mark.parametrize(
-    ("kind", "given", "said"),
+    ("kind", "given", "facts"),
     [
-        (Comet, {}, "exactly one of hub, path and train is needed, found none"),
-        (Comet, {"hub": "a/b", "train": TRAIN}, "found hub and train"),
-        (NeuralMetric, {"hub": "a/b", "path": "c"}, "exactly one of hub and path"),
-        (NeuralMetric, {"path": "c", "revision": "main"}, "revision goes with hub only"),
-        (NeuralMetric, {"path": "c", "train": TRAIN}, "Extra inputs are not permitted"),
-        (Comet, {"hub": "a/b", "resources": {"gpu": 2}}, "less than or equal to 1"),
+        (Comet, {}, ("hub", "path", "train")),
+        (Comet, {"hub": "a/b", "train": TRAIN}, ("hub and train", "path")),
+        (NeuralMetric, {"hub": "a/b", "path": "c"}, ("hub and path",)),
+        (NeuralMetric, {"path": "c", "revision": "main"}, ("revision", "hub")),
+        (NeuralMetric, {"path": "c", "train": TRAIN}, ("train\n",)),
+        (Comet, {"hub": "a/b", "resources": {"gpu": 2}}, ("resources.gpu\n", "equal to 1")),
     ],
 )
-def test_a_metric_comes_from_one_place(kind, given, said):
-    with pytest.raises(ValueError, match=said):
+def test_a_metric_comes_from_one_place(kind, given, facts):
+    with refused(*facts, by=ValueError):
         kind.model_validate(given)
 
 
@@ -63,7 +63,7 @@ def test_a_folder_is_identified_by_its_checksum(tmp_path):
 @pytest.mark.parametrize("names", [(), ("a.ckpt", "b.ckpt")])
 def test_a_folder_without_one_checkpoint_is_refused(tmp_path, names):
     folder = checkpoint(tmp_path / "mine", names=names)
-    with pytest.raises(InputError, match=rf"is no COMET checkpoint.*found {len(names)} of these"):
+    with refused(folder, "hparams.yaml", "checkpoints/*.ckpt", len(names), "scoring.*.hub"):
         neural.describe(folder, "mine", None)
 
 
@@ -71,10 +71,10 @@ def test_a_folder_without_or_with_broken_hparams_is_refused(tmp_path):
     folder = checkpoint(tmp_path / "mine")
     for text in ("[1, 2]", "class_identifier: x", "a: [", ""):
         (folder / "hparams.yaml").write_text(text)
-        with pytest.raises(InputError, match=r"hparams\.yaml"):
+        with refused(f"{folder / 'hparams.yaml'}:"):
             neural.describe(folder, "mine", None)
     (folder / "hparams.yaml").unlink()
-    with pytest.raises(InputError, match="no COMET checkpoint"):
+    with refused(folder, "hparams.yaml"):
         neural.describe(folder, "mine", None)
 
 
@@ -84,7 +84,7 @@ def test_an_encoder_that_is_not_there_must_be_in_the_cache(tmp_path, monkeypatch
     folder = checkpoint(tmp_path / "mine", encoder="no-such-organisation/no-such-encoder")
     shutil.rmtree(folder / "encoder")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(InputError, match=r"no-such-encoder \(revision main\) is neither in the cache nor"):
+    with refused("no-such-organisation/no-such-encoder", "main"):
         neural.find(NeuralMetric(path=str(folder)), lambda path: folder)
 
 

@@ -14,8 +14,9 @@ from caneft.models.units import unit_layers, unit_parameters
 from caneft.neurons import HEAD, NEURON, NeuronSet
 from caneft.prompts import collate
 from caneft.tuning.neuron_rows import NeuronRows
+from tests.conftest import FAMILIES
 
-STEPS, RATE = 50, 1e-2
+STEPS, RATE = 6, 1e-2
 PAD = 0
 
 
@@ -99,11 +100,11 @@ def assert_only_selected_weights_moved(model, base, neurons):
     return moved / selected
 
 
-def assert_equal_to_masked_adam(model, neurons, examples):
+def assert_equal_to_masked_adam(model, neurons, examples, steps=STEPS):
     reference = copy.deepcopy(model)
-    losses = [step_loss(examples, step) for step in range(STEPS)]
+    losses = [step_loss(examples, step) for step in range(steps)]
     naive.masked_adam_reference(reference, losses, MASKS[neurons.unit](model, neurons), RATE)
-    tune(model, neurons, examples)
+    tune(model, neurons, examples, steps=steps)
     for (name, found), expected in zip(model.state_dict().items(), reference.state_dict().values(), strict=True):
         torch.testing.assert_close(
             found, expected.detach(), rtol=1e-5, atol=RATE / 1000, msg=lambda m, n=name: f"{n}: {m}"
@@ -116,6 +117,12 @@ def test_equals_masked_full_gradient_adam(tiny_model, architecture, examples):
 
 def test_heads_equal_masked_full_gradient_adam(tiny_model, architecture, examples):
     assert_equal_to_masked_adam(tiny_model(architecture, initializer_range=0.1), some_heads(), examples)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chosen", [some_neurons(), some_heads()], ids=lambda chosen: chosen.unit)
+def test_still_equals_it_after_fifty_steps(tiny_model, architecture, examples, chosen):
+    assert_equal_to_masked_adam(tiny_model(architecture, initializer_range=0.1), chosen, examples, steps=50)
 
 
 def test_equals_it_where_rows_and_columns_cannot_be_told_by_their_length(tiny_model, examples):
@@ -144,11 +151,20 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("chosen", [some_neurons(), some_heads()], ids=lambda chosen: chosen.unit)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_frozen_means_frozen(tiny_model, architecture, examples, optimizer, dtype, chosen):
-    model = tiny_model(architecture, dtype=dtype)
+def pairwise():
+    """Two runs of each family with opposite settings: every pair of family, optimizer, dtype and unit is met."""
+    for place, family in enumerate(FAMILIES):
+        first = list(OPTIMIZERS), [torch.float32, torch.bfloat16], [some_neurons(), some_heads()]
+        turn = (0, place % 2, place // 2 % 2)
+        yield family, *(values[index] for values, index in zip(first, turn, strict=True))
+        yield family, *(values[1 - index] for values, index in zip(first, turn, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("family", "optimizer", "dtype", "chosen"), pairwise(), ids=lambda x: getattr(x, "unit", str(x))
+)
+def test_frozen_means_frozen(tiny_model, family, examples, optimizer, dtype, chosen):
+    model = tiny_model(family, dtype=dtype)
     base, (kind, options) = copy.deepcopy(model), OPTIMIZERS[optimizer]
     tune(model, chosen, examples, kind, steps=4, **options)
     assert assert_only_selected_weights_moved(model, base, chosen) > 0.5
@@ -235,10 +251,16 @@ def test_an_ffn_computes_what_its_modules_do(tiny_model, architecture, dtype):
     torch.testing.assert_close(gradient / scale, reference / scale, rtol=0, atol=torch.finfo(dtype).eps * 4)
 
 
-@pytest.mark.parametrize("reentrant", [False, True, None])
-def test_gradient_checkpointing_changes_nothing(tiny_model, architecture, examples, reentrant):
+REENTRANT = (False, True, None)
+
+
+@pytest.mark.parametrize(
+    ("family", "reentrant"),
+    [("llama", None), ("llama", True), *((family, REENTRANT[n % 3]) for n, family in enumerate(FAMILIES))],
+)
+def test_gradient_checkpointing_changes_nothing(tiny_model, family, examples, reentrant):
     def gradients(checkpointed):
-        model = tiny_model(architecture).train()
+        model = tiny_model(family).train()
         if checkpointed:
             arguments = None if reentrant is None else {"use_reentrant": reentrant}
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=arguments)

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from caneft.errors import InputError
 from caneft.neurons import NeuronSet, load, read_description, save
+from tests.messages import refused
 
 LAYERS, WIDTH = 3, 7
 members = st.sets(st.integers(0, LAYERS * WIDTH - 1))
@@ -47,29 +49,29 @@ def test_parameters_are_gate_row_up_row_and_down_column():
 
 
 @pytest.mark.parametrize(
-    ("indices", "reason"),
+    ("indices", "facts"),
     [
-        (([0], [1]), "2 index arrays for 3 layers"),
-        (([0], [2, 1], []), "layer 1: .* ascending"),
-        (([0], [], [3, 3]), "layer 2: .* repeat"),
-        (([7], [], []), "layer 0: .* outside"),
-        (([], [-1], []), "layer 1: .* outside"),
-        (([0.5], [], []), "layer 0: .* integers"),
+        (([0], [1]), (2, 3)),
+        (([0], [2, 1], []), ("layer 1",)),
+        (([0], [], [3, 3]), ("layer 2",)),
+        (([7], [], []), ("layer 0", "[0, 7)")),
+        (([], [-1], []), ("layer 1", "-1", "[0, 7)")),
+        (([0.5], [], []), ("layer 0", "float64")),
     ],
 )
-def test_a_set_that_is_none_is_refused(indices, reason):
-    with pytest.raises(ValueError, match=reason):
+def test_a_set_that_is_none_is_refused(indices, facts):
+    with refused(*facts):
         NeuronSet(LAYERS, WIDTH, tuple(np.array(layer) for layer in indices))
 
 
 @pytest.mark.parametrize("flat", [[-1], [21], [4, 4]])
 def test_flat_indices_out_of_range_or_repeated_are_refused(flat):
-    with pytest.raises(ValueError):
+    with pytest.raises(InputError):
         neurons(flat)
 
 
 def test_sets_of_different_models_do_not_mix():
-    with pytest.raises(ValueError, match="3 x 7 neurons and 7 x 3 neurons"):
+    with refused("3 x 7 neuron", "7 x 3 neuron"):
         neurons([1]) | NeuronSet.from_flat(7, 3, [1])
     assert neurons([1]) != NeuronSet.from_flat(7, 3, [1])
 
@@ -143,15 +145,15 @@ def test_a_file_that_is_no_neuron_set_is_named(tmp_path):
     paths = files_that_are_no_neuron_set(tmp_path)
     assert len(paths) == 10
     for path in paths:
-        with pytest.raises(ValueError, match=f"{path.name}: not a neuron set: .+"):
-            print(path, load(path))
+        with refused(f"{path}:"):
+            load(path)
 
 
 def test_a_description_that_is_not_json_is_named(tmp_path):
     save(tmp_path / "a.npz", neurons([1]), {})
     whole = {**np.load(tmp_path / "a.npz"), "description": np.frombuffer(b"{", np.uint8)}
     np.savez(tmp_path / "b.npz", **whole)
-    with pytest.raises(ValueError, match="b.npz: .* not JSON"):
+    with refused(f"{tmp_path / 'b.npz'}:", "JSON"):
         read_description(tmp_path / "b.npz")
 
 
