@@ -110,7 +110,7 @@ class Workspace:
     def snakemake_here(
         self, *arguments: str, config: str | Path = MINI, own: bool = True, **variables: str
     ) -> subprocess.CompletedProcess:
-        """As `snakemake`, with further variables, but in this process: a second less. Without hooks, which hold the lock."""
+        """As `snakemake`, with further variables, but in this process and without hooks: a second less."""
         said, code, environment = io.StringIO(), 0, self.environment | variables
         with untouched_interpreter(), contextlib.chdir(self.root), _writing_to(said):
             os.environ.clear()
