@@ -10,11 +10,11 @@ import numpy as np
 from caneft.config import target_code
 from caneft.corpora import store
 from caneft.plan import Plan
-from caneft.reporting.captions import METRICS, UNTRAINED, label
 from caneft.reporting.example_page import Example, Output, Section, page
 from caneft.reporting.inputs import Block, shown_blocks
+from caneft.reporting.labels import METRICS, UNTRAINED, label
 from caneft.reporting.shown import ExampleFile, example_files
-from caneft.scoring import surface
+from caneft.scoring import surface, translated
 
 DIFFERENT, DRAWN = 3, 2
 """Segments of a domain: where outputs differ most, and drawn at random."""
@@ -52,7 +52,7 @@ def _lines(plan: Plan, root: Path, block: Block, references: dict[str, list[stor
     """Lines of the translations by domain and variant, variants in the order of `example_files`."""
     found: dict[str, dict[str, list[dict[str, Any]]]] = {domain: {} for domain in references}
     for file in _files(plan, block):
-        read = surface.read_translations(root / file.path, {domain: references[domain] for domain in file.domains})
+        read = translated.read(root / file.path, {domain: references[domain] for domain in file.domains})
         for domain, lines in read.items():
             found[domain][file.variant] = lines
     return found

@@ -6,8 +6,8 @@ import pandas as pd
 
 from caneft.plan import Plan
 from caneft.reporting import captions
-from caneft.reporting.captions import METRICS, label
 from caneft.reporting.inputs import Block, shown_blocks
+from caneft.reporting.labels import METRICS, label
 from caneft.reporting.layout import Cell, Column, Table
 from caneft.reporting.results import BLOCK, of_block
 from caneft.reporting.tables import NONE, SEEN, UNSEEN, score_cells

@@ -5,38 +5,15 @@ from collections.abc import Callable, Hashable, Iterable
 import pandas as pd
 
 from caneft.config import Icl, Lora, Neurons
-from caneft.config.metrics import LOWER_IS_BETTER
 from caneft.plan import Plan
 from caneft.reporting.inputs import COPY, Block
+from caneft.reporting.labels import METRICS, UNTRAINED, label, scientific
 from caneft.reporting.results import FLAGS
 
-METRICS = {
-    "bleu": "BLEU",
-    "chrf": "chrF2",
-    "exact": "exact match (%)",
-    "comet": "COMET",
-    "kiwi": "COMETKiwi",
-    "xcomet": "XCOMET",
-    "metricx": "MetricX",
-}
 STAGES = {"translation": "decoding"}
 """How stages are printed, where not as they are called: not every task is translation."""
-UNTRAINED = ("base", "icl")
 UNITS = {"neuron": ("neuron", "FFN neurons"), "head": ("head", "attention heads")}
 BY = {"random": "drawn at random", "bm25": "found by BM25"}
-
-
-def label(plan: Plan, name: str) -> str:
-    """Label of a variant or domain: the configuration's, else its name."""
-    return plan.config.report.labels.get(name, name)
-
-
-def metric_label(plan: Plan, metric: str) -> str:
-    """Label of a metric; a neural one that is trained here is named as the demonstration that it is."""
-    if metric in LOWER_IS_BETTER:
-        return f"{METRICS[metric]} (lower is better)"
-    trained = getattr(plan.config.scoring.neural.get(metric), "train", None)
-    return f"{METRICS[metric]} (demonstration)" if trained else METRICS[metric]
 
 
 def demonstration(training: dict) -> str:
@@ -232,13 +209,6 @@ def cost_caption(plan: Plan, costs: pd.DataFrame) -> str:
         f"decoding all test sets of one run{f', mean over {count} seeds' if count > 1 else ''}. {trials}"
         f"Peak memory is the highest of the processes. Measured on {'; '.join(machines)}."
     )
-
-
-def scientific(value: float) -> str:
-    """A number as people write learning rates: 0.0005 is 5e-4."""
-    mantissa, exponent = f"{value:.2e}".split("e")
-    mantissa = mantissa.rstrip("0").rstrip(".")
-    return mantissa if int(exponent) == 0 else f"{mantissa}e{int(exponent)}"
 
 
 def _names(plan: Plan, names: Iterable[str]) -> str:

@@ -9,9 +9,9 @@ import pandas as pd
 from caneft.neurons import NeuronSet
 from caneft.plan import Plan
 from caneft.reporting import evidence
-from caneft.reporting.captions import METRICS, label
 from caneft.reporting.evidence import Tests
 from caneft.reporting.inputs import Block
+from caneft.reporting.labels import METRICS, label
 from caneft.reporting.results import of_block
 
 SUPPORTED, CONTRADICTED = "supported", "contradicted"

@@ -12,7 +12,7 @@ import pandas as pd
 from caneft.corpora.store import HELD_OUT
 from caneft.plan import Plan
 from caneft.reporting import inputs
-from caneft.reporting.captions import label
+from caneft.reporting.labels import label
 from caneft.reporting.layout import Cell, Column, Table
 from caneft.reporting.reading import checked, naming, read_json
 from caneft.reporting.tables import NONE

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from caneft.plan import ARTEFACTS, Plan
-from caneft.reporting.captions import METRICS, label
 from caneft.reporting.inputs import COPY, Block, shown_blocks
+from caneft.reporting.labels import METRICS, label
 from caneft.reporting.placement import label_points
 from caneft.reporting.results import of_block
 from caneft.reporting.shown import Family, families, main_variants

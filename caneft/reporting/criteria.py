@@ -10,10 +10,10 @@ import pandas as pd
 from caneft.neurons import NeuronSet
 from caneft.plan import Plan
 from caneft.reporting import captions
-from caneft.reporting.captions import METRICS, label
 from caneft.reporting.inputs import Block, neuron_files, shown_blocks
+from caneft.reporting.labels import METRICS, label
 from caneft.reporting.layout import Cell, Column, Table
-from caneft.reporting.reading import read_neurons
+from caneft.reporting.numeric import read_neurons
 from caneft.reporting.results import BLOCK, of_block
 from caneft.reporting.tables import NONE, SEEN, UNSEEN, score_cells
 

@@ -12,8 +12,8 @@ from caneft.config import Full, Lora, Neurons
 from caneft.errors import InputError
 from caneft.neurons import NeuronSet
 from caneft.plan import Plan
-from caneft.reporting.captions import METRICS, label
 from caneft.reporting.inputs import COPY, Block
+from caneft.reporting.labels import METRICS, label
 from caneft.significance import holm
 
 CLEARLY = "Clearly: by more than both deviations over seeds together, a rule of thumb and no test."

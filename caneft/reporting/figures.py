@@ -12,8 +12,8 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
 from caneft.plan import ARTEFACTS, Plan
-from caneft.reporting.captions import METRICS, UNTRAINED, label
 from caneft.reporting.inputs import Block, block_runs, shown_blocks
+from caneft.reporting.labels import METRICS, UNTRAINED, label
 from caneft.reporting.placement import label_points
 from caneft.reporting.results import AVERAGES, of_block
 from caneft.reporting.shown import main_variants

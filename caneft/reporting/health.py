@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pandas as pd
 
 from caneft.plan import Plan
-from caneft.reporting.captions import label
 from caneft.reporting.inputs import COPY, Block, shown_blocks
+from caneft.reporting.labels import label
 from caneft.reporting.layout import Cell, Column, Table
 from caneft.reporting.results import BLOCK, FLAGS, of_block
 from caneft.reporting.tables import NONE

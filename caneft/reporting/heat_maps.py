@@ -13,10 +13,10 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 
 from caneft.plan import Plan
-from caneft.reporting.captions import METRICS, label
 from caneft.reporting.inputs import COPY, matrices
 from caneft.reporting.interference import signed
 from caneft.reporting.jaccard import Sets
+from caneft.reporting.labels import METRICS, label
 from caneft.reporting.results import of_block
 from caneft.reporting.style import DOUBLE, GREY, INK, clear_unused, grid_shape, note, panels, styled
 

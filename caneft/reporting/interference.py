@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pandas as pd
 
 from caneft.plan import Plan
-from caneft.reporting.captions import METRICS, label
 from caneft.reporting.inputs import Block, block_runs, matrices
+from caneft.reporting.labels import METRICS, label
 from caneft.reporting.layout import BEST, Cell, Column, Table
 from caneft.reporting.results import BLOCK, of_block
 from caneft.reporting.tables import NONE

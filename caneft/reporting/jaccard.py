@@ -13,7 +13,8 @@ from caneft.neurons import NeuronSet
 from caneft.plan import Plan
 from caneft.reporting import inputs
 from caneft.reporting.inputs import Block
-from caneft.reporting.reading import naming, read_json, read_neurons, read_parquet
+from caneft.reporting.numeric import read_neurons, read_parquet
+from caneft.reporting.reading import naming, read_json
 from caneft.reporting.shown import main_variants
 
 

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from caneft.plan import Plan
-from caneft.reporting.captions import label, scientific
 from caneft.reporting.inputs import Block
+from caneft.reporting.labels import label, scientific
 from caneft.reporting.results import BLOCK, Information
 from caneft.reporting.shown import main_variants
 from caneft.reporting.style import (

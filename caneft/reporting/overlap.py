@@ -8,8 +8,8 @@ import pandas as pd
 
 from caneft.plan import Plan
 from caneft.reporting import captions, inputs
-from caneft.reporting.captions import METRICS, label
 from caneft.reporting.inputs import COPY, Block
+from caneft.reporting.labels import METRICS, label
 from caneft.reporting.layout import Cell, Column, Table
 from caneft.reporting.reading import naming, read_json
 from caneft.reporting.results import BLOCK

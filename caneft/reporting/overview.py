@@ -10,11 +10,12 @@ from caneft import comparison
 from caneft.config import Neurons
 from caneft.plan import Plan
 from caneft.reporting import captions, claims, evidence, inputs, overlap, results, tables
-from caneft.reporting.captions import METRICS, label, metric_label
 from caneft.reporting.claims import Verdict
 from caneft.reporting.inputs import COPY, Block, shown_blocks
+from caneft.reporting.labels import METRICS, label, metric_label
 from caneft.reporting.layout import Cell, Column, Table, mark_best
-from caneft.reporting.reading import naming, read_json, read_neurons
+from caneft.reporting.numeric import read_neurons
+from caneft.reporting.reading import naming, read_json
 from caneft.reporting.results import of_block
 
 

@@ -5,9 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from caneft import bounded, config, integrity, neurons
+from caneft import bounded, config, integrity
 from caneft.config import Config
 from caneft.corpora.text import lines
 from caneft.errors import InputError
@@ -18,43 +16,23 @@ LARGEST_TEXT = 128_000_000
 def read_json(path: Path, with_format: bool = False) -> dict[str, Any]:
     """A JSON object of format 1; `with_format`: it must say so."""
     if not path.exists():
-        raise _missing(path)
+        raise missing(path)
     found = bounded.read_json(path, f"\n{bounded.AGAIN}")
     integrity.check_format(path, found if "format" in found or not with_format else {"format": None})
     return found
 
 
-def read_parquet(path: Path, columns: list[str]) -> pd.DataFrame:
-    """Columns of a table."""
-    integrity.verify_beside(path, path.with_suffix(".json"))
-    try:
-        return pd.read_parquet(path, columns=columns)
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except (OSError, ValueError, KeyError, TypeError, NotImplementedError, MemoryError) as error:
-        raise InputError(f"{path}: cannot be used: {error}.\nDelete it and run the workflow again.") from None
-
-
 def read_lines(path: Path) -> list[str]:
     """Lines of a text file; only line feeds end one, since a hypothesis may hold any other separator."""
     if not path.exists():
-        raise _missing(path)
+        raise missing(path)
     if path.stat().st_size > LARGEST_TEXT:
         raise InputError(f"{path}: has more than {LARGEST_TEXT:,} bytes.\n{bounded.AGAIN}")
     return [text for _, text in lines(path)]
 
 
-def read_neurons(path: Path) -> neurons.NeuronSet:
-    """A set of neurons or heads."""
-    try:
-        return neurons.load(path)
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{error}.\nDelete {path} and run the workflow again.") from None
-
-
-def _missing(path: Path) -> InputError:
+def missing(path: Path) -> InputError:
+    """The error for a file that is not there."""
     return InputError(f"{path}: does not exist.\nThe workflow makes it: run `snakemake` with the same configuration.")
 
 

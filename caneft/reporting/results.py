@@ -15,7 +15,8 @@ from caneft.errors import InputError
 from caneft.plan import SEEN, Plan
 from caneft.reporting import inputs
 from caneft.reporting.inputs import Block
-from caneft.reporting.reading import checked, naming, read_json, read_lines, read_neurons, read_parquet
+from caneft.reporting.numeric import read_neurons, read_parquet
+from caneft.reporting.reading import checked, naming, read_json, read_lines
 
 BLOCK = ["model", "direction", "mixture"]
 AVERAGES = ["average_seen", "average_unseen"]

@@ -13,8 +13,8 @@ from caneft import comparison
 from caneft.config.metrics import LOWER_IS_BETTER
 from caneft.plan import Plan
 from caneft.reporting import inputs
-from caneft.reporting.captions import METRICS, label, metric_label
 from caneft.reporting.inputs import Block
+from caneft.reporting.labels import METRICS, label, metric_label
 from caneft.reporting.layout import Cell, Column, Table
 from caneft.reporting.reading import naming, read_json
 from caneft.reporting.results import BLOCK, SCALE, of_block

@@ -9,9 +9,9 @@ from caneft.config.metrics import LOWER_IS_BETTER
 from caneft.files import replacing
 from caneft.plan import Plan
 from caneft.reporting import captions
-from caneft.reporting.captions import label, metric_label
 from caneft.reporting.escaping import escape
 from caneft.reporting.inputs import COPY, Block, shown_blocks
+from caneft.reporting.labels import label, metric_label
 from caneft.reporting.latex import latex
 from caneft.reporting.layout import Cell, Column, Table, mark_best, markdown
 from caneft.reporting.page import html

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pandas as pd
 
 from caneft.plan import Plan
-from caneft.reporting.captions import METRICS, label, scientific
 from caneft.reporting.inputs import Block
+from caneft.reporting.labels import METRICS, label, scientific
 from caneft.reporting.layout import BEST, Cell, Column, Table
 from caneft.reporting.results import AVERAGES, BLOCK
 from caneft.reporting.tables import NONE

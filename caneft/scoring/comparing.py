@@ -11,7 +11,7 @@ from caneft import significance
 from caneft.corpora import store
 from caneft.corpora.store import Row
 from caneft.errors import InputError
-from caneft.scoring import statistics, surface
+from caneft.scoring import statistics, translated
 from caneft.settings import Output, SignificanceSettings
 from caneft.significance import Pairs, Score
 
@@ -101,9 +101,7 @@ def _by_system(settings: SignificanceSettings, read: Callable[[Output], dict[str
 
 
 def _hypotheses(root: Path, output: Output, references: Mapping[str, Sequence[Row]]) -> dict[str, list[str]]:
-    lines = surface.read_translations(
-        root / output.translations, {domain: references[domain] for domain in output.domains}
-    )
+    lines = translated.read(root / output.translations, {domain: references[domain] for domain in output.domains})
     return {domain: [line["hypothesis"] for line in found] for domain, found in lines.items()}
 
 

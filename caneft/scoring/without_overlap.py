@@ -8,7 +8,7 @@ from typing import Any
 from caneft.corpora.overlap import PAIR, SOURCE
 from caneft.corpora.store import Row
 from caneft.errors import InputError
-from caneft.scoring import surface
+from caneft.scoring import surface, translated
 
 
 def score_without(
@@ -32,6 +32,6 @@ def score_without(
     if 0 < len(flagged) < len(rows):
         left = [number for number, row in enumerate(rows) if row.id not in flagged]
         for run, path in translations.items():
-            lines = surface.read_translations(path, references)[domain]
+            lines = translated.read(path, references)[domain]
             runs[run] = surface.score([lines[n] for n in left], [rows[n] for n in left], target_language, metrics)
     return {"segments": len(rows), "flagged": {kind: counts[kind] for kind in (PAIR, SOURCE)}, "runs": runs}

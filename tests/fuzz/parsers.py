@@ -18,7 +18,7 @@ from caneft.commands import finished
 from caneft.corpora import store
 from caneft.corpora.store import Row
 from caneft.reporting import corpora, results, significant
-from caneft.scoring import rival, surface
+from caneft.scoring import rival, translated
 from tests.unit import fake_results
 
 ROWS = [Row(f"it.test.{n}", f"Satz {n} über Mäuse.", f"Sentence {n} about mice.") for n in range(1, 9)]
@@ -233,7 +233,7 @@ PARSERS = [
     Parser(
         "translations",
         translations,
-        lambda folder: surface.read_translations(folder / "seen.jsonl", {"it": ROWS}),
+        lambda folder: translated.read(folder / "seen.jsonl", {"it": ROWS}),
         "jsonl",
     ),
     Parser("neuron set", neuron_set, read_neurons),

@@ -10,7 +10,8 @@ from pytest import approx
 
 from caneft.corpora.store import Row, read_testset, write
 from caneft.errors import InputError
-from caneft.scoring.surface import copies, corpus_scores, health, read_translations, score
+from caneft.scoring import translated
+from caneft.scoring.surface import corpus_scores, health, score
 
 ENGLISH = ["the", "dog", "doesn't", "sleep", "(often)", "and", "7.5%", "of", "it's", "cats", "“purr”", "."]
 CHINESE = ["狗", "睡觉", "在", "屋顶", "上", "，", "和", "猫", "2024年", "DNA", "。"]
@@ -138,7 +139,7 @@ def of_adapters(name, adapter="it", **texts):
 
 
 def test_translations_come_back_by_domain_in_order(written, references):
-    found = read_translations(written(*GOOD), references)
+    found = translated.read(written(*GOOD), references)
     assert found == {"it": [GOOD[0], GOOD[2]], "law": [GOOD[1]]}
 
 
@@ -174,7 +175,7 @@ BROKEN = {
 @pytest.mark.parametrize("lines", BROKEN.values(), ids=BROKEN)
 def test_translations_that_do_not_fit_are_refused_by_name(written, references, lines):
     with pytest.raises(InputError, match=r"seen\.jsonl"):
-        read_translations(written(*lines), references)
+        translated.read(written(*lines), references)
 
 
 def test_a_domains_scores(references):
@@ -214,7 +215,7 @@ def test_another_number_of_hypotheses_is_never_scored(references):
 
 
 def test_the_sources_are_their_own_translations(references):
-    found = copies(references)
+    found = translated.copies(references)
     assert [entry["hypothesis"] for entry in found["it"]] == ["Öffnen.", "Schließen Sie es."]
     assert score(found["law"], references["law"], "en", ["chrf"])["health"]["empty"] == 0
 

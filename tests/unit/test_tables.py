@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from caneft.errors import InputError
-from caneft.reporting import captions, inputs, listing, results, tables
+from caneft.reporting import inputs, labels, listing, results, tables
 from caneft.reporting.contents import every_table
 from caneft.reporting.escaping import escape
 from caneft.reporting.latex import latex
@@ -173,7 +173,7 @@ def test_several_seeds_print_deviations_that_latex_aligns(plan, root):
 
 @pytest.mark.parametrize(("value", "text"), [(5e-4, "5e-4"), (1e-2, "1e-2"), (1.5e-5, "1.5e-5"), (1.0, "1")])
 def test_scientific(value, text):
-    assert captions.scientific(value) == text
+    assert labels.scientific(value) == text
 
 
 def test_latex_escapes_every_special_character():

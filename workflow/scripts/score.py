@@ -6,7 +6,7 @@ from pathlib import Path
 from caneft.cli import step
 from caneft.corpora import store
 from caneft.files import write_json
-from caneft.scoring import surface
+from caneft.scoring import surface, translated
 from caneft.settings import ScoreSettings
 
 
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--scores", type=Path, required=True)
     args = parser.parse_args()
     references = store.read_testset(args.domains, args.corpora)
-    hypotheses = surface.copies(references) if args.copy else surface.read_translations(args.translations, references)
+    hypotheses = translated.copies(references) if args.copy else translated.read(args.translations, references)
     target, metrics = args.settings.target_language, args.settings.metrics
     domains = {d: surface.score(hypotheses[d], references[d], target, metrics) for d in args.domains}
     about = dict(zip(("model", "direction", "run", "testset"), args.about, strict=True))

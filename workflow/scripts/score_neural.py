@@ -8,7 +8,7 @@ from caneft.cli import step
 from caneft.corpora import store
 from caneft.errors import InputError
 from caneft.files import write_json
-from caneft.scoring import neural, surface
+from caneft.scoring import neural, translated
 
 
 @step
@@ -33,11 +33,11 @@ def main() -> None:
     domains = [domain for testset in args.testsets.values() for domain in testset]
     references = store.read_testset(domains, args.corpora)
     if args.copy:
-        lines = surface.copies(references)
+        lines = translated.copies(references)
     else:
         lines = {}
         for path, testset in zip(args.translations, args.testsets.values(), strict=True):
-            lines |= surface.read_translations(path, {domain: references[domain] for domain in testset})
+            lines |= translated.read(path, {domain: references[domain] for domain in testset})
     hypotheses = {domain: [line["hypothesis"] for line in lines[domain]] for domain in domains}
     manifest = neural.read_manifest(args.manifest)
     stored = _stored(args.scores)

@@ -1,0 +1,35 @@
+"""How metrics, variants, domains and learning rates are printed."""
+
+from caneft.config.metrics import LOWER_IS_BETTER
+from caneft.plan import Plan
+
+METRICS = {
+    "bleu": "BLEU",
+    "chrf": "chrF2",
+    "exact": "exact match (%)",
+    "comet": "COMET",
+    "kiwi": "COMETKiwi",
+    "xcomet": "XCOMET",
+    "metricx": "MetricX",
+}
+UNTRAINED = ("base", "icl")
+
+
+def label(plan: Plan, name: str) -> str:
+    """Label of a variant or domain: the configuration's, else its name."""
+    return plan.config.report.labels.get(name, name)
+
+
+def metric_label(plan: Plan, metric: str) -> str:
+    """Label of a metric; a neural one that is trained here is named as the demonstration that it is."""
+    if metric in LOWER_IS_BETTER:
+        return f"{METRICS[metric]} (lower is better)"
+    trained = getattr(plan.config.scoring.neural.get(metric), "train", None)
+    return f"{METRICS[metric]} (demonstration)" if trained else METRICS[metric]
+
+
+def scientific(value: float) -> str:
+    """A number as people write learning rates: 0.0005 is 5e-4."""
+    mantissa, exponent = f"{value:.2e}".split("e")
+    mantissa = mantissa.rstrip("0").rstrip(".")
+    return mantissa if int(exponent) == 0 else f"{mantissa}e{int(exponent)}"
