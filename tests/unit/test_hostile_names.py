@@ -50,7 +50,7 @@ def named(kind, name):
     section = raw
     for key in NAMED[kind]:
         section = section[key]
-    section[name] = section[next(iter(section))]
+    section[name] = section[list(section)[-1]]
     return raw
 
 

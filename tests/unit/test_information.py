@@ -1,5 +1,6 @@
 """Bins against exact fractions, mutual information against sklearn, the null against every permutation."""
 
+import functools
 import itertools
 import math
 from collections import Counter
@@ -215,10 +216,14 @@ def test_the_null_has_the_distribution_of_all_permutations(strata):
     """Of all ways to shuffle the labels within each stratum, the minimum taken after the sum over strata."""
     total, expected = sum(len(labels) for _, labels in strata), Counter()
 
+    @functools.cache
+    def share(binned, inside):
+        return len(binned) / total * mutual_info_score(binned, inside)
+
     def parts(binned, labels):
         """What each distinct order of the labels of a stratum adds to the domains' information."""
         for order in set(itertools.permutations(labels)):
-            yield [len(order) / total * mutual_info_score(binned, [label == d for label in order]) for d in range(3)]
+            yield [share(binned, tuple(label == d for label in order)) for d in range(3)]
 
     for chosen in itertools.product(*(list(parts(*stratum)) for stratum in strata)):
         by_domain = [sum(of_domain) for of_domain in zip(*chosen, strict=True)]
