@@ -48,6 +48,7 @@ MOST_LINES = 10
 NOT_OURS = ("Using workflow specific profile", "WorkflowError", "  File ")  # Snakemake's frame around a message
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that share the run are one group, which one worker of pytest-xdist takes: the run is made once."""
     for item in items:
