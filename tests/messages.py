@@ -1,5 +1,6 @@
 """A message is held to what it must name (file, key, value, remedy), never to its wording."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,10 +10,16 @@ from caneft.errors import InputError
 
 
 def assert_names(message: object, *facts: object) -> None:
-    """Fails unless the text of `message` contains each of the facts."""
+    """Fails unless the text of `message` contains each of the facts; an int must stand there as a number of its own."""
     text = str(message)
-    missing = [str(fact) for fact in facts if str(fact) not in text]
+    missing = [str(fact) for fact in facts if not _named(fact, text)]
     assert not missing, f"not named: {missing}\nin: {text}"
+
+
+def _named(fact: object, text: str) -> bool:
+    if type(fact) is int:  # neither part of another number nor of a name or path
+        return re.search(rf"(?<![\w./,-]){fact}(?!\w|[.,]\w)", text) is not None
+    return str(fact) in text
 
 
 @contextmanager

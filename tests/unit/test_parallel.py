@@ -1,10 +1,15 @@
-"""Data parallel training, with two processes on the CPU: they end like one. This file is also what they run."""
+"""Data parallel training, with two processes on the CPU: they end like one. This file is also what they run.
+
+To import all that training needs takes longer than the training here: in `make test` the second process is split off
+the first once it has imported, and what belongs to the launcher alone is tried with processes that import nothing.
+"""
 
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +23,6 @@ from safetensors.torch import load_file, save_file
 
 from caneft import config, launching, parallel
 from caneft.devices import prepare
-from caneft.errors import InputError
 from caneft.neurons import NeuronSet
 from caneft.parallel import ALONE, Processes, Team, pieces
 from caneft.prompts import Example
@@ -27,6 +31,7 @@ from caneft.tuning.checkpoint import Checkpoints
 from caneft.tuning.loop import train
 from caneft.tuning.passes import Passes
 from caneft.tuning.training import Training
+from tests.messages import refused
 
 ROOT, MODULE = Path(__file__).parents[2], "tests.unit.test_parallel"
 METHODS = {
@@ -88,14 +93,16 @@ def worker(task, folder, *arguments):
                 os.kill(os.getpid(), signal.SIGUSR1)
 
         tuned(folder, "lora", team, watch)
-    if task == "fail":
-        if not team.main:
-            raise ValueError("something in one process")
-        time.sleep(120)  # as one that waits for the other does on GPUs
-    if task == "sleep":
-        (folder / f"ready.{team.rank}").touch()
-        time.sleep(60)
     team.leave()
+
+
+def split(*arguments):
+    """Makes two processes of this one, as if `launch` had started them, and runs the worker in each."""
+    child = os.fork()
+    os.environ |= {"RANK": str(int(child == 0)), "LOCAL_RANK": str(int(child == 0))}
+    worker(*arguments)
+    if child and os.waitpid(child, 0)[1] != 0:
+        sys.exit("the second process failed")
 
 
 @pytest.fixture
@@ -116,9 +123,20 @@ def results(folder, name):
     return load_file(folder / f"{name}.safetensors"), json.loads((folder / f"{name}.json").read_text())
 
 
-def test_two_processes_end_like_one(folder, monkeypatch):
+def test_two_processes_end_like_one(folder):
+    command = [sys.executable, "-m", MODULE, "split", "methods", str(folder)]
+    subprocess.run(command, cwd=ROOT, env=launching._environment(2), check=True, timeout=600)
+    both_end_like_one(folder)
+
+
+@pytest.mark.slow
+def test_two_processes_that_are_launched_end_like_one(folder, monkeypatch):
     monkeypatch.chdir(ROOT)
     assert launched("methods", folder) == 0
+    both_end_like_one(folder)
+
+
+def both_end_like_one(folder):
     for method in ALIKE:
         tuned(folder, method, ALONE)
         (first, outcome), (second, same_outcome) = (results(folder, f"{method}.2.{rank}") for rank in range(2))
@@ -136,6 +154,7 @@ def test_two_processes_end_like_one(folder, monkeypatch):
         assert len(logs[0]) == outcome["steps"] == 6
 
 
+@pytest.mark.slow
 def test_processes_go_on_where_one_was_told_to_stop(folder, monkeypatch):
     """The random numbers of both are those of an undisturbed run; neither ends before the checkpoint is there."""
     monkeypatch.chdir(ROOT)
@@ -156,33 +175,66 @@ def test_processes_go_on_where_one_was_told_to_stop(folder, monkeypatch):
     assert (folder / "lora.2.log").read_bytes() == log
 
 
-def test_one_that_fails_ends_the_others(folder, monkeypatch, capfd):
-    monkeypatch.chdir(ROOT)
+@pytest.fixture
+def light(tmp_path, monkeypatch):
+    """Launches two processes that run this code, which imports nothing of torch; returns their exit code."""
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    monkeypatch.chdir(tmp_path)
+
+    def run(code):
+        (tmp_path / "light.py").write_text(f"import os, signal, sys, time\nrank = os.environ['RANK']\n{code}")
+        return launching.launch("light", [], 2, "tuning")
+
+    return run
+
+
+def test_one_that_fails_ends_the_others(light, monkeypatch, capfd):
     monkeypatch.setattr(launching, "GRACE", 0.5)
     start = time.monotonic()
-    assert launched("fail", folder) == 1
+    assert light("time.sleep(120) if rank == '0' else sys.exit('something in one process')") == 1
     assert "something in one process" in capfd.readouterr().err
     assert time.monotonic() - start < 90
 
 
-def test_signals_reach_every_process(folder):
-    """The launcher is a process of its own here, as the step is."""
-    code = "import sys; from caneft.launching import launch; exit(launch(sys.argv[1], sys.argv[2:], 2, 'tuning'))"
-    command = [sys.executable, "-c", code, MODULE, "sleep", str(folder)]
-    with subprocess.Popen(command, cwd=ROOT) as process:
-        deadline = time.monotonic() + 600
-        while len(list(folder.glob("ready.*"))) < 2:
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.02)
-        process.send_signal(signal.SIGUSR1)
-        assert process.wait(20) == 128 + signal.SIGUSR1  # long before they have slept
+REACHED = """
+def reached(number, _):
+    open(f"reached.{rank}", "w").close()
+    os._exit(number)
+signal.signal(signal.SIGUSR1, reached)
+open(f"ready.{rank}", "w").close()
+time.sleep(120)
+"""
+
+
+def test_signals_reach_every_process(light, tmp_path):
+    ours, ended, start = signal.signal(signal.SIGUSR1, signal.SIG_IGN), threading.Event(), time.monotonic()
+
+    def ask():
+        while not ended.wait(0.05):
+            if len(list(tmp_path.glob("ready.*"))) == 2:
+                os.kill(os.getpid(), signal.SIGUSR1)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        assert light(REACHED) == signal.SIGUSR1  # what they end with
+    finally:
+        ended.set()
+        asking.join()
+        signal.signal(signal.SIGUSR1, ours)
+    assert sorted(file.name for file in tmp_path.glob("reached.*")) == ["reached.0", "reached.1"]
+    assert time.monotonic() - start < 90  # long before they have slept
+
+
+def test_one_that_a_signal_ends_has_the_exit_code_of_a_shell(light):
+    assert light("os.kill(os.getpid(), signal.SIGUSR1) if rank == '1' else None") == 128 + signal.SIGUSR1
 
 
 def test_more_gpus_than_there_are_is_an_error(monkeypatch):
     monkeypatch.delenv("ACCELERATE_USE_CPU", raising=False)
-    for visible, shown in ((0, "none of them is"), (1, "1 of them is"), (2, "2 of them are")):
+    for visible, shown in ((0, "none"), (1, 1), (2, 2)):
         monkeypatch.setattr(torch.cuda, "device_count", lambda visible=visible: visible)
-        with pytest.raises(InputError, match=rf"3 GPUs is asked for \(models.*gpu\), but {shown} visible"):
+        with refused(3, "models.*.resources.gpu", shown):
             launched("methods", processes=3)
 
 
@@ -243,4 +295,5 @@ def test_pieces_hold_every_parameter_once_and_are_small(sizes, largest):
 
 
 if __name__ == "__main__":
-    worker(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])
+    run, arguments = (split, sys.argv[2:]) if sys.argv[1] == "split" else (worker, sys.argv[1:])
+    run(arguments[0], Path(arguments[1]), *arguments[2:])

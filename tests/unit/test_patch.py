@@ -12,8 +12,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from caneft import patch
-from caneft.errors import InputError
 from caneft.neurons import HEAD, NEURON, NeuronSet
+from tests.conftest import FAMILIES
+from tests.messages import refused
 
 BASE = {"id": "tiny", "revision": None, "weights": {"model.safetensors": "0" * 64}}
 NONE = np.array([], dtype=int)
@@ -85,8 +86,10 @@ def tampered(path, tensors=None, drop=(), **manifest):
 
 
 @pytest.mark.parametrize("unit", SETS)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_a_swap_is_bit_equal_there_and_back(tmp_path, tiny_model, architecture, unit, dtype):
+def test_a_swap_is_bit_equal_there_and_back(tmp_path, tiny_model, architecture, unit):
+    """Of every family in both units and both dtypes, and of every unit in both dtypes."""
+    turn = FAMILIES.index(architecture) + list(SETS).index(unit)
+    dtype = (torch.float32, torch.bfloat16)[turn % 2]
     base, neurons = tiny_model(architecture, dtype=dtype), SETS[unit]
     before, tuned = bits(base), changed(base, neurons)
     path = write(tmp_path / "patch.safetensors", base, tuned, neurons)
@@ -175,16 +178,20 @@ def test_a_patch_is_at_most_a_twentieth_larger_than_its_slices(tmp_path, layers,
 def test_another_base_is_refused_and_left_alone(written, tiny_model):
     other = tiny_model(seed=1)
     before = bits(other)
-    with pytest.raises(InputError, match=r"other weights: 4 of 4 neurons, in layers 0, 2, differ.*tiny"):
+    with refused("patch.safetensors", 4, 0, 2, "tiny"):
         patch.apply(written[2], other)
     assert bits(other) == before
 
 
-def test_a_patched_model_is_no_base(written):
+def test_a_patched_model_is_no_base(written, tiny_model):
+    """And is told apart from one that the patch was never made for."""
     base, _, path = written
     patch.apply(path, base)
-    with pytest.raises(InputError, match="in these weights already.*other weights"):
+    with refused("patch.safetensors") as twice:
         patch.apply(path, base)
+    with refused("patch.safetensors") as another:
+        patch.apply(path, tiny_model(seed=1))
+    assert str(twice.value) != str(another.value)
 
 
 @pytest.mark.parametrize("matrix, at", [("gate_proj", (3, 5)), ("up_proj", (39, 0)), ("down_proj", (11, 3))])
@@ -192,7 +199,7 @@ def test_one_other_number_in_the_slices_is_another_base(written, matrix, at):
     base, _, path = written
     with torch.no_grad():
         getattr(base.model.layers[0].mlp, matrix).weight[at] += 1
-    with pytest.raises(InputError, match=r"other weights: 1 of 4 neurons, in layer 0, differ"):
+    with refused("patch.safetensors", 1, 4, 0, "tiny"):
         patch.apply(path, base)
 
 
@@ -207,29 +214,30 @@ def test_a_refusal_names_the_first_layers_only(tmp_path, tiny_model):
     neurons = NeuronSet(8, 40, (np.array([1, 2]),) * 8)
     base = tiny_model(num_hidden_layers=8)
     path = write(tmp_path / "patch.safetensors", base, base, neurons)
-    with pytest.raises(InputError, match=r"16 of 16 neurons, in layers 0, 1, 2, 3, 4 and 3 more, differ"):
+    with refused("patch.safetensors", 16, "0, 1, 2, 3, 4", 3, "tiny") as caught:
         patch.apply(path, tiny_model(num_hidden_layers=8, seed=1))
+    assert "4, 5" not in str(caught.value)
 
 
 def test_another_precision_is_another_base(written):
     base, _, path = written
-    with pytest.raises(InputError, match=r"in float32; these are in bfloat16\. Load the model in float32"):
+    with refused("patch.safetensors", "float32", "bfloat16"):
         patch.apply(path, base.to(torch.bfloat16))
 
 
 @pytest.mark.parametrize(
-    "options, said",
+    "options, facts",
     [
-        ({"num_hidden_layers": 2}, "for 3 layers of 40 neurons, the model has 2 layers of 40"),
-        ({"intermediate_size": 48}, "the model has 3 layers of 48"),
-        ({"hidden_size": 16}, "its gate of layer 0 is 3 x 24, the model takes 3 x 16"),
+        ({"num_hidden_layers": 2}, (3, 40, 2)),
+        ({"intermediate_size": 48}, (3, 40, 48)),
+        ({"hidden_size": 16}, ("gate", 0, "3 x 24", "3 x 16")),
     ],
     ids=str,
 )
-def test_other_sizes_are_refused(written, tiny_model, options, said):
+def test_other_sizes_are_refused(written, tiny_model, options, facts):
     other = tiny_model(**options)
     before = bits(other)
-    with pytest.raises(InputError, match=said):
+    with refused("patch.safetensors", *facts):
         patch.apply(written[2], other)
     assert bits(other) == before
 
@@ -237,7 +245,7 @@ def test_other_sizes_are_refused(written, tiny_model, options, said):
 def test_heads_of_another_size_are_refused(tmp_path, tiny_model):
     base = tiny_model("qwen3")
     path = write(tmp_path / "patch.safetensors", base, changed(base, HEADS), HEADS)
-    with pytest.raises(InputError, match="its q of layer 0 is 12 x 24, the model takes 24 x 24"):
+    with refused("patch.safetensors", 0, "12 x 24", "24 x 24"):
         patch.apply(path, tiny_model("qwen3", head_dim=12))
 
 
@@ -250,33 +258,33 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("content", GARBAGE.values(), ids=GARBAGE)
-def test_garbage_is_refused_by_name(tmp_path, tiny_model, content):
+def test_garbage_is_refused_by_name(tmp_path, content):
     path = tmp_path / "patch.safetensors"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="patch.safetensors is not a neuron patch"):
-        patch.apply(path, tiny_model())
+    with refused("patch.safetensors"):
+        patch.read(path)
 
 
 def test_a_truncated_patch_is_refused(written):
     base, _, path = written
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(InputError, match="not a neuron patch"):
+    with refused("patch.safetensors"):
         patch.apply(path, base)
 
 
 def test_a_missing_file_is_refused(tmp_path, tiny_model):
-    with pytest.raises(InputError, match="not a neuron patch"):
+    with refused("none.safetensors"):
         patch.apply(tmp_path / "none.safetensors", tiny_model())
 
 
 @pytest.mark.parametrize(
     "metadata", [None, {"format": "pt"}, {"caneft": "{"}, {"caneft": "7"}, {"caneft": "{}"}, {"caneft": "[]"}], ids=str
 )
-def test_safetensors_of_another_kind_are_refused(tmp_path, tiny_model, metadata):
+def test_safetensors_of_another_kind_are_refused(tmp_path, metadata):
     path = tmp_path / "patch.safetensors"
     save_file({"weight": torch.zeros(3)}, path, metadata=metadata)
-    with pytest.raises(InputError, match="not a neuron patch"):
-        patch.apply(path, tiny_model())
+    with refused("patch.safetensors"):
+        patch.read(path)
 
 
 def test_a_patch_of_format_1_says_what_to_do(tmp_path, tiny_model):
@@ -286,15 +294,19 @@ def test_a_patch_of_format_1_says_what_to_do(tmp_path, tiny_model):
     parts = {"gate": torch.zeros(1, 24), "up": torch.zeros(1, 24), "down": torch.zeros(24, 1)}
     tensors = {f"layers.0.{name}": tensor for name, tensor in parts.items()}
     save_file({"layers.0.index": torch.tensor([3], dtype=torch.int32)} | tensors, path, {"caneft": json.dumps(said)})
-    with pytest.raises(InputError, match="format 1, this program reads format 2; tune the run again"):
+    with refused("patch.safetensors", 1, 2):
         patch.apply(path, tiny_model())
 
 
-def test_a_patch_of_a_later_format_says_so(written):
+def test_a_patch_of_a_later_format_says_so_and_has_another_remedy_than_one_of_an_earlier(written):
     base, _, path = written
-    tampered(path, format=3)
-    with pytest.raises(InputError, match="format 3, this program reads format 2; read it with the program that wrote"):
-        patch.apply(path, base)
+    said = {}
+    for number in (3, 1):
+        tampered(path, format=number)
+        with refused("patch.safetensors", number, 2) as caught:
+            patch.apply(path, base)
+        said[number] = str(caught.value)
+    assert said[3].replace("format 3", "format 1") != said[1]
 
 
 TAMPERED = {
@@ -322,7 +334,9 @@ def test_a_patch_that_contradicts_itself_is_refused_before_anything_changes(writ
     base, _, path = written
     before = bits(base)
     tampered(path, **change)
-    with pytest.raises(InputError, match="not a neuron patch"):
+    with refused("patch.safetensors"):
+        patch.read(path)  # before any model is looked at
+    with refused("patch.safetensors"):
         patch.apply(path, base)
     assert bits(base) == before
 

@@ -19,6 +19,7 @@ from caneft.errors import InputError
 from caneft.files import write_json
 from caneft.neurons import HEAD, NEURON, NeuronSet
 from caneft.patch import command, compare
+from tests.messages import assert_names, refused
 
 ROOT = Path(__file__).parents[2]
 VERBS = ("inspect", "apply", "revert", "merge", "to-lora", "diff", "compose")
@@ -70,7 +71,8 @@ def test_high_ranks_are_warned_of(tmp_path, tiny_model, call, command):
     a = write(tmp_path / "a.safetensors", base, base, NeuronSet(1, 600, (np.arange(513),)))
     arguments = [a] if command == "inspect" else [saved(base, tmp_path / "base"), a, tmp_path / "out"]
     code, _, err = call(command, *arguments)
-    assert code == 0 and "up to 512" in err and "513" in err and "`selection.per_layer`" in err
+    assert code == 0
+    assert_names(err, 512, 513, "`selection.per_layer`")
 
 
 def test_apply_revert_merge_and_export_from_the_command_line(two, call, tmp_path):
@@ -101,14 +103,15 @@ def test_errors_are_one_message(two, call, tmp_path, tiny_model):
     _, a, _ = two
     code, out, err = call("apply", saved(tiny_model(seed=4), tmp_path / "base"), a)
     assert code == 1 and out == ""
-    assert err.splitlines()[-1].startswith("Error: ") and "Traceback" not in err and "4 of 4 neurons" in err
+    assert err.splitlines()[-1].startswith("Error: ") and "Traceback" not in err
+    assert_names(err, "a.safetensors", 4, "tiny")
 
 
 def test_an_error_of_the_disk_and_ctrl_c_are_one_message_too(two, call, monkeypatch):
     _, a, _ = two
-    for error, code, said in (
-        (PermissionError(13, "Permission denied", "here"), 1, "Permission denied: 'here'"),
-        (KeyboardInterrupt(), 130, "Interrupted"),
+    for error, code, fact in (
+        (PermissionError(13, "Permission denied", "here"), 1, "Permission denied: 'here'"),  # as the system puts it
+        (KeyboardInterrupt(), 130, ""),
     ):
 
         def failing(*_, error=error):
@@ -116,7 +119,7 @@ def test_an_error_of_the_disk_and_ctrl_c_are_one_message_too(two, call, monkeypa
 
         monkeypatch.setattr(command.compare, "inspect", failing)
         found, _, err = call("inspect", a)
-        assert found == code and said in err and "Traceback" not in err
+        assert found == code and fact in err and len(err.splitlines()) == 1
 
 
 def test_a_command_that_is_none_is_an_error(call):
@@ -172,17 +175,17 @@ def test_diff_says_when_bases_differ(two, tmp_path, tiny_model):
     b = write(tmp_path / "o.safetensors", other, changed(other, NEURONS), NEURONS, said)
     found = compare.diff(a, b)
     assert (found["same_base"], found["units"], found["replace_the_same"]) == (False, 4, 0)
-    with pytest.raises(InputError, match="other weights: 4 of 4 neurons"):
+    with refused("a.safetensors", 4, "tiny"):
         compare.diff(a, b, saved(other, tmp_path / "other"))
 
 
 def test_diff_refuses_other_units_and_sizes(two, tmp_path, tiny_model):
     base, a, _ = two
     heads = write(tmp_path / "h.safetensors", base, base, HEADS)
-    with pytest.raises(InputError, match="neuron sets of different models: 3 x 40 neurons and 3 x 2 heads"):
+    with refused("3 x 40", "3 x 2", "neuron", "head"):
         compare.diff(a, heads)
     wide = tiny_model(hidden_size=48)
-    with pytest.raises(InputError, match="different hidden sizes"):
+    with pytest.raises(InputError):  # NumPy and torch would raise errors of their own
         compare.diff(a, write(tmp_path / "w.safetensors", wide, wide, NEURONS))
 
 
@@ -214,7 +217,8 @@ def test_composed_is_one_after_the_other(tmp_path, tiny_model, architecture, dty
 def test_compose_names_what_overlaps(two, tmp_path, call):
     _, a, b = two
     code, _, err = call("compose", a, b, tmp_path / "out.safetensors")
-    assert code == 1 and "b.safetensors share 1 neurons. layer 0: [3]" in err
+    assert code == 1
+    assert_names(err, "a.safetensors", "b.safetensors", 1, "layer 0: [3]")
     assert not (tmp_path / "out.safetensors").exists()
 
 
@@ -228,31 +232,33 @@ def test_compose_takes_three(tmp_path, tiny_model, call):
     code, out, _ = call("compose", *paths, tmp_path / "out.safetensors")
     assert code == 0 and "9 neurons" in out
     assert patch.apply(tmp_path / "out.safetensors", base).indices[0].tolist() == [0, 1, 3, 20, 38, 39]
+    before = (tmp_path / "out.safetensors").read_bytes()
     code, _, err = call("compose", *paths, tmp_path / "out.safetensors")
-    assert code == 1 and "exists already" in err
+    assert code == 1 and str(tmp_path / "out.safetensors") in err
+    assert (tmp_path / "out.safetensors").read_bytes() == before
 
 
 REFUSED = {
-    "unit": ("different units: neurons and heads", lambda base: (base, HEADS, BASE)),
-    "dtype": ("different dtypes: float32 and bfloat16", lambda base: (base.to(torch.bfloat16), APART, BASE)),
-    "weights": ("different bases", lambda base: (base, APART, BASE | {"weights": {"model.safetensors": "1" * 64}})),
-    "revision": ("different bases", lambda base: (base, APART, {"id": "tiny", "revision": "1"})),
+    "unit": (("neuron", "head"), lambda base: (base, HEADS, BASE)),
+    "dtype": (("float32", "bfloat16"), lambda base: (base.to(torch.bfloat16), APART, BASE)),
+    "weights": (["tiny"], lambda base: (base, APART, BASE | {"weights": {"model.safetensors": "1" * 64}})),
+    "revision": (["tiny", "revision 1"], lambda base: (base, APART, {"id": "tiny", "revision": "1"})),
 }
 
 
-@pytest.mark.parametrize("said, make", REFUSED.values(), ids=REFUSED)
-def test_compose_refuses_what_does_not_belong_together(two, tmp_path, said, make):
+@pytest.mark.parametrize("facts, make", REFUSED.values(), ids=REFUSED)
+def test_compose_refuses_what_does_not_belong_together(two, tmp_path, facts, make):
     base, a, _ = two
     model, neurons, origin = make(base)
     b = write(tmp_path / "b.safetensors", model, model, neurons, origin)
-    with pytest.raises(InputError, match=said):
+    with refused("a.safetensors", "b.safetensors", *facts):
         compare.compose([a, b], tmp_path / "out.safetensors")
 
 
 def test_compose_refuses_another_architecture(two, tmp_path, tiny_model):
     _, a, _ = two
     phi = tiny_model("phi3")
-    with pytest.raises(InputError, match="different bases"):
+    with refused("a.safetensors", "b.safetensors", "tiny"):
         compare.compose([a, write(tmp_path / "b.safetensors", phi, phi, APART)], tmp_path / "out.safetensors")
 
 
@@ -265,7 +271,8 @@ def test_a_damaged_patch_is_refused_by_every_command(two, tmp_path, call):
     lines += [("to-lora", folder, a, out), ("diff", b, a), ("compose", b, a, out)]
     for line in lines:
         code, _, err = call(*line)
-        assert code == 1 and "a.safetensors is not a neuron patch" in err and not out.exists(), line
+        assert code == 1 and not out.exists(), line
+        assert_names(err, a, "layers.2.up")
 
 
 def test_the_examples_of_the_guide_run(tmp_path, tiny_model, monkeypatch, call):

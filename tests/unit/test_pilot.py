@@ -7,8 +7,8 @@ import pytest
 
 from caneft import config, dumping, growing, pilot, settings, stability
 from caneft.corpora.store import Row
-from caneft.errors import InputError
 from caneft.stability import Point
+from tests.messages import refused
 
 SETTINGS = config.Importance(tokens_per_batch=300)
 
@@ -148,5 +148,5 @@ def test_the_largest_number_and_the_smallest_domain_end_it(source, tmp_path, mon
 
     assert decide(source, tmp_path / "a", monkeypatch, grows) == (64, False, [4, 8, 16, 32])
     assert decide(source, tmp_path / "b", monkeypatch, grows, largest=20) == (20, False, [4, 8, 10])
-    with pytest.raises(InputError, match="64 pairs only, but importance.auto.smallest is 100"):
+    with refused(64, "importance.auto.smallest", 100):
         decide(source, tmp_path / "c", monkeypatch, grows, smallest=100)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from caneft import config, settings
-from caneft.errors import InputError
+from tests.messages import refused
 
 DEMO = {"format": "demo", "domain": "it", "pairs": 4}
 DOMAINS = {"it": {"train": DEMO, "dev": DEMO, "test": DEMO}, "law": {"train": DEMO, "dev": DEMO, "test": DEMO}}
@@ -68,7 +68,7 @@ def test_a_direction_does_not_inherit_the_switch():
     found = configured(own={"instruction": "Translate:"}, prompt=named)
     assert settings.prompt(found, "de-en")("law") == "Translate:"
     assert settings.prompt(found, "zh-en")("law") == "Translate this law text."
-    with pytest.raises(InputError, match=r"directions\.de-en\.prompt .*\{domain\} needs name_domain: true"):
+    with refused("directions.de-en.prompt", "{domain}", "name_domain: true"):
         configured(own={"instruction": "Translate this {domain} text."}, prompt=named)
 
 
@@ -90,5 +90,5 @@ def test_what_a_model_may_do_is_in_its_settings_only_where_it_is_allowed():
 def test_a_base_that_is_pretrained_here_needs_no_permission(key):
     text = {"format": "demo-pretraining", "domains": ["it"], "pairs": 4}
     pretrain = {"corpora": [{"direction": "de-en", "corpus": text}]}
-    with pytest.raises(InputError, match="models.mini .*go with hub and path only"):
+    with refused("models.mini", key, "hub", "path"):
         configured(model={"pretrain": pretrain, key: True})

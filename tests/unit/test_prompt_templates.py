@@ -9,13 +9,13 @@ from caneft import dumping
 from caneft.config import Decoding, Importance
 from caneft.corpora.store import Row
 from caneft.decoding import translate
-from caneft.errors import InputError
 from caneft.importance import Taps, importance
 from caneft.prompts import Prompts, UnusableTarget, collate
 from caneft.settings import PromptSettings
 from caneft.tuning import loop
 from caneft.tuning.full import Full
 from caneft.tuning.passes import Passes
+from tests.messages import assert_names, refused
 from tests.shapes import GEMMA_2, QWEN_3, SHAPES, Shape
 
 SYSTEM = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"  # Qwen 2.5's own, as none is given
@@ -111,14 +111,14 @@ def test_a_template_that_cannot_stop_thinking_is_refused():
     """Its generation prompt opens a thought that finished conversations do not have."""
     thinking = QWEN_3.replace("'<think>\\n\\n</think>\\n\\n' -}}{%- endif", "'<think>\\n' -}}{%- endif")
     assert thinking != QWEN_3
-    with pytest.raises(InputError, match="(?s)does not continue its own generation prompt.*<think>"):
+    with refused("chat template", "generation prompt", "<think>"):
         translator(Shape(thinking.replace("and loop.last else", "and false else"), "none", None, "<|im_end|>"))
 
 
 def test_a_template_that_puts_words_before_every_answer_is_refused():
     """Thoughts of finished conversations that the generation prompt lacks would be trained, and said."""
     always = QWEN_3.replace("enable_thinking is false", "enable_thinking is none")
-    with pytest.raises(InputError, match="(?s)changes the words of an answer.*cannot be used for training"):
+    with refused("chat template", "'b'", "</think>"):
         translator(Shape(always, "none", None, "<|im_end|>", ("<|im_start|>",)))
 
 
@@ -171,7 +171,7 @@ def test_training_text_that_holds_the_marks_of_the_template_is_left_out_counted_
     prompts = translator(name)
     targets = ["one", MARKED[name], "two", "x" * 400]
     rows = [Row(f"it.train.{i}", "der Hund", target) for i, target in enumerate(targets)]
-    with pytest.raises(UnusableTarget, match="drop this pair"):
+    with refused(repr(MARKED[name])[1:-1], by=UnusableTarget):
         prompts.encode("der Hund", MARKED[name])
     with caplog.at_level(logging.INFO):
         samples = dumping.draw(rows, prompts, "it", Importance(max_tokens=300), 2)
@@ -179,14 +179,16 @@ def test_training_text_that_holds_the_marks_of_the_template_is_left_out_counted_
     assert sorted(samples.ids) == ["it.train.0", "it.train.2"]
     assert samples.left_out == left_out == {"too_long": 1, "unusable": 1}
     assert [prompts.decode(example.response) for example in examples] == ["one", "two"]
-    assert caplog.text.count("1 pairs are left out whose target cannot be a response") == 2
-    assert caplog.text.count("1 pairs of more than 300 tokens are left out") == 2
-    assert MARKED[name] in caplog.text
+    unusable = [record.getMessage() for record in caplog.records if MARKED[name] in record.getMessage()]
+    too_long = [record.getMessage() for record in caplog.records if " 300 " in record.getMessage()]
+    assert len(unusable) == len(too_long) == 2
+    for said in unusable + too_long:
+        assert_names(said, 1)
 
 
 def test_such_a_pair_is_an_error_where_nothing_else_could_take_its_place():
     prompts = translator("phi-3")
-    with pytest.raises(InputError, match=r"end-of-turn token <\|end\|>"):
+    with refused("end-of-turn", "v<|end|>"):
         prompts.encode("x", examples=[("u", "v<|end|>")])
-    with pytest.raises(InputError, match="none of 1 training pairs.*1 have a target that cannot be trained on"):
+    with refused(1, 300, "tuning.max_tokens"):
         loop.encode([Row("it.train.1", "x", "<|end|>")], prompts, 300)

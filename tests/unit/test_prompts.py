@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caneft.errors import InputError
 from caneft.prompts import Example, Prompts, batches, collate
+from tests.messages import refused
 
 USER_THEN_ANSWER = (
     "{{ bos_token }}{% for m in messages %}{{ '[U] ' if m.role == 'user' else ' [A] ' }}{{ m.content }} </s>"
@@ -193,14 +193,14 @@ def test_a_base_model_has_no_template():
 def test_neither_template_nor_end_of_sequence_is_an_error():
     model = Bytes(None, eos="<eos>")
     model.tokenizer.eos_token = None
-    with pytest.raises(InputError, match="neither an end-of-turn nor an end-of-sequence token"):
+    with refused("end-of-turn", "end-of-sequence"):
         model.prompts()
 
 
 def test_a_template_that_does_not_continue_its_generation_prompt_is_an_error():
     thinking = CHATML.replace("assistant\\n' }}{% endif %}", "assistant\\n<think>\\n' }}{% endif %}")
     assert thinking != CHATML
-    with pytest.raises(InputError, match="(?s)does not continue its own generation prompt.*<think>"):
+    with refused("chat template", "generation prompt", "<think>"):
         Bytes(thinking, eos="<|im_end|>", listed=["<|im_start|>"]).prompts()
 
 
@@ -239,7 +239,7 @@ def test_long_pairs_are_not_truncated(prompts):
 
 
 def test_a_target_that_spells_the_end_of_turn_is_not_cut_silently(prompts):
-    with pytest.raises(InputError, match=r"<\|end\|>"):
+    with refused("<|end|>"):
         prompts.encode("Schreiben Sie das Zeichen.", "Write <|end|> here.")
 
 
@@ -328,12 +328,12 @@ LAST_TURN_ONLY = (
 def test_a_template_that_hides_earlier_turns_is_an_error():
     prompts = Bytes(LAST_TURN_ONLY, eos="<eos>").prompts()
     prompts.encode("x", "y")
-    with pytest.raises(InputError, match="does not show earlier turns"):
+    with refused("chat template", repr("<bos>[U]Translate.")[1:-1]):
         prompts.encode("x", examples=[("u", "v")])
 
 
 def test_an_example_that_spells_the_end_of_turn_is_an_error(prompts):
-    with pytest.raises(InputError, match=r"end-of-turn token <\|end\|>"):
+    with refused("end-of-turn", "<|end|>", "v<|end|>"):
         prompts.encode("Hund", examples=[("Katze", "cat<|end|>")])
 
 

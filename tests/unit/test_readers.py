@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from caneft import config
 from caneft.corpora import readers
 from caneft.corpora.readers import Pair
-from caneft.errors import InputError
 from caneft.files import split_archive
+from tests.messages import refused
 
 CONTENT = [("Übergröße\u2028„fein“", "over\x85size"), ("", "empty source"), ("表 格", "a\x0btable\x0c🙂"), ("x", "y")]
 
@@ -89,7 +89,7 @@ def test_empty_file_has_no_pairs(tmp_path, read, source):
 
 @pytest.mark.parametrize("source", [jsonl(), instruct(), MOSES, tsv()], ids=lambda s: s.format)
 def test_missing_file_is_named(tmp_path, read, source):
-    with pytest.raises(InputError, match=f"{tmp_path}/corpus.*No such file"):
+    with refused(tmp_path / "corpus", "No such file"):
         read(source)
 
 
@@ -123,71 +123,68 @@ def test_tsv_columns_are_chosen(tmp_path, read):
 
 def test_latin_1_bytes_name_line_and_conversion(tmp_path, read):
     (tmp_path / "corpus.tsv").write_bytes("a\tb\nfür\tfor\n".encode("latin-1"))
-    with pytest.raises(InputError, match=r"corpus.tsv:2: not UTF-8, byte 0xfc at position 2(.|\n)*iconv -f ENCODING"):
+    with refused("corpus.tsv:2", "0xfc", 2, "iconv -f ENCODING -t UTF-8"):
         read(tsv())
 
 
 def test_utf_16_is_recognised(tmp_path, read):
     (tmp_path / "corpus.tsv").write_text("a\tb\n", encoding="utf-16")
-    with pytest.raises(InputError, match=r"corpus.tsv:1: (.|\n)*iconv -f UTF-16"):
+    with refused("corpus.tsv:1", "iconv -f UTF-16 -t UTF-8"):
         read(tsv())
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
+    ("line", "facts"),
     [
-        ('{"source": "a", "target": "b"', r"jsonl:2: not JSON: .* \(column 30\)"),
-        (
-            '{"source": "a", "targte": "b"}',
-            r"jsonl:2: no field 'target': .* Known: source, targte. Did you mean 'targte'",
-        ),
-        ('{"source": 5, "target": "b"}', r"jsonl:2: field 'source' is a JSON number, not a string"),
-        ('{"source": null, "target": "b"}', r"jsonl:2: field 'source' is a JSON null, not a string"),
-        ('["a", "b"]', r"jsonl:2: the record is a JSON list, so there is no field 'source'"),
-        ('{"source": "\\ud83d", "target": "b"}', r"jsonl:2: field 'source' holds half of a surrogate pair"),
+        ('{"source": "a", "target": "b"', ["delimiter", 30]),  # the column
+        ('{"source": "a", "targte": "b"}', ["'target'", "source, targte", "'targte'"]),
+        ('{"source": 5, "target": "b"}', ["'source'", "number"]),
+        ('{"source": null, "target": "b"}', ["'source'", "null"]),
+        ('["a", "b"]', ["'source'", "list"]),
+        ('{"source": "\\ud83d", "target": "b"}', ["'source'", "surrogate"]),
     ],
 )
-def test_broken_jsonl_record_is_named(tmp_path, read, line, message):
+def test_broken_jsonl_record_is_named(tmp_path, read, line, facts):
     (tmp_path / "corpus.jsonl").write_text(f'{{"source": "a", "target": "b"}}\n{line}\n')
-    with pytest.raises(InputError, match=message):
+    with refused("corpus.jsonl:2", *facts):
         read(jsonl())
 
 
 def test_missing_nested_field_lists_its_siblings(tmp_path, read):
     (tmp_path / "corpus.jsonl").write_text('{"translation": {"de": "Haus", "en": "house"}}\n')
-    with pytest.raises(InputError, match="jsonl:1: no field 'translation.zh': 'translation' lacks 'zh'. Known: de, en"):
+    with refused("corpus.jsonl:1", "'translation.zh'", "'zh'", "de, en"):
         read(jsonl(source="translation.zh", target="translation.en"))
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "facts"),
     [
-        ('[\n{"input": "German: a", "output": "b"},\n{"input" "c"}\n]', r"corpus.json:3: not JSON"),
-        ('{"input": "German: a", "output": "b"}\n{"input": "German: c"}', r"corpus.json:2: .*format: jsonl"),
-        ('{"input": "German: a", "output": "b"}', r"corpus.json: holds a JSON object"),
+        ('[\n{"input": "German: a", "output": "b"},\n{"input" "c"}\n]', ["corpus.json:3", "delimiter"]),
+        ('{"input": "German: a", "output": "b"}\n{"input": "German: c"}', ["corpus.json:2", "format: jsonl"]),
+        ('{"input": "German: a", "output": "b"}', ["corpus.json", "JSON object", "format: jsonl"]),
         (
             '[{"input": "German: a", "output": "b"}, {"input": "Geman: c", "output": "d"}]',
-            r"record 2: .*not with 'German: '",
+            ["corpus.json", "record 2", "'Geman: c'", "'German: '", "source_prefix"],
         ),
-        ('[{"input": "German: a"}]', r"record 1: no field 'output'"),
+        ('[{"input": "German: a"}]', ["corpus.json", "record 1", "'output'"]),
     ],
 )
-def test_broken_instruct_file_is_named(tmp_path, read, text, message):
+def test_broken_instruct_file_is_named(tmp_path, read, text, facts):
     (tmp_path / "corpus.json").write_text(text)
-    with pytest.raises(InputError, match=message):
+    with refused(*facts):
         read(instruct(source_prefix="German: "))
 
 
 def test_moses_files_of_different_length_are_an_error(tmp_path, read):
     (tmp_path / "corpus.de").write_text("a\nb\nc\n")
     (tmp_path / "corpus.en").write_text("a\nb\n")
-    with pytest.raises(InputError, match="corpus.de has 3 lines, .*corpus.en has 2"):
+    with refused(tmp_path / "corpus.de", 3, tmp_path / "corpus.en", 2):
         read(MOSES)
 
 
 def test_tsv_line_without_enough_columns_is_named(tmp_path, read):
     (tmp_path / "corpus.tsv").write_text("a\tb\nc d\n")
-    with pytest.raises(InputError, match="corpus.tsv:2: 1 tab-separated columns where 2 are needed"):
+    with refused("corpus.tsv:2", 1, 2, "source_column", "target_column"):
         read(tsv())
 
 
@@ -200,9 +197,9 @@ def test_built_in_corpus_follows_split_and_seed(read):
 
 
 def test_unknown_built_in_domain_is_an_input_error(read):
-    with pytest.raises(InputError, match="built-in corpus"):
+    with refused("'nosuch'", "law"):
         read(config.Demo(format="demo", domain="nosuch", pairs=5))
-    with pytest.raises(InputError, match="built-in corpus"):
+    with refused("'nosuch'", "law"):
         read(config.DemoPretraining(format="demo-pretraining", domains=["nosuch"], pairs=5))
 
 
@@ -241,7 +238,7 @@ def test_hub_dataset_is_asked_for_by_subset_split_and_revision(datasets, read):
 def test_folder_is_loaded_from_disk(datasets, tmp_path, read):
     (tmp_path / "saved").mkdir()
     assert read(config.Hub(format="datasets", name="saved")) == [Pair(1, "Haus", "house")]
-    with pytest.raises(InputError, match="dataset saved: no split 'dev'. Known: train"):
+    with refused("saved", "'dev'", "train"):
         read(config.Hub(format="datasets", name="saved", split="dev"))
 
 
@@ -275,13 +272,11 @@ def test_a_path_into_an_archive_is_split(path, file, member):
 
 
 def test_unreachable_dataset_says_what_to_do(datasets, read):
-    with pytest.raises(
-        InputError, match="dataset no/such: cannot be loaded: Couldn't reach(.|\n)*`snakemake fetch`(.|\n)*save_to_disk"
-    ):
+    with refused("no/such", "Couldn't reach", "`snakemake fetch`", "HF_HOME", "save_to_disk"):
         read(config.Hub(format="datasets", name="no/such"))
 
 
 def test_missing_datasets_library_says_what_to_do(monkeypatch, read):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(InputError, match="install the package `datasets`"):
+    with refused("no/such", "`datasets`"):
         read(config.Hub(format="datasets", name="no/such"))

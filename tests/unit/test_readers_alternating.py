@@ -5,7 +5,7 @@ import pytest
 from caneft import config
 from caneft.corpora import readers
 from caneft.corpora.readers import Pair
-from caneft.errors import InputError
+from tests.messages import refused
 
 
 @pytest.fixture
@@ -37,11 +37,11 @@ def test_blank_lines_at_the_end_are_nothing(read, end):
     assert read(end) == []
 
 
-@pytest.mark.parametrize("pairs", range(1, 6))
 @pytest.mark.parametrize("end", ["", "\n", "\n\n", "\n\n\n\n"])
-def test_a_blank_line_after_every_pair_is_a_separator(read, pairs, end):
-    text = "\n\n".join(f"e{number}\nz{number}" for number in range(1, pairs + 1)) + end
-    assert read(text) == [Pair(number, f"z{number}", f"e{number}") for number in range(1, pairs + 1)]
+def test_a_blank_line_after_every_pair_is_a_separator(read, end):
+    for pairs in range(1, 6):
+        text = "\n\n".join(f"e{number}\nz{number}" for number in range(1, pairs + 1)) + end
+        assert read(text) == [Pair(number, f"z{number}", f"e{number}") for number in range(1, pairs + 1)]
 
 
 def test_a_pair_with_an_empty_side_may_stand_between_separators(read):
@@ -52,14 +52,14 @@ def test_a_pair_with_an_empty_side_may_stand_between_separators(read):
 
 @pytest.mark.parametrize("lines", [1, 3, 7, 9])
 def test_an_odd_number_of_lines_is_said(read, lines):
-    with pytest.raises(InputError, match=f"um.txt: an odd number of lines, {lines}: one of them has no counterpart"):
+    with refused("um.txt", lines):
         read("".join(f"line {number}\n" for number in range(lines)) + "\n\n")
 
 
 def test_a_missing_line_among_separated_pairs_is_named(read):
-    with pytest.raises(InputError, match=r"um.txt:9: not blank, as every third line before it is"):
+    with refused("um.txt:9"):
         read("a\nA\n\nb\nB\n\nc\n\nd\nD\n\ne\nE\n")
-    with pytest.raises(InputError, match=r"um.txt: an odd number of lines, 7"):
+    with refused("um.txt", 7):
         read("a\nA\n\nb\nB\n\nc\n")
 
 

@@ -1,10 +1,13 @@
 """Broken input is a message that names file and line, or is counted; it is no traceback, and nothing gets lost."""
 
 import bz2
+import functools
 import gzip
+import io
 import json
 import lzma
 import os
+import re
 import tracemalloc
 import zipfile
 
@@ -13,8 +16,8 @@ import pytest
 from caneft import config
 from caneft.corpora import readers, store
 from caneft.corpora.readers import Pair
-from caneft.corpora.text import LONGEST_LINE, lines
-from caneft.errors import InputError
+from caneft.corpora.text import BROKEN, LONGEST_LINE, lines
+from tests.messages import assert_names, refused
 
 PAIRS = [("Haus", "house"), ("Übergröße", "oversize"), ("Maus", "mouse")]
 TEXTS = {
@@ -57,26 +60,26 @@ def prepared(tmp_path, train, form="tsv"):
     return rows["train"], reports["train"]
 
 
-@pytest.mark.parametrize("form", TEXTS)
 @pytest.mark.parametrize("suffix", PACKED)
-def test_latin_1_names_the_line_in_every_format_compressed_or_not(read, form, suffix):
-    data = PACKED[suffix](TEXTS[form].encode("latin-1"))
-    with pytest.raises(InputError, match=rf"corpus{suffix}:{BAD_LINE[form]}: not UTF-8, byte 0xdc(.|\n)*WINDOWS-1252"):
-        read(form, data, f"corpus{suffix}")
+def test_latin_1_names_the_line_in_every_format_compressed_or_not(read, suffix):
+    for form, text in TEXTS.items():
+        with refused(f"corpus{suffix}:{BAD_LINE[form]}", "0xdc", "iconv -f ENCODING -t UTF-8", "WINDOWS-1252"):
+            read(form, PACKED[suffix](text.encode("latin-1")), f"corpus{suffix}")
 
 
-@pytest.mark.parametrize("form", TEXTS)
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32-le"])
-def test_utf_16_is_recognised_with_and_without_its_mark(read, form, encoding):
-    with pytest.raises(InputError, match=r"corpus:[12]: (.|\n)*UTF-16(.|\n)*iconv -f UTF-16"):
-        read(form, TEXTS[form].encode(encoding))
+def test_utf_16_is_recognised_with_and_without_its_mark(read, encoding):
+    for form, text in TEXTS.items():
+        with refused("iconv -f UTF-16 -t UTF-8") as caught:
+            read(form, text.encode(encoding))
+        assert re.search(r"corpus:[12]\b", str(caught.value)), form
 
 
-@pytest.mark.parametrize("form", TEXTS)
-def test_crlf_and_a_mark_change_nothing(read, form):
-    plain = read(form, TEXTS[form].encode())
-    assert [pair[1:] for pair in plain] == PAIRS
-    assert read(form, TEXTS[form].replace("\n", "\r\n").encode("utf-8-sig")) == plain
+def test_crlf_and_a_mark_change_nothing(read):
+    for form, text in TEXTS.items():
+        plain = read(form, text.encode())
+        assert [pair[1:] for pair in plain] == PAIRS, form
+        assert read(form, text.replace("\n", "\r\n").encode("utf-8-sig")) == plain, form
 
 
 @pytest.mark.parametrize("form", [form for form in TEXTS if form != "instruct"])
@@ -99,7 +102,7 @@ def test_nul_bytes_are_spaces_after_cleaning(tmp_path, form):
 
 
 def test_nul_bytes_in_json_name_the_line(read):
-    with pytest.raises(InputError, match=r"corpus:3: not JSON: Invalid control character"):
+    with refused("corpus:3", "Invalid control character"):
         read("jsonl", TEXTS["jsonl"].replace("Maus", "M\0aus").encode())
 
 
@@ -111,7 +114,7 @@ def test_a_line_of_100_000_characters_is_read_whole(read):
 @pytest.mark.parametrize("form", [form for form in TEXTS if form != "instruct"])
 def test_a_line_beyond_all_bounds_names_the_line(read, form):
     start = TEXTS[form].splitlines(keepends=True)[0].encode()
-    with pytest.raises(InputError, match="corpus:2: a line of more than 4,000,000 bytes"):
+    with refused("corpus:2", "4,000,000"):
         read(form, start + b"a" * 4_000_001)
 
 
@@ -125,7 +128,7 @@ def test_a_bomb_without_line_feeds_fills_no_memory(tmp_path, suffix):
         (tmp_path / f"bomb{suffix}").write_bytes(PACKED[suffix](bomb))
     del bomb
     tracemalloc.start()
-    with pytest.raises(InputError, match=f"bomb{suffix}:2: a line of more than"):
+    with refused(f"bomb{suffix}:2", "4,000,000"):
         list(lines(tmp_path / f"bomb{suffix}"))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -137,7 +140,7 @@ def test_the_longest_line_is_as_long_as_is_said(tmp_path, end):
     (tmp_path / "corpus").write_bytes(b"\n" + b"a" * (LONGEST_LINE - len(end)) + end)
     assert [number for number, _ in lines(tmp_path / "corpus")] == [1, 2]
     (tmp_path / "corpus").write_bytes(b"\n" + b"a" * (LONGEST_LINE + 1 - len(end)) + end)
-    with pytest.raises(InputError, match="corpus:2: a line of more than"):
+    with refused("corpus:2", "4,000,000"):
         list(lines(tmp_path / "corpus"))
 
 
@@ -155,16 +158,16 @@ def test_missing_sides_are_counted(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
+    ("line", "fact"),
     [
-        ("[" * 100_000, "unusable JSON: maximum recursion depth"),
-        ('{"source": ' + "9" * 5000 + "}", "unusable JSON: Exceeds the limit"),
-        ('{"source": "a"', "not JSON: Expecting ',' delimiter"),
-        ('{"target": "b"}', "no field 'source'"),
+        ("[" * 100_000, "maximum recursion depth"),
+        ('{"source": ' + "9" * 5000 + "}", "Exceeds the limit"),
+        ('{"source": "a"', "Expecting ',' delimiter"),
+        ('{"target": "b"}', "'source'"),
     ],
 )
-def test_broken_json_names_the_line(read, line, message):
-    with pytest.raises(InputError, match=f"corpus:4: {message}"):
+def test_broken_json_names_the_line(read, line, fact):
+    with refused("corpus:4", fact):
         read("jsonl", TEXTS["jsonl"].encode() + line.encode())
 
 
@@ -178,58 +181,66 @@ def zipped(path, files):
 
 
 NOISE = os.urandom(40_000).hex()
-LONG = "".join(f"{number} {NOISE[number : number + 60]}\tb\n" for number in range(20_000)).encode()
+LONG = "".join(f"{number} {NOISE[number : number + 60]}\tb\n" for number in range(5_000)).encode()
+
+
+@functools.cache
+def archive(suffix):
+    """LONG in an archive."""
+    if suffix != ".zip":
+        return PACKED[suffix](LONG)
+    whole = io.BytesIO()
+    zipped(whole, {"member": LONG})
+    return whole.getvalue()
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".xz", ".zip"])
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
-def test_a_truncated_archive_is_named(tmp_path, read, suffix, share):
-    if suffix == ".zip":
-        zipped(tmp_path / "whole", {"member": LONG})
-        data = (tmp_path / "whole").read_bytes()
-    else:
-        data = PACKED[suffix](LONG)
+def test_a_truncated_archive_is_named(read, suffix, share):
+    data = archive(suffix)
     cut = data[: int(share * len(data))] or data[:1]
-    with pytest.raises(InputError, match=rf"corpus{suffix}: broken or incomplete archive \(.+\)\. Download"):
+    with refused(f"corpus{suffix}") as caught:
         read("tsv", cut, f"corpus{suffix}")
+    assert isinstance(caught.value.__context__, BROKEN)  # and nothing that was read of it
+    assert_names(caught.value, caught.value.__context__)
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".xz", ".zip"])
 def test_a_damaged_archive_is_named(tmp_path, suffix):
-    zipped(tmp_path / "whole", {"member": LONG})
-    data = bytearray((tmp_path / "whole").read_bytes() if suffix == ".zip" else PACKED[suffix](LONG))
+    data = bytearray(archive(suffix))
     data[len(data) // 2] ^= 0xFF
     (tmp_path / f"corpus{suffix}").write_bytes(data)
-    with pytest.raises(InputError, match=rf"corpus{suffix}(: broken or incomplete archive|:\d+: not UTF-8)"):
+    with refused(f"corpus{suffix}") as caught:
         list(lines(tmp_path / f"corpus{suffix}"))
+    assert isinstance(caught.value.__context__, (*BROKEN, UnicodeDecodeError))
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".xz", ".zip"])
 def test_a_name_that_promises_an_archive_is_held_to_it(read, suffix):
-    with pytest.raises(InputError, match=rf"corpus{suffix}: broken or incomplete archive"):
+    with refused(f"corpus{suffix}") as caught:
         read("tsv", b"a\tb\n", f"corpus{suffix}")
+    assert isinstance(caught.value.__context__, BROKEN)
 
 
 def test_a_zip_archive_of_several_files_lists_them(tmp_path):
     zipped(tmp_path / "corpus.zip", {"README": b"", "de-en/": b"", "de-en/law.de": b"a\n"})
-    with pytest.raises(
-        InputError, match=r"corpus.zip: holds 2 files, .*corpus.zip::FILE.\nFiles: README, de-en/law.de"
-    ):
+    with refused(tmp_path / "corpus.zip", 2, "corpus.zip::FILE", "README, de-en/law.de"):
         list(lines(tmp_path / "corpus.zip"))
-    with pytest.raises(InputError, match=r"corpus.zip: has no file 'law.de'(.|\n)*Files: README, de-en/law.de\."):
+    with refused(tmp_path / "corpus.zip", "'law.de'", "corpus.zip::FILE", "README, de-en/law.de"):
         list(lines(tmp_path / "corpus.zip::law.de"))
     assert list(lines(tmp_path / "corpus.zip::de-en/law.de")) == [(1, "a")]
 
 
 def test_a_long_list_of_files_is_cut(tmp_path):
     zipped(tmp_path / "corpus.zip", {f"f{number}": b"" for number in range(30)})
-    with pytest.raises(InputError, match=r"holds 30 files(.|\n)*f0, f1, .*f19 and 10 more\."):
+    with refused(tmp_path / "corpus.zip", 30, ", ".join(f"f{number}" for number in range(20)), 10) as caught:
         list(lines(tmp_path / "corpus.zip"))
+    assert "f20" not in str(caught.value)
 
 
 def test_an_empty_zip_archive_holds_nothing_to_name(tmp_path):
     zipped(tmp_path / "corpus.zip", {})
-    with pytest.raises(InputError, match="corpus.zip: holds 0 files"):
+    with refused(tmp_path / "corpus.zip", 0):
         list(lines(tmp_path / "corpus.zip"))
 
 
@@ -240,18 +251,18 @@ def test_what_zip_files_can_be_and_python_cannot_read_says_so(tmp_path):
     data[6] |= 1  # the flag of a password, in the file's own header and in the directory
     data[directory + 8] |= 1
     (tmp_path / "corpus.zip").write_bytes(data)
-    with pytest.raises(InputError, match="corpus.zip: a cannot be unpacked .*password"):
+    with refused(tmp_path / "corpus.zip", "password"):
         list(lines(tmp_path / "corpus.zip"))
 
 
 def test_a_missing_archive_and_a_folder_are_named(tmp_path):
     (tmp_path / "folder.gz").mkdir()
-    with pytest.raises(InputError, match="a.zip::b: cannot be read .No such file"):
+    with refused("a.zip::b", "No such file"):
         list(lines(tmp_path / "a.zip::b"))
-    with pytest.raises(InputError, match="folder.gz: cannot be read .Is a directory"):
+    with refused("folder.gz", "Is a directory"):
         list(lines(tmp_path / "folder.gz"))
 
 
 def test_another_kind_of_compression_is_no_text(read):
-    with pytest.raises(InputError, match=r"corpus.bz2:1: not UTF-8"):
+    with refused("corpus.bz2:1", "iconv -f ENCODING -t UTF-8"):
         read("tsv", bz2.compress(LONG), "corpus.bz2")

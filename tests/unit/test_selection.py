@@ -17,6 +17,7 @@ from caneft import information
 from caneft.neurons import HEAD, NEURON, NeuronSet, save
 from caneft.selection import CRITERIA, budget, choose, select, task_relevant
 from caneft.settings import SelectionSettings
+from tests.messages import refused
 
 WITNESS = Path(__file__).parents[1] / "witness" / "select_neurons.py"
 DOMAINS = ("it", "koran", "law")
@@ -98,7 +99,7 @@ def test_a_random_draw_is_its_seeds():
 
 def test_too_few_candidates_is_an_error_that_counts_them():
     relevant = np.arange(20) < 4
-    with pytest.raises(ValueError, match=r"caneft: 5 neurons asked for, 4 of 20 remain.*selection\.task_relevant"):
+    with refused("caneft", 5, 4, 20, "selection.task_relevant"):
         select(make_table(), "caneft", 5, relevant)
     assert select(make_table(), "importance", 5, relevant).candidates == 20
 
@@ -106,14 +107,15 @@ def test_too_few_candidates_is_an_error_that_counts_them():
 def test_a_score_that_is_not_a_number_is_refused():
     table = make_table()
     table.loc[3, "activation_it"] = np.nan
-    with pytest.raises(ValueError, match="activation: the score of 1 neurons"):
+    with refused("activation", 1):
         select(table, "activation", 5)
 
 
 @pytest.mark.parametrize("spoil", [lambda t: t.iloc[:-1], lambda t: t.iloc[::-1], lambda t: t.iloc[:0]])
 def test_a_table_that_is_no_grid_is_refused(spoil):
-    with pytest.raises(ValueError, match="is not the grid"):
-        select(spoil(make_table()), "caneft", 1)
+    table = spoil(make_table())
+    with refused(len(table)):
+        select(table, "caneft", 1)
 
 
 @given(seed=st.integers(0, 1000), q=st.integers(1, 100).map(lambda percent: percent / 100))
@@ -137,9 +139,9 @@ def test_a_share_is_meant_as_written():
 
 @pytest.mark.parametrize("q", [0, -0.1, 1.5])
 def test_a_share_outside_its_range_is_refused(q):
-    with pytest.raises(ValueError, match="task_relevant is"):
+    with refused("task_relevant", q):
         task_relevant(make_table(), q)
-    with pytest.raises(ValueError, match="fraction is"):
+    with refused("fraction", q):
         budget(make_table(), fraction=q)
 
 
@@ -169,26 +171,26 @@ def test_the_gamma_of_a_selection_admits_it_again():
     [{}, {"fraction": 0.1, "gamma": 0.1}, {"gamma": 0, "parameters": 9}, {"fraction": 0.1, "parameters": 9}],
 )
 def test_a_budget_is_one_thing(arguments):
-    with pytest.raises(ValueError, match="a budget is one of"):
+    with refused("fraction", "gamma", "parameters"):
         budget(make_table(), **arguments)
 
 
 def test_a_gamma_that_nobody_reaches_is_refused():
-    with pytest.raises(ValueError, match="no neuron reaches gamma 2"):
+    with refused("gamma", 2, make_table()["consensus"].max()):
         budget(make_table(), gamma=2)
 
 
 @pytest.mark.parametrize(("parameters", "neurons"), [(287, None), (288, 1), (575, 1), (576, 2), (2880, 10)])
 def test_parameters_buy_whole_neurons(parameters, neurons):
     if neurons is None:
-        with pytest.raises(ValueError, match="287 parameters is less than one neuron or head: .* 288"):
+        with refused("parameters", 287, 288):
             budget(make_table(), parameters=parameters, unit_parameters=288)
     else:
         assert budget(make_table(), parameters=parameters, unit_parameters=288) == neurons
 
 
 def test_parameters_without_the_weights_of_one_are_refused():
-    with pytest.raises(ValueError, match="needs the number of weights of a neuron or head"):
+    with refused("parameters", "fraction"):
         budget(make_table(), parameters=1000)
 
 
@@ -211,7 +213,7 @@ def test_a_full_layer_is_passed_over(criterion, seed, neurons, per_layer):
             expected.append(n)
             taken[n // 5] += 1
     if len(expected) < neurons:
-        with pytest.raises(ValueError, match=rf"of which {len(expected)} fit .*selection\.per_layer"):
+        with refused(criterion, neurons, len(expected), per_layer, "selection.per_layer"):
             select(table, criterion, neurons, relevant, seed, per_layer, unit)
     else:
         chosen = select(table, criterion, neurons, relevant, seed, per_layer, unit)
@@ -278,7 +280,7 @@ def test_the_weights_of_one_are_those_that_the_table_says():
     assert (said["neurons"], said["parameters"], said["unit"]) == (3, 3000, "head")
     other = about(hidden_size=96, unit_parameters=500)  # a neuron's, where the hidden size would say 288
     assert choose(make_table(), other, settings_of(parameters=3999), 0)[1]["parameters"] == 3500
-    with pytest.raises(ValueError, match="needs the number of weights"):
+    with refused("parameters", "fraction"):
         choose(make_table(), {**HEADS, "unit_parameters": None}, asked, 0)  # of a head it is not 3 * 96
 
 
@@ -309,14 +311,14 @@ def test_controls_take_heads_too():
 
 
 @pytest.mark.parametrize(
-    ("criterion", "of", "said"),
+    ("criterion", "of"),
     [
-        ("caneft-attention", {}, "selects heads, but .* of neurons"),
-        ("specific", HEADS, "selects neurons, but .* heads"),
+        ("caneft-attention", {}),
+        ("specific", HEADS),
     ],
 )
-def test_a_criterion_for_other_units_than_the_tables_is_refused(criterion, of, said):
-    with pytest.raises(ValueError, match=f"{criterion} {said}"):
+def test_a_criterion_for_other_units_than_the_tables_is_refused(criterion, of):
+    with refused(criterion, "head", "neuron"):
         choose(make_table(), about() | of, settings_of(criterion=criterion, fraction=0.5), 0)
 
 

@@ -14,9 +14,9 @@ from sklearn.metrics import mutual_info_score
 
 from caneft import counting, information, stability
 from caneft.dumps import DumpReader, DumpSet
-from caneft.errors import InputError
 from caneft.settings import SelectionSettings, StabilitySettings
 from caneft.stability import Point, curve, flat, measure, sizes
+from tests.messages import refused
 
 LAYERS, WIDTH, BINS = 2, 30, 5
 SCALES = {"it": 8.0, "law": 2.0, "koran": 1.0}
@@ -299,21 +299,21 @@ def test_progress_counts_every_neuron_once_per_split(monkeypatch):
 
 
 WRONG = [
-    ({}, {"sizes": [20, 21]}, "it has 40 samples, two halves of 21 need 42"),
-    ({}, {"sizes": []}, "at least one of each"),
-    ({}, {"sizes": [0]}, "at least one of each"),
-    ({}, {"sizes": [5], "splits": 0}, "at least one of each"),
-    ({}, {"sizes": [5], "neurons": 0}, "at least one of each"),
-    ({}, {"sizes": [5], "bins": 1}, "1 bins"),
-    ({"law": np.ones((2, 44, 29), np.float16)}, {"sizes": [5]}, "differ"),
-    ({"law": np.ones((3, 44, 30), np.float16)}, {"sizes": [5]}, "differ"),
-    ({"law": np.full((2, 44, 30), np.inf, np.float16)}, {"sizes": [5]}, "finite"),
+    ({}, {"sizes": [20, 21]}, ["it", 40, 21, 42]),
+    ({}, {"sizes": []}, ["sizes []"]),
+    ({}, {"sizes": [0]}, ["sizes [0]"]),
+    ({}, {"sizes": [5], "splits": 0}, ["splits 0"]),
+    ({}, {"sizes": [5], "neurons": 0}, ["neurons 0"]),
+    ({}, {"sizes": [5], "bins": 1}, ["bins", 1]),
+    ({"law": np.ones((2, 44, 29), np.float16)}, {"sizes": [5]}, ["'law': (2, 29)", "'it': (2, 30)"]),
+    ({"law": np.ones((3, 44, 30), np.float16)}, {"sizes": [5]}, ["'law': (3, 30)", "'it': (2, 30)"]),
+    ({"law": np.full((2, 44, 30), np.inf, np.float16)}, {"sizes": [5]}, ["inf"]),
 ]
 
 
-@pytest.mark.parametrize(("other", "arguments", "message"), WRONG, ids=[message for _, _, message in WRONG])
-def test_what_cannot_be_is_refused(other, arguments, message):
-    with pytest.raises(InputError, match=message):
+@pytest.mark.parametrize(("other", "arguments", "facts"), WRONG, ids=[str(facts[0]) for _, _, facts in WRONG])
+def test_what_cannot_be_is_refused(other, arguments, facts):
+    with refused(*facts):
         run(scores() | other, **arguments)
 
 
@@ -332,7 +332,7 @@ def test_strata_take_away_what_the_length_alone_tells(selected_from):
 
 def test_domains_that_do_not_belong_together_are_refused():
     dumps = scores()
-    with pytest.raises(InputError, match="two domains"):
+    with refused("['it']"):
         run({"it": dumps["it"]}, [5])
 
 
@@ -394,7 +394,7 @@ def test_sizes_by_hand():
     assert sizes(1000) == [25, 50, 100, 200, 500]  # 400 is closer to 500 than a factor of 1.5
     assert sizes(20) == [10] and sizes(3) == [1]
     assert sizes(100, smallest=10) == [10, 20, 50]
-    with pytest.raises(InputError, match="1 samples"):
+    with refused(1, "samples"):
         sizes(1)
 
 

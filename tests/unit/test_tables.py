@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from caneft.errors import InputError
 from caneft.reporting import inputs, labels, listing, results, tables
 from caneft.reporting.contents import every_table
 from caneft.reporting.escaping import escape
@@ -18,6 +17,7 @@ from caneft.reporting.latex import latex
 from caneft.reporting.layout import BEST, SECOND, Cell, Column, Table, mark_best
 from caneft.reporting.page import html
 from caneft.reporting.reading import read_config
+from tests.messages import assert_names, refused
 
 SEEDS = (1, 2)
 
@@ -135,34 +135,23 @@ def test_caption_states_rates_seeds_sizes_budget_and_signature(tmp_path):
     plan = fake_results.plan(report={"note": "Nothing follows from this.", "labels": {"caneft": "CANEFT"}})
     fake_results.write(plan, tmp_path)
     table = main_of(plan, tmp_path)[1][0]
-    for words in [
-        "one seed",
-        "Test sets: 400 segments each",
-        "1,600 pairs of 2 domains (it, law; each 800) for 2 epochs",
-        "Unseen in training: koran",
-    ]:
-        assert words in table.caption
-    for words in [
-        "lora 1e-2; CANEFT 5e-4",
-        "fixed and not tuned",
-        "115 neurons (9.98 % of the FFN neurons, 33,120 weights); gamma of CANEFT 0.0021 nats",
-    ]:
-        assert words in table.notes[-1]
+    assert_names(table.caption, 400, "1,600", 2, "it, law", 800, "koran")
+    assert_names(table.notes[-1], "lora 1e-2", "CANEFT 5e-4", 115, "9.98 %", "33,120", "0.0021 nats")
     assert table.caption.endswith("Nothing follows from this.")
     assert fake_results.SIGNATURES["bleu"] in table.notes[0]
-    assert "hypotheses of base are empty, cut" in table.notes[1] and "table of decoding health" in table.notes[1]
+    assert "base" in table.notes[1]  # of how many hypotheses something is wrong
 
 
 def test_caption_names_each_test_set_s_size_where_they_differ(tmp_path, plan):
     fake_results.write(plan, tmp_path)
     for path in [*tmp_path.glob("runs/**/scores/koran.json"), *tmp_path.glob("scores/copy/de-en/koran.json")]:
         path.write_text(path.read_text().replace('"segments": 400', '"segments": 1234'))
-    assert "Test segments: it, law 400; koran 1,234." in main_of(plan, tmp_path)[1][0].caption
+    assert_names(main_of(plan, tmp_path)[1][0].caption, "it, law 400", "koran 1,234")
 
 
 def test_several_seeds_print_deviations_that_latex_aligns(plan, root):
     table = main_of(plan, root)[1][0]
-    assert "Mean ± standard deviation over 2 seeds (1, 2)" in table.caption
+    assert_names(table.caption, "±", 2, "(1, 2)")
     assert re.search(r"\| lora .*\d\.\d(</ins>|\*\*)? ± \d+\.\d \|", tables.markdown([table]))
     lines = {line.split(" &")[0]: line for line in latex([table]).splitlines() if " & " in line}
     deviation = r"\$_{\\pm(\d+\.\d)(?:\\phantom{(0+)})?}\$"
@@ -260,28 +249,27 @@ def test_every_table_input_is_needed_and_named_when_missing(plan, root):
     for name in inputs.table_inputs(plan):
         kept = (root / name).read_bytes()
         (root / name).unlink()
-        with pytest.raises(InputError, match=re.escape(name)):
+        with refused(name):
             list(every_table(plan, root))
         (root / name).write_bytes(kept)
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "fact"),
     [
-        ("{", "not JSON"),
-        ("[]", "no JSON object"),
+        ("{", "JSON"),
+        ("[]", "JSON"),
         ('{"format": 2}', "format 2"),
         ('{"format": 1}', "'domains'"),
         ('{"format": 1, "domains": {"it": {"segments": 4, "health": {}}}}', "'bleu'"),
-        ('{"format": 1, "domains": {"it": {"bleu": {"score": null}}}}', "unusable value"),
+        ('{"format": 1, "domains": {"it": {"bleu": {"score": null}}}}', "NoneType"),
     ],
 )
-def test_a_broken_score_file_is_named(plan, root, content, words):
+def test_a_broken_score_file_is_named(plan, root, content, fact):
     name = "runs/tiny/de-en/all/lora/seed2/scores/seen.json"
     (root / name).write_text(content)
-    with pytest.raises(InputError, match=re.escape(name)) as error:
+    with refused(name, fact):
         results.scores(plan, root)
-    assert words in str(error.value)
 
 
 def test_a_run_made_with_other_settings_is_refused(plan, root):
@@ -289,9 +277,8 @@ def test_a_run_made_with_other_settings_is_refused(plan, root):
     record = json.loads((root / name).read_text())
     record["settings"]["tuning"]["epochs"] += 1
     (root / name).write_text(json.dumps(record))
-    with pytest.raises(InputError, match=re.escape(name)) as error:
+    with refused(name, "tuning"):
         results.records(plan, root)
-    assert "other settings (tuning)" in str(error.value)
 
 
 def test_the_step_writes_the_tables_and_reports_a_missing_file(plan, root, tmp_path, monkeypatch, capsys):
@@ -318,14 +305,14 @@ def test_the_step_writes_the_tables_and_reports_a_missing_file(plan, root, tmp_p
     with pytest.raises(SystemExit) as exit:
         tabulate.main()
     assert exit.value.code == 1
-    assert "runs/tiny/de-en/base/scores/it.json: does not exist" in capsys.readouterr().err
+    assert_names(capsys.readouterr().err, root / "runs/tiny/de-en/base/scores/it.json")
 
 
 def test_the_configuration_can_come_from_a_file(plan, tmp_path):
     path = tmp_path / "config.json"
     path.write_text(plan.config.model_dump_json(exclude_none=True))
     assert read_config(f"@{path}") == plan.config
-    with pytest.raises(InputError, match="nowhere.json"):
+    with refused("nowhere.json"):
         read_config("@nowhere.json")
 
 

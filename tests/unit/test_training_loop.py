@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 from functools import partial
 from types import SimpleNamespace
 
@@ -17,7 +18,6 @@ from torch import nn
 
 from caneft import config
 from caneft.corpora.store import Row
-from caneft.errors import InputError
 from caneft.neurons import NeuronSet
 from caneft.prompts import Example, batches
 from caneft.schedule import schedule
@@ -25,6 +25,7 @@ from caneft.tuning import ways
 from caneft.tuning.loop import as_record, encode, orders, train
 from caneft.tuning.passes import Passes
 from caneft.tuning.way import Way
+from tests.messages import refused
 
 PAD = 0
 METHODS = {
@@ -247,8 +248,9 @@ def test_neurons_stay_the_only_thing_that_changes(tiny_model, examples, tmp_path
 
 
 def test_divergence_is_an_error_that_names_the_remedy(tiny_model, examples, tmp_path):
-    with pytest.raises(InputError, match="diverged at step [1-9].*lower the learning rate"):
+    with refused("learning rate") as caught:
         run(tiny_model(), "full", examples, tmp_path / "log", rate=1e30)
+    assert re.search(r"\bstep [1-9]", str(caught.value))
 
 
 def test_a_trial_that_diverges_ends_before_that_step(tiny_model, examples, tmp_path):
@@ -264,8 +266,9 @@ def test_a_trial_that_diverges_ends_before_that_step(tiny_model, examples, tmp_p
 
 def test_a_last_step_that_diverges_is_found_by_the_dev_loss(tiny_model, examples, tmp_path):
     log, settings = tmp_path / "log", {"epochs": 1, "batch_size": 100, "rate": 1e30}
-    with pytest.raises(InputError, match=r"diverged at step 0 \(dev loss (nan|inf)\): lower"):
+    with refused("step 0", "dev loss", "learning rate") as caught:
         run(tiny_model(), "full", examples, log, **settings)
+    assert re.search("nan|inf", str(caught.value))
     _, outcome = run(tiny_model(), "full", examples, log, trial=True, **settings)
     assert outcome.dev_loss is None is lines_of(log)[0]["dev_loss"] and outcome.best_step == 0
     json.dumps(as_record(outcome), allow_nan=False)
@@ -274,8 +277,9 @@ def test_a_last_step_that_diverges_is_found_by_the_dev_loss(tiny_model, examples
 def test_a_base_that_is_broken_is_no_matter_of_the_rate(tiny_model, examples, tmp_path):
     model = tiny_model()
     model.lm_head.weight[:] = math.inf
-    with pytest.raises(InputError, match="not finite before training"):
+    with refused("dev loss", "dtype") as caught:
         run(model, "caneft", examples, tmp_path / "log", trial=True)
+    assert "learning rate" not in str(caught.value)
 
 
 @pytest.mark.parametrize("every, measured", [(None, [1, 3, 5]), (1, [0, 1, 2, 3, 4, 5]), (4, [3, 5]), (100, [5])])
@@ -334,7 +338,7 @@ def test_nothing_to_train_is_an_error(tiny_model, examples, tmp_path):
     none = NeuronSet(3, 40, (np.array([], dtype=int),) * 3)
     model = tiny_model()
     way, tuning = ways.trainable(model, METHODS["caneft"], "float32", none), config.Tuning()
-    with pytest.raises(InputError, match="nothing to train"):
+    with refused("neuron"):
         train(model, way, examples[:-2], examples[-2:], tuning, 1e-3, 1, PAD, tmp_path / "log")
 
 
@@ -442,7 +446,7 @@ def test_float16_that_no_scale_helps_diverges(tiny_model, examples, tmp_path):
     for example in examples[:-2]:
         assert set(example.prompt) - dev
         model.model.embed_tokens.weight[list(set(example.prompt) - dev)] = math.inf
-    with pytest.raises(InputError, match=r"diverged at step 16 \(loss nan, "):
+    with refused("step 16", "loss nan", "learning rate"):
         run(model, "caneft", examples, tmp_path / "log", epochs=20)
     way, outcome = run(model, "caneft", examples, tmp_path / "log", epochs=20, trial=True)
     lines = lines_of(tmp_path / "log")
@@ -472,7 +476,7 @@ def test_long_pairs_are_left_out_and_counted(prompts, pairs):
     found, left_out = encode(rows, prompts, limit)
     assert found == [prompts.encode(*pair) for pair, length in zip(pairs, lengths, strict=True) if length <= limit]
     assert left_out == {"too_long": 4, "unusable": 0}
-    with pytest.raises(InputError, match="none of 8 .* tuning.max_tokens"):
+    with refused(8, 5, "tuning.max_tokens"):
         encode(rows, prompts, 5)
 
 
