@@ -57,7 +57,7 @@ repro: $(VENV)/.ready
 	@$(RUN) python -m tests.repro
 
 lint: $(VENV)/.ready
-	@$(RUN) ruff check . && ruff format --check . && snakefmt --check Snakefile rules && snakemake --lint
+	@$(RUN) ruff check . && ruff format --check . && lint-imports --no-cache --no-logo && snakefmt --check Snakefile rules && snakemake --lint
 
 format: $(VENV)/.ready
 	@$(RUN) ruff check --fix . && ruff format . && snakefmt Snakefile rules

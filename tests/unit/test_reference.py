@@ -3,12 +3,12 @@
 import copy
 import json
 import re
+import tomllib
 
 import jsonschema
 import pytest
 import yaml
 from snakemake.utils import update_config
-from test_architecture import LAYERS
 
 from caneft import config, reference
 from tests.messages import assert_names
@@ -159,6 +159,11 @@ def test_check_says_what_is_stale_and_changes_nothing(tmp_path, monkeypatch, cap
 
 def test_the_architecture_page_shows_the_layers_that_are_tested():
     text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| (\d) \| (.*?) \|", text, re.MULTILINE)
-    assert [int(rank) for rank, _ in rows] == list(range(len(LAYERS)))
-    assert [tuple(re.findall(r"`([\w.]+)`", modules)) for _, modules in rows] == list(LAYERS)
+    rows = re.findall(r"^\| (\d+) \| (.*?) \|", text, re.MULTILINE)
+    shown = [set(re.findall(r"`([\w.]+)`", modules)) - {"corpora.demo", "workflow.scripts"} for _, modules in rows]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    (layers,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
+    assert [int(rank) for rank, _ in rows] == list(range(len(layers)))
+    assert shown == [set(layer.split(" | ")) for layer in reversed(layers)]
