@@ -224,7 +224,7 @@ def test_a_folder_without_weights_is_named(folder, tmp_path):
     shutil.copy(folder / "config.json", tmp_path)
     with refused(tmp_path, "*.safetensors", "models.*.allow_pickle: true"):
         found(tmp_path, tmp_path)
-    with refused(tmp_path, "*.safetensors", loading.PICKLED):
+    with refused(tmp_path, "*.safetensors", manifests.PICKLED):
         found(tmp_path, tmp_path, allow_pickle=True)
 
 
