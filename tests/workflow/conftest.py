@@ -48,7 +48,7 @@ MOST_LINES = 10
 NOT_OURS = ("Using workflow specific profile", "WorkflowError", "  File ")  # Snakemake's frame around a message
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups, however early this file was loaded
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that share the run are one group, which one worker of pytest-xdist takes: the run is made once."""
     for item in items:
@@ -236,6 +236,12 @@ class FinishedRun:
 @pytest.fixture(scope="session")
 def first_run(pristine, tmp_path_factory) -> FinishedRun:
     """The one real run, to the report, whatever became of it; without a network, where the machine lets us do so."""
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        made_by = tmp_path_factory.getbasetemp().parent / "finished.made-by"
+        try:
+            made_by.open("x").write(worker)
+        except FileExistsError:
+            pytest.fail(f"{made_by.read_text()} makes the run as well: pytest-xdist keeps no groups (its issue 1386)")
     workspace = pristine.copy(tmp_path_factory.mktemp("finished"))
     counted = tmp_path_factory.mktemp("network") / "sent"
     started = time.perf_counter()
