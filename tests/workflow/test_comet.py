@@ -83,6 +83,7 @@ def test_another_unseen_domain_is_scored_and_the_metric_left_alone(scored):
     assert of_metrics(scored.plan(scored.configuration(widen))) == SCORING
 
 
+@pytest.mark.slow
 def test_a_job_that_runs_again_scores_only_what_has_changed(scored, tmp_path_factory):
     """Scores that are planted under the checksum of the same texts stay; those of changed outputs are made again."""
     workspace = scored.copy(tmp_path_factory.mktemp("again"))

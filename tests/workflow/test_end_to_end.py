@@ -16,6 +16,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from caneft.reporting import listing
+from tests.workflow.job_sets import AGGREGATES
 
 WITNESS = Path(__file__).parents[1] / "witness/select_neurons.py"
 HERE = "mini-llama/de-en"
@@ -338,12 +339,17 @@ def test_the_patch_names_its_base(results):
     assert manifest["base"]["weights"] == {"model.safetensors": weights}
 
 
-def test_full_weights_that_are_gone_are_missed_only_where_they_are_kept(finished, tmp_path):
+def test_full_weights_are_temporary_unless_they_are_kept_and_nothing_is_made_anew_without_them(finished, tmp_path):
     workspace = finished.copy(tmp_path)
-    (run_folder(workspace.results, "full") / "model.safetensors").unlink()
+    weights = run_folder(workspace.results, "full") / "model.safetensors"
+    weights.unlink()
     for kept in (True, False):
         config = workspace.configuration(lambda config, kept=kept: config["tuning"].update(keep_full_weights=kept))
-        assert (workspace.plan(config) == set()) != kept
+        with workspace.planned(config) as dag:
+            temporary = [str(file) for job in dag.jobs for file in job.temp_output]
+            assert temporary == ([] if kept else [str(weights.relative_to(workspace.root))])
+            rules = {job.rule.name for job in dag.needrun_jobs(exclude_finished=False)}
+            assert rules <= AGGREGATES, rules  # which are told of the configuration
 
 
 @pytest.mark.slow

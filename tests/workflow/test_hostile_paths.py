@@ -13,9 +13,10 @@ import yaml
 HOSTILE = ['ü it\'s "quoted" $(touch pwned) `touch pwned`; touch pwned && touch pwned #']
 RULES = Path(__file__).parents[2] / "rules"
 SAFE = (
-    "params.module|wildcards|threads|resources|params.(seed|domain|domains|about|runs|metric)|params.(neurons|choice|"
+    "params.module|wildcards|threads|resources"
+    "|params.(seed|stage_version|domain|domains|about|runs|metric|neurons|choice|decided|like|adapted|examples)"
 )
-SAFE += "decided|like|adapted|examples)"  # names of a safe alphabet, numbers, and what `optional` has quoted
+"""Names of a safe alphabet, numbers, and what `optional` has quoted."""
 
 
 def test_every_path_in_a_shell_command_is_quoted():

@@ -2,14 +2,21 @@
 
 from collections import Counter
 
+import pytest
 import yaml
 
-BLOCKS, MODELS, TRIALS, SEEDS = 6, 3, 4, 3  # models x directions
-SINGLE = MODELS * 4 * SEEDS * (4 + 3)  # four variants on each domain alone
 
-
-def test_the_grid_is_planned_as_a_whole(pristine, tmp_path):
+@pytest.mark.parametrize(
+    ("models", "trials", "seeds"), [pytest.param(3, 4, 3, marks=pytest.mark.slow, id="whole"), (1, 2, 1)]
+)
+def test_the_grid_is_planned_as_a_whole(pristine, tmp_path, models, trials, seeds):
+    """The first of its models, learning rates and seeds: as many as it has, or fewer."""
     config = yaml.safe_load((pristine.root / "config/paper.yaml").read_text(encoding="utf-8"))
+    config["models"] = dict(list(config["models"].items())[:models])
+    config["seeds"] = config["seeds"][:seeds]
+    for method in config["methods"].values():
+        if isinstance(method.get("learning_rate"), list):
+            method["learning_rate"] = method["learning_rate"][:trials]
     for direction in config["directions"].values():
         for source in (source for domain in direction["domains"].values() for source in domain.values()):
             for path in (source[key] for key in ("path", "source_path", "target_path") if key in source):
@@ -17,38 +24,40 @@ def test_the_grid_is_planned_as_a_whole(pristine, tmp_path):
                 (tmp_path / path).write_text("a\nb\n", encoding="utf-8")
     planned = Counter(job.split()[0] for job in pristine.plan(config | {"data_root": str(tmp_path)}))
     planned.pop("comet_environment", None)  # which may be there already
-    on_all = TRIALS + SEEDS
+    blocks = 2 * models  # by directions
+    single = models * 4 * seeds * (4 + 3)  # four variants on each domain alone
+    on_all = trials + seeds
     tests = {
-        "base": MODELS * (5 + 5),
-        "icl": 2 * MODELS * (2 + 3),
-        "trials": 13 * TRIALS * MODELS * (3 + 4),  # dev, seen, and one or two unseen domains
-        "seeds": 13 * SEEDS * MODELS * (2 + 3),
-        "single": SINGLE * 5,
+        "base": models * (5 + 5),
+        "icl": 2 * models * (2 + 3),
+        "trials": 13 * trials * models * (3 + 4),  # dev, seen, and one or two unseen domains
+        "seeds": 13 * seeds * models * (2 + 3),
+        "single": single * 5,
     }
     assert planned == {
         "prepare_corpus": 4 + 3,
         "prepare_test_corpus": 1 + 2,
         "draw_mixture": 2 + 4 + 3,
         "flag_overlap": (1 + 4 * 4) + (2 + 3 * 4),  # test sets outside of `all`, and of each single domain
-        "resolve_model": MODELS,
-        "dump_importance": MODELS * (4 + 3),
-        "measure_information": BLOCKS,
-        "measure_stability": BLOCKS,
-        "select_neurons": BLOCKS * (7 + 2 * (SEEDS + 1)),  # random ones for each seed, that of the trials too
-        "tune_full": BLOCKS * SEEDS + SINGLE // 4,
-        "try_full": BLOCKS * TRIALS,
-        "tune_lora": 2 * BLOCKS * on_all + SINGLE // 4,
-        "tune_adapters": BLOCKS * on_all,
-        "tune_neurons": 9 * BLOCKS * on_all + SINGLE // 2,
-        "choose_rate": 13 * BLOCKS,
+        "resolve_model": models,
+        "dump_importance": models * (4 + 3),
+        "measure_information": blocks,
+        "measure_stability": blocks,
+        "select_neurons": blocks * (7 + 2 * (seeds + 1)),  # random ones for each seed, that of the trials too
+        "tune_full": blocks * seeds + single // 4,
+        "try_full": blocks * trials,
+        "tune_lora": 2 * blocks * on_all + single // 4,
+        "tune_adapters": blocks * on_all,
+        "tune_neurons": 9 * blocks * on_all + single // 2,
+        "choose_rate": 13 * blocks,
         "translate": sum(tests.values()),
         "score": sum(tests.values()),
         "score_copy": 5 + 5,
         "resolve_metric": 1,
-        "score_neural": BLOCKS * (1 + 2 + 13 * SEEDS),
+        "score_neural": blocks * (1 + 2 + 13 * seeds),
         "score_neural_copy": 2,
-        "score_without_overlap": MODELS * (1 + 4 * 4 + 2 + 3 * 4),
-        "test_significance": BLOCKS,
+        "score_without_overlap": models * (1 + 4 * 4 + 2 + 3 * 4),
+        "test_significance": blocks,
         "overview": 1,
         "tabulate": 1,
         "plot": 1,
