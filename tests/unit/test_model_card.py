@@ -82,6 +82,7 @@ def test_the_card_of_a_merged_model(tmp_path, tiny_model):
         ("torch 9.9",),
     ):
         assert any(all(fact in line for fact in facts) for line in text.splitlines()), facts
+    assert re.search(r"abcdef\b.*\w", text), "the code had changes that no commit has"
     assert text.count("`11aa`") == 1 and "comet" not in text
     assert not re.search(r"dev.*None|None.*dev", text), "the checksum of dev is not known"
 
