@@ -23,6 +23,7 @@ from py_compile import PycInvalidationMode
 
 import pytest
 import yaml
+from hypothesis import Phase, settings
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parent.parent.parent
 REPORT = ROOT / "docs" / "testing-mutants.md"
@@ -32,6 +33,7 @@ WARM += (
 )
 # They hold every change of a source, so they would kill every mutant.
 SOURCES = ("test_stage_versions", "test_architecture", "test_reference", "test_security")
+OUTPUT = "output.txt"  # of the last run, in the copy
 SLACK = 30  # seconds that tests may take beyond four times what they take without a mutant
 
 
@@ -102,7 +104,7 @@ def _passes(folder: str, tests: list[str], markers: str) -> float:
     """Processor seconds of tests without a mutant. They must pass."""
     status, seconds, _ = _run(Path(folder), tests, markers, 600)
     if status not in (0, 5):  # 5: no test has these markers
-        sys.exit(f"{tests} fail without any mutant: exit status {status}")
+        sys.exit(f"{tests} fail without any mutant: {(Path(folder) / OUTPUT).read_text(encoding='utf-8')[-2000:]}")
     return seconds
 
 
@@ -118,7 +120,7 @@ def _tried(folder: Path, mutant: dict, tests: list[str], markers: str, usual: fl
 
 def _run(folder: Path, tests: list[str], markers: str, limit: float) -> tuple[int, float, str]:
     """(exit status, negative if it took too long; processor seconds; the test that failed) of tests, in a fork."""
-    output = folder / "output.txt"
+    output = folder / OUTPUT
     child = os.fork()
     if child == 0:
         _child(folder, tests, markers, limit, output)
@@ -150,6 +152,9 @@ def _child(folder: Path, tests: list[str], markers: str, limit: float, output: P
     with output.open("wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    phases = (Phase.explicit, Phase.generate)  # a failure is enough, it need not be a small one
+    settings.register_profile("mutants", deadline=None, derandomize=True, database=None, phases=phases)
+    settings.load_profile("mutants")
     files = [f"tests/unit/{file}.py" for file in tests]
     command = ["-x", "-q", "--tb=no", "-rfE", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", markers]
     status = pytest.main([*command, *files])
