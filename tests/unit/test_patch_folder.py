@@ -328,7 +328,7 @@ def broken(folder, kind):
 
 
 BROKEN = {
-    "no configuration": ["manifest.json"],
+    "no configuration": ["config.json"],
     "no weights": ["model.safetensors", "model.safetensors.index.json"],
     "truncated": ["model.safetensors"],
     "not safetensors": ["model.safetensors"],

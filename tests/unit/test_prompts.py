@@ -333,7 +333,7 @@ def test_a_template_that_hides_earlier_turns_is_an_error():
 
 
 def test_an_example_that_spells_the_end_of_turn_is_an_error(prompts):
-    with refused("end-of-turn", "<|end|>", "v<|end|>"):
+    with refused("end-of-turn", "<|end|>", "cat<|end|>"):
         prompts.encode("Hund", examples=[("Katze", "cat<|end|>")])
 
 
