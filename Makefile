@@ -9,7 +9,7 @@ RUN := . $(VENV)/bin/activate &&
 PIP_AUDIT := 2.10.1
 TORCH := $(shell grep '^torch==' requirements.txt)
 
-.PHONY: demo test test-all test-slurm test-conda test-faults test-fuzz audit check-demo repro lint format docs images lock lock-comet clean
+.PHONY: demo test test-all test-slurm test-conda test-mutants test-faults test-fuzz audit check-demo repro lint format docs images lock lock-comet clean
 
 demo: $(VENV)/.ready
 	@$(RUN) snakemake --cores all
@@ -43,6 +43,14 @@ test-slurm: $(VENV)/.ready
 # `snakemake --use-conda` with a double of conda that makes environments from the pins. Needs the package registry.
 test-conda: $(VENV)/.ready
 	@$(RUN) python -m pytest tests/conda
+
+# A seeded sample of mutants of the package's core, each against its tests. cosmic-ray has an environment of its own.
+SEED ?= 1
+test-mutants: $(VENV)/.ready
+	@[ -x .venv-mutants/bin/cosmic-ray ] || { "$(PYTHON)" -m venv .venv-mutants \
+	  && .venv-mutants/bin/python -m pip install -q cosmic-ray==8.7.0 PyYAML==6.0.3; }
+	@.venv-mutants/bin/python -m tests.mutants.sample $(SEED) > .venv-mutants/sample.jsonl
+	@$(RUN) python -m tests.mutants .venv-mutants/sample.jsonl --seed $(SEED)
 
 # Fifty seeded faults in running workflows, and whether each is recovered from: most of an hour on two cores.
 test-faults: $(VENV)/.ready
