@@ -10,6 +10,8 @@ from benchmarks import planning
 from caneft import config
 from caneft.plan import Plan
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_grid_has_what_its_options_say():
     plan = Plan(config.load(planning.grid(3, 12, 5)))

@@ -9,6 +9,8 @@ import pytest
 from benchmarks import sharding
 from caneft.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 
 def test_it_measures_both_and_finds_the_same_bytes():
     options = ["--shape", "tiny", "--samples", "12", "--rounds", "1", "--tokens-per-batch", "100"]

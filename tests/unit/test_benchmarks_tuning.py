@@ -11,6 +11,8 @@ from benchmarks.common import SHAPES
 from caneft.errors import InputError
 from caneft.prompts import collate
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 TINY = SHAPES["tiny"]
 HIDDEN, WIDTH, LAYERS, VOCABULARY = 32, 48, 2, 400
