@@ -1,8 +1,8 @@
 """Neural metrics: their environment, their checkpoints, and their scores of every test set of every final run.
 
 One process scores all test sets of a run. It keeps what still holds of an earlier file, so a new domain costs only itself.
-They need packages that fit no other rule. With --use-conda these rules have an environment of their own, as all have;
-without it a virtual environment stands in for that, which is built here, once for all results folders.
+The packages of neural metrics fit no other rule. With --use-conda these rules have an environment of their own, as all
+have; without it a virtual environment stands in for that, which is built here, once for all results folders.
 
 needs   translations and test corpora; of a checkpoint on the hub the network, or the hub's cache (HF_HOME)
 leaves  .venvs/comet/                                            the environment; another place: CANEFT_VENVS

@@ -8,6 +8,7 @@ Source: R. Rei et al., COMET (EMNLP 2020); unbabel-comet.
 import hashlib
 import json
 import logging
+import math
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -157,23 +158,22 @@ def score_domains(
 ) -> dict[str, dict[str, Any]]:
     """By domain: mean score, signature, the score of each segment, and `made_from`, a checksum of what is scored.
 
-    stored: what an earlier call returned. A domain whose checksum is still the same is taken from there. The model is
+    stored: what an earlier call returned. Segments whose checksum is still the same are taken from there. The model is
     loaded once, and only if a domain is left to score. version: raised when stored scores no longer hold.
     """
     found, model = {}, None
     for domain, rows in references.items():
         made_from = _checksum(rows, hypotheses[domain], manifest, version)
-        if _holds(stored.get(domain), made_from, len(rows)):
-            found[domain] = stored[domain]
-            continue
-        if model is None:
-            import torch
+        segments = _kept(stored.get(domain), made_from, len(rows))
+        if segments is None:
+            if model is None:
+                import torch
 
-            model, gpus = load(manifest), int(torch.cuda.is_available())
-        scores = score(model, manifest, rows, hypotheses[domain], batch_size, gpus)
-        mean = sum(scores) / len(scores)
+                model, gpus = load(manifest), int(torch.cuda.is_available())
+            segments = score(model, manifest, rows, hypotheses[domain], batch_size, gpus)
+        mean = sum(segments) / len(segments)
         about = {"score": mean, "signature": signature(manifest), "made_from": made_from}
-        found[domain] = about | {"segments": scores}
+        found[domain] = about | {"segments": segments}
     return found
 
 
@@ -187,11 +187,14 @@ def _checksum(rows: Sequence[Row], hypotheses: Sequence[str], manifest: Mapping[
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def _holds(entry: Any, made_from: str, segments: int) -> bool:
-    """Whether an entry of a file of scores is whole, and made from this."""
-    if not (isinstance(entry, dict) and entry.get("made_from") == made_from):
-        return False
-    return isinstance(entry.get("segments"), list) and len(entry["segments"]) == segments
+def _kept(entry: Any, made_from: str, count: int) -> list[float] | None:
+    """The segments of an entry that is made from this and has a finite score for each; else None."""
+    if not isinstance(entry, dict) or entry.get("made_from") != made_from:
+        return None
+    segments = entry.get("segments")
+    if not isinstance(segments, list) or len(segments) != count:
+        return None
+    return segments if all(isinstance(score, float) and math.isfinite(score) for score in segments) else None
 
 
 def stand_alone() -> None:

@@ -1,0 +1,94 @@
+"""A file of neural scores that is made again: what is made from the same is kept, all else is scored."""
+
+import copy
+
+import pytest
+
+from caneft.corpora.store import Row
+from caneft.scoring import neural
+
+MANIFEST = {"class": "regression_metric", "checkpoint": "tiny", "revision": None, "sha256": "a" * 64}
+REFERENCES = {
+    "it": [Row("it.test.1", "Datei", "file"), Row("it.test.2", "Maus", "mouse")],
+    "law": [Row("law.test.1", "Anlage", "annex")],
+}
+HYPOTHESES = {"it": ["file", "rat"], "law": ["annex"]}
+SCORES = {"it": [0.75, 0.25], "law": [0.5]}
+
+
+@pytest.fixture
+def scored(monkeypatch):
+    """Runs `score_domains`; returns what it found, the domains that the metric was asked for, and the loads.
+
+    The checkpoint and the library stand in another environment, so both are replaced here.
+    """
+    asked, loads = [], []
+
+    def score(model, manifest, rows, hypotheses, batch_size, gpus):
+        (domain,) = {row.id.partition(".")[0] for row in rows}
+        asked.append(domain)
+        return list(SCORES[domain])
+
+    monkeypatch.setattr(neural, "load", lambda manifest: loads.append(manifest) or "model")
+    monkeypatch.setattr(neural, "score", score)
+    monkeypatch.setattr(neural, "signature", lambda manifest: f"comet|{manifest['checkpoint']}")
+
+    def run(stored=None, references=REFERENCES, hypotheses=HYPOTHESES, manifest=MANIFEST, version=1):
+        asked.clear()
+        loads.clear()
+        found = neural.score_domains(stored or {}, references, hypotheses, manifest, 16, version)
+        return found, list(asked), len(loads)
+
+    return run
+
+
+def test_a_first_run_scores_all_domains_by_one_model(scored):
+    found, asked, loads = scored()
+    assert (asked, loads) == (["it", "law"], 1)
+    assert {domain: entry["segments"] for domain, entry in found.items()} == SCORES
+    assert (found["it"]["score"], found["law"]["score"]) == (0.5, 0.5)
+    assert found["it"]["signature"] == "comet|tiny"
+
+
+def test_a_second_run_loads_nothing_and_finds_the_same(scored):
+    found, *_ = scored()
+    assert scored(copy.deepcopy(found)) == (found, [], 0)
+
+
+def test_a_new_domain_costs_only_itself(scored):
+    it_alone = {"it": REFERENCES["it"]}
+    found, *_ = scored(references=it_alone)
+    both, asked, loads = scored(found)
+    assert (asked, loads) == (["law"], 1) and both["it"] == found["it"]
+
+
+@pytest.mark.parametrize(
+    ("change", "again"),
+    [
+        ({"hypotheses": HYPOTHESES | {"it": ["file", "mouse"]}}, ["it"]),
+        ({"references": REFERENCES | {"law": [Row("law.test.1", "Anlage", "appendix")]}}, ["law"]),
+        ({"references": REFERENCES | {"law": [Row("law.test.1", "Anhang", "annex")]}}, ["law"]),
+        ({"manifest": MANIFEST | {"sha256": "b" * 64}}, ["it", "law"]),
+        ({"manifest": MANIFEST | {"checkpoint": "other"}}, ["it", "law"]),
+        ({"version": 2}, ["it", "law"]),
+    ],
+    ids=["output", "reference", "source", "weights", "checkpoint", "version"],
+)
+def test_what_is_made_from_something_else_is_scored_again(scored, change, again):
+    found, *_ = scored()
+    assert scored(found, **change)[1] == again
+
+
+@pytest.mark.parametrize("segments", [None, [0.75], [0.75, float("nan")], [0.75, "0.25"], [0.75, 0.25, 0.5]], ids=str)
+def test_a_damaged_entry_is_scored_again(scored, segments):
+    found, *_ = scored()
+    damaged = copy.deepcopy(found)
+    damaged["it"]["segments"] = segments
+    assert scored(damaged)[:2] == (found, ["it"])
+
+
+def test_the_mean_is_that_of_the_segments_and_no_stored_number(scored):
+    found, *_ = scored()
+    damaged = copy.deepcopy(found)
+    damaged["it"]["score"] = 0.99
+    assert scored(damaged) == (found, [], 0)
