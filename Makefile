@@ -14,7 +14,7 @@ TORCH := $(shell grep '^torch==' requirements.txt)
 demo: $(VENV)/.ready
 	@$(RUN) snakemake --cores all
 
-# What a contributor runs before every commit. One worker a core; WORKERS=1 runs the tests in one process.
+# What a contributor runs before every commit. WORKERS=0 runs the tests in one process, for a debugger.
 WORKERS ?= 2
 PYTEST := python -m pytest -n $(WORKERS) --dist loadgroup --ignore tests/slurm --ignore tests/conda
 
