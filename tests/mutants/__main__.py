@@ -1,8 +1,8 @@
 """Whether the unit tests notice mutants of the package's core: `make test-mutants`. See docs/testing.md.
 
 Every mutant is written into a copy of the repository, and the tests that tests/mutants/map.yaml names for its module
-run there in a process forked from this one, which has loaded the heavy libraries. A mutant is killed if a test fails,
-or if the tests take far more processor time than they do without it.
+run there, in a fork of this process, which has loaded the heavy libraries. A mutant is killed if a test fails, or if
+the tests take far more processor time than without it.
 """
 
 import argparse
@@ -26,182 +26,153 @@ import yaml
 from hypothesis import Phase, settings
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parent.parent.parent
-REPORT = ROOT / "docs" / "testing-mutants.md"
-WARM = "torch transformers.models.llama.modeling_llama peft pandas pyarrow.parquet sacrebleu bm25s ftfy sklearn.metrics"
-WARM += (
-    " matplotlib.pyplot snakemake.utils hypothesis pytest safetensors.torch tokenizers datasets transformers.trainer"
+OUTPUT = "output.txt"  # of the last tests, in the copy
+HEAVY = (
+    "torch transformers.models.llama.modeling_llama peft pandas pyarrow.parquet sacrebleu bm25s ftfy sklearn.metrics"
 )
-# They hold every change of a source, so they would kill every mutant.
-SOURCES = ("test_stage_versions", "test_architecture", "test_reference", "test_security")
-OUTPUT = "output.txt"  # of the last run, in the copy
-SLACK = 30  # seconds that tests may take beyond four times what they take without a mutant
+FAST, SLOW = "not slow and not demo", "slow and not demo"
+# Tests of the sources themselves, which would notice any change.
+OF_SOURCES = ("test_stage_versions", "test_architecture", "test_reference", "test_security")
+SLACK = 30  # seconds that tests may take beyond four times their usual time
+WANTED = 0.9
 
 
 def main() -> None:
-    args = _arguments()
-    began, spent = time.monotonic(), os.times()
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__.split("\n")[0])
+    parser.add_argument("sample", type=argparse.FileType(), help="what tests.mutants.sample printed")
+    parser.add_argument("--area", help="mutants of one area of the map only; no report is written")
+    parser.add_argument(
+        "--further", action="store_true", help="survivors meet all other unit tests, and their slow ones"
+    )
+    args = parser.parse_args()
     areas = yaml.safe_load((HERE / "map.yaml").read_text(encoding="utf-8"))
-    mutants = [json.loads(line) for line in args.sample]
-    mutants = [mutant for mutant in mutants if args.area in (None, mutant["area"])]
-    for name in WARM.split():
+    mutants = [mutant for mutant in map(json.loads, args.sample) if args.area in (None, mutant["area"])]
+    os.environ |= {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONDONTWRITEBYTECODE": "1"}
+    for name in HEAVY.split():
         import_module(name)
     with tempfile.TemporaryDirectory() as folder:
         _copy(Path(folder))
-        usual = {}
-        for number, mutant in enumerate(mutants, 1):
-            if mutant["equivalent"]:
-                continue
-            tests = areas[mutant["area"]]["modules"][mutant["module"]]
-            for file in tests:
-                if file not in usual:
-                    usual[file] = _passes(folder, [file], args.markers)
-            mutant |= _tried(Path(folder), mutant, tests, args.markers, sum(usual[file] for file in tests))
-            if not mutant["killed"] and args.wide:
-                mutant |= {"wide": _tried(Path(folder), mutant, _others(tests), args.markers, 600)["killed"]}
-            if not mutant["killed"] and args.slow:
-                mutant |= {"slow": _tried(Path(folder), mutant, tests, "slow and not demo", 600)["killed"]}
-            print(f"{number}/{len(mutants)} {_told(mutant)}", flush=True)
-    seconds = sum(os.times()[:4]) - sum(spent[:4])
-    text = report(mutants, args.seed, time.monotonic() - began, seconds)
+        usual: dict[str, float] = {}
+        for mutant in mutants:
+            if not mutant["equivalent"]:
+                _try(Path(folder), mutant, areas[mutant["area"]]["modules"][mutant["module"]], usual, args.further)
+                print(_told(mutant), flush=True)
+    text = report(mutants)
     print(text)
-    if args.area is None and args.markers == _DEFAULT:
-        REPORT.write_text(text, encoding="utf-8")
-    counted = [mutant for mutant in mutants if not mutant["equivalent"]]
-    sys.exit(sum(mutant["killed"] for mutant in counted) < 0.9 * len(counted))
-
-
-_DEFAULT = "not slow and not demo"
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__.split("\n")[0])
-    parser.add_argument("sample", type=argparse.FileType(), help="what tests.mutants.sample printed")
-    parser.add_argument("--seed", type=int, required=True, help="the seed of the sample, for the report")
-    parser.add_argument("--area", help="mutants of one area only; no report is written")
-    parser.add_argument("--markers", default=_DEFAULT, help="which of the mapped tests run; another choice: no report")
-    parser.add_argument("--wide", action="store_true", help="try survivors against all other unit tests")
-    parser.add_argument("--slow", action="store_true", help="try survivors against the slow ones of their tests")
-    return parser.parse_args()
+    if args.area is None:
+        (ROOT / "docs" / "testing-mutants.md").write_text(text, encoding="utf-8")
+    outcomes = Counter(mutant["outcome"] for mutant in mutants if not mutant["equivalent"])
+    sys.exit(outcomes["survived"] > (1 - WANTED) * outcomes.total())
 
 
 def _copy(folder: Path) -> None:
     """The working tree, compiled so that Python compares a module with its source's content and not with its time."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    for name in filter(None, subprocess.check_output(command, cwd=ROOT, text=True).split("\0")):
+    for name in subprocess.check_output(command, cwd=ROOT, text=True).split("\0"):
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, folder / name)
-    mode = PycInvalidationMode.CHECKED_HASH
-    compileall.compile_dir(folder / "caneft", quiet=1, invalidation_mode=mode)
+    compileall.compile_dir(folder / "caneft", quiet=1, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
 
 
-def _others(tests: list[str]) -> list[str]:
-    files = sorted(path.stem for path in (ROOT / "tests" / "unit").glob("test_*.py"))
-    return [file for file in files if file not in (*tests, *SOURCES)]
+def _try(folder: Path, mutant: dict, tests: list[str], usual: dict[str, float], further: bool) -> None:
+    """Adds what became of the mutant, and by which test. usual: seconds of a file's tests without any mutant."""
+    for file in tests:
+        if file not in usual:
+            failed, usual[file] = _run(folder, [file], FAST, 600)
+            if failed:
+                sys.exit(f"{file} fails without any mutant: {(folder / OUTPUT).read_text(encoding='utf-8')[-2000:]}")
+    others = [path.stem for path in sorted((ROOT / "tests" / "unit").glob("test_*.py"))]
+    others = [file for file in others if file not in (*tests, *OF_SOURCES)]
+    tried = {"killed": (tests, FAST)} | (
+        {"killed by others": (others, FAST), "killed by slow": (tests, SLOW)} if further else {}
+    )
+    module = folder / mutant["module"]
+    original = module.read_text(encoding="utf-8")
+    module.write_text(mutant["source"], encoding="utf-8")
+    mutant["outcome"], mutant["by"] = "survived", []
+    for name, (files, marker) in tried.items():
+        failed, seconds = _run(folder, files, marker, 4 * sum(usual.get(file, 10) for file in files) + SLACK)
+        if failed:
+            mutant["outcome"] = name if name == "killed" else mutant["outcome"]
+            mutant["by"].append(f"{name} in {seconds:.1f} s: {failed}")
+        if failed and name == "killed":
+            break
+    module.write_text(original, encoding="utf-8")
 
 
-def _passes(folder: str, tests: list[str], markers: str) -> float:
-    """Processor seconds of tests without a mutant. They must pass."""
-    status, seconds, _ = _run(Path(folder), tests, markers, 600)
-    if status not in (0, 5):  # 5: no test has these markers
-        sys.exit(f"{tests} fail without any mutant: {(Path(folder) / OUTPUT).read_text(encoding='utf-8')[-2000:]}")
-    return seconds
-
-
-def _tried(folder: Path, mutant: dict, tests: list[str], markers: str, usual: float) -> dict:
-    original = (folder / mutant["module"]).read_text(encoding="utf-8")
-    (folder / mutant["module"]).write_text(mutant["source"], encoding="utf-8")
-    try:
-        status, seconds, by = _run(folder, tests, markers, 4 * usual + SLACK)
-    finally:
-        (folder / mutant["module"]).write_text(original, encoding="utf-8")
-    return {"killed": status not in (0, 5), "late": status < 0, "seconds": seconds, "by": by}
-
-
-def _run(folder: Path, tests: list[str], markers: str, limit: float) -> tuple[int, float, str]:
-    """(exit status, negative if it took too long; processor seconds; the test that failed) of tests, in a fork."""
-    output = folder / OUTPUT
+def _run(folder: Path, tests: list[str], marker: str, limit: float) -> tuple[str, float]:
+    """The test that fails, "" if none; and processor seconds, no more than `limit`."""
     child = os.fork()
     if child == 0:
-        _child(folder, tests, markers, limit, output)
-    began = time.monotonic()
-    while True:
-        done, status, usage = os.wait4(child, os.WNOHANG)
-        if done:
-            break
-        if time.monotonic() - began > 10 * limit:  # it waits for something: processor time alone would not end it
-            os.killpg(child, 9)
+        _test(folder, tests, marker, int(limit))
+    waited, done = 0.0, 0
+    while not done:
         time.sleep(0.05)
-    failed = [
-        line
-        for line in output.read_text(encoding="utf-8", errors="replace").split("\n")
-        if line[:6] in ("FAILED", "ERROR ")
-    ]
-    return os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime, (failed or [""])[0].split(" - ")[0]
+        waited += 0.05  # not by a clock: this process may have been stopped
+        if waited > 10 * limit:  # they wait for something, which costs no processor time
+            os.killpg(child, 9)
+        done, status, usage = os.wait4(child, os.WNOHANG)
+    seconds, status = usage.ru_utime + usage.ru_stime, os.waitstatus_to_exitcode(status)
+    if status in (0, 5):  # 5: no test has this marker
+        return "", seconds
+    lines = (folder / OUTPUT).read_text(encoding="utf-8", errors="replace").split("\n")
+    failed = [line.split(" - ")[0] for line in lines if line.startswith(("FAILED", "ERROR"))]
+    return failed[0] if failed and status > 0 else f"TIME or crash, exit status {status}", seconds
 
 
-def _child(folder: Path, tests: list[str], markers: str, limit: float, output: Path) -> None:
+def _test(folder: Path, tests: list[str], marker: str, limit: int) -> None:
+    """In the fork: runs the tests and ends it."""
     os.setsid()
     os.chdir(folder)
     sys.path[:] = [str(folder), *(path for path in sys.path if path not in ("", str(ROOT)))]
     for name in [name for name in sys.modules if name.split(".")[0] in ("tests", "caneft")]:
         del sys.modules[name]
     sys.dont_write_bytecode = True
-    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-    resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit) + 5))
-    with output.open("wb") as file:
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 5))
+    with open(OUTPUT, "wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     phases = (Phase.explicit, Phase.generate)  # a failure is enough, it need not be a small one
     settings.register_profile("mutants", deadline=None, derandomize=True, database=None, phases=phases)
     settings.load_profile("mutants")
-    files = [f"tests/unit/{file}.py" for file in tests]
-    command = ["-x", "-q", "--tb=no", "-rfE", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", markers]
-    status = pytest.main([*command, *files])
+    options = ["-x", "-q", "--tb=short", "-rfE", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", marker]
+    status = pytest.main([*options, *(f"tests/unit/{file}.py" for file in tests)])
     sys.stdout.flush()
     os._exit(int(status))
 
 
-def report(mutants: list[dict], seed: int, wall: float, seconds: float) -> str:
+def report(mutants: list[dict]) -> str:
     """docs/testing-mutants.md."""
     commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, text=True).strip()
-    counts = Counter()
-    for mutant in mutants:
-        outcome = "equivalent" if mutant["equivalent"] else "killed" if mutant["killed"] else "survived"
-        counts.update([(mutant["area"], outcome), ("all", outcome)])
-    killed, survived = counts["all", "killed"], counts["all", "survived"]
-    rows = [
-        f"| {area} | {sum(found)} | {found[0]} | {found[1]} | {found[2]} |"
-        for area in [*dict.fromkeys(mutant["area"] for mutant in mutants), "all"]
-        for found in [[counts[area, outcome] for outcome in ("killed", "survived", "equivalent")]]
+    names = "killed", "survived", "equivalent"
+    counts = Counter(
+        (mutant["area"], "equivalent" if mutant["equivalent"] else mutant["outcome"]) for mutant in mutants
+    )
+    counts.update(("all", name) for _, name in list(counts.elements()))
+    killed, counted = counts["all", "killed"], counts["all", "killed"] + counts["all", "survived"]
+    left = [f"- {_told(mutant)}" for mutant in mutants if not mutant["equivalent"] and mutant["outcome"] == "survived"]
+    lines = [
+        "<!-- mutants:begin, written by `make test-mutants` -->",
+        f"{killed} of {counted} mutants are killed by the tests of their module: **{killed / counted:.0%}**. Equivalent"
+        f" ones are not counted. Seed {mutants[0]['seed']}, commit {commit}, {datetime.now(UTC):%Y-%m-%d},"
+        f" {sum(os.times()[:4]):.0f} s of processor time.",
+        "",
+        "| area | drawn | killed | survived | equivalent |",
+        "|---|---:|---:|---:|---:|",
     ]
-    late = sum(mutant.get("late", False) for mutant in mutants)
-    left = [f"- {_told(mutant)}" for mutant in mutants if not mutant["equivalent"] and not mutant["killed"]]
+    for area in dict.fromkeys([*(mutant["area"] for mutant in mutants), "all"]):
+        found = [counts[area, name] for name in names]
+        lines.append(f"| {area} | {sum(found)} | {' | '.join(map(str, found))} |")
     return "\n".join(
-        [
-            "<!-- mutants:begin -->",
-            "<!-- Written by `make test-mutants`. -->",
-            f"{killed} of {killed + survived} mutants that are not equivalent are killed by the mapped tests of"
-            f" `make test`: **{killed / max(1, killed + survived):.0%}** ({late} of them by their time). Seed {seed},"
-            f" commit {commit}, {datetime.now(UTC):%Y-%m-%d}, {seconds:.0f} s of processor time, {wall:.0f} s in all.",
-            "",
-            "| area | drawn | killed | survived | equivalent |",
-            "|---|---:|---:|---:|---:|",
-            *rows,
-            "",
-            *(["Survivors:", "", *left] if left else ["No mutant survived."]),
-            "<!-- mutants:end -->",
-            "",
-        ]
+        [*lines, "", "Survivors:" if left else "No mutant survived.", "", *left, "<!-- mutants:end -->", ""]
     )
 
 
 def _told(mutant: dict) -> str:
-    where = f"`{mutant['module']}`, {mutant['function']}: `{mutant['before']}` -> `{mutant['after']}`"
-    if mutant["killed"]:
-        return f"{where} killed in {mutant['seconds']:.1f} s {mutant['by'] or '(time)'}"
-    tried = {name: mutant[name] for name in ("wide", "slow") if name in mutant}
-    return where + "".join(f"; {name}: {'killed' if killed else 'survived'}" for name, killed in tried.items())
+    return "; ".join(
+        [f"`{mutant['module']}`, {mutant['function']}: `{mutant['before']}` -> `{mutant['after']}`", *mutant["by"]]
+    )
 
 
 if __name__ == "__main__":
