@@ -94,14 +94,15 @@ def _is_telling(operator: str) -> bool:
 
 
 def _is_text_or_type(node) -> bool:
-    """Whether a place belongs to a message, a type, an import, a signature's marks or zip's own check."""
+    """Whether a place belongs to a message, a log, a progress bar, a type, an import, a signature or zip's own check."""
     while (parent := node.parent) is not None:
         behind = parent.children[parent.children.index(node) - 1]
+        first = getattr(parent.children[0], "value", None)
         if (
             parent.type in NOT_CODE
             or (parent.type in ("annassign", "tfpdef", "funcdef") and node.type != "suite" and behind in (":", "->"))
-            or (parent.type == "argument" and parent.children[0] == "strict")
-            or (parent.type == "atom_expr" and parent.children[0] in ("logger", "print"))
+            or (parent.type == "argument" and first in ("strict", "mininterval"))
+            or (parent.type == "atom_expr" and first in ("logger", "print", "tqdm"))
         ):
             return True
         node = parent
