@@ -94,7 +94,7 @@ def _is_telling(operator: str) -> bool:
 
 
 def _is_text_or_type(node) -> bool:
-    """Whether a place belongs to a message, a log, a progress bar, a type, an import, a signature or zip's own check."""
+    """Whether a place is in a message, a log, a progress bar, a type, an import, a signature, or zip's check."""
     while (parent := node.parent) is not None:
         behind = parent.children[parent.children.index(node) - 1]
         first = getattr(parent.children[0], "value", None)
