@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from datetime import UTC, datetime
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from py_compile import PycInvalidationMode
 
@@ -33,7 +34,7 @@ HEAVY = (
 FAST, SLOW = "not slow and not demo", "slow and not demo"
 # Tests of the sources themselves, which would notice any change.
 OF_SOURCES = ("test_stage_versions", "test_architecture", "test_reference", "test_security")
-SLACK = 30  # seconds that tests may take beyond four times their usual time
+SLACK = 20  # processor seconds that tests may take beyond twice their usual ones
 WANTED = 0.9
 
 
@@ -54,9 +55,12 @@ def main() -> None:
         _copy(Path(folder))
         usual: dict[str, float] = {}
         for mutant in mutants:
-            if not mutant["equivalent"]:
-                _try(Path(folder), mutant, areas[mutant["area"]]["modules"][mutant["module"]], usual, args.further)
-                print(_told(mutant), flush=True)
+            mutant["tests"] = areas[mutant["area"]]["modules"][mutant["module"]]
+        for file in dict.fromkeys(chain.from_iterable(mutant["tests"] for mutant in mutants)):
+            usual[file] = _usual(Path(folder), file)
+        for mutant in filter(lambda mutant: not mutant["equivalent"], mutants):
+            _try(Path(folder), mutant, usual, args.further)
+            print(_told(mutant), flush=True)
     text = report(mutants)
     print(text)
     if args.area is None:
@@ -75,37 +79,40 @@ def _copy(folder: Path) -> None:
     compileall.compile_dir(folder / "caneft", quiet=1, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
 
 
-def _try(folder: Path, mutant: dict, tests: list[str], usual: dict[str, float], further: bool) -> None:
-    """Adds what became of the mutant, and by which test. usual: seconds of a file's tests without any mutant."""
-    for file in tests:
-        if file not in usual:
-            failed, usual[file] = _run(folder, [file], FAST, 600)
-            if failed:
-                sys.exit(f"{file} fails without any mutant: {(folder / OUTPUT).read_text(encoding='utf-8')[-2000:]}")
+def _usual(folder: Path, file: str) -> float:
+    """Processor seconds of a file's tests without any mutant. They must pass."""
+    failed, seconds = _run(folder, file, FAST, 600)
+    if failed:
+        sys.exit(f"{file} fails without any mutant: {(folder / OUTPUT).read_text(encoding='utf-8')[-2000:]}")
+    return seconds
+
+
+def _try(folder: Path, mutant: dict, usual: dict[str, float], further: bool) -> None:
+    """Adds what became of the mutant, and by which test."""
+    tests = mutant["tests"]
     others = [path.stem for path in sorted((ROOT / "tests" / "unit").glob("test_*.py"))]
     others = [file for file in others if file not in (*tests, *OF_SOURCES)]
-    tried = {"killed": (tests, FAST)} | (
-        {"killed by others": (others, FAST), "killed by slow": (tests, SLOW)} if further else {}
-    )
+    rounds = [("killed", file, FAST) for file in tests]
+    if further:
+        rounds += [("killed by other tests", file, FAST) for file in others]
+        rounds += [("killed by slow tests", file, SLOW) for file in tests]
     module = folder / mutant["module"]
     original = module.read_text(encoding="utf-8")
     module.write_text(mutant["source"], encoding="utf-8")
-    mutant["outcome"], mutant["by"] = "survived", []
-    for name, (files, marker) in tried.items():
-        failed, seconds = _run(folder, files, marker, 4 * sum(usual.get(file, 10) for file in files) + SLACK)
-        if failed:
-            mutant["outcome"] = name if name == "killed" else mutant["outcome"]
-            mutant["by"].append(f"{name} in {seconds:.1f} s: {failed}")
-        if failed and name == "killed":
-            break
+    found: dict[str, str] = {}
+    for name, file, marker in rounds:
+        if not found.keys() & {"killed", name}:
+            failed, seconds = _run(folder, file, marker, 2 * usual[file] + SLACK if name == "killed" else 600)
+            found |= {name: f"{name} in {seconds:.1f} s: {failed}"} if failed else {}
+    mutant["outcome"], mutant["by"] = "killed" if "killed" in found else "survived", list(found.values())
     module.write_text(original, encoding="utf-8")
 
 
-def _run(folder: Path, tests: list[str], marker: str, limit: float) -> tuple[str, float]:
-    """The test that fails, "" if none; and processor seconds, no more than `limit`."""
+def _run(folder: Path, file: str, marker: str, limit: float) -> tuple[str, float]:
+    """The test of a file that fails, "" if none; and processor seconds, no more than `limit`."""
     child = os.fork()
     if child == 0:
-        _test(folder, tests, marker, int(limit))
+        _test(folder, file, marker, int(limit))
     waited, done = 0.0, 0
     while not done:
         time.sleep(0.05)
@@ -121,8 +128,8 @@ def _run(folder: Path, tests: list[str], marker: str, limit: float) -> tuple[str
     return failed[0] if failed and status > 0 else f"TIME or crash, exit status {status}", seconds
 
 
-def _test(folder: Path, tests: list[str], marker: str, limit: int) -> None:
-    """In the fork: runs the tests and ends it."""
+def _test(folder: Path, file: str, marker: str, limit: int) -> None:
+    """In the fork: runs a file's tests and ends it."""
     os.setsid()
     os.chdir(folder)
     sys.path[:] = [str(folder), *(path for path in sys.path if path not in ("", str(ROOT)))]
@@ -130,14 +137,14 @@ def _test(folder: Path, tests: list[str], marker: str, limit: int) -> None:
         del sys.modules[name]
     sys.dont_write_bytecode = True
     resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 5))
-    with open(OUTPUT, "wb") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
+    with open(OUTPUT, "wb") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
     phases = (Phase.explicit, Phase.generate)  # a failure is enough, it need not be a small one
     settings.register_profile("mutants", deadline=None, derandomize=True, database=None, phases=phases)
     settings.load_profile("mutants")
     options = ["-x", "-q", "--tb=short", "-rfE", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", marker]
-    status = pytest.main([*options, *(f"tests/unit/{file}.py" for file in tests)])
+    status = pytest.main([*options, f"tests/unit/{file}.py"])
     sys.stdout.flush()
     os._exit(int(status))
 
