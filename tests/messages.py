@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from caneft.errors import InputError
+from caneft.errors import InputError, did_you_mean
 
 
 def assert_names(message: object, *facts: object) -> None:
@@ -28,3 +28,10 @@ def refused(*facts: object, by: type[BaseException] = InputError) -> Iterator[py
     with pytest.raises(by) as caught:
         yield caught
     assert_names(caught.value, *facts)
+
+
+def suggestion(wrong: str, right: str) -> str:
+    """What a message says, beside the list of known names, to someone who wrote `wrong` and meant `right`."""
+    said = did_you_mean(wrong, [right]).removeprefix(did_you_mean("", [right])).strip()
+    assert right in said
+    return said

@@ -9,7 +9,7 @@ from sklearn.metrics import mutual_info_score
 
 from benchmarks import information as benchmark
 from caneft import counting, information, measuring
-from caneft.errors import InputError
+from tests.messages import refused
 
 KEYS = ("mi_vs_joint_loop", "mi_vs_ovr_loop")
 
@@ -43,7 +43,7 @@ def test_numbers_that_differ_are_an_error(paths, monkeypatch):
     benchmark.one_round(paths, [0, 149], 1)
     real = information.joint
     monkeypatch.setattr(information, "joint", lambda counts: real(counts) + 1e-9)
-    with pytest.raises(InputError, match="joint MI differs"):
+    with refused("joint"):
         benchmark.one_round(paths, [0, 149], 1)
 
 

@@ -12,7 +12,6 @@ import torch
 from safetensors import safe_open
 
 from caneft import config
-from caneft.errors import InputError
 from caneft.neurons import NeuronSet
 from caneft.parallel import ALONE
 from caneft.tuning import checkpoint, ways
@@ -20,6 +19,7 @@ from caneft.tuning.checkpoint import Checkpoints, identity
 from caneft.tuning.loop import train
 from caneft.tuning.state import State
 from caneft.tuning.way import Way
+from tests.messages import assert_names, refused
 
 PAD = 0
 METHODS = {
@@ -196,16 +196,25 @@ def test_checkpoints_are_written_as_often_as_asked(run, tmp_path, monkeypatch):
     assert not written and sorted(file.name for file in (tmp_path / "never").iterdir()) == ["lock", "log"]
 
 
-def test_a_checkpoint_of_another_run_is_left_alone(run, caplog):
+def said_of_checkpoints(caplog):
+    """Level and text of what was logged of the checkpoint that was found."""
+    return [(record.levelname, record.getMessage()) for record in caplog.records if record.name == checkpoint.__name__]
+
+
+def test_a_checkpoint_of_another_run_is_left_alone(run, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     undisturbed = run("undisturbed")
     interrupted(run, [3], "other", identity="other")
     assert same(run("other"), undisturbed)
-    assert "of a run with other settings, data or code; training begins anew" in caplog.text
-    assert "going on" not in caplog.text
+    ((level, message),) = said_of_checkpoints(caplog)
+    assert level == "INFO"
+    assert_names(message, tmp_path / "other" / "state.safetensors")
+    caplog.clear()
     interrupted(run, [3], "again")
     run("again")
-    assert "going on after step 3" in caplog.text
+    ((level, message),) = said_of_checkpoints(caplog)
+    assert level == "INFO" and "state.safetensors" not in message
+    assert_names(message, 3)
 
 
 @pytest.mark.parametrize("damage", ["one bit", "shorter", "empty", "text", "no metadata"])
@@ -226,7 +235,9 @@ def test_a_damaged_checkpoint_is_not_gone_on_with(run, tmp_path, caplog, damage)
         content = {"empty": b"", "text": b"{}" * 100}[damage]
     file.write_bytes(content)
     assert same(run("damaged", "caneft"), undisturbed)
-    assert f"{file} is damaged; training begins anew" in caplog.text
+    ((level, message),) = said_of_checkpoints(caplog)
+    assert level == "WARNING"
+    assert_names(message, file)
 
 
 @pytest.mark.parametrize("part", range(12))
@@ -246,7 +257,7 @@ def test_any_changed_byte_is_found(run, tmp_path, caplog, part):
 
 def test_a_second_process_is_kept_out(tmp_path):
     first = Checkpoints(tmp_path / "run", "x", 0)
-    with pytest.raises(InputError, match="another process is training this run"):
+    with refused(tmp_path / "run"):
         Checkpoints(tmp_path / "run", "x", 0)
     first.release()
     Checkpoints(tmp_path / "run", "x", 0).discard()

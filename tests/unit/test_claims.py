@@ -8,6 +8,7 @@ import pytest
 from caneft import neurons
 from caneft.reporting import claims, evidence, results
 from caneft.reporting.claims import CONTRADICTED, OPEN, SUPPORTED, UNTESTED, Found
+from tests.messages import assert_names
 
 GRID = [1e-3, 1e-2]
 METHODS = {
@@ -126,20 +127,20 @@ def test_p_is_adjusted_over_all_that_is_quoted():
     """
     found = verdict_of("a", outcome=lambda column, other: (2.0, 0.01 if (column, other) == (SEEN, "full") else 0.5))
     assert found.verdict == OPEN
-    assert found.numbers[0] == "against full: +2.0 BLEU (95 % +1.0 to +3.0; p 0.120)"
+    assert_names(found.numbers[0], "full", "+2.0", "+1.0", "+3.0", "0.120")
 
 
 @pytest.mark.parametrize(
-    "change, reason",
+    "change, named, not_named",
     [
-        ({"full": {"method": "full", "learning_rate": 1e-3}}, "No grid of learning rates for full"),
-        ({"lora": None, "lora-equal": None}, "The block has no lora."),
+        ({"full": {"method": "full", "learning_rate": 1e-3}}, "full", "lora"),
+        ({"lora": None, "lora-equal": None}, "lora", "full"),
     ],
 )
-def test_an_unfair_comparison_decides_nothing(change, reason):
+def test_an_unfair_comparison_decides_nothing(change, named, not_named):
     methods = {name: method for name, method in (METHODS | change).items() if method}
     found = verdict_of("a", plan_of(methods), outcome=lambda *_: BETTER)
-    assert (found.verdict, found.reason[: len(reason)]) == (UNTESTED, reason)
+    assert found.verdict == UNTESTED and named in found.reason and not_named not in found.reason
     assert found.numbers, "numbers are shown all the same"
 
 
@@ -148,8 +149,7 @@ def test_one_seed_decides_nothing():
 
 
 def test_without_unseen_domains_there_is_no_b():
-    found = verdict_of("b", plan_of(unseen=()), outcome=lambda *_: BETTER)
-    assert (found.verdict, found.reason) == (UNTESTED, "No domain is unseen.")
+    assert verdict_of("b", plan_of(unseen=()), outcome=lambda *_: BETTER).verdict == UNTESTED
 
 
 SINGLE = {"all": {"de-en": ["it", "law"]}, "it": {"de-en": {"domains": ["it"], "test": ["law"]}}}
@@ -173,7 +173,8 @@ def test_interference_is_decided_by_the_deviations(caneft, spread, expected):
     found = verdict_of("c", plan_of(mixtures=SINGLE), score=score)
     assert found.verdict == expected
     difference = f"{caneft - 50:+.1f}".replace("-", "−")
-    assert f"caneft: {difference} ± {spread:.1f} BLEU on other domains, +7.0 on its own (3 seeds)" in found.numbers
+    (own,) = (line for line in found.numbers if "caneft" in line)
+    assert_names(own, f"{difference} ± {spread:.1f}", "+7.0", 3)
 
 
 def test_without_mixtures_of_one_domain_there_is_no_c():
@@ -221,7 +222,8 @@ def test_what_the_smallest_budget_keeps(small, chance, expected):
 
     found = verdict_of("e", score=score, counts={"caneft-2": 23, "random-2": 23, "caneft-unfiltered": 60})
     assert found.verdict == expected
-    assert found.numbers[0].startswith("23 neurons: gain over the base caneft-2 +")
+    gain, other = (f"{value - 50:+.1f}".replace("-", "−") for value in (small, chance))
+    assert_names(found.numbers[0], 23, f"caneft-2 {gain} ± 0.1", f"random-2 {other} ± 0.1")
     assert not any("unfiltered" in line for line in found.numbers), "another filter is no other budget"
 
 
@@ -248,7 +250,7 @@ def test_layers_against_random_sets(flat, expected):
     shared = len(np.intersect1d(flat, np.arange(60)))
     by_chance = 120 * 60 / 1152
     jaccard, chance = shared / (180 - shared), by_chance / (180 - by_chance)
-    assert found.numbers[-1] == f"Jaccard with joint {jaccard:.2f}, by chance {chance:.2f}"
+    assert_names(found.numbers[-1], "joint", f"{jaccard:.2f}", f"{chance:.2f}")
 
 
 def test_more_even_than_chance_contradicts():

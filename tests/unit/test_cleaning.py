@@ -11,7 +11,7 @@ from caneft.corpora.cleaning import clean, held_out_forms, normalised, sample, w
 from caneft.corpora.readers import Pair
 from caneft.corpora.sides import normalise
 from caneft.corpora.store import Row
-from caneft.errors import InputError
+from tests.messages import refused
 
 PLAIN = Cleaning(mojibake="keep", near_duplicates="keep", max_characters=None, max_ratio=None)
 """Rules that leave only empty sides and exact duplicates to be found."""
@@ -168,7 +168,7 @@ def test_letters_decide_which_sides_are_judged():
 
 
 def test_an_unknown_language_names_the_remedy():
-    with pytest.raises(InputError, match=r"does not know the language 'ger'(.|\n)*ISO 639"):
+    with refused("cleaning.wrong_language", "'ger'", "ISO 639", "keep"):
         clean(pairs((SENTENCES["de"], SENTENCES["en"])), Cleaning(wrong_language="drop"), ("ger", "en"))
 
 
@@ -332,20 +332,21 @@ def test_unseen_domain_has_a_test_set_only(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("train", "reason"),
+    ("train", "facts"),
     [
-        ([], "nothing to read"),
-        ([("", "x"), ("t", "2")], "2 pairs read, dropped: 1 empty_source, 1 leakage"),
+        ([], []),
+        ([("", "x"), ("t", "2")], [2, "1 empty_source", "1 leakage"]),
     ],
 )
-def test_corpus_with_nothing_left_is_an_error(tmp_path, train, reason):
+def test_corpus_with_nothing_left_is_an_error(tmp_path, train, facts):
     domain = config.Domain(
         train=tsv(tmp_path, "train.tsv", *train),
         dev=tsv(tmp_path, "dev", ("d", "2")),
         test=tsv(tmp_path, "test", ("t", "1")),
     )
-    with pytest.raises(InputError, match=rf"corpus it.train \(train.tsv\): no pair is left \({reason}"):
+    with refused("it.train", "train.tsv", *facts) as caught:
         store.prepare(domain, "it", lambda path: tmp_path / path)
+    assert train or not any(reason in str(caught.value) for reason in (*FOUND, "leakage"))
 
 
 def test_pretraining_is_cleaned_and_drawn(tmp_path):
@@ -383,7 +384,7 @@ def test_failed_write_leaves_the_old_file(tmp_path):
 )
 def test_broken_prepared_corpus_is_named(tmp_path, line):
     (tmp_path / "rows.jsonl").write_text('{"id": "x", "source": "a", "target": "b"}\n' + line + "\n")
-    with pytest.raises(InputError, match=r"rows.jsonl:2: not a row"):
+    with refused("rows.jsonl:2"):
         store.read(tmp_path / "rows.jsonl")
 
 
@@ -392,5 +393,5 @@ def test_json_is_sorted_and_ends_in_a_line_feed(tmp_path):
     assert (tmp_path / "report.json").read_text(encoding="utf-8") == '{\n "a": [\n  1\n ],\n "b": "ü"\n}\n'
     assert store.read_json(tmp_path / "report.json") == {"a": [1], "b": "ü"}
     (tmp_path / "report.json").write_text('{\n "a": 1\n "b": 2}')
-    with pytest.raises(InputError, match=r"report.json:3: not JSON"):
+    with refused("report.json:3"):
         store.read_json(tmp_path / "report.json")
