@@ -29,6 +29,7 @@ def test_a_domain_is_added_to_one_direction(grown):
     assert ("new" in after.seen("de-en", "all")) == grown and ("new" in after.unseen("de-en", "all")) != grown
 
 
+@pytest.mark.slow
 def test_it_plans_pretends_and_plans_again(tmp_path):
     """One model, one seed: an unseen domain is prepared, flagged, copied and scored without overlap, translated and
     scored by each of 15 methods; then come significance, tables, figures, overview, examples and the target."""

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +13,7 @@ from tests.messages import refused
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.slow
 def test_it_measures_both_and_finds_the_same_bytes():
     options = ["--shape", "tiny", "--samples", "12", "--rounds", "1", "--tokens-per-batch", "100"]
     done = subprocess.run([sys.executable, "-m", "benchmarks.sharding", *options], capture_output=True, text=True)
@@ -21,9 +23,21 @@ def test_it_measures_both_and_finds_the_same_bytes():
     assert all(found[name][n] > 0 for name in ("seconds", "start_seconds") for n in ("1", "2"))
 
 
-def test_other_bytes_are_an_error(monkeypatch, tmp_path):
+def measured(monkeypatch, dumped):
+    """What comes of dumps that take these seconds and leave these bytes: dumped(corpus, processes)."""
     monkeypatch.setattr(sharding, "prepare", lambda *_: None)
-    monkeypatch.setattr(sharding, "dump", lambda folder, corpus, processes, tokens: (1.0, [bytes([processes])]))
-    given = type("Given", (), {"shape": "tiny", "samples": 4, "processes": [1, 2], "rounds": 1, "tokens_per_batch": 9})
+    monkeypatch.setattr(sharding, "dump", lambda folder, corpus, processes, tokens: dumped(corpus, processes))
+    given = {"shape": "tiny", "samples": 4, "processes": [1, 2], "rounds": 1, "tokens_per_batch": 9}
+    return sharding.measure(SimpleNamespace(**given))
+
+
+def test_what_both_need_to_start_is_no_part_of_the_gain(monkeypatch):
+    """Ten seconds to start; then twelve by one process, four by two."""
+    found = measured(monkeypatch, lambda corpus, n: (10.0 if corpus == "one" else 10 + {1: 12.0, 2: 4.0}[n], [b"x"]))
+    assert found["same_bytes"] and found["times_as_fast"] == {1: 1, 2: 3}
+    assert found["seconds"] == {1: 22, 2: 14} and found["start_seconds"] == {1: 10, 2: 10}
+
+
+def test_other_bytes_are_an_error(monkeypatch):
     with refused(2, 1):
-        sharding.measure(given)
+        measured(monkeypatch, lambda corpus, processes: (1.0, [bytes([processes])]))

@@ -46,6 +46,7 @@ def last_line(capsys) -> dict:
     return json.loads(capsys.readouterr().out.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_main_prints_ratios_of_its_rows_in_one_json_object_and_writes_what_it_is_asked_for(capsys, tmp_path):
     out, profile = tmp_path / "out.json", tmp_path / "profile.txt"
     benchmark.main([*SMALL, "--out", str(out), "--profile", str(profile)])
@@ -195,7 +196,12 @@ def test_what_a_forward_pass_keeps_grows_with_the_rank_by_the_low_rank_activatio
     assert kept["full"] == kept["masked-full"] > kept["slices"]
 
 
-@pytest.mark.parametrize("name", benchmark.SUBJECTS)
+OFTEN = ("slices", "lora-r16", "full")  # one of each way to train; the others in `make test-all`
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in OFTEN else pytest.param(name, marks=pytest.mark.slow) for name in benchmark.SUBJECTS]
+)
 def test_checkpointing_computes_layers_twice_and_changes_no_step(make_case, name):
     after = []
     for checkpointing, times in (("off", 1), ("on", 2)):
@@ -228,7 +234,7 @@ def test_on_the_cpu_subjects_take_turns_on_the_same_batches(make_case, monkeypat
     assert widths == sorted(widths, reverse=True)
 
 
-@pytest.mark.parametrize("when", ["while it is built", "in its second step"])
+@pytest.mark.parametrize("when", ["while it is built", pytest.param("in its second step", marks=pytest.mark.slow)])
 def test_what_does_not_fit_has_no_row_and_is_computed(capsys, monkeypatch, when):
     def out_of_memory(*_):
         raise torch.OutOfMemoryError("too large")

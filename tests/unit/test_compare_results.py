@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import random
+import shutil
 
 import fake_results
 import numpy as np
@@ -17,7 +18,7 @@ from caneft.commands.finished import open_plan
 from caneft.reporting import inputs
 from tests.messages import assert_names
 
-DOMAINS, SIZE = ("it", "law", "koran"), 60
+DOMAINS, SIZE = ("it", "law", "koran"), 30
 WORDS = ["the", "a", "file", "record", "law", "opens", "closes", "reads", "writes", "old", "new", "table"]
 METHODS = {
     "base": {"method": "base"},
@@ -94,15 +95,25 @@ def call(command_line):
     return lambda *arguments: command_line("compare", *arguments)
 
 
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """caneft makes fewer mistakes in b, all else is equal. Nothing may change them."""
+    place = tmp_path_factory.mktemp("folders")
+    a = write(place / "a", lambda variant: {"caneft": 0.3}.get(variant, 0.4))
+    b = write(place / "b", lambda variant: {"caneft": 0.25}.get(variant, 0.4), tuning={"epochs": 5})
+    return place / "a", place / "b", a, b
+
+
 @pytest.fixture
-def folders(tmp_path):
-    """caneft makes fewer mistakes in b, all else is equal."""
-    a = write(tmp_path / "a", lambda variant: {"caneft": 0.3}.get(variant, 0.4))
-    b = write(tmp_path / "b", lambda variant: {"caneft": 0.25}.get(variant, 0.4), tuning={"epochs": 5})
-    return tmp_path / "a", tmp_path / "b", a, b
+def spoilable(folders, tmp_path):
+    """a, and a copy of b that may be changed."""
+    return folders[0], shutil.copytree(folders[1], tmp_path / "b")
 
 
-def naive_p(pairs, references, resamples=200):
+RESAMPLES = 120  # of the naive test
+
+
+def naive_p(pairs, references, resamples=RESAMPLES):
     """Paired randomisation of chrF2 over the seeds' mean difference, sentence by sentence with sacrebleu."""
     rng, metric = np.random.default_rng(9), CHRF()
 
@@ -132,7 +143,7 @@ def test_difference_and_p_are_those_of_a_naive_computation(folders, call):
         row = rows["caneft", domain]
         assert row["difference"] == pytest.approx(observed, abs=1e-9)
         assert row["low"] < observed < row["high"]
-        assert row["p"] == pytest.approx(p, abs=3 * np.sqrt(max(p, 0.01) / 200))
+        assert row["p"] == pytest.approx(p, abs=3 * np.sqrt(max(p, 0.01) / RESAMPLES))
     mean = (rows["caneft", "it"]["difference"] + rows["caneft", "law"]["difference"]) / 2
     assert rows["caneft", "average_seen"]["difference"] == pytest.approx(mean, abs=1e-9)
 
@@ -226,8 +237,8 @@ def test_too_few_resamples_are_said(folders, call):
     assert "--resamples" not in call(root_a, root_b, "--resamples", 250)[1]
 
 
-def test_folders_that_cannot_be_used(tmp_path, folders, call):
-    root_a, root_b, *_ = folders
+def test_folders_that_cannot_be_used(tmp_path, spoilable, call):
+    root_a, root_b = spoilable
     (tmp_path / "empty").mkdir()
     (root_b / "runs/tiny/de-en/all/lora/seed2/scores/seen.json").unlink()
     for folder, facts in [
@@ -240,8 +251,8 @@ def test_folders_that_cannot_be_used(tmp_path, folders, call):
         assert_names(err, folder, *facts)
 
 
-def test_a_score_file_of_another_format_is_named(folders, call):
-    root_a, root_b, *_ = folders
+def test_a_score_file_of_another_format_is_named(spoilable, call):
+    root_a, root_b = spoilable
     path = root_b / "runs/tiny/de-en/all/lora/seed2/scores/seen.json"
     path.write_text(path.read_text().replace('"format": 1', '"format": 7'))
     code, _, err = call(root_a, root_b)

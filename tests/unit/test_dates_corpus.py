@@ -108,9 +108,10 @@ def test_weekdays_are_those_of_the_calendar():
     assert len(found) == 14
 
 
+@pytest.mark.parametrize("times", [1, pytest.param(10, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("domain", DOMAINS)
-def test_domains_deliver_enough_distinct_lines(domain):
-    for split, count in (("train", 3000), ("dev", 300), ("test", 1000)):
+def test_domains_deliver_enough_distinct_lines(domain, times):
+    for split, count in (("train", 300 * times), ("dev", 30 * times), ("test", 100 * times)):
         lines = [line for line, _ in dates.pairs(domain, split, count)]
         assert len(set(lines)) == count
         assert {demo.split_of(line) for line in lines} == {split}
@@ -118,12 +119,13 @@ def test_domains_deliver_enough_distinct_lines(domain):
 
 def test_no_line_is_in_two_splits():
     parts = {
-        split: {line for domain in DOMAINS for seed in range(2) for line, _ in dates.pairs(domain, split, 300, seed)}
+        split: {line for domain in DOMAINS for seed in range(2) for line, _ in dates.pairs(domain, split, 100, seed)}
         for split in demo.SPLITS
     }
-    parts["pretrain"] = {line for line, _ in dates.pretraining(DOMAINS, 5000)}
+    parts["pretrain"] = {line for line, _ in dates.pretraining(DOMAINS, 1000)}
     for one, other in combinations(parts.values(), 2):
         assert one & other == set()
+    assert all(demo.split_of(line) == split for split, part in parts.items() for line in part)
 
 
 def test_pairs_depend_on_domain_split_and_seed_but_not_on_count():
@@ -202,6 +204,5 @@ def test_a_count_that_cannot_be_drawn_is_refused(monkeypatch):
     monkeypatch.setattr(dates, "YEARS", range(5, 6))
     monkeypatch.setattr(dates, "_day", lambda *_: ("3 April 2005", "2005-04-03"))
     monkeypatch.setattr(dates, "NAMES", ("Ida",))
-    with refused("letters", "train") as caught:
+    with refused("letters", "train", 0):
         dates.pairs("letters", "train", 5)
-    assert any(int(number) in range(1, 5) for number in re.findall(r"\b\d\b", str(caught.value)))

@@ -39,6 +39,12 @@ def sources(pairs):
     return [text for pair in pairs for text in pair]
 
 
+@pytest.fixture
+def some(sources):
+    """Short ones, and a long one among them: two batches and a part of one."""
+    return [sources[i] for i in (0, 1, 4, 5, 2, 14, 10)]
+
+
 def expected(model, prompts, source, settings, examples=()):
     """Text and whether it was cut, by the witness."""
     tokens = len(prompts.tokenizer(source, add_special_tokens=False).input_ids)
@@ -56,24 +62,23 @@ def test_batches_equal_naive_decoding_one_by_one(model, prompts, sources):
     assert len({hypothesis.text for hypothesis in found}) > len(sources) / 2
 
 
-def test_padding_with_the_end_of_turn_changes_nothing(model, tokenizer, prompts, sources):
+def test_padding_with_the_end_of_turn_changes_nothing(model, tokenizer, prompts, some):
     """What a tokenizer without a pad token gets. The prompt holds that token too: no mask can be guessed from ids."""
     other = copy.deepcopy(tokenizer)
     other.pad_token = other.eos_token
-    found = translate(model, Prompts(other, prompts.instruction), sources, SETTINGS)
-    assert found == translate(model, prompts, sources, SETTINGS)
+    found = translate(model, Prompts(other, prompts.instruction), some, SETTINGS)
+    assert found == translate(model, prompts, some, SETTINGS)
 
 
-def test_order_and_limits_do_not_depend_on_the_batch(model, prompts, sources):
-    one_by_one = [translate(model, prompts, [source], SETTINGS)[0] for source in sources]
+def test_order_and_limits_do_not_depend_on_the_batch(model, prompts, some):
+    one_by_one = [translate(model, prompts, [source], SETTINGS)[0] for source in some]
     for size in (1, 5, 64):
-        found = translate(model, prompts, sources, SETTINGS.model_copy(update={"batch_size": size}))
-        assert found == one_by_one
-    assert translate(model, prompts, sources[::-1], SETTINGS) == one_by_one[::-1]
+        found = translate(model, prompts, some[::-1], SETTINGS.model_copy(update={"batch_size": size}))
+        assert found == one_by_one[::-1]
 
 
-def test_the_checkpoints_generation_settings_have_no_effect(model, prompts, sources):
-    before = translate(model, prompts, sources, SETTINGS)
+def test_the_checkpoints_generation_settings_have_no_effect(model, prompts, some):
+    before = translate(model, prompts, some, SETTINGS)
     model.generation_config = GenerationConfig(
         do_sample=True,
         temperature=3.0,
@@ -86,7 +91,7 @@ def test_the_checkpoints_generation_settings_have_no_effect(model, prompts, sour
         eos_token_id=17,
         suppress_tokens=[prompts.end_of_turn],
     )
-    assert translate(model, prompts, sources, SETTINGS) == before
+    assert translate(model, prompts, some, SETTINGS) == before
 
 
 def test_they_have_none_either_when_they_come_from_a_file(tiny_model, prompts, sources, tmp_path):
@@ -163,11 +168,12 @@ def shown(count, rows=("Katze", "Tier", "Haus", "Wind")):
     return Examples(listed, config.Icl(method="icl", examples=count, retrieval="random"))
 
 
-def test_examples_stand_before_each_source(model, prompts, sources):
-    found = translate(model, prompts, sources, SETTINGS, "it", shown(2))
+def test_examples_stand_before_each_source(model, prompts, some):
+    short = some[:4]
+    found = translate(model, prompts, short, SETTINGS, "it", shown(2))
     examples = shown(2)
-    assert found == [expected(model, prompts, s, SETTINGS, examples.of(s, "it")) for s in sources]
-    assert found != translate(model, prompts, sources, SETTINGS)
+    assert found == [expected(model, prompts, s, SETTINGS, examples.of(s, "it")) for s in short]
+    assert found != translate(model, prompts, short, SETTINGS)
 
 
 def test_prompts_that_the_context_would_not_hold_have_fewer_examples(tiny_model, prompts, caplog):
@@ -229,8 +235,8 @@ def with_adapters(model, seed=0):
 
 
 @pytest.fixture
-def rows(sources):
-    return [Row(f"koran.test.{i}", source, "") for i, source in enumerate(sources[:7])]
+def rows(some):
+    return [Row(f"koran.test.{i}", source, "") for i, source in enumerate(some[:4])]
 
 
 def test_a_seen_domain_uses_its_own_adapter(model, prompts, rows):

@@ -1,28 +1,31 @@
 """Where a process computes, and how strictly it repeats itself."""
 
 import os
-import subprocess
-import sys
 
 import pytest
+import torch
 
-SHOWN = """
-import os, torch
 from caneft.devices import prepare
-prepare(2, 5)
-print(torch.get_num_threads(), torch.are_deterministic_algorithms_enabled())
-print(os.environ.get("CUBLAS_WORKSPACE_CONFIG"), torch.rand(1).item())
-"""
 
 
-@pytest.mark.parametrize(
-    ("given", "asked"), [({}, ["False", "None"]), ({"CANEFT_DETERMINISTIC": "1"}, ["True", ":4096:8"])]
-)
-def test_threads_seed_and_determinism(given, asked):
-    kept = {k: v for k, v in os.environ.items() if k not in ("CANEFT_DETERMINISTIC", "CUBLAS_WORKSPACE_CONFIG")}
-    done = subprocess.run([sys.executable, "-c", SHOWN], env=kept | given, capture_output=True, text=True, check=True)
-    threads, *determinism, drawn = done.stdout.split()
-    assert (threads, determinism) == ("2", asked)
-    import torch
+@pytest.fixture
+def untouched(monkeypatch):
+    """The environment without what `prepare` reads or sets; torch is afterwards as it was."""
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    for name in ("CANEFT_DETERMINISTIC", "CUBLAS_WORKSPACE_CONFIG", "RAYON_NUM_THREADS"):
+        monkeypatch.setenv(name, "")  # so that it is put back, however it is set
+        monkeypatch.delenv(name)
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic)
 
-    assert float(drawn) == torch.rand(1, generator=torch.Generator().manual_seed(5)).item()
+
+@pytest.mark.parametrize(("asked", "workspace"), [(False, None), (True, ":4096:8")])
+def test_threads_seed_and_determinism(untouched, monkeypatch, asked, workspace):
+    if asked:
+        monkeypatch.setenv("CANEFT_DETERMINISTIC", "1")
+    prepare(2, 5)
+    assert torch.get_num_threads() == 2
+    assert torch.are_deterministic_algorithms_enabled() == asked
+    assert os.environ.get("CUBLAS_WORKSPACE_CONFIG") == workspace
+    assert torch.rand(1).item() == torch.rand(1, generator=torch.Generator().manual_seed(5)).item()
