@@ -28,6 +28,12 @@ def files():
 
 
 @pytest.fixture
+def read_once(files, monkeypatch):
+    """`main` draws no pairs of its own."""
+    monkeypatch.setattr(benchmark, "read_pairs", lambda *_: files)
+
+
+@pytest.fixture
 def make_case(files):
     """Makes a case of the tiny shape: make_case("--dtype", "bfloat16", checkpointing="on")."""
 
@@ -235,7 +241,7 @@ def test_on_the_cpu_subjects_take_turns_on_the_same_batches(make_case, monkeypat
 
 
 @pytest.mark.parametrize("when", ["while it is built", pytest.param("in its second step", marks=pytest.mark.slow)])
-def test_what_does_not_fit_has_no_row_and_is_computed(capsys, monkeypatch, when):
+def test_what_does_not_fit_has_no_row_and_is_computed(read_once, capsys, monkeypatch, when):
     def out_of_memory(*_):
         raise torch.OutOfMemoryError("too large")
 
@@ -285,7 +291,7 @@ def test_memory_on_the_cpu_is_above_the_model_and_on_cuda_with_it():
     assert benchmark.summary(rows | {"lora-r16": None}, masked, CPU)["step_vs_lora"] is None
 
 
-def test_several_cases_show_their_worst_ratios(capsys, monkeypatch):
+def test_several_cases_show_their_worst_ratios(read_once, capsys, monkeypatch):
     """Every number of a case is its length in hundreds, or nothing."""
 
     def compare(shape, length, checkpointing, *_):
@@ -303,7 +309,7 @@ def test_several_cases_show_their_worst_ratios(capsys, monkeypatch):
     assert result["memory_vs_masked_is"] == "computed" and result["step_vs_floor"] is None
 
 
-def test_only_one_subject_prints_the_peak_of_its_process(capsys):
+def test_only_one_subject_prints_the_peak_of_its_process(read_once, capsys):
     benchmark.main([*SMALL, "--only", "slices"])
     assert json.loads(capsys.readouterr().out)["peak_mb"] > 50
 

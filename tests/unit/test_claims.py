@@ -173,7 +173,7 @@ def test_interference_is_decided_by_the_deviations(caneft, spread, expected):
     found = verdict_of("c", plan_of(mixtures=SINGLE), score=score)
     assert found.verdict == expected
     difference = f"{caneft - 50:+.1f}".replace("-", "−")
-    (own,) = (line for line in found.numbers if "caneft" in line)
+    (own,) = (line for line in found.numbers if line.startswith("caneft:"))
     assert_names(own, f"{difference} ± {spread:.1f}", "+7.0", 3)
 
 

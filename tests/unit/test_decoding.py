@@ -18,9 +18,18 @@ from caneft.decoding import Hypothesis, as_line, limits, source_losses, translat
 from caneft.prompts import Prompts
 from caneft.retrieval import Examples
 from caneft.tuning.adapters import Adapters
+from tests.conftest import FAMILIES
 from tests.messages import refused
 
 SETTINGS = config.Decoding(batch_size=3, length_factor=0.5, length_offset=6)
+
+DIFFERENT = ("llama", "gemma3", "phi3")
+SOME = pytest.mark.parametrize(
+    "architecture",
+    [name if name in DIFFERENT else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES],
+    indirect=True,
+)
+"""For claims in which the family matters only as far as batches equal naive decoding, which is tested of them all."""
 
 OFTEN = {"phi3": 1.5, "qwen3": 1.5}
 """Weight of the end of turn in families that would end all sentences with 2.5, or none."""
@@ -70,6 +79,7 @@ def test_padding_with_the_end_of_turn_changes_nothing(model, tokenizer, prompts,
     assert found == translate(model, prompts, some, SETTINGS)
 
 
+@SOME
 def test_order_and_limits_do_not_depend_on_the_batch(model, prompts, some):
     one_by_one = [translate(model, prompts, [source], SETTINGS)[0] for source in some]
     for size in (1, 5, 64):
@@ -77,6 +87,7 @@ def test_order_and_limits_do_not_depend_on_the_batch(model, prompts, some):
         assert found == one_by_one[::-1]
 
 
+@SOME
 def test_the_checkpoints_generation_settings_have_no_effect(model, prompts, some):
     before = translate(model, prompts, some, SETTINGS)
     model.generation_config = GenerationConfig(
@@ -168,6 +179,7 @@ def shown(count, rows=("Katze", "Tier", "Haus", "Wind")):
     return Examples(listed, config.Icl(method="icl", examples=count, retrieval="random"))
 
 
+@SOME
 def test_examples_stand_before_each_source(model, prompts, some):
     short = some[:4]
     found = translate(model, prompts, short, SETTINGS, "it", shown(2))
@@ -239,6 +251,7 @@ def rows(some):
     return [Row(f"koran.test.{i}", source, "") for i, source in enumerate(some[:4])]
 
 
+@SOME
 def test_a_seen_domain_uses_its_own_adapter(model, prompts, rows):
     tuned, alone = with_adapters(model)
     found = {domain: translations(tuned, prompts, rows, SETTINGS, domain) for domain in SEEN}
@@ -248,6 +261,7 @@ def test_a_seen_domain_uses_its_own_adapter(model, prompts, rows):
     assert len({tuple(line["hypothesis"] for line in lines) for lines in found.values()}) == 3
 
 
+@SOME
 def test_an_unseen_domain_is_translated_by_every_adapter_and_reported_by_source_loss(model, prompts, rows):
     tuned, alone = with_adapters(model)
     lines = translations(tuned, prompts, rows, SETTINGS, "koran")

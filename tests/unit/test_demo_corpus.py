@@ -313,11 +313,12 @@ def test_polysemous_nouns_have_the_sense_of_the_domain(language, domain):
     assert found > 200
 
 
+@pytest.mark.parametrize(("count", "least"), [(6000, 0.2), pytest.param(16_000, 0.4, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_pretraining_has_every_sense(language):
-    """In general text as in that of one domain."""
+def test_pretraining_has_every_sense(language, count, least):
+    """In general text as in that of one domain: the rarest sense of a noun has this part of an equal share."""
     polysemous, (domain, *_) = VOCABULARIES[language].polysemous, VOCABULARIES[language].domains
-    text = demo.pretraining([domain], 16_000, language=language)
+    text = demo.pretraining([domain], count, language=language)
     for part in (text[0::2], text[1::2]):
         counts = {(noun.word, sense): 0 for noun in polysemous for sense in noun.senses}
         for source, target in part:
@@ -328,7 +329,7 @@ def test_pretraining_has_every_sense(language):
                     counts[noun.word, found.pop()] += 1
         for noun in polysemous:
             shares = [counts[noun.word, sense] for sense in noun.senses]
-            assert min(shares) > 0.4 * sum(shares) / len(shares), (noun.word, shares)
+            assert min(shares) > least * sum(shares) / len(shares), (noun.word, shares)
 
 
 @pytest.mark.parametrize(("language", "domain"), ALL)
