@@ -10,8 +10,6 @@ from benchmarks import planning
 from caneft import config
 from caneft.plan import Plan
 
-pytestmark = pytest.mark.slow
-
 
 def test_the_grid_has_what_its_options_say():
     plan = Plan(config.load(planning.grid(3, 12, 5)))

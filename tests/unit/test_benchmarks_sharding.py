@@ -10,8 +10,6 @@ import pytest
 from benchmarks import sharding
 from tests.messages import refused
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.mark.slow
 def test_it_measures_both_and_finds_the_same_bytes():

@@ -12,8 +12,6 @@ from benchmarks.common import SHAPES
 from caneft.prompts import collate
 from tests.messages import assert_names, refused
 
-pytestmark = pytest.mark.slow
-
 CPU = torch.device("cpu")
 TINY = SHAPES["tiny"]
 HIDDEN, WIDTH, LAYERS, VOCABULARY = 32, 48, 2, 400
