@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from tests.conda.conftest import WithConda, registry  # noqa: F401  a fixture
-from tests.slurm import faults, grown
+from tests.slurm import faults
 from tests.slurm.cluster import Cluster, ClusterError, Loopback, missing, wait_for
 from tests.workflow.conftest import REPOSITORY, RESULTS, Workspace, pristine  # noqa: F401  a fixture
 
@@ -27,22 +27,17 @@ LONG = 1500  # seconds: for a machine that has much else to do
 SOONER = ("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "10")
 
 
-# A method of each way of tuning. More of them, and of domains, would run the same rules once more.
-METHODS = ("base", "full", "lora", "caneft")
-DOMAINS = ("it", "law")
-BATCHES = 300  # of an importance dump
+METHODS = ("base", "full", "lora", "random", "caneft")
 
 
 def longer(config: dict) -> None:
-    """Edit of mini.yaml: tuning and dumps take seconds, so that they can be killed in the middle; fewer jobs."""
-    config["models"]["mini-llama"]["pretrain"]["steps"] = 120
+    """Edit of mini.yaml: tuning and dumps take seconds, so that they can be killed in the middle; fewer methods."""
     config["methods"] = {name: config["methods"][name] for name in METHODS}
-    config["mixtures"]["all"]["de-en"] = list(DOMAINS)
-    del config["directions"]["de-en"]["domains"]["medical"]
-    for name in DOMAINS:
-        config["directions"]["de-en"]["domains"][name]["train"]["pairs"] = 400
     config["tuning"] |= {"epochs": 40, "dev_every": 120}
-    config["importance"] |= {"samples": BATCHES, "tokens_per_batch": 1}
+    config["importance"] |= {"samples": 500, "tokens_per_batch": 1}
+    for name, domain in config["directions"]["de-en"]["domains"].items():
+        if name in config["mixtures"]["all"]["de-en"]:
+            domain["train"]["pairs"] = 600
 
 
 def running(name: str, accounting: bool, tmp_path_factory, network: Loopback | None = None) -> Iterator[Cluster]:
@@ -211,26 +206,7 @@ def fault_jobs(without_accounts, pristine, tmp_path_factory) -> Iterator[Future]
 
 
 @pytest.fixture(scope="session")
-def grown_jobs(without_accounts, fault_jobs, local_run, tmp_path_factory) -> Iterator[Future]:
-    """A new domain in the local run's results, begun: a Future of `Grown`. The outage of faults.smk is over by then."""
-    root = tmp_path_factory.mktemp("grown")
-
-    def run() -> grown.Grown:
-        fault_jobs.result()
-        workspace = Workspace(finished(local_run).parents[1]).copy(root)
-        return grown.run(Login(without_accounts, workspace), workspace.configuration(longer), CONFIG)
-
-    with ThreadPoolExecutor(1) as thread:
-        yield thread.submit(run)
-
-
-@pytest.fixture(scope="session")
 def local_results(local_run) -> Path:
     """What it left."""
-    return finished(local_run)
-
-
-def finished(local_run: Head) -> Path:
-    """Results of the local run, when it has ended well."""
     assert local_run.wait() == 0, local_run.said()[-5000:]
     return local_run.log.parent / RESULTS

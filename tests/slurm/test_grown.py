@@ -4,24 +4,51 @@ import re
 from collections import Counter
 
 import pytest
+import yaml
 
-from tests.slurm.grown import Grown
+from tests.slurm.conftest import CONFIG, Login, longer
+from tests.slurm.faults import OPTIONS, rule_of
+from tests.workflow.conftest import Workspace
 
 AGGREGATES = re.compile(
     r"(tables|figures|significance|logs|benchmarks)/.*|(overview|examples|report)\.html|summary\.md|runs\.parquet|config\.yaml"
 )
 
 
+def with_garden(config: dict) -> None:
+    longer(config)
+    corpus = {"format": "demo", "domain": "garden", "pairs": 20}
+    config["directions"]["de-en"]["domains"]["garden"] = {"test": corpus}
+
+
+def files(results):
+    return {
+        path.relative_to(results).as_posix(): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in results.rglob("*")
+        if path.is_file()
+    }
+
+
 @pytest.fixture(scope="module")
-def grown(grown_jobs) -> Grown:
-    return grown_jobs.result()
+def grown(without_accounts, fault_jobs, local_results, tmp_path_factory):
+    """Jobs by rule, and the files before and after. The jobs of faults.smk have begun, and their outage is over."""
+    fault_jobs.result()
+    workspace = Workspace(local_results.parents[1]).copy(tmp_path_factory.mktemp("grown"))
+    login = Login(without_accounts, workspace)
+    (login.root / CONFIG).write_text(yaml.safe_dump(workspace.configuration(with_garden)), encoding="utf-8")
+    before = files(login.results)
+    done = login.snakemake(*OPTIONS)
+    assert done.returncode == 0, done.stdout[-5000:]
+    run = re.search(r"SLURM run ID: ([\w-]+)", done.stdout)[1]
+    comments = without_accounts.run(f"squeue -h --states=all --name={run} --format=%k").splitlines()
+    return Counter(map(rule_of, comments)), before, files(login.results)
 
 
 def test_its_own_jobs_run_and_those_of_the_tables(grown):
-    """`base`, three runs and the two trials of lora are translated and scored on it."""
+    """`base`, four runs and the two trials of lora are translated and scored on it."""
     once = ("prepare_test_corpus", "flag_overlap", "score_copy", "score_without_overlap", "test_significance")
     once += ("tabulate", "plot", "overview", "show_examples")
-    assert grown.jobs == Counter(once) + Counter(translate=6, score=6)
+    assert grown[0] == Counter(once) + Counter(translate=7, score=7)
 
 
 def test_no_other_file_is_written_anew(grown):
