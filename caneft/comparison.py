@@ -69,9 +69,9 @@ def dev_files(plan: Plan, block: Block) -> dict[str, list[str]]:
     return found
 
 
-def neural(plan: Plan) -> list[str]:
-    """Metrics whose segment scores stand in files."""
-    return list(plan.config.scoring.neural)
+def neural(plan: Plan, block: Block) -> list[str]:
+    """Metrics whose segment scores stand in files: shown blocks alone have these."""
+    return list(plan.config.scoring.neural) if block in plan.shown_blocks() else []
 
 
 def settings(plan: Plan, block: Block) -> SignificanceSettings:
@@ -80,7 +80,7 @@ def settings(plan: Plan, block: Block) -> SignificanceSettings:
     return SignificanceSettings(
         outputs=list(outputs(plan, block)),
         metrics=plan.config.scoring.metrics,
-        neural=neural(plan),
+        neural=neural(plan, block),
         target_language=config.target_code(block[1]),
         seen=plan.seen(*block[1:]),
         unseen=plan.unseen(*block[1:]),

@@ -26,7 +26,7 @@ ARTEFACTS = {
 class Run:
     """model x direction x mixture x variant x seed; `base` has neither mixture nor seed, `icl` no seed.
 
-    rate: of a trial, which has a learning rate of the grid in the place of a seed.
+    rate: of a trial, the learning rate of the grid that it tries.
     """
 
     model: str
@@ -38,10 +38,10 @@ class Run:
 
     @property
     def attempt(self) -> str | None:
-        """Last part of a trained run's path: `seed{seed}`, or `lr{rate}` of a trial."""
-        if self.rate is not None:
-            return f"lr{self.rate:g}"
-        return None if self.seed is None else f"seed{self.seed}"
+        """Last part of a trained run's path: `seed{seed}`, or `lr{rate}-seed{seed}` of a trial."""
+        if self.seed is None:
+            return None
+        return f"seed{self.seed}" if self.rate is None else f"lr{self.rate:g}-seed{self.seed}"
 
     @property
     def name(self) -> str:
@@ -56,9 +56,8 @@ class Run:
         if len(rest) == 1:
             return cls(model, direction, rest[0])
         mixture, variant, attempt = (*rest, None)[:3]
-        kind, number = re.fullmatch(r"(seed|lr)(.+)", attempt).groups() if attempt else (None, None)
-        seed, rate = int(number) if kind == "seed" else None, float(number) if kind == "lr" else None
-        return cls(model, direction, variant, mixture, seed, rate)
+        rate, seed = re.fullmatch(r"(?:lr(.+)-)?seed(\d+)", attempt).groups() if attempt else (None, None)
+        return cls(model, direction, variant, mixture, int(seed) if seed else None, float(rate) if rate else None)
 
     @property
     def folder(self) -> str:
@@ -90,6 +89,14 @@ class Plan:
             for direction in self.directions(model):
                 for mixture in self.mixtures(direction):
                     yield model, direction, mixture
+
+    def shown_blocks(self) -> list[tuple[str, str, str]]:
+        """Blocks that figures and printed tables show: mixtures of several domains, or all blocks if there is none.
+
+        Mixtures of one domain, of which there may be many, go into the table of interference and the CSV files.
+        """
+        blocks = list(self.blocks())
+        return [block for block in blocks if len(self.seen(*block[1:])) > 1] or blocks
 
     def variants(self, *kinds: type) -> list[str]:
         """Variants whose method is of one of the kinds, in the configuration's order."""
@@ -160,14 +167,10 @@ class Plan:
         variant = run.variant if isinstance(method, Neurons) else getattr(method, "equal_to", None)
         if variant is None:
             return None
-        draw = self.seed(run) if self.config.methods[variant].method == "random" else 0
+        draw = run.seed if self.config.methods[variant].method == "random" else 0
         folder = information_folder(self.unit(variant))
         mixture = self.selected_on(run.direction, run.mixture)
         return f"{folder}/{run.model}/{run.direction}/{mixture}/{variant}/draw{draw}.npz"
-
-    def seed(self, run: Run) -> int:
-        """Seed of a trained run: its own, or that of the trials."""
-        return self.config.trials.seed if run.rate is not None else run.seed
 
     def base_run(self, model: str, direction: str) -> Run | None:
         """The zero-shot run, if the configuration has one."""
@@ -190,8 +193,13 @@ class Plan:
         """Trial runs behind the learning rates of one block; they belong to the mixture that these are chosen on."""
         where = self.rates_on(direction, mixture)
         for variant in self.variants_on(direction, mixture, *ARTEFACTS):
-            for rate in self.config.methods[variant].grid:
-                yield Run(model, direction, variant, where, rate=rate)
+            yield from self.trials_of(model, direction, variant, where)
+
+    def trials_of(self, model: str, direction: str, variant: str, mixture: str) -> Iterator[Run]:
+        """Every rate of a variant's grid with every seed of the trials."""
+        for rate in self.config.methods[variant].grid:
+            for seed in self.config.trials.seeds:
+                yield Run(model, direction, variant, mixture, seed, rate)
 
     def choice(self, run: Run) -> str | None:
         """Path of the choice of a trained run's learning rate; None for a fixed rate, and for a trial."""

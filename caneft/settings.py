@@ -130,6 +130,13 @@ class ScoreSettings(Section):
     """Code, such as `en`; None where the direction is not named by codes, so that no metric needs one."""
 
 
+class ChoiceSettings(Section):
+    metric: str
+    """By which rates are judged."""
+    target_language: str | None
+    domains: list[str]
+
+
 class Output(Section):
     """What one run made of one test set. Paths are relative to `results_root`."""
 
@@ -332,11 +339,15 @@ def translation(configuration: Config, model: str, direction: str, variant: str)
     )
 
 
-def score(configuration: Config, direction: str, dev: bool = False) -> ScoreSettings:
-    """dev: of a trial, which holds the metric that judges its rate and no other: tables with more try no rate anew."""
-    scoring = configuration.scoring
-    metrics = [scoring.judge] if dev else scoring.metrics
-    return ScoreSettings(metrics=metrics, target_language=config.target_code(direction))
+def score(configuration: Config, direction: str) -> ScoreSettings:
+    return ScoreSettings(metrics=configuration.scoring.metrics, target_language=config.target_code(direction))
+
+
+def choice(configuration: Config, direction: str, mixture: str) -> ChoiceSettings:
+    """By the judging metric and no other: tables with more metrics choose no rate anew."""
+    domains = sorted(configuration.mixtures[mixture][direction].domains)
+    target = config.target_code(direction)
+    return ChoiceSettings(metric=configuration.scoring.judge, target_language=target, domains=domains)
 
 
 def reporting(configuration: Config) -> str:

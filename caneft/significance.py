@@ -1,4 +1,4 @@
-"""Tests of significance on sufficient statistics of segments: randomisation, bootstrap, Holm. numpy only.
+"""Tests of significance: of segments by randomisation and bootstrap, of methods by the deviation between runs; Holm.
 
 A *system* is one output of a test set: an array (segments, k) of whole numbers, whose sums over segments a `Score`
 turns into the corpus score (lengths and n-gram matches of BLEU, say). Sums of whole numbers are exact, so outputs that
@@ -6,9 +6,13 @@ are equal have equal scores under every resample. Several seeds of one variant a
 a list of pairs of them: all of its pairs are swapped together, and its statistic is the mean of their differences.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.special import stdtr, stdtrit
 
 Score = Callable[[np.ndarray], np.ndarray]
 """Corpus scores (...) of sums of statistics (..., k)."""
@@ -21,6 +25,93 @@ TOLERANCE = 1e-9
 """Differences so near to each other are equal: scores of equal sums in another order of addition."""
 EXACT = 2**24
 """Whole numbers up to here are exact in float32."""
+LEAST_RUNS = 3
+"""Runs of a variant below which nothing is said of the method: the deviation between two is hardly known."""
+
+
+class Difference(NamedTuple):
+    """A difference between methods and the two parts of its standard error, in points of the score.
+
+    segments: what other test segments would change. runs: what other runs, with other seeds, would change. df: degrees
+    of freedom of the deviation behind `runs`.
+    """
+
+    value: float
+    segments: float
+    runs: float
+    df: int
+
+    @property
+    def error(self) -> float:
+        """Standard error of the difference."""
+        return math.hypot(self.segments, self.runs)
+
+    @property
+    def p(self) -> float:
+        """Two-sided p of no difference between the methods: Student's t with `df` degrees of freedom."""
+        if abs(self.value) <= TOLERANCE:
+            return 1.0
+        return float(2 * stdtr(self.df, -abs(self.value) / self.error)) if self.error else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Ends of the 95 % interval."""
+        margin = float(stdtrit(self.df, 0.975)) * self.error
+        return self.value - margin, self.value + margin
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Scores of variants on one test set, or an average of several, with what the error of any contrast is made from.
+
+    score: by variant, the mean over its runs. covariance: of these, over resampled segments, (variants, variants).
+    runs: number of runs of each variant, 0 for an output that no seed changes. deviation: between runs of one variant,
+    pooled over the variants; df: its degrees of freedom.
+    """
+
+    score: dict[str, float]
+    covariance: np.ndarray
+    runs: dict[str, int]
+    deviation: float
+    df: int
+
+    def enough(self, variants: Iterable[str]) -> bool:
+        """Whether there are runs enough to speak of methods: at least three of each variant that trains."""
+        return self.df > 0 and not any(0 < self.runs[variant] < LEAST_RUNS for variant in variants)
+
+    def contrast(self, weights: Mapping[str, float]) -> Difference:
+        """The weighted sum of scores, such as {"a": 1, "b": -1}, by variant."""
+        runs = [self.runs[variant] for variant in weights]
+        w = np.array([weights.get(variant, 0.0) for variant in self.score])
+        between = sum(weights[v] ** 2 / number for v, number in zip(weights, runs, strict=True) if number)
+        return Difference(
+            value=float(w @ np.array(list(self.score.values()))),
+            segments=math.sqrt(max(0.0, float(w @ self.covariance @ w))),
+            runs=self.deviation * math.sqrt(between),
+            df=self.df,
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """For a file; `from_json` reads it."""
+        covariance = [[float(f"{value:.9g}") for value in row] for row in self.covariance]
+        return {"covariance": covariance, "deviation": float(f"{self.deviation:.9g}"), "df": self.df}
+
+    @classmethod
+    def from_json(cls, score: Mapping[str, float], runs: Mapping[str, int], content: Mapping[str, Any]) -> "Errors":
+        """Raises KeyError, TypeError or ValueError if the content is not what `as_json` wrote."""
+        covariance = np.array(content["covariance"], float).reshape(len(score), len(score))
+        return cls(dict(score), covariance, dict(runs), float(content["deviation"]), int(content["df"]))
+
+
+def pooled_deviation(scores: Iterable[Sequence[float]]) -> tuple[float, int]:
+    """Deviation between runs of one variant, pooled over variants, and its degrees of freedom.
+
+    scores: of each variant, those of its runs. A variant of one run tells nothing; (0.0, 0) if none tells anything.
+    """
+    several = [np.asarray(runs, float) for runs in scores if len(runs) > 1]
+    df = sum(len(runs) - 1 for runs in several)
+    squares = sum(float(((runs - runs.mean()) ** 2).sum()) for runs in several)
+    return (math.sqrt(squares / df), df) if df else (0.0, 0)
 
 
 def randomised(

@@ -138,7 +138,7 @@ def comet_interpreter():
 
 
 COMET_PYTHON, COMET_ENVIRONMENT = comet_interpreter()
-ATTEMPT = r"seed\d+|lr[\d.e+-]+"
+ATTEMPT = r"(?:lr[\d.e+-]+-)?seed\d+"
 RUN = (
     rf"({one_of(PLAN.variants(configuration.Base))})|({one_of(CONFIG.mixtures)})/({one_of(PLAN.variants(Icl))})"
     rf"|({one_of(CONFIG.mixtures)})/({one_of(PLAN.variants(*ARTEFACTS))})/({ATTEMPT})"
@@ -320,18 +320,17 @@ def translation_settings(wildcards):
 
 
 def score_settings(wildcards):
-    return settings.score(CONFIG, wildcards.direction, wildcards.testset == DEV).model_dump_json()
+    return settings.score(CONFIG, wildcards.direction).model_dump_json()
+
+
+def trials_of(wildcards):
+    """The trials behind the choice of a rate."""
+    return list(PLAN.trials_of(wildcards.model, wildcards.direction, wildcards.variant, wildcards.mixture))
 
 
 def of_trials(file):
-    """Input function of the choice of a rate: a file of the trial of each rate of the grid, in their order."""
-
-    def paths(wildcards):
-        names = wildcards.model, wildcards.direction, wildcards.variant, wildcards.mixture
-        trials = [Run(*names, rate=rate) for rate in CONFIG.methods[wildcards.variant].grid]
-        return [f"<results>/{trial.folder}/{file}" for trial in trials]
-
-    return paths
+    """Input function of the choice of a rate: a file of each of its trials, in their order."""
+    return lambda wildcards: [f"<results>/{trial.folder}/{file}" for trial in trials_of(wildcards)]
 
 
 def like(wildcards):

@@ -119,7 +119,7 @@ rule test_significance:
         module=as_py_module(),
         settings=lambda wildcards: comparison.settings(PLAN, block_of(wildcards)).model_dump_json(),
         root=subpath(output[0], ancestor=4),
-        stage_version=1,
+        stage_version=2,
     message:
         "tests of significance on {wildcards.mixture} ({wildcards.model}, {wildcards.direction})"
     shell:

@@ -1,7 +1,7 @@
 """Tuning: every trained method goes through one step and one training loop; they differ in what they leave.
 
-An attempt is a final run, `seed{n}`, or a trial of one rate of the variant's grid, `lr{rate}`. Trials are translated and
-scored on the dev pairs of the mixture; `choose_rate` takes the best rate, which the final runs wait for.
+An attempt is a final run, `seed{n}`, or a trial of one rate of the variant's grid, `lr{rate}-seed{n}`. Trials are
+translated for the dev pairs of the mixture; `choose_rate` takes one rate, which the final runs wait for.
 
 needs   <results>/models/{model}/manifest.json, <results>/mixtures/{direction}/{mixture}/{train,dev}.jsonl,
         for neuron methods their neuron set, for a grid the choice of a rate
@@ -49,7 +49,7 @@ rule tune_neurons:
     params:
         module=as_py_module(),
         settings=tune_settings,
-        seed=lambda wildcards: PLAN.seed(run_of(wildcards)),
+        seed=lambda wildcards: run_of(wildcards).seed,
         neurons=optional("--neurons", "neurons"),
         choice=optional("--choice", "choice"),
         out=subpath(output.record, parent=True),
@@ -112,13 +112,14 @@ use rule tune_full as try_full with:
         steps=f"{RUN_FOLDER}/log.jsonl",
     wildcard_constraints:
         variant=one_of(PLAN.variants(Full)),
-        attempt=r"lr[\d.e+-]+",
+        attempt=r"lr[\d.e+-]+-seed\d+",
 
 
 rule choose_rate:
     input:
         script="workflow/scripts/choose_rate.py",
-        scores=of_trials(f"scores/{DEV}.json"),
+        dev="<results>/mixtures/{direction}/{mixture}/dev.jsonl",
+        translations=of_trials(f"translations/{DEV}.jsonl"),
         records=of_trials("record.json"),
     output:
         choice="<results>/runs/{model}/{direction}/{mixture}/{variant}/choice.json",
@@ -132,14 +133,15 @@ rule choose_rate:
         "../envs/train.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         module=as_py_module(),
-        metric=CONFIG.scoring.judge,
-        stage_version=1,
+        settings=lambda wildcards: settings.choice(CONFIG, *block_of(wildcards)[1:]).model_dump_json(),
+        trials=lambda wildcards: [trial.name for trial in trials_of(wildcards)],
+        stage_version=2,
     message:
         "learning rate of {wildcards.variant} on {wildcards.mixture} ({wildcards.model}, {wildcards.direction})"
     shell:
-        "python -m {params.module} --metric {params.metric} --scores {input.scores:q} --records {input.records:q}"
-        " --choice {output.choice:q} > {log:q} 2>&1"
+        "python -m {params.module} --settings {params.settings:q} --dev {input.dev:q} --trials {params.trials:q}"
+        " --translations {input.translations:q} --records {input.records:q} --choice {output.choice:q} > {log:q} 2>&1"

@@ -155,10 +155,10 @@ def _of_costs(plan: Plan, block: Block, row: dict[str, Any], column: str) -> Mad
 
 
 def _of_trials(plan: Plan, block: Block, row: dict[str, Any], column: str) -> Made:
-    run = Run(*block[:2], row["variant"], block[2], rate=row["learning_rate"])
+    trials = plan.trials_of(*block[:2], row["variant"], block[2])
+    runs = {run: _domains(plan, block, column) for run in trials if run.rate == row["learning_rate"]}
     choice = plan.choice(Run(*block[:2], row["variant"], block[2], plan.config.seeds[0]))
-    made = "of the trial of one rate, judged on dev by the file of the choice"
-    return made, {run: _domains(plan, block, column)}, [choice]
+    return "of the trials of one rate, judged on dev by the file of the choice", runs, [choice]
 
 
 def _of_overlap(plan: Plan, block: Block, row: dict[str, Any], column: str) -> Made:
@@ -187,8 +187,12 @@ def _of_tests(plan: Plan, block: Block, row: dict[str, Any], column: str) -> Mad
     domains = _domains(plan, block, row["column"])
     runs = {run: domains for variant in (row["a"], row["b"]) for run in _runs(plan, block, variant)}
     made = f"a test of {row['a']} less {row['b']} on {row['column']}, from the block's file of significance"
-    holm = "; adjusted by Holm over the family of the table" if column == "p_holm" else ""
-    return made + holm, runs, [comparison.path(block)]
+    if column == "p_holm":
+        made += f": of {row['test']}, adjusted by Holm over the family of the table"
+    made += f"; standard error {row['se_segments']:.4f} of segments"
+    if not pd.isna(row["se_runs"]):
+        made += f" and {row['se_runs']:.4f} of runs ({row['df']:.0f} degrees of freedom)"
+    return made, runs, [comparison.path(block)]
 
 
 def _of_health(plan: Plan, block: Block, row: dict[str, Any], column: str) -> Made:

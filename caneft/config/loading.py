@@ -113,8 +113,9 @@ def _method_problems(config: Config) -> Iterator[tuple[str, str]]:
     for name, grid in grids.items():
         if len({f"{rate:g}" for rate in grid}) < len(grid):  # as they stand in the names of folders
             yield f"methods.{name}.learning_rate", "names a rate twice (six digits count)"
-    if grids and config.trials.seed in config.seeds:
-        yield "trials.seed", f"is {config.trials.seed}, which is one of seeds: a trial must not be a final run as well"
+    if grids and (both := sorted(set(config.trials.seeds) & set(config.seeds))):
+        listed = ", ".join(map(str, both))
+        yield "trials.seeds", f"share {listed} with seeds: a trial must not be a final run as well"
     for name, method in config.methods.items():
         yield from _offload_problems(config, name, method)
         for key in ("layers_of", "equal_to") if isinstance(method, Neurons | Lora) else ():

@@ -121,8 +121,9 @@ def rates(plan: Plan, block: Block, trained: pd.DataFrame) -> str:
         where = plan.rates_on(*block[1:])
         on = f" on mixture {where}" if where != block[2] else ""
         chosen = _grouped(plan, {variant: by_variant[variant] for variant in choices})
-        seed = plan.config.trials.seed
-        by = f"by mean dev {METRICS[plan.config.scoring.judge]} from {tried} rates each at seed {seed}"
+        judge = METRICS[plan.config.scoring.judge]
+        by = f"from {tried} each, the lowest within one standard error of the highest mean dev {judge}"
+        by += f" ({trial_seeds(plan).lower()} each)"
         sentences += [f"Learning rates, chosen{on} {by}: {chosen}."]
         sentences += edges(plan, choices) + divergences(plan, choices)
     if fixed:
@@ -141,6 +142,14 @@ def divergences(plan: Plan, choices: dict[str, dict]) -> list[str]:
     diverged = {v: [float(rate) for rate, dev in c["grid"].items() if dev is None] for v, c in choices.items()}
     texts = {v: f"at {', '.join(map(scientific, sorted(rates)))}" for v, rates in diverged.items() if rates}
     return [f"Trials that diverged: {_grouped(plan, texts)}."] * bool(texts)
+
+
+def trial_seeds(plan: Plan) -> str:
+    """How many trials a rate has, and their seeds."""
+    values = plan.config.trials.seeds
+    if len(values) == 1:
+        return f"One trial (seed {values[0]})"
+    return f"{len(values)} trials (seeds {', '.join(map(str, values))})"
 
 
 def seeds(plan: Plan) -> str:

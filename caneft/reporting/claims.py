@@ -1,33 +1,41 @@
-"""Verdicts on the claims a to g of docs/method.md, made from numbers by rules that can come out either way."""
+"""Verdicts on the claims a to g of docs/method.md, made from numbers by rules that can come out either way.
 
-from collections.abc import Mapping
+Claims (a) to (d) are the paper's, as far as it was read; (e) to (g) are questions of this project.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from caneft.config import Base
 from caneft.neurons import NeuronSet
 from caneft.plan import Plan
-from caneft.reporting import evidence
-from caneft.reporting.evidence import Tests
+from caneft.reporting import evidence, frontiers
+from caneft.reporting.evidence import Quoted
+from caneft.reporting.frontiers import Matched
 from caneft.reporting.inputs import Block
-from caneft.reporting.labels import METRICS, label
-from caneft.reporting.results import of_block
+from caneft.reporting.labels import METRICS, label, p_text, signed
+from caneft.reporting.results import AVERAGES, of_block
+from caneft.significance import Errors
 
 SUPPORTED, CONTRADICTED = "supported", "contradicted"
 OPEN, UNTESTED = "not distinguishable", "not tested"
-MOST, HALF = 0.8, 0.5
-"""Shares of the gain: a small budget that keeps `MOST` keeps most of it, one that keeps less than `HALF` does not."""
+MOST = 0.8
+"""Share of the largest gain that a small budget must keep."""
 FLAT, CLIMBING = 0.02, 0.05
 """Gain in Jaccard by doubling the samples: up to `FLAT` the curve is flat, above `CLIMBING` it is not."""
 
 CLAIMS = {
     "a": "On seen domains it is better than full fine-tuning and LoRA",
-    "b": "On unseen domains it is better than full fine-tuning and LoRA",
+    "b": "On unseen domains it beats full tuning and LoRA at equal seen scores",
     "c": "It harms other domains than its own less than full fine-tuning and LoRA",
     "d": "Its criterion is better than others and chance at the same budget",
     "e": "The smallest budget keeps most of the gain",
-    "f": "The selected neurons crowd in some layers",
+    "f": "Among its candidates, the criterion prefers some layers",
     "g": "The selected set stops changing within the samples that were used",
 }
 
@@ -42,17 +50,46 @@ class Verdict(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What verdicts on one block are made from; `scores` and `records` may be of other blocks too.
+    """What verdicts on one block are made from; scores, records and trials may be of other blocks too.
 
-    scores, records, stability: from `results`. tests: content of the block's file of significance. neurons: the first
-    set of each variant that selects neurons.
+    scores, records, trials, stability: from `results`. tests: content of the block's file of significance. single:
+    that of each mixture of one domain, by its name. neurons: the first set of each variant that selects neurons;
+    candidates: how many neurons of each layer it was selected among.
     """
 
     scores: pd.DataFrame
     records: pd.DataFrame
+    trials: pd.DataFrame
     stability: pd.DataFrame
     tests: Mapping[str, Any]
+    single: Mapping[str, Mapping[str, Any]]
     neurons: Mapping[str, NeuronSet]
+    candidates: Mapping[str, Sequence[int]]
+
+
+class Evidence(NamedTuple):
+    """What the claims (a) to (e) quote of one block.
+
+    method, base: variants. seen, unseen: columns, unseen None without one. errors: by column. matched: by variant, None
+    where the frontiers share no seen score. sweep: variants by budget. quoted: all differences.
+    """
+
+    method: str
+    base: str | None
+    seen: str
+    unseen: str | None
+    rivals: list[str]
+    controls: list[str]
+    criteria: list[str]
+    errors: Mapping[str, Errors]
+    matched: Mapping[str, Matched | None]
+    sweep: Mapping[int, list[str]]
+    quoted: Quoted
+
+
+SEEN, MATCHED, OTHERS, KEEPS = "seen", "matched", "others", "keeps"
+"""What is compared: the seen average, the unseen one at equal seen scores, other domains than one's own, and the gain
+of the smallest budget less `MOST` of the largest."""
 
 
 def verdicts(plan: Plan, block: Block, found: Found) -> list[Verdict]:
@@ -60,40 +97,96 @@ def verdicts(plan: Plan, block: Block, found: Found) -> list[Verdict]:
     method = found.tests["method"]
     if method is None:
         return [Verdict(claim, UNTESTED, "The block has no run of the method.", []) for claim in CLAIMS]
-    rivals, controls = evidence.rivals(plan, block), evidence.controls(plan, block, method)
-    criteria = evidence.criteria(plan, block, method)
-    seen, unseen = evidence.columns(plan, block)
-    pairs = [(column, other) for column in (seen, unseen) if column for other in rivals + controls]
-    tests = Tests(found.tests, plan.config.scoring.metrics[0], [*pairs, *((seen, other) for other in criteria)])
-    against = [variant for variant in controls if variant in evidence.chance(plan, block, method)]
-    best = evidence.best_on_dev(of_block(found.records, block), criteria)
+    known = _gather(plan, block, found, method)
+    best = evidence.best_on_dev(of_block(found.records, block), known.criteria)
+    against = [variant for variant in known.controls if variant in evidence.chance(plan, block, method)]
     return [
-        _against(plan, block, found, "a", tests, seen, rivals, controls),
-        _against(plan, block, found, "b", tests, unseen, rivals, controls),
-        _interference(plan, block, found, method, rivals),
-        _against(plan, block, found, "d", tests, seen, [*([best] if best else []), *against], criteria),
-        _budget(plan, block, found, method),
+        _seen(plan, known, "a", known.rivals, known.controls),
+        _unseen(plan, known),
+        _interference(plan, block, found, known),
+        _seen(plan, known, "d", [*([best] if best else []), *against], known.criteria),
+        _budget(plan, known),
         _layers(plan, found, method),
         _stability(found),
     ]
 
 
-def _against(
-    plan: Plan, block: Block, found: Found, claim: str, tests: Tests, column: str | None, rivals: list[str], others
-) -> Verdict:
-    """Better than each of the rivals on a column, or worse than one of them; `others` are shown beside them."""
-    named = dict.fromkeys([*rivals, *others])
-    numbers = [tests.say(plan, column, other) for other in named] if column else []
-    lacking = _lacking(plan, block, claim, rivals)
-    if column is None:
-        return Verdict(claim, UNTESTED, "No domain is unseen.", [])
-    if reason := lacking or evidence.unfair(plan, [found.tests["method"], *rivals]):
+def _gather(plan: Plan, block: Block, found: Found, method: str) -> Evidence:
+    seen, unseen = evidence.columns(plan, block)
+    errors = evidence.errors(found.tests, plan.config.scoring.metrics[0])
+    rivals, controls = evidence.rivals(plan, block, method), evidence.controls(plan, block, method)
+    criteria = evidence.criteria(plan, block, method)
+    sweep = evidence.sweep(plan, block, method, of_block(found.records, block))
+    base = next((variant for variant in plan.variants(Base) if variant in errors[seen].score), None)
+    others = dict.fromkeys([*rivals, *controls, *criteria])
+    quoted = {(SEEN, other): errors[seen].contrast({method: 1, other: -1}) for other in others}
+    matched = {}
+    if unseen is not None:
+        matched = {
+            other: _matched(plan, block, found, errors, (seen, unseen), method, other) for other in rivals + controls
+        }
+        quoted |= {(MATCHED, other): curves.difference for other, curves in matched.items() if curves}
+    single = {
+        mixture: evidence.errors(tests, plan.config.scoring.metrics[0]) for mixture, tests in found.single.items()
+    }
+    for other in rivals + controls:
+        if (harm := evidence.interference(plan, block, found.scores, single, method, other)) is not None:
+            quoted[OTHERS, other] = harm
+    if len(sweep) > 1 and base is not None:
+        smallest, *chance = next(iter(sweep.values()))
+        largest = max((variants[0] for variants in sweep.values()), key=errors[seen].score.__getitem__)
+        weights = Counter({smallest: 1.0})
+        weights.update({largest: -MOST, base: MOST - 1})
+        quoted[KEEPS, smallest] = errors[seen].contrast(weights)
+        quoted |= {(KEEPS, other): errors[seen].contrast({smallest: 1, other: -1}) for other in chance}
+    return Evidence(method, base, seen, unseen, rivals, controls, criteria, errors, matched, sweep, Quoted(quoted))
+
+
+def _matched(
+    plan: Plan, block: Block, found: Found, errors: Mapping[str, Errors], columns: tuple[str, str], a: str, b: str
+) -> Matched | None:
+    own = of_block(found.trials, block).dropna(subset=AVERAGES)
+    points = [
+        list(own.loc[own["variant"] == variant, AVERAGES].itertuples(index=False, name=None)) for variant in (a, b)
+    ]
+    differences = [errors[column].contrast({a: 1, b: -1}) for column in columns]
+    scale = math.sqrt(len(plan.config.seeds) / len(plan.config.trials.seeds))
+    return frontiers.matched(*points, *differences, scale)
+
+
+def _seen(plan: Plan, known: Evidence, claim: str, rivals: list[str], others: list[str]) -> Verdict:
+    """Better than each of the rivals on seen domains, or worse than one; `others` are shown beside them."""
+    numbers = _numbers(plan, known, SEEN, [*rivals, *others])
+    if reason := _lacking(plan, claim, rivals) or evidence.unfair(plan, [known.method, *rivals]):
         return Verdict(claim, UNTESTED, reason, numbers)
-    signs = {other: tests.sign(column, other, plan.config.significance.alpha) for other in rivals}
-    return Verdict(claim, *_judged(plan, signs, "significantly"), numbers)
+    return Verdict(claim, *_judged(plan, _signs(plan, known, SEEN, rivals)), numbers)
 
 
-def _lacking(plan: Plan, block: Block, claim: str, rivals: list[str]) -> str:
+def _unseen(plan: Plan, known: Evidence) -> Verdict:
+    """Better than each of the rivals on unseen domains at equal scores on seen ones, or worse than one."""
+    if known.unseen is None:
+        return Verdict("b", UNTESTED, "No domain is unseen.", [])
+    numbers = []
+    for other, curves in known.matched.items():
+        if curves is None:
+            numbers.append(f"against {label(plan, other)}: the grids share no range of seen scores")
+            continue
+        gaps = ", ".join(f"{signed(gap)} at {seen:.1f}" for seen, gap in curves.at)
+        said = known.quoted.say(MATCHED, other, METRICS[plan.config.scoring.metrics[0]])
+        numbers.append(
+            f"against {label(plan, other)} where both reach {curves.low:.1f} to {curves.high:.1f} on seen domains:"
+            f" {said}; over the grids {gaps}"
+        )
+    if reason := _lacking(plan, "b", known.rivals) or evidence.unfair(plan, [known.method, *known.rivals]):
+        return Verdict("b", UNTESTED, reason, numbers)
+    apart = [other for other in known.rivals if known.matched[other] is None]
+    if len(apart) == len(known.rivals):
+        return Verdict("b", UNTESTED, "No grid of a rival reaches the method's scores on seen domains.", numbers)
+    verdict, reason = _judged(plan, _signs(plan, known, MATCHED, known.rivals), "at equal scores on seen domains")
+    return Verdict("b", verdict, reason, numbers)
+
+
+def _lacking(plan: Plan, claim: str, rivals: list[str]) -> str:
     """Why there is nothing to compare with; empty if there is."""
     if claim == "d":
         if all(plan.config.methods[variant].method == "random" for variant in rivals):
@@ -106,85 +199,117 @@ def _lacking(plan: Plan, block: Block, claim: str, rivals: list[str]) -> str:
     return f"The block has no {' and no '.join(missing)}." if missing else ""
 
 
-def _judged(plan: Plan, signs: Mapping[str, int], how: str) -> tuple[str, str]:
+def _numbers(plan: Plan, known: Evidence, what: str, others: Sequence[str]) -> list[str]:
+    unit = METRICS[plan.config.scoring.metrics[0]]
+    compared = [other for other in dict.fromkeys(others) if (what, other) in known.quoted.found]
+    return [f"against {label(plan, other)}: {known.quoted.say(what, other, unit)}" for other in compared]
+
+
+def _signs(plan: Plan, known: Evidence, what: str, rivals: Sequence[str]) -> dict[str, int]:
+    return {other: known.quoted.sign(what, other, plan.config.significance.alpha) for other in rivals}
+
+
+def _judged(plan: Plan, signs: Mapping[str, int], where: str = "") -> tuple[str, str]:
     """Verdict and reason from the sign of the difference to each rival, 0 where it may be chance."""
     names = {sign: ", ".join(label(plan, other) for other in signs if signs[other] == sign) for sign in (1, 0, -1)}
+    where = f" {where}" if where else ""
     if names[-1]:
-        return CONTRADICTED, f"It is {how} worse than {names[-1]}."
+        return CONTRADICTED, f"It is significantly worse than {names[-1]}{where}."
     if not names[0]:
-        return SUPPORTED, f"It is {how} better than {names[1]}."
-    better = f"It is {how} better than {names[1]}, but not" if names[1] else f"It is not {how} better"
-    return OPEN, f"{better} than {names[0]}, and {how} worse than none."
+        return SUPPORTED, f"It is significantly better than {names[1]}{where}."
+    better = f"It is significantly better than {names[1]}, but not" if names[1] else "It is not significantly better"
+    return OPEN, f"{better} than {names[0]}{where}, and significantly worse than none."
 
 
-def _interference(plan: Plan, block: Block, found: Found, method: str, rivals: list[str]) -> Verdict:
-    """Mean difference to base on domains that a single-domain run was not trained on."""
-    off, on = (evidence.off_diagonal(plan, block, found.scores, own_domain) for own_domain in (False, True))
+def _interference(plan: Plan, block: Block, found: Found, known: Evidence) -> Verdict:
+    """Mean difference to base on domains that a single-domain run was not trained on, given what it learnt of its own.
+
+    Harm grows with learning. So less harm counts where the method's dev loss on its own domain is as low as the
+    rival's, and more harm where it is not lower.
+    """
+    off, on = (evidence.on_single_domains(plan, block, found.scores, own_domain) for own_domain in (False, True))
+    losses = evidence.dev_losses(plan, block, found.records)
     metric = METRICS[plan.config.scoring.metrics[0]]
     numbers = [
-        f"{label(plan, variant)}: {_signed(mean)} ± {_number(deviation)} {metric} on other domains, "
-        f"{_signed(on[variant][0])} on its own ({n} seeds)"
-        for variant, (mean, deviation, n) in off.items()
-    ]
-    if not off or method not in off:
+        f"{label(plan, variant)}: {signed(np.mean(values))} {metric} on other domains,"
+        f" {signed(np.mean(on[variant]))} on its own, where the dev loss is {losses[variant]:.4f}"
+        for variant, values in off.items()
+    ] + _numbers(plan, known, OTHERS, known.rivals + known.controls)
+    if known.method not in off:
         return Verdict("c", UNTESTED, "The method is trained on no single domain, or there is no base.", numbers)
-    rivals = [variant for variant in rivals if variant in off]
-    if reason := _lacking(plan, block, "c", rivals) or evidence.unfair(plan, [method, *rivals]):
+    rivals = [variant for variant in known.rivals if variant in off]
+    if reason := _lacking(plan, "c", rivals) or evidence.unfair(plan, [known.method, *rivals]):
         return Verdict("c", UNTESTED, reason, numbers)
-    signs = {other: evidence.beyond(off[method], off[other]) for other in rivals}
-    verdict, reason = _judged(plan, signs, "clearly")
-    return Verdict("c", verdict, f"{reason} {evidence.CLEARLY}", numbers)
+    signs = _signs(plan, known, OTHERS, rivals)
+    less = [other for other in rivals if signs[other] > 0 and losses[known.method] > losses[other]]
+    more = [other for other in rivals if signs[other] < 0 and losses[known.method] < losses[other]]
+    verdict, reason = _judged(plan, signs | dict.fromkeys([*less, *more], 0), "on other domains")
+    unequal = [(less, "less harm than", "higher"), (more, "more harm than", "lower")]
+    said = [
+        f"It does {how} {', '.join(label(plan, other) for other in others)}, but its own dev loss is {loss}."
+        for others, how, loss in unequal
+        if others
+    ]
+    return Verdict("c", verdict, " ".join([reason, *said]), numbers)
 
 
-def _budget(plan: Plan, block: Block, found: Found, method: str) -> Verdict:
-    """Share of the sweep's largest gain over the base that its smallest budget keeps, against random neurons."""
-    sweep = evidence.sweep(plan, block, method, of_block(found.records, block))
-    gains = evidence.gains(plan, of_block(found.scores, block))
-    if len(sweep) < 2 or not gains:
+def _budget(plan: Plan, known: Evidence) -> Verdict:
+    """Whether the smallest budget keeps most of the largest gain over the base, and more than random neurons do."""
+    if len(known.sweep) < 2 or known.base is None:
         return Verdict("e", UNTESTED, "There is no sweep over budgets, or no base to gain over.", [])
-    numbers = []
-    for count, variants in sweep.items():
-        of_each = ", ".join(f"{label(plan, v)} {_signed(gains[v][0])} ± {_number(gains[v][1])}" for v in variants)
-        numbers.append(f"{count:,} neurons: gain over the base {of_each}")
-    smallest = next(iter(sweep.values()))
-    own, *chance = [gains[variant] for variant in smallest]
-    largest = max(gains[variants[0]][0] for variants in sweep.values())
-    if reason := evidence.unfair(plan, [variant for variants in sweep.values() for variant in variants]):
+    score, metric = known.errors[known.seen].score, METRICS[plan.config.scoring.metrics[0]]
+    gains = {v: score[v] - score[known.base] for variants in known.sweep.values() for v in variants}
+    numbers = [
+        f"{count:,} neurons: gain over the base {', '.join(f'{label(plan, v)} {signed(gains[v])}' for v in variants)}"
+        for count, variants in known.sweep.items()
+    ]
+    smallest, *chance = next(iter(known.sweep.values()))
+    largest = max(gains[variants[0]] for variants in known.sweep.values())
+    above = f"above {100 * MOST:.0f} % of the largest gain"
+    numbers.append(f"{label(plan, smallest)} {above}: {known.quoted.say(KEEPS, smallest, metric)}")
+    numbers += [f"against {label(plan, other)}: {known.quoted.say(KEEPS, other, metric)}" for other in chance]
+    if reason := evidence.unfair(plan, list(gains)):
         return Verdict("e", UNTESTED, reason, numbers)
     if not chance:
         return Verdict("e", UNTESTED, "No random neurons of the smallest budget.", numbers)
     if largest <= 0:
         return Verdict("e", OPEN, "No budget gains anything over the base.", numbers)
-    share, sign = own[0] / largest, evidence.beyond(own, chance[0])
-    said = f"The smallest budget keeps {100 * share:.0f} % of the largest gain, "
-    said += {1: "clearly more", 0: "and not clearly another amount", -1: "clearly less"}[sign]
-    said += f" than random neurons of that budget. {evidence.CLEARLY}"
-    if share >= MOST and sign > 0:
+    signs = _signs(plan, known, KEEPS, [smallest, *chance])
+    amount = {1: "significantly more", 0: "not significantly more or less", -1: "significantly less"}
+    said = f"The smallest budget keeps {100 * gains[smallest] / largest:.0f} % of the largest gain,"
+    said += (
+        f" {amount[signs[smallest]]} than {100 * MOST:.0f} %, and gains {amount[signs[chance[0]]]} than random neurons"
+    )
+    said += " neurons of that budget."
+    if set(signs.values()) == {1}:
         return Verdict("e", SUPPORTED, said, numbers)
-    return Verdict("e", CONTRADICTED if share < HALF or sign < 0 else OPEN, said, numbers)
+    return Verdict("e", CONTRADICTED if -1 in signs.values() else OPEN, said, numbers)
 
 
 def _layers(plan: Plan, found: Found, method: str) -> Verdict:
-    """The fullest layer's share against sets of as many neurons drawn at random, and overlap with other criteria."""
-    chosen = found.neurons.get(method)
+    """The fullest layer's share against as many neurons drawn among the same candidates, and overlaps of sets."""
+    chosen, candidates = found.neurons.get(method), found.candidates.get(method)
     if chosen is None or not len(chosen) or chosen.layers < 2:
         return Verdict("f", UNTESTED, "The method selects no neurons, or the model has one layer.", [])
+    if candidates is None:
+        return Verdict("f", UNTESTED, "The set is of a version that did not count each layer's candidates.", [])
     counts = chosen.per_layer()
-    drawn = evidence.fullest_by_chance(chosen)
+    drawn = evidence.fullest_by_chance(candidates, len(chosen))
     above, below = ((op.sum() + 1) / (len(drawn) + 1) for op in (drawn >= counts.max(), drawn <= counts.max()))
     where = int(np.argmax(counts))
     numbers = [
         f"layer {where} of 0 to {chosen.layers - 1} holds {100 * counts.max() / len(chosen):.1f} % of {len(chosen):,}"
-        f" neurons; an even spread would be {100 / chosen.layers:.1f} %",
-        f"random sets: as full a layer with p {_p(above)}, none fuller with p {_p(below)} ({len(drawn):,} draws)",
+        f" neurons, and {100 * candidates[where] / sum(candidates):.1f} % of the {sum(candidates):,} candidates",
+        f"random sets of candidates: as full a layer with {p_text(above)}, none fuller with {p_text(below)}"
+        f" ({len(drawn):,} draws)",
         *evidence.overlaps(plan, method, found.neurons),
     ]
-    alpha = plan.config.significance.alpha
-    if above < alpha:
-        return Verdict("f", SUPPORTED, "The fullest layer is fuller than chance would have it.", numbers)
-    if below < alpha:
-        return Verdict("f", CONTRADICTED, "The neurons are spread more evenly than chance would have it.", numbers)
-    return Verdict("f", OPEN, "The fullest layer is about as full as chance would have it.", numbers)
+    each_side = plan.config.significance.alpha / 2
+    if above < each_side:
+        return Verdict("f", SUPPORTED, "The fullest layer is fuller than a draw among the candidates.", numbers)
+    if below < each_side:
+        return Verdict("f", CONTRADICTED, "They are spread more evenly than a draw among the candidates.", numbers)
+    return Verdict("f", OPEN, "The fullest layer is about as full as in a draw among the candidates.", numbers)
 
 
 def _stability(found: Found) -> Verdict:
@@ -214,15 +339,3 @@ def counted(by_block: Mapping[Block, list[Verdict]]) -> dict[str, str]:
     came = {claim: [v.verdict for found in by_block.values() for v in found if v.claim == claim] for claim in CLAIMS}
     order = (SUPPORTED, CONTRADICTED, OPEN, UNTESTED)
     return {c: ", ".join(f"{name} {found.count(name)}" for name in order if name in found) for c, found in came.items()}
-
-
-def _signed(value: float) -> str:
-    return f"{round(value, 1) + 0:+.1f}".replace("-", "−")
-
-
-def _number(value: float) -> str:
-    return "unknown" if pd.isna(value) else f"{value:.1f}"
-
-
-def _p(value: float) -> str:
-    return f"{value:.3f}" if value >= 0.001 else "< 0.001"

@@ -42,7 +42,7 @@ def every_table(plan: Plan, root: str | Path) -> Iterator[Reported]:
     yield Reported("main", main, list(tables.main_tables(plan, main, scores, records, training, tested)))
     differences = significant.significance_table(plan, compared)
     printed = list(significant.significance_tables(plan, differences))
-    yield Reported("significance", differences, printed, significant.ABSENT)
+    yield Reported("significance", significant.stored(differences), printed, significant.ABSENT)
     tried = results.trials(plan, root)
     apart = unseen.unseen_table(plan, main)
     yield Reported("unseen", apart, list(unseen.unseen_tables(plan, apart, tried)), unseen.ABSENT)

@@ -13,43 +13,50 @@ from caneft.errors import InputError
 from caneft.neurons import NeuronSet
 from caneft.plan import Plan
 from caneft.reporting.inputs import COPY, Block
-from caneft.reporting.labels import METRICS, label
-from caneft.significance import holm
+from caneft.reporting.labels import label, p_text, signed
+from caneft.scoring import rival
+from caneft.significance import LEAST_RUNS, Difference, Errors, holm, pooled_deviation
 
-CLEARLY = "Clearly: by more than both deviations over seeds together, a rule of thumb and no test."
 DRAWS = 2000
-Measured = tuple[float, float, int]
-"""Mean and deviation over seeds, and their number."""
 
 
-class Tests:
-    """Tests of the method against others in one metric, p adjusted by Holm over all of these together."""
+class Quoted:
+    """Differences that a block's verdicts quote, by what is compared and with whom; p adjusted by Holm over all."""
 
-    def __init__(self, content: Mapping[str, Any], metric: str, family: Sequence[tuple[str, str]]):
-        """content: of a block's file of significance. family: column and other variant, of each comparison quoted."""
-        if metric not in content["metrics"]:
-            raise InputError(f"the file of significance has no tests in {metric}; run the workflow again")
-        self.metric, own = metric, content["method"]
-        both = {(entry["column"], entry["a"], entry["b"]): entry for entry in content["metrics"][metric]["comparisons"]}
-        wanted = dict.fromkeys((column, other) for column, other in family if (column, own, other) in both)
-        self.found = {key: both[key[0], own, key[1]] for key in wanted}
-        self.adjusted = dict(zip(self.found, holm([entry["p"] for entry in self.found.values()]), strict=True))
+    def __init__(self, differences: Mapping[tuple[str, str], Difference]):
+        self.found = dict(differences)
+        self.adjusted = dict(zip(self.found, holm([found.p for found in self.found.values()]), strict=True))
 
-    def sign(self, column: str, other: str, alpha: float) -> int:
-        """1 if the method is significantly better, -1 if worse, else 0; 0 too where there is no test."""
-        key = column, other
+    def sign(self, what: str, other: str, alpha: float) -> int:
+        """1 if the difference is significantly above 0, -1 if below, else 0; 0 too where there is none."""
+        key = what, other
         if key not in self.found or self.adjusted[key] >= alpha:
             return 0
-        return int(np.sign(self.found[key]["difference"]))
+        return int(np.sign(self.found[key].value))
 
-    def say(self, plan: Plan, column: str, other: str) -> str:
-        """Difference, interval and adjusted p in words."""
-        if (column, other) not in self.found:
-            return f"against {label(plan, other)}: no test"
-        entry, p = self.found[column, other], self.adjusted[column, other]
-        difference, low, high = (f"{entry[key] + 0:+.1f}".replace("-", "−") for key in ("difference", "low", "high"))
-        shown = f"p {p:.3f}" if p >= 0.001 else "p < 0.001"
-        return f"against {label(plan, other)}: {difference} {METRICS[self.metric]} (95 % {low} to {high}; {shown})"
+    def say(self, what: str, other: str, unit: str) -> str:
+        """Difference with its interval, both parts of its standard error, and adjusted p."""
+        found = self.found[what, other]
+        low, high = found.interval
+        parts = f"standard error {found.segments:.2f} of segments, {found.runs:.2f} of runs"
+        return (
+            f"{signed(found.value)} {unit} (95 % {signed(low)} to {signed(high)}; {parts};"
+            f" {p_text(self.adjusted[what, other])})"
+        )
+
+
+def errors(content: Mapping[str, Any], metric: str) -> dict[str, Errors]:
+    """Scores and errors of a block's variants by column, in one metric. content: of its file of significance.
+
+    Raises InputError if the file has no tests in this metric.
+    """
+    if metric not in content["metrics"]:
+        raise InputError(f"the file of significance has no tests in {metric}; run the workflow again")
+    found = content["metrics"][metric]
+    return {
+        column: Errors.from_json({v: s[column]["score"] for v, s in found["scores"].items()}, found["runs"], entry)
+        for column, entry in found["errors"].items()
+    }
 
 
 def columns(plan: Plan, block: Block) -> tuple[str, str | None]:
@@ -59,17 +66,17 @@ def columns(plan: Plan, block: Block) -> tuple[str, str | None]:
     return "average_seen" if len(seen) > 1 else seen[0], of_unseen
 
 
-def rivals(plan: Plan, block: Block) -> list[str]:
-    """The block's first `full`, and its first `lora` with a rank of its own, or else of another's size."""
+def rivals(plan: Plan, block: Block, method: str | None) -> list[str]:
+    """The block's first `full`, and the LoRA of the method's size; the first LoRA where there is none of that size."""
     loras = plan.variants_on(*block[1:], Lora)
-    loras.sort(key=lambda variant: plan.config.methods[variant].equal_to is not None)
+    loras.sort(key=lambda variant: plan.config.methods[variant].equal_to != method)
     return plan.variants_on(*block[1:], Full)[:1] + loras[:1]
 
 
 def controls(plan: Plan, block: Block, method: str) -> list[str]:
-    """LoRA of the method's size, and random neurons of its budget."""
-    equal = [v for v in plan.variants_on(*block[1:], Lora) if plan.config.methods[v].equal_to == method]
-    return equal + chance(plan, block, method)
+    """LoRA of a rank of its own, and random neurons of the method's budget."""
+    own = [v for v in plan.variants_on(*block[1:], Lora) if plan.config.methods[v].equal_to is None]
+    return own[:1] + chance(plan, block, method)
 
 
 def chance(plan: Plan, block: Block, method: str) -> list[str]:
@@ -111,7 +118,9 @@ def unfair(plan: Plan, variants: Sequence[str]) -> str:
     """Why a comparison of these variants says nothing of the methods; empty if it may."""
     if fixed := [label(plan, v) for v in variants if not getattr(plan.config.methods[v], "grid", ())]:
         return f"No grid of learning rates for {', '.join(fixed)}: at one fixed rate a comparison shows the rate."
-    return "One seed says nothing of the runs between which chance decides." if len(plan.config.seeds) < 2 else ""
+    if len(plan.config.seeds) < LEAST_RUNS:
+        return f"Fewer than {LEAST_RUNS} seeds: how far runs of one method differ is not known."
+    return ""
 
 
 def best_on_dev(records: pd.DataFrame, variants: Sequence[str]) -> str | None:
@@ -120,44 +129,59 @@ def best_on_dev(records: pd.DataFrame, variants: Sequence[str]) -> str | None:
     for variant in variants:
         choices = [choice for choice in records.loc[records["variant"] == variant, "choice"] if choice is not None]
         if choices:
-            reached[variant] = max(score for score in choices[0]["grid"].values() if score is not None)
+            reached[variant] = rival.reached(choices[0])
     return max(reached, key=reached.__getitem__, default=variants[0] if variants else None)
 
 
-def off_diagonal(plan: Plan, block: Block, scores: pd.DataFrame, own_domain: bool = False) -> dict[str, Measured]:
-    """By variant: mean difference to base, in the headline metric, of runs trained on one domain of the block's model
-    and direction, on all of the block's other domains; or on that domain itself."""
+def on_single_domains(
+    plan: Plan, block: Block, scores: pd.DataFrame, own_domain: bool = False
+) -> dict[str, list[float]]:
+    """By variant, for each seed: mean difference to base, in the headline metric, of runs trained on one domain of the
+    block's model and direction, on all of the block's other domains; or on that domain itself."""
     own = scores[(scores["model"] == block[0]) & (scores["direction"] == block[1])]
     own = own[(own["metric"] == plan.config.scoring.metrics[0]) & (own["method"] != COPY)]
-    single = [mixture for mixture in plan.mixtures(block[1]) if len(plan.seen(block[1], mixture)) == 1]
-    own = own[own["mixture"].isin(single) & own["domain"].isin(plan.seen(*block[1:])) & (own["seen"] == own_domain)]
+    own = own[own["mixture"].isin(single_domains(plan, block)) & own["domain"].isin(plan.seen(*block[1:]))]
+    own = own[own["seen"] == own_domain]
     base = own[own["method"] == "base"].groupby("domain")["score"].first()
     trained = own[own["seed"].notna()]
     if base.empty or trained.empty:
         return {}
     trained = trained.assign(difference=trained["score"] - trained["domain"].map(base))
-    found = {variant: _over_seeds(rows, "difference") for variant, rows in trained.groupby("variant", sort=False)}
-    return {variant: measured for variant, measured in found.items() if not math.isnan(measured[0])}
+    by_seed = trained.groupby(["variant", "seed"], sort=False)["difference"].mean().dropna()
+    return {variant: part.tolist() for variant, part in by_seed.groupby("variant", sort=False)}
 
 
-def gains(plan: Plan, scores: pd.DataFrame) -> dict[str, Measured]:
-    """By variant: gain over the base in the headline metric on the seen domains. scores: rows of the block."""
-    own = scores[(scores["metric"] == plan.config.scoring.metrics[0]) & scores["seen"]]
-    base = own.loc[own["method"] == "base", "score"].mean()
-    trained = own[own["seed"].notna()]
-    found = {v: _over_seeds(rows, "score") for v, rows in trained.groupby("variant", sort=False)}
-    return {} if math.isnan(base) else {v: (mean - base, deviation, n) for v, (mean, deviation, n) in found.items()}
+def single_domains(plan: Plan, block: Block) -> list[str]:
+    """Mixtures of one domain of the block's direction."""
+    return [mixture for mixture in plan.mixtures(block[1]) if len(plan.seen(block[1], mixture)) == 1]
 
 
-def _over_seeds(rows: pd.DataFrame, value: str) -> Measured:
-    by_seed = rows.groupby("seed")[value].mean()
-    return float(by_seed.mean()), float(by_seed.std(ddof=1)), len(by_seed)
+def dev_losses(plan: Plan, block: Block, records: pd.DataFrame) -> dict[str, float]:
+    """By variant: mean dev loss of its runs on single domains, each on its own domain. records: of all blocks."""
+    own = records[(records["model"] == block[0]) & (records["direction"] == block[1]) & records["seed"].notna()]
+    own = own[own["mixture"].isin(single_domains(plan, block))]
+    return own.groupby("variant", sort=False)["dev_loss"].mean().astype(float).to_dict()
 
 
-def beyond(a: Measured, b: Measured) -> int:
-    """1 if a is above b by more than both deviations together, -1 if below, else 0; 0 too where they are unknown."""
-    difference, margin = a[0] - b[0], a[1] + b[1]
-    return 0 if math.isnan(margin) or abs(difference) <= margin else int(np.sign(difference))
+def interference(
+    plan: Plan, block: Block, scores: pd.DataFrame, tests: Mapping[str, Mapping[str, Errors]], a: str, b: str
+) -> Difference | None:
+    """How much less a harms other domains than b, both trained on single domains. None if one is not.
+
+    tests: by single-domain mixture the errors of its columns. All of these share the test segments of a domain, so the
+    error of the mean over mixtures is taken as the mean of their errors, which it cannot exceed.
+    """
+    by_seed = on_single_domains(plan, block, scores)
+    if a not in by_seed or b not in by_seed:
+        return None
+    segments = []
+    for mixture, columns in tests.items():
+        others = [d for d in plan.seen(*block[1:]) if d in columns and d not in plan.seen(block[1], mixture)]
+        pairs = [columns[domain].contrast({a: 1, b: -1}).segments for domain in others]
+        segments += [math.hypot(*pairs) / len(pairs)] if pairs else []
+    deviation, df = pooled_deviation(by_seed.values())
+    runs = deviation * math.sqrt(1 / len(by_seed[a]) + 1 / len(by_seed[b]))
+    return Difference(float(np.mean(by_seed[a]) - np.mean(by_seed[b])), float(np.mean(segments)), runs, df)
 
 
 def sweep(plan: Plan, block: Block, method: str, records: pd.DataFrame) -> dict[int, list[str]]:
@@ -181,11 +205,10 @@ def _but_for_budget(plan: Plan, variant: str) -> dict[str, Any]:
     return plan.config.methods[variant].model_dump(exclude=elsewhere, exclude_unset=True)
 
 
-def fullest_by_chance(chosen: NeuronSet) -> np.ndarray:
-    """Neurons in the fullest layer of sets of as many, drawn at random: shape (DRAWS,)."""
+def fullest_by_chance(candidates: Sequence[int], neurons: int) -> np.ndarray:
+    """Neurons in the fullest layer of sets of as many, drawn at random among the candidates of each layer: (DRAWS,)."""
     rng = np.random.default_rng(0)
-    sizes = [chosen.width] * chosen.layers
-    return rng.multivariate_hypergeometric(sizes, len(chosen), size=DRAWS).max(axis=1)
+    return rng.multivariate_hypergeometric(list(candidates), neurons, size=DRAWS).max(axis=1)
 
 
 def overlaps(plan: Plan, method: str, sets: Mapping[str, NeuronSet]) -> Iterator[str]:

@@ -54,7 +54,8 @@ class LogFile(NamedTuple):
 
 
 class TrialFile(NamedTuple):
-    """Trial of one learning rate; `block` has the mixture on which rates are chosen, `choice` is the choice among all.
+    """Trial of one learning rate with one seed; `block` has the mixture on which rates are chosen, `choice` is the
+    choice among all.
 
     scores: of the test sets (path by name), not of dev: what dev said is in the choice.
     """
@@ -63,6 +64,7 @@ class TrialFile(NamedTuple):
     variant: str
     method: str
     rate: float
+    seed: int
     record: str
     choice: str
     scores: dict[str, str]
@@ -135,12 +137,8 @@ class StabilityFile(NamedTuple):
 
 
 def shown_blocks(plan: Plan) -> list[Block]:
-    """Blocks that figures and printed tables show: mixtures of several domains, or all where there is none of these.
-
-    Mixtures of one domain, of which there may be many, go into the table of interference and the CSV files.
-    """
-    blocks = list(plan.blocks())
-    return [block for block in blocks if len(plan.seen(*block[1:])) > 1] or blocks
+    """As `Plan.shown_blocks`."""
+    return plan.shown_blocks()
 
 
 def selections(plan: Plan) -> dict[Block, list[Block]]:
@@ -165,7 +163,7 @@ def matrices(plan: Plan) -> Iterator[list[Block]]:
 
 
 def drawn_blocks(plan: Plan) -> list[Block]:
-    """Blocks whose scores the figures open: those that are shown, and those of the matrices of interference."""
+    """Shown blocks and those of the matrices of interference: figures open their scores, verdicts their tests."""
     return list(dict.fromkeys([*shown_blocks(plan), *(block for blocks in matrices(plan) for block in blocks)]))
 
 
@@ -218,7 +216,7 @@ def log_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[Log
 
 
 def trial_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[TrialFile]:
-    """Trials of learning rates, each once: by block of the mixture that rates are chosen on, variant and rate."""
+    """Trials of learning rates, each once: by block of the mixture that rates are chosen on, variant, rate and seed."""
     choices = {}
     for block in plan.blocks():
         for trial in plan.trials(*block):
@@ -226,10 +224,11 @@ def trial_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[T
     order = list(plan.config.methods)
     for block in _or_all(plan, blocks):
         own = [trial for trial in choices if (trial.model, trial.direction, trial.mixture) == block]
-        for trial in sorted(own, key=lambda trial: (order.index(trial.variant), trial.rate)):
+        for trial in sorted(own, key=lambda trial: (order.index(trial.variant), trial.rate, trial.seed)):
             scores = {name: f"{trial.folder}/scores/{name}.json" for name in plan.testsets(trial) if name != DEV}
             record = f"{trial.folder}/record.json"
-            yield TrialFile(block, trial.variant, _method(plan, trial), trial.rate, record, choices[trial], scores)
+            about = block, trial.variant, _method(plan, trial), trial.rate, trial.seed
+            yield TrialFile(*about, record, choices[trial], scores)
 
 
 def overlap_files(plan: Plan) -> Iterator[OverlapFile]:
@@ -325,7 +324,7 @@ def table_inputs(plan: Plan) -> list[str]:
     kinds = score_files, record_files, cost_files, overlap_files, corpus_files, mixture_files
     paths = {file.path for files in kinds for file in files(plan)}
     paths |= _neural_paths(plan) | set(metric_files(plan).values())
-    paths |= {comparison.path(block) for block in shown_blocks(plan)}
+    paths |= {comparison.path(block) for block in drawn_blocks(plan)}
     paths |= {file.path for file in neuron_files(plan, shown_blocks(plan)) if file.unit == "neuron"}
     return sorted(paths | set(_trial_paths(plan)))
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from caneft.plan import Plan
 from caneft.reporting.inputs import Block, block_runs, matrices
-from caneft.reporting.labels import METRICS, label
+from caneft.reporting.labels import METRICS, label, signed
 from caneft.reporting.layout import BEST, Cell, Column, Table
 from caneft.reporting.results import BLOCK, of_block
 from caneft.reporting.tables import NONE
@@ -82,10 +82,10 @@ def _cells(plan: Plan, mixture: str, rows: pd.DataFrame, columns: list[str]) -> 
         BEST if alone and domain in by_domain.index and by_domain.loc[domain, "seen"] else "" for domain in columns
     ]
     others = by_domain.loc[~by_domain["seen"], "difference_mean"].mean() if alone else float("nan")
-    cells = [Cell(signed(value), mark=mark) for value, mark in zip(differences, marks, strict=True)]
-    return [Cell(name), *cells, Cell(signed(others))]
+    cells = [Cell(difference(value), mark=mark) for value, mark in zip(differences, marks, strict=True)]
+    return [Cell(name), *cells, Cell(difference(others))]
 
 
-def signed(value: float) -> str:
-    """A difference with its sign and one decimal; never minus zero."""
-    return NONE if pd.isna(value) else f"{round(value, 1) + 0:+.1f}".replace("-", "−")
+def difference(value: float) -> str:
+    """A difference, or a dash where there is none."""
+    return NONE if pd.isna(value) else signed(value)

@@ -28,6 +28,16 @@ def metric_label(plan: Plan, metric: str) -> str:
     return f"{METRICS[metric]} (demonstration)" if trained else METRICS[metric]
 
 
+def signed(value: float) -> str:
+    """A difference with its sign and one decimal; never minus zero."""
+    return f"{round(value, 1) + 0:+.1f}".replace("-", "−")
+
+
+def p_text(p: float) -> str:
+    """A p value; the smallest are only said to be small."""
+    return f"p = {p:.4f}" if p >= 0.0001 else "p < 0.0001"
+
+
 def scientific(value: float) -> str:
     """A number as people write learning rates: 0.0005 is 5e-4."""
     mantissa, exponent = f"{value:.2e}".split("e")

@@ -8,6 +8,7 @@ import pandas as pd
 
 from caneft import comparison
 from caneft.config import Neurons
+from caneft.neurons import NeuronSet, read_description
 from caneft.plan import Plan
 from caneft.reporting import captions, claims, evidence, inputs, overlap, results, tables
 from caneft.reporting.claims import Verdict
@@ -39,12 +40,15 @@ def gather(plan: Plan, root: str | Path) -> Overview:
     scores, records = results.scores(plan, root), results.records(plan, root)
     main = tables.main_table(plan, scores, records)
     curves, costs = results.stability(plan, root), results.costs(plan, root)
-    shared = overlap.overlap_table(scores, overlap.without(plan, root))
+    shared, tried = overlap.overlap_table(scores, overlap.without(plan, root)), results.trials(plan, root)
     found = {}
     for block in blocks:
         selection = (*block[:2], plan.selected_on(*block[1:]))
-        stability = of_block(curves, selection)
-        found[block] = claims.Found(scores, records, stability, tests(root, block), selected(plan, root, block))
+        single = {m: tests(root, (*block[:2], m)) for m in evidence.single_domains(plan, block)}
+        neurons, candidates = selected(plan, root, block)
+        found[block] = claims.Found(
+            scores, records, tried, of_block(curves, selection), tests(root, block), single, neurons, candidates
+        )
     return Overview(
         title=plan.config.report.title,
         note=plan.config.report.note.strip(),
@@ -73,17 +77,19 @@ def tests(root: Path, block: Block) -> Mapping[str, Any]:
 def named(plan: Plan, block: Block, tests: Mapping[str, Any]) -> Iterator[str]:
     """Labels of the method, the baseline, rivals and controls."""
     own = tests["method"]
-    others = evidence.rivals(plan, block) + (evidence.controls(plan, block, own) if own else [])
+    others = evidence.rivals(plan, block, own) + (evidence.controls(plan, block, own) if own else [])
     yield from (label(plan, variant) for variant in (own, tests["baseline"], *others) if variant)
 
 
-def selected(plan: Plan, root: Path, block: Block) -> dict[str, Any]:
-    """First set of each variant of a block that selects neurons."""
-    found = {}
+def selected(plan: Plan, root: Path, block: Block) -> tuple[dict[str, NeuronSet], dict[str, list[int]]]:
+    """By variant of a block that selects neurons: its first set, and how many candidates each layer had."""
+    found, candidates = {}, {}
     for file in inputs.neuron_files(plan, [block]):
         if file.unit == "neuron" and file.variant not in found:
             found[file.variant] = read_neurons(root / file.path)
-    return found
+            if (of_layers := read_description(root / file.path).get("candidates_per_layer")) is not None:
+                candidates[file.variant] = list(map(int, of_layers))
+    return found, candidates
 
 
 def what_was_run(plan: Plan, records: pd.DataFrame) -> Iterator[tuple[str, str]]:
@@ -102,7 +108,8 @@ def what_was_run(plan: Plan, records: pd.DataFrame) -> Iterator[tuple[str, str]]
     yield "Methods", ", ".join(label(plan, variant) for variant in config.methods)
     trained = records[records["seed"].notna()]
     grids = {len(method.grid) for method in config.methods.values() if getattr(method, "grid", ())}
-    tried = f", trials at seed {config.trials.seed} of {' or '.join(map(str, sorted(grids)))} rates" if grids else ""
+    tried = f", trials at {', '.join(map(str, config.trials.seeds))} of {' or '.join(map(str, sorted(grids)))} rates"
+    tried = tried if grids else ""
     yield "Seeds", f"{', '.join(map(str, config.seeds))}{tried}"
     runs = plan.runs()
     trials = sum(run.rate is not None for run in runs)

@@ -103,8 +103,9 @@ def records(plan: Plan, root: str | Path, blocks: Iterable[Block] | None = None)
     """One row per block, variant and seed: what the captions tell of the runs. Base and icl train nothing.
 
     Columns: model, direction, mixture, variant, method, seed, learning_rate, choice (content of choice.json, None for a
-    fixed rate), trainable, total, pairs, steps, commit (of the code; missing where it is not known), and for variants
-    that select neurons or heads unit, neurons, fraction, gamma, neuron_parameters (missing elsewhere).
+    fixed rate), trainable, total, pairs, steps, dev_loss (nats per token), commit (of the code; missing where it is not
+    known), and for variants that select neurons or heads unit, neurons, fraction, gamma, neuron_parameters (missing
+    elsewhere).
     blocks: only these.
     """
     blocks = list(plan.blocks() if blocks is None else blocks)
@@ -116,7 +117,7 @@ def records(plan: Plan, root: str | Path, blocks: Iterable[Block] | None = None)
     ]
     rows += [_record_row(plan, file, Path(root) / file.path) for file in inputs.record_files(plan, blocks)]
     frame = _frame(rows)
-    for column in ("learning_rate", "fraction", "gamma"):
+    for column in ("learning_rate", "dev_loss", "fraction", "gamma"):
         frame[column] = frame.get(column, pd.Series(index=frame.index)).astype("Float64")
     for column in ("trainable", "total", "pairs", "steps", "neurons", "neuron_parameters"):
         frame[column] = frame.get(column, pd.Series(index=frame.index)).astype("Int64")
@@ -142,6 +143,7 @@ def _record_row(plan: Plan, file: inputs.RecordFile, path: Path) -> dict[str, An
             "total": checked(record["parameters"]["total"], int),
             "pairs": checked(record["tuning"]["examples"], int),
             "steps": checked(record["tuning"]["steps"], int),
+            "dev_loss": checked(record["tuning"]["dev_loss"], int, float),
             "commit": checked(record["code"]["commit"], str),
             "unit": checked(selection.get("unit", "neuron"), str) if selects else None,
             "neurons": checked(selection.get("neurons"), int),
@@ -167,38 +169,56 @@ def _read_record(plan: Plan, file: Any, path: Path, rate: float | None = None) -
 
 
 def trials(plan: Plan, root: str | Path, blocks: Iterable[Block] | None = None) -> pd.DataFrame:
-    """One row per trial of a learning rate: by block of the mixture that rates are chosen on, variant and rate.
+    """One row per learning rate that was tried: by block of the mixture that rates are chosen on, variant and rate.
 
-    Columns: model, direction, mixture, variant, method, learning_rate, dev (mean over the mixture's domains in the
-    metric that chooses), chosen, edge (`low` or `high`, of a chosen rate at the end of its grid), diverged_at (step),
-    average_seen and average_unseen (headline metric on the test sets). A trial that diverged has no scores. blocks:
-    only these.
+    Columns: model, direction, mixture, variant, method, learning_rate, n_seeds, dev (mean over seeds and the mixture's
+    domains in the metric that chooses), behind and behind_se (dev less than the highest of the grid, and the standard
+    error of that), chosen, edge (`low` or `high`, of the chosen rate where a better one may lie outside of the grid),
+    diverged_at (step, the first), average_seen and average_unseen (headline metric on the test sets, mean over seeds).
+    A rate of which a trial diverged has no scores. blocks: only these.
     """
-    columns = [*BLOCK, "variant", "method", "learning_rate", "dev", "chosen", "edge", "diverged_at", *AVERAGES]
-    rows = [_trial_row(plan, file, Path(root)) for file in inputs.trial_files(plan, blocks)]
-    kinds = dict.fromkeys(["learning_rate", "dev", *AVERAGES], float) | {"chosen": bool, "diverged_at": "Int64"}
+    columns = [*BLOCK, "variant", "method", "learning_rate", "n_seeds", "dev", "behind", "behind_se", "chosen", "edge"]
+    columns += ["diverged_at", *AVERAGES]
+    by_rate: dict[tuple, list] = {}
+    for file in inputs.trial_files(plan, blocks):
+        by_rate.setdefault((file.block, file.variant, file.rate), []).append(file)
+    rows = [_trial_row(plan, files, Path(root)) for files in by_rate.values()]
+    numbers = ["learning_rate", "dev", "behind", "behind_se", *AVERAGES]
+    kinds = dict.fromkeys(numbers, float) | {"chosen": bool, "diverged_at": "Int64"}
     return pd.DataFrame(rows, columns=columns).astype(kinds)
 
 
-def _trial_row(plan: Plan, file: inputs.TrialFile, root: Path) -> dict[str, Any]:
+def _trial_row(plan: Plan, files: list[inputs.TrialFile], root: Path) -> dict[str, Any]:
+    """Of one rate. files: of its seeds."""
+    first, rate = files[0], f"{files[0].rate:g}"
+    choice = read_json(root / first.choice, with_format=True)
+    with naming(root / first.choice):
+        dev, error, edge = _number(choice["grid"][rate]), _number(choice["errors"][rate]), choice["edge"]
+        highest = _number(choice["grid"][f"{choice['best']:g}"])
+        chosen = choice["learning_rate"] == first.rate
+    stops = [_diverged_at(plan, file, root) for file in files]
+    averages = [_trial_averages(plan, file, root) for file in files] if not math.isnan(dev) else []
+    return {
+        **dict(zip(BLOCK, first.block, strict=True)),
+        **{"variant": first.variant, "method": first.method, "learning_rate": first.rate, "n_seeds": len(files)},
+        **{"dev": dev, "behind": highest - dev, "behind_se": error},
+        **{"chosen": chosen, "edge": edge if chosen else None},
+        "diverged_at": min((step for step in stops if step is not None), default=None),
+        **{name: _mean([found[name] for found in averages]) for name in AVERAGES if averages},
+    }
+
+
+def _diverged_at(plan: Plan, file: inputs.TrialFile, root: Path) -> int | None:
+    """Step at which a trial diverged; None if it did not, or its record is older than the question."""
     record = _read_record(plan, file, root / file.record, file.rate)
-    choice = read_json(root / file.choice, with_format=True)
-    with naming(root / file.choice):
-        dev, edge = _number(choice["grid"][f"{file.rate:g}"]), choice["edge"]
-        chosen = choice["learning_rate"] == file.rate
     with naming(root / file.record):
-        diverged_at = dict(record["tuning"]).get(
-            "diverged_at"
-        )  # None: it did not, or the record is older than the question
+        return dict(record["tuning"]).get("diverged_at")
+
+
+def _trial_averages(plan: Plan, file: inputs.TrialFile, root: Path) -> dict[str, float]:
     found = {name: _test_scores(plan, file, name, root / path) for name, path in file.scores.items()}
     unseen = [score for name, values in found.items() if name != SEEN for score in values]
-    averages = dict(zip(AVERAGES, (_mean(found[SEEN]), _mean(unseen)), strict=True))
-    return {
-        **dict(zip(BLOCK, file.block, strict=True)),
-        **{"variant": file.variant, "method": file.method, "learning_rate": file.rate},
-        **{"dev": dev, "chosen": chosen, "edge": edge if chosen else None, "diverged_at": diverged_at},
-        **({} if math.isnan(dev) else averages),
-    }
+    return dict(zip(AVERAGES, (_mean(found[SEEN]), _mean(unseen)), strict=True))
 
 
 def _test_scores(plan: Plan, file: inputs.TrialFile, testset: str, path: Path) -> list[float]:

@@ -18,11 +18,14 @@ from caneft.reporting.labels import METRICS, label, metric_label
 from caneft.reporting.layout import Cell, Column, Table
 from caneft.reporting.reading import naming, read_json
 from caneft.reporting.results import BLOCK, SCALE, of_block
-from caneft.significance import holm
+from caneft.significance import LEAST_RUNS, holm
 
 BETTER, WORSE, BEST_RIVAL = "†", "↓", "‡"
 """Than the baseline; and on the better one of the method and its best rival."""
-COLUMNS = ["metric", "a", "b", "column", "difference", "low", "high", "p"]
+SCALED = ["difference", "low", "high", "se_segments", "se_runs"]
+COLUMNS = ["metric", "a", "b", "column", *SCALED[:3], "p", *SCALED[3:], "df", "p_runs"]
+RUNS, SEGMENTS = "runs", "segments"
+"""Tests behind the signs of a table: of methods, of which there are several runs, or of the outputs that there are."""
 ABSENT = "No tests of significance: there is no baseline and no method to compare the others with."
 RANKED = {"dev_loss": "by the loss on dev", "exact": "by exact match on dev", "chrf": "by chrF2 on dev"}
 
@@ -31,17 +34,23 @@ def comparisons(plan: Plan, root: str | Path) -> pd.DataFrame:
     """One row per shown block, metric, comparison and column, neural metrics times 100.
 
     Columns: model, direction, mixture, metric, a, b, column (a domain or an average), difference (a less b), low, high
-    (95 % bootstrap interval), p (not adjusted).
+    (95 % bootstrap interval over segments), p (of segments), se_segments and se_runs (both parts of the standard
+    error), df (degrees of freedom of the latter), p_runs (of methods); the last three are missing under three seeds. No
+    p is adjusted.
     """
     rows = []
     for block in inputs.shown_blocks(plan):
         for metric, entry in _read(root, block)["metrics"].items():
             with naming(Path(root) / comparison.path(block)):
                 for found in entry["comparisons"]:
-                    scaled = {name: SCALE.get(metric, 1) * found[name] for name in ("difference", "low", "high")}
-                    about = {name: found[name] for name in ("a", "b", "column", "p")}
+                    scaled = {name: _scaled(metric, found[name]) for name in SCALED}
+                    about = {name: found[name] for name in COLUMNS[1:] if name not in SCALED}
                     rows.append(dict(zip(BLOCK, block, strict=True)) | {"metric": metric} | about | scaled)
-    return pd.DataFrame(rows, columns=[*BLOCK, *COLUMNS])
+    return pd.DataFrame(rows, columns=[*BLOCK, *COLUMNS]).astype({"se_runs": float, "df": "Int64", "p_runs": float})
+
+
+def _scaled(metric: str, value: float | None) -> float:
+    return float("nan") if value is None else SCALE.get(metric, 1) * value
 
 
 def intervals(plan: Plan, root: str | Path) -> dict[tuple, tuple[float, float]]:
@@ -68,8 +77,9 @@ def _read(root: str | Path, block: Block) -> dict[str, Any]:
 
 
 def adjusted(rows: pd.DataFrame) -> pd.DataFrame:
-    """One family of comparisons with a further column, `p_holm`."""
-    return rows.assign(p_holm=holm(rows["p"].tolist()))
+    """One family of comparisons with two further columns: `test`, of runs where there are enough, and its `p_holm`."""
+    test = RUNS if len(rows) and rows["p_runs"].notna().all() else SEGMENTS
+    return rows.assign(test=test, p_holm=holm(rows["p_runs" if test == RUNS else "p"].tolist()))
 
 
 def main_family(plan: Plan, block: Block, rows: pd.DataFrame, rival: str | None) -> pd.DataFrame:
@@ -114,11 +124,7 @@ def caption(plan: Plan, block: Block, family: pd.DataFrame, rival: tuple[str, st
     """What the signs of one main table mean. rival: with what it was ranked by."""
     if family.empty:
         return ""
-    section, baseline, method = (
-        plan.config.significance,
-        comparison.baseline(plan, block),
-        comparison.method(plan, block),
-    )
+    baseline, method = comparison.baseline(plan, block), comparison.method(plan, block)
     parts = []
     if baseline is not None:
         parts.append(f"{BETTER} better, {WORSE} worse than {label(plan, baseline)}")
@@ -126,11 +132,24 @@ def caption(plan: Plan, block: Block, family: pd.DataFrame, rival: tuple[str, st
         name, by = rival
         pair = f"{label(plan, method)} and its best rival {RANKED[by]}, {label(plan, name)}"
         parts.append(f"{BEST_RIVAL} the better one of {pair}")
-    pooled = ", segments of all seeds swapped together, which is no test between seeds" * (len(plan.config.seeds) > 1)
-    return (
-        f"{'; '.join(parts)}: paired approximate randomisation ({section.resamples:,} resamples{pooled}), "
-        f"p < {section.alpha:g} after Holm's correction over the {len(family)} comparisons of this table."
-    )
+    return f"{'; '.join(parts)}: {_tested(plan, family)} of this table."
+
+
+def _tested(plan: Plan, family: pd.DataFrame) -> str:
+    """Which test stands behind the signs of a table. family: from `adjusted`."""
+    section = plan.config.significance
+    if set(family["test"]) == {RUNS}:
+        df = family["df"].max()
+        test = (
+            f"Student's t with the error of segments and that of runs ({df} degrees of freedom), so that it speaks of"
+            " the methods"
+        )
+    else:
+        test = (
+            f"paired approximate randomisation of segments ({section.resamples:,} resamples), which speaks of these"
+            f" outputs and not of other runs of a method (that takes {LEAST_RUNS} seeds)"
+        )
+    return f"{test}; p < {section.alpha:g} after Holm's correction over the {len(family)} comparisons"
 
 
 def significance_table(plan: Plan, rows: pd.DataFrame) -> pd.DataFrame:
@@ -138,14 +157,23 @@ def significance_table(plan: Plan, rows: pd.DataFrame) -> pd.DataFrame:
 
     The method against every other variant is the family of this table; what is left, every other variant against the
     baseline, is a second one. The signs of the main table have a family of their own: `main_family`.
-    Columns: as of `comparisons`, p_holm, family (`method` or `baseline`).
+    Columns: as of `comparisons`, test (`runs` or `segments`), p_holm (of that test), family (`method` or `baseline`).
     """
     parts = []
     for (*block, _), part in rows.groupby([*BLOCK, "metric"], sort=False):
         with_method = part["a"] == comparison.method(plan, tuple(block))
         for family, chosen in (("method", part[with_method]), ("baseline", part[~with_method])):
             parts.append(adjusted(chosen).assign(family=family))
-    return pd.concat(parts) if parts else rows.assign(p_holm=None, family=None)
+    return pd.concat(parts) if parts else rows.assign(test=None, p_holm=None, family=None)
+
+
+def stored(table: pd.DataFrame) -> pd.DataFrame:
+    """As it is stored: a p that is small is written as such, in place of 0.0000."""
+    return table.assign(**{name: table[name].map(_p, na_action="ignore") for name in ("p", "p_runs", "p_holm")})
+
+
+def _p(value: float) -> str:
+    return f"{value:.4f}" if value >= 0.0001 else f"{value:.1e}"
 
 
 def significance_tables(plan: Plan, table: pd.DataFrame) -> Iterator[Table]:
@@ -171,9 +199,8 @@ def _differences(plan: Plan, block: Block, metric: str, method: str, rows: pd.Da
     heads = [names.get(c) or (label(plan, c), "seen" if c in seen else "unseen") for c in columns]
     alpha, better = plan.config.significance.alpha, "negative" if metric in LOWER_IS_BETTER else "positive"
     said = (
-        f"Differences in {METRICS[metric]}; {better}: {label(plan, method)} is better. {BETTER} p < {alpha:g} by paired"
-        f" approximate randomisation after Holm's correction over the {len(rows)} comparisons of this table."
-        " Intervals and p values are in significance.csv."
+        f"Differences in {METRICS[metric]}; {better}: {label(plan, method)} is better. {BETTER} {_tested(plan, rows)}"
+        " of this table. Both tests, intervals and standard errors are in significance.csv."
     )
     return Table(
         label="tab:significance-" + "-".join([*block, metric]),

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from caneft.plan import Plan
+from caneft.reporting import captions
 from caneft.reporting.inputs import Block
 from caneft.reporting.labels import METRICS, label, scientific
 from caneft.reporting.layout import BEST, Cell, Column, Table
@@ -31,9 +32,10 @@ def _trials(plan: Plan, block: Block, rows: pd.DataFrame) -> Table:
     shown = AVERAGES[: 2 if plan.unseen(*block[1:]) else 1]
     names = {"average_seen": "seen", "average_unseen": "unseen"}
     caption = (
-        f"One run for each rate, at seed {plan.config.trials.seed}. The rate with the highest {judge} on dev (mean"
-        " over the domains of the mixture) is chosen, ties go to the lower rate; the final runs have other seeds."
-        f" {metric} on the test sets is an average over domains; no choice depends on it."
+        f"{captions.trial_seeds(plan)} of each rate; scores are means over them and over domains. Behind: {judge} on"
+        " dev below the highest of the grid, ± the standard error of that difference, from segments and seeds."
+        " The lowest rate within one standard error of the highest is chosen; the final runs have other seeds."
+        f" No choice depends on {metric} on the test sets."
     )
     return Table(
         label="tab:trials-" + "-".join(block),
@@ -43,6 +45,7 @@ def _trials(plan: Plan, block: Block, rows: pd.DataFrame) -> Table:
             Column("Method", numeric=False),
             Column("Learning rate"),
             Column(judge, "dev"),
+            Column("behind", "dev"),
             *(Column(names[average], f"test {metric}") for average in shown),
             Column("Choice", numeric=False),
         ],
@@ -52,7 +55,8 @@ def _trials(plan: Plan, block: Block, rows: pd.DataFrame) -> Table:
 
 def _cells(plan: Plan, row: dict, shown: list[str]) -> list[Cell]:
     mark = BEST if row["chosen"] else ""
-    scores = [Cell(_number(row["dev"]), mark=mark), *(Cell(_number(row[average])) for average in shown)]
+    behind = Cell(_number(row["behind"]), "" if pd.isna(row["behind_se"]) else f"{row['behind_se']:.1f}")
+    scores = [Cell(_number(row["dev"]), mark=mark), behind, *(Cell(_number(row[average])) for average in shown)]
     return [Cell(label(plan, row["variant"])), Cell(scientific(row["learning_rate"])), *scores, Cell(_choice(row))]
 
 

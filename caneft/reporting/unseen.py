@@ -7,7 +7,7 @@ import pandas as pd
 from caneft.plan import Plan
 from caneft.reporting import captions
 from caneft.reporting.inputs import COPY, Block, shown_blocks
-from caneft.reporting.interference import signed
+from caneft.reporting.interference import difference
 from caneft.reporting.labels import METRICS, label
 from caneft.reporting.layout import Cell, Column, Table
 from caneft.reporting.results import BLOCK, of_block
@@ -80,7 +80,7 @@ def _unseen(plan: Plan, block: Block, rows: pd.DataFrame, grids: dict[str, tuple
         f"{metric} on domains that are not trained on, and the difference to base. Gain: what the average over the seen"
         f" domains gains on base. Transfer: the unseen average's difference in per cent of it, if it is at least"
         f" {LEAST_GAIN:g} point{'s' * (LEAST_GAIN != 1)}.",
-        f"Trials (seed {plan.config.trials.seed}): the unseen average at the learning rate that dev of the seen"
+        f"{captions.trial_seeds(plan)} of each rate: the unseen average at the learning rate that dev of the seen"
         " domains chose, and at the best of the grid for it: the price of choosing without unseen domains."
         if grids
         else "",
@@ -107,7 +107,7 @@ def _unseen(plan: Plan, block: Block, rows: pd.DataFrame, grids: dict[str, tuple
 
 def _difference(row) -> Cell:
     """Of base itself there is none."""
-    return Cell(NONE if row["method"] == "base" else signed(row["difference"]))
+    return Cell(NONE if row["method"] == "base" else difference(row["difference"]))
 
 
 def _per_cent(share: float) -> str:

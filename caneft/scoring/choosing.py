@@ -1,31 +1,76 @@
 """Which learning rate of a grid is taken: the fairness rule, the same for every method."""
 
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from caneft import significance
+from caneft.corpora.store import Row
 from caneft.errors import InputError
 from caneft.integrity import FORMAT
+from caneft.scoring import comparing
+from caneft.settings import ChoiceSettings
+from caneft.significance import Errors
+
+BOOTSTRAP = 1000
+"""Resamples of the dev segments."""
+
+Trial = tuple[float, int]
+"""Learning rate and seed."""
 
 
-def mean_score(domains: Mapping[str, Mapping[str, Any]], metric: str) -> float:
-    """Mean over the domains of a score file in one metric."""
-    return sum(entry[metric]["score"] for entry in domains.values()) / len(domains)
+def choose(
+    settings: ChoiceSettings,
+    dev: Mapping[str, Sequence[Row]],
+    outputs: Mapping[Trial, Mapping[str, Sequence[str]] | None],
+) -> dict[str, Any]:
+    """What `choice.json` holds: the lowest rate whose dev score is within one standard error of the highest.
 
-
-def choose(trials: Mapping[float, float | None], metric: str) -> dict[str, Any]:
-    """The rate with the highest score, ties to the lower rate, and what each rate of the grid reached.
-
-    trials: score by rate in that metric, None for a trial that diverged. `edge` says whether the chosen rate is the
-    `low` or the `high` end of the rates: then a better one may lie outside the grid. A rate above which all diverged is
-    no edge.
-    Raises InputError if every trial diverged.
+    dev: pairs by domain. outputs: of every trial the hypotheses by domain, None if it diverged; a rate with such a
+    trial is not taken. The score of a rate is the mean over its seeds and the domains; ties go to the lower rate. The
+    standard error is that of the difference to the highest: segments resampled for both alike, and the deviation
+    between seeds, pooled over the rates; with one seed the segments alone.
+    `edge` says that a better rate may lie outside of the grid: `high` if the highest score is that of the highest rate,
+    `low` if the lowest is taken. Where all rates above diverged, a rate is no edge.
+    Raises InputError if no rate is left.
     """
-    reached = {rate: score for rate, score in trials.items() if score is not None}
-    if not reached:
-        raise InputError(
-            f"every trial diverged (rates {', '.join(f'{rate:g}' for rate in sorted(trials))}): lower them"
-        )
-    best = min(reached, key=lambda rate: (-reached[rate], rate))
-    edge = "low" if best == min(trials) else "high" if best == max(trials) else None
-    grid = {f"{rate:g}": trials[rate] for rate in sorted(trials)}
-    return {"format": FORMAT, "learning_rate": best, "metric": metric, "grid": grid, "edge": edge}
+    rates = sorted({rate for rate, _ in outputs})
+    diverged = {rate for (rate, _), found in outputs.items() if found is None}
+    left = {trial: found for trial, found in outputs.items() if trial[0] not in diverged}
+    if not left:
+        raise InputError(f"every rate diverged ({', '.join(f'{rate:g}' for rate in rates)}): lower them")
+    errors = _errors(settings, dev, left)
+    best = max(errors.score, key=errors.score.__getitem__)
+    behind = {name: errors.contrast({best: 1, name: -1}) for name in errors.score if name != best}
+    level = [name for name, difference in behind.items() if difference.value <= difference.error]
+    chosen = min([best, *level], key=float)
+    edge = "high" if float(best) == rates[-1] else "low" if float(chosen) == rates[0] else None
+    names = [f"{rate:g}" for rate in rates]
+    return {
+        "format": FORMAT,
+        "learning_rate": float(chosen),
+        "metric": settings.metric,
+        "grid": {name: errors.score.get(name) for name in names},
+        "best": float(best),
+        "errors": {name: behind[name].error if name in behind else None for name in names},
+        "edge": edge,
+    }
+
+
+def _errors(
+    settings: ChoiceSettings, dev: Mapping[str, Sequence[Row]], outputs: Mapping[Trial, Mapping[str, Sequence[str]]]
+) -> Errors:
+    """Scores of the rates, by their names, with what their errors are made from."""
+    systems = [(f"{rate:g}", seed) for rate, seed in sorted(outputs)]
+    targets = {domain: [row.target for row in dev[domain]] for domain in settings.domains}
+    ordered = {trial: outputs[trial] for trial in sorted(outputs)}
+    of_runs, drawn = [], []
+    for domain, sample in comparing.surface_samples(settings.metric, settings.target_language, targets, ordered):
+        draws = np.random.default_rng(zlib.crc32(domain.encode()))
+        of_runs.append(sample.score(sample.systems.sum(axis=1)))
+        resampled = significance.bootstrapped(sample.systems, sample.score, BOOTSTRAP, draws)
+        drawn.append(comparing.over_seeds(systems, resampled))
+    scores = np.mean(of_runs, axis=0).round(comparing.DECIMALS)
+    return comparing.errors(systems, scores, np.mean(drawn, axis=0))

@@ -13,8 +13,10 @@ from caneft.corpora.store import Row
 from caneft.errors import InputError
 from caneft.scoring import statistics, translated
 from caneft.settings import Output, SignificanceSettings
-from caneft.significance import Pairs, Score
+from caneft.significance import Difference, Errors, Pairs, Score
 
+DECIMALS = 6
+"""Of scores and differences in files."""
 Systems = Mapping[tuple[str, int | None], Any]
 """Something by variant and seed, which is None where there is none."""
 
@@ -27,11 +29,13 @@ class Sample(NamedTuple):
 
 
 class Resampled(NamedTuple):
-    """One test set, or an average of several: scores of the variants, and what resampling makes of them.
+    """One test set, or an average of several: scores, and what resampling makes of them.
 
-    score: (variants,). bootstrapped: (resamples, variants). randomised: (resamples, comparisons).
+    of_runs: (systems,). score: (variants,), means over the seeds. bootstrapped: (resamples, variants). randomised:
+    (resamples, comparisons).
     """
 
+    of_runs: np.ndarray
     score: np.ndarray
     bootstrapped: np.ndarray
     randomised: np.ndarray
@@ -101,8 +105,7 @@ def _by_system(settings: SignificanceSettings, read: Callable[[Output], dict[str
 
 
 def _hypotheses(root: Path, output: Output, references: Mapping[str, Sequence[Row]]) -> dict[str, list[str]]:
-    lines = translated.read(root / output.translations, {domain: references[domain] for domain in output.domains})
-    return {domain: [line["hypothesis"] for line in found] for domain, found in lines.items()}
+    return translated.hypotheses(root / output.translations, {domain: references[domain] for domain in output.domains})
 
 
 def _segments(root: Path, output: Output, metric: str, references: Mapping[str, Sequence[Row]]) -> dict[str, list]:
@@ -136,13 +139,34 @@ def test_metric(
     columns = by_domain | {name: _average([by_domain[d] for d in own]) for name, own in averages(settings).items()}
     scores: dict[str, dict] = {variant: {} for variant in variants}
     tested: dict[tuple[str, str], list] = {pair: [] for pair in compared}
+    of_columns = {c: errors(systems, found.of_runs, found.bootstrapped) for c, found in columns.items()}
     for column, found in columns.items():
         low, high = significance.interval(found.bootstrapped)
         for number, variant in enumerate(variants):
             scores[variant][column] = _rounded(score=found.score[number], low=low[number], high=high[number])
-        for pair, entry in zip(compared, _comparisons(found, variants, compared), strict=True):
+        for pair, entry in zip(compared, _comparisons(found, variants, compared, of_columns[column]), strict=True):
             tested[pair].append({"a": pair[0], "b": pair[1], "column": column} | entry)
-    return {"scores": scores, "comparisons": [entry for entries in tested.values() for entry in entries]}
+    return {
+        "scores": scores,
+        "runs": _runs(systems),
+        "errors": {column: found.as_json() for column, found in of_columns.items()},
+        "comparisons": [entry for entries in tested.values() for entry in entries],
+    }
+
+
+def _runs(systems: Sequence[tuple[str, int | None]]) -> dict[str, int]:
+    """Seeds of each variant; 0 of one that has none."""
+    return {v: len([seed for name, seed in systems if name == v and seed is not None]) for v, _ in systems}
+
+
+def errors(systems: Sequence[tuple[str, int | None]], of_runs: np.ndarray, bootstrapped: np.ndarray) -> Errors:
+    """Errors of the variants' scores. of_runs: scores (systems,); bootstrapped: (resamples, variants)."""
+    by_variant: dict[str, list[float]] = {}
+    for (variant, _), score in zip(systems, of_runs, strict=True):
+        by_variant.setdefault(variant, []).append(float(score))
+    means = {variant: float(np.mean(scores)) for variant, scores in by_variant.items()}
+    covariance = np.atleast_2d(np.cov(bootstrapped, rowvar=False))
+    return Errors(means, covariance, _runs(systems), *significance.pooled_deviation(by_variant.values()))
 
 
 def averages(settings: SignificanceSettings) -> dict[str, list[str]]:
@@ -164,14 +188,16 @@ def _resampled(
     coins, draws = (np.random.default_rng([settings.seed, zlib.crc32(domain.encode()), kind]) for kind in (0, 1))
     places = [pairs(systems, a, b) for a, b in compared]
     drawn = significance.bootstrapped(sample.systems, sample.score, settings.bootstrap, draws)
+    of_runs = sample.score(sample.systems.sum(axis=1))
     return Resampled(
-        _over_seeds(systems, sample.score(sample.systems.sum(axis=1))),
-        _over_seeds(systems, drawn),
+        of_runs,
+        over_seeds(systems, of_runs),
+        over_seeds(systems, drawn),
         significance.randomised(sample.systems, places, sample.score, settings.resamples, coins),
     )
 
 
-def _over_seeds(systems: Sequence[tuple[str, int | None]], scores: np.ndarray) -> np.ndarray:
+def over_seeds(systems: Sequence[tuple[str, int | None]], scores: np.ndarray) -> np.ndarray:
     """Means over the seeds of each variant. scores: (..., systems); returns (..., variants)."""
     names = [variant for variant, _ in systems]
     numbers = {variant: [i for i, name in enumerate(names) if name == variant] for variant in dict.fromkeys(names)}
@@ -183,17 +209,27 @@ def _average(domains: Sequence[Resampled]) -> Resampled:
 
 
 def _comparisons(
-    found: Resampled, variants: Sequence[str], compared: Sequence[tuple[str, str]]
-) -> Iterator[dict[str, float]]:
-    """Difference with its interval and p of each comparison."""
+    found: Resampled, variants: Sequence[str], compared: Sequence[tuple[str, str]], errors: Errors
+) -> Iterator[dict[str, float | None]]:
+    """Of each comparison the difference, its interval and p over segments; then both errors, and p over runs too."""
     a, b = ([variants.index(pair[side]) for pair in compared] for side in (0, 1))
     observed = found.score[a] - found.score[b]
     low, high = significance.interval(found.bootstrapped[:, a] - found.bootstrapped[:, b])
     p = significance.p_values(observed, found.randomised)
-    for difference, *ends, chance in zip(observed, low, high, p, strict=True):
-        yield _rounded(difference=difference, low=ends[0], high=ends[1]) | {"p": float(chance)}
+    for pair, difference, *ends, chance in zip(compared, observed, low, high, p, strict=True):
+        segments = _rounded(difference=difference, low=ends[0], high=ends[1]) | {"p": float(chance)}
+        found = errors.contrast({pair[0]: 1, pair[1]: -1})
+        yield segments | _rounded(se_segments=found.segments) | (_of_runs(found) if errors.enough(pair) else UNKNOWN)
+
+
+UNKNOWN = dict.fromkeys(("se_runs", "df", "p_runs"))
+"""Of a difference between methods that have too few runs."""
+
+
+def _of_runs(found: Difference) -> dict[str, float | None]:
+    return _rounded(se_runs=found.runs) | {"df": found.df, "p_runs": found.p}
 
 
 def _rounded(**values: float) -> dict[str, float]:
     """As plain numbers, to a millionth; never minus zero."""
-    return {name: round(float(value), 6) + 0.0 for name, value in values.items()}
+    return {name: round(float(value), DECIMALS) + 0.0 for name, value in values.items()}

@@ -44,6 +44,11 @@ def read(path: Path, references: Mapping[str, Sequence[Row]]) -> dict[str, list[
     return found
 
 
+def hypotheses(path: Path, references: Mapping[str, Sequence[Row]]) -> dict[str, list[str]]:
+    """As `read`, the hypotheses alone."""
+    return {domain: [line["hypothesis"] for line in found] for domain, found in read(path, references).items()}
+
+
 def _check_alternatives(entries: Sequence[dict[str, Any]]) -> None:
     """Raises KeyError or TypeError unless all lines of a domain have the same adapters, or none has any."""
     if not any("alternatives" in line for line in entries):

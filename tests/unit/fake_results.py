@@ -65,8 +65,12 @@ def write(plan: Plan, root: Path, score=None, seed: int = 0, trial=None, dev=Non
             add_domains(root / path, _neural_scores(file, metric, rng))
     for path in inputs.metric_files(plan).values():
         write_json(root / path, {"format": 1})
-    trials = list(inputs.trial_files(plan))
-    reached = [dev(file.variant, file.rate) if dev else float(rng.uniform(40, 90)) for file in trials]
+    trials, of_rates = list(inputs.trial_files(plan)), {}
+    for file in trials:
+        of_rates.setdefault(
+            (file.choice, file.rate), dev(file.variant, file.rate) if dev else float(rng.uniform(40, 90))
+        )
+    reached = [of_rates[file.choice, file.rate] for file in trials]
     choices = _choices(zip(trials, reached, strict=True))
     for file, found in zip(trials, reached, strict=True):
         write_json(root / file.choice, choices[file.choice])
@@ -89,7 +93,7 @@ def write(plan: Plan, root: Path, score=None, seed: int = 0, trial=None, dev=Non
     for file in inputs.overlap_files(plan):
         counts = flagged(file.block[2], file.domain) if flagged else (0, 0)
         write_json(root / file.path, _without_overlap(plan, file, counts, rng))
-    for block in inputs.shown_blocks(plan):
+    for block in inputs.drawn_blocks(plan):
         write_json(root / comparison.path(block), significance(plan, block))
     for file in inputs.corpus_files(plan):
         write_json(root / file.path, corpus_report(plan.config.directions[file.direction].domains[file.domain]))
@@ -167,7 +171,9 @@ def _choices(reached) -> dict[str, dict]:
         best = max((rate for rate in grid if grid[rate] is not None), key=lambda rate: (grid[rate], -rate))
         edge = {min(grid): "low", max(grid): "high"}.get(best)
         by_name = {f"{rate:g}": dev for rate, dev in sorted(grid.items())}
-        choices[path] = {"format": 1, "learning_rate": best, "metric": "chrf", "grid": by_name, "edge": edge}
+        errors = {f"{rate:g}": None if rate == best or dev is None else 0.4 for rate, dev in sorted(grid.items())}
+        about = {"format": 1, "learning_rate": best, "metric": "chrf", "best": best}
+        choices[path] = about | {"grid": by_name, "errors": errors, "edge": edge}
     return choices
 
 
@@ -209,7 +215,7 @@ def _record(plan: Plan, file, choice: dict | None, rate: float | None = None, di
         "parameters": {"trainable": trainable, "total": 560000},
         "selection": selection if selected else None,
         "code": {"commit": "c0ffee", "dirty": False},
-        "tuning": {"examples": pairs, "steps": 200, "diverged_at": 17 if diverged else None},
+        "tuning": {"examples": pairs, "steps": 200, "dev_loss": 1.5, "diverged_at": 17 if diverged else None},
     }
 
 
@@ -281,9 +287,18 @@ def significance(plan: Plan, block: inputs.Block, difference: float = 1.0, p: fl
     pairs += [(method, v) for v in variants if method is not None and v not in (method, baseline)]
     columns = [*plan.tested(*block[1:]), *(["average_seen"] if len(plan.seen(*block[1:])) > 1 else [])]
     columns += ["average_unseen"] if len(plan.unseen(*block[1:])) > 1 else []
-    entry = {"difference": difference, "low": difference - 1, "high": difference + 1, "p": p}
+    entry = {"difference": difference, "low": difference - 1, "high": difference + 1, "p": p, "se_segments": 0.5}
+    enough = len(plan.config.seeds) >= 3
+    entry |= {"se_runs": 0.25, "df": 8, "p_runs": p / 2} if enough else dict.fromkeys(("se_runs", "df", "p_runs"))
     tests = [{"a": a, "b": b, "column": column} | entry for a, b in pairs for column in columns]
-    found = {metric: {"scores": {}, "comparisons": tests} for metric in plan.config.scoring.all}
+    scores = {v: {column: {"score": 50.0, "low": 49.0, "high": 51.0} for column in columns} for v in variants}
+    runs = {
+        run.variant: len(plan.config.seeds) if run.seed is not None else 0 for run in inputs.block_runs(plan, block)
+    }
+    apart = {"covariance": np.diag(np.full(len(variants), 0.125)).tolist(), "deviation": 0.3, "df": 8}
+    errors = dict.fromkeys(columns, apart)
+    content = {"scores": scores, "runs": runs, "errors": errors, "comparisons": tests}
+    found = dict.fromkeys(plan.config.scoring.all, content)
     return {"format": 1, "baseline": baseline, "method": method, "rival": None, "metrics": found}
 
 

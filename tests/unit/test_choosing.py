@@ -1,67 +1,113 @@
-"""The choice of a learning rate: highest mean dev score, ties to the lower rate, edges flagged."""
+"""The choice of a learning rate: the lowest within one standard error of the highest dev score, edges flagged."""
 
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from caneft.scoring.choosing import choose, mean_score
+from caneft.corpora.store import Row
+from caneft.scoring.choosing import choose
+from caneft.settings import ChoiceSettings
 from tests.messages import refused
 
+SEGMENTS = 200
+DOMAINS = ("it", "law")
 
-def test_the_mean_is_over_domains():
-    domains = {"it": {"chrf": {"score": 40.0}, "segments": 900}, "law": {"chrf": {"score": 61.0}, "segments": 100}}
-    assert mean_score(domains, "chrf") == 50.5
+
+def dev():
+    """Pairs of two domains; the target of a segment is its number."""
+    return {d: [Row(f"{d}:{i}", f"source {i}", f"target {i}") for i in range(SEGMENTS)] for d in DOMAINS}
+
+
+def outputs(hits):
+    """Hypotheses of which so many per cent match exactly, in every domain; None for a trial that diverged.
+
+    hits: by rate what each of its seeds reaches. The segments that match are drawn anew for each trial.
+    """
+    found = {}
+    for rate, seeds in hits.items():
+        for seed, share in enumerate(seeds):
+            rng = np.random.default_rng([round(1e6 * rate), seed])
+            if share is None:
+                found[rate, seed] = None
+                continue
+            right = {d: set(rng.permutation(SEGMENTS)[: round(share * SEGMENTS / 100)].tolist()) for d in DOMAINS}
+            found[rate, seed] = {
+                d: [f"target {i}" if i in right[d] else "wrong" for i in range(SEGMENTS)] for d in DOMAINS
+            }
+    return found
+
+
+def chosen(hits, metric="exact"):
+    return choose(ChoiceSettings(metric=metric, target_language="en", domains=list(DOMAINS)), dev(), outputs(hits))
 
 
 @pytest.mark.parametrize(
-    ("trials", "rate", "edge"),
+    ("hits", "rate", "edge"),
     [
-        ({1e-3: 50.0, 3e-3: 60.0, 1e-2: 55.0}, 3e-3, None),
-        ({1e-2: 55.0, 1e-3: 50.0, 3e-3: 60.0}, 3e-3, None),  # in whatever order they come
-        ({1e-3: 60.0, 3e-3: 60.0, 1e-2: 55.0}, 1e-3, "low"),
-        ({1e-3: 50.0, 3e-3: 60.0, 1e-2: 60.0}, 3e-3, None),
-        ({1e-3: 50.0, 3e-3: 60.0, 1e-2: 61.0}, 1e-2, "high"),
-        ({1e-3: 50.0, 3e-3: 60.0, 1e-2: None}, 3e-3, None),  # what lies above is known: it diverges
-        ({1e-3: 0.0, 3e-3: None}, 1e-3, "low"),
+        ({1e-3: [10, 10], 3e-3: [60, 60], 1e-2: [30, 30]}, 3e-3, None),
+        ({1e-2: [30, 30], 1e-3: [10, 10], 3e-3: [60, 60]}, 3e-3, None),  # in whatever order they come
+        ({1e-3: [60, 60], 3e-3: [60, 60], 1e-2: [30, 30]}, 1e-3, "low"),  # equal: the lower one
+        ({1e-3: [10, 10], 3e-3: [59, 59], 1e-2: [60, 60]}, 3e-3, "high"),  # level with the best, which is the highest
+        ({1e-3: [10, 10], 3e-3: [30, 30], 1e-2: [60, 60]}, 1e-2, "high"),
+        ({1e-3: [10, 10], 3e-3: [60, 60], 1e-2: [60, None]}, 3e-3, None),  # what lies above is known: it diverges
+        ({1e-3: [0], 3e-3: [None]}, 1e-3, "low"),
     ],
 )
-def test_choice(trials, rate, edge):
-    found = choose(trials, "chrf")
+def test_choice(hits, rate, edge):
+    found = chosen(hits)
     assert (found["learning_rate"], found["edge"]) == (rate, edge)
-    assert [float(name) for name in found["grid"]] == sorted(trials)
-    assert all(found["grid"][f"{rate:g}"] == score for rate, score in trials.items())
+    means = {r: None if None in seeds else float(np.mean(seeds)) for r, seeds in hits.items()}
+    assert list(found["grid"]) == [f"{r:g}" for r in sorted(hits)]
+    assert {float(name): score for name, score in found["grid"].items()} == means
+
+
+def test_the_error_has_a_part_of_segments_and_one_of_seeds():
+    """Exact match at shares p and q of independent segments, means over two seeds and two domains: four outputs of 200
+    segments each. Seeds: (60, 70) and (50, 60) have a pooled variance of 50, so the runs add 50 / 2 twice."""
+    found = chosen({1e-3: [60, 70], 1e-2: [50, 60]})
+    assert found["best"] == 1e-3 and found["errors"]["0.001"] is None
+    of_segments = sum(100**2 * p * (1 - p) / SEGMENTS for p in (0.6, 0.7, 0.5, 0.6)) / 4 / 2
+    assert found["errors"]["0.01"] == pytest.approx((of_segments + 50) ** 0.5, rel=0.03)
+    alone = chosen({1e-3: [60], 1e-2: [50]})["errors"]["0.01"]  # of one draw, whose outputs agree by chance
+    assert alone == pytest.approx((sum(100**2 * p * (1 - p) / SEGMENTS for p in (0.6, 0.5)) / 2) ** 0.5, rel=0.12)
+
+
+@pytest.mark.parametrize(("noise", "rate"), [(0, 1e-2), (8, 1e-3)])
+def test_seeds_that_differ_much_make_a_lower_rate_level(noise, rate):
+    """50 against 60 % of 400 segments: 2.5 standard errors of the segments, less than one of the seeds' noise."""
+    hits = {1e-3: [50 - noise, 50 + noise], 1e-2: [60 - noise, 60 + noise], 1e-1: [10 - noise, 10 + noise]}
+    assert chosen(hits)["learning_rate"] == rate
 
 
 def test_nothing_to_choose_from_is_said():
     with refused("0.001", "0.01"):
-        choose({1e-2: None, 1e-3: None}, "chrf")
+        chosen({1e-2: [None], 1e-3: [None]})
 
 
-# Dev scores of two rates: chrF2 is for the lower one, exact match for the higher one.
-TRIALS = {
-    1e-3: {"it": {"chrf": 60.0, "exact": 10.0}, "law": {"chrf": 70.0, "exact": 20.0}},
-    1e-2: {"it": {"chrf": 61.0, "exact": 40.0}, "law": {"chrf": 67.0, "exact": 0.0}},
-}
-
-
-@pytest.mark.parametrize(
-    ("metric", "rate", "grid"), [("chrf", 1e-3, {"0.001": 65, "0.01": 64}), ("exact", 1e-2, {"0.001": 15, "0.01": 20})]
-)
-def test_the_step_judges_by_the_metric_that_it_is_told(tmp_path, metric, rate, grid):
-    names = {kind: [f"{kind}{i}.json" for i in range(len(TRIALS))] for kind in ("scores", "records")}
-    for tried, scores, record in zip(TRIALS, *names.values(), strict=True):
-        domains = {
-            domain: {name: {"score": score} for name, score in found.items()} for domain, found in TRIALS[tried].items()
-        }
-        about = {"model": "tiny", "direction": "de-en", "run": f"all/full/lr{tried:g}"}
-        (tmp_path / scores).write_text(json.dumps(about | {"domains": domains}))
-        (tmp_path / record).write_text(json.dumps({"tuning": {"diverged_at": None}}))
-    files = [arg for kind, paths in names.items() for arg in (f"--{kind}", *(str(tmp_path / path) for path in paths))]
-    command = [sys.executable, "-m", "workflow.scripts.choose_rate", "--metric", metric, *files]
-    choice = tmp_path / "choice.json"
-    subprocess.run([*command, "--choice", choice], cwd=Path(__file__).parents[2], check=True)
-    found = json.loads(choice.read_text())
-    assert (found["learning_rate"], found["metric"], found["grid"]) == (rate, metric, grid)
+@pytest.mark.parametrize(("metric", "rate"), [("exact", 1e-2), ("chrf", 1e-3)])
+def test_the_step_judges_by_the_metric_that_it_is_told(tmp_path, metric, rate):
+    """Every other output of the higher rate is exact, the rest are far off; all of the lower rate are nearly right."""
+    rows = [row for domain in dev().values() for row in domain]
+    texts = {1e-3: lambda i, row: f"{row.target}!", 1e-2: lambda i, row: row.target if i % 2 else "zzz"}
+    lines = [{"id": r.id, "source": r.source, "target": r.target, "domain": r.id.split(":")[0]} for r in rows]
+    (tmp_path / "dev.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for tried, text in texts.items():
+        made = [
+            {"id": row.id, "domain": row.id.split(":")[0], "hypothesis": text(i, row), "flags": []}
+            for i, row in enumerate(rows)
+        ]
+        (tmp_path / f"{tried}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in made))
+        (tmp_path / f"{tried}.cost.json").write_text("{}")
+        (tmp_path / f"{tried}.json").write_text(json.dumps({"tuning": {"diverged_at": None}}))
+    settings = ChoiceSettings(metric=metric, target_language="en", domains=list(DOMAINS)).model_dump_json()
+    command = [sys.executable, "-m", "workflow.scripts.choose_rate", "--settings", settings]
+    command += ["--dev", tmp_path / "dev.jsonl", "--trials", *(f"all/full/lr{tried:g}-seed0" for tried in texts)]
+    command += ["--translations", *(tmp_path / f"{tried}.jsonl" for tried in texts)]
+    command += ["--records", *(tmp_path / f"{tried}.json" for tried in texts), "--choice", tmp_path / "choice.json"]
+    subprocess.run(command, cwd=Path(__file__).parents[2], check=True)
+    found = json.loads((tmp_path / "choice.json").read_text())
+    assert (found["learning_rate"], found["metric"], found["format"]) == (rate, metric, 1)

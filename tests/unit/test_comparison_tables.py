@@ -97,7 +97,7 @@ def test_unseen_as_printed(apart):
     ]
     assert rows["caneft"][-4:] == ["+10.0", "50", "41.0", "41.0"], "what diverged has no scores"
     assert rows["lora"][-4:] == ["+0.9", "–", "–", "–"], "a fixed rate has no trials"
-    assert_names(printed.caption, "seed 0", 2, "1, 3")
+    assert_names(printed.caption, "seeds 0, 100", 2, "1, 3")
 
 
 def test_one_unseen_domain_is_its_own_average(tmp_path):

@@ -148,7 +148,7 @@ MISTAKES = {
         [*GRID, ("methods", "full", {"method": "full", "learning_rate": [1e-3, 1e-4, 1e-5]})],
         ["methods", "caneft 2", "full 3"],
     ),
-    "the trials' seed is a final one": ([*GRID, ("trials", {"seed": 1})], ["trials.seed", 1, "seeds"]),
+    "the trials' seed is a final one": ([*GRID, ("trials", {"seeds": [0, 1]})], ["trials.seeds", 1, "seeds"]),
     "offloaded masters in two processes": (
         [OFFLOAD, ("models", "tiny", "resources", {"gpu": 2})],
         ["methods.full.resources", "'tiny'", 2, "adamw-offload", "gpu: 1", "device_map"],

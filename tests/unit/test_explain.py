@@ -140,7 +140,7 @@ def test_interference_is_a_difference_of_two_runs(root, call):
 
 def test_trials_and_overlap(call):
     trial = call("trials.csv", "--row", "lora", "--column", "average_seen", "--learning-rate", "0.01")
-    assert [run["run"] for run in trial["runs"]] == ["tiny/de-en/all/lora/lr0.01"]
+    assert [run["run"] for run in trial["runs"]] == [f"tiny/de-en/all/lora/lr0.01-seed{seed}" for seed in (0, 100)]
     assert list(trial["files"]) == ["runs/tiny/de-en/all/lora/choice.json"]
     overlap = call("overlap.csv", "--row", "lora", "--column", "koran", "--mixture", "all")
     assert list(overlap["files"]) == ["scores/without-overlap/tiny/de-en/all/koran.json"]

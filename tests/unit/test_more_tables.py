@@ -115,11 +115,13 @@ def test_trials_come_once_under_the_mixture_that_rates_are_chosen_on():
     plan = fake_results.plan(METHODS, mixtures=SINGLE)
     files = [file for file in inputs.trial_files(plan) if file.variant == "full"]
     assert [file.record for file in files] == [
-        f"runs/tiny/de-en/all/full/lr{rate}/record.json" for rate in ("1e-05", "0.00025", "0.001")
+        f"runs/tiny/de-en/all/full/lr{rate}-seed{seed}/record.json"
+        for rate in ("1e-05", "0.00025", "0.001")
+        for seed in (0, 100)
     ]
     assert {file.choice for file in files} == {"runs/tiny/de-en/all/full/choice.json"}
     assert set(files[0].scores) == {"seen", "koran"}
-    assert files[0].scores["koran"] == "runs/tiny/de-en/all/full/lr1e-05/scores/koran.json"
+    assert files[0].scores["koran"] == "runs/tiny/de-en/all/full/lr1e-05-seed0/scores/koran.json"
     assert not list(inputs.trial_files(plan, [("tiny", "de-en", "only-it")]))
 
 
@@ -130,11 +132,13 @@ def test_trials_show_what_the_files_hold(plan, untouched):
     root = untouched
     frame = results.trials(plan, root).set_index(["variant", "learning_rate"])
     assert len(frame) == 15
-    folder = "runs/tiny/de-en/all/caneft/lr0.00025/scores/"
-    it, law = (content(root, folder + "seen.json")["domains"][d]["bleu"]["score"] for d in ("it", "law"))
-    koran = content(root, folder + "koran.json")["domains"]["koran"]["bleu"]["score"]
+    folders = [f"runs/tiny/de-en/all/caneft/lr0.00025-seed{seed}/scores/" for seed in (0, 100)]
+    scores = [content(root, folder + "seen.json")["domains"][d] for folder in folders for d in ("it", "law")]
+    koran = [content(root, folder + "koran.json")["domains"]["koran"]["bleu"]["score"] for folder in folders]
     row = frame.loc[("caneft", 2.5e-4)]
-    assert row[["dev", "average_seen", "average_unseen"]].tolist() == pytest.approx([61.0, (it + law) / 2, koran])
+    means = [61.0, sum(domain["bleu"]["score"] for domain in scores) / 4, sum(koran) / 2]
+    assert row[["dev", "average_seen", "average_unseen"]].tolist() == pytest.approx(means)
+    assert (row["n_seeds"], row["behind"], row["behind_se"]) == (2, 1.0, 0.4)
     chosen = frame[frame["chosen"]]
     assert chosen.index.tolist() == [
         ("full", 2.5e-4),
@@ -153,7 +157,7 @@ def test_a_trial_that_diverged_has_no_scores(plan, untouched):
     assert row[["dev", "average_seen", "average_unseen"]].isna().all()
     printed = next(trials.trial_tables(plan, results.trials(plan, untouched)))
     cells = [cell.text for cell in next(r for r in printed.rows if [c.text for c in r[:2]] == ["full", "1e-3"])]
-    assert cells[:-1] == ["full", "1e-3", "–", "–", "–"] and re.findall(r"\d+", cells[-1]) == ["17"]
+    assert cells[:-1] == ["full", "1e-3", "–", "–", "–", "–"] and re.findall(r"\d+", cells[-1]) == ["17"]
 
 
 def test_printed_trials_mark_the_choice_and_its_edge(plan, untouched):
@@ -165,7 +169,7 @@ def test_printed_trials_mark_the_choice_and_its_edge(plan, untouched):
     assert high.startswith(chosen) and low.startswith(chosen)
     assert "high" in high.removeprefix(chosen) and "low" in low.removeprefix(chosen)
     assert {row[2].text for row in printed.rows if row[2].mark == BEST} == {"70.0", "50.0", "61.0", "62.0"}
-    assert_names(printed.caption, "seed 0")
+    assert_names(printed.caption, 0, 100)
 
 
 def test_rates_are_stored_in_full(plan, untouched, tmp_path):
@@ -190,9 +194,9 @@ def test_without_grids_every_form_of_the_table_says_so(tmp_path):
 @pytest.mark.parametrize(
     ("name", "change", "shown"),
     [
-        ("caneft/choice.json", {"grid": {"1e-05": 3.0}}, "'0.00025'"),
-        ("caneft/lr0.001/record.json", {"tuning": None}, "NoneType"),
-        ("caneft/lr0.001/scores/koran.json", {"domains": {}}, "'koran'"),
+        ("caneft/choice.json", {"grid": {"0.001": 3.0}}, "'1e-05'"),
+        ("caneft/lr0.001-seed0/record.json", {"tuning": None}, "NoneType"),
+        ("caneft/lr0.001-seed0/scores/koran.json", {"domains": {}}, "'koran'"),
     ],
 )
 def test_an_unusable_file_of_a_trial_is_named(plan, root, name, change, shown):
@@ -203,14 +207,14 @@ def test_an_unusable_file_of_a_trial_is_named(plan, root, name, change, shown):
 
 
 def test_a_trial_made_with_other_settings_is_refused(plan, root):
-    path = root / "runs/tiny/de-en/all/caneft/lr0.001/record.json"
+    path = root / "runs/tiny/de-en/all/caneft/lr0.001-seed0/record.json"
     path.write_text(path.read_text().replace('"epochs": 2', '"epochs": 3'))
     with refused(f"{path}:", "tuning"):
         results.trials(plan, root)
 
 
 def test_a_record_without_divergence_is_of_an_older_version(plan, root):
-    path = root / "runs/tiny/de-en/all/caneft/lr0.001/record.json"
+    path = root / "runs/tiny/de-en/all/caneft/lr0.001-seed0/record.json"
     record = json.loads(path.read_text())
     del record["tuning"]["diverged_at"]
     path.write_text(json.dumps(record))
@@ -225,7 +229,8 @@ def test_trials_cost_their_tuning_and_the_translation_of_dev(plan, untouched):
     costs, records = results.costs(plan, root), results.records(plan, root)
     frame = tables.cost_table(plan, costs, records)
     paths = [
-        f"runs/tiny/de-en/all/caneft/lr{rate}/{file}"
+        f"runs/tiny/de-en/all/caneft/lr{rate}-seed{seed}/{file}"
+        for seed in (0, 100)
         for rate in ("1e-05", "0.00025", "0.001")
         for file in ("cost.json", "translations/dev.cost.json")
     ]
@@ -270,7 +275,7 @@ def test_the_caption_tells_of_grids_sizes_units_and_examples(main):
         ["caneft, heads", "0.0021 nats"],
         ["equal", "caneft", "rank"],
         ["random", "caneft", "layer"],
-        ["chrF2", "3", "seed 0", "full, random, heads 2.5e-4"],
+        ["chrF2", "3", "seeds 0, 100", "full, random, heads 2.5e-4"],
         ["adapters 1e-5"],
         ["caneft 1e-3"],
         ["adapters (low)"],
@@ -380,7 +385,7 @@ def test_the_matrix_has_a_row_for_each_training_domain_and_one_for_all(single):
         ["", "", "", ""],
     ]
     values = frame.query("variant == 'full' and mixture == 'only-it'").set_index("domain")["difference_mean"]
-    assert full.rows[0][-1].text == interference.signed((values["law"] + values["koran"]) / 2)
+    assert full.rows[0][-1].text == interference.difference((values["law"] + values["koran"]) / 2)
     assert full.rows[2][-1].text == "–"
     assert [row[0].text for row in shown.rows] == ["law", "mixture all"], "icl is shown on what it is run on"
 
@@ -389,7 +394,7 @@ def test_the_matrix_has_a_row_for_each_training_domain_and_one_for_all(single):
     ("value", "text"), [(1.26, "+1.3"), (-0.04, "+0.0"), (-1.25, "−1.2"), (float("nan"), "–")], ids=str
 )
 def test_differences_have_a_sign_and_no_minus_zero(value, text):
-    assert interference.signed(value) == text
+    assert interference.difference(value) == text
     assert "$-$" in latex([Table("l", "t", "c", [Column("x")], [[Cell("−1.2")]])])
 
 

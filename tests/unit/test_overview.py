@@ -84,7 +84,7 @@ def test_the_main_numbers_are_means_of_the_score_files(tmp_path):
 def test_what_was_run_is_counted(overview):
     """Base, 3 trained variants at 2 seeds, 2 grids of 2 rates."""
     plan, found, root = overview
-    assert found.what["Runs"] == "6 trained, 4 trials, 1 that train nothing"
+    assert found.what["Runs"] == "6 trained, 8 trials, 1 that train nothing"
     assert found.what["Mixture all, de-en"] == "it, law; unseen: koran"
     assert found.made_by["Code"] == "c0ffee"
     assert found.made_by["Packages"] == "numpy 2.0.0"

@@ -92,7 +92,7 @@ def test_a_run_is_read_back_from_its_folder():
 
 
 @pytest.mark.parametrize(
-    "name", ["zero", "all/shown", "all/caneft/seed2", "all/caneft/lr1e-05", "only-it/full/lr0.002"]
+    "name", ["zero", "all/shown", "all/caneft/seed2", "all/caneft/lr1e-05-seed0", "only-it/full/lr0.002-seed12"]
 )
 def test_every_kind_of_run_is_read_back_from_its_name(name):
     run = Run.parse(f"tiny/de-en/{name}")
@@ -100,7 +100,8 @@ def test_every_kind_of_run_is_read_back_from_its_name(name):
 
 
 def test_the_parts_of_names():
-    assert Run.parse("tiny/de-en/all/full/lr1e-05") == Run("tiny", "de-en", "full", "all", rate=1e-5)
+    assert Run.parse("tiny/de-en/all/full/lr1e-05-seed12") == Run("tiny", "de-en", "full", "all", 12, rate=1e-5)
+    assert Run.parse("tiny/de-en/all/full/seed0") == Run("tiny", "de-en", "full", "all", 0)
     assert Run.parse("tiny/de-en/all/shown") == Run("tiny", "de-en", "shown", "all")
     assert Run.parse("tiny/de-en/zero") == Run("tiny", "de-en", "zero")
 
@@ -122,24 +123,23 @@ def test_examples_in_the_prompt_have_a_mixture_and_no_seed():
 def test_trials_stand_where_the_rates_are_chosen():
     """One block each for both mixtures, but one set of trials, on `all`; lora has a fixed rate."""
     plan = Plan(load(GRID))
-    folders = [f"runs/tiny/de-en/all/caneft/lr{rate}" for rate in ("0.001", "0.01")]
+    folders = [f"runs/tiny/de-en/all/caneft/lr{rate}-seed{seed}" for rate in ("0.001", "0.01") for seed in (0, 100)]
     for mixture in ("all", "only-it"):
         assert [run.folder for run in plan.trials("tiny", "de-en", mixture)] == folders
         assert plan.choice(Run("tiny", "de-en", "caneft", mixture, 1)) == "runs/tiny/de-en/all/caneft/choice.json"
         assert plan.choice(Run("tiny", "de-en", "lora", mixture, 1)) is None
-    assert plan.choice(Run("tiny", "de-en", "caneft", "all", rate=1e-2)) is None  # a trial waits for nothing
-    assert len(plan.runs()) == len(PLAN.runs()) + 3 * 2  # three pairs of model and direction
+    assert plan.choice(Run("tiny", "de-en", "caneft", "all", 0, 1e-2)) is None  # a trial waits for nothing
+    assert len(plan.runs()) == len(PLAN.runs()) + 3 * 4  # three pairs of model and direction
     own = Plan(load(GRID, ("mixtures", "only-it", "de-en", "rates_on", "only-it")))
     assert plan.rates_on("de-en", "only-it") == "all" and own.rates_on("de-en", "only-it") == "only-it"
-    assert next(own.trials("tiny", "de-en", "only-it")).folder == "runs/tiny/de-en/only-it/caneft/lr0.001"
+    assert next(own.trials("tiny", "de-en", "only-it")).folder == "runs/tiny/de-en/only-it/caneft/lr0.001-seed0"
 
 
 def test_a_trial_is_judged_on_dev_and_tested_too():
-    trial, plan = Run("tiny", "de-en", "caneft", "all", rate=1e-2), Plan(load(GRID))
+    trial, plan = Run("tiny", "de-en", "caneft", "all", 0, 1e-2), Plan(load(GRID))
     assert plan.testsets(trial) == {"dev": ["it", "law"], "seen": ["it", "law"], "koran": ["koran"]}
     assert plan.test_corpora(trial, "dev") == ["mixtures/de-en/all/dev.jsonl"]
     assert plan.test_corpora(trial, "seen") == [f"corpora/de-en/{domain}/test.jsonl" for domain in ("it", "law")]
-    assert plan.seed(trial) == 0 and plan.seed(Run("tiny", "de-en", "caneft", "all", 2)) == 2
 
 
 def test_a_mixture_may_name_its_methods():
@@ -301,11 +301,12 @@ def test_a_rate_of_the_grid_reaches_its_trial_and_what_waits_for_the_choice():
     assert settings.tune(wider, "tiny", "de-en", "caneft") != settings.tune(load(GRID), "tiny", "de-en", "caneft")
 
 
-def test_trials_are_scored_by_chrf_alone_whatever_the_tables_show():
+def test_trials_are_judged_by_chrf_alone_whatever_the_tables_show():
     only_bleu, more = (load(("scoring", "metrics", metrics)) for metrics in (["bleu"], ["bleu", "chrf", "exact"]))
     assert settings.score(only_bleu, "de-en").metrics == ["bleu"]
-    assert settings.score(only_bleu, "de-en", dev=True).metrics == ["chrf"]
-    assert settings.score(more, "de-en", dev=True) == settings.score(only_bleu, "de-en", dev=True)
+    asked = settings.choice(only_bleu, "de-en", "all")
+    assert (asked.metric, asked.domains) == ("chrf", ["it", "law"])
+    assert settings.choice(more, "de-en", "all") == asked
 
 
 def test_how_examples_are_shown_reaches_their_translation_alone():
@@ -461,5 +462,5 @@ def test_target_code():
 def test_rates_are_judged_by_chrf_unless_the_headline_is_exact_match(metrics, judge):
     c = load(("scoring", {"metrics": metrics}))
     assert c.scoring.judge == judge
-    assert settings.score(c, "de-en", dev=True).metrics == [judge]
+    assert settings.choice(c, "de-en", "all").metric == judge
     assert settings.score(c, "de-en").metrics == metrics

@@ -246,8 +246,9 @@ def test_the_best_rival_is_the_best_on_dev(tmp_path):
         (tmp_path / name).write_text(json.dumps(content))
         return tmp_path / name
 
-    grids = {"lora": {"1": 70.0, "2": None}, "full": {"1": 71.0, "2": 69.0}, "random": {"1": 71.0, "2": 60.0}}
-    choices = {name: [written(f"{name}.json", {"grid": grid})] for name, grid in grids.items()}
+    grids = {"lora": {"1": 70.0, "2": None}, "full": {"1": 71.0, "2": 69.0}, "random": {"1": 73.0, "2": 60.0}}
+    rates = {"lora": 1, "full": 1, "random": 2}  # the chosen rate counts, not the highest score of the grid
+    choices = {n: [written(f"{n}.json", {"grid": grid, "learning_rate": rates[n]})] for n, grid in grids.items()}
     assert rival.best_rival(rival.dev_results(choices, "chrf"), "chrf") == "full"  # the first of equals
     losses = {"lora": (0.5, 0.7), "full": (0.5, 0.6)}
     records = {

@@ -1,32 +1,33 @@
-"""Choose the learning rate of a variant: the one of its grid with the highest mean dev score over the domains."""
+"""Choose the learning rate of a variant by what the trials of its grid make of the dev pairs."""
 
 import argparse
 from pathlib import Path
 
 from caneft.cli import step
-from caneft.corpora.store import read_json
+from caneft.corpora import store
 from caneft.files import write_json
 from caneft.plan import Run
-from caneft.scoring import choosing
+from caneft.scoring import choosing, translated
+from caneft.settings import ChoiceSettings
 
 
 @step
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scores", type=Path, nargs="+", required=True, help="dev scores of each trial")
-    parser.add_argument(
-        "--records", type=Path, nargs="+", required=True, help="record of each trial, in the same order"
-    )
-    parser.add_argument("--metric", required=True, help="by which the rates are judged")
+    parser.add_argument("--settings", type=ChoiceSettings.model_validate_json, required=True)
+    parser.add_argument("--dev", type=Path, required=True, help="dev pairs of the mixture")
+    parser.add_argument("--trials", nargs="+", required=True, help="name of each trial: mixture/variant/attempt")
+    parser.add_argument("--translations", type=Path, nargs="+", required=True, help="of dev, in the same order")
+    parser.add_argument("--records", type=Path, nargs="+", required=True, help="of each trial, in the same order")
     parser.add_argument("--choice", type=Path, required=True)
     args = parser.parse_args()
-    trials = {}
-    for scores, record in zip(args.scores, args.records, strict=True):
-        found, made = read_json(scores), read_json(record)
-        rate = Run.parse("/".join((found["model"], found["direction"], found["run"]))).rate
-        diverged = made["tuning"]["diverged_at"] is not None
-        trials[rate] = None if diverged else choosing.mean_score(found["domains"], args.metric)
-    write_json(args.choice, choosing.choose(trials, args.metric))
+    dev = store.read_testset(args.settings.domains, [args.dev])
+    outputs = {}
+    for name, translations, record in zip(args.trials, args.translations, args.records, strict=True):
+        trial = Run.parse(f"-/-/{name}")
+        diverged = store.read_json(record)["tuning"]["diverged_at"] is not None
+        outputs[trial.rate, trial.seed] = None if diverged else translated.hypotheses(translations, dev)
+    write_json(args.choice, choosing.choose(args.settings, dev, outputs))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,66 @@
+"""Seen against unseen scores over a grid of learning rates, and how far two methods differ where both are equally good
+on seen domains.
+
+A higher rate gains more on the domains that are trained on and loses more on others, so a method is a curve and not a
+point. What a curve reaches of the unseen score, given the seen one, is its frontier.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from caneft.significance import Difference
+
+Point = tuple[float, float]
+"""Seen and unseen score of one learning rate."""
+
+
+class Matched(NamedTuple):
+    """How two frontiers differ over the seen scores from `low` to `high`, which both reach.
+
+    difference: mean over that range of the first one's unseen score less the second one's. at: seen scores at which
+    either has a rate, with the difference there.
+    """
+
+    difference: Difference
+    low: float
+    high: float
+    at: list[Point]
+
+
+def frontier(points: Sequence[Point]) -> list[Point]:
+    """The points that no other one is at least as good as in both scores, by rising seen score."""
+    kept: list[Point] = []
+    for seen, unseen in sorted(set(points), reverse=True):
+        if not kept or unseen > kept[-1][1]:
+            kept.append((seen, unseen))
+    return kept[::-1]
+
+
+def matched(
+    first: Sequence[Point], second: Sequence[Point], on_seen: Difference, on_unseen: Difference, scale: float
+) -> Matched | None:
+    """The difference of two frontiers; None where they share no seen score.
+
+    Between two rates a frontier is a straight line. on_seen, on_unseen: differences of the final runs, of which the
+    errors are taken, times `scale`, since a trial has fewer seeds. An error in the seen score counts by the slope of
+    the second frontier. That of a mean over the range is taken to be that of one of its points, which it cannot exceed.
+    """
+    a, b = (np.array(frontier(points)).reshape(-1, 2).T for points in (first, second))
+    if not a.size or not b.size:
+        return None
+    low, high = max(a[0, 0], b[0, 0]), min(a[0, -1], b[0, -1])
+    if low > high:
+        return None
+    places = np.unique([low, high, *(seen for curve in (a, b) for seen in curve[0] if low <= seen <= high)])
+    gaps = np.interp(places, *a) - np.interp(places, *b)
+    width = high - low
+    slope = np.diff(np.interp([low, high], *b))[0] / width if width else 0.0
+    segments, runs = (
+        scale * math.hypot(getattr(on_unseen, part), slope * getattr(on_seen, part)) for part in ("segments", "runs")
+    )
+    mean = float(np.trapezoid(gaps, places) / width if width else gaps[0])
+    at = [(float(seen), float(gap)) for seen, gap in zip(places, gaps, strict=True)]
+    return Matched(Difference(mean, segments, runs, on_unseen.df), float(low), float(high), at)
