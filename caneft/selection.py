@@ -196,6 +196,16 @@ def _consensus(table: pd.DataFrame) -> np.ndarray:
     return table["consensus"].to_numpy(np.float64).round(DECIMALS)
 
 
+def _geometric(information: np.ndarray) -> np.ndarray:
+    """Geometric mean of each row, float64 (rows,); 0 if one of its values is 0."""
+    return np.prod(information ** (1 / information.shape[1]), axis=1).round(DECIMALS)
+
+
+def _harmonic(information: np.ndarray) -> np.ndarray:
+    """Harmonic mean of each row, float64 (rows,); 0 if one of its values is 0."""
+    return (1 / (1 / np.maximum(information, 1e-300)).mean(axis=1)).round(DECIMALS)
+
+
 def _specificity(table: pd.DataFrame) -> np.ndarray:
     """Minus the entropy over domains of the normalised activation probabilities, in nats; at most 0.
 
@@ -212,6 +222,16 @@ def _specificity(table: pd.DataFrame) -> np.ndarray:
 CRITERIA: dict[str, Criterion] = {
     "caneft": Criterion(
         lambda table, rng: _consensus(table), True, "highest consensus MI: the least one-vs-rest MI over the domains"
+    ),
+    "caneft-geometric": Criterion(
+        lambda table, rng: _geometric(_by_domain(table, "mi")),
+        True,
+        "highest geometric mean over the domains of the one-vs-rest MI",
+    ),
+    "caneft-harmonic": Criterion(
+        lambda table, rng: _harmonic(_by_domain(table, "mi")),
+        True,
+        "highest harmonic mean over the domains of the one-vs-rest MI",
     ),
     "joint": Criterion(
         lambda table, rng: table["joint"].to_numpy(np.float64).round(DECIMALS), True, "highest joint MI with the domain"

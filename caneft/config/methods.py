@@ -109,6 +109,8 @@ class Neurons(Trained):
 
     method: Literal[
         "caneft",
+        "caneft-geometric",
+        "caneft-harmonic",
         "joint",
         "importance",
         "activation",

@@ -29,6 +29,7 @@ EVERY = {
     "lora-equal": {"method": "lora", "equal_to": "caneft", "learning_rate": GRID},
     "random-layers": {"method": "random", "layers_of": "caneft", "learning_rate": GRID},
     **{name: {"method": name, "learning_rate": GRID} for name in ("full", "lora", "adapters", "caneft-attention")},
+    **{f"caneft-{mean}": {"method": f"caneft-{mean}", "learning_rate": GRID} for mean in ("geometric", "harmonic")},
     **{
         name: {"method": name, "learning_rate": GRID}
         for name in ("random", "bottom", "importance", "activation", "gradient", "specific", "joint", "caneft")

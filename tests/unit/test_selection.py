@@ -1,6 +1,7 @@
 """Selection against naive loops, and the witness program against the package."""
 
 import math
+import statistics
 import subprocess
 import sys
 from decimal import Decimal
@@ -39,8 +40,14 @@ def naive_entropy(row):
     return -sum(p * math.log(p) for p in shares if p)
 
 
+def informations(row):
+    return [row[f"mi_{d}"] for d in DOMAINS]
+
+
 NAIVE = {
     "caneft": lambda row: row["consensus"],
+    "caneft-geometric": lambda row: statistics.geometric_mean(informations(row)) if all(informations(row)) else 0,
+    "caneft-harmonic": lambda row: statistics.harmonic_mean(informations(row)),
     "joint": lambda row: row["joint"],
     "bottom": lambda row: -row["consensus"],
     "importance": lambda row: sum(row[f"importance_{d}"] for d in DOMAINS),
@@ -74,7 +81,8 @@ def test_selection_equals_a_naive_ranking(criterion, seed, neurons):
 
 
 def test_the_mask_limits_the_information_criteria():
-    assert {name for name, rule in CRITERIA.items() if rule.uses_task_relevant} == {"caneft", "joint", "bottom"}
+    masked = {"caneft", "caneft-geometric", "caneft-harmonic", "joint", "bottom"}
+    assert {name for name, rule in CRITERIA.items() if rule.uses_task_relevant} == masked
     assert set(CRITERIA) == {*NAIVE, "random"}
     assert all(rule.description for rule in CRITERIA.values())
 
@@ -84,6 +92,24 @@ def test_differences_in_the_last_bits_are_ties():
     table["consensus"] = 0.25 + np.arange(20) * 1e-16
     assert select(table, "caneft", 3).neurons.flat().tolist() == [0, 1, 2]
     assert select(table, "bottom", 3).neurons.flat().tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("criterion", "order"),
+    [
+        ("caneft-geometric", [2, 0, 1]),  # 4, 6, 2 and 0 nats
+        ("caneft-harmonic", [0, 2, 1]),  # 4, 3 / (1 + 1/9 + 1/24) = 2.6, 12 / 7 and 0
+    ],
+)
+def test_a_mean_over_domains_by_hand(criterion, order):
+    """One great value lifts the geometric mean, less so the harmonic one; with a 0 both are 0."""
+    table = make_table(layers=1, width=4)
+    table[[f"mi_{d}" for d in DOMAINS]] = [[4, 4, 4], [1, 2, 4], [1, 9, 24], [0, 50, 50]]
+    table["consensus"] = [4, 1, 1, 0]
+    for count in (1, 2, 3):
+        assert set(select(table, criterion, count).neurons.flat()) == set(order[:count])
+    assert select(table, criterion, 2).gamma == 1, "gamma is the minimum over domains whatever the score"
+    assert CRITERIA[criterion].score(table, None)[3] == 0
 
 
 def test_a_random_draw_is_its_seeds():
