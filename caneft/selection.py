@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from caneft.config import Scope
 from caneft.errors import InputError
 from caneft.neurons import HEAD, NEURON, NeuronSet
 from caneft.settings import SelectionSettings
@@ -79,14 +80,19 @@ def select(
             + (", raise selection.per_layer" if limited else "")
             + (", raise selection.task_relevant or switch it off with null" if masked else "")
         )
-    score = rule.score(table, np.random.default_rng([seed, STREAM]))[candidates]
-    if np.isnan(score).any():
-        raise InputError(f"criterion {criterion}: the score of {np.isnan(score).sum()} {unit}s is not a number")
-    ranked = candidates[np.argsort(-score, kind="stable")]
+    scores = score(table, criterion, seed)[candidates]
+    if np.isnan(scores).any():
+        raise InputError(f"criterion {criterion}: the score of {np.isnan(scores).sum()} {unit}s is not a number")
+    ranked = candidates[np.argsort(-scores, kind="stable")]
     limits = np.broadcast_to(width if per_layer is None else per_layer, layers)
     chosen = ranked[_place_in_layer(ranked // width) < limits[ranked // width]][:neurons]
     gamma = float(_consensus(table)[chosen].min())
     return Selection(NeuronSet.from_flat(layers, width, chosen, unit), gamma, len(candidates))
+
+
+def score(table: pd.DataFrame, criterion: str, seed: int = 0) -> np.ndarray:
+    """Score of each row by a criterion; the highest are selected. seed: as for `select`."""
+    return CRITERIA[criterion].score(table, np.random.default_rng([seed, STREAM]))
 
 
 def _rule(criterion: str, unit: str) -> Criterion:
@@ -158,15 +164,18 @@ def _affordable(parameters: int, unit_parameters: int | None) -> int:
     return parameters // unit_parameters
 
 
-def task_relevant(table: pd.DataFrame, q: float) -> np.ndarray:
-    """Mask (rows,) of the neurons whose mean importance is in the top q share of every domain, over all layers.
+def task_relevant(table: pd.DataFrame, q: float, scope: Scope = "model") -> np.ndarray:
+    """Mask (rows,) of the neurons whose mean importance is in the top q share of every domain.
 
-    q: in (0, 1]. A domain's threshold is its ceil(q * rows)-th largest mean importance; neurons at it are included.
+    q: in (0, 1], a share of all n neurons (scope `model`) or of the n of each layer (scope `layer`). The threshold of a
+    domain, and layer, is its ceil(q * n)-th largest mean importance; neurons at it are included.
     """
-    rank = math.ceil(_share("task_relevant", q) * len(table))
+    groups = _grid(table)[0] if scope == "layer" else 1
     importance = _by_domain(table, "importance")
-    thresholds = np.sort(importance, axis=0)[-rank]
-    return (importance >= thresholds).all(axis=1)
+    importance = importance.reshape(groups, len(table) // groups, -1)
+    rank = math.ceil(_share("task_relevant", q) * importance.shape[1])
+    thresholds = np.sort(importance, axis=1)[:, -rank]
+    return (importance >= thresholds[:, None]).all(axis=-1).ravel()
 
 
 def _share(name: str, value: float) -> Fraction:
@@ -272,7 +281,8 @@ def count(
 def _count(table: pd.DataFrame, about: Mapping[str, Any], settings: SelectionSettings) -> int:
     """The same of neurons or heads, as `about` says. A gamma is counted among all heads: see `caneft-attention`."""
     gamma = about["null"]["quantile"] if settings.gamma == "null" else settings.gamma
-    relevant = None if about.get("unit") == HEAD else _mask(table, settings.budget_task_relevant)
+    q, scope = settings.budget_task_relevant, settings.budget_task_relevant_scope
+    relevant = None if about.get("unit") == HEAD else _mask(table, q, scope)
     unit_parameters, per_layer = _unit_parameters(about), settings.per_layer
     return budget(table, settings.fraction, gamma, relevant, settings.parameters, unit_parameters, per_layer)
 
@@ -285,8 +295,8 @@ def _unit_parameters(about: Mapping[str, Any]) -> int | None:
     return unit_parameters
 
 
-def _mask(table: pd.DataFrame, q: float | None) -> np.ndarray | None:
-    return None if q is None else task_relevant(table, q)
+def _mask(table: pd.DataFrame, q: float | None, scope: Scope) -> np.ndarray | None:
+    return None if q is None else task_relevant(table, q, scope)
 
 
 def choose(
@@ -305,7 +315,7 @@ def choose(
     """
     unit, unit_parameters = about.get("unit", NEURON), _unit_parameters(about)
     neurons, per_layer = (_count(table, about, settings), settings.per_layer) if like is None else _numbers(like)
-    relevant = _mask(table, settings.task_relevant)
+    relevant = _mask(table, settings.task_relevant, settings.task_relevant_scope)
     chosen = select(table, settings.criterion, neurons, relevant, draw, per_layer, unit)
     return chosen, {
         "criterion": settings.criterion,

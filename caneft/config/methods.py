@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from caneft.config.models import Resources
-from caneft.config.section import Positive, Section, Share, Slug
+from caneft.config.section import Positive, Scope, Section, Share, Slug
 
 Rate = Annotated[float, Field(gt=0)]
 Rates = Annotated[
@@ -126,6 +126,8 @@ class Neurons(Trained):
     """Overrides the budget of `selection` for this entry, in weights."""
     task_relevant: Share | None = None
     """Overrides `selection.task_relevant` for this entry, null switches it off (only MI criteria use it)."""
+    task_relevant_scope: Scope | None = Field(None, exclude_if=lambda scope: scope is None)
+    """Overrides `selection.task_relevant_scope` for this entry."""
     layers_of: Slug | None = None
     """Of `random`: as many neurons in each layer as this variant has."""
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from caneft.config.section import Positive, Section, Share, Slug
+from caneft.config.section import Positive, Scope, Section, Share, Slug
 
 
 class Prompt(Section):
@@ -87,6 +87,8 @@ class Selection(Section):
     """Permutations of the labels behind the null columns."""
     task_relevant: Share | None = 0.5
     """For MI criteria: first keep neurons whose mean importance is in this top share of every domain; null: off."""
+    task_relevant_scope: Scope = "model"
+    """That share of all neurons of the model, or of those of each layer: then no layer gets more by its scale alone."""
     stability_splits: Positive = 3
     """Random splits of the samples into disjoint halves, behind the stability curve."""
     seed: int = 0

@@ -324,6 +324,9 @@ def test_the_budget_reaches_the_selection_alone():
     assert reruns("selection", "fraction", 0.2) == shares
     assert reruns("selection", {"gamma": 0.002}) == reruns("selection", {"parameters": 9000}) == shares
     assert reruns("selection", "task_relevant", None) == shares
+    assert reruns("selection", "task_relevant_scope", "layer") == shares | {("selection", "wide")}
+    own = reruns("methods", "wide", "task_relevant_scope", "layer")
+    assert own == {("selection", "wide")} | tunes("wide")
     assert reruns("selection", "per_layer", 7) == shares | {("selection", "wide")}
     assert reruns("methods", "caneft", "parameters", 9000) == {("selection", "caneft")} | tunes("caneft")
 
@@ -338,6 +341,23 @@ def test_a_variants_own_budget_replaces_the_shared_one():
         assert (found.per_layer, found.task_relevant, found.budget_task_relevant) == (7, 0.5, None)
     shared = settings.selection(load(("selection", {"gamma": 0.002})), "caneft")
     assert (shared.gamma, shared.fraction, shared.parameters, shared.budget_task_relevant) == (0.002, None, None, 0.5)
+
+
+def test_a_scope_at_its_default_is_in_no_job():
+    """Finished results are of before there were scopes: their jobs had the JSON without them."""
+    before = everything(load())
+    assert not any("scope" in text for text in before.values())
+    assert reruns("selection", "task_relevant_scope", "model") == set()
+
+
+def test_a_variants_own_scope_replaces_the_shared_one():
+    layers = ("selection", {"gamma": 0.002, "task_relevant_scope": "layer"})
+    shared, own = (
+        settings.selection(load(layers, *more), "caneft")
+        for more in ([], [("methods", "caneft", "task_relevant_scope", "model")])
+    )
+    assert (shared.task_relevant_scope, shared.budget_task_relevant_scope) == ("layer", "layer")
+    assert (own.task_relevant_scope, own.budget_task_relevant_scope) == ("model", "layer")
 
 
 def test_bins_reach_the_information_and_its_stability_alone():

@@ -156,6 +156,41 @@ def test_task_relevant_equals_the_definition(seed, q):
     assert task_relevant(table, q).tolist() == expected.tolist()
 
 
+@given(seed=st.integers(0, 1000), q=st.integers(1, 100).map(lambda percent: percent / 100))
+def test_task_relevant_within_layers_is_the_mask_of_each_layer_alone(seed, q):
+    table = make_table(seed, layers=3, width=10)
+    alone = [task_relevant(part.assign(layer=0), q) for _, part in table.groupby("layer")]
+    assert task_relevant(table, q, "layer").tolist() == np.concatenate(alone).tolist()
+
+
+def test_a_layer_of_larger_scale_fills_the_mask_over_all_layers_alone():
+    """Of three layers of ten neurons the second has a hundred times the importance; half of 30 are 15."""
+    table = make_table(layers=3, width=10)
+    for d in DOMAINS:
+        table[f"importance_{d}"] = [[1, 100, 1.001][n // 10] * (1 + n % 10) for n in range(30)]
+    within = [[n >= 5 for n in range(10)]] * 3
+    assert task_relevant(table, 0.5, "layer").reshape(3, 10).tolist() == within
+    assert task_relevant(table, 0.5).reshape(3, 10).sum(axis=1).tolist() == [2, 10, 3]
+    asked = {"task_relevant": 0.5, "task_relevant_scope": "layer"}
+    chosen, said = choose(table, about(), settings_of(fraction=0.5, **asked), 0)
+    assert said["candidates"] == 15 and chosen.neurons.per_layer().tolist() == [5, 5, 5]
+    with refused("task_relevant", 0):
+        task_relevant(table, 0, "layer")
+
+
+def test_a_gamma_is_counted_among_those_of_its_own_scope():
+    table = make_table(layers=3, width=10)
+    for d in DOMAINS:
+        table[f"importance_{d}"] = [[1, 100, 1.001][n // 10] * (1 + n % 10) for n in range(30)]
+    table["consensus"] = [0.5] * 10 + [0.1] * 20  # reached in the first layer alone
+    masks = {"task_relevant": None, "budget_task_relevant": 0.5}
+    counted = {
+        scope: choose(table, about(), settings_of(gamma=0.3, budget_task_relevant_scope=scope, **masks), 0)[1]["neurons"]
+        for scope in ("model", "layer")
+    }
+    assert counted == {"model": 2, "layer": 5}
+
+
 def test_a_share_is_meant_as_written():
     table = make_table(width=15, levels=10**9)  # no ties; as a float, 0.1 * 30 is above 3
     for d in DOMAINS:
