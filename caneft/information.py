@@ -90,11 +90,11 @@ def permutation_null(
     tables: per stratum counts (neurons, bins, domains). Each neuron and stratum has shuffles of its own. The minimum
     over the domains is taken after the shuffle and after the sum over strata, as for the real one.
     """
-    drawn = [_shuffled(np.broadcast_to(counts, (permutations, *counts.shape)), rng) for counts in tables]
+    drawn = [shuffled(np.broadcast_to(counts, (permutations, *counts.shape)), rng) for counts in tables]
     return given_strata(one_vs_rest, drawn).min(axis=-1), given_strata(joint, drawn)
 
 
-def _shuffled(counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def shuffled(counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Tables (..., bins, domains) of the same margins as `counts`, drawn as if by shuffling the labels.
 
     Of a shuffle only the table is needed, and given the sizes of its bins and domains the table after a uniform

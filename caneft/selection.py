@@ -80,12 +80,10 @@ def select(
             + (", raise selection.per_layer" if limited else "")
             + (", raise selection.task_relevant or switch it off with null" if masked else "")
         )
-    scores = score(table, criterion, seed)[candidates]
-    if np.isnan(scores).any():
-        raise InputError(f"criterion {criterion}: the score of {np.isnan(scores).sum()} {unit}s is not a number")
-    ranked = candidates[np.argsort(-scores, kind="stable")]
-    limits = np.broadcast_to(width if per_layer is None else per_layer, layers)
-    chosen = ranked[_place_in_layer(ranked // width) < limits[ranked // width]][:neurons]
+    scores = score(table, criterion, seed)
+    if missing := np.isnan(scores[candidates]).sum():
+        raise InputError(f"criterion {criterion}: the score of {missing} {unit}s is not a number")
+    chosen = best(scores.reshape(layers, width), mask, neurons, per_layer)
     gamma = float(_consensus(table)[chosen].min())
     return Selection(NeuronSet.from_flat(layers, width, chosen, unit), gamma, len(candidates))
 
@@ -93,6 +91,20 @@ def select(
 def score(table: pd.DataFrame, criterion: str, seed: int = 0) -> np.ndarray:
     """Score of each row by a criterion; the highest are selected. seed: as for `select`."""
     return CRITERIA[criterion].score(table, np.random.default_rng([seed, STREAM]))
+def best(
+    scores: np.ndarray, mask: np.ndarray, neurons: int, per_layer: int | Sequence[int] | None = None
+) -> np.ndarray:
+    """Flat indices of the highest scores, the highest first; fewer than `neurons` if there are not so many.
+
+    scores: (layers, width). mask: bool (layers * width,), of the candidates. per_layer: as for `select`.
+    """
+    layers, width = scores.shape
+    candidates = np.flatnonzero(mask)
+    ranked = candidates[np.argsort(-scores.ravel()[candidates], kind="stable")]
+    limits = np.broadcast_to(width if per_layer is None else per_layer, layers)
+    return ranked[_place_in_layer(ranked // width) < limits[ranked // width]][:neurons]
+
+
 
 
 def _rule(criterion: str, unit: str) -> Criterion:

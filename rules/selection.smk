@@ -98,7 +98,7 @@ rule measure_stability:
     params:
         module=as_py_module(),
         settings=lambda wildcards: settings.stability(CONFIG).model_dump_json(),
-        stage_version=1,
+        stage_version=2,
     message:
         "stability of {wildcards.model}'s neurons selected on {wildcards.mixture} ({wildcards.direction})"
     shell:

@@ -36,7 +36,8 @@ class Prompt(Section):
 
 class AutoSamples(Section):
     """How `samples: auto` finds its number, once per model and direction: it doubles the samples until neurons selected
-    on disjoint halves of them agree hardly better than before."""
+    on disjoint halves of them agree hardly better than before. Selected by `caneft-geometric`, whatever the methods
+    are: the minimum that `caneft` ranks by needs about four times the samples to agree as well."""
 
     mixture: Slug | None = None
     """Mixture on whose domains it is decided; by default the direction's first. Best one that will not grow."""
@@ -89,8 +90,8 @@ class Selection(Section):
     """For MI criteria: first keep neurons whose mean importance is in this top share of every domain; null: off."""
     task_relevant_scope: Scope = "model"
     """That share of all neurons of the model, or of those of each layer: then no layer gets more by its scale alone."""
-    stability_splits: Positive = 3
-    """Random splits of the samples into disjoint halves, behind the stability curve."""
+    stability_splits: Positive = 10
+    """Random splits of the samples into disjoint halves, behind the stability curves; a verdict needs ten."""
     seed: int = 0
     """Seed of the permutations."""
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocato
 from caneft.plan import Plan
 from caneft.reporting.inputs import Block
 from caneft.reporting.labels import label, scientific
-from caneft.reporting.results import BLOCK, Information
+from caneft.reporting.results import BLOCK, Information, own_curve
 from caneft.reporting.shown import main_variants
 from caneft.reporting.style import (
     COLUMN,
@@ -127,6 +127,7 @@ def stability(plan: Plan, frame: pd.DataFrame) -> Figure:
     figure, parts = panels([", ".join(selection) for selection in found], DOUBLE, [2.3] * len(found))
     for part, rows in zip(parts, found.values(), strict=True):
         neurons, total = rows[["neurons", "total"]].iloc[0]
+        rows = own_curve(plan, rows)
         left, right = part.subplots(1, 2)
         _agreement(left, rows, "jaccard")
         _agreement(right, rows, "correlation")

@@ -43,7 +43,7 @@ def gather(plan: Plan, root: str | Path) -> Overview:
     found = {}
     for block in blocks:
         selection = (*block[:2], plan.selected_on(*block[1:]))
-        stability = of_block(curves, selection)
+        stability = results.own_curve(plan, of_block(curves, selection))
         found[block] = claims.Found(scores, records, stability, tests(root, block), selected(plan, root, block))
     return Overview(
         title=plan.config.report.title,

@@ -24,7 +24,7 @@ SCALE = {metric: 100 for metric in NEURAL if metric not in LOWER_IS_BETTER}
 """Neural metrics are shown times this; those that count errors as they are."""
 FLAGS = ["empty", "truncated", "overlong", "wrong_language"]
 """What can be wrong with an output; the last is missing where the target language cannot be told."""
-AGREEMENT = ["jaccard", "correlation", "noise_jaccard", "noise_correlation"]
+AGREEMENT = [f"{noise}{name}" for noise in ("", "noise_") for name in ("jaccard", "phi", "correlation", "held_out")]
 
 
 def scores(plan: Plan, root: str | Path, blocks: Iterable[Block] | None = None) -> pd.DataFrame:
@@ -319,19 +319,26 @@ def _information(plan: Plan, root: Path, blocks: list[Block]) -> Information:
 
 
 def stability(plan: Plan, root: str | Path) -> pd.DataFrame:
-    """One row per selection, number of samples and split: how far the selections of two disjoint halves agree.
+    """One row per selection, criterion, scope, number of samples and split: how far two disjoint halves agree.
 
-    Columns: model, direction, mixture (that neurons are selected on), samples (of each domain in each half), split,
-    jaccard, correlation, noise_jaccard, noise_correlation (correlations are missing where undefined), neurons and total
-    (the budget, and all neurons of the model). Empty if no variant of the plan selects neurons.
+    Columns: model, direction, mixture (that neurons are selected on), criterion, scope (of the mask: `model`, `layer`,
+    or `off` without one), samples (of each domain in each half), split, jaccard, phi, correlation (these two missing
+    where undefined), held_out (consensus MI on the other half less its null, in nats), the same four as noise_, of
+    shuffled labels, neurons and total (the budget, and all neurons of the model). Empty if no variant of the plan
+    selects neurons.
     """
     rows = []
     for selection, blocks in inputs.selections(plan).items():
         path = Path(root) / next(inputs.stability_files(plan, blocks)).path
         rows += _stability_rows(selection, path)
-    return pd.DataFrame(rows, columns=[*BLOCK, "samples", "split", *AGREEMENT, "neurons", "total"]).astype(
-        dict.fromkeys(AGREEMENT, float)
-    )
+    columns = [*BLOCK, "criterion", "scope", "samples", "split", *AGREEMENT, "neurons", "total"]
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(AGREEMENT, float))
+
+
+def own_curve(plan: Plan, frame: pd.DataFrame) -> pd.DataFrame:
+    """Of `stability` the rows of what `caneft` selects, among whom `selection` says."""
+    criterion, scope = "caneft", settings.stability(plan.config).budget.mask
+    return frame[(frame["criterion"] == criterion) & (frame["scope"] == scope)]
 
 
 def _stability_rows(selection: Block, path: Path) -> Iterator[dict[str, Any]]:
@@ -342,7 +349,9 @@ def _stability_rows(selection: Block, path: Path) -> Iterator[dict[str, Any]]:
             splits = zip(*(point[name] for name in AGREEMENT), strict=True)
             for split, values in enumerate(splits):
                 agreement = {name: checked(value, int, float) for name, value in zip(AGREEMENT, values, strict=True)}
-                identity = {**dict(zip(BLOCK, selection, strict=True)), "samples": int(point["samples"])}
+                identity = dict(zip(BLOCK, selection, strict=True))
+                identity |= {name: checked(point[name], str) for name in ("criterion", "scope")}
+                identity |= {"samples": int(point["samples"])}
                 yield identity | {"split": split} | agreement | sizes
 
 

@@ -245,12 +245,21 @@ def _cost(file: inputs.CostFile, rng: np.random.Generator) -> dict:
 
 
 def stability(rng: np.random.Generator, sizes: tuple[int, ...] = (25, 50, 100, 200, 400), splits: int = 3) -> dict:
-    """A curve that rises to about 0.8 over noise at about 0.1; at the smallest size a correlation is undefined."""
+    """Curves that rise to about 0.8 over noise at about 0.1; at the smallest size a correlation is undefined.
+
+    The later criteria rise sooner, and `layer` later than `model`.
+    """
     points = []
-    for n in sizes:
-        level = {"jaccard": n / (n + 100), "correlation": n / (n + 80), "noise_jaccard": 0.1, "noise_correlation": 0.0}
-        values = {name: rng.normal(mean, 0.02, splits).round(4).tolist() for name, mean in level.items()}
-        points.append({"samples": n, "neurons": 115, "candidates": 433.5} | values)
+    for i, criterion in enumerate(("caneft", "caneft-geometric", "caneft-harmonic", "joint")):
+        for scope, late in (("model", 100), ("layer", 150)):
+            for n in sizes:
+                level = {"jaccard": n / (n + late / (1 + i)), "phi": n / (n + 90), "correlation": n / (n + 80)}
+                level |= {"noise_jaccard": 0.1, "noise_phi": 0.0, "noise_correlation": 0.0}
+                values = {name: rng.normal(mean, 0.02, splits).round(4).tolist() for name, mean in level.items()}
+                held_out = {"held_out": 0.004 + i * 1e-4, "noise_held_out": 0.002}
+                values |= {name: rng.normal(mean, 1e-4, splits).round(6).tolist() for name, mean in held_out.items()}
+                about = {"criterion": criterion, "scope": scope, "samples": n, "neurons": 115, "candidates": 433.5}
+                points.append(about | values)
     points[0]["noise_correlation"][0] = None
     return {"neurons": 115, "neurons_of_the_model": LAYERS * WIDTH, "points": points}
 

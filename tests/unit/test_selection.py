@@ -41,7 +41,7 @@ def naive_entropy(row):
 
 
 def informations(row):
-    return [row[f"mi_{d}"] for d in DOMAINS]
+    return [float(row[f"mi_{d}"]) for d in DOMAINS]
 
 
 NAIVE = {
@@ -185,7 +185,9 @@ def test_a_gamma_is_counted_among_those_of_its_own_scope():
     table["consensus"] = [0.5] * 10 + [0.1] * 20  # reached in the first layer alone
     masks = {"task_relevant": None, "budget_task_relevant": 0.5}
     counted = {
-        scope: choose(table, about(), settings_of(gamma=0.3, budget_task_relevant_scope=scope, **masks), 0)[1]["neurons"]
+        scope: choose(table, about(), settings_of(gamma=0.3, budget_task_relevant_scope=scope, **masks), 0)[1][
+            "neurons"
+        ]
         for scope in ("model", "layer")
     }
     assert counted == {"model": 2, "layer": 5}
@@ -274,7 +276,8 @@ def test_a_full_layer_is_passed_over(criterion, seed, neurons, per_layer):
             expected.append(n)
             taken[n // 5] += 1
     if len(expected) < neurons:
-        with refused(criterion, neurons, len(expected), per_layer, "selection.per_layer"):
+        limit = [per_layer, "selection.per_layer"] if len(expected) < len(order) else []
+        with refused(criterion, neurons, len(expected), *limit):
             select(table, criterion, neurons, relevant, seed, per_layer, unit)
     else:
         chosen = select(table, criterion, neurons, relevant, seed, per_layer, unit)
