@@ -56,22 +56,24 @@ def select(
     seed: int = 0,
     per_layer: int | Sequence[int] | None = None,
     unit: str = NEURON,
+    among: np.ndarray | None = None,
 ) -> Selection:
     """The `neurons` highest scores of a criterion; equal scores go to the lower flat index.
 
     table: from `information.table`. relevant: bool mask of the task-relevant neurons, shape (rows,), None for all;
     criteria that do not use it ignore it. seed: used by `random` alone, as default_rng([seed, 0xCA4EF7]).
     per_layer: no more neurons of one layer, or of each layer; those of a full one are passed over, None for no limit.
-    unit: what the table is of. Raises InputError if there are fewer candidates than neurons asked for, or the criterion
-    is not for this unit.
+    unit: what the table is of. among: bool mask (rows,) of the only candidates, as from `active`; None for all.
+    Raises InputError if there are fewer candidates than neurons asked for, or the criterion is not for this unit.
     """
     layers, width = _grid(table)
     rule = _rule(criterion, unit)
     mask = relevant if rule.uses_task_relevant and relevant is not None else np.ones(len(table), bool)
+    mask = mask if among is None else mask & among
     candidates = np.flatnonzero(mask)
     possible = _within_layers(np.bincount(candidates // width, minlength=layers), per_layer)
     if not 1 <= neurons <= possible:
-        limited, masked = possible < len(candidates), len(candidates) < len(table)
+        limited, masked = possible < len(candidates), rule.uses_task_relevant and len(candidates) < len(table)
         raise InputError(
             f"criterion {criterion}: {neurons} {unit}s asked for, {len(candidates)} of {len(table)} remain as"
             " candidates"
@@ -79,6 +81,7 @@ def select(
             + ". Lower the budget"
             + (", raise selection.per_layer" if limited else "")
             + (", raise selection.task_relevant or switch it off with null" if masked else "")
+            + (", raise active_share or switch it off with null" if among is not None else "")
         )
     scores = score(table, criterion, seed)
     if missing := np.isnan(scores[candidates]).sum():
@@ -88,9 +91,6 @@ def select(
     return Selection(NeuronSet.from_flat(layers, width, chosen, unit), gamma, len(candidates))
 
 
-def score(table: pd.DataFrame, criterion: str, seed: int = 0) -> np.ndarray:
-    """Score of each row by a criterion; the highest are selected. seed: as for `select`."""
-    return CRITERIA[criterion].score(table, np.random.default_rng([seed, STREAM]))
 def best(
     scores: np.ndarray, mask: np.ndarray, neurons: int, per_layer: int | Sequence[int] | None = None
 ) -> np.ndarray:
@@ -105,6 +105,9 @@ def best(
     return ranked[_place_in_layer(ranked // width) < limits[ranked // width]][:neurons]
 
 
+def score(table: pd.DataFrame, criterion: str, seed: int = 0) -> np.ndarray:
+    """Score of each row by a criterion; the highest are selected. seed: as for `select`."""
+    return CRITERIA[criterion].score(table, np.random.default_rng([seed, STREAM]))
 
 
 def _rule(criterion: str, unit: str) -> Criterion:
@@ -190,6 +193,18 @@ def task_relevant(table: pd.DataFrame, q: float, scope: Scope = "model") -> np.n
     return (importance >= thresholds[:, None]).all(axis=-1).ravel()
 
 
+def active(table: pd.DataFrame, share: float) -> np.ndarray:
+    """Mask (rows,) of the neurons whose activation probability in some domain is in the top share of all of them.
+
+    The filter of the LAPE paper (Tang et al., ACL 2024), as its identify.py has it: of n probabilities, of all neurons
+    and domains together, one must lie above the round((1 - share) n)-th smallest. share: in (0, 1].
+    """
+    probability = _by_domain(table, "positive")
+    rank = round((1 - _share("active_share", share)) * probability.size)
+    threshold = np.sort(probability, axis=None)[rank - 1] if rank else -np.inf
+    return (probability > threshold).any(axis=1)
+
+
 def _share(name: str, value: float) -> Fraction:
     """The share as it is written: as a float, 0.1 of 30 neurons would be a little more than 3, and 4 rounded up."""
     share = Fraction(str(value))
@@ -230,8 +245,8 @@ def _harmonic(information: np.ndarray) -> np.ndarray:
 def _specificity(table: pd.DataFrame) -> np.ndarray:
     """Minus the entropy over domains of the normalised activation probabilities, in nats; at most 0.
 
-    The score of language activation probability entropy (LAPE: Tang et al., ACL 2024), without that paper's filter
-    on rarely active neurons. A neuron that never activates counts as active everywhere alike.
+    The score of language activation probability entropy (LAPE: Tang et al., ACL 2024); that paper's filter on rarely
+    active neurons is `active`. A neuron that never activates counts as active everywhere alike.
     """
     probability = _by_domain(table, "positive")
     total = probability.sum(axis=1, keepdims=True)
@@ -328,7 +343,8 @@ def choose(
     unit, unit_parameters = about.get("unit", NEURON), _unit_parameters(about)
     neurons, per_layer = (_count(table, about, settings), settings.per_layer) if like is None else _numbers(like)
     relevant = _mask(table, settings.task_relevant, settings.task_relevant_scope)
-    chosen = select(table, settings.criterion, neurons, relevant, draw, per_layer, unit)
+    among = None if settings.active_share is None else active(table, settings.active_share)
+    chosen = select(table, settings.criterion, neurons, relevant, draw, per_layer, unit, among)
     return chosen, {
         "criterion": settings.criterion,
         "unit": unit,

@@ -83,6 +83,8 @@ class SelectionSettings(Section):
     budget_task_relevant: float | None
     """Of the candidates among which a gamma is counted: shared, so that every variant gets as many neurons."""
     budget_task_relevant_scope: config.Scope = Field("model", exclude_if=lambda scope: scope == "model")
+    active_share: float | None = Field(None, exclude_if=lambda share: share is None)
+    """Of `specific`; not written without one."""
 
     @property
     def mask(self) -> Literal["model", "layer", "off"]:
@@ -267,7 +269,8 @@ def selection(configuration: Config, variant: str) -> SelectionSettings:
     budget = own if own.fraction or own.parameters else shared
     task_relevant = own.task_relevant if "task_relevant" in own.model_fields_set else shared.task_relevant
     scope = own.task_relevant_scope or shared.task_relevant_scope
-    return _selection(own.method, budget, shared, task_relevant, scope)
+    found = _selection(own.method, budget, shared, task_relevant, scope)
+    return found.model_copy(update={"active_share": own.active_share})
 
 
 def _selection(

@@ -128,6 +128,9 @@ class Neurons(Trained):
     """Overrides `selection.task_relevant` for this entry, null switches it off (only MI criteria use it)."""
     task_relevant_scope: Scope | None = Field(None, exclude_if=lambda scope: scope is None)
     """Overrides `selection.task_relevant_scope` for this entry."""
+    active_share: Share | None = Field(None, exclude_if=lambda share: share is None)
+    """Of `specific`: only neurons whose activation probability in some domain is in this top share of all of them, as
+    in the LAPE paper, which has 0.05; null: all neurons."""
     layers_of: Slug | None = None
     """Of `random`: as many neurons in each layer as this variant has."""
 
@@ -140,6 +143,8 @@ class Neurons(Trained):
     def _one_budget(self) -> "Neurons":
         if None not in (self.fraction, self.parameters):
             raise ValueError("at most one of fraction and parameters can be given")
+        if self.active_share is not None and self.method != "specific":
+            raise ValueError("active_share goes with method: specific only")
         if self.layers_of is not None:
             if self.method != "random":
                 raise ValueError("layers_of goes with method: random only")

@@ -69,7 +69,7 @@ def _layers(plan: Plan, axes: Axes, variant: str, frame: pd.DataFrame) -> None:
 
 @styled
 def importance_information(plan: Plan, tables: dict[Block, Information]) -> Figure:
-    """Mean importance of each neuron against its consensus MI, with the null and the information of length alone.
+    """Mean importance of each neuron against its consensus MI, with the null and what length or loss alone tells.
 
     tables: from `results.information`. Beyond 20,000, unselected neurons are a sample.
     """
@@ -104,14 +104,15 @@ def _neuron_cloud(plan: Plan, axes: Axes, frame: pd.DataFrame, sidecar: dict, va
 
 
 def _reference_lines(axes: Axes, sidecar: dict, highest: float) -> None:
-    """What a neuron without information reaches by chance, and what the response length alone tells."""
+    """What a neuron without information reaches by chance, and what length and loss of a sample alone tell."""
     null, quantile = sidecar["null"], float(sidecar["null"]["quantile"])
     top = 1.06 * max(highest, 1.5 * quantile)
     axes.axhline(quantile, color="#0072B2", linewidth=1, label=f"null, error rate {null['error_rate']:g}")
-    if lengths := (sidecar.get("length") or {}).get("one_vs_rest"):
-        length = min(lengths.values())
-        text = "response length" if length < top else f"response length: {length:.2g}, above"
-        axes.axhline(length, color=INK, linewidth=0.9, linestyle=(0, (3, 2)), label=text)
+    for name, dashes, text in (("length", (3, 2), "response length"), ("loss", (1, 1.5), "loss of the sample")):
+        if by_domain := (sidecar.get(name) or {}).get("one_vs_rest"):
+            least = min(by_domain.values())
+            text = text if least < top else f"{text}: {least:.2g}, above"
+            axes.axhline(least, color=INK, linewidth=0.9, linestyle=(0, dashes), label=text)
     axes.set_ylim(0, top)
 
 
@@ -126,8 +127,8 @@ def stability(plan: Plan, frame: pd.DataFrame) -> Figure:
         return absent()
     figure, parts = panels([", ".join(selection) for selection in found], DOUBLE, [2.3] * len(found))
     for part, rows in zip(parts, found.values(), strict=True):
-        neurons, total = rows[["neurons", "total"]].iloc[0]
         rows = own_curve(plan, rows)
+        neurons, total = rows[["neurons", "total"]].iloc[0]
         left, right = part.subplots(1, 2)
         _agreement(left, rows, "jaccard")
         _agreement(right, rows, "correlation")

@@ -278,6 +278,7 @@ def _write_information(plan: Plan, root: Path, file: inputs.InformationFile, rng
         "bins": 10,
         "null": {"error_rate": 0.01, "quantile": 0.0021},
         "length": {"joint": 0.05, "one_vs_rest": {domain: 0.012 for domain in domains}},
+        "loss": {"joint": 0.03, "one_vs_rest": {domain: 0.008 for domain in domains}},
     }
     write_json(root / file.sidecar, sidecar)
 

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 from caneft import config, settings
 from caneft.plan import Plan, Run
 from caneft.reporting import inputs
+from tests.messages import refused
 
 DEMO = {"format": "demo", "domain": "it", "pairs": 10}
 SEEN, UNSEEN = {"train": DEMO, "dev": DEMO, "test": DEMO}, {"test": DEMO}
@@ -341,6 +342,15 @@ def test_a_variants_own_budget_replaces_the_shared_one():
         assert (found.per_layer, found.task_relevant, found.budget_task_relevant) == (7, 0.5, None)
     shared = settings.selection(load(("selection", {"gamma": 0.002})), "caneft")
     assert (shared.gamma, shared.fraction, shared.parameters, shared.budget_task_relevant) == (0.002, None, None, 0.5)
+
+
+def test_a_filter_of_active_neurons_reaches_its_variant_alone():
+    entry = {"method": "specific", "learning_rate": 1e-4}
+    plain, filtered = (everything(load(("methods", "own", entry | more))) for more in ({}, {"active_share": 0.05}))
+    assert {key for key in plain if plain[key] != filtered[key]} == {("selection", "own")} | tunes("own")
+    assert not any("active_share" in text for text in plain.values()), "finished results were made without the key"
+    with refused("active_share", "specific"):
+        load(("methods", "caneft", "active_share", 0.05))
 
 
 def test_a_scope_at_its_default_is_in_no_job():

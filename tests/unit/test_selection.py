@@ -16,7 +16,7 @@ from pytest import approx
 
 from caneft import information
 from caneft.neurons import HEAD, NEURON, NeuronSet, save
-from caneft.selection import CRITERIA, budget, choose, select, task_relevant
+from caneft.selection import CRITERIA, active, budget, choose, select, task_relevant
 from caneft.settings import SelectionSettings
 from tests.messages import refused
 
@@ -110,6 +110,36 @@ def test_a_mean_over_domains_by_hand(criterion, order):
         assert set(select(table, criterion, count).neurons.flat()) == set(order[:count])
     assert select(table, criterion, 2).gamma == 1, "gamma is the minimum over domains whatever the score"
     assert CRITERIA[criterion].score(table, None)[3] == 0
+
+
+@given(seed=st.integers(0, 1000), share=st.integers(1, 100).map(lambda percent: percent / 100))
+def test_active_is_lapes_filter(seed, share):
+    """identify.py takes the k-th smallest of n probabilities, k = round(0.95 n), and keeps who is above somewhere."""
+    table = make_table(seed)
+    rows = table[[f"positive_{d}" for d in DOMAINS]].to_numpy().tolist()
+    every = sorted(value for row in rows for value in row)
+    rank = round((1 - Decimal(str(share))) * len(every))
+    expected = [rank == 0 or any(value > every[rank - 1] for value in row) for row in rows]
+    assert active(table, share).tolist() == expected
+
+
+def test_specific_selects_among_the_active_neurons_where_it_is_asked_to():
+    """Neuron 19 responds to one domain alone, but seldom; 3 and 7 often, of which 7 to one domain above all."""
+    table = make_table()
+    table[[f"positive_{d}" for d in DOMAINS]] = 0.1
+    table.loc[19, [f"positive_{d}" for d in DOMAINS]] = [0.2, 0, 0]
+    table.loc[3, [f"positive_{d}" for d in DOMAINS]] = [0.9, 0.9, 0.9]
+    table.loc[7, [f"positive_{d}" for d in DOMAINS]] = [0.9, 0.1, 0.1]
+    asked = settings_of(criterion="specific", fraction=0.05)
+    assert choose(table, about(), asked, 0)[0].neurons.flat().tolist() == [19]
+    filtered = asked.model_copy(update={"active_share": 0.07})  # of 60 probabilities four are 0.9, and the 56th is 0.2
+    chosen, said = choose(table, about(), filtered, 0)
+    assert chosen.neurons.flat().tolist() == [7] and said["candidates"] == 2
+    assert said["settings"]["active_share"] == 0.07 and "active_share" not in asked.model_dump()
+    with refused("specific", 3, 2, 20, "active_share"):
+        choose(table, about(), filtered.model_copy(update={"fraction": 0.15}), 0)
+    with refused("active_share", 0):
+        active(table, 0)
 
 
 def test_a_random_draw_is_its_seeds():
