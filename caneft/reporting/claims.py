@@ -8,7 +8,7 @@ import pandas as pd
 
 from caneft.neurons import NeuronSet
 from caneft.plan import Plan
-from caneft.reporting import evidence
+from caneft.reporting import evidence, stability
 from caneft.reporting.evidence import Tests
 from caneft.reporting.inputs import Block
 from caneft.reporting.labels import METRICS, label
@@ -191,24 +191,21 @@ def _layers(plan: Plan, found: Found, method: str) -> Verdict:
 
 def _stability(found: Found) -> Verdict:
     """Agreement of disjoint halves at the end of the curve, and what the last doubling of the samples added."""
-    sizes = sorted(found.stability["samples"].unique())
-    half = [n for n in sizes if n <= sizes[-1] / 2]
-    if not half:
+    curve = stability.rise(found.stability)
+    if curve["before"].isna().all():
         return Verdict("g", UNTESTED, "There is no curve over numbers of samples.", [])
-    last, before = sizes[-1], half[-1]
-    by_split = found.stability.set_index(["samples", "split"])
-    end, earlier = (by_split.loc[n] for n in (last, before))
-    agreement, noise = end["jaccard"].mean(), end["noise_jaccard"].mean()
-    above, error = _over_splits(end["jaccard"] - end["noise_jaccard"])
-    gain, gain_error = _over_splits((end["jaccard"] - earlier["jaccard"]) / np.log2(last / before))
+    *_, end = curve.itertuples()
+    above, error, gain, gain_error = end.above_mean, end.above_error, end.gain_mean, end.gain_error
+    means = found.stability.groupby("samples")[["jaccard", "noise_jaccard"]].mean()
+    agreement, noise = means.loc[end.Index]
     numbers = [
-        f"Jaccard of halves of {last:,} samples of each domain {agreement:.3f}, with shuffled labels {noise:.3f};"
-        f" {above:.3f} ± {error:.3f} above ({len(end)} splits)",
-        f"gain per doubling from {before:,} samples on: {gain:+.3f} ± {gain_error:.3f}",
+        f"Jaccard of halves of {end.Index:,} samples of each domain {agreement:.3f}, with shuffled labels {noise:.3f};"
+        f" {above:.3f} ± {error:.3f} above ({end.splits} splits)",
+        f"gain per doubling from {end.before:,} samples on: {gain:+.3f} ± {gain_error:.3f}",
         "after ±: standard errors over splits, which share samples; the true ones are larger",
     ]
-    if len(end) < SPLITS:
-        return Verdict("g", UNTESTED, f"The curve has {len(end)} splits; a verdict takes {SPLITS}.", numbers)
+    if end.splits < SPLITS:
+        return Verdict("g", UNTESTED, f"The curve has {end.splits} splits; a verdict takes {SPLITS}.", numbers)
     if above <= BEYOND * error:
         return Verdict("g", CONTRADICTED, "The halves agree no more than with shuffled labels.", numbers)
     if gain - 2 * gain_error > CLIMBING:
@@ -219,11 +216,6 @@ def _stability(found: Found) -> Verdict:
         said = f"The halves agree by less than {AGREED}, and it is not sure that more samples would change it."
         return Verdict("g", OPEN, said, numbers)
     return Verdict("g", OPEN, "The curve is neither sure to be flat nor sure to climb.", numbers)
-
-
-def _over_splits(values: pd.Series) -> tuple[float, float]:
-    """Mean and standard error; no number for the error of one split."""
-    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
 def counted(by_block: Mapping[Block, list[Verdict]]) -> dict[str, str]:
