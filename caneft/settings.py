@@ -268,7 +268,7 @@ def selection(configuration: Config, variant: str) -> SelectionSettings:
     own, shared = configuration.methods[variant], configuration.selection
     budget = own if own.fraction or own.parameters else shared
     task_relevant = own.task_relevant if "task_relevant" in own.model_fields_set else shared.task_relevant
-    scope = own.task_relevant_scope or shared.task_relevant_scope
+    scope = (own.task_relevant_scope or shared.task_relevant_scope) if own.masked else "model"
     found = _selection(own.method, budget, shared, task_relevant, scope)
     return found.model_copy(update={"active_share": own.active_share})
 

@@ -7,6 +7,8 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from caneft.config.models import Resources
 from caneft.config.section import Positive, Scope, Section, Share, Slug
 
+MASKED = {"caneft", "caneft-geometric", "caneft-harmonic", "joint", "bottom"}
+"""Methods that select among task-relevant neurons alone."""
 Rate = Annotated[float, Field(gt=0)]
 Rates = Annotated[
     Annotated[Rate, Tag("number")] | Annotated[list[Rate], Field(min_length=2), Tag("list")],
@@ -138,6 +140,11 @@ class Neurons(Trained):
     def unit(self) -> str:
         """What is selected: `neuron` or `head`."""
         return "head" if self.method == "caneft-attention" else "neuron"
+
+    @property
+    def masked(self) -> bool:
+        """Whether the mask of task-relevant neurons limits its candidates."""
+        return self.method in MASKED
 
     @model_validator(mode="after")
     def _one_budget(self) -> "Neurons":

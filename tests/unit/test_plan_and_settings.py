@@ -325,7 +325,8 @@ def test_the_budget_reaches_the_selection_alone():
     assert reruns("selection", "fraction", 0.2) == shares
     assert reruns("selection", {"gamma": 0.002}) == reruns("selection", {"parameters": 9000}) == shares
     assert reruns("selection", "task_relevant", None) == shares
-    assert reruns("selection", "task_relevant_scope", "layer") == shares | {("selection", "wide")}
+    masked = {("selection", "caneft"), ("selection", "wide"), ("stability",)}  # `random` draws from all
+    assert reruns("selection", "task_relevant_scope", "layer") == masked
     own = reruns("methods", "wide", "task_relevant_scope", "layer")
     assert own == {("selection", "wide")} | tunes("wide")
     assert reruns("selection", "per_layer", 7) == shares | {("selection", "wide")}

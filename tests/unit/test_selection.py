@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pytest import approx
 
 from caneft import information
+from caneft.config.methods import MASKED
 from caneft.neurons import HEAD, NEURON, NeuronSet, save
 from caneft.selection import CRITERIA, active, budget, choose, select, task_relevant
 from caneft.settings import SelectionSettings
@@ -83,6 +84,7 @@ def test_selection_equals_a_naive_ranking(criterion, seed, neurons):
 def test_the_mask_limits_the_information_criteria():
     masked = {"caneft", "caneft-geometric", "caneft-harmonic", "joint", "bottom"}
     assert {name for name, rule in CRITERIA.items() if rule.uses_task_relevant} == masked
+    assert masked == MASKED, "the configuration says the same"
     assert set(CRITERIA) == {*NAIVE, "random"}
     assert all(rule.description for rule in CRITERIA.values())
 
