@@ -35,9 +35,9 @@ class Prompt(Section):
 
 
 class AutoSamples(Section):
-    """How `samples: auto` finds its number, once per model and direction: it doubles the samples until neurons selected
-    on disjoint halves of them agree hardly better than before. Selected by `caneft-geometric`, whatever the methods
-    are: the minimum that `caneft` ranks by needs about four times the samples to agree as well."""
+    """How `samples: auto` finds its number, once per model and direction: it doubles the samples until neurons that
+    `caneft-geometric` selects on disjoint halves of them agree hardly better than before. Its curve decides whatever
+    criteria the methods have: on the demo the minimum, by which `caneft` selects, takes four times the samples."""
 
     mixture: Slug | None = None
     """Mixture on whose domains it is decided; by default the direction's first. Best one that will not grow."""
