@@ -242,7 +242,7 @@ def test_the_null_has_the_distribution_of_all_permutations(strata):
 
 def test_a_shuffle_keeps_the_margins_and_each_neuron_has_its_own():
     counts = contingency([np.random.default_rng(d).random((size, 30)) for d, size in enumerate((40, 33, 60))])
-    shuffled = information._shuffled(counts, np.random.default_rng(0))
+    shuffled = information.shuffled(counts, np.random.default_rng(0))
     assert shuffled.shape == counts.shape and (shuffled >= 0).all()
     for axis in (1, 2):
         assert np.array_equal(shuffled.sum(axis=axis), counts.sum(axis=axis))
