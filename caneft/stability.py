@@ -33,10 +33,10 @@ MEANING = (
     " among the neurons that are task-relevant in the half, each ranked in its `scope` (off: among all neurons). One"
     " value per split in each list. jaccard: intersection over union of the two sets, each of `neurons` neurons or of"
     " all its candidates if these are fewer; phi: Nogueira's measure of the same, 0 for random sets; correlation:"
-    " Spearman's, of the criterion's score of all neurons of the model; both are null if undefined; held_out: mean"
+    " Spearman's, of the criterion's score of all neurons of the model; held_out: mean"
     " consensus MI of a set on the half that did not select it, less what shuffled labels give there, in nats, mean"
     " over the two sets; noise_: the same of sets selected after shuffling the labels of each half. candidates: mean"
-    " number of task-relevant neurons of a half."
+    " number of task-relevant neurons of a half. null: undefined, as where none is."
 )
 
 
@@ -46,10 +46,10 @@ class Point:
 
     criterion: one of CRITERIA. scope: of the mask of task-relevant neurons, `off` for none. samples: of each domain in
     each half. neurons: budget of a set, which is all of its candidates if these are fewer. candidates: mean over the
-    halves. jaccard, phi: of the two sets. correlation: Spearman's, of the scores of all neurons. phi and correlation
-    are None where undefined. held_out: mean consensus MI of a set on the other half less its null, in nats, mean over
-    the two sets. noise_: the same of sets selected with the labels of each half shuffled, its task-relevant neurons
-    kept.
+    halves. jaccard, phi: of the two sets. correlation: Spearman's, of the scores of all neurons. held_out: mean
+    consensus MI of a set on the other half less its null, in nats, mean over the two sets. noise_: the same of sets
+    selected with the labels of each half shuffled, its task-relevant neurons kept. Values are None where undefined: all
+    but the correlation in a scope that is not the configured one, if no neuron is task-relevant there.
     """
 
     criterion: str
@@ -57,14 +57,14 @@ class Point:
     samples: int
     neurons: int
     candidates: float
-    jaccard: list[float]
+    jaccard: list[float | None]
     phi: list[float | None]
     correlation: list[float | None]
-    held_out: list[float]
-    noise_jaccard: list[float]
+    held_out: list[float | None]
+    noise_jaccard: list[float | None]
     noise_phi: list[float | None]
     noise_correlation: list[float | None]
-    noise_held_out: list[float]
+    noise_held_out: list[float | None]
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def curves(
     `layer`, or `off` if there is no mask. progress: called with the neurons of each tile, splits x layers x neurons in
     all.
     The result depends neither on threads nor on tiles. Raises InputError if a domain has fewer samples than two halves
-    need, if the dumps do not belong together, or if a half has no task-relevant neuron.
+    need, if the dumps do not belong together, or if a half has no task-relevant neuron in the configured scope.
     """
     sizes = sorted(set(sizes))
     _check(dumps.scores, sizes, settings.splits, neurons)
@@ -296,6 +296,8 @@ def _agreements(
         correlations = {f"{name}correlation": _rank_correlation(*scores) for name, scores in of_halves.items()}
         for scope in ("off",) if budget.mask == "off" else get_args(Scope):
             masks = [_mask(half, budget.task_relevant, scope) for half in halves]
+            if scope == budget.mask and not all(mask.any() for mask in masks):
+                raise InputError(f"selection.task_relevant: no neuron is in the top {budget.task_relevant}; raise it")
             found[criterion, scope] = {"candidates": np.mean([mask.sum() for mask in masks])} | correlations
             for name, scores in of_halves.items():
                 sets = [
@@ -313,14 +315,13 @@ def _with_noise(half: pd.DataFrame) -> pd.DataFrame:
 
 
 def _mask(half: pd.DataFrame, q: float | None, scope: str) -> np.ndarray:
-    mask = np.ones(len(half), bool) if scope == "off" else selection.task_relevant(half, q, scope)
-    if not mask.any():
-        raise InputError(f"selection.task_relevant: no neuron is in the top {q} of every domain; raise it")
-    return mask
+    return np.ones(len(half), bool) if scope == "off" else selection.task_relevant(half, q, scope)
 
 
 def _compare(sets: Sequence[NeuronSet], held_out: Sequence[np.ndarray]) -> dict[str, float | None]:
-    """Agreement of two sets. held_out: consensus of every neuron less its null in the halves that selected them."""
+    """Agreement of two sets, None if one is empty. held_out: consensus of all neurons less its null in their halves."""
+    if not min(map(len, sets)):
+        return dict.fromkeys(("jaccard", "phi", "held_out"))
     apart = [other[own.flat()].mean() for own, other in zip(sets, held_out[::-1], strict=True)]
     return {"jaccard": sets[0].jaccard(sets[1]), "phi": sets[0].phi(sets[1]), "held_out": float(np.mean(apart))}
 

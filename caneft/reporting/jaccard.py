@@ -126,8 +126,11 @@ def _halves(plan: Plan, root: Path, blocks: list[Block]) -> list[dict[str, Any]]
     path = root / next(inputs.stability_files(plan, blocks)).path
     found = read_json(path)
     with naming(path):
-        own = "caneft", settings.stability(plan.config).budget.mask
-        last = [point for point in found["points"] if (point["criterion"], point["scope"]) == own][-1]
+        own = "caneft", settings.selection(plan.config, caneft.variant).mask
+        points = [point for point in found["points"] if (point["criterion"], point["scope"]) == own]
+        if not points:
+            return []
+        last = points[-1]
         neurons, total = int(found["neurons"]), int(found["neurons_of_the_model"])
         agreement = {"samples": int(last["samples"]), "jaccard": float(np.mean(last["jaccard"]))}
     return [{"variant": caneft.variant, "kind": "halves"} | agreement | {"chance": chance(neurons, neurons, total)}]

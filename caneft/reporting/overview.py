@@ -43,8 +43,9 @@ def gather(plan: Plan, root: str | Path) -> Overview:
     found = {}
     for block in blocks:
         selection = (*block[:2], plan.selected_on(*block[1:]))
-        stability = results.own_curve(plan, of_block(curves, selection))
-        found[block] = claims.Found(scores, records, stability, tests(root, block), selected(plan, root, block))
+        tested = tests(root, block)
+        stability = results.own_curve(plan, of_block(curves, selection), tested["method"])
+        found[block] = claims.Found(scores, records, stability, tested, selected(plan, root, block))
     return Overview(
         title=plan.config.report.title,
         note=plan.config.report.note.strip(),

@@ -335,10 +335,12 @@ def stability(plan: Plan, root: str | Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(AGREEMENT, float))
 
 
-def own_curve(plan: Plan, frame: pd.DataFrame) -> pd.DataFrame:
-    """Of `stability` the rows of what `caneft` selects, among whom `selection` says."""
-    criterion, scope = "caneft", settings.stability(plan.config).budget.mask
-    return frame[(frame["criterion"] == criterion) & (frame["scope"] == scope)]
+def own_curve(plan: Plan, frame: pd.DataFrame, variant: str | None) -> pd.DataFrame:
+    """Of `stability` the rows of a variant's criterion and mask; none of a variant, or mask, that has no curve."""
+    if not isinstance(plan.config.methods.get(variant), Neurons):
+        return frame[:0]
+    own = settings.selection(plan.config, variant)
+    return frame[(frame["criterion"] == own.criterion) & (frame["scope"] == own.mask)]
 
 
 def _stability_rows(selection: Block, path: Path) -> Iterator[dict[str, Any]]:

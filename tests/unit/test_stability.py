@@ -324,6 +324,22 @@ def test_neurons_that_never_respond_have_no_correlation_and_agree_as_noise_does(
     assert point == Point("caneft", "off", 10, 3, 10.0, [1.0], [1.0], [None], [0.0], [1.0], [1.0], [None], [0.0])
 
 
+def test_a_scope_without_candidates_is_undefined_unless_it_is_the_configured_one():
+    """Each domain has its important neurons in another half of a layer; all of layer 0 are above all of layer 1."""
+    rng = np.random.default_rng(0)
+    dumps = {domain: rng.random((2, 40, 20)).astype(np.float16) for domain in ("it", "law")}
+    for i, dump in enumerate(dumps.values()):
+        dump[:, :, 10 * i : 10 * i + 10] += 2
+        dump[0] += 10
+    given = {"splits": 1, "neurons": 5, "task_relevant": 0.5}
+    within = run(dumps, [20], scope="layer", **given)[0]
+    assert (within.candidates, within.jaccard, within.phi, within.held_out) == (0, [None], [None], [None])
+    assert within.noise_jaccard == [None] and within.correlation != [None]
+    assert run(dumps, [20], **given)[0].candidates == 20
+    with refused("selection.task_relevant", 0.5):
+        run(dumps, [20], task_relevant_scope="layer", **given)
+
+
 def test_a_set_of_all_neurons_has_no_phi():
     (point,) = run(uninformative(20, samples=20), [10], splits=1, neurons=20)
     assert (point.jaccard, point.phi, point.noise_phi) == ([1.0], [None], [None])

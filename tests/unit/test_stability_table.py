@@ -119,7 +119,9 @@ def test_the_methods_own_curve_is_that_of_its_mask(tmp_path, scope, mask):
     plan = fake_results.plan(METHODS, selection={"fraction": 0.1, **mask})
     fake_results.write(plan, tmp_path)
     content = json.loads((tmp_path / PATH).read_text())
-    more = [point | {"scope": "off"} for point in content["points"]]
+    more = [point | {"scope": "off"} for point in content["points"] if point["scope"] == "model"]
     (tmp_path / PATH).write_text(json.dumps(content | {"points": content["points"] + more}))
-    own = results.own_curve(plan, results.stability(plan, tmp_path))
-    assert set(zip(own["criterion"], own["scope"], strict=True)) == {("caneft", scope)}
+    frame = results.stability(plan, tmp_path)
+    own = results.own_curve(plan, frame, "caneft")
+    assert set(zip(own["criterion"], own["scope"], strict=True)) == {("caneft", scope)} and len(own) == 5 * 3
+    assert results.own_curve(plan, frame, "base").empty and results.own_curve(plan, frame, None).empty
