@@ -3,13 +3,14 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import pandas as pd
 
 from caneft import settings
 from caneft.bounded import parse
-from caneft.config import Neurons
+from caneft.config import Neurons, Scope
+from caneft.config.methods import MASKED
 from caneft.config.metrics import LOWER_IS_BETTER, NEURAL
 from caneft.errors import InputError
 from caneft.plan import SEEN, Plan
@@ -352,8 +353,9 @@ def _stability_rows(selection: Block, path: Path) -> Iterator[dict[str, Any]]:
             for split, values in enumerate(splits):
                 agreement = {name: checked(value, int, float) for name, value in zip(AGREEMENT, values, strict=True)}
                 identity = dict(zip(BLOCK, selection, strict=True))
-                identity |= {name: checked(point[name], str) for name in ("criterion", "scope")}
-                identity |= {"samples": int(point["samples"])}
+                identity |= {"criterion": point["criterion"], "scope": point["scope"], "samples": int(point["samples"])}
+                if identity["criterion"] not in MASKED or identity["scope"] not in (*get_args(Scope), "off"):
+                    raise ValueError(f"no curve is of {identity['criterion']!r} and {identity['scope']!r}")
                 yield identity | {"split": split} | agreement | sizes
 
 

@@ -104,6 +104,17 @@ def test_a_curve_without_its_criterion_is_refused_by_name(plan, root):
         results.stability(plan, root)
 
 
+@pytest.mark.parametrize(
+    "change", [{"criterion": "random"}, {"criterion": []}, {"scope": "row"}, {"scope": None}], ids=str
+)
+def test_a_curve_of_nothing_known_is_refused_by_name(plan, root, change):
+    content = json.loads((root / PATH).read_text())
+    content["points"][3] |= change
+    (root / PATH).write_text(json.dumps(content))
+    with refused(root / PATH):
+        results.stability(plan, root)
+
+
 def test_without_neurons_there_is_no_table(tmp_path):
     plan = fake_results.plan({"base": {"method": "base"}, "full": {"method": "full", "learning_rate": 1e-3}})
     fake_results.write(plan, tmp_path)
