@@ -85,8 +85,8 @@ def sparse(folder: Path, gigabytes: float, domains: int, samples: int, layers: i
             file.truncate(file.tell() + 2 * layers * samples * neurons)
         statistics_ = np.zeros((layers, neurons), np.float32)
         np.savez(path.with_suffix(".stats.npz"), **dict.fromkeys(SUMS, statistics_))
-        lengths = [{"response_tokens": int(length)} for length in rng.integers(5, 100, samples)]
-        sidecar = {"domain": path.stem, "model": model, "scale_exponent": 0, "shape": shape, "samples": lengths}
+        listed = [{"response_tokens": int(length), "loss": 1.0} for length in rng.integers(5, 100, samples)]
+        sidecar = {"domain": path.stem, "model": model, "scale_exponent": 0, "shape": shape, "samples": listed}
         write_json(path.with_suffix(".json"), sidecar)
     write_json(folder / "manifest.json", model)
     return paths

@@ -96,8 +96,16 @@ class DumpSet:
     @property
     def lengths(self) -> dict[str, np.ndarray]:
         """Response tokens of each sample."""
+        return self._of_samples("response_tokens")
+
+    @property
+    def losses(self) -> dict[str, np.ndarray]:
+        """Loss of each sample, summed over its response tokens, in nats."""
+        return self._of_samples("loss")
+
+    def _of_samples(self, name: str) -> dict[str, np.ndarray]:
         samples = {domain: sidecar["samples"] for domain, sidecar in self.sidecars.items()}
-        return {domain: np.array([entry["response_tokens"] for entry in own]) for domain, own in samples.items()}
+        return {domain: np.array([entry[name] for entry in own]) for domain, own in samples.items()}
 
 
 @dataclass(frozen=True)

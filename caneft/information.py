@@ -90,11 +90,11 @@ def permutation_null(
     tables: per stratum counts (neurons, bins, domains). Each neuron and stratum has shuffles of its own. The minimum
     over the domains is taken after the shuffle and after the sum over strata, as for the real one.
     """
-    drawn = [_shuffled(np.broadcast_to(counts, (permutations, *counts.shape)), rng) for counts in tables]
+    drawn = [shuffled(np.broadcast_to(counts, (permutations, *counts.shape)), rng) for counts in tables]
     return given_strata(one_vs_rest, drawn).min(axis=-1), given_strata(joint, drawn)
 
 
-def _shuffled(counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def shuffled(counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Tables (..., bins, domains) of the same margins as `counts`, drawn as if by shuffling the labels.
 
     Of a shuffle only the table is needed, and given the sizes of its bins and domains the table after a uniform
@@ -268,16 +268,15 @@ def _common_shape(dumps, stats, scales) -> tuple[int, int]:
     return next(iter(shapes.values()))
 
 
-def length_information(lengths: Mapping[str, Sequence[int]], bins: int) -> dict:
-    """What the response length alone tells about the domain, in nats, with the same bins as the neurons' MI.
+def sample_information(values: Mapping[str, Sequence[float]], bins: int) -> dict:
+    """What one number of each sample alone tells about the domain, in nats, with the same bins as the neurons' MI.
 
-    lengths: per domain the numbers of response tokens. Returns {"joint": MI, "consensus": MI, "domains": {domain: MI}},
-    the last one-vs-rest.
+    values: per domain such as the numbers of response tokens, or the losses; finite and not negative. Returns {"joint":
+    MI, "consensus": MI, "domains": {domain: MI}}, the last one-vs-rest.
     """
-    domains = sorted(lengths)
-    counts = counting.contingency([np.asarray(lengths[domain], dtype=np.float64)[:, None] for domain in domains], bins)[
-        0
-    ]
+    domains = sorted(values)
+    columns = [np.asarray(values[domain], dtype=np.float64)[:, None] for domain in domains]
+    counts = counting.contingency(columns, bins)[0]
     by_domain = dict(zip(domains, one_vs_rest(counts).tolist(), strict=True))
     return {"joint": float(joint(counts)), "consensus": float(consensus(counts)), "domains": by_domain}
 

@@ -52,6 +52,7 @@ def _sidecar(path: Path) -> dict[str, Any]:
 def _check_kinds(sidecar: Mapping[str, Any]) -> None:
     """Raises KeyError or TypeError for what is missing, or of a kind that no dump has."""
     exponent, tokens = sidecar["scale_exponent"], [sample["response_tokens"] for sample in sidecar["samples"]]
+    losses = [sample["loss"] for sample in sidecar["samples"]]
     sidecar["shape"], sidecar["model"]["weights"]
     if not isinstance(sidecar["domain"], str) or not isinstance(sidecar["model"]["id"], str | None):
         raise TypeError("domain and model are no names")
@@ -59,6 +60,8 @@ def _check_kinds(sidecar: Mapping[str, Any]) -> None:
         raise TypeError("scale_exponent is no exponent")
     if not all(type(count) is int and 0 <= count < 2**31 for count in tokens):
         raise TypeError("response_tokens are no numbers of tokens")
+    if not all(type(loss) in (int, float) and 0 <= loss < math.inf for loss in losses):
+        raise TypeError("losses are no finite numbers from 0 on")
 
 
 def _statistics(path: Path, shape: tuple[int, int]) -> dict[str, np.ndarray]:
@@ -92,7 +95,7 @@ def measure(
     threads: int = 1,
     progress: Callable[[Sequence], Iterable] = iter,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Information table of the domains whose dumps are given, and a description: null, length confound, samples.
+    """Information table of the domains whose dumps are given, and a description: null, confounds, samples.
 
     The table is that of `information.table` and null_quantile, the consensus MI that a neuron without information
     exceeds at `error_rate`: one number of the whole table, since the null is pooled over neurons, and the same in each
@@ -171,7 +174,6 @@ def _description(
     """What `information.json` holds."""
     lengths = dumps.lengths
     samples = {domain: len(own) for domain, own in lengths.items()}
-    length = information.length_information(lengths, settings.bins)
     sidecar = next(iter(dumps.sidecars.values()))
     return {
         "format": integrity.FORMAT,
@@ -184,9 +186,16 @@ def _description(
         "hidden_size": sidecar["model"].get("hidden_size"),
         "unit_parameters": sidecar["model"].get("unit_parameters"),
         "null": {"error_rate": settings.error_rate, "quantile": quantile, "permutations": settings.null_permutations},
-        "length": {"joint": length["joint"], "one_vs_rest": length["domains"]},
+        "length": _of_samples(lengths, settings.bins),
+        "loss": _of_samples(dumps.losses, settings.bins),
         "entropy_of_domain": _entropy(list(samples.values())),
     }
+
+
+def _of_samples(values: Mapping[str, Sequence[float]], bins: int) -> dict[str, Any]:
+    """What a number of each sample tells of the domain, as a confound stands in `information.json`."""
+    found = information.sample_information(values, bins)
+    return {"joint": found["joint"], "one_vs_rest": found["domains"]}
 
 
 def _by_stratum(strata: Mapping[str, np.ndarray] | None) -> list[dict[str, int]] | None:

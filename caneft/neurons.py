@@ -93,8 +93,19 @@ class NeuronSet:
 
     def jaccard(self, other: "NeuronSet") -> float:
         """Size of the intersection over size of the union; 1 for two empty sets."""
-        union = len(self | other)
-        return len(self & other) / union if union else 1.0
+        shared = len(self & other)
+        union = len(self) + len(other) - shared
+        return shared / union if union else 1.0
+
+    def phi(self, other: "NeuronSet") -> float | None:
+        """Nogueira's measure of stability: agreement beyond chance, 1 for equal sets, about 0 for random ones.
+
+        Nogueira, Sechidis and Brown (JMLR 2018), for two sets; of equal size it is Kuncheva's index. None where no set
+        of these sizes could differ: both are empty, or hold every neuron.
+        """
+        total, mean = self.layers * self.width, (len(self) + len(other)) / 2
+        by_chance = mean * (1 - mean / total)
+        return 1 - (mean - len(self & other)) / by_chance if by_chance else None
 
     def _combined(self, other: "NeuronSet", operation) -> "NeuronSet":
         if self._space != other._space:

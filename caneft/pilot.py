@@ -1,7 +1,8 @@
 """How many samples an importance dump needs: the pilot of `importance.samples: auto`.
 
-The samples of a mixture's domains are doubled until the neurons that their disjoint halves select agree hardly better
-than before. Nothing is scored twice: a larger dump begins with the smaller one, and the workflow's with the pilot's.
+The samples of a mixture's domains are doubled until the neurons that their disjoint halves select by the geometric
+mean of the one-vs-rest information agree hardly better than before. Nothing is scored twice: a larger dump begins with
+the smaller one, and the workflow's with the pilot's.
 """
 
 import logging
@@ -20,6 +21,9 @@ from caneft.settings import PilotSettings
 from caneft.stability import Point
 
 logger = logging.getLogger(__name__)
+
+CRITERION = "caneft-geometric"
+"""Whose curve decides: it needs fewer samples than the minimum for the same agreement, and loses no consensus by it."""
 
 
 def decide(
@@ -51,6 +55,7 @@ def decide(
         "format": integrity.FORMAT,
         "samples": count,
         "flat": flat,
+        "criterion": CRITERION,
         "domains": sorted(sources),
         "points": [asdict(point) for point in points],
         "settings": settings.model_dump(mode="json"),
@@ -58,9 +63,10 @@ def decide(
 
 
 def _agreement(dumps: Sequence[Path], count: int, settings: PilotSettings) -> Point:
-    """The curve at the halves of all samples so far."""
+    """The curve of CRITERION at the halves of all samples so far."""
     table, about = measuring.measure(dumps, settings.information)
     halves = [count // 2]
-    (point,) = stability.agreement(measuring.open_dumps(dumps), table, about, halves, settings.stability)
+    points = stability.agreement(measuring.open_dumps(dumps), table, about, halves, settings.stability)
+    (point,) = stability.of(points, CRITERION, settings.stability.budget.mask)
     logger.info("%d samples: Jaccard %.3f, noise %.3f", count, np.mean(point.jaccard), np.mean(point.noise_jaccard))
     return point

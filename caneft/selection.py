@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from caneft.config import Scope
 from caneft.errors import InputError
 from caneft.neurons import HEAD, NEURON, NeuronSet
 from caneft.settings import SelectionSettings
@@ -40,11 +41,15 @@ class Criterion:
 
 @dataclass(frozen=True)
 class Selection:
-    """gamma: smallest consensus MI in the set, in nats. candidates: how many neurons could have been chosen."""
+    """gamma: smallest consensus MI in the set, in nats. candidates_per_layer: how many neurons could have been chosen."""
 
     neurons: NeuronSet
     gamma: float
-    candidates: int
+    candidates_per_layer: list[int]
+
+    @property
+    def candidates(self) -> int:
+        return sum(self.candidates_per_layer)
 
 
 def select(
@@ -55,22 +60,25 @@ def select(
     seed: int = 0,
     per_layer: int | Sequence[int] | None = None,
     unit: str = NEURON,
+    among: np.ndarray | None = None,
 ) -> Selection:
     """The `neurons` highest scores of a criterion; equal scores go to the lower flat index.
 
     table: from `information.table`. relevant: bool mask of the task-relevant neurons, shape (rows,), None for all;
     criteria that do not use it ignore it. seed: used by `random` alone, as default_rng([seed, 0xCA4EF7]).
     per_layer: no more neurons of one layer, or of each layer; those of a full one are passed over, None for no limit.
-    unit: what the table is of. Raises InputError if there are fewer candidates than neurons asked for, or the criterion
-    is not for this unit.
+    unit: what the table is of. among: bool mask (rows,) of the only candidates, as from `active`; None for all.
+    Raises InputError if there are fewer candidates than neurons asked for, or the criterion is not for this unit.
     """
     layers, width = _grid(table)
     rule = _rule(criterion, unit)
     mask = relevant if rule.uses_task_relevant and relevant is not None else np.ones(len(table), bool)
+    mask = mask if among is None else mask & among
     candidates = np.flatnonzero(mask)
-    possible = _within_layers(np.bincount(candidates // width, minlength=layers), per_layer)
+    of_layers = np.bincount(candidates // width, minlength=layers)
+    possible = _within_layers(of_layers, per_layer)
     if not 1 <= neurons <= possible:
-        limited, masked = possible < len(candidates), len(candidates) < len(table)
+        limited, masked = possible < len(candidates), rule.uses_task_relevant and len(candidates) < len(table)
         raise InputError(
             f"criterion {criterion}: {neurons} {unit}s asked for, {len(candidates)} of {len(table)} remain as"
             " candidates"
@@ -78,15 +86,33 @@ def select(
             + ". Lower the budget"
             + (", raise selection.per_layer" if limited else "")
             + (", raise selection.task_relevant or switch it off with null" if masked else "")
+            + (", raise active_share or switch it off with null" if among is not None else "")
         )
-    score = rule.score(table, np.random.default_rng([seed, STREAM]))[candidates]
-    if np.isnan(score).any():
-        raise InputError(f"criterion {criterion}: the score of {np.isnan(score).sum()} {unit}s is not a number")
-    ranked = candidates[np.argsort(-score, kind="stable")]
-    limits = np.broadcast_to(width if per_layer is None else per_layer, layers)
-    chosen = ranked[_place_in_layer(ranked // width) < limits[ranked // width]][:neurons]
+    scores = score(table, criterion, seed)
+    if missing := np.isnan(scores[candidates]).sum():
+        raise InputError(f"criterion {criterion}: the score of {missing} {unit}s is not a number")
+    chosen = best(scores.reshape(layers, width), mask, neurons, per_layer)
     gamma = float(_consensus(table)[chosen].min())
-    return Selection(NeuronSet.from_flat(layers, width, chosen, unit), gamma, len(candidates))
+    return Selection(NeuronSet.from_flat(layers, width, chosen, unit), gamma, of_layers.tolist())
+
+
+def best(
+    scores: np.ndarray, mask: np.ndarray, neurons: int, per_layer: int | Sequence[int] | None = None
+) -> np.ndarray:
+    """Flat indices of the highest scores, the highest first; fewer than `neurons` if there are not so many.
+
+    scores: (layers, width). mask: bool (layers * width,), of the candidates. per_layer: as for `select`.
+    """
+    layers, width = scores.shape
+    candidates = np.flatnonzero(mask)
+    ranked = candidates[np.argsort(-scores.ravel()[candidates], kind="stable")]
+    limits = np.broadcast_to(width if per_layer is None else per_layer, layers)
+    return ranked[_place_in_layer(ranked // width) < limits[ranked // width]][:neurons]
+
+
+def score(table: pd.DataFrame, criterion: str, seed: int = 0) -> np.ndarray:
+    """Score of each row by a criterion; the highest are selected. seed: as for `select`."""
+    return CRITERIA[criterion].score(table, np.random.default_rng([seed, STREAM]))
 
 
 def _rule(criterion: str, unit: str) -> Criterion:
@@ -158,15 +184,30 @@ def _affordable(parameters: int, unit_parameters: int | None) -> int:
     return parameters // unit_parameters
 
 
-def task_relevant(table: pd.DataFrame, q: float) -> np.ndarray:
-    """Mask (rows,) of the neurons whose mean importance is in the top q share of every domain, over all layers.
+def task_relevant(table: pd.DataFrame, q: float, scope: Scope = "model") -> np.ndarray:
+    """Mask (rows,) of the neurons whose mean importance is in the top q share of every domain.
 
-    q: in (0, 1]. A domain's threshold is its ceil(q * rows)-th largest mean importance; neurons at it are included.
+    q: in (0, 1], a share of all n neurons (scope `model`) or of the n of each layer (scope `layer`). The threshold of a
+    domain, and layer, is its ceil(q * n)-th largest mean importance; neurons at it are included.
     """
-    rank = math.ceil(_share("task_relevant", q) * len(table))
+    groups = _grid(table)[0] if scope == "layer" else 1
     importance = _by_domain(table, "importance")
-    thresholds = np.sort(importance, axis=0)[-rank]
-    return (importance >= thresholds).all(axis=1)
+    importance = importance.reshape(groups, len(table) // groups, -1)
+    rank = math.ceil(_share("task_relevant", q) * importance.shape[1])
+    thresholds = np.sort(importance, axis=1)[:, -rank]
+    return (importance >= thresholds[:, None]).all(axis=-1).ravel()
+
+
+def active(table: pd.DataFrame, share: float) -> np.ndarray:
+    """Mask (rows,) of the neurons whose activation probability in some domain is in the top share of all of them.
+
+    The filter of the LAPE paper (Tang et al., ACL 2024), as its identify.py has it: of n probabilities, of all neurons
+    and domains together, one must lie above the round((1 - share) n)-th smallest. share: in (0, 1].
+    """
+    probability = _by_domain(table, "positive")
+    rank = round((1 - _share("active_share", share)) * probability.size)
+    threshold = np.sort(probability, axis=None)[rank - 1] if rank else -np.inf
+    return (probability > threshold).any(axis=1)
 
 
 def _share(name: str, value: float) -> Fraction:
@@ -196,11 +237,21 @@ def _consensus(table: pd.DataFrame) -> np.ndarray:
     return table["consensus"].to_numpy(np.float64).round(DECIMALS)
 
 
+def _geometric(information: np.ndarray) -> np.ndarray:
+    """Geometric mean of each row, float64 (rows,); 0 if one of its values is 0."""
+    return np.prod(information ** (1 / information.shape[1]), axis=1).round(DECIMALS)
+
+
+def _harmonic(information: np.ndarray) -> np.ndarray:
+    """Harmonic mean of each row, float64 (rows,); 0 if one of its values is 0."""
+    return (1 / (1 / np.maximum(information, 1e-300)).mean(axis=1)).round(DECIMALS)
+
+
 def _specificity(table: pd.DataFrame) -> np.ndarray:
     """Minus the entropy over domains of the normalised activation probabilities, in nats; at most 0.
 
-    The score of language activation probability entropy (LAPE: Tang et al., ACL 2024), without that paper's filter
-    on rarely active neurons. A neuron that never activates counts as active everywhere alike.
+    The score of language activation probability entropy (LAPE: Tang et al., ACL 2024); that paper's filter on rarely
+    active neurons is `active`. A neuron that never activates counts as active everywhere alike.
     """
     probability = _by_domain(table, "positive")
     total = probability.sum(axis=1, keepdims=True)
@@ -212,6 +263,16 @@ def _specificity(table: pd.DataFrame) -> np.ndarray:
 CRITERIA: dict[str, Criterion] = {
     "caneft": Criterion(
         lambda table, rng: _consensus(table), True, "highest consensus MI: the least one-vs-rest MI over the domains"
+    ),
+    "caneft-geometric": Criterion(
+        lambda table, rng: _geometric(_by_domain(table, "mi")),
+        True,
+        "highest geometric mean over the domains of the one-vs-rest MI",
+    ),
+    "caneft-harmonic": Criterion(
+        lambda table, rng: _harmonic(_by_domain(table, "mi")),
+        True,
+        "highest harmonic mean over the domains of the one-vs-rest MI",
     ),
     "joint": Criterion(
         lambda table, rng: table["joint"].to_numpy(np.float64).round(DECIMALS), True, "highest joint MI with the domain"
@@ -252,7 +313,8 @@ def count(
 def _count(table: pd.DataFrame, about: Mapping[str, Any], settings: SelectionSettings) -> int:
     """The same of neurons or heads, as `about` says. A gamma is counted among all heads: see `caneft-attention`."""
     gamma = about["null"]["quantile"] if settings.gamma == "null" else settings.gamma
-    relevant = None if about.get("unit") == HEAD else _mask(table, settings.budget_task_relevant)
+    q, scope = settings.budget_task_relevant, settings.budget_task_relevant_scope
+    relevant = None if about.get("unit") == HEAD else _mask(table, q, scope)
     unit_parameters, per_layer = _unit_parameters(about), settings.per_layer
     return budget(table, settings.fraction, gamma, relevant, settings.parameters, unit_parameters, per_layer)
 
@@ -265,8 +327,8 @@ def _unit_parameters(about: Mapping[str, Any]) -> int | None:
     return unit_parameters
 
 
-def _mask(table: pd.DataFrame, q: float | None) -> np.ndarray | None:
-    return None if q is None else task_relevant(table, q)
+def _mask(table: pd.DataFrame, q: float | None, scope: Scope) -> np.ndarray | None:
+    return None if q is None else task_relevant(table, q, scope)
 
 
 def choose(
@@ -285,8 +347,9 @@ def choose(
     """
     unit, unit_parameters = about.get("unit", NEURON), _unit_parameters(about)
     neurons, per_layer = (_count(table, about, settings), settings.per_layer) if like is None else _numbers(like)
-    relevant = _mask(table, settings.task_relevant)
-    chosen = select(table, settings.criterion, neurons, relevant, draw, per_layer, unit)
+    relevant = _mask(table, settings.task_relevant, settings.task_relevant_scope)
+    among = None if settings.active_share is None else active(table, settings.active_share)
+    chosen = select(table, settings.criterion, neurons, relevant, draw, per_layer, unit, among)
     return chosen, {
         "criterion": settings.criterion,
         "unit": unit,
@@ -296,6 +359,7 @@ def choose(
         "parameters": None if unit_parameters is None else chosen.neurons.parameters(unit_parameters),
         "gamma": chosen.gamma,
         "candidates": chosen.candidates,
+        "candidates_per_layer": chosen.candidates_per_layer,
         "per_layer": chosen.neurons.per_layer().tolist(),
         "layer_matched": like is not None,
         "settings": settings.model_dump(),

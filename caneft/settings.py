@@ -78,8 +78,18 @@ class SelectionSettings(Section):
     per_layer: int | None = None
     task_relevant: float | None
     """Of this variant's own candidates."""
+    task_relevant_scope: config.Scope = Field("model", exclude_if=lambda scope: scope == "model")
+    """Not written where it is the model, nor is the one below: what was selected before there were scopes stays."""
     budget_task_relevant: float | None
     """Of the candidates among which a gamma is counted: shared, so that every variant gets as many neurons."""
+    budget_task_relevant_scope: config.Scope = Field("model", exclude_if=lambda scope: scope == "model")
+    active_share: float | None = Field(None, exclude_if=lambda share: share is None)
+    """Of `specific`; not written without one."""
+
+    @property
+    def mask(self) -> Literal["model", "layer", "off"]:
+        """What `task_relevant` ranks a neuron among; `off` where there is no mask."""
+        return "off" if self.task_relevant is None else self.task_relevant_scope
 
 
 class StabilitySettings(Section):
@@ -265,11 +275,17 @@ def selection(configuration: Config, variant: str) -> SelectionSettings:
     own, shared = configuration.methods[variant], configuration.selection
     budget = own if own.fraction or own.parameters else shared
     task_relevant = own.task_relevant if "task_relevant" in own.model_fields_set else shared.task_relevant
-    return _selection(own.method, budget, shared, task_relevant)
+    scope = (own.task_relevant_scope or shared.task_relevant_scope) if own.masked else "model"
+    found = _selection(own.method, budget, shared, task_relevant, scope)
+    return found.model_copy(update={"active_share": own.active_share})
 
 
 def _selection(
-    criterion: str, budget: config.Selection | config.Neurons, shared: config.Selection, task_relevant: float | None
+    criterion: str,
+    budget: config.Selection | config.Neurons,
+    shared: config.Selection,
+    task_relevant: float | None,
+    scope: config.Scope,
 ) -> SelectionSettings:
     gamma = budget.gamma if budget is shared else None  # which no entry of `methods` has
     return SelectionSettings(
@@ -279,13 +295,15 @@ def _selection(
         parameters=budget.parameters,
         per_layer=shared.per_layer,
         task_relevant=task_relevant,
+        task_relevant_scope=scope,
         budget_task_relevant=None if gamma is None else shared.task_relevant,
+        budget_task_relevant_scope="model" if gamma is None else shared.task_relevant_scope,
     )
 
 
 def stability(configuration: Config) -> StabilitySettings:
     shared = configuration.selection
-    budget = _selection("caneft", shared, shared, shared.task_relevant)
+    budget = _selection("caneft", shared, shared, shared.task_relevant, shared.task_relevant_scope)
     return StabilitySettings(
         bins=shared.bins,
         length_strata=shared.length_strata,

@@ -2,51 +2,69 @@
 
 Each domain's samples are put into a random order. Of its first 2n samples, one half selects on the first n, the other
 on the next n, each with its own bins, information and task-relevant neurons. What the halves agree on beyond what
-shuffled labels give belongs to model and domains, not to the draw of the samples.
+shuffled labels give belongs to model and domains, not to the draw of the samples. What a set tells of the domains is
+measured on the half that did not select it.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 
 from caneft import counting, information, integrity, selection
+from caneft.config import Scope
 from caneft.dumps import DumpSet
 from caneft.errors import InputError
+from caneft.neurons import NeuronSet
 from caneft.settings import SelectionSettings, StabilitySettings
 
 STREAM = 0x57AB1E  # keeps these draws apart from other uses of the same seed
 APART = 1.5  # the last two sizes differ by this factor at least
+CRITERIA = "caneft", "caneft-geometric", "caneft-harmonic", "joint"
+"""Those that select by mutual information."""
+NOISE = "noise_"
 MEANING = (
-    "Two sets of neurons selected on disjoint halves of the samples, `samples` of each domain in each half. jaccard:"
-    " intersection over union of the sets, each of `neurons` neurons or of all its candidates if these are fewer;"
-    " correlation: Spearman's, of the consensus MI of all neurons of the model, null if it is undefined; noise_: the"
-    " same after shuffling the labels of each half. One value per split in each list. candidates: mean number of"
-    " task-relevant neurons of a half."
+    "Sets of neurons selected by `criterion` on disjoint halves of the samples, `samples` of each domain in each half,"
+    " among the neurons that are task-relevant in the half, each ranked in its `scope` (off: among all neurons). One"
+    " value per split in each list. jaccard: intersection over union of the two sets, each of `neurons` neurons or of"
+    " all its candidates if these are fewer; phi: Nogueira's measure of the same, 0 for random sets; correlation:"
+    " Spearman's, of the criterion's score of all neurons of the model; held_out: mean"
+    " consensus MI of a set on the half that did not select it, less what shuffled labels give there, in nats, mean"
+    " over the two sets; noise_: the same of sets selected after shuffling the labels of each half. candidates: mean"
+    " number of task-relevant neurons of a half. null: undefined, as where none is."
 )
 
 
 @dataclass(frozen=True)
 class Point:
-    """How far two halves agree that have `samples` samples of each domain each; lists have one value per split.
+    """What sets that are selected on two halves of the samples have in common; lists have one value per split.
 
-    neurons: budget of a set, which is all of its candidates if these are fewer. candidates: mean over the halves.
-    jaccard: of the two sets. correlation: Spearman's, of the consensus MI of all neurons; None if a half's is constant.
-    noise_jaccard, noise_correlation: the same with the labels of each half shuffled, its task-relevant neurons kept.
+    criterion: one of CRITERIA. scope: of the mask of task-relevant neurons, `off` for none. samples: of each domain in
+    each half. neurons: budget of a set, which is all of its candidates if these are fewer. candidates: mean over the
+    halves. jaccard, phi: of the two sets. correlation: Spearman's, of the scores of all neurons. held_out: mean
+    consensus MI of a set on the other half less its null, in nats, mean over the two sets. noise_: the same of sets
+    selected with the labels of each half shuffled, its task-relevant neurons kept. Values are None where undefined: all
+    but the correlation in a scope that is not the configured one, if no neuron is task-relevant there.
     """
 
+    criterion: str
+    scope: str
     samples: int
     neurons: int
     candidates: float
-    jaccard: list[float]
+    jaccard: list[float | None]
+    phi: list[float | None]
     correlation: list[float | None]
-    noise_jaccard: list[float]
+    held_out: list[float | None]
+    noise_jaccard: list[float | None]
+    noise_phi: list[float | None]
     noise_correlation: list[float | None]
+    noise_held_out: list[float | None]
 
 
 @dataclass(frozen=True)
@@ -79,10 +97,10 @@ def sizes(samples: int, smallest: int = 25) -> list[int]:
 def flat(points: Sequence[Point], gain: float) -> int | None:
     """Samples per domain beyond which the selected set hardly changes: the rule of `importance.samples: auto`.
 
-    It is the smallest n among the points' `samples` for which both hold: the mean Jaccard at n exceeds that at n / 2 by
-    less than `gain`, and it exceeds the mean Jaccard of noise at n by more than `gain`. None if there is none. A point
-    without one of exactly half its samples is no candidate. n counts the samples of one half: a set that is selected
-    on n samples of each domain is about as stable as the curve is at n.
+    points: of one criterion and scope. It is the smallest n among their `samples` for which both hold: the mean Jaccard
+    at n exceeds that at n / 2 by less than `gain`, and it exceeds the mean Jaccard of noise at n by more than `gain`.
+    None if there is none. A point without one of exactly half its samples is no candidate. n counts the samples of one
+    half: a set that is selected on n samples of each domain is about as stable as the curve is at n.
     """
     by_samples = {point.samples: point for point in points}
     for samples, point in sorted(by_samples.items()):
@@ -91,6 +109,11 @@ def flat(points: Sequence[Point], gain: float) -> int | None:
         if before and agreement - np.mean(before.jaccard) < gain < agreement - np.mean(point.noise_jaccard):
             return samples
     return None
+
+
+def of(points: Iterable[Point], criterion: str, scope: str) -> list[Point]:
+    """The curve of one criterion and scope among many."""
+    return [point for point in points if (point.criterion, point.scope) == (criterion, scope)]
 
 
 def measure(
@@ -128,15 +151,15 @@ def agreement(
     threads: int = 1,
     progress: Callable[[int], Any] = lambda neurons: None,
 ) -> list[Point]:
-    """The `curve` of as many neurons as the settings' budget stands for.
+    """The `curves` of as many neurons as the settings' budget stands for.
 
     table, about: `information.parquet` and `.json` of all the samples, in which a gamma is looked up.
     """
     neurons = selection.count(table, settings.budget, about["null"]["quantile"], about.get("hidden_size"))
-    return curve(dumps, sizes, neurons, settings, threads, progress)
+    return curves(dumps, sizes, neurons, settings, threads, progress)
 
 
-def curve(
+def curves(
     dumps: DumpSet,
     sizes: Sequence[int],
     neurons: int,
@@ -144,18 +167,20 @@ def curve(
     threads: int = 1,
     progress: Callable[[int], Any] = lambda neurons: None,
 ) -> list[Point]:
-    """Agreement of what two disjoint halves of the samples select, by the samples in each; one point per size.
+    """Agreement of what two disjoint halves of the samples select, by the samples in each; of each criterion and scope
+    one point per size, ascending.
 
     dumps: read in tiles, once per split. sizes: samples per domain in each half. neurons: budget of a set.
-    settings: bins, strata of length and task-relevant neurons are those of each half. progress: called with the neurons
-    of each tile, splits x layers x neurons in all.
+    settings: bins, strata of length and task-relevant neurons are those of each half. The scopes are `model` and
+    `layer`, or `off` if there is no mask. progress: called with the neurons of each tile, splits x layers x neurons in
+    all.
     The result depends neither on threads nor on tiles. Raises InputError if a domain has fewer samples than two halves
-    need, if the dumps do not belong together, or if a half has no task-relevant neuron.
+    need, if the dumps do not belong together, or if a half has no task-relevant neuron in the configured scope.
     """
     sizes = sorted(set(sizes))
     _check(dumps.scores, sizes, settings.splits, neurons)
     halves = [Half(size, side) for size in reversed(sizes) for side in (0, 1)]  # the longest jobs first
-    found: dict[int, list[dict]] = {size: [] for size in sizes}
+    found: dict[tuple[str, str, int], list[dict]] = {}
     with ThreadPoolExecutor(threads) as pool:
         for split in range(settings.splits):
             stream = [settings.seed, STREAM, split]
@@ -164,8 +189,14 @@ def curve(
             tables = _tables(dumps, orders, strata, settings.bins, stream, pool, progress)
             for size in sizes:
                 pair = tables[Half(size, 0)], tables[Half(size, 1)]
-                found[size].append(_agreement(*pair, neurons, settings.budget))
-    return [_point(size, neurons, found[size]) for size in sizes]
+                for (criterion, scope), agreement in _agreements(*pair, neurons, settings.budget).items():
+                    found.setdefault((criterion, scope, size), []).append(agreement)
+    return [_point(*key, neurons, found[key]) for key in sorted(found, key=_place)]
+
+
+def _place(key: tuple[str, str, int]) -> tuple[int, int, int]:
+    criterion, scope, size = key
+    return CRITERIA.index(criterion), ("off", "model", "layer").index(scope), size
 
 
 def _check(dumps: Mapping[str, Any], sizes: Sequence[int], splits: int, neurons: int) -> None:
@@ -201,7 +232,8 @@ def _rows_of_strata(half: Half, orders, length_strata: int, dumps: DumpSet) -> l
 def _tables(
     dumps: DumpSet, orders, strata: Mapping[Half, list], bins: int, stream: list[int], pool: Executor, progress
 ) -> dict[Half, pd.DataFrame]:
-    """For each half of one split a table of all neurons: layer, neuron, importance_{domain}, consensus, noise."""
+    """For each half of one split a table of all neurons: layer, neuron, importance_{domain}, and the columns of
+    `_measured`, these also with the labels shuffled, under names that begin with NOISE."""
     halves, scores = list(strata), dumps.scores
     layers, _, width = next(iter(scores.values())).shape
     tile = information.tile_width(scores)
@@ -235,52 +267,74 @@ def _frame(layer: int, scales: Mapping[str, float], stream: list[int], half: Hal
     for domain in counted[0][1]:
         columns[f"importance_{domain}"] = np.concatenate([means[domain] for _, means in counted]) / scales[domain]
     rng = np.random.default_rng([*stream, half.samples, half.side, layer])
-    (noise,), _ = information.permutation_null(tables, 1, rng)
-    consensus = information.given_strata(information.one_vs_rest, tables).min(axis=-1)
-    return pd.DataFrame(columns | {"consensus": consensus, "noise": noise})
+    noise = _measured([information.shuffled(counts, rng) for counts in tables], list(counted[0][1]))
+    columns |= _measured(tables, list(counted[0][1])) | {f"{NOISE}{name}": values for name, values in noise.items()}
+    return pd.DataFrame(columns)
 
 
-def _agreement(first: pd.DataFrame, second: pd.DataFrame, neurons: int, budget: SelectionSettings) -> dict[str, Any]:
-    """The entries of a Point for one split. first, second: tables of the two halves."""
-    masks = [
-        np.ones(len(half), bool)
-        if budget.task_relevant is None
-        else selection.task_relevant(half, budget.task_relevant)
-        for half in (first, second)
-    ]
-    jaccard, correlation = _compare((first, second), masks, neurons, budget.per_layer)
-    shuffled = [half.assign(consensus=half["noise"]) for half in (first, second)]
-    noise_jaccard, noise_correlation = _compare(shuffled, masks, neurons, budget.per_layer)
-    return {
-        "candidates": np.mean([mask.sum() for mask in masks]),
-        "jaccard": jaccard,
-        "correlation": correlation,
-        "noise_jaccard": noise_jaccard,
-        "noise_correlation": noise_correlation,
-    }
+def _measured(tables: Sequence[np.ndarray], domains: Sequence[str]) -> dict[str, np.ndarray]:
+    """What CRITERIA score by, from the counts of the strata: the columns of `information.table`."""
+    by_domain = information.given_strata(information.one_vs_rest, tables)
+    columns = {f"mi_{domain}": mi for domain, mi in zip(domains, by_domain.T, strict=True)}
+    joint = information.given_strata(information.joint, tables)
+    return columns | {"consensus": by_domain.min(axis=-1), "joint": joint}
 
 
-def _compare(
-    tables: Sequence[pd.DataFrame], masks: Sequence[np.ndarray], neurons: int, per_layer: int | None
-) -> tuple[float, float | None]:
-    """Jaccard of the sets that two tables select, and the rank correlation of their consensus."""
-    sets = []
-    for table, mask in zip(tables, masks, strict=True):
-        possible = int(table["layer"][mask].value_counts().clip(upper=per_layer).sum())
-        chosen = selection.select(table, "caneft", min(neurons, possible), mask, per_layer=per_layer)
-        sets.append(chosen.neurons)
-    return sets[0].jaccard(sets[1]), _rank_correlation(*(table["consensus"] for table in tables))
+def _agreements(
+    first: pd.DataFrame, second: pd.DataFrame, neurons: int, budget: SelectionSettings
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """The entries of a Point for one split, by criterion and scope. first, second: tables of the two halves."""
+    halves, found = (first, second), {}
+    shuffled = [_with_noise(half) for half in halves]
+    held_out = [(half["consensus"] - half[f"{NOISE}consensus"]).to_numpy() for half in halves]
+    shape = -1, int(first["neuron"].iloc[-1]) + 1
+    for criterion in CRITERIA:
+        of_halves = {
+            name: [selection.score(table, criterion).reshape(shape) for table in tables]
+            for name, tables in (("", halves), (NOISE, shuffled))
+        }
+        correlations = {f"{name}correlation": _rank_correlation(*scores) for name, scores in of_halves.items()}
+        for scope in ("off",) if budget.mask == "off" else get_args(Scope):
+            masks = [_mask(half, budget.task_relevant, scope) for half in halves]
+            if scope == budget.mask and not all(mask.any() for mask in masks):
+                raise InputError(f"selection.task_relevant: no neuron is in the top {budget.task_relevant}; raise it")
+            found[criterion, scope] = {"candidates": np.mean([mask.sum() for mask in masks])} | correlations
+            for name, scores in of_halves.items():
+                sets = [
+                    NeuronSet.from_flat(*own.shape, selection.best(own, mask, neurons, budget.per_layer))
+                    for own, mask in zip(scores, masks, strict=True)
+                ]
+                found[criterion, scope] |= {f"{name}{key}": value for key, value in _compare(sets, held_out).items()}
+    return found
 
 
-def _rank_correlation(first: pd.Series, second: pd.Series) -> float | None:
-    """Spearman's, ties by average ranks; None if one is constant. Rounded as selection does: equal counts are ties."""
-    x, y = (values.round(selection.DECIMALS).rank().to_numpy() for values in (first, second))
+def _with_noise(half: pd.DataFrame) -> pd.DataFrame:
+    """What the half's shuffled labels give, under the names of what its real ones do."""
+    names = [name for name in half.columns if name.startswith(NOISE)]
+    return half[names].rename(columns=lambda name: name.removeprefix(NOISE))
+
+
+def _mask(half: pd.DataFrame, q: float | None, scope: str) -> np.ndarray:
+    return np.ones(len(half), bool) if scope == "off" else selection.task_relevant(half, q, scope)
+
+
+def _compare(sets: Sequence[NeuronSet], held_out: Sequence[np.ndarray]) -> dict[str, float | None]:
+    """Agreement of two sets, None if one is empty. held_out: consensus of all neurons less its null in their halves."""
+    if not min(map(len, sets)):
+        return dict.fromkeys(("jaccard", "phi", "held_out"))
+    apart = [other[own.flat()].mean() for own, other in zip(sets, held_out[::-1], strict=True)]
+    return {"jaccard": sets[0].jaccard(sets[1]), "phi": sets[0].phi(sets[1]), "held_out": float(np.mean(apart))}
+
+
+def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float | None:
+    """Spearman's, ties by average ranks; None if one is constant."""
+    x, y = (pd.Series(values.ravel()).rank().to_numpy() for values in (first, second))
     x, y = x - x.mean(), y - y.mean()
     spread = np.sqrt((x * x).sum() * (y * y).sum())
     return float((x * y).sum() / spread) if spread else None
 
 
-def _point(samples: int, neurons: int, found: list[dict[str, Any]]) -> Point:
+def _point(criterion: str, scope: str, samples: int, neurons: int, found: list[dict[str, Any]]) -> Point:
     lists = {name: [of_split[name] for of_split in found] for name in found[0]}
     candidates = float(np.mean(lists.pop("candidates")))
-    return Point(samples, neurons, candidates, **lists)
+    return Point(criterion, scope, samples, neurons, candidates, **lists)

@@ -35,7 +35,7 @@ rule decide_samples:
         module=as_py_module(),
         settings=of(settings.pilot, "model", "direction"),
         domains=deciding_domains,
-        stage_version=1,
+        stage_version=2,
     message:
         "how many samples importance needs ({wildcards.model}, {wildcards.direction}; progress: tail -f {log})"
     shell:

@@ -2,7 +2,7 @@
 
 needs   the importance dumps of a mixture's domains
 leaves  <results>/neurons/{model}/{direction}/{mixture}/information.parquet      one row a neuron: MI, null, means
-        <results>/neurons/{model}/{direction}/{mixture}/information.json         null quantile, length confound
+        <results>/neurons/{model}/{direction}/{mixture}/information.json         null quantile; what length and loss tell
         <results>/neurons/{model}/{direction}/{mixture}/{variant}/draw{n}.npz    the neuron set of a variant
         <results>/neurons/{model}/{direction}/{mixture}/stability.json           whether disjoint halves select the same
 Of attention heads, where a variant selects these, the first three in <results>/heads/.
@@ -98,7 +98,7 @@ rule measure_stability:
     params:
         module=as_py_module(),
         settings=lambda wildcards: settings.stability(CONFIG).model_dump_json(),
-        stage_version=1,
+        stage_version=2,
     message:
         "stability of {wildcards.model}'s neurons selected on {wildcards.mixture} ({wildcards.direction})"
     shell:

@@ -10,7 +10,7 @@ from caneft import comparison
 from caneft.commands.explain import FILTERS
 from caneft.config.metrics import NEURAL, neural_scores
 from caneft.errors import InputError, did_you_mean
-from caneft.plan import DEV, Plan, Run
+from caneft.plan import DEV, Plan, Run, information_folder
 from caneft.reporting import inputs, listing
 from caneft.reporting.inputs import COPY, Block, block_runs, shown_blocks
 
@@ -73,10 +73,11 @@ def _column(path: Path, frame: pd.DataFrame, column: str) -> str:
 
 
 def _rows(path: Path, frame: pd.DataFrame, row: str) -> pd.DataFrame:
-    """Rows by variant; of what all variants share by stage, and of tables without variants by domain or mixture."""
+    """Rows by variant; of what all variants share by stage, and of tables without variants by their subject."""
     if "stage" in frame:
         frame = frame.assign(_name=frame["variant"].fillna(frame["stage"]))
-    name = next(name for name in ("_name", "variant", "a", "domain", "mixture", frame.columns[0]) if name in frame)
+    names = ("_name", "variant", "a", "criterion", "domain", "mixture", frame.columns[0])
+    name = next(name for name in names if name in frame)
     if len(found := frame[frame[name] == row]):
         return found.drop(columns="_name", errors="ignore")
     known = set(frame[name].dropna().map(str))
@@ -206,6 +207,12 @@ def _of_corpora(plan: Plan, block: Block, row: dict[str, Any], column: str) -> M
     return "what the report of a corpus, or of a mixture, counts", {}, list(_reports(plan, row))
 
 
+def _of_stability(plan: Plan, block: Block, row: dict[str, Any], column: str) -> Made:
+    path = f"{information_folder('neuron')}/{'/'.join(block)}/stability.json"
+    made = f"mean or standard error over {row['splits']} splits of the samples into halves, one value each in the file"
+    return made, {}, [path]
+
+
 OF_SETS = ("neurons", "fraction", "gamma", "jaccard", "chance_jaccard", "top_layer", "top_layer_share")
 """Columns about selected neurons."""
 MADE = {
@@ -217,6 +224,7 @@ MADE = {
     "overlap": _of_overlap,
     "health": _of_health,
     "corpora": _of_corpora,
+    "stability": _of_stability,
 }
 """By table what makes its cells, where it is not scores alone."""
 
@@ -267,7 +275,8 @@ def name_of(row: dict[str, Any]) -> str:
     """What a row is called: its variant, the two that it compares, or what stands in a variant's place."""
     if "a" in row and "b" in row:
         return f"{row['a']} less {row['b']}"
-    return next(str(row[key]) for key in ("variant", "stage", "domain", "mixture") if row.get(key) is not None)
+    keys = "variant", "stage", "criterion", "domain", "mixture"
+    return next(str(row[key]) for key in keys if row.get(key) is not None)
 
 
 def score_file(plan: Plan, run: Run, domain: str) -> str:

@@ -8,7 +8,10 @@ from typing import Any
 
 from caneft.errors import InputError
 
-FILTERS = ("metric", "model", "direction", "mixture", "stage", "learning_rate", "domain", "split", "against")
+FILTERS = (
+    *("metric", "model", "direction", "mixture", "stage", "learning_rate", "domain", "split", "against"),
+    *("scope", "samples"),
+)
 """Of the rows of a table; an option each."""
 
 
@@ -17,7 +20,9 @@ def add(commands) -> None:
     about = "say what stands behind a number of a table: runs, files, checksums, versions and commands"
     parser = commands.add_parser("explain", help=about, description=about)
     parser.add_argument("table", type=Path, help="CSV file of a finished run, such as results/tables/main.csv")
-    parser.add_argument("--row", required=True, help="variant; of costs that all variants share, the stage")
+    parser.add_argument(
+        "--row", required=True, help="variant; of costs that all variants share, the stage; of stability, the criterion"
+    )
     parser.add_argument("--column", required=True, help="domain, average_seen, average_unseen, ..., or a CSV column")
     for name in FILTERS:
         parser.add_argument(f"--{name.replace('_', '-')}", help=f"which {name.replace('_', ' ')}, where several fit")

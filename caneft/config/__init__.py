@@ -42,7 +42,7 @@ from caneft.config.paths import (
     work_offline,
 )
 from caneft.config.root import Config
-from caneft.config.section import Section
+from caneft.config.section import Scope, Section
 from caneft.config.stages import (
     AutoSamples,
     Decoding,
@@ -94,6 +94,7 @@ __all__ = [
     "Report",
     "Resources",
     "SacreBleu",
+    "Scope",
     "Scoring",
     "Section",
     "Selection",

@@ -5,8 +5,10 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from caneft.config.models import Resources
-from caneft.config.section import Positive, Section, Share, Slug
+from caneft.config.section import Positive, Scope, Section, Share, Slug
 
+MASKED = {"caneft", "caneft-geometric", "caneft-harmonic", "joint", "bottom"}
+"""Methods that select among task-relevant neurons alone."""
 Rate = Annotated[float, Field(gt=0)]
 Rates = Annotated[
     Annotated[Rate, Tag("number")] | Annotated[list[Rate], Field(min_length=2), Tag("list")],
@@ -109,6 +111,8 @@ class Neurons(Trained):
 
     method: Literal[
         "caneft",
+        "caneft-geometric",
+        "caneft-harmonic",
         "joint",
         "importance",
         "activation",
@@ -124,6 +128,11 @@ class Neurons(Trained):
     """Overrides the budget of `selection` for this entry, in weights."""
     task_relevant: Share | None = None
     """Overrides `selection.task_relevant` for this entry, null switches it off (only MI criteria use it)."""
+    task_relevant_scope: Scope | None = Field(None, exclude_if=lambda scope: scope is None)
+    """Overrides `selection.task_relevant_scope` for this entry."""
+    active_share: Share | None = Field(None, exclude_if=lambda share: share is None)
+    """Of `specific`: only neurons whose activation probability in some domain is in this top share of all of them, as
+    in the LAPE paper, which has 0.05; null: all neurons."""
     layers_of: Slug | None = None
     """Of `random`: as many neurons in each layer as this variant has."""
 
@@ -132,10 +141,17 @@ class Neurons(Trained):
         """What is selected: `neuron` or `head`."""
         return "head" if self.method == "caneft-attention" else "neuron"
 
+    @property
+    def masked(self) -> bool:
+        """Whether the mask of task-relevant neurons limits its candidates."""
+        return self.method in MASKED
+
     @model_validator(mode="after")
     def _one_budget(self) -> "Neurons":
         if None not in (self.fraction, self.parameters):
             raise ValueError("at most one of fraction and parameters can be given")
+        if self.active_share is not None and self.method != "specific":
+            raise ValueError("active_share goes with method: specific only")
         if self.layers_of is not None:
             if self.method != "random":
                 raise ValueError("layers_of goes with method: random only")

@@ -1,7 +1,7 @@
 """Base of every section of the configuration, and the types that sections share."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -10,6 +10,8 @@ HubName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*
 """`owner/name`. Nothing else: an address could carry a password, which would then stand in records and reports."""
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
+Scope = Literal["model", "layer"]
+"""Whose neurons one is ranked among: all of the model, or those of its own layer."""
 
 
 def _folder(name: str) -> str:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from caneft.config.section import Positive, Section, Share, Slug
+from caneft.config.section import Positive, Scope, Section, Share, Slug
 
 
 class Prompt(Section):
@@ -35,8 +35,9 @@ class Prompt(Section):
 
 
 class AutoSamples(Section):
-    """How `samples: auto` finds its number, once per model and direction: it doubles the samples until neurons selected
-    on disjoint halves of them agree hardly better than before."""
+    """How `samples: auto` finds its number, once per model and direction: it doubles the samples until neurons that
+    `caneft-geometric` selects on disjoint halves of them agree hardly better than before. Its curve decides whatever
+    criteria the methods have: on the demo the minimum, by which `caneft` selects, takes four times the samples."""
 
     mixture: Slug | None = None
     """Mixture on whose domains it is decided; by default the direction's first. Best one that will not grow."""
@@ -87,8 +88,10 @@ class Selection(Section):
     """Permutations of the labels behind the null columns."""
     task_relevant: Share | None = 0.5
     """For MI criteria: first keep neurons whose mean importance is in this top share of every domain; null: off."""
-    stability_splits: Positive = 3
-    """Random splits of the samples into disjoint halves, behind the stability curve."""
+    task_relevant_scope: Scope = "model"
+    """That share of all neurons of the model, or of those of each layer: then no layer gets more by its scale alone."""
+    stability_splits: Positive = 10
+    """Random splits of the samples into disjoint halves, behind the stability curves; a verdict needs ten."""
     seed: int = 0
     """Seed of the permutations."""
 

@@ -14,7 +14,7 @@ import pandas as pd
 from caneft.config import Base
 from caneft.neurons import NeuronSet
 from caneft.plan import Plan
-from caneft.reporting import evidence, frontiers
+from caneft.reporting import evidence, frontiers, stability
 from caneft.reporting.evidence import Quoted
 from caneft.reporting.frontiers import Matched
 from caneft.reporting.inputs import Block
@@ -26,8 +26,10 @@ SUPPORTED, CONTRADICTED = "supported", "contradicted"
 OPEN, UNTESTED = "not distinguishable", "not tested"
 MOST = 0.8
 """Share of the largest gain that a small budget must keep."""
-FLAT, CLIMBING = 0.02, 0.05
-"""Gain in Jaccard by doubling the samples: up to `FLAT` the curve is flat, above `CLIMBING` it is not."""
+SPLITS, BEYOND = 10, 3
+"""Of a curve of stability: splits that a verdict takes, and standard errors by which it must lie above its noise."""
+AGREED, CLIMBING = 0.8, 0.05
+"""Jaccard of halves from which on they select the same, and its gain by doubling the samples that is a rise."""
 
 CLAIMS = {
     "a": "On seen domains it is better than full fine-tuning and LoRA",
@@ -314,24 +316,31 @@ def _layers(plan: Plan, found: Found, method: str) -> Verdict:
 
 def _stability(found: Found) -> Verdict:
     """Agreement of disjoint halves at the end of the curve, and what the last doubling of the samples added."""
-    curve = found.stability.groupby("samples")[["jaccard", "noise_jaccard"]].mean()
-    half = [n for n in curve.index if n <= curve.index.max() / 2]
-    if not half:
+    curve = stability.rise(found.stability)
+    if curve["before"].isna().all():
         return Verdict("g", UNTESTED, "There is no curve over numbers of samples.", [])
-    last, before = curve.index.max(), max(half)
-    end, noise = curve.loc[last, "jaccard"], curve.loc[last, "noise_jaccard"]
-    gain = (end - curve.loc[before, "jaccard"]) / np.log2(last / before)
+    *_, end = curve.itertuples()
+    above, error, gain, gain_error = end.above_mean, end.above_error, end.gain_mean, end.gain_error
+    means = found.stability.groupby("samples")[["jaccard", "noise_jaccard"]].mean()
+    agreement, noise = means.loc[end.Index]
     numbers = [
-        f"Jaccard of halves of {last:,} samples of each domain {end:.3f}, with shuffled labels {noise:.3f}",
-        f"gain per doubling from {before:,} samples on: {gain:+.3f}; flat is up to {FLAT}, climbing above {CLIMBING}",
+        f"Jaccard of halves of {end.Index:,} samples of each domain {agreement:.3f}, with shuffled labels {noise:.3f};"
+        f" {above:.3f} ± {error:.3f} above ({end.splits} splits)",
+        f"gain per doubling from {end.before:,} samples on: {gain:+.3f} ± {gain_error:.3f}",
+        "after ±: standard errors over splits, which share samples; the true ones are larger",
     ]
-    if end <= noise:
+    if end.splits < SPLITS:
+        return Verdict("g", UNTESTED, f"The curve has {end.splits} splits; a verdict takes {SPLITS}.", numbers)
+    if above <= BEYOND * error:
         return Verdict("g", CONTRADICTED, "The halves agree no more than with shuffled labels.", numbers)
-    if gain > CLIMBING:
+    if gain - 2 * gain_error > CLIMBING:
         return Verdict("g", CONTRADICTED, "The curve is still climbing.", numbers)
-    if gain <= FLAT:
-        return Verdict("g", SUPPORTED, "The curve is flat.", numbers)
-    return Verdict("g", OPEN, "The curve is neither flat nor clearly climbing.", numbers)
+    if agreement >= AGREED and gain + 2 * gain_error < CLIMBING:
+        return Verdict("g", SUPPORTED, f"The curve is flat, and the halves agree by {AGREED} or more.", numbers)
+    if agreement < AGREED:
+        said = f"The halves agree by less than {AGREED}, and it is not sure that more samples would change it."
+        return Verdict("g", OPEN, said, numbers)
+    return Verdict("g", OPEN, "The curve is neither sure to be flat nor sure to climb.", numbers)
 
 
 def counted(by_block: Mapping[Block, list[Verdict]]) -> dict[str, str]:

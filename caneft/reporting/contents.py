@@ -16,6 +16,7 @@ from caneft.reporting import (
     overlap,
     results,
     significant,
+    stability,
     tables,
     tidy,
     trials,
@@ -48,6 +49,8 @@ def every_table(plan: Plan, root: str | Path) -> Iterator[Reported]:
     yield Reported("unseen", apart, list(unseen.unseen_tables(plan, apart, tried)), unseen.ABSENT)
     equal = criteria.criteria_table(plan, root, main)
     yield Reported("criteria", equal, list(criteria.criteria_tables(plan, equal)), criteria.ABSENT)
+    halves = stability.stability_table(results.stability(plan, root))
+    yield Reported("stability", halves, list(stability.stability_tables(plan, halves)), stability.ABSENT)
     sweep = budget.budget_table(plan, main, records)
     yield Reported("budget", budget.stored(sweep), list(budget.budget_tables(plan, sweep)), budget.ABSENT)
     matrix = interference.interference_table(plan, main)

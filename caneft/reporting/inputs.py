@@ -326,13 +326,13 @@ def table_inputs(plan: Plan) -> list[str]:
     paths |= _neural_paths(plan) | set(metric_files(plan).values())
     paths |= {comparison.path(block) for block in drawn_blocks(plan)}
     paths |= {file.path for file in neuron_files(plan, shown_blocks(plan)) if file.unit == "neuron"}
+    paths |= {file.path for file in stability_files(plan, shown_blocks(plan))}
     return sorted(paths | set(_trial_paths(plan)))
 
 
 def overview_inputs(plan: Plan) -> list[str]:
-    """Every file that the overview opens, each once, sorted: those of the tables, and stability curves for a claim."""
-    curves = {file.path for file in stability_files(plan, shown_blocks(plan))}
-    return sorted(curves | set(table_inputs(plan)))
+    """Every file that the overview opens, each once, sorted: those of the tables, and no others."""
+    return table_inputs(plan)
 
 
 def figure_inputs(plan: Plan) -> list[str]:

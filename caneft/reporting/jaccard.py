@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from caneft import settings
 from caneft.neurons import NeuronSet
 from caneft.plan import Plan
 from caneft.reporting import inputs
@@ -125,7 +126,11 @@ def _halves(plan: Plan, root: Path, blocks: list[Block]) -> list[dict[str, Any]]
     path = root / next(inputs.stability_files(plan, blocks)).path
     found = read_json(path)
     with naming(path):
-        last = found["points"][-1]
+        own = "caneft", settings.selection(plan.config, caneft.variant).mask
+        points = [point for point in found["points"] if (point["criterion"], point["scope"]) == own]
+        if not points:
+            return []
+        last = points[-1]
         neurons, total = int(found["neurons"]), int(found["neurons_of_the_model"])
         agreement = {"samples": int(last["samples"]), "jaccard": float(np.mean(last["jaccard"]))}
     return [{"variant": caneft.variant, "kind": "halves"} | agreement | {"chance": chance(neurons, neurons, total)}]

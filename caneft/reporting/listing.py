@@ -5,6 +5,7 @@ TABLES = {
     "significance": "tests of significance",
     "unseen": "unseen domains",
     "criteria": "selection criteria",
+    "stability": "stability of the selection",
     "budget": "budgets",
     "interference": "interference",
     "cost": "cost",

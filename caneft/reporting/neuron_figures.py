@@ -14,6 +14,7 @@ from caneft.reporting.inputs import Block
 from caneft.reporting.labels import label, scientific
 from caneft.reporting.results import BLOCK, Information
 from caneft.reporting.shown import main_variants
+from caneft.reporting.stability import MASKS
 from caneft.reporting.style import (
     COLUMN,
     DOUBLE,
@@ -29,6 +30,10 @@ from caneft.reporting.style import (
 )
 
 MOST_POINTS = 20_000
+MOST_LABELS = 5
+"""Of the numbers of samples below a panel of stability."""
+MEASURES = {"jaccard": "Jaccard", "phi": "Nogueira's Phi", "held_out": "held-out consensus (mnats)"}
+"""Panels of stability, and their titles."""
 
 
 @styled
@@ -69,7 +74,7 @@ def _layers(plan: Plan, axes: Axes, variant: str, frame: pd.DataFrame) -> None:
 
 @styled
 def importance_information(plan: Plan, tables: dict[Block, Information]) -> Figure:
-    """Mean importance of each neuron against its consensus MI, with the null and the information of length alone.
+    """Mean importance of each neuron against its consensus MI, with the null and what length or loss alone tells.
 
     tables: from `results.information`. Beyond 20,000, unselected neurons are a sample.
     """
@@ -104,55 +109,63 @@ def _neuron_cloud(plan: Plan, axes: Axes, frame: pd.DataFrame, sidecar: dict, va
 
 
 def _reference_lines(axes: Axes, sidecar: dict, highest: float) -> None:
-    """What a neuron without information reaches by chance, and what the response length alone tells."""
+    """What a neuron without information reaches by chance, and what length and loss of a sample alone tell."""
     null, quantile = sidecar["null"], float(sidecar["null"]["quantile"])
     top = 1.06 * max(highest, 1.5 * quantile)
     axes.axhline(quantile, color="#0072B2", linewidth=1, label=f"null, error rate {null['error_rate']:g}")
-    if lengths := (sidecar.get("length") or {}).get("one_vs_rest"):
-        length = min(lengths.values())
-        text = "response length" if length < top else f"response length: {length:.2g}, above"
-        axes.axhline(length, color=INK, linewidth=0.9, linestyle=(0, (3, 2)), label=text)
+    for name, dashes, text in (("length", (3, 2), "response length"), ("loss", (1, 1.5), "loss of the sample")):
+        if by_domain := (sidecar.get(name) or {}).get("one_vs_rest"):
+            least = min(by_domain.values())
+            text = text if least < top else f"{text}: {least:.2g}, above"
+            axes.axhline(least, color=INK, linewidth=0.9, linestyle=(0, dashes), label=text)
     axes.set_ylim(0, top)
 
 
 @styled
 def stability(plan: Plan, frame: pd.DataFrame) -> Figure:
-    """Agreement of what disjoint halves of the samples select, against their number; grey: labels shuffled.
+    """Agreement and held-out consensus of what disjoint halves of the samples select, against their number.
 
-    frame: from `results.stability`. Lines are means over splits, dots are single splits.
+    frame: from `results.stability`. A row of panels for each scope of the mask, a line for each criterion: means over
+    splits, with standard errors as bars. Grey: labels shuffled, mean over the criteria.
     """
     found = {selection: rows for selection, rows in frame.groupby(BLOCK, sort=False)}
     if not found:
         return absent()
-    figure, parts = panels([", ".join(selection) for selection in found], DOUBLE, [2.3] * len(found))
-    for part, rows in zip(parts, found.values(), strict=True):
+    scopes = {selection: list(dict.fromkeys(rows["scope"])) for selection, rows in found.items()}
+    heights = [0.75 + 1.75 * len(names) for names in scopes.values()]
+    figure, parts = panels([", ".join(selection) for selection in found], DOUBLE, heights)
+    for part, (selection, rows) in zip(parts, found.items(), strict=True):
+        grid = part.subplots(len(scopes[selection]), len(MEASURES), sharex=True, sharey="col", squeeze=False)
+        for line, scope in zip(grid, scopes[selection], strict=True):
+            for axes, measure in zip(line, MEASURES, strict=True):
+                _curves(plan, axes, rows[rows["scope"] == scope], measure)
+            line[0].set_ylabel(f"mask {MASKS[scope]}" if scope != "off" else "no mask")
+        for axes, title in zip(grid[0], MEASURES.values(), strict=True):
+            axes.set_title(title)
         neurons, total = rows[["neurons", "total"]].iloc[0]
-        left, right = part.subplots(1, 2)
-        _agreement(left, rows, "jaccard")
-        _agreement(right, rows, "correlation")
-        left.set(title=f"selected neurons: {neurons:,} of {total:,}", ylabel="Jaccard")
-        right.set(title="consensus MI of all neurons", ylabel="rank correlation")
-        part.supxlabel("samples of each domain in each half", fontsize=7.5)
+        below = f"samples of each domain in each half (sets of {neurons:,} of {total:,} neurons)"
+        part.supxlabel(below, fontsize=7.5)
+        part.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
     return figure
 
 
-def _agreement(axes: Axes, frame: pd.DataFrame, measure: str) -> None:
-    means = frame.groupby("samples")[[measure, f"noise_{measure}"]].mean()
-    ends = means.ffill().iloc[-1]
-    apart = max(0, 0.2 - abs(ends.iloc[0] - ends.iloc[1])) / 2 * (1 if ends.iloc[0] >= ends.iloc[1] else -1)
-    looks = [(LOOKS["caneft"][0], "disjoint halves", apart), (GREY, "shuffled labels", -apart)]
-    for name, (colour, text, shift) in zip(means, looks, strict=True):
-        axes.plot(means.index, means[name], color=colour, linewidth=1.3)
-        axes.plot(frame["samples"], frame[name], "o", color=colour, markersize=3, mew=0, alpha=0.55, clip_on=False)
-        if np.isfinite(ends[name]):
-            place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
-            axes.annotate(
-                f"{text}\n{round(ends[name], 2) + 0:.2f}", (1, ends[name] + shift), (3, 0), color=colour, **place
-            )
-    axes.set(xscale="log", xlim=(means.index[0] / 1.2, means.index[-1] * 1.2))
-    axes.set_ylim(min(0, frame[list(means)].min(axis=None)), 1)
-    labelled = means.index[::-1][:: 1 if len(means) <= 6 else 2]
-    axes.set_xticks(means.index, [f"{samples:,}" if samples in labelled else "" for samples in means.index])
+def _curves(plan: Plan, axes: Axes, frame: pd.DataFrame, measure: str) -> None:
+    """The lines of one measure and scope; held-out consensus in millinats."""
+    scale = 1000 if measure == "held_out" else 1
+    noise = scale * frame.groupby("samples")[f"noise_{measure}"].mean()
+    axes.plot(noise.index, noise, color=GREY, linewidth=1.1, linestyle=(0, (3, 2)), label="shuffled labels")
+    for criterion, rows in frame.groupby("criterion", sort=False):
+        by_size = rows.groupby("samples")[measure]
+        means, errors = scale * by_size.mean(), scale * by_size.sem()
+        colour, marker = LOOKS[criterion]
+        size = 7 if marker == "*" else 4.5
+        line = {"color": colour, "marker": marker, "markersize": size, "mec": "white", "mew": 0.35, "linewidth": 1.2}
+        axes.errorbar(means.index, means, errors.fillna(0), elinewidth=0.8, label=label(plan, criterion), **line)
+    sizes = sorted(frame["samples"].unique())
+    axes.set(xscale="log", xlim=(sizes[0] / 1.25, sizes[-1] * 1.25))
+    axes.set_ylim(min(0, axes.get_ylim()[0]), axes.get_ylim()[1] if measure == "held_out" else 1)
+    labelled = sizes[::-1][:: -(-len(sizes) // MOST_LABELS)]
+    axes.set_xticks(sizes, [f"{samples:,}" if samples in labelled else "" for samples in sizes])
     axes.xaxis.set_minor_locator(NullLocator())
 
 

@@ -46,9 +46,9 @@ def gather(plan: Plan, root: str | Path) -> Overview:
         selection = (*block[:2], plan.selected_on(*block[1:]))
         single = {m: tests(root, (*block[:2], m)) for m in evidence.single_domains(plan, block)}
         neurons, candidates = selected(plan, root, block)
-        found[block] = claims.Found(
-            scores, records, tried, of_block(curves, selection), tests(root, block), single, neurons, candidates
-        )
+        tested = tests(root, block)
+        stability = results.own_curve(plan, of_block(curves, selection), tested["method"])
+        found[block] = claims.Found(scores, records, tried, stability, tested, single, neurons, candidates)
     return Overview(
         title=plan.config.report.title,
         note=plan.config.report.note.strip(),

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import pandas as pd
 
 from caneft import settings
 from caneft.bounded import parse
-from caneft.config import Neurons
+from caneft.config import Neurons, Scope
+from caneft.config.methods import MASKED
 from caneft.config.metrics import LOWER_IS_BETTER, NEURAL
 from caneft.errors import InputError
 from caneft.plan import SEEN, Plan
@@ -24,7 +25,7 @@ SCALE = {metric: 100 for metric in NEURAL if metric not in LOWER_IS_BETTER}
 """Neural metrics are shown times this; those that count errors as they are."""
 FLAGS = ["empty", "truncated", "overlong", "wrong_language"]
 """What can be wrong with an output; the last is missing where the target language cannot be told."""
-AGREEMENT = ["jaccard", "correlation", "noise_jaccard", "noise_correlation"]
+AGREEMENT = [f"{noise}{name}" for noise in ("", "noise_") for name in ("jaccard", "phi", "correlation", "held_out")]
 
 
 def scores(plan: Plan, root: str | Path, blocks: Iterable[Block] | None = None) -> pd.DataFrame:
@@ -339,19 +340,28 @@ def _information(plan: Plan, root: Path, blocks: list[Block]) -> Information:
 
 
 def stability(plan: Plan, root: str | Path) -> pd.DataFrame:
-    """One row per selection, number of samples and split: how far the selections of two disjoint halves agree.
+    """One row per selection, criterion, scope, number of samples and split: how far two disjoint halves agree.
 
-    Columns: model, direction, mixture (that neurons are selected on), samples (of each domain in each half), split,
-    jaccard, correlation, noise_jaccard, noise_correlation (correlations are missing where undefined), neurons and total
-    (the budget, and all neurons of the model). Empty if no variant of the plan selects neurons.
+    Columns: model, direction, mixture (that neurons are selected on), criterion, scope (of the mask: `model`, `layer`,
+    or `off` without one), samples (of each domain in each half), split, jaccard, phi, correlation (these two missing
+    where undefined), held_out (consensus MI on the other half less its null, in nats), the same four as noise_, of
+    shuffled labels, neurons and total (the budget, and all neurons of the model). Empty if no variant of the plan
+    selects neurons.
     """
     rows = []
     for selection, blocks in inputs.selections(plan).items():
         path = Path(root) / next(inputs.stability_files(plan, blocks)).path
         rows += _stability_rows(selection, path)
-    return pd.DataFrame(rows, columns=[*BLOCK, "samples", "split", *AGREEMENT, "neurons", "total"]).astype(
-        dict.fromkeys(AGREEMENT, float)
-    )
+    columns = [*BLOCK, "criterion", "scope", "samples", "split", *AGREEMENT, "neurons", "total"]
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(AGREEMENT, float))
+
+
+def own_curve(plan: Plan, frame: pd.DataFrame, variant: str | None) -> pd.DataFrame:
+    """Of `stability` the rows of a variant's criterion and mask; none of a variant, or mask, that has no curve."""
+    if not isinstance(plan.config.methods.get(variant), Neurons):
+        return frame[:0]
+    own = settings.selection(plan.config, variant)
+    return frame[(frame["criterion"] == own.criterion) & (frame["scope"] == own.mask)]
 
 
 def _stability_rows(selection: Block, path: Path) -> Iterator[dict[str, Any]]:
@@ -362,7 +372,10 @@ def _stability_rows(selection: Block, path: Path) -> Iterator[dict[str, Any]]:
             splits = zip(*(point[name] for name in AGREEMENT), strict=True)
             for split, values in enumerate(splits):
                 agreement = {name: checked(value, int, float) for name, value in zip(AGREEMENT, values, strict=True)}
-                identity = {**dict(zip(BLOCK, selection, strict=True)), "samples": int(point["samples"])}
+                identity = dict(zip(BLOCK, selection, strict=True))
+                identity |= {"criterion": point["criterion"], "scope": point["scope"], "samples": int(point["samples"])}
+                if identity["criterion"] not in MASKED or identity["scope"] not in (*get_args(Scope), "off"):
+                    raise ValueError(f"no curve is of {identity['criterion']!r} and {identity['scope']!r}")
                 yield identity | {"split": split} | agreement | sizes
 
 

@@ -13,7 +13,7 @@ from caneft.reporting.inputs import Block, block_runs, shown_blocks
 
 BUDGET = {"fraction", "parameters", "rank", "equal_to"}
 """Settings that say how much a variant trains."""
-NEITHER = {"learning_rate", "resources", "task_relevant"}
+NEITHER = {"learning_rate", "resources", "task_relevant", "task_relevant_scope"}
 """Those that make no other kind of it, or that `selection` has a say in."""
 EXAMPLES = ("base", "icl", "full", "lora", "adapters", "random", "caneft")
 """Methods of which the first variant of a block is shown with examples."""
@@ -54,8 +54,14 @@ def families(plan: Plan, variants: Iterable[str]) -> list[Family]:
 
 def _kind(plan: Plan, variant: str) -> Hashable:
     method = plan.config.methods[variant]
-    relevant = settings.selection(plan.config, variant).task_relevant if isinstance(method, Neurons) else None
-    return (*method.model_dump(exclude=BUDGET | NEITHER).items(), relevant)
+    return (*method.model_dump(exclude=BUDGET | NEITHER).items(), *_mask(plan, variant))
+
+
+def _mask(plan: Plan, variant: str) -> Iterator[Hashable]:
+    """What limits the candidates of a variant, wherever it is said."""
+    if isinstance(plan.config.methods[variant], Neurons):
+        chosen = settings.selection(plan.config, variant)
+        yield from (chosen.task_relevant, chosen.task_relevant and chosen.task_relevant_scope)
 
 
 def _budget(method) -> Hashable:

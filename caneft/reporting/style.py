@@ -34,6 +34,8 @@ LOOKS = {  # method -> colour, marker; the markers tell families apart in print 
     "specific": ("#CC79A7", "P"),
     "joint": ("#56B4E9", "o"),
     "caneft": ("#D55E00", "*"),
+    "caneft-geometric": ("#882255", "h"),
+    "caneft-harmonic": ("#117733", "8"),
     "caneft-attention": ("#8F3A00", "H"),
 }
 

@@ -251,12 +251,21 @@ def _cost(file: inputs.CostFile, rng: np.random.Generator) -> dict:
 
 
 def stability(rng: np.random.Generator, sizes: tuple[int, ...] = (25, 50, 100, 200, 400), splits: int = 3) -> dict:
-    """A curve that rises to about 0.8 over noise at about 0.1; at the smallest size a correlation is undefined."""
+    """Curves that rise to about 0.8 over noise at about 0.1; at the smallest size a correlation is undefined.
+
+    The later criteria rise sooner, and `layer` later than `model`.
+    """
     points = []
-    for n in sizes:
-        level = {"jaccard": n / (n + 100), "correlation": n / (n + 80), "noise_jaccard": 0.1, "noise_correlation": 0.0}
-        values = {name: rng.normal(mean, 0.02, splits).round(4).tolist() for name, mean in level.items()}
-        points.append({"samples": n, "neurons": 115, "candidates": 433.5} | values)
+    for i, criterion in enumerate(("caneft", "caneft-geometric", "caneft-harmonic", "joint")):
+        for scope, late in (("model", 100), ("layer", 150)):
+            for n in sizes:
+                level = {"jaccard": n / (n + late / (1 + i)), "phi": n / (n + 90), "correlation": n / (n + 80)}
+                level |= {"noise_jaccard": 0.1, "noise_phi": 0.0, "noise_correlation": 0.0}
+                values = {name: rng.normal(mean, 0.02, splits).round(4).tolist() for name, mean in level.items()}
+                held_out = {"held_out": 0.004 + i * 1e-4, "noise_held_out": 0.002}
+                values |= {name: rng.normal(mean, 1e-4, splits).round(6).tolist() for name, mean in held_out.items()}
+                about = {"criterion": criterion, "scope": scope, "samples": n, "neurons": 115, "candidates": 433.5}
+                points.append(about | values)
     points[0]["noise_correlation"][0] = None
     return {"neurons": 115, "neurons_of_the_model": LAYERS * WIDTH, "points": points}
 
@@ -275,6 +284,7 @@ def _write_information(plan: Plan, root: Path, file: inputs.InformationFile, rng
         "bins": 10,
         "null": {"error_rate": 0.01, "quantile": 0.0021},
         "length": {"joint": 0.05, "one_vs_rest": {domain: 0.012 for domain in domains}},
+        "loss": {"joint": 0.03, "one_vs_rest": {domain: 0.008 for domain in domains}},
     }
     write_json(root / file.sidecar, sidecar)
 

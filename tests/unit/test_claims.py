@@ -99,10 +99,19 @@ def records_of(plan, dev=None, counts=None, losses=None):
     return pd.DataFrame(rows)
 
 
-def curve(points):
-    """Stability as of `results.stability`: Jaccard by samples, noise 0.1."""
-    rows = [{"samples": n, "jaccard": j, "noise_jaccard": 0.1} for n, j in points.items()]
-    return pd.DataFrame(rows, columns=["samples", "jaccard", "noise_jaccard"])
+def curve(points, spread=0.03, splits=10):
+    """Stability as of `results.stability`: mean Jaccard by samples, noise 0.1.
+
+    Splits lie `spread` above or below the mean. Of ten, the standard error at one size is spread / 3; of the difference
+    between the last size, where odd splits lie above, and another one, where the later ones do, sqrt(2) times that.
+    """
+    rows = []
+    for n, j in points.items():
+        for split in range(splits):
+            above = split % 2 if n == max(points) else split >= splits // 2
+            jaccard = j + (spread if above else -spread)
+            rows.append({"samples": n, "split": split, "jaccard": jaccard, "noise_jaccard": 0.1})
+    return pd.DataFrame(rows, columns=["samples", "split", "jaccard", "noise_jaccard"])
 
 
 def neuron_set(flat, layers=3, width=384):
@@ -125,7 +134,7 @@ def verdict_of(
 ):
     """seen(column, variant): scores in the place of those that `outcome` makes."""
     plan = plan or plan_of()
-    points = curve({100: 0.5, 200: 0.7, 400: 0.71} if points is None else points)
+    points = curve({100: 0.5, 200: 0.82, 400: 0.83}) if points is None else points
     flat = curves or (lambda v: [(rate, 50.0 - (v != "caneft") * outcome(UNSEEN, v)) for rate in (40.0, 60.0)])
     found = Found(
         scores_of(plan, score),
@@ -369,19 +378,46 @@ def test_random_neurons_under_the_mask_prefer_no_layer():
 
 
 @pytest.mark.parametrize(
-    "points, expected",
+    "points, spread, expected",
     [
-        ({100: 0.5, 200: 0.7, 400: 0.71}, SUPPORTED),
-        ({100: 0.3, 200: 0.4, 400: 0.5}, CONTRADICTED),
-        ({100: 0.3, 200: 0.4, 400: 0.43}, OPEN),
-        ({100: 0.5, 400: 0.59}, OPEN),  # 0.09 by two doublings
-        ({100: 0.1, 200: 0.1, 400: 0.1}, CONTRADICTED),  # no more than noise
-        ({400: 0.7}, UNTESTED),
-        ({}, UNTESTED),
+        ({100: 0.5, 200: 0.82, 400: 0.83}, 0.03, SUPPORTED),  # the gain is 0.01 ± 0.014, so below 0.038
+        ({100: 0.5, 200: 0.82, 400: 0.83}, 0.05, OPEN),  # 0.01 ± 0.024: it may be 0.057
+        ({100: 0.5, 200: 0.84, 400: 0.82}, 0.03, SUPPORTED),  # a fall is no rise
+        ({100: 0.5, 200: 0.78, 400: 0.79}, 0.03, OPEN),  # flat, where a fifth of the neurons differ
+        ({100: 0.3, 200: 0.4, 400: 0.5}, 0.03, CONTRADICTED),  # 0.1 ± 0.014
+        ({100: 0.3, 200: 0.4, 400: 0.47}, 0.03, OPEN),  # 0.07 ± 0.014: it may be 0.042
+        ({100: 0.5, 400: 0.68}, 0.03, CONTRADICTED),  # 0.18 by two doublings, each 0.09 ± 0.007
+        ({100: 0.5, 400: 0.58}, 0.03, OPEN),  # 0.04 each
+        ({100: 0.1, 200: 0.1, 400: 0.1}, 0.03, CONTRADICTED),  # no more than noise
+        ({100: 0.1, 200: 0.1, 400: 0.129}, 0.03, CONTRADICTED),  # 0.029 ± 0.01 above noise
+        ({100: 0.1, 200: 0.1, 400: 0.131}, 0.03, OPEN),
+        ({400: 0.9}, 0.03, UNTESTED),
+        ({}, 0.03, UNTESTED),
     ],
 )
-def test_whether_the_curve_is_flat(points, expected):
-    assert verdict_of("g", points=points).verdict == expected
+def test_whether_the_curve_is_flat(points, spread, expected):
+    assert verdict_of("g", points=curve(points, spread)).verdict == expected
+
+
+def test_a_curve_of_few_splits_decides_nothing():
+    points = {100: 0.5, 200: 0.82, 400: 0.83}
+    found = {n: verdict_of("g", points=curve(points, splits=n)) for n in (9, 10)}
+    assert {n: verdict.verdict for n, verdict in found.items()} == {9: UNTESTED, 10: SUPPORTED}
+    assert_names(" ".join(found[9].numbers), "0.827", 400, 9)
+
+
+@pytest.mark.parametrize("chosen", [115, 1094])
+def test_a_selection_by_chance_is_not_stable(chosen):
+    """Random sets of a tenth of 1,152 neurons; of 95 %, which share nine tenths whatever they are."""
+    rng, replicates, came = np.random.default_rng(0), 300, []
+    for _ in range(replicates):
+        rows = pd.DataFrame([(n, split) for n in (200, 400) for split in range(10)], columns=["samples", "split"])
+        for name in ("jaccard", "noise_jaccard"):
+            shared = rng.hypergeometric(chosen, 1152 - chosen, chosen, size=len(rows))
+            rows[name] = shared / (2 * chosen - shared)
+        came.append(claims._stability(Found(None, None, rows, {}, {})).verdict)
+    assert came.count(SUPPORTED) <= 0.05 * replicates
+    assert came.count(CONTRADICTED) >= 0.95 * replicates
 
 
 def test_without_the_method_nothing_is_tested():

@@ -206,7 +206,9 @@ def test_every_table_is_explained(root, call):
             continue
         column = frame.select_dtypes("number").dropna(axis=1, how="all").columns[-1]
         row = frame[frame[column].notna()].iloc[0]
-        key = next(key for key in ("variant", "stage", "a", "domain", "mixture") if isinstance(row.get(key), str))
+        key = next(
+            key for key in ("variant", "stage", "a", "criterion", "domain", "mixture") if isinstance(row.get(key), str)
+        )
         names = {"b": "against", "column": "domain"} | {name: name for name in FILTERS}
         own = {names[k]: f"{v:g}" if isinstance(v, float) else str(v) for k, v in row.items() if k in names and v == v}
         options = [part for option, value in own.items() for part in (f"--{option.replace('_', '-')}", value)]

@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import statistics
 import sys
 
 import fake_results
@@ -170,20 +171,32 @@ def test_many_neurons_are_sampled_and_the_figure_says_so(plan):
     assert any("length: 2," in str(line.get_label()) for line in axes.lines)
 
 
-def test_stability_shows_the_mean_over_splits_at_each_size(untouched, drawn):
+def test_stability_shows_every_criterion_and_mask_at_each_size(untouched, drawn):
     points = json.loads((untouched / "neurons/tiny/de-en/all/stability.json").read_text())["points"]
-    left, right = drawn["stability"].axes
-    assert "115 of 1,152" in left.get_title()
-    for axes, measure in ((left, "jaccard"), (right, "correlation")):
-        lines = [line for line in axes.lines if line.get_linestyle() == "-"]
-        for line, name in zip(lines, (measure, f"noise_{measure}"), strict=True):
-            assert line.get_xdata().tolist() == [25, 50, 100, 200, 400]
-            known = [[value for value in point[name] if value is not None] for point in points]
-            assert line.get_ydata() == pytest.approx([sum(values) / len(values) for values in known])
-        assert [label.get_text() for label in axes.get_xticklabels()] == ["25", "50", "100", "200", "400"]
-        last = sum(points[-1][measure]) / 3
-        assert axes.texts[0].get_text() == f"disjoint halves\n{last:.2f}"
-    assert left.get_ylim() == (0, 1)
+    grid = np.reshape(drawn["stability"].axes, (2, 3))
+    assert_names(" ".join(texts(drawn["stability"])), 115, "1,152")
+    for (scope, line), (measure, column) in itertools.product(
+        zip(("model", "layer"), grid, strict=True),
+        zip(("jaccard", "phi", "held_out"), range(3), strict=True),
+    ):
+        own = [point for point in points if point["scope"] == scope]
+        scale = 1000 if measure == "held_out" else 1
+        shown = {text.get_label(): text for text in line[column].containers}
+        assert list(shown) == ["caneft", "caneft-geometric", "caneft-harmonic", "joint"]
+        for criterion, bars in shown.items():
+            values = [point[measure] for point in own if point["criterion"] == criterion]
+            assert bars.lines[0].get_xdata().tolist() == [25, 50, 100, 200, 400]
+            means = bars.lines[0].get_ydata()
+            assert means == pytest.approx([scale * statistics.mean(one) for one in values])
+            errors = [scale * statistics.stdev(one) / 3**0.5 for one in values]
+            (segments,) = bars.lines[2]
+            halves = [(top[1] - bottom[1]) / 2 for bottom, top in segments.get_segments()]
+            assert halves == pytest.approx(errors)
+        noise = [[v for p in own if p["samples"] == n for v in p[f"noise_{measure}"]] for n in (25, 50, 100, 200, 400)]
+        (grey,) = (of for of in line[column].lines if of.get_label() == "shuffled labels")
+        assert grey.get_ydata() == pytest.approx([scale * statistics.mean(values) for values in noise])
+    assert [label.get_text() for label in grid[1, 0].get_xticklabels()] == ["25", "50", "100", "200", "400"]
+    assert grid[0, 0].get_ylim() == (0, 1)
 
 
 def test_every_block_shows_its_own_stability(tmp_path):
@@ -195,20 +208,27 @@ def test_every_block_shows_its_own_stability(tmp_path):
         path = tmp_path / f"neurons/tiny/de-en/{mixture}/stability.json"
         path.write_text(json.dumps(fake_results.stability(np.random.default_rng(0), tuple(own))))
     panels = neuron_figures.stability(plan, results.stability(plan, tmp_path)).findobj(matplotlib.axes.Axes)
-    assert [axes.lines[0].get_xdata().tolist() for axes in panels] == [[25, 50]] * 2 + [[100, 200, 400]] * 2
+    assert [axes.lines[0].get_xdata().tolist() for axes in panels] == [[25, 50]] * 6 + [[100, 200, 400]] * 6
+
+
+def test_without_a_mask_there_is_one_row_of_panels(plan, root):
+    path = root / "neurons/tiny/de-en/all/stability.json"
+    content = json.loads(path.read_text())
+    points = [point | {"scope": "off"} for point in content["points"] if point["scope"] == "model"]
+    path.write_text(json.dumps(content | {"points": points}))
+    assert len(neuron_figures.stability(plan, results.stability(plan, root)).axes) == 3
 
 
 @pytest.mark.parametrize("sizes", [(30,), (25, 50, 100, 200, 400, 800, 1600, 3200, 5000)], ids=len)
-def test_stability_labels_keep_apart(plan, root, sizes):
+@pytest.mark.parametrize("splits", [1, 3])
+def test_stability_labels_keep_apart(plan, root, sizes, splits):
     path = root / "neurons/tiny/de-en/all/stability.json"
-    content = fake_results.stability(np.random.default_rng(0), sizes)
-    for point in content["points"]:
-        point["noise_jaccard"] = point["jaccard"]  # the worst case: no better than noise
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(fake_results.stability(np.random.default_rng(0), sizes, splits)))
     figure = neuron_figures.stability(plan, results.stability(plan, root))
     figure.draw_without_rendering()
     for axes in figure.axes:
-        for labels in (axes.texts, [label for label in axes.get_xticklabels() if label.get_text()]):
+        titles = [axes.title for axes in figure.axes if axes.title.get_text()]
+        for labels in (titles, [label for label in axes.get_xticklabels() if label.get_text()]):
             boxes = [label.get_window_extent() for label in labels]
             assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
             assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 for box in boxes)
@@ -266,7 +286,7 @@ def test_what_two_mixtures_select_on_one_is_drawn_once(tmp_path):
     drawn = draw(plan, tmp_path)
     assert {"tiny, de-en, all", "tiny, de-en, part"} <= set(texts(drawn["scores"]))
     assert [axes.get_title() for axes in drawn["neurons_per_layer"].axes] == ["random", "caneft"]
-    assert len(drawn["importance_information"].axes) == 1 and len(drawn["stability"].axes) == 2
+    assert len(drawn["importance_information"].axes) == 1 and len(drawn["stability"].axes) == 6
     assert "caneft: 115" in [line.get_label() for line in drawn["importance_information"].axes[0].lines]
 
 

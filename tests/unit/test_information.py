@@ -23,12 +23,12 @@ from caneft.information import (
     consensus,
     given_strata,
     joint,
-    length_information,
     length_strata,
     mutual_information,
     null_quantile,
     one_vs_rest,
     permutation_null,
+    sample_information,
     table,
 )
 from tests.messages import refused
@@ -242,7 +242,7 @@ def test_the_null_has_the_distribution_of_all_permutations(strata):
 
 def test_a_shuffle_keeps_the_margins_and_each_neuron_has_its_own():
     counts = contingency([np.random.default_rng(d).random((size, 30)) for d, size in enumerate((40, 33, 60))])
-    shuffled = information._shuffled(counts, np.random.default_rng(0))
+    shuffled = information.shuffled(counts, np.random.default_rng(0))
     assert shuffled.shape == counts.shape and (shuffled >= 0).all()
     for axis in (1, 2):
         assert np.array_equal(shuffled.sum(axis=axis), counts.sum(axis=axis))
@@ -406,8 +406,8 @@ def test_the_table_refuses_what_does_not_belong_together():
         {d: st.lists(st.integers(1, 30), min_size=1, max_size=50) for d in ("law", "it", "a")}
     )
 )
-def test_length_information_equals_sklearn(lengths):
-    ours = length_information(lengths, 10)
+def test_information_of_samples_equals_sklearn(lengths):
+    ours = sample_information(lengths, 10)
     parts = [np.array(lengths[d])[:, None] for d in ("a", "it", "law")]
     by_domain, over_all = sklearn_mutual_informations(parts, 0, 10)
     assert list(ours["domains"]) == ["a", "it", "law"]
@@ -472,7 +472,7 @@ def test_what_length_alone_tells_vanishes_given_its_strata():
         return frame
 
     plain, stratified, narrow = measured(None), measured(8), measured(60)
-    assert plain["joint"][0] == approx(length_information(lengths, 10)["joint"], abs=1e-12)
+    assert plain["joint"][0] == approx(sample_information(lengths, 10)["joint"], abs=1e-12)
     assert plain["joint"][0] > 0.1 and plain["joint"][0] > 10 * plain["null_joint"][0]
     assert stratified["joint"][0] < plain["joint"][0] / 3
     assert narrow["joint"][0] < narrow["null_joint"].mean()  # at most two lengths a stratum

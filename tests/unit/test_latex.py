@@ -104,7 +104,8 @@ def test_a_sentence_in_the_place_of_a_table_compiles(tmp_path):
     fake_results.write(plan, tmp_path)
     absent = [(name, sentence) for name, _, printed, sentence in every_table(plan, tmp_path) if not printed]
     names = {name for name, _ in absent}
-    assert names == {"unseen", "criteria", "budget", "interference", "trials", "health", "overlap", "significance"}
+    others = {"interference", "trials", "health", "overlap", "significance"}
+    assert names == {"unseen", "criteria", "stability", "budget", *others}
     for name, sentence in absent:
         tables.write(tmp_path / name, pd.DataFrame(), [], sentence)
     assert complaints(tmp_path, "\n\n".join(f"\\input{{{name}}}" for name in names)) == []

@@ -38,7 +38,8 @@ def dumped(tmp_path):
             "model": {"name": "tiny", "id": f"id of {weights}", "weights": {"model.safetensors": weights}}
             | (model or {}),
             "samples": [
-                {"id": str(i), "loss": 1.0, "response_tokens": int(rng.integers(3, 30))} for i in range(samples)
+                {"id": str(i), "loss": float(rng.gamma(9)), "response_tokens": int(rng.integers(3, 30))}
+                for i in range(samples)
             ],
         }
         path.with_suffix(".json").write_text(json.dumps(content | sidecar))
@@ -149,17 +150,27 @@ def test_dumps_of_neurons_and_of_heads_are_refused_together(dumped, said):
     assert measure([paths[0], paths[2]], SETTINGS)[1]["unit"] == "neuron"
 
 
-def test_the_length_confound_is_that_of_the_sidecars(dumped):
+@pytest.mark.parametrize(("name", "entry"), [("length", "response_tokens"), ("loss", "loss")])
+def test_the_confounds_are_those_of_the_sidecars(dumped, name, entry):
     paths = [dumped("it", seed=1), dumped("law", seed=2)]
-    lengths = [
-        [entry["response_tokens"] for entry in json.loads(path.with_suffix(".json").read_text())["samples"]]
-        for path in paths
-    ]
-    pooled = np.array(lengths[0] + lengths[1], dtype=float)
+    values = [[s[entry] for s in json.loads(path.with_suffix(".json").read_text())["samples"]] for path in paths]
+    pooled = np.array(values[0] + values[1], dtype=float)
     edges = [np.quantile(pooled, j / 4) for j in (1, 2, 3)]
-    bins = [sum(length >= edge for edge in edges) for length in pooled]
+    bins = [sum(value >= edge for edge in edges) for value in pooled]
     expected = mutual_info_score(bins, [0] * 24 + [1] * 24)
-    assert measure(paths, SETTINGS)[1]["length"]["joint"] == approx(expected, abs=1e-12)
+    found = measure(paths, SETTINGS)[1][name]
+    assert found["joint"] == approx(expected, abs=1e-12) and expected > 0
+    assert found["one_vs_rest"] == approx(dict.fromkeys(("it", "law"), expected), abs=1e-12)  # of two domains
+
+
+@pytest.mark.parametrize("loss", [None, "1", -1.0, float("nan"), float("inf"), True])
+def test_a_loss_that_cannot_be_is_refused_by_name(dumped, loss):
+    path = dumped("it")
+    content = json.loads(path.with_suffix(".json").read_text())
+    content["samples"][3]["loss"] = loss
+    path.with_suffix(".json").write_text(json.dumps(content))
+    with refused(f"{path.with_suffix('.json')}:"):
+        open_dump(path)
 
 
 def test_the_order_of_the_dumps_does_not_matter(dumped):

@@ -29,6 +29,7 @@ EVERY = {
     "lora-equal": {"method": "lora", "equal_to": "caneft", "learning_rate": GRID},
     "random-layers": {"method": "random", "layers_of": "caneft", "learning_rate": GRID},
     **{name: {"method": name, "learning_rate": GRID} for name in ("full", "lora", "adapters", "caneft-attention")},
+    **{f"caneft-{mean}": {"method": f"caneft-{mean}", "learning_rate": GRID} for mean in ("geometric", "harmonic")},
     **{
         name: {"method": name, "learning_rate": GRID}
         for name in ("random", "bottom", "importance", "activation", "gradient", "specific", "joint", "caneft")
@@ -99,7 +100,7 @@ def test_the_front_is_the_border_of_what_no_run_surpasses():
                 assert unseen[np.searchsorted(seen, x)] == beyond[:, 1].max()
 
 
-def test_seventeen_methods_and_their_grids_keep_their_labels_apart(tmp_path):
+def test_nineteen_methods_and_their_grids_keep_their_labels_apart(tmp_path):
     plan = fake_results.plan(EVERY, seeds=(1, 2, 3))
     rng = np.random.default_rng(1)
     fake_results.write(
@@ -110,7 +111,7 @@ def test_seventeen_methods_and_their_grids_keep_their_labels_apart(tmp_path):
     )
     figure = seen_unseen(plan, tmp_path)
     figure.draw_without_rendering()
-    for axes, count in zip(figure.axes, (3, 14), strict=True):
+    for axes, count in zip(figure.axes, (3, 16), strict=True):
         boxes = [text.get_window_extent() for text in axes.texts if text.get_text()]
         assert len(boxes) == count
         assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))

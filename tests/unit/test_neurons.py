@@ -28,6 +28,26 @@ def test_set_algebra_is_that_of_python_sets(a, b):
     assert neurons(a).jaccard(neurons(b)) == (len(a & b) / len(a | b) if a | b else 1)
 
 
+@given(a=members, b=members)
+def test_phi_is_one_less_the_variance_of_the_selection_over_that_of_chance(a, b):
+    """As Nogueira, Sechidis and Brown (2018) define it for any number of sets: variances are unbiased."""
+    chosen = np.array([[n in one for n in range(LAYERS * WIDTH)] for one in (a, b)])
+    share, phi = chosen.mean(), neurons(a).phi(neurons(b))
+    if share in (0, 1):
+        assert phi is None
+    else:
+        assert phi == pytest.approx(1 - chosen.var(axis=0, ddof=1).mean() / (share * (1 - share)), abs=1e-12)
+
+
+@given(a=members, b=members)
+def test_phi_of_sets_of_one_size_is_kunchevas_index(a, b):
+    total, size = LAYERS * WIDTH, min(len(a), len(b))
+    a, b = set(sorted(a)[:size]), set(sorted(b)[:size])
+    if 0 < size < total:
+        kuncheva = (len(a & b) * total - size**2) / (size * (total - size))
+        assert neurons(a).phi(neurons(b)) == pytest.approx(kuncheva, abs=1e-12)
+
+
 @given(flat=st.lists(st.integers(0, LAYERS * WIDTH - 1), unique=True))
 def test_counts_and_indices_of_each_layer(flat):
     ours = neurons(flat)

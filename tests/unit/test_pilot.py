@@ -99,19 +99,32 @@ def test_the_workflow_takes_over_what_the_pilot_kept(source, tmp_path):
     assert sum(seen) == 8 and np.load(tmp_path / "new" / "it.npy").shape == (3, 8, 40)
 
 
-def decide(source, tmp_path, monkeypatch, agreement, **auto):
-    """Decision where halves of n samples agree as `agreement` says; also how many samples were scored."""
-    sizes = []
+def decide(source, tmp_path, monkeypatch, agreement, scope="model", **auto):
+    """Decision where halves of n samples agree as `agreement` says by the geometric mean and in the mask's scope, and
+    are flat by all else; also how many samples were scored."""
+    sizes, decides = [], ("caneft-geometric", scope)
 
     def curve(dumps, halves, *_):
         assert {dump.shape[1] for dump in dumps.scores.values()} == {2 * halves[0]}
         sizes.extend(halves)
-        return [Point(halves[0], 4, 20.0, [agreement(halves[0])], [0.0], [0.05], [0.0])]
+        lists = {name: [0.0] for name in ("phi", "correlation", "held_out")}
+        lists |= {f"noise_{name}": values for name, values in lists.items()} | {"noise_jaccard": [0.05]}
+        return [
+            Point(criterion, scope, halves[0], 4, 20.0, jaccard=[jaccard], **lists)
+            for criterion in stability.CRITERIA
+            for scope in ("model", "layer")
+            for jaccard in [agreement(halves[0]) if (criterion, scope) == decides else 0.5]
+        ]
 
-    monkeypatch.setattr(stability, "curve", curve)
+    monkeypatch.setattr(stability, "curves", curve)
     configuration = {"smallest": 8, "gain": 0.05} | auto
     selection = settings.SelectionSettings(
-        criterion="caneft", fraction=0.1, gamma=None, task_relevant=0.9, budget_task_relevant=None
+        criterion="caneft",
+        fraction=0.1,
+        gamma=None,
+        task_relevant=0.9,
+        task_relevant_scope=scope,
+        budget_task_relevant=None,
     )
     given = settings.PilotSettings(
         auto=config.AutoSamples(**configuration),
@@ -131,10 +144,11 @@ def decide(source, tmp_path, monkeypatch, agreement, **auto):
     return decided["samples"], decided["flat"], sizes
 
 
-def test_it_stops_where_the_curve_flattens(source, tmp_path, monkeypatch):
+@pytest.mark.parametrize("scope", ["model", "layer"])
+def test_it_stops_where_the_curve_flattens(source, tmp_path, monkeypatch, scope):
     """0.2, 0.5, 0.53: the last doubling gained less than 0.05, so the 32 samples scored for it are the number."""
     agreement = {4: 0.2, 8: 0.5, 16: 0.53, 32: 0.54}.get
-    assert decide(source, tmp_path, monkeypatch, agreement) == (32, True, [4, 8, 16])
+    assert decide(source, tmp_path, monkeypatch, agreement, scope) == (32, True, [4, 8, 16])
 
 
 def test_agreement_at_the_level_of_noise_is_not_flat(source, tmp_path, monkeypatch):

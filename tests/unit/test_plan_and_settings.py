@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 from caneft import config, settings
 from caneft.plan import Plan, Run
 from caneft.reporting import inputs
+from tests.messages import refused
 
 DEMO = {"format": "demo", "domain": "it", "pairs": 10}
 SEEN, UNSEEN = {"train": DEMO, "dev": DEMO, "test": DEMO}, {"test": DEMO}
@@ -325,6 +326,10 @@ def test_the_budget_reaches_the_selection_alone():
     assert reruns("selection", "fraction", 0.2) == shares
     assert reruns("selection", {"gamma": 0.002}) == reruns("selection", {"parameters": 9000}) == shares
     assert reruns("selection", "task_relevant", None) == shares
+    masked = {("selection", "caneft"), ("selection", "wide"), ("stability",)}  # `random` draws from all
+    assert reruns("selection", "task_relevant_scope", "layer") == masked
+    own = reruns("methods", "wide", "task_relevant_scope", "layer")
+    assert own == {("selection", "wide")} | tunes("wide")
     assert reruns("selection", "per_layer", 7) == shares | {("selection", "wide")}
     assert reruns("methods", "caneft", "parameters", 9000) == {("selection", "caneft")} | tunes("caneft")
 
@@ -339,6 +344,32 @@ def test_a_variants_own_budget_replaces_the_shared_one():
         assert (found.per_layer, found.task_relevant, found.budget_task_relevant) == (7, 0.5, None)
     shared = settings.selection(load(("selection", {"gamma": 0.002})), "caneft")
     assert (shared.gamma, shared.fraction, shared.parameters, shared.budget_task_relevant) == (0.002, None, None, 0.5)
+
+
+def test_a_filter_of_active_neurons_reaches_its_variant_alone():
+    entry = {"method": "specific", "learning_rate": 1e-4}
+    plain, filtered = (everything(load(("methods", "own", entry | more))) for more in ({}, {"active_share": 0.05}))
+    assert {key for key in plain if plain[key] != filtered[key]} == {("selection", "own")} | tunes("own")
+    assert not any("active_share" in text for text in plain.values()), "finished results were made without the key"
+    with refused("active_share", "specific"):
+        load(("methods", "caneft", "active_share", 0.05))
+
+
+def test_a_scope_at_its_default_is_in_no_job():
+    """Finished results are of before there were scopes: their jobs had the JSON without them."""
+    before = everything(load())
+    assert not any("scope" in text for text in before.values())
+    assert reruns("selection", "task_relevant_scope", "model") == set()
+
+
+def test_a_variants_own_scope_replaces_the_shared_one():
+    layers = ("selection", {"gamma": 0.002, "task_relevant_scope": "layer"})
+    shared, own = (
+        settings.selection(load(layers, *more), "caneft")
+        for more in ([], [("methods", "caneft", "task_relevant_scope", "model")])
+    )
+    assert (shared.task_relevant_scope, shared.budget_task_relevant_scope) == ("layer", "layer")
+    assert (own.task_relevant_scope, own.budget_task_relevant_scope) == ("model", "layer")
 
 
 def test_bins_reach_the_information_and_its_stability_alone():

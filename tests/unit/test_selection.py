@@ -1,6 +1,7 @@
 """Selection against naive loops, and the witness program against the package."""
 
 import math
+import statistics
 import subprocess
 import sys
 from decimal import Decimal
@@ -14,8 +15,9 @@ from hypothesis import strategies as st
 from pytest import approx
 
 from caneft import information
+from caneft.config.methods import MASKED
 from caneft.neurons import HEAD, NEURON, NeuronSet, save
-from caneft.selection import CRITERIA, budget, choose, select, task_relevant
+from caneft.selection import CRITERIA, active, budget, choose, select, task_relevant
 from caneft.settings import SelectionSettings
 from tests.messages import refused
 
@@ -39,8 +41,14 @@ def naive_entropy(row):
     return -sum(p * math.log(p) for p in shares if p)
 
 
+def informations(row):
+    return [float(row[f"mi_{d}"]) for d in DOMAINS]
+
+
 NAIVE = {
     "caneft": lambda row: row["consensus"],
+    "caneft-geometric": lambda row: statistics.geometric_mean(informations(row)) if all(informations(row)) else 0,
+    "caneft-harmonic": lambda row: statistics.harmonic_mean(informations(row)),
     "joint": lambda row: row["joint"],
     "bottom": lambda row: -row["consensus"],
     "importance": lambda row: sum(row[f"importance_{d}"] for d in DOMAINS),
@@ -74,7 +82,9 @@ def test_selection_equals_a_naive_ranking(criterion, seed, neurons):
 
 
 def test_the_mask_limits_the_information_criteria():
-    assert {name for name, rule in CRITERIA.items() if rule.uses_task_relevant} == {"caneft", "joint", "bottom"}
+    masked = {"caneft", "caneft-geometric", "caneft-harmonic", "joint", "bottom"}
+    assert {name for name, rule in CRITERIA.items() if rule.uses_task_relevant} == masked
+    assert masked == MASKED, "the configuration says the same"
     assert set(CRITERIA) == {*NAIVE, "random"}
     assert all(rule.description for rule in CRITERIA.values())
 
@@ -84,6 +94,54 @@ def test_differences_in_the_last_bits_are_ties():
     table["consensus"] = 0.25 + np.arange(20) * 1e-16
     assert select(table, "caneft", 3).neurons.flat().tolist() == [0, 1, 2]
     assert select(table, "bottom", 3).neurons.flat().tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("criterion", "order"),
+    [
+        ("caneft-geometric", [2, 0, 1]),  # 4, 6, 2 and 0 nats
+        ("caneft-harmonic", [0, 2, 1]),  # 4, 3 / (1 + 1/9 + 1/24) = 2.6, 12 / 7 and 0
+    ],
+)
+def test_a_mean_over_domains_by_hand(criterion, order):
+    """One great value lifts the geometric mean, less so the harmonic one; with a 0 both are 0."""
+    table = make_table(layers=1, width=4)
+    table[[f"mi_{d}" for d in DOMAINS]] = [[4, 4, 4], [1, 2, 4], [1, 9, 24], [0, 50, 50]]
+    table["consensus"] = [4, 1, 1, 0]
+    for count in (1, 2, 3):
+        assert set(select(table, criterion, count).neurons.flat()) == set(order[:count])
+    assert select(table, criterion, 2).gamma == 1, "gamma is the minimum over domains whatever the score"
+    assert CRITERIA[criterion].score(table, None)[3] == 0
+
+
+@given(seed=st.integers(0, 1000), share=st.integers(1, 100).map(lambda percent: percent / 100))
+def test_active_is_lapes_filter(seed, share):
+    """identify.py takes the k-th smallest of n probabilities, k = round(0.95 n), and keeps who is above somewhere."""
+    table = make_table(seed)
+    rows = table[[f"positive_{d}" for d in DOMAINS]].to_numpy().tolist()
+    every = sorted(value for row in rows for value in row)
+    rank = round((1 - Decimal(str(share))) * len(every))
+    expected = [rank == 0 or any(value > every[rank - 1] for value in row) for row in rows]
+    assert active(table, share).tolist() == expected
+
+
+def test_specific_selects_among_the_active_neurons_where_it_is_asked_to():
+    """Neuron 19 responds to one domain alone, but seldom; 3 and 7 often, of which 7 to one domain above all."""
+    table = make_table()
+    table[[f"positive_{d}" for d in DOMAINS]] = 0.1
+    table.loc[19, [f"positive_{d}" for d in DOMAINS]] = [0.2, 0, 0]
+    table.loc[3, [f"positive_{d}" for d in DOMAINS]] = [0.9, 0.9, 0.9]
+    table.loc[7, [f"positive_{d}" for d in DOMAINS]] = [0.9, 0.1, 0.1]
+    asked = settings_of(criterion="specific", fraction=0.05)
+    assert choose(table, about(), asked, 0)[0].neurons.flat().tolist() == [19]
+    filtered = asked.model_copy(update={"active_share": 0.07})  # of 60 probabilities four are 0.9, and the 56th is 0.2
+    chosen, said = choose(table, about(), filtered, 0)
+    assert chosen.neurons.flat().tolist() == [7] and said["candidates"] == 2
+    assert said["settings"]["active_share"] == 0.07 and "active_share" not in asked.model_dump()
+    with refused("specific", 3, 2, 20, "active_share"):
+        choose(table, about(), filtered.model_copy(update={"fraction": 0.15}), 0)
+    with refused("active_share", 0):
+        active(table, 0)
 
 
 def test_a_random_draw_is_its_seeds():
@@ -128,6 +186,43 @@ def test_task_relevant_equals_the_definition(seed, q):
         threshold = sorted(values, reverse=True)[rank - 1]
         expected &= [value >= threshold for value in values]
     assert task_relevant(table, q).tolist() == expected.tolist()
+
+
+@given(seed=st.integers(0, 1000), q=st.integers(1, 100).map(lambda percent: percent / 100))
+def test_task_relevant_within_layers_is_the_mask_of_each_layer_alone(seed, q):
+    table = make_table(seed, layers=3, width=10)
+    alone = [task_relevant(part.assign(layer=0), q) for _, part in table.groupby("layer")]
+    assert task_relevant(table, q, "layer").tolist() == np.concatenate(alone).tolist()
+
+
+def test_a_layer_of_larger_scale_fills_the_mask_over_all_layers_alone():
+    """Of three layers of ten neurons the second has a hundred times the importance; half of 30 are 15."""
+    table = make_table(layers=3, width=10)
+    for d in DOMAINS:
+        table[f"importance_{d}"] = [[1, 100, 1.001][n // 10] * (1 + n % 10) for n in range(30)]
+    within = [[n >= 5 for n in range(10)]] * 3
+    assert task_relevant(table, 0.5, "layer").reshape(3, 10).tolist() == within
+    assert task_relevant(table, 0.5).reshape(3, 10).sum(axis=1).tolist() == [2, 10, 3]
+    asked = {"task_relevant": 0.5, "task_relevant_scope": "layer"}
+    chosen, said = choose(table, about(), settings_of(fraction=0.5, **asked), 0)
+    assert said["candidates"] == 15 and chosen.neurons.per_layer().tolist() == [5, 5, 5]
+    with refused("task_relevant", 0):
+        task_relevant(table, 0, "layer")
+
+
+def test_a_gamma_is_counted_among_those_of_its_own_scope():
+    table = make_table(layers=3, width=10)
+    for d in DOMAINS:
+        table[f"importance_{d}"] = [[1, 100, 1.001][n // 10] * (1 + n % 10) for n in range(30)]
+    table["consensus"] = [0.5] * 10 + [0.1] * 20  # reached in the first layer alone
+    masks = {"task_relevant": None, "budget_task_relevant": 0.5}
+    counted = {
+        scope: choose(table, about(), settings_of(gamma=0.3, budget_task_relevant_scope=scope, **masks), 0)[1][
+            "neurons"
+        ]
+        for scope in ("model", "layer")
+    }
+    assert counted == {"model": 2, "layer": 5}
 
 
 def test_a_share_is_meant_as_written():
@@ -213,7 +308,8 @@ def test_a_full_layer_is_passed_over(criterion, seed, neurons, per_layer):
             expected.append(n)
             taken[n // 5] += 1
     if len(expected) < neurons:
-        with refused(criterion, neurons, len(expected), per_layer, "selection.per_layer"):
+        limit = [per_layer, "selection.per_layer"] if len(expected) < len(order) else []
+        with refused(criterion, neurons, len(expected), *limit):
             select(table, criterion, neurons, relevant, seed, per_layer, unit)
     else:
         chosen = select(table, criterion, neurons, relevant, seed, per_layer, unit)

@@ -22,6 +22,8 @@ METHODS = {
     "caneft": {"method": "caneft", "learning_rate": 1e-2},
     "caneft-unfiltered": {"method": "caneft", "task_relevant": None, "learning_rate": 1e-2},
     "caneft-same": {"method": "caneft", "task_relevant": 0.5, "learning_rate": 2e-2},
+    "caneft-layers": {"method": "caneft", "task_relevant_scope": "layer", "learning_rate": 1e-2},
+    "caneft-model": {"method": "caneft", "task_relevant_scope": "model", "learning_rate": 1e-2},
     "caneft-2": {"method": "caneft", "fraction": 0.02, "learning_rate": 1e-2, "resources": {"gpu": 1}},
     "caneft-weights": {"method": "caneft", "parameters": 9000, "learning_rate": 1e-2},
 }
@@ -32,8 +34,9 @@ FAMILIES = {
     "lora-dropout": ("lora-dropout",),
     "random": ("random",),
     "random-layers": ("random-layers",),
-    "caneft": ("caneft", "caneft-same", "caneft-2", "caneft-weights"),
+    "caneft": ("caneft", "caneft-same", "caneft-model", "caneft-2", "caneft-weights"),
     "caneft-unfiltered": ("caneft-unfiltered",),
+    "caneft-layers": ("caneft-layers",),
 }
 
 

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import statistics
 from collections import Counter
 
 import numpy as np
@@ -15,7 +16,7 @@ from sklearn.metrics import mutual_info_score
 from caneft import counting, information, stability
 from caneft.dumps import DumpReader, DumpSet
 from caneft.settings import SelectionSettings, StabilitySettings
-from caneft.stability import Point, curve, flat, measure, sizes
+from caneft.stability import CRITERIA, Point, curves, flat, measure, of, sizes
 from tests.messages import refused
 
 LAYERS, WIDTH, BINS = 2, 30, 5
@@ -57,8 +58,14 @@ def tiles_of(neurons, monkeypatch):
     monkeypatch.setattr(information, "TILE_BYTES", neurons * 2 * (40 + 44 + 50))
 
 
-def run(dumps, sizes, splits=2, neurons=6, lengths=None, threads=1, progress=lambda neurons: None, **settings):
-    return curve(dump_set(dumps, lengths), sizes, neurons, settings_of(splits, **settings), threads, progress)
+def run_all(dumps, sizes, splits=2, neurons=6, lengths=None, threads=1, progress=lambda neurons: None, **settings):
+    """Every curve."""
+    return curves(dump_set(dumps, lengths), sizes, neurons, settings_of(splits, **settings), threads, progress)
+
+
+def run(*arguments, criterion="caneft", scope="model", **more):
+    """The curve of one criterion; without a mask there is no scope."""
+    return of(run_all(*arguments, **more), criterion, scope if more.get("task_relevant") else "off")
 
 
 def order(samples, seed, split, index):
@@ -71,38 +78,57 @@ def naive_bins(values, bins):
     return np.digitize(values, np.quantile(values, np.arange(1, bins) / bins).astype(np.float32))
 
 
-def naive_consensus(scores, labels, strata, bins):
-    """Smallest one-vs-rest MI of one neuron, given the stratum. All arguments: of the half's samples, pooled."""
-    by_domain = dict.fromkeys(set(labels), 0)
+def naive_information(scores, labels, strata, bins):
+    """Scores of one neuron by criterion, given the stratum. All arguments: of the half's samples, pooled."""
+    by_domain, joint = dict.fromkeys(set(labels), 0), 0
     for stratum in set(strata):
         inside = [i for i in range(len(scores)) if strata[i] == stratum]
         binned = naive_bins(scores[inside], bins)
+        joint += len(inside) / len(scores) * mutual_info_score(binned, [labels[i] for i in inside])
         for domain in by_domain:
             of_domain = [labels[i] == domain for i in inside]
             by_domain[domain] += len(inside) / len(scores) * mutual_info_score(binned, of_domain)
-    return round(min(by_domain.values()), 12)
+    found = {
+        "caneft": min(by_domain.values()),
+        "caneft-geometric": statistics.geometric_mean(by_domain.values()),
+        "caneft-harmonic": statistics.harmonic_mean(by_domain.values()),
+        "joint": joint,
+    }
+    return {criterion: round(value, 12) for criterion, value in found.items()}
 
 
-def naive_half(dumps, rows, neurons, q, bins, per_layer=WIDTH, lengths=None, strata=1):
-    """Consensus of every neuron, the selected set, and the number of candidates. rows: by domain the half's samples."""
+def naive_candidates(dumps, rows, q, scope):
+    """Neurons in the top share q of every domain, among all or among those of their layer."""
+    everyone = list(itertools.product(range(LAYERS), range(WIDTH)))
+    candidates = set(everyone)
+    for domain in dumps if q else ():
+        means = {key: dumps[domain][key[0], rows[domain], key[1]].astype(float).mean() for key in everyone}
+        for key in everyone:
+            among = [mean for other, mean in means.items() if scope == "model" or other[0] == key[0]]
+            if means[key] < sorted(among, reverse=True)[math.ceil(q * len(among)) - 1]:
+                candidates.discard(key)
+    return candidates
+
+
+def naive_scores(dumps, rows, bins, lengths=None, strata=1):
+    """Scores of every neuron by criterion. rows: by domain the half's samples."""
     everyone = list(itertools.product(range(LAYERS), range(WIDTH)))
     labels = [d for d in sorted(dumps) for _ in rows[d]]
     of_sample = naive_bins(np.concatenate([lengths[d][rows[d]] for d in sorted(dumps)]), strata) if lengths else None
     of_sample = [0] * len(labels) if of_sample is None else of_sample.tolist()
-    consensus = {}
+    found = {}
     for layer, n in everyone:
         pooled = np.concatenate([dumps[d][layer, rows[d], n] for d in sorted(dumps)]).astype(np.float64)
-        consensus[layer, n] = naive_consensus(pooled, labels, of_sample, bins)
-    candidates = set(everyone)
-    for domain in dumps if q else ():
-        means = {key: dumps[domain][key[0], rows[domain], key[1]].astype(float).mean() for key in everyone}
-        threshold = sorted(means.values(), reverse=True)[math.ceil(q * len(everyone)) - 1]
-        candidates &= {key for key in everyone if means[key] >= threshold}
+        found[layer, n] = naive_information(pooled, labels, of_sample, bins)
+    return found
+
+
+def naive_set(scores, candidates, neurons, per_layer):
     chosen = []
-    for key in sorted(sorted(candidates), key=lambda key: -consensus[key]):
+    for key in sorted(sorted(candidates), key=lambda key: -scores[key]):
         if len(chosen) < neurons and sum(layer == key[0] for layer, _ in chosen) < per_layer:
             chosen.append(key)
-    return list(consensus.values()), set(chosen), len(candidates)
+    return set(chosen)
 
 
 LENGTHS = {d: np.random.default_rng(9).integers(3, 40, n) for d, n in zip(SCALES, (40, 44, 50), strict=True)}
@@ -117,37 +143,56 @@ CASES = {
 
 
 @pytest.mark.parametrize(("q", "neurons", "more"), CASES.values(), ids=CASES)
-def test_the_curve_equals_loops(q, neurons, more, monkeypatch):
+def test_the_curves_equal_loops(q, neurons, more, monkeypatch):
+    """Shuffled labels are made to tell nothing, so that held-out consensus is that of the other half."""
     dumps = scores()
     tiles_of(7, monkeypatch)
-    points = run(dumps, [20, 7], splits=2, neurons=neurons, task_relevant=q, seed=4, **more)
-    naive = {"per_layer": more.get("per_layer", WIDTH), "lengths": more.get("lengths"), "strata": 3}
-    assert [(point.samples, point.neurons) for point in points] == [(7, neurons), (20, neurons)]
-    for point in points:
-        n, candidates = point.samples, []
-        for split in range(2):
-            orders = {d: order(dumps[d].shape[1], 4, split, i) for i, d in enumerate(sorted(dumps))}
-            halves = [
-                naive_half(dumps, {d: o[first : first + n] for d, o in orders.items()}, neurons, q, BINS, **naive)
-                for first in (0, n)
-            ]
-            (mi_a, a, count_a), (mi_b, b, count_b) = halves
-            assert point.jaccard[split] == approx(len(a & b) / len(a | b))
-            assert point.correlation[split] == approx(spearmanr(mi_a, mi_b).statistic, abs=1e-9)
-            candidates += [count_a, count_b]
-            assert neurons < 40 or max(len(a), len(b)) < neurons, "the case of fewer candidates is not met"
-            if "per_layer" in more:
-                assert max(Counter(layer for layer, _ in a).values()) == more["per_layer"], "no layer is full"
-        assert point.candidates == approx(sum(candidates) / 4)
+    monkeypatch.setattr(information, "shuffled", lambda counts, rng: np.ones_like(counts))
+    points = run_all(dumps, [20, 7], splits=2, neurons=neurons, task_relevant=q, seed=4, **more)
+    scopes = ("model", "layer") if q else ("off",)
+    assert [(p.criterion, p.scope, p.samples, p.neurons) for p in points] == [
+        (criterion, scope, size, neurons) for criterion in CRITERIA for scope in scopes for size in (7, 20)
+    ]
+    counts = {(scope, n): [] for scope in scopes for n in (7, 20)}
+    for n, split in itertools.product((7, 20), range(2)):
+        orders = {d: order(dumps[d].shape[1], 4, split, i) for i, d in enumerate(sorted(dumps))}
+        halves = [{d: o[first : first + n] for d, o in orders.items()} for first in (0, n)]
+        scored = [naive_scores(dumps, rows, BINS, more.get("lengths"), 3) for rows in halves]
+        for scope in scopes:
+            candidates = [naive_candidates(dumps, rows, q, scope) for rows in halves]
+            for criterion in CRITERIA:
+                (point,) = (p for p in of(points, criterion, scope) if p.samples == n)
+                mine = [{key: found[criterion] for key, found in half.items()} for half in scored]
+                per_layer = more.get("per_layer", WIDTH)
+                a, b = map(naive_set, mine, candidates, [neurons] * 2, [per_layer] * 2)
+                assert point.jaccard[split] == approx(len(a & b) / len(a | b))
+                assert point.phi[split] == approx(nogueira([a, b]), abs=1e-12)
+                together = spearmanr(*(list(half.values()) for half in mine)).statistic
+                assert point.correlation[split] == approx(together, abs=1e-9)
+                own = [
+                    mean([other[key]["caneft"] for key in chosen]) for chosen, other in ((a, scored[1]), (b, scored[0]))
+                ]
+                assert point.held_out[split] == approx(mean(own), abs=1e-12)
+                assert neurons < 40 or max(len(a), len(b)) < neurons, "the case of fewer candidates is not met"
+                if "per_layer" in more:
+                    assert max(Counter(layer for layer, _ in a).values()) == per_layer, "no layer is full"
+            counts[scope, n] += map(len, candidates)
+    assert all(point.candidates == approx(mean(counts[point.scope, point.samples])) for point in points)
+
+
+def nogueira(sets):
+    """As the paper writes it: one less the mean variance of the neurons' selection over that of chance."""
+    chosen = np.array([[key in own for key in itertools.product(range(LAYERS), range(WIDTH))] for own in sets])
+    share = chosen.mean()
+    return 1 - chosen.var(axis=0, ddof=1).mean() / (share * (1 - share))
 
 
 @pytest.fixture
 def selected_from(monkeypatch):
     """The tables that the sets are selected from: of each size and split the halves, then the same with noise."""
-    seen, select = [], stability.selection.select
-    monkeypatch.setattr(
-        stability.selection, "select", lambda table, *rest, **more: seen.append(table) or select(table, *rest, **more)
-    )
+    seen, score = [], stability.selection.score
+    monkeypatch.setattr(stability.selection, "score", lambda table, name: seen.append(table) or score(table, name))
+    monkeypatch.setattr(stability, "CRITERIA", ("caneft",))
     return seen
 
 
@@ -193,6 +238,9 @@ def test_without_information_halves_agree_as_two_random_draws_do():
     # two draws of k of m neurons share k^2/m on average, here 20 with a standard deviation of about 4
     assert mean(point.jaccard) == approx(k / (2 * m - k), abs=0.02)
     assert mean(point.noise_jaccard) == approx(k / (2 * m - k), abs=0.02)
+    assert mean(point.phi) == approx(0, abs=0.04) and mean(point.noise_phi) == approx(0, abs=0.04)
+    # the minimum of three noisy one-vs-rest MI is about 0.01 here, and 200 neurons of it have an error of 0.0004
+    assert abs(mean(point.held_out)) < 0.001 and abs(mean(point.noise_held_out)) < 0.001
     assert mean(point.correlation) == approx(0, abs=0.05)
     assert mean(point.noise_correlation) == approx(0, abs=0.05)
     assert len(set(point.noise_correlation)) == 4, "every split has a shuffle of its own"
@@ -246,8 +294,10 @@ def test_planted_information_is_found_again():
     for domain, shift in zip(SCALES, (0, 1, 2), strict=True):
         dumps[domain][:, :, planted] += np.float16(shift)
     (point,) = run(dumps, [50], splits=2, neurons=40)
-    assert point.jaccard == [1, 1]
+    assert point.jaccard == point.phi == [1, 1]
     assert mean(point.noise_jaccard) == approx(40 / (800 - 40), abs=0.06)
+    # one domain of three is apart from the rest, H(1/3) = 0.64 nats; of noise only a tenth of the neurons are planted
+    assert min(point.held_out) > 0.3 and 0.2 * min(point.held_out) > max(point.noise_held_out)
     # a tenth stands above the rest, whose ranks are random: of the variance of the ranks, 3 x 0.1 x 0.9 is between them
     assert mean(point.correlation) == approx(0.27, abs=0.06)
 
@@ -263,15 +313,54 @@ def test_weak_information_is_found_again_with_more_samples():
 
 def test_the_rank_correlation_averages_the_ranks_of_ties():
     # ranks 1, 2.5, 2.5, 4 and 1, 2, 3, 4: sum of d^2 = 0.5, but with ties Pearson's of the ranks, 4.5 / sqrt(4.5 * 5)
-    ties = pd.Series([0.1, 0.2, 0.2 + 1e-15, 0.9]), pd.Series([0.1, 0.2, 0.3, 0.4])
+    ties = np.array([0.1, 0.2, 0.2, 0.9]), np.array([0.1, 0.2, 0.3, 0.4])
     assert stability._rank_correlation(*ties) == approx(4.5 / math.sqrt(4.5 * 5), rel=1e-12)
-    assert stability._rank_correlation(pd.Series([1.0, 1.0]), pd.Series([1.0, 2.0])) is None
+    assert stability._rank_correlation(np.array([1.0, 1.0]), np.array([1.0, 2.0])) is None
 
 
 def test_neurons_that_never_respond_have_no_correlation_and_agree_as_noise_does():
     silent = dict.fromkeys(("it", "law"), np.zeros((1, 20, 10), np.float16))
     (point,) = run(silent, [10], splits=1, neurons=3)
-    assert point == Point(10, 3, 10.0, [1.0], [None], [1.0], [None])
+    assert point == Point("caneft", "off", 10, 3, 10.0, [1.0], [1.0], [None], [0.0], [1.0], [1.0], [None], [0.0])
+
+
+def test_a_scope_without_candidates_is_undefined_unless_it_is_the_configured_one():
+    """Each domain has its important neurons in another half of a layer; all of layer 0 are above all of layer 1."""
+    rng = np.random.default_rng(0)
+    dumps = {domain: rng.random((2, 40, 20)).astype(np.float16) for domain in ("it", "law")}
+    for i, dump in enumerate(dumps.values()):
+        dump[:, :, 10 * i : 10 * i + 10] += 2
+        dump[0] += 10
+    given = {"splits": 1, "neurons": 5, "task_relevant": 0.5}
+    within = run(dumps, [20], scope="layer", **given)[0]
+    assert (within.candidates, within.jaccard, within.phi, within.held_out) == (0, [None], [None], [None])
+    assert within.noise_jaccard == [None] and within.correlation != [None]
+    assert run(dumps, [20], **given)[0].candidates == 20
+    with refused("selection.task_relevant", 0.5):
+        run(dumps, [20], task_relevant_scope="layer", **given)
+
+
+def test_a_set_of_all_neurons_has_no_phi():
+    (point,) = run(uninformative(20, samples=20), [10], splits=1, neurons=20)
+    assert (point.jaccard, point.phi, point.noise_phi) == ([1.0], [None], [None])
+
+
+def test_what_only_one_half_shows_is_not_held_out():
+    """In the first half of the samples neuron 0 tells all of the domain, in the second nothing; neuron 1 in both."""
+    samples, n = 40, 20
+    rng = np.random.default_rng(0)
+    dumps = {}
+    for i, domain in enumerate(("it", "law")):
+        own = rng.random((1, samples, 50)).astype(np.float16)
+        rows = order(samples, 0, 0, i)
+        own[0, rows[:n], 0] += 5 * i
+        own[0, :, 1] += 5 * i
+        dumps[domain] = own
+    (point,) = run(dumps, [n], splits=1, neurons=2, bins=2)
+    # first half: {0, 1}, of which 1 tells log 2 elsewhere; second: {1, another}, the same. Noise takes a little off
+    assert point.held_out[0] == approx(math.log(2) / 2, abs=0.06)
+    (alone,) = run(dumps, [n], splits=1, neurons=1, bins=2)  # equal scores go to neuron 0; the other half takes 1
+    assert alone.held_out[0] == approx(math.log(2) / 2, abs=0.06)
 
 
 def test_the_result_depends_on_the_seed_alone(tmp_path, monkeypatch):
@@ -361,13 +450,13 @@ def test_what_is_left_says_all_that_a_reader_needs(budget, neurons, strata):
     table, about = information_of(dumps, consensus), {"null": {"quantile": 0.5}, "hidden_size": 16}
     found = measure(dump_set(dumps, LENGTHS), table, about, settings)
     more = {name: budget.get(name) for name in ("per_layer", "task_relevant")}
-    expected = run(dumps, [20], 2, neurons, LENGTHS, seed=5, length_strata=strata, **more)
+    expected = run_all(dumps, [20], 2, neurons, LENGTHS, seed=5, length_strata=strata, **more)
     assert found == json.loads(json.dumps(found, allow_nan=False))
     assert found["points"] == [vars(point) for point in expected]
     assert (found["neurons"], found["neurons_of_the_model"]) == (neurons, 60)
     assert found["samples"] == {"it": 40, "koran": 50, "law": 44} and found["domains"] == ["it", "koran", "law"]
     assert StabilitySettings(**found["settings"]) == settings
-    assert all(name in found["meaning"] for name in ("jaccard", "correlation", "noise_", "candidates", "samples"))
+    assert all(name in found["meaning"] for name in ("phi", "held_out", "scope", "criterion", "samples", "candidates"))
 
 
 def test_gamma_is_counted_among_the_task_relevant_neurons():
@@ -400,9 +489,10 @@ def test_sizes_by_hand():
 
 def point(samples, jaccard, noise=0.05):
     """A point whose means are the numbers given, its splits apart."""
-    return Point(
-        samples, 10, 50.0, [jaccard - 0.02, jaccard + 0.02], [0.0] * 2, [noise - 0.01, noise + 0.01], [0.0] * 2
-    )
+    of_noise = {f"noise_{name}": [0.0] * 2 for name in ("phi", "correlation", "held_out")}
+    lists = of_noise | {name.removeprefix("noise_"): values for name, values in of_noise.items()}
+    lists |= {"jaccard": [jaccard - 0.02, jaccard + 0.02], "noise_jaccard": [noise - 0.01, noise + 0.01]}
+    return Point("caneft", "off", samples, 10, 50.0, **lists)
 
 
 def test_flat_by_hand():

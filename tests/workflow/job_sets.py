@@ -180,6 +180,10 @@ def change_fraction(config):
     config["selection"]["fraction"] = 0.2
 
 
+def change_scope(config):
+    config["selection"]["task_relevant_scope"] = "layer"
+
+
 # lora has as many parameters as caneft, so its rates are tried anew; the heads have a budget of their own
 NEW_NEURONS = {
     *selected(*NEURONS),

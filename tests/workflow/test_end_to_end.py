@@ -251,11 +251,13 @@ def test_halves_of_the_samples_are_compared_at_the_budget(results):
     stability = read(results / f"neurons/{HERE}/all/stability.json")
     assert stability["samples"] == dict.fromkeys(SEEN, 60)
     assert (stability["neurons"], stability["neurons_of_the_model"]) == (SELECTED, LAYERS * WIDTH)
-    (point,) = stability["points"]
-    assert point["samples"] == 30
-    for name in ("jaccard", "noise_jaccard"):  # sets of 13 that share s: s / (26 - s)
-        assert len(point[name]) == 3
-        assert all(any(value == s / (2 * SELECTED - s) for s in range(SELECTED + 1)) for value in point[name])
+    curves = [(point["criterion"], point["scope"], point["samples"]) for point in stability["points"]]
+    criteria = "caneft", "caneft-geometric", "caneft-harmonic", "joint"
+    assert curves == [(criterion, scope, 30) for criterion in criteria for scope in ("model", "layer")]
+    for point in stability["points"]:
+        for name in ("jaccard", "noise_jaccard"):  # sets of 13 that share s: s / (26 - s)
+            assert len(point[name]) == 10
+            assert all(any(value == s / (2 * SELECTED - s) for s in range(SELECTED + 1)) for value in point[name])
 
 
 def weights_of(neurons):

@@ -141,6 +141,7 @@ OF_CONFIGURATION = {
         jobs.change_gamma,
         {f"measure_stability {jobs.M}/all", *jobs.NEW_NEURONS},
     ),
+    "`selection.task_relevant_scope`": (jobs.change_scope, {f"measure_stability {jobs.M}/all", *jobs.NEW_NEURONS}),
     "`selection.bins`": (
         jobs.change_bins,
         {*jobs.measured(), f"measure_stability {jobs.M}/all", *jobs.NEW_NEURONS, *jobs.NEW_HEADS},
