@@ -118,9 +118,16 @@ class Estimate:
         for domain in domains:
             count = self.config.tuning.dev_pairs_per_domain if name == DEV else self.pairs(run.direction, domain)
             each = self.decoding(run.model, count) + self.passes(run.model, count, 2, prompt)
-            unseen = isinstance(method, Adapters) and domain not in self.plan.seen(run.direction, run.mixture)
-            seconds += each * (len(self.plan.seen(run.direction, run.mixture)) if unseen else 1)
+            seconds += each * self.translators(run, domain)
         return seconds
+
+    def translators(self, run: Run, domain: str) -> int:
+        """How many adapters translate a test set; 1 of every other method."""
+        method = self.config.methods[run.variant]
+        if not isinstance(method, Adapters):
+            return 1
+        seen = self.plan.seen(run.direction, run.mixture)
+        return len(seen) if method.route == "source_loss" or domain not in seen else 1
 
     def decoding(self, model: str, count: int) -> float:
         batches = math.ceil(count / self.config.decoding.batch_size)

@@ -46,9 +46,10 @@ def _first(plan: Plan, block: Block, named: str | None, kind: str) -> str | None
 
 
 def rivals(plan: Plan, block: Block) -> list[str]:
-    """Trained variants that may be the best rival of `method`: all but those of the same method, at whatever budget."""
+    """Trained variants that may be the best rival of `method`: all but those of the same method, at whatever budget, and
+    merged LoRA, which is another's run rounded."""
     own, methods = method(plan, block), plan.config.methods
-    trained = plan.variants_on(*block[1:], *ARTEFACTS)
+    trained = [v for v in plan.variants_on(*block[1:], *ARTEFACTS) if not getattr(methods[v], "merged", False)]
     return [variant for variant in trained if own is not None and methods[variant].method != methods[own].method]
 
 

@@ -162,14 +162,16 @@ def translations(
     settings: Decoding,
     domain: str,
     examples: Examples | None = None,
+    route: str = "domain",
 ) -> list[dict[str, Any]]:
     """Lines of a translations file for the test set of one domain, in the order of its rows.
 
-    A model with adapters uses that of the domain. Where the domain has none, every adapter translates, and the
-    hypothesis is that of the adapter with the lowest loss on all sources (see `_by_source_loss`).
+    A model with adapters uses that of the domain. Where the domain has none, or with route `source_loss` in any case,
+    every adapter translates, and the hypothesis is that of the adapter with the lowest loss on all sources (see
+    `_by_source_loss`).
     """
     sources = [row.source for row in rows]
-    if tuned.domains and domain not in tuned.domains:
+    if tuned.domains and (route == "source_loss" or domain not in tuned.domains):
         return _by_source_loss(tuned, prompts, rows, settings, domain)
     before = _beginner(tuned, domain)
     found = translate(tuned.model, prompts, sources, settings, domain, examples, before)
@@ -179,7 +181,7 @@ def translations(
 def _by_source_loss(
     tuned: Tuned, prompts: Prompts, rows: Sequence[Row], settings: Decoding, domain: str
 ) -> list[dict[str, Any]]:
-    """Lines with the hypotheses of all adapters and their losses, of an unseen domain.
+    """Lines with the hypotheses of all adapters and their losses, of a domain that chooses none by its name.
 
     The reported adapter is that of the lowest mean cross-entropy per source token over the whole test set, which
     needs no reference; the first by name among equals.

@@ -132,6 +132,10 @@ class TranslationSettings(Section):
     dtype: str
     icl: config.Icl | None = None
     """How the prompt gets examples, if it does."""
+    lora: Literal["unmerged", "merged"] | None = Field(None, exclude_if=lambda lora: lora is None)
+    """How a LoRA is served. Not written for other methods."""
+    route: Literal["domain", "source_loss"] = Field("domain", exclude_if=lambda route: route == "domain")
+    """Which of several adapters translates a test set of a seen domain."""
 
 
 class ScoreSettings(Section):
@@ -184,6 +188,9 @@ class SignificanceSettings(Section):
     bootstrap: int
     seed: int
 
+
+SERVING = {"merged", "route"}
+"""Keys of methods that belong to their translations, not to what is tuned; left at their defaults."""
 
 ELSEWHERE = {"pairs_per_domain", "temperature", "pairs", "dev_pairs_per_domain", "seed", "keep_full_weights"}
 """Keys of `tuning` that belong to the draw of the mixture, or to no result at all; left at their defaults."""
@@ -336,7 +343,10 @@ def mixture(configuration: Config, direction: str, name: str) -> MixtureSettings
 
 def tune(configuration: Config, model: str, direction: str, variant: str, rate: float | None = None) -> TuneSettings:
     """rate: of a trial."""
-    method = configuration.methods[variant].model_copy(update={"resources": None})
+    method = configuration.methods[variant]
+    fields = type(method).model_fields
+    defaults = {name: fields[name].default for name in SERVING & set(fields)}
+    method = method.model_copy(update=defaults | {"resources": None})
     if rate is not None:
         method = method.model_copy(update={"learning_rate": rate})
     return TuneSettings(
@@ -354,6 +364,8 @@ def translation(configuration: Config, model: str, direction: str, variant: str)
         prompt=prompt(configuration, direction),
         dtype=configuration.models[model].dtype,
         icl=method if isinstance(method, config.Icl) else None,
+        lora=("merged" if method.merged else "unmerged") if isinstance(method, config.Lora) else None,
+        route=method.route if isinstance(method, config.Adapters) else "domain",
     )
 
 

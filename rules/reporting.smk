@@ -33,7 +33,7 @@ rule tabulate:
         module=as_py_module(),
         config=lambda wildcards: settings.reporting(CONFIG),
         root=subpath(output[0], ancestor=2),
-        stage_version=3,
+        stage_version=4,
     message:
         "tables"
     shell:
@@ -61,7 +61,7 @@ rule plot:
         module=as_py_module(),
         config=lambda wildcards: settings.reporting(CONFIG),
         root=subpath(output[0], ancestor=2),
-        stage_version=3,
+        stage_version=4,
     message:
         "figures"
     shell:
@@ -130,7 +130,7 @@ rule overview:
         module=as_py_module(),
         config=lambda wildcards: settings.reporting(CONFIG),
         root=subpath(output[0], parent=True),
-        stage_version=1,
+        stage_version=2,
     message:
         "overview"
     shell:

@@ -70,6 +70,7 @@ def _run_lines(entry: dict[str, Any]) -> Iterator[str]:
         yield from _record_lines(record)
         cost = entry["cost"]
         took = f"{cost['wall_seconds']} s, {cost['peak_memory_mb']} MB, {cost['device']}"
+        yield f"served       {entry['served']}"
         yield f"cost         {took}, begun {cost['started']}"
         for path, said in entry["data"].items():
             yield f"data         {path}: {said}"

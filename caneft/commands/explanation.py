@@ -11,6 +11,7 @@ from caneft.errors import InputError
 from caneft.files import sha256
 from caneft.plan import Plan, Run
 from caneft.reporting.reading import naming, read_json
+from caneft.reporting.serving import served
 
 
 def explanation(plan: Plan, root: Path, cell: Cell, seed: int | None = None) -> dict[str, Any]:
@@ -56,6 +57,7 @@ def _run(plan: Plan, root: Path, run: Run, domains: list[str], metric: str | Non
     if trained:
         entry |= {"record": read_json(root / trained[0]), "cost": read_json(root / trained[1])}
         entry["data"] = _data(root, run, entry["record"])
+        entry["served"] = served(plan, run.model, run.variant)
     return entry
 
 

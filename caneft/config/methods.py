@@ -90,6 +90,8 @@ class Lora(Trained):
     """Scaling numerator; by default twice the rank."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Dropout before the low-rank product."""
+    merged: bool = Field(False, exclude_if=lambda merged: not merged)
+    """Score it merged into the weights, rounded to the model's dtype; else it is scored beside them, in float32."""
 
     @model_validator(mode="after")
     def _one_rank(self) -> "Lora":
@@ -104,6 +106,9 @@ class Adapters(Trained):
     method: Literal["adapters"]
     bottleneck: Positive = 16
     """Width of an adapter."""
+    route: Literal["domain", "source_loss"] = Field("domain", exclude_if=lambda route: route == "domain")
+    """Whose adapter translates a test set of a seen domain: its own, so that it is told the domain; or, as always of an
+    unseen one, the one with the lowest loss on the sources of the test set."""
 
 
 class Neurons(Trained):

@@ -4,11 +4,12 @@ from collections.abc import Callable, Hashable, Iterable
 
 import pandas as pd
 
-from caneft.config import Icl, Lora, Neurons
+from caneft.config import Adapters, Full, Icl, Lora, Neurons
 from caneft.plan import Plan
 from caneft.reporting.inputs import COPY, Block
 from caneft.reporting.labels import METRICS, UNTRAINED, label, scientific
 from caneft.reporting.results import FLAGS
+from caneft.reporting.serving import TOLD, WHOLE, merged, rounded, told
 
 STAGES = {"translation": "decoding"}
 """How stages are printed, where not as they are called: not every task is translation."""
@@ -33,16 +34,25 @@ def main_caption(plan: Plan, block: Block, scores: pd.DataFrame, records: pd.Dat
     if len(trained):
         sentences = [training(plan, block, trained), *sentences, seeds(plan)]
     sentences += ["Averages are over domains. The best value of a column is bold, the second underlined."]
-    sentences += ["Copy is the source itself in place of an output."]
+    sentences += ["Copy is the source itself in place of an output.", tellings(plan, block)]
     return " ".join(sentence for sentence in [*sentences, plan.config.report.note.strip()] if sentence)
 
 
 def main_notes(plan: Plan, block: Block, scores: pd.DataFrame, records: pd.DataFrame) -> list[str]:
     """What stands below one block of the main table, one metric. scores, records: rows of this block alone."""
     trained = records[~records["method"].isin(UNTRAINED)]
-    said = [budget(plan, block, trained), sizes(plan, block), rates(plan, block, trained)] if len(trained) else []
+    said = []
+    if len(trained):
+        said = [budget(plan, block, trained), sizes(plan, block), rates(plan, block, trained), rounding(plan, block)]
     details = " ".join(filter(None, [examples(plan, block), *said]))
     return [note for note in (signatures(scores), health(plan, scores), adapters(plan, scores), details) if note]
+
+
+def tellings(plan: Plan, block: Block) -> str:
+    """What the mark of those means that are told the domain of a test sentence."""
+    if not any(told(plan, block, variant) for variant in plan.variants_on(*block[1:], Icl, Adapters)):
+        return ""
+    return f"{TOLD} is told which seen domain a test sentence is of; the other methods have to guess it."
 
 
 def training(plan: Plan, block: Block, trained: pd.DataFrame) -> str:
@@ -131,6 +141,21 @@ def rates(plan: Plan, block: Block, trained: pd.DataFrame) -> str:
     return " ".join(sentences)
 
 
+def rounding(plan: Plan, block: Block) -> str:
+    """What each method has rounded into the model's dtype before it is scored, and which LoRA is merged."""
+    model, direction, mixture = block
+    dtype = plan.config.models[model].dtype
+    if dtype == WHOLE:
+        variants = [v for v in plan.variants_on(direction, mixture, Lora) if merged(plan, v)]
+        return f"Merged into the weights: {_names(plan, variants)}." if variants else ""
+    others, neurons = (
+        {variant: f"({rounded(plan, model, variant)})" for variant in plan.variants_on(direction, mixture, *kinds)}
+        for kinds in ((Full, Lora, Adapters), (Neurons,))
+    )
+    said = [_grouped(plan, others), _grouped(plan, neurons, rest="the neuron methods")]
+    return f"Rounded to {dtype}: {'; '.join(filter(None, said))}."
+
+
 def edges(plan: Plan, choices: dict[str, dict]) -> list[str]:
     """A sentence where a chosen rate is at the edge of its grid. choices: content of choice.json by variant."""
     texts = {variant: f"({choice['edge']})" for variant, choice in choices.items() if choice["edge"]}
@@ -187,17 +212,15 @@ def health(plan: Plan, scores: pd.DataFrame) -> str:
 
 
 def adapters(plan: Plan, scores: pd.DataFrame) -> str:
-    """Whose adapter an unseen domain's scores are of, and what the best one would reach. scores: rows of one metric."""
+    """Whose adapter was chosen by source loss, and what the best one would reach. scores: rows of one metric."""
     chosen = scores[scores["adapter"].notna()]
     parts = []
     for (variant, domain), rows in chosen.groupby(["variant", "domain"], sort=False):
-        text = (
-            f"{label(plan, variant)} on {label(plan, domain)}: {_whose(plan, rows['adapter'])}, chosen by source loss, "
-        )
+        text = f"{label(plan, variant)} on {label(plan, domain)}: {_whose(plan, rows['adapter'])}, "
         text += f"{rows['score'].mean():.1f}; "
         best = f"the best, {_whose(plan, rows['oracle'])}, would reach {rows['oracle_score'].mean():.1f}"
         parts.append(text + ("the best one" if (rows["adapter"] == rows["oracle"]).all() else best))
-    return f"Adapters of unseen domains: {'. '.join(parts)}." if parts else ""
+    return f"Adapters chosen by the loss on the sources of a test set: {'. '.join(parts)}." if parts else ""
 
 
 def _whose(plan: Plan, names: pd.Series) -> str:

@@ -68,14 +68,18 @@ def columns(plan: Plan, block: Block) -> tuple[str, str | None]:
 
 def rivals(plan: Plan, block: Block, method: str | None) -> list[str]:
     """The block's first `full`, and the LoRA of the method's size; the first LoRA where there is none of that size."""
-    loras = plan.variants_on(*block[1:], Lora)
-    loras.sort(key=lambda variant: plan.config.methods[variant].equal_to != method)
-    return plan.variants_on(*block[1:], Full)[:1] + loras[:1]
+    of_size = sorted(loras(plan, block), key=lambda variant: plan.config.methods[variant].equal_to != method)
+    return plan.variants_on(*block[1:], Full)[:1] + of_size[:1]
+
+
+def loras(plan: Plan, block: Block) -> list[str]:
+    """LoRA as it is served: no entries that are merged."""
+    return [v for v in plan.variants_on(*block[1:], Lora) if not plan.config.methods[v].merged]
 
 
 def controls(plan: Plan, block: Block, method: str) -> list[str]:
     """LoRA of a rank of its own, and random neurons of the method's budget."""
-    own = [v for v in plan.variants_on(*block[1:], Lora) if plan.config.methods[v].equal_to is None]
+    own = [v for v in loras(plan, block) if plan.config.methods[v].equal_to is None]
     return own[:1] + chance(plan, block, method)
 
 

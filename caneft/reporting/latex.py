@@ -45,7 +45,7 @@ class Fit:
     widths: list[float]
 
 
-SIGNS = {"†": r"\dagger", "‡": r"\ddagger", "↓": r"\downarrow"}
+SIGNS = {"§": r"\S", "†": r"\dagger", "‡": r"\ddagger", "↓": r"\downarrow"}
 """Signs of significance, as they are set high."""
 SIGN_WIDTH = 0.9
 """Of one of them, in digits."""

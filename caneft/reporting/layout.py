@@ -9,7 +9,7 @@ BEST, SECOND = "best", "second"
 class Cell:
     """A printed value: `text`, and the standard deviation `deviation` where there are several seeds.
 
-    mark: BEST, SECOND or nothing. signs: of significance, set high beside the value.
+    mark: BEST, SECOND or nothing. signs: of significance, or of what a row is told, set high beside the text.
     """
 
     text: str

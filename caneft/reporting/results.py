@@ -92,7 +92,7 @@ def metric_training(plan: Plan, root: str | Path) -> dict[str, dict[str, Any]]:
 
 
 def _adapter(entry: Mapping[str, Any], metric: str) -> dict[str, Any]:
-    """Which of several adapters an unseen domain's score is of, and which has the best one in this metric."""
+    """Which of several adapters a score is of, where all have translated, and which has the best one in this metric."""
     if "adapters" not in entry:
         return {"adapter": None, "oracle": None, "oracle_score": float("nan")}
     reached = {adapter: float(found[metric]["score"]) for adapter, found in sorted(entry["adapters"].items())}

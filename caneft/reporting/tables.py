@@ -16,6 +16,7 @@ from caneft.reporting.latex import latex
 from caneft.reporting.layout import Cell, Column, Table, mark_best, markdown
 from caneft.reporting.page import html
 from caneft.reporting.results import BLOCK, of_block
+from caneft.reporting.serving import TOLD, told
 
 SEEN, UNSEEN, ALL = "average_seen", "average_unseen", "average_all"
 MAIN_COLUMNS = ["variant", "method", "metric", "trainable_parameters", "n_seeds"]
@@ -120,12 +121,21 @@ def _main(
         caption=captions.main_caption(plan, block, scores, records),
         columns=[Column("Method", numeric=False), Column("Trained parameters"), *shown.values()],
         rows=[
-            [Cell(label(plan, row.variant)), Cell(f"{row.trainable_parameters:,}"), *(cells[name][i] for name in shown)]
+            [
+                _named(plan, block, row.variant),
+                Cell(f"{row.trainable_parameters:,}"),
+                *(cells[name][i] for name in shown),
+            ]
             for i, row in enumerate(body.itertuples())
         ],
         footer=[[Cell(COPY), Cell(NONE), *copied]],
         notes=[*notes, *captions.main_notes(plan, block, scores, records)],
     )
+
+
+def _named(plan: Plan, block: Block, variant: str) -> Cell:
+    """The label, with a sign beside that of a variant that is told the domain of a test sentence."""
+    return Cell(label(plan, variant), signs=TOLD if told(plan, block, variant) else "")
 
 
 def _score_columns(plan: Plan, block: Block) -> dict[str, Column]:

@@ -70,12 +70,13 @@ def load(
     device: torch.device,
     device_map: str = "none",
     artefact: Path | None = None,
+    merged: bool = False,
 ) -> Tuned:
     """The base of a manifest, or what a run made of it, ready to translate.
 
     artefact: what the run left; its name tells which kind. A model tuned in full is loaded in the base's place, not
-    beside it. Raises InputError for an artefact that is of no known kind, of another base, or not what
-    the record beside it says was written.
+    beside it. merged: a LoRA becomes part of the weights, rounded to their dtype. Raises InputError for an artefact of
+    no known kind, of another base, or that is not what the record beside it says was written.
     """
     if artefact is not None and artefact.name not in ARTEFACTS.values():
         raise InputError(f"{artefact} is nothing that a run leaves; expected one of {', '.join(ARTEFACTS.values())}")
@@ -85,18 +86,23 @@ def load(
     if artefact is not None and artefact.name == ARTEFACTS[config.Full]:
         manifest = manifest | {"folder": str(artefact.parent), "weights": {}, integrity.KEY: {}}  # compared above
     model = load_model(manifest, dtype, device, device_map)
-    return Tuned(model) if artefact is None else _tuned(model, artefact, manifest)
+    return Tuned(model) if artefact is None else _tuned(model, artefact, manifest, merged)
 
 
-def _tuned(model: nn.Module, artefact: Path, manifest: dict[str, Any]) -> Tuned:
-    """What a run left, put into its base."""
+def _tuned(model: nn.Module, artefact: Path, manifest: dict[str, Any], merged: bool) -> Tuned:
+    """What a run left, put into its base: a patch into the weights, adapters beside them, LoRA the one or the other.
+
+    Beside them a LoRA keeps its weights and products in float32, whatever the model's dtype; a module's sum is rounded
+    to that once. So it is trained, and so PEFT serves it.
+    """
     match artefact.name:
         case "patch.safetensors":
             patch.apply(artefact, model)
         case "adapter_model.safetensors":
             from peft import PeftModel
 
-            model = PeftModel.from_pretrained(model, artefact.parent).merge_and_unload()
+            adapted = PeftModel.from_pretrained(model, artefact.parent)  # with its modules in the model itself
+            model = adapted.merge_and_unload() if merged else model
         case "adapters.safetensors":
             return Tuned(model, Adapters.load(artefact, model, manifest))
     return Tuned(model)

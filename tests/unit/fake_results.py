@@ -132,7 +132,7 @@ def _scores(plan: Plan, file: inputs.ScoreFile, score, health) -> dict:
         for domain in file.domains
     }
     seen = plan.seen(*file.block[1:])
-    for domain in set(file.domains) - set(seen) if file.method == "adapters" else ():
+    for domain in _routed(plan, file.variant, file.domains, seen):
         domains[domain] |= _adapters(plan, domains[domain], seen)
     return {"format": 1, "model": file.block[0], "direction": file.block[1], "run": file.variant, "domains": domains}
 
@@ -150,6 +150,14 @@ def _neural_scores(file: inputs.ScoreFile, metric: str, rng: np.random.Generator
         segments = rng.uniform(0.4, 0.9, 400).round(6).tolist()
         domains[domain] = {"score": sum(segments) / 400, "signature": f"{metric}|tiny", "segments": segments}
     return {"format": 1, "run": file.variant, "metric": metric, "domains": domains}
+
+
+def _routed(plan: Plan, variant: str, domains: list[str], seen: list[str]) -> set[str]:
+    """Domains that every adapter translates."""
+    method = plan.config.methods.get(variant)
+    if not isinstance(method, config.Adapters):
+        return set()
+    return set(domains) - (set() if method.route == "source_loss" else set(seen))
 
 
 def _adapters(plan: Plan, entry: dict, seen: list[str]) -> dict:

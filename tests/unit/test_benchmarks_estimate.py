@@ -83,6 +83,9 @@ def test_translations_by_hand():
     assert ESTIMATE.translation(run("icl")) == pytest.approx(3 * one + read * (100 + 2 * 100))
     again = one + 2 * USED * 100 * 70 / 1e14  # both adapters translate the unseen domain
     assert ESTIMATE.translation(run("adapters", seed=1)) == pytest.approx(3 * one + read * 100 + again)
+    routed = RAW | {"methods": {"adapters": RAW["methods"]["adapters"] | {"route": "source_loss"}}}
+    every = estimate.Estimate(config.load(routed, check_files=False), MACHINE, ESTIMATE.text)
+    assert every.translation(run("adapters", seed=1)) == pytest.approx(2 * (3 * one + read * 100))
     dev = 2 * (2 * 40 * 2.5 * 0.02 + 2 * USED * 100 * 100 / 1e14)
     assert ESTIMATE.translation(run("caneft", rate=1e-5)) == pytest.approx(3 * one + read * 100 + dev)
     slow = estimate.Machine(1e14, 2 * USED, 0.02, 10, 1e11, 2e10)  # a second to read the weights

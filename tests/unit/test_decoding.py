@@ -279,6 +279,16 @@ def test_an_unseen_domain_is_translated_by_every_adapter_and_reported_by_source_
     assert {line["adapter"] for line in lines} == {min(totals, key=totals.get)}
 
 
+@SOME
+def test_routed_by_source_loss_a_seen_domain_is_translated_like_an_unseen_one(model, prompts, rows):
+    tuned, _ = with_adapters(model)
+    unseen = translations(tuned, prompts, rows, SETTINGS, "koran", route="source_loss")
+    assert unseen == translations(tuned, prompts, rows, SETTINGS, "koran") and "adapter" in unseen[0]
+    for domain in SEEN:
+        found = translations(tuned, prompts, rows, SETTINGS, domain, route="source_loss")
+        assert found == [line | {"domain": domain} for line in unseen], "its own adapter has no advantage"
+
+
 def test_the_lowest_loss_over_all_sources_chooses_and_ties_go_to_the_first(tiny_model, prompts, rows):
     """Adapters that do nothing are equal; then the last is given weights until it is the best or the worst."""
     model = tiny_model()

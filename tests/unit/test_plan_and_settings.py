@@ -315,6 +315,27 @@ def test_how_examples_are_shown_reaches_their_translation_alone():
     assert shown == [config.Icl(method="icl", examples=2, seed=3), None]
 
 
+def test_how_a_lora_is_served_reaches_its_translations_alone():
+    merged = load(("methods", "lora", "merged", True))
+    found = [settings.translation(c, "tiny", "de-en", "lora").lora for c in (load(), merged)]
+    assert found == ["unmerged", "merged"]
+    assert settings.tune(merged, "tiny", "de-en", "lora") == settings.tune(load(), "tiny", "de-en", "lora")
+    assert settings.tune(load(), "tiny", "de-en", "lora").model_dump_json().count("merged") == 0
+    others = (settings.translation(load(), "tiny", "de-en", v).model_dump_json() for v in ("zero", "full", "caneft"))
+    assert not any("lora" in text for text in others), "finished translations of other methods stay"
+
+
+def test_the_route_of_adapters_reaches_their_translations_alone():
+    adapters = {"method": "adapters", "learning_rate": 1e-4}
+    plain, routed = (load(("methods", "a", adapters | more)) for more in ({}, {"route": "source_loss"}))
+    assert [settings.translation(c, "tiny", "de-en", "a").route for c in (plain, routed)] == ["domain", "source_loss"]
+    assert "route" not in settings.translation(plain, "tiny", "de-en", "a").model_dump_json()
+    told = (settings.tune(c, "tiny", "de-en", "a").model_dump_json() for c in (plain, routed))
+    assert len(set(told)) == 1 and everything(plain) == everything(load()) | {
+        key: value for key, value in everything(plain).items() if key[-1] == "a"
+    }
+
+
 def test_a_learning_rate_reaches_the_tuning_of_its_variant_alone():
     assert reruns("methods", "caneft", "learning_rate", 1e-3) == tunes("caneft")
     assert reruns("methods", "lora", "rank", 32) == tunes("lora")

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from caneft.reporting import inputs, labels, listing, results, tables
+from caneft.reporting import inputs, labels, listing, results, serving, tables
 from caneft.reporting.contents import every_table
 from caneft.reporting.escaping import escape
 from caneft.reporting.latex import latex
@@ -140,6 +140,78 @@ def test_caption_states_rates_seeds_sizes_budget_and_signature(tmp_path):
     assert table.caption.endswith("Nothing follows from this.")
     assert fake_results.SIGNATURES["bleu"] in table.notes[0]
     assert "base" in table.notes[1]  # of how many hypotheses something is wrong
+
+
+ROUNDED = {
+    "base": {"method": "base"},
+    "full": {"method": "full", "learning_rate": 1e-5},
+    "offloaded": {"method": "full", "optimizer": "adamw-offload", "learning_rate": 1e-5},
+    "lora": {"method": "lora", "learning_rate": 1e-4},
+    "in-weights": {"method": "lora", "merged": True, "learning_rate": 1e-4},
+    "adapters": {"method": "adapters", "learning_rate": 1e-4},
+    **{name: {"method": name, "learning_rate": 1e-4} for name in ("random", "joint", "gradient", "caneft")},
+}
+
+
+def test_caption_says_what_was_rounded_in_which_dtype(tmp_path):
+    methods = {"methods": ROUNDED, "models": {"tiny": {"hub": "owner/tiny", "dtype": "bfloat16"}}}
+    plan = fake_results.plan(**methods)
+    fake_results.write(plan, tmp_path)
+    said = main_of(plan, tmp_path)[1][0].notes[-1].partition("bfloat16")[2]
+    *others, neurons = said.split(";")
+    of = {name: next(text for text in others if name in text) for name in list(ROUNDED)[1:6]}
+    assert [name for name in of if "step" in of[name]] == ["offloaded"]
+    assert [name for name in of if "float32" in of[name]] == ["lora", "adapters"]
+    assert len(set(of.values())) == 5 and "merge" in of["in-weights"] and "step" in neurons
+
+
+def test_in_float32_the_caption_only_says_which_lora_is_merged(tmp_path):
+    for name in ("in-weights", "caneft"):
+        plan = fake_results.plan({method: ROUNDED[method] for method in ("base", "lora", name)})
+        fake_results.write(plan, tmp_path)
+        note = main_of(plan, tmp_path)[1][0].notes[-1]
+        assert not re.search("float|[Rr]ounded", note) and ("Merged" in note) is (name == "in-weights")
+
+
+TOLD = {
+    "base": {"method": "base"},
+    "shots": {"method": "icl"},
+    "adapters": {"method": "adapters", "learning_rate": 1e-4},
+    "routed": {"method": "adapters", "route": "source_loss", "learning_rate": 1e-4},
+    "caneft": {"method": "caneft", "learning_rate": 1e-4},
+}
+
+
+def test_who_is_told_the_test_domain_is_marked(tmp_path):
+    plan = fake_results.plan(TOLD)
+    fake_results.write(plan, tmp_path)
+    table = main_of(plan, tmp_path)[1][0]
+    assert {row[0].text for row in table.rows if row[0].signs == "§"} == {"shots", "adapters"}
+    assert "§" in table.caption and "| shots§" in tables.markdown([table])
+    assert r"shots$^{\S}$" in latex([table]) and 'shots<sup class="signs"' in html([table])
+    assert sum(note.count("routed on") for note in table.notes) == 3, "what was chosen on each of its test sets"
+    assert sum(note.count("adapters on") for note in table.notes) == 1
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"methods": {name: TOLD[name] for name in ("base", "routed", "caneft")}},
+        {"methods": TOLD, "prompt": {"instruction": "{domain}:", "name_domain": True}},
+    ],
+    ids=["nobody", "everybody"],
+)
+def test_without_a_difference_nobody_is_marked(tmp_path, sections):
+    plan = fake_results.plan(**sections)
+    fake_results.write(plan, tmp_path)
+    table = main_of(plan, tmp_path)[1][0]
+    assert "§" not in table.caption and not any(row[0].signs for row in table.rows)
+
+
+def test_with_one_seen_domain_there_is_nothing_to_be_told():
+    plan = fake_results.plan(TOLD, mixtures={"all": {"de-en": ["it", "law"]}, "only": {"de-en": ["it"]}})
+    told = {name: [v for v in TOLD if serving.told(plan, ("tiny", "de-en", name), v)] for name in ("all", "only")}
+    assert told == {"all": ["shots", "adapters"], "only": []}
 
 
 def test_caption_names_each_test_set_s_size_where_they_differ(tmp_path, plan):

@@ -69,12 +69,12 @@ def folder(tmp_path):
 def load(tmp_path):
     """Saves a base model and loads it with what a run left; `known`: with the checksums of its weights."""
 
-    def load(base, artefact=None, known=False):
+    def load(base, artefact=None, known=False, **options):
         base.save_pretrained(tmp_path / "base")
         weights = sums(*(tmp_path / "base").glob("*.safetensors")) if known else None
         dtype = str(next(base.parameters()).dtype).removeprefix("torch.")
         manifest = {"id": "tiny", "revision": None, "folder": str(tmp_path / "base"), "weights": weights}
-        return ways.load(manifest, dtype, torch.device("cpu"), artefact=artefact)
+        return ways.load(manifest, dtype, torch.device("cpu"), artefact=artefact, **options)
 
     return load
 
@@ -152,16 +152,67 @@ def test_lora_leaves_base_weights_alone_and_touches_the_ffn_only(tiny_model, arc
     assert trained == 3 * 2 * sides  # layers x rank x (in + out) of each module
 
 
-def test_lora_comes_back_with_the_same_logits(tiny_model, architecture, examples, folder, load):
-    model, base = tiny_model(architecture), tiny_model(architecture)
-    untouched = logits(base, examples)
-    way = tune(model, LORA, examples)
-    tuned = logits(model, examples)
+def by_hand(tiny_model, folder, load, a, b, weight, **options):
+    """`down_proj` of a bfloat16 model's first layer, loaded with a LoRA of weights set by hand.
+
+    a: of every input in LoRA's first row; b: of every output; their scaling is 2 (twice the rank over the rank).
+    """
+    base = tiny_model(dtype=torch.bfloat16)
+    way = ways.trainable(base, LORA, "bfloat16")
+    down = naive.decoder_layers(base)[0].mlp.down_proj
+    with torch.no_grad():
+        for parameter in way.parameters():
+            parameter.zero_()
+        down.lora_A["default"].weight[0], down.lora_B["default"].weight[:, 0] = a, b
     way.save(folder)
-    restored = logits(load(base, artefact(folder, LORA)).model, examples)
-    change = float((tuned - untouched).abs().max())
-    assert change > 0.01
-    torch.testing.assert_close(restored, tuned, rtol=0, atol=1e-3 * change)
+    clean = tiny_model(dtype=torch.bfloat16)
+    naive.decoder_layers(clean)[0].mlp.down_proj.weight[:] = weight
+    return naive.decoder_layers(load(clean, artefact(folder, LORA), **options).model)[0].mlp.down_proj
+
+
+@pytest.mark.parametrize(("merged", "given"), [(False, 5 / 128), (True, 0.0)])
+def test_a_lora_below_the_weights_precision_is_served_and_lost_when_merged(tiny_model, folder, load, merged, given):
+    """Weights of 1, whose neighbours in bfloat16 are 1 + 2^-7 and 1 - 2^-8, and updates of +-2^-10, less than half of
+    either step. On inputs of the same signs the weights give 0 and LoRA 40 * 2^-10 = 5/128."""
+    signs = torch.tensor([1.0, -1.0] * 20)
+    down = by_hand(tiny_model, folder, load, signs * 2**-10, 0.5, 1.0, merged=merged)
+    with torch.no_grad():
+        assert down(signs.bfloat16()[None]).tolist() == [[given] * 24]
+    assert hasattr(down, "lora_A") is not merged
+
+
+def test_a_merged_lora_is_rounded_once(tiny_model, folder, load):
+    """Updates just over half a step, 2^-8 + 2^-20, make 1 to 1 + 2^-7; in bfloat16 they would be 2^-8, a tie."""
+    down = by_hand(tiny_model, folder, load, torch.full((40,), 2**-8 + 2**-20), 0.5, 1.0, merged=True)
+    assert down.weight.dtype == torch.bfloat16 and down.weight.tolist() == [[1 + 2**-7] * 40] * 24
+
+
+def test_loras_products_are_float32_and_the_sum_is_rounded_once(tiny_model, folder, load):
+    """1 + 2^-8 is halfway to the next bfloat16, 1 + 2^-7, and would go to the even 1. LoRA's product is 2^-8 + 2^-20:
+    in bfloat16 it would be 2^-8."""
+    first = torch.zeros(40)
+    first[0] = 1
+    down = by_hand(tiny_model, folder, load, first * (2**-8 + 2**-20), 0.5, first)
+    assert {p.dtype for name, p in down.named_parameters() if "lora_" in name} == {torch.float32}
+    with torch.no_grad():
+        found = down(first.bfloat16()[None])
+    assert found.dtype == torch.bfloat16 and found.tolist() == [[1 + 2**-7] * 24]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_lora_is_served_as_it_was_trained(tiny_model, architecture, examples, folder, load, dtype):
+    """Bit for bit the logits of training, with dropout off."""
+    method = LORA.model_copy(update={"dropout": 0.5})
+    base = tiny_model(architecture, dtype=dtype)
+    model = load(base).model  # from a file, as in a run: what is not saved, such as frequencies, keeps its float32
+    untouched = logits(model, examples)
+    tune(model, method, examples).save(folder)
+    served = load(base, artefact(folder, method)).model
+    assert not any(part.training for part in served.modules())
+    assert not any(parameter.requires_grad for parameter in served.parameters())
+    found = logits(served, examples)
+    assert torch.equal(found, logits(model.eval(), examples))
+    assert float((found - untouched).abs().max()) > 0.01
 
 
 def test_lora_leaves_no_path_of_this_machine(tiny_model, examples, folder):

@@ -220,6 +220,24 @@ DECODED = {
 }
 
 
+def merge_lora(config):
+    config["methods"]["lora"]["merged"] = True
+
+
+MERGED = {
+    *(job for rate in RATES for job in evaluated(f"all/lora/lr{rate}", "dev", "seen", "koran")),
+    f"choose_rate {M}/all/lora",
+    *LORA,
+}
+
+
+def route_adapters(config):
+    config["methods"]["adapters"]["route"] = "source_loss"
+
+
+ROUTED = {*all_evaluated(["adapters"], "seen", "koran"), *apart(), *AGGREGATES}
+
+
 def change_label(config):
     config["report"]["labels"] = {"caneft": "CANEFT"}
 

@@ -152,6 +152,8 @@ OF_CONFIGURATION = {
     "`tuning.epochs`": (jobs.change_epochs, jobs.TUNED_AGAIN),
     "`prompt.instruction`": (jobs.change_prompt, jobs.PROMPTED),
     "`decoding.length_offset`": (jobs.change_decoding, jobs.DECODED),
+    "`merged` of a LoRA": (jobs.merge_lora, jobs.MERGED),
+    "`route` of `adapters`": (jobs.route_adapters, jobs.ROUTED),
     "A metric": (jobs.add_metric, jobs.NEW_SCORES),
     "Another metric that judges learning rates": (jobs.change_judge, jobs.NEW_JUDGE),
     "A neural metric": (jobs.add_comet, jobs.NEURAL),

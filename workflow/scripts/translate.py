@@ -33,12 +33,14 @@ def main() -> None:
     with records.cost(args.translations.with_suffix(".cost.json"), "translation", args.threads) as about:
         device = prepare(args.threads)
         manifest = manifests.read_manifest(args.manifest)
-        tuned = ways.load(manifest, args.settings.dtype, device, args.device_map, args.adapted)
-        prompts = Prompts(loading.load_tokenizer(manifest), args.settings.prompt)
-        examples = Examples(store.read(args.examples), args.settings.icl) if args.examples else None
+        settings = args.settings
+        merged = settings.lora == "merged"
+        tuned = ways.load(manifest, settings.dtype, device, args.device_map, args.adapted, merged)
+        prompts = Prompts(loading.load_tokenizer(manifest), settings.prompt)
+        examples = Examples(store.read(args.examples), settings.icl) if args.examples else None
         lines = []
         for domain, rows in store.read_testset(args.domains, args.corpora).items():
-            lines += decoding.translations(tuned, prompts, rows, args.settings.decoding, domain, examples)
+            lines += decoding.translations(tuned, prompts, rows, settings.decoding, domain, examples, settings.route)
         write_jsonl(args.translations, lines)
         about[integrity.KEY] = integrity.sums(args.translations)
 
