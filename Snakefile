@@ -63,6 +63,7 @@ onstart:
     check_cluster()
     hold_results()
     store_configuration()
+    print_power()
 
 
 onsuccess:

@@ -3,7 +3,8 @@
 Paths are relative to `results_root` and follow from the plan alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from caneft import config
 from caneft.plan import ARTEFACTS, Plan, Run
@@ -46,8 +47,8 @@ def _first(plan: Plan, block: Block, named: str | None, kind: str) -> str | None
 
 
 def rivals(plan: Plan, block: Block) -> list[str]:
-    """Trained variants that may be the best rival of `method`: all but those of the same method, at whatever budget, and
-    merged LoRA, which is another's run rounded."""
+    """Trained variants that may be the best rival of `method`: all but merged LoRA, and those of the same method, at
+    whatever budget."""
     own, methods = method(plan, block), plan.config.methods
     trained = [v for v in plan.variants_on(*block[1:], *ARTEFACTS) if not getattr(methods[v], "merged", False)]
     return [variant for variant in trained if own is not None and methods[variant].method != methods[own].method]
@@ -59,6 +60,11 @@ def rival_by(plan: Plan, block: Block) -> str | None:
     found = rivals(plan, block)
     chosen = plan.rates_on(*block[1:]) == block[2] and all(plan.config.methods[variant].grid for variant in found)
     return (plan.config.scoring.judge if chosen else "dev_loss") if found else None
+
+
+def reached(choice: Mapping[str, Any]) -> float:
+    """Dev score of the chosen rate. choice: content of `choice.json`; raises KeyError or TypeError if it is not."""
+    return float(choice["grid"][f"{choice['learning_rate']:g}"])
 
 
 def dev_files(plan: Plan, block: Block) -> dict[str, list[str]]:

@@ -41,7 +41,7 @@ class Criterion:
 
 @dataclass(frozen=True)
 class Selection:
-    """gamma: smallest consensus MI in the set, in nats. candidates_per_layer: how many neurons could have been chosen."""
+    """gamma: smallest consensus MI in the set, in nats. candidates_per_layer: how many could have been chosen."""
 
     neurons: NeuronSet
     gamma: float

@@ -575,6 +575,15 @@ def write_report():
     print(f"report   {page}\n")
 
 
+def print_power():
+    """Says what the tests of the shown blocks will be able to tell, before hours of computing say so."""
+    from caneft.reporting import power  # imports pandas, which a plan does not need
+
+    for block in PLAN.shown_blocks():
+        if said := power.sentence(PLAN, block):
+            print(f"{', '.join(block)}: {said}")
+
+
 def print_log_places():
     if said := machine.out_of_room(root()):  # logs are on the same disk, and may be empty
         print(f"Error: {said}")

@@ -188,6 +188,11 @@ class Significance(Section):
     the least that can tell anything at 0.05."""
     bootstrap: Positive = 2000
     """Bootstrap resamples behind the 95 % intervals."""
+    expected_segments: Annotated[float, Field(gt=0)] = 11.5
+    """Deviation of one segment's part in a difference of two methods, in points of the headline metric. Only for the
+    smallest difference that the plan says it can show; the default is that of BLEU in docs/study.md."""
+    expected_runs: Annotated[float, Field(ge=0)] = 0.46
+    """Deviation of the average between runs of one method, for the same purpose."""
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """Level of the marks in tables: the largest chance of one or more false ones in a table."""
     seed: Annotated[int, Field(ge=0)] = 0

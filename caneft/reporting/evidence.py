@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from caneft import comparison
 from caneft.config import Full, Lora, Neurons
 from caneft.errors import InputError
 from caneft.neurons import NeuronSet
 from caneft.plan import Plan
 from caneft.reporting.inputs import COPY, Block
 from caneft.reporting.labels import label, p_text, signed
-from caneft.scoring import rival
 from caneft.significance import LEAST_RUNS, Difference, Errors, holm, pooled_deviation
 
 DRAWS = 2000
@@ -133,7 +133,7 @@ def best_on_dev(records: pd.DataFrame, variants: Sequence[str]) -> str | None:
     for variant in variants:
         choices = [choice for choice in records.loc[records["variant"] == variant, "choice"] if choice is not None]
         if choices:
-            reached[variant] = rival.reached(choices[0])
+            reached[variant] = comparison.reached(choices[0])
     return max(reached, key=reached.__getitem__, default=variants[0] if variants else None)
 
 

@@ -10,7 +10,7 @@ from caneft import comparison
 from caneft.config import Neurons
 from caneft.neurons import NeuronSet, read_description
 from caneft.plan import Plan
-from caneft.reporting import captions, claims, evidence, inputs, overlap, results, tables
+from caneft.reporting import captions, claims, evidence, inputs, overlap, power, results, tables
 from caneft.reporting.claims import Verdict
 from caneft.reporting.inputs import COPY, Block, shown_blocks
 from caneft.reporting.labels import METRICS, label, metric_label
@@ -122,6 +122,9 @@ def what_was_run(plan: Plan, records: pd.DataFrame) -> Iterator[tuple[str, str]]
         yield "Importance", f"{_samples(config.importance.samples)} samples a domain"
         budget = {k: getattr(config.selection, k) for k in ("fraction", "gamma", "parameters")}
         yield "Budget", ", ".join(f"{name} {value}" for name, value in budget.items() if value is not None)
+    for block in plan.shown_blocks():
+        if said := power.sentence(plan, block):
+            yield f"What {block[0]}, {block[1]}, {block[2]} can show", said
     yield "Metrics", ", ".join(metric_label(plan, metric) for metric in config.scoring.all)
 
 

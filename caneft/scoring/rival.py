@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from caneft import comparison
 from caneft.corpora.store import read_json
 from caneft.errors import InputError
 
@@ -30,11 +30,6 @@ def _dev(path: Path, by: str | None) -> float:
     try:
         if by == "dev_loss":
             return float(found["tuning"]["dev_loss"])
-        return reached(found)
+        return comparison.reached(found)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(f"{path}: does not tell {by} ({error!r}); delete it and run the workflow again") from None
-
-
-def reached(choice: Mapping[str, Any]) -> float:
-    """Dev score of the chosen rate. choice: content of `choice.json`; raises KeyError or TypeError if it is not."""
-    return float(choice["grid"][f"{choice['learning_rate']:g}"])

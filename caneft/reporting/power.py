@@ -1,0 +1,80 @@
+"""The smallest difference between methods that a configuration can show, before anything is run."""
+
+import math
+from typing import NamedTuple
+
+from scipy.special import stdtrit
+
+from caneft import comparison
+from caneft.plan import Plan
+from caneft.reporting import evidence
+from caneft.reporting.inputs import Block
+from caneft.reporting.labels import METRICS
+from caneft.significance import LEAST_RUNS
+
+FOUND = 0.8
+"""Probability with which the smallest difference is found."""
+ASSUMED = 2000
+"""Test segments of a domain whose corpus does not say how many it has."""
+
+
+class Power(NamedTuple):
+    """difference: in points of the headline metric, nan where there are too few seeds for a verdict. segments: of the
+    block's seen test sets; known: whether the configuration says so. comparisons: in the family of the verdicts."""
+
+    difference: float
+    segments: int
+    known: bool
+    seeds: int
+    comparisons: int
+
+
+def smallest(plan: Plan, block: Block) -> Power | None:
+    """The difference of the seen average that is found with a probability of 80 % at `significance.alpha` after Holm's
+    correction, whose first step divides alpha by the number of comparisons. None without the method, or rivals.
+
+    Errors are as in `significance.Errors`, from the deviations that `significance` expects.
+    """
+    section, method = plan.config.significance, comparison.method(plan, block)
+    if method is None or not (compared := _comparisons(plan, block, method)):
+        return None
+    sizes = [_test_size(plan, block[1], domain) for domain in plan.seen(*block[1:])]
+    segments = [size or ASSUMED for size in sizes]
+    seeds = len(plan.config.seeds)
+    df = len({run.variant for run in plan.trained_runs(*block)}) * (seeds - 1)
+    of_segments = section.expected_segments**2 * sum(1 / size for size in segments) / len(segments) ** 2
+    error = math.sqrt(of_segments + 2 * section.expected_runs**2 / seeds)
+    quantiles = (
+        stdtrit(df, 1 - section.alpha / (2 * compared)) + stdtrit(df, FOUND) if seeds >= LEAST_RUNS else math.nan
+    )
+    return Power(float(quantiles * error), sum(segments), all(sizes), seeds, compared)
+
+
+def sentence(plan: Plan, block: Block) -> str:
+    """What `smallest` found, in words; empty if it found nothing."""
+    found = smallest(plan, block)
+    if found is None:
+        return ""
+    if math.isnan(found.difference):
+        return f"No verdict on methods: {found.seeds} seed{'s' * (found.seeds > 1)}, and it takes {LEAST_RUNS}."
+    about = "" if found.known else f" (taken to be {ASSUMED:,} a domain)"
+    return (
+        f"With {found.segments:,} seen test segments{about} and {found.seeds} seeds, a difference of"
+        f" {found.difference:.1f} {METRICS[plan.config.scoring.metrics[0]]} is found with a probability of"
+        f" {100 * FOUND:.0f} % (p < {plan.config.significance.alpha:g} after Holm's correction over"
+        f" {found.comparisons} comparisons)."
+    )
+
+
+def _comparisons(plan: Plan, block: Block, method: str) -> int:
+    """How many comparisons of the method (a) to (d) quote."""
+    direct = {*evidence.rivals(plan, block, method), *evidence.controls(plan, block, method)} - {method}
+    unseen = plan.unseen(*block[1:])
+    alone = len(evidence.single_domains(plan, block)) > 0
+    return len(direct | set(evidence.criteria(plan, block, method))) + len(direct) * (bool(unseen) + alone)
+
+
+def _test_size(plan: Plan, direction: str, domain: str) -> int | None:
+    """Test segments of a domain, as far as the configuration says."""
+    corpus = plan.config.directions[direction].domains[domain].test
+    return getattr(corpus, "limit", None) or getattr(corpus, "pairs", None)
