@@ -14,7 +14,7 @@ from snakemake.settings.types import DeploymentMethod
 
 sys.path.insert(0, str(workflow.basedir))  # the package beside the Snakefile, installed or not
 
-from caneft import comparison, holding, integrity, lease, machine, settings, slurm
+from caneft import comparison, holding, integrity, lease, machine, power, settings, slurm
 from caneft import config as configuration
 from caneft.config import Adapters, Full, Icl, Lora, Neurons
 from caneft.errors import InputError
@@ -577,8 +577,6 @@ def write_report():
 
 def print_power():
     """Says what the tests of the shown blocks will be able to tell, before hours of computing say so."""
-    from caneft.reporting import power  # imports pandas, which a plan does not need
-
     for block in PLAN.shown_blocks():
         if said := power.sentence(PLAN, block):
             print(f"{', '.join(block)}: {said}")

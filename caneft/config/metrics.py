@@ -9,6 +9,16 @@ from caneft.config.section import HubName, Positive, Section, Slug
 
 NEURAL = ("comet", "kiwi", "xcomet", "metricx")
 """Names of the neural metrics."""
+LABELS = {
+    "bleu": "BLEU",
+    "chrf": "chrF2",
+    "exact": "exact match (%)",
+    "comet": "COMET",
+    "kiwi": "COMETKiwi",
+    "xcomet": "XCOMET",
+    "metricx": "MetricX",
+}
+"""How metrics are printed."""
 LOWER_IS_BETTER = ("metricx",)
 """Metrics that count errors. The others of these are shares, and shown in per cent."""
 

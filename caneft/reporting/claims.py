@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from caneft import roles
 from caneft.config import Base
 from caneft.neurons import NeuronSet
 from caneft.plan import Plan
@@ -101,7 +102,7 @@ def verdicts(plan: Plan, block: Block, found: Found) -> list[Verdict]:
         return [Verdict(claim, UNTESTED, "The block has no run of the method.", []) for claim in CLAIMS]
     known = _gather(plan, block, found, method)
     best = evidence.best_on_dev(of_block(found.records, block), known.criteria)
-    against = [variant for variant in known.controls if variant in evidence.chance(plan, block, method)]
+    against = [variant for variant in known.controls if variant in roles.chance(plan, block, method)]
     return [
         _seen(plan, known, "a", known.rivals, known.controls),
         _unseen(plan, known),
@@ -116,8 +117,8 @@ def verdicts(plan: Plan, block: Block, found: Found) -> list[Verdict]:
 def _gather(plan: Plan, block: Block, found: Found, method: str) -> Evidence:
     seen, unseen = evidence.columns(plan, block)
     errors = evidence.errors(found.tests, plan.config.scoring.metrics[0])
-    rivals, controls = evidence.rivals(plan, block, method), evidence.controls(plan, block, method)
-    criteria = evidence.criteria(plan, block, method)
+    rivals, controls = roles.rivals(plan, block, method), roles.controls(plan, block, method)
+    criteria = roles.criteria(plan, block, method)
     sweep = evidence.sweep(plan, block, method, of_block(found.records, block))
     base = next((variant for variant in plan.variants(Base) if variant in errors[seen].score), None)
     others = dict.fromkeys([*rivals, *controls, *criteria])

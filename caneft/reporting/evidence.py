@@ -1,6 +1,5 @@
 """What speaks for a claim or against it: who is compared with whom, and the numbers of that."""
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -8,8 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from caneft import comparison
-from caneft.config import Full, Lora, Neurons
+from caneft import comparison, roles
 from caneft.errors import InputError
 from caneft.neurons import NeuronSet
 from caneft.plan import Plan
@@ -66,58 +64,6 @@ def columns(plan: Plan, block: Block) -> tuple[str, str | None]:
     return "average_seen" if len(seen) > 1 else seen[0], of_unseen
 
 
-def rivals(plan: Plan, block: Block, method: str | None) -> list[str]:
-    """The block's first `full`, and the LoRA of the method's size; the first LoRA where there is none of that size."""
-    of_size = sorted(loras(plan, block), key=lambda variant: plan.config.methods[variant].equal_to != method)
-    return plan.variants_on(*block[1:], Full)[:1] + of_size[:1]
-
-
-def loras(plan: Plan, block: Block) -> list[str]:
-    """LoRA as it is served: no entries that are merged."""
-    return [v for v in plan.variants_on(*block[1:], Lora) if not plan.config.methods[v].merged]
-
-
-def controls(plan: Plan, block: Block, method: str) -> list[str]:
-    """LoRA of a rank of its own, and random neurons of the method's budget."""
-    own = [v for v in loras(plan, block) if plan.config.methods[v].equal_to is None]
-    return own[:1] + chance(plan, block, method)
-
-
-def chance(plan: Plan, block: Block, method: str) -> list[str]:
-    """Random neurons of the method's budget: overall, and with as many in each layer."""
-    own = _budget_of(plan, method)
-    return [
-        v
-        for v in plan.variants_on(*block[1:], Neurons)
-        if plan.config.methods[v].method == "random"
-        and (plan.config.methods[v].layers_of in (None, method))
-        and (plan.config.methods[v].layers_of == method or _budget_of(plan, v) == own)
-    ]
-
-
-def criteria(plan: Plan, block: Block, method: str) -> list[str]:
-    """Other criteria, of the same unit and budget; no controls."""
-    own = plan.config.methods[method]
-    if not isinstance(own, Neurons):
-        return []
-    return [
-        v
-        for v in plan.variants_on(*block[1:], Neurons)
-        if plan.config.methods[v].method not in (own.method, "random", "bottom")
-        and plan.unit(v) == plan.unit(method)
-        and _budget_of(plan, v) == _budget_of(plan, method)
-    ]
-
-
-def _budget_of(plan: Plan, variant: str) -> str:
-    """What the configuration says of a variant's budget; variants of one budget say the same."""
-    method = plan.config.methods[variant]
-    keys = ("fraction", "parameters", "gamma")
-    own = {key: getattr(method, key, None) for key in keys}
-    shared = {key: getattr(plan.config.selection, key, None) for key in keys}
-    return json.dumps(own if any(value is not None for value in own.values()) else shared)
-
-
 def unfair(plan: Plan, variants: Sequence[str]) -> str:
     """Why a comparison of these variants says nothing of the methods; empty if it may."""
     if fixed := [label(plan, v) for v in variants if not getattr(plan.config.methods[v], "grid", ())]:
@@ -144,7 +90,7 @@ def on_single_domains(
     block's model and direction, on all of the block's other domains; or on that domain itself."""
     own = scores[(scores["model"] == block[0]) & (scores["direction"] == block[1])]
     own = own[(own["metric"] == plan.config.scoring.metrics[0]) & (own["method"] != COPY)]
-    own = own[own["mixture"].isin(single_domains(plan, block)) & own["domain"].isin(plan.seen(*block[1:]))]
+    own = own[own["mixture"].isin(roles.single_domains(plan, block)) & own["domain"].isin(plan.seen(*block[1:]))]
     own = own[own["seen"] == own_domain]
     base = own[own["method"] == "base"].groupby("domain")["score"].first()
     trained = own[own["seed"].notna()]
@@ -155,15 +101,10 @@ def on_single_domains(
     return {variant: part.tolist() for variant, part in by_seed.groupby("variant", sort=False)}
 
 
-def single_domains(plan: Plan, block: Block) -> list[str]:
-    """Mixtures of one domain of the block's direction."""
-    return [mixture for mixture in plan.mixtures(block[1]) if len(plan.seen(block[1], mixture)) == 1]
-
-
 def dev_losses(plan: Plan, block: Block, records: pd.DataFrame) -> dict[str, float]:
     """By variant: mean dev loss of its runs on single domains, each on its own domain. records: of all blocks."""
     own = records[(records["model"] == block[0]) & (records["direction"] == block[1]) & records["seed"].notna()]
-    own = own[own["mixture"].isin(single_domains(plan, block))]
+    own = own[own["mixture"].isin(roles.single_domains(plan, block))]
     return own.groupby("variant", sort=False)["dev_loss"].mean().astype(float).to_dict()
 
 

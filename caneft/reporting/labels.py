@@ -1,17 +1,9 @@
 """How metrics, variants, domains and learning rates are printed."""
 
+from caneft.config.metrics import LABELS as METRICS
 from caneft.config.metrics import LOWER_IS_BETTER
 from caneft.plan import Plan
 
-METRICS = {
-    "bleu": "BLEU",
-    "chrf": "chrF2",
-    "exact": "exact match (%)",
-    "comet": "COMET",
-    "kiwi": "COMETKiwi",
-    "xcomet": "XCOMET",
-    "metricx": "MetricX",
-}
 UNTRAINED = ("base", "icl")
 
 

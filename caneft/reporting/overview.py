@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from caneft import comparison
+from caneft import comparison, power, roles
 from caneft.config import Neurons
 from caneft.neurons import NeuronSet, read_description
 from caneft.plan import Plan
-from caneft.reporting import captions, claims, evidence, inputs, overlap, power, results, tables
+from caneft.reporting import captions, claims, inputs, overlap, results, tables
 from caneft.reporting.claims import Verdict
 from caneft.reporting.inputs import COPY, Block, shown_blocks
 from caneft.reporting.labels import METRICS, label, metric_label
@@ -44,7 +44,7 @@ def gather(plan: Plan, root: str | Path) -> Overview:
     found = {}
     for block in blocks:
         selection = (*block[:2], plan.selected_on(*block[1:]))
-        single = {m: tests(root, (*block[:2], m)) for m in evidence.single_domains(plan, block)}
+        single = {m: tests(root, (*block[:2], m)) for m in roles.single_domains(plan, block)}
         neurons, candidates = selected(plan, root, block)
         tested = tests(root, block)
         stability = results.own_curve(plan, of_block(curves, selection), tested["method"])
@@ -77,7 +77,7 @@ def tests(root: Path, block: Block) -> Mapping[str, Any]:
 def named(plan: Plan, block: Block, tests: Mapping[str, Any]) -> Iterator[str]:
     """Labels of the method, the baseline, rivals and controls."""
     own = tests["method"]
-    others = evidence.rivals(plan, block, own) + (evidence.controls(plan, block, own) if own else [])
+    others = roles.rivals(plan, block, own) + (roles.controls(plan, block, own) if own else [])
     yield from (label(plan, variant) for variant in (own, tests["baseline"], *others) if variant)
 
 

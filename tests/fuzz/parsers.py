@@ -244,7 +244,12 @@ PARSERS = [
     Parser("patch", patch_file, read_patch),
     Parser("adapters", adapters_file, read_adapters),
     Parser("model manifest", model_manifest, read_model_manifest, "json"),
-    one_json("choice of a rate", "choice.json", {"grid": {"0.1": 40.5, "0.2": None}}, lambda p: rival._dev(p, "bleu")),
+    one_json(
+        "choice of a rate",
+        "choice.json",
+        {"grid": {"0.1": 40.5, "0.2": None}, "learning_rate": 0.1},
+        lambda p: rival._dev(p, "bleu"),
+    ),
     of_results(lambda root: root / RUN / "record.json", results.records, "run record"),
     of_results(lambda root: root / RUN / "scores/seen.json", results.scores, "scores"),
     of_results(lambda root: root / RUN / "cost.json", results.costs, "cost"),

@@ -97,10 +97,10 @@ def test_rows_count_jobs_and_what_stays_on_disk():
     dumps = 2 * (4 * USED * 1e6 / 1e14 + 10)
     assert rows["importance"] == (2, pytest.approx(dumps), 2 * 28 * 18944 * 20_000)
     patch = 0.01 * 28 * 18944 * 3 * 3584 * 2
-    assert rows["tuning, trials"][::2] == (2, pytest.approx(2 * patch))
+    assert rows["tuning, trials"][::2] == (4, pytest.approx(4 * patch))  # two rates, each with two seeds
     full, adapters = 2 * 7_615_616_512, 2 * 28 * 2 * 16 * 3584 * 4
     assert rows["tuning, final runs"][::2] == (3, pytest.approx(patch + full + adapters))
-    assert rows["translation, trials"][0] == 2 * 3  # dev, seen, koran
+    assert rows["translation, trials"][0] == 4 * 3  # dev, seen, koran
     assert rows["translation, final runs"][0] == 3 + 2 + 3 * 2  # the base has each domain apart
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from caneft import neurons
-from caneft.reporting import claims, evidence, results
+from caneft import config, neurons, roles
+from caneft.reporting import claims, results
 from caneft.reporting.claims import CONTRADICTED, OPEN, SUPPORTED, UNTESTED, Found
 from tests.messages import assert_names
 
@@ -92,7 +92,7 @@ def records_of(plan, dev=None, counts=None, losses=None):
             score = (dev or {}).get(variant, 50.0)
             chosen = {"grid": {"0.001": 99.0, "0.01": score}, "learning_rate": 0.01, "edge": None}
             count = (counts or {}).get(variant, 115)
-            unit = "neuron" if isinstance(method, evidence.Neurons) else None
+            unit = "neuron" if isinstance(method, config.Neurons) else None
             own = {"variant": variant, "method": method.method, "dev_loss": (losses or {}).get(variant, 1.0)}
             own |= {"seed": 1, "choice": chosen, "neurons": count, "unit": unit}
             rows += [dict(zip(results.BLOCK, block, strict=True)) | own for block in plan.blocks()]
@@ -142,7 +142,7 @@ def verdict_of(
         trials_of(plan, flat),
         points,
         outcomes_of(plan, outcome, seen),
-        {m: outcomes_of(plan, outcome, columns=["it", "law"]) for m in evidence.single_domains(plan, BLOCK)},
+        {m: outcomes_of(plan, outcome, columns=["it", "law"]) for m in roles.single_domains(plan, BLOCK)},
         sets or {},
         candidates or {},
     )
@@ -415,7 +415,7 @@ def test_a_selection_by_chance_is_not_stable(chosen):
         for name in ("jaccard", "noise_jaccard"):
             shared = rng.hypergeometric(chosen, 1152 - chosen, chosen, size=len(rows))
             rows[name] = shared / (2 * chosen - shared)
-        came.append(claims._stability(Found(None, None, rows, {}, {})).verdict)
+        came.append(claims._stability(Found(None, None, None, rows, {}, {}, {}, {})).verdict)
     assert came.count(SUPPORTED) <= 0.05 * replicates
     assert came.count(CONTRADICTED) >= 0.95 * replicates
 

@@ -20,15 +20,15 @@ HEAVY = {
 }  # fmt: skip
 
 TABLE = {
-    "Snakefile": ("pydantic snakemake", "numpy torch"),
+    "Snakefile": ("pydantic snakemake", "numpy scipy torch"),
     "python -m caneft": ("", ""),
-    "python -m caneft compare": ("numpy pandas pydantic sacrebleu", "datasets py3langid"),
+    "python -m caneft compare": ("numpy pandas pydantic sacrebleu scipy", "datasets py3langid"),
     "python -m caneft explain": ("pandas pydantic", "numpy"),
     "python -m caneft patch": ("numpy pydantic torch", "huggingface_hub transformers"),
     "python -m caneft verify": ("pydantic", "huggingface_hub numpy"),
     "python -m caneft.lease": ("", "torch"),
     "build_environment": ("", ""),
-    "choose_rate": ("pydantic", "datasets numpy py3langid sacrebleu"),
+    "choose_rate": ("numpy pydantic sacrebleu scipy", "datasets py3langid"),
     "decide_samples": (
         "numpy pandas pydantic torch",
         "accelerate datasets huggingface_hub py3langid sacrebleu transformers",
@@ -39,7 +39,7 @@ TABLE = {
     "flag_overlap": ("pydantic", "datasets numpy py3langid sacrebleu"),
     "measure_information": ("numpy pandas pydantic", "datasets py3langid sacrebleu"),
     "measure_stability": ("numpy pandas pydantic", "datasets py3langid sacrebleu"),
-    "overview": ("numpy pandas pydantic", ""),
+    "overview": ("numpy pandas pydantic scipy", ""),
     "plot": ("matplotlib numpy pandas pydantic", ""),
     "prepare_corpus": ("pydantic", "datasets huggingface_hub numpy py3langid sacrebleu"),
     "prepare_pretraining": ("pydantic", "datasets huggingface_hub numpy py3langid sacrebleu"),
@@ -51,8 +51,8 @@ TABLE = {
     "score_without_overlap": ("pydantic sacrebleu", "datasets numpy py3langid"),
     "select_neurons": ("numpy pandas pydantic", "datasets py3langid sacrebleu"),
     "show_examples": ("numpy pydantic sacrebleu", "datasets py3langid"),
-    "tabulate": ("numpy pandas pydantic", "datasets py3langid sacrebleu"),
-    "test_significance": ("numpy pydantic sacrebleu", "datasets py3langid"),
+    "tabulate": ("numpy pandas pydantic scipy", "datasets py3langid sacrebleu"),
+    "test_significance": ("numpy pydantic sacrebleu scipy", "datasets py3langid"),
     "train_comet": (
         "pydantic",
         "comet datasets huggingface_hub numpy py3langid pytorch_lightning sacrebleu scipy sentencepiece torch"

@@ -58,8 +58,8 @@ def rates(blocks, run_effect, difference=0.0, seed=0):
 
 @pytest.mark.parametrize("run_effect", [0.0, RUN_EFFECT])
 def test_the_test_of_methods_is_wrong_in_at_most_5_per_cent(run_effect):
-    """The test of segments is right without run effects only. With them its z is 1 + 1.5 squared as variable as it takes
-    it for, so that P(|z| > 1.96) is P(|z| > 1.087) = 0.277. Comparisons of a block share a variant, hence the margins.
+    """The test of segments is right without run effects only. With them the variance is 1 + 1.5 squared times what it
+    takes it for: P(|z| > 1.96) is P(|z| > 1.087) = 0.277. Comparisons of a block share a variant, hence the margins.
     """
     of_segments, of_methods = rates(60, run_effect)
     assert of_methods <= 0.05

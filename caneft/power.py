@@ -3,14 +3,10 @@
 import math
 from typing import NamedTuple
 
-from scipy.special import stdtrit
-
-from caneft import comparison
+from caneft import comparison, roles
+from caneft.config.metrics import LABELS
 from caneft.plan import Plan
-from caneft.reporting import evidence
-from caneft.reporting.inputs import Block
-from caneft.reporting.labels import METRICS
-from caneft.significance import LEAST_RUNS
+from caneft.roles import Block
 
 FOUND = 0.8
 """Probability with which the smallest difference is found."""
@@ -35,6 +31,10 @@ def smallest(plan: Plan, block: Block) -> Power | None:
 
     Errors are as in `significance.Errors`, from the deviations that `significance` expects.
     """
+    from scipy.special import stdtrit  # here, as a plan has no need of numpy
+
+    from caneft.significance import LEAST_RUNS
+
     section, method = plan.config.significance, comparison.method(plan, block)
     if method is None or not (compared := _comparisons(plan, block, method)):
         return None
@@ -52,6 +52,8 @@ def smallest(plan: Plan, block: Block) -> Power | None:
 
 def sentence(plan: Plan, block: Block) -> str:
     """What `smallest` found, in words; empty if it found nothing."""
+    from caneft.significance import LEAST_RUNS
+
     found = smallest(plan, block)
     if found is None:
         return ""
@@ -60,7 +62,7 @@ def sentence(plan: Plan, block: Block) -> str:
     about = "" if found.known else f" (taken to be {ASSUMED:,} a domain)"
     return (
         f"With {found.segments:,} seen test segments{about} and {found.seeds} seeds, a difference of"
-        f" {found.difference:.1f} {METRICS[plan.config.scoring.metrics[0]]} is found with a probability of"
+        f" {found.difference:.1f} {LABELS[plan.config.scoring.metrics[0]]} is found with a probability of"
         f" {100 * FOUND:.0f} % (p < {plan.config.significance.alpha:g} after Holm's correction over"
         f" {found.comparisons} comparisons)."
     )
@@ -68,10 +70,10 @@ def sentence(plan: Plan, block: Block) -> str:
 
 def _comparisons(plan: Plan, block: Block, method: str) -> int:
     """How many comparisons of the method (a) to (d) quote."""
-    direct = {*evidence.rivals(plan, block, method), *evidence.controls(plan, block, method)} - {method}
+    direct = {*roles.rivals(plan, block, method), *roles.controls(plan, block, method)} - {method}
     unseen = plan.unseen(*block[1:])
-    alone = len(evidence.single_domains(plan, block)) > 0
-    return len(direct | set(evidence.criteria(plan, block, method))) + len(direct) * (bool(unseen) + alone)
+    alone = len(roles.single_domains(plan, block)) > 0
+    return len(direct | set(roles.criteria(plan, block, method))) + len(direct) * (bool(unseen) + alone)
 
 
 def _test_size(plan: Plan, direction: str, domain: str) -> int | None:

@@ -1,0 +1,66 @@
+"""Who stands for what in the verdicts on a block: rivals, controls, other criteria. It follows from the plan alone."""
+
+import json
+
+from caneft.config import Full, Lora, Neurons
+from caneft.plan import Plan
+
+Block = tuple[str, str, str]
+"""(model, direction, mixture)."""
+
+
+def rivals(plan: Plan, block: Block, method: str | None) -> list[str]:
+    """The block's first `full`, and the LoRA of the method's size; the first LoRA where there is none of that size."""
+    of_size = sorted(loras(plan, block), key=lambda variant: plan.config.methods[variant].equal_to != method)
+    return plan.variants_on(*block[1:], Full)[:1] + of_size[:1]
+
+
+def loras(plan: Plan, block: Block) -> list[str]:
+    """LoRA as it is served: no entries that are merged."""
+    return [v for v in plan.variants_on(*block[1:], Lora) if not plan.config.methods[v].merged]
+
+
+def controls(plan: Plan, block: Block, method: str) -> list[str]:
+    """LoRA of a rank of its own, and random neurons of the method's budget."""
+    own = [v for v in loras(plan, block) if plan.config.methods[v].equal_to is None]
+    return own[:1] + chance(plan, block, method)
+
+
+def chance(plan: Plan, block: Block, method: str) -> list[str]:
+    """Random neurons of the method's budget: overall, and with as many in each layer."""
+    own = _budget_of(plan, method)
+    return [
+        v
+        for v in plan.variants_on(*block[1:], Neurons)
+        if plan.config.methods[v].method == "random"
+        and (plan.config.methods[v].layers_of in (None, method))
+        and (plan.config.methods[v].layers_of == method or _budget_of(plan, v) == own)
+    ]
+
+
+def criteria(plan: Plan, block: Block, method: str) -> list[str]:
+    """Other criteria, of the same unit and budget; no controls."""
+    own = plan.config.methods[method]
+    if not isinstance(own, Neurons):
+        return []
+    return [
+        v
+        for v in plan.variants_on(*block[1:], Neurons)
+        if plan.config.methods[v].method not in (own.method, "random", "bottom")
+        and plan.unit(v) == plan.unit(method)
+        and _budget_of(plan, v) == _budget_of(plan, method)
+    ]
+
+
+def _budget_of(plan: Plan, variant: str) -> str:
+    """What the configuration says of a variant's budget; variants of one budget say the same."""
+    method = plan.config.methods[variant]
+    keys = ("fraction", "parameters", "gamma")
+    own = {key: getattr(method, key, None) for key in keys}
+    shared = {key: getattr(plan.config.selection, key, None) for key in keys}
+    return json.dumps(own if any(value is not None for value in own.values()) else shared)
+
+
+def single_domains(plan: Plan, block: Block) -> list[str]:
+    """Mixtures of one domain of the block's direction."""
+    return [mixture for mixture in plan.mixtures(block[1]) if len(plan.seen(block[1], mixture)) == 1]
