@@ -1,6 +1,7 @@
 """Who stands for what in the verdicts on a block: rivals, controls, other criteria. It follows from the plan alone."""
 
 import json
+from collections.abc import Container
 
 from caneft.config import Full, Lora, Neurons
 from caneft.plan import Plan
@@ -9,10 +10,16 @@ Block = tuple[str, str, str]
 """(model, direction, mixture)."""
 
 
-def rivals(plan: Plan, block: Block, method: str | None) -> list[str]:
-    """The block's first `full`, and the LoRA of the method's size; the first LoRA where there is none of that size."""
+def rivals(plan: Plan, block: Block, method: str | None, among: Container[str] | None = None) -> list[str]:
+    """The block's first `full`, and the LoRA of the method's size; the first LoRA where there is none of that size.
+
+    among: only these variants; None for all.
+    """
+    full = plan.variants_on(*block[1:], Full)
     of_size = sorted(loras(plan, block), key=lambda variant: plan.config.methods[variant].equal_to != method)
-    return plan.variants_on(*block[1:], Full)[:1] + of_size[:1]
+    return [v for v in full if among is None or v in among][:1] + [v for v in of_size if among is None or v in among][
+        :1
+    ]
 
 
 def loras(plan: Plan, block: Block) -> list[str]:

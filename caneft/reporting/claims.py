@@ -240,7 +240,7 @@ def _interference(plan: Plan, block: Block, found: Found, known: Evidence) -> Ve
     ] + _numbers(plan, known, OTHERS, known.rivals + known.controls)
     if known.method not in off:
         return Verdict("c", UNTESTED, "The method is trained on no single domain, or there is no base.", numbers)
-    rivals = [variant for variant in known.rivals if variant in off]
+    rivals = roles.rivals(plan, block, known.method, off)
     if reason := _lacking(plan, "c", rivals) or evidence.unfair(plan, [known.method, *rivals]):
         return Verdict("c", UNTESTED, reason, numbers)
     signs = _signs(plan, known, OTHERS, rivals)
