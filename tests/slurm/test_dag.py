@@ -13,7 +13,7 @@ from tests.conda.conftest import WithConda
 from tests.slurm.conftest import CONFIG, Head, Login, copied
 
 RUNS = "runs/mini-llama/de-en/all"
-TUNING = ("full/seed1", "lora/lr0.005", "lora/lr0.01", "lora/seed1", "random/seed1", "caneft/seed1")
+TUNING = ("full/seed1", "lora/lr0.005-seed0", "lora/lr0.01-seed0", "lora/seed1", "random/seed1", "caneft/seed1")
 DUMPS = ("it", "law", "medical")
 STEPS = 10  # of tuning, before it is killed
 OUTAGE = 5  # seconds

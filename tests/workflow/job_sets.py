@@ -27,8 +27,8 @@ def tuned(*variants, mixture="all", seed=1):
 
 def tried(*rates, mixture="all", variant="lora"):
     """Trials of a variant of lora, and the choice among them."""
-    runs = [f"{mixture}/{variant}/lr{rate}" for rate in rates]
-    tests = set().union(*(evaluated(run, "dev", "seen", "koran") for run in runs))
+    runs = [f"{mixture}/{variant}/lr{rate}-seed0" for rate in rates]
+    tests = set().union(*(evaluated(run, "seen", "koran") | {f"translate {M}/{run}/dev"} for run in runs))
     return {f"choose_rate {M}/{mixture}/{variant}", *(f"tune_lora {M}/{run}" for run in runs), *tests}
 
 
@@ -129,7 +129,7 @@ UNSEEN = {
     *evaluated("base", "garden"),
     *all_evaluated(TRAINED, "garden"),
     *evaluated("all/icl", "garden"),
-    *(job for rate in RATES for job in evaluated(f"all/lora/lr{rate}", "garden")),
+    *(job for rate in RATES for job in evaluated(f"all/lora/lr{rate}-seed0", "garden")),
     "score_copy de-en/garden",
     *AGGREGATES,
 }
@@ -204,6 +204,12 @@ def change_splits(config):
     config["selection"]["stability_splits"] = 2
 
 
+TRIED_AGAIN = {
+    *(job for rate in RATES for job in evaluated(f"all/lora/lr{rate}-seed0", "seen", "koran")),
+    *(f"translate {M}/all/lora/lr{rate}-seed0/dev" for rate in RATES),
+}
+
+
 def change_decoding(config):
     config["decoding"]["length_offset"] = 9
 
@@ -212,7 +218,7 @@ DECODED = {
     *evaluated("base", "it", "koran", "law", "medical"),
     *all_evaluated(TRAINED, "seen", "koran"),
     *evaluated("all/icl", "seen", "koran"),
-    *(job for rate in RATES for job in evaluated(f"all/lora/lr{rate}", "dev", "seen", "koran")),
+    *TRIED_AGAIN,
     f"choose_rate {M}/all/lora",
     *tuned("lora"),
     *apart(),
@@ -225,7 +231,7 @@ def merge_lora(config):
 
 
 MERGED = {
-    *(job for rate in RATES for job in evaluated(f"all/lora/lr{rate}", "dev", "seen", "koran")),
+    *TRIED_AGAIN,
     f"choose_rate {M}/all/lora",
     *LORA,
 }
@@ -308,7 +314,7 @@ def add_metric(config):
 
 NEW_SCORES = {
     *scored(),
-    *(f"score {M}/all/lora/lr{rate}/{testset}" for rate in RATES for testset in ("seen", "koran")),
+    *(f"score {M}/all/lora/lr{rate}-seed0/{testset}" for rate in RATES for testset in ("seen", "koran")),
     *(f"score_copy de-en/{domain}" for domain in DOMAINS),
     *apart(),
     *AGGREGATES,
@@ -321,7 +327,6 @@ def change_judge(config):
 
 NEW_JUDGE = {
     *NEW_SCORES,
-    *(f"score {M}/all/lora/lr{rate}/dev" for rate in RATES),
     f"choose_rate {M}/all/lora",
     *LORA,
 }

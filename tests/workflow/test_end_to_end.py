@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import sacrebleu
 import yaml
 from safetensors import safe_open
 from safetensors.numpy import load_file
@@ -151,20 +152,30 @@ def test_every_method_translates_as_itself(results):
     assert len(set(said)) == len(said)
 
 
-def test_the_rate_with_the_best_dev_scores_is_the_one_that_is_run(results):
-    """From the trials' score files: mean chrF2 over the domains' dev pairs."""
-    reached = {}
+def test_the_lowest_rate_that_dev_cannot_tell_from_the_best_is_run(results):
+    """From the trials' translations: mean chrF2 over the domains' dev pairs, by sacrebleu."""
+    reached, drawn = {}, (results / "mixtures/de-en/all/dev.jsonl").read_text(encoding="utf-8")
+    dev = [json.loads(line) for line in drawn.splitlines()]
     for rate in RATES:
-        trial = run_folder(results, "lora", f"lr{rate}")
-        scores, record = read(trial / "scores/dev.json")["domains"], read(trial / "record.json")
+        trial = run_folder(results, "lora", f"lr{rate}-seed0")
+        record, made = read(trial / "record.json"), trial / "translations/dev.jsonl"
         assert (record["rate"], record["seed"], record["settings"]["learning_rate"]) == (float(rate), 0, float(rate))
-        assert sorted(scores) == SEEN and all(of_domain["segments"] == 20 for of_domain in scores.values())
-        reached[float(rate)] = sum(of_domain["chrf"]["score"] for of_domain in scores.values()) / len(SEEN)
-    best = min(reached, key=lambda rate: (-reached[rate], rate))
+        lines = [json.loads(line) for line in made.read_text(encoding="utf-8").splitlines()]
+        assert [line["id"] for line in lines] == [row["id"] for row in dev]
+        scores = []
+        for domain in SEEN:
+            pairs = [(a["hypothesis"], b["target"]) for a, b in zip(lines, dev, strict=True) if b["domain"] == domain]
+            hypotheses, references = zip(*pairs, strict=True)
+            assert len(hypotheses) == 20
+            scores.append(sacrebleu.corpus_chrf(list(hypotheses), [list(references)]).score)
+        reached[float(rate)] = sum(scores) / len(SEEN)
     choice, record = read(run_folder(results, "lora", "choice.json")), read(run_folder(results, "lora") / "record.json")
-    assert choice["learning_rate"] == record["settings"]["learning_rate"] == best
-    assert record["choice"] == choice and record["seed"] == 1
     assert {float(rate): score for rate, score in choice["grid"].items()} == pytest.approx(reached)
+    best = min(reached, key=lambda rate: (-reached[rate], rate))
+    level = [rate for rate in reached if rate == best or reached[best] - reached[rate] <= choice["errors"][f"{rate:g}"]]
+    assert choice["best"] == best and choice["errors"][f"{best:g}"] is None
+    assert choice["learning_rate"] == record["settings"]["learning_rate"] == min(level)
+    assert record["choice"] == choice and record["seed"] == 1
 
 
 def test_every_adapter_translates_an_unseen_domain_and_the_source_loss_chooses(results):

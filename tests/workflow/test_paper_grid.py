@@ -26,11 +26,12 @@ def test_the_grid_is_planned_as_a_whole(pristine, tmp_path, models, trials, seed
     planned.pop("comet_environment", None)  # which may be there already
     blocks = 2 * models  # by directions
     single = models * 4 * seeds * (4 + 3)  # four variants on each domain alone
-    on_all = trials + seeds
+    tried = 2 * trials  # with two seeds each
+    on_all = tried + seeds
     tests = {
         "base": models * (5 + 5),
         "icl": 2 * models * (2 + 3),
-        "trials": 13 * trials * models * (3 + 4),  # dev, seen, and one or two unseen domains
+        "trials": 13 * tried * models * (3 + 4),  # dev, seen, and one or two unseen domains
         "seeds": 13 * seeds * models * (2 + 3),
         "single": single * 5,
     }
@@ -43,21 +44,21 @@ def test_the_grid_is_planned_as_a_whole(pristine, tmp_path, models, trials, seed
         "dump_importance": models * (4 + 3),
         "measure_information": blocks,
         "measure_stability": blocks,
-        "select_neurons": blocks * (7 + 2 * (seeds + 1)),  # random ones for each seed, that of the trials too
+        "select_neurons": blocks * (7 + 2 * (seeds + 2)),  # random ones for each seed, those of the trials too
         "tune_full": blocks * seeds + single // 4,
-        "try_full": blocks * trials,
+        "try_full": blocks * tried,
         "tune_lora": 2 * blocks * on_all + single // 4,
         "tune_adapters": blocks * on_all,
         "tune_neurons": 9 * blocks * on_all + single // 2,
         "choose_rate": 13 * blocks,
         "translate": sum(tests.values()),
-        "score": sum(tests.values()),
+        "score": sum(tests.values()) - 13 * tried * blocks,  # dev is not scored apart
         "score_copy": 5 + 5,
         "resolve_metric": 1,
         "score_neural": blocks * (1 + 2 + 13 * seeds),
         "score_neural_copy": 2,
         "score_without_overlap": models * (1 + 4 * 4 + 2 + 3 * 4),
-        "test_significance": blocks,
+        "test_significance": blocks + models * (4 + 3),
         "overview": 1,
         "tabulate": 1,
         "plot": 1,
