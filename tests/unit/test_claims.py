@@ -1,5 +1,6 @@
 """Verdicts on claims: each that a rule can give, from scores and tests made up by hand."""
 
+import math
 import re
 
 import fake_results
@@ -418,6 +419,35 @@ def test_a_selection_by_chance_is_not_stable(chosen):
         came.append(claims._stability(Found(None, None, None, rows, {}, {}, {}, {})).verdict)
     assert came.count(SUPPORTED) <= 0.05 * replicates
     assert came.count(CONTRADICTED) >= 0.95 * replicates
+
+
+@pytest.mark.parametrize("blocks", [60, pytest.param(600, marks=pytest.mark.slow)])
+def test_where_nothing_differs_hardly_anything_is_said(blocks):
+    """Of so many blocks whose methods are all the same at most 5 % have a wrong verdict, of a, b and d together.
+
+    Every score has the noise of its segments and of three runs, that of a trial the noise of two, and the deviation
+    between runs is itself an estimate with 24 degrees of freedom.
+    """
+    rng, plan, wrong = np.random.default_rng(0), plan_of(), 0
+    empty = pd.DataFrame(columns=[*results.BLOCK, "variant", "method", "metric", "domain", "seen", "seed", "score"])
+    records = records_of(plan, counts={"caneft-2": 23, "random-2": 23})
+    for _ in range(blocks):
+        noise = {
+            (column, v): rng.normal(0, SEGMENTS / 2**0.5) + rng.normal(0, RUNS / 3**0.5) * (v != "base")
+            for column in (SEEN, UNSEEN)
+            for v in METHODS
+        }
+        tests = outcomes_of(plan, None, lambda column, v, noise=noise: 50.0 + noise[column, v])
+        for errors in tests["metrics"]["bleu"]["errors"].values():
+            errors["deviation"] = RUNS * (rng.chisquare(DF) / DF) ** 0.5
+        of_trial = math.hypot(SEGMENTS / 2**0.5, RUNS / 3**0.5) * (3 / 2) ** 0.5
+        level = {v: 50.0 + rng.normal(0, of_trial) for v in METHODS}
+        trials = trials_of(plan, lambda v, level=level: [(rate, level[v] - rate / 10) for rate in (40.0, 60.0)])
+        found = Found(empty, records, trials, curve({}), tests, {}, {}, {})
+        said = {v.claim: v.verdict for v in claims.verdicts(plan, BLOCK, found)}
+        assert UNTESTED not in (said["a"], said["b"], said["d"])
+        wrong += any(said[claim] != OPEN for claim in "abd")
+    assert wrong <= 0.05 * blocks
 
 
 def test_without_the_method_nothing_is_tested():
