@@ -57,7 +57,7 @@ def test_one_command_makes_the_report(first_run):
 
 def test_no_job_left_a_traceback_or_half_a_file(results):
     logs = list((results / "logs").rglob("*.log"))
-    assert len(logs) == 87  # every job but `all`
+    assert len(logs) == 85  # every job but `all`
     assert [log for log in logs if "Traceback" in log.read_text()] == []
     assert list(results.rglob(".*")) == []
 
