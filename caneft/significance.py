@@ -48,15 +48,17 @@ class Difference(NamedTuple):
 
     @property
     def p(self) -> float:
-        """Two-sided p of no difference between the methods: Student's t with `df` degrees of freedom."""
+        """Two-sided p of no difference between the methods: Student's t with `df` degrees of freedom, nan without."""
+        if self.df == 0:
+            return math.nan
         if abs(self.value) <= TOLERANCE:
             return 1.0
         return float(2 * stdtr(self.df, -abs(self.value) / self.error)) if self.error else 0.0
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Ends of the 95 % interval."""
-        margin = float(stdtrit(self.df, 0.975)) * self.error
+        """Ends of the 95 % interval; of segments alone where the deviation between runs is not known."""
+        margin = float(stdtrit(self.df or math.inf, 0.975)) * self.error
         return self.value - margin, self.value + margin
 
 

@@ -100,6 +100,8 @@ def _configuration(keys: list[dict[str, Any]]) -> list[str]:
 
 def _scores(scores: list[dict[str, Any]], alpha: float) -> list[str]:
     """Rows in groups; variants whose every score is the same come in one line at the end."""
+    from caneft.reporting.labels import p_text
+
     changed = {row["variant"] for row in scores if row["difference"] != 0}
     same = ", ".join(dict.fromkeys(row["variant"] for row in scores if row["variant"] not in changed))
     said, group = [], None
@@ -114,13 +116,9 @@ def _scores(scores: list[dict[str, Any]], alpha: float) -> list[str]:
             said += [f"  {'':<{width}}  {'':<{column}} {'a':>7} {'b':>7}  {'b - a':>6}"]
         tested = row["p"] is not None
         mark = "*" if tested and row["p_holm"] < alpha else " "
-        text = f"[{row['low']:+.1f}, {row['high']:+.1f}]  p {_p(row['p_holm'])}" if tested else ""
+        text = f"[{row['low']:+.1f}, {row['high']:+.1f}]  {p_text(row['p_holm'])}" if tested else ""
         numbers = f"{row['a']:7.1f} {row['b']:7.1f}  {row['difference']:+6.1f}{mark}"
         said.append(f"  {row['variant']:<{width}}  {row['column']:<{column}} {numbers}  {text}".rstrip())
     if same:
         said += ["", *textwrap.wrap(f"No score differs of: {same}", WIDTH, break_on_hyphens=False)]
     return said
-
-
-def _p(value: float) -> str:
-    return f"{value:.3f}" if value >= 0.001 else "< 0.001"

@@ -142,7 +142,20 @@ def _gather(plan: Plan, block: Block, found: Found, method: str) -> Evidence:
         weights.update({largest: -MOST, base: MOST - 1})
         quoted[KEEPS, smallest] = errors[seen].contrast(weights)
         quoted |= {(KEEPS, other): errors[seen].contrast({smallest: 1, other: -1}) for other in chance}
-    return Evidence(method, base, seen, unseen, rivals, controls, criteria, errors, matched, sweep, Quoted(quoted))
+    tested = Quoted(quoted, errors[seen].enough([method]))
+    return Evidence(
+        method,
+        base,
+        seen,
+        unseen,
+        rivals,
+        controls,
+        criteria,
+        errors,
+        matched,
+        sweep,
+        tested,
+    )
 
 
 def _matched(

@@ -19,28 +19,31 @@ DRAWS = 2000
 
 
 class Quoted:
-    """Differences that a block's verdicts quote, by what is compared and with whom; p adjusted by Holm over all."""
+    """Differences that a block's verdicts quote, by what is compared and with whom; p adjusted by Holm over all.
 
-    def __init__(self, differences: Mapping[tuple[str, str], Difference]):
+    enough: whether there are runs enough to speak of methods; else there is no p.
+    """
+
+    def __init__(self, differences: Mapping[tuple[str, str], Difference], enough: bool):
         self.found = dict(differences)
-        self.adjusted = dict(zip(self.found, holm([found.p for found in self.found.values()]), strict=True))
+        p = holm([found.p for found in self.found.values()]) if enough else [math.nan] * len(self.found)
+        self.adjusted = dict(zip(self.found, p, strict=True))
 
     def sign(self, what: str, other: str, alpha: float) -> int:
         """1 if the difference is significantly above 0, -1 if below, else 0; 0 too where there is none."""
         key = what, other
-        if key not in self.found or self.adjusted[key] >= alpha:
+        if key not in self.found or not self.adjusted[key] < alpha:
             return 0
         return int(np.sign(self.found[key].value))
 
     def say(self, what: str, other: str, unit: str) -> str:
         """Difference with its interval, both parts of its standard error, and adjusted p."""
-        found = self.found[what, other]
+        found, p = self.found[what, other], self.adjusted[what, other]
+        if math.isnan(p):
+            return f"{signed(found.value)} {unit} (standard error {found.segments:.2f} of segments, unknown of runs)"
         low, high = found.interval
         parts = f"standard error {found.segments:.2f} of segments, {found.runs:.2f} of runs"
-        return (
-            f"{signed(found.value)} {unit} (95 % {signed(low)} to {signed(high)}; {parts};"
-            f" {p_text(self.adjusted[what, other])})"
-        )
+        return f"{signed(found.value)} {unit} (95 % {signed(low)} to {signed(high)}; {parts}; {p_text(p)})"
 
 
 def errors(content: Mapping[str, Any], metric: str) -> dict[str, Errors]:

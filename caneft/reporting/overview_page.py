@@ -62,9 +62,9 @@ def explanation() -> list[str]:
     """How verdicts come about, for readers who have only this page."""
     return [
         "A verdict follows from the numbers by a fixed rule that can come out either way; docs/method.md has the rules."
-        " Differences are those of the method to the one named. Intervals hold 95 % of bootstrap resamples; p is of"
-        " paired approximate randomisation, adjusted by Holm over all comparisons that are quoted for a block. A"
-        " comparison at fixed learning rates, or of one seed, is shown but decides nothing."
+        " Differences are those of the method to the one named. The standard error has a part of the test segments and"
+        " one of the runs; p is by Student's t, adjusted by Holm over all differences that are quoted for a block. A"
+        " comparison at fixed learning rates, or of fewer than three seeds, is shown but decides nothing."
     ]
 
 

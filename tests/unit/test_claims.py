@@ -214,6 +214,7 @@ def test_under_three_seeds_nothing_is_decided(letter, seeds, tested):
     found = verdict_of(letter, plan_of(seeds=seeds), outcome=lambda *_: BETTER, counts={"caneft-2": 23, "random-2": 23})
     assert (found.verdict != UNTESTED) == tested
     assert tested or "3" in found.reason
+    assert tested == any("p " in line for line in found.numbers) and "nan" not in " ".join(found.numbers)
 
 
 CURVES = {  # seen and unseen score of three rates

@@ -259,3 +259,36 @@ def test_the_best_rival_is_the_best_on_dev(tmp_path):
     assert rival.best_rival({}, None) is None
     with refused(tmp_path / "broken.json", "dev_loss"):
         rival.dev_results({"full": [written("broken.json", {"tuning": {}})]}, "dev_loss")
+
+
+def test_a_difference_between_methods_by_hand():
+    """3 with errors of 0.6 and 0.8: t = 3 with 4 degrees of freedom, p = 0.0399 and t(0.975) = 2.776 by the tables."""
+    found = significance.Difference(3.0, 0.6, 0.8, 4)
+    assert found.error == pytest.approx(1.0) and found.p == pytest.approx(0.0399, abs=5e-5)
+    assert found.interval == pytest.approx((0.224, 5.776), abs=5e-4)
+    unknown = significance.Difference(3.0, 0.6, 0.0, 0)
+    assert np.isnan(unknown.p) and unknown.interval == pytest.approx((3 - 1.96 * 0.6, 3 + 1.96 * 0.6), abs=1e-4)
+    assert significance.Difference(0.0, 0.0, 0.0, 4).p == 1
+
+
+def test_a_contrast_weighs_covariances_and_runs():
+    """a of 3 runs, b of 2, base of none. Var = 1 * 4 + 1 * 9 - 2 * 2 of segments; 0.5 squared times 1 / 3 + 1 / 2."""
+    errors = significance.Errors(
+        {"a": 5.0, "b": 3.0, "base": 1.0},
+        np.array([[4.0, 2, 0], [2, 9, 0], [0, 0, 1]]),
+        {"a": 3, "b": 2, "base": 0},
+        0.5,
+        3,
+    )
+    found = errors.contrast({"a": 1, "b": -1})
+    assert found == pytest.approx((2.0, 3.0, 0.5 * (5 / 6) ** 0.5, 3))
+    assert errors.contrast({"a": 1, "base": -1}) == pytest.approx((4.0, 5**0.5, 0.5 * 3**-0.5, 3))
+    assert errors.enough(["a", "base"]) and not errors.enough(["a", "b"])
+    again = significance.Errors.from_json(errors.score, errors.runs, errors.as_json())
+    assert again.contrast({"a": 1, "b": -1}) == found
+
+
+def test_the_deviation_is_pooled_over_variants():
+    """(1, 3) has a variance of 2 with one degree of freedom, (2, 2, 5) of 3 with two: (2 + 6) / 3. One run says nothing."""
+    assert significance.pooled_deviation([[1, 3], [2, 2, 5], [9]]) == pytest.approx(((8 / 3) ** 0.5, 3))
+    assert significance.pooled_deviation([[9], []]) == (0.0, 0)
