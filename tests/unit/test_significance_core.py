@@ -289,6 +289,6 @@ def test_a_contrast_weighs_covariances_and_runs():
 
 
 def test_the_deviation_is_pooled_over_variants():
-    """(1, 3) has a variance of 2 with one degree of freedom, (2, 2, 5) of 3 with two: (2 + 6) / 3. One run tells nothing."""
+    """(1, 3) has a variance of 2, one degree of freedom; (2, 2, 5) of 3, two: (2 + 6) / 3. One run tells nothing."""
     assert significance.pooled_deviation([[1, 3], [2, 2, 5], [9]]) == pytest.approx(((8 / 3) ** 0.5, 3))
     assert significance.pooled_deviation([[9], []]) == (0.0, 0)
