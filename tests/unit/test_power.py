@@ -19,9 +19,11 @@ METHODS = {
 
 
 def test_by_hand():
-    """Two seen domains of 400 segments; full and lora, each on seen and on unseen domains: 4 comparisons. Three variants
-    of 3 seeds have 6 degrees of freedom. t(0.99375, 6) lies between t(0.99, 6) = 3.143 and t(0.995, 6) = 3.707, t(0.8, 6)
-    is 0.906; the error is sqrt(11.5^2 / 800 + 2 * 0.46^2 / 3) = 0.5535."""
+    """Two seen domains of 400 segments; full and lora, each on seen and on unseen domains: 4 comparisons.
+
+    Three variants of 3 seeds have 6 degrees of freedom. t(0.99375) lies between t(0.99) = 3.143 and t(0.995) = 3.707,
+    t(0.8) is 0.906; the error is sqrt(11.5^2 / 800 + 2 * 0.46^2 / 3) = 0.5535.
+    """
     found = power.smallest(fake_results.plan(METHODS, seeds=(1, 2, 3)), BLOCK)
     assert found[1:] == (800, True, 3, 4)
     assert 0.5535 * (3.143 + 0.906) < found.difference < 0.5535 * (3.707 + 0.906)
