@@ -70,7 +70,8 @@ def tests(root: Path, block: Block) -> Mapping[str, Any]:
     with naming(path):
         for name in ("method", "baseline"):
             content[name]
-        dict(content["metrics"])
+        for tested in dict(content["metrics"]).values():
+            dict(tested["scores"]), dict(tested["runs"]), dict(tested["errors"])
     return content
 
 
