@@ -45,8 +45,8 @@ def matched(
     """The difference of two frontiers; None where they share no seen score.
 
     Between two rates a frontier is a straight line. on_seen, on_unseen: differences of the final runs, of which the
-    errors are taken, times `scale`, since a trial has fewer seeds. An error in the seen score counts by the slope of
-    the second frontier. That of a mean over the range is taken to be that of one of its points, which it cannot exceed.
+    errors are taken, times `scale`, since a trial has fewer seeds. An error in the seen score counts by the steeper of
+    the two frontiers. That of a mean over the range is taken to be that of one of its points, which it cannot exceed.
     """
     a, b = (np.array(frontier(points)).reshape(-1, 2).T for points in (first, second))
     if not a.size or not b.size:
@@ -57,7 +57,7 @@ def matched(
     places = np.unique([low, high, *(seen for curve in (a, b) for seen in curve[0] if low <= seen <= high)])
     gaps = np.interp(places, *a) - np.interp(places, *b)
     width = high - low
-    slope = np.diff(np.interp([low, high], *b))[0] / width if width else 0.0
+    slope = max(abs(np.diff(np.interp([low, high], *curve))[0]) / width for curve in (a, b)) if width else 0.0
     segments, runs = (
         scale * math.hypot(getattr(on_unseen, part), slope * getattr(on_seen, part)) for part in ("segments", "runs")
     )
