@@ -361,3 +361,16 @@ def test_every_optimizer_goes_on_where_it_was(tmp_path, name):
     for expected, found in zip(whole.way.parameters(), resumed.way.parameters(), strict=True):
         assert torch.equal(expected, found)
     assert whole.tensors(ALONE).keys() == resumed.tensors(ALONE).keys()
+
+
+def test_the_parameters_of_the_lowest_dev_loss_are_kept(tiny_model):
+    """The first of equal ones; a loss that is not finite is never the lowest."""
+    way = ways.trainable(tiny_model(), METHODS["lora"], "float32", None, {}, [""])
+    state, parameter = State(way, None, None, before=2.0), next(way.parameters())
+    kept = []
+    for step, loss in enumerate([None, 3.0, 1.0, 1.5, 1.0, 0.5], start=1):
+        state.lines.append({"dev_loss": loss})
+        parameter.data.fill_(step)
+        state.keep_best()
+        kept.append(None if state.best is None else state.best[0].unique().tolist())
+    assert kept == [None, None, [3], [3], [3], [6]]

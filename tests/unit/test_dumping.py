@@ -13,7 +13,7 @@ from pytest import approx
 
 from caneft import config, dumping, settings
 from caneft.corpora.store import Row
-from caneft.dumps import Dump, DumpReader
+from caneft.dumps import Dump, DumpReader, Progress, Scored
 from caneft.errors import InputError
 from caneft.importance import Scores, stored
 from caneft.models.units import unit_layers
@@ -419,3 +419,13 @@ def test_each_sample_keeps_its_own_examples(rows, prompts):
     assert found.examples == [by_id[name] for name in found.ids]
     part = found.part(2, 4)
     assert (part.ids, part.examples) == (found.ids[2:4], found.examples[2:4])
+
+
+def test_statistics_are_means_over_all_response_positions():
+    """Two batches of 3 and 5 positions: sums of 7 and 3 are a mean of 10 / 8."""
+    sums = {name: np.zeros((1, 2), np.float64) for name in ("activation", "gradient", "positive")}
+    progress = Progress(sums, np.zeros(2, np.float32))
+    for sample, (total, positions) in enumerate([(7, 3), (3, 5)]):
+        batch = {name: np.full((1, 2), total, np.float32) for name in sums}
+        progress.add(Scored(np.ones((1, 1, 2), np.float16), batch, np.ones(1), positions, 1.0, 2, 0), [sample])
+    assert {name: found.tolist() for name, found in progress.statistics().items()} == dict.fromkeys(sums, [[1.25] * 2])

@@ -276,3 +276,10 @@ def test_a_sidecar_that_lacks_samples_is_refused_by_name(dumped):
     path.with_suffix(".json").write_text(json.dumps(content | {"samples": content["samples"][:-1]}))
     with refused(f"{path}:", 23, (LAYERS, 24, NEURONS)):
         open_dump(path)
+
+
+@pytest.mark.parametrize("exponent", [1000, -1000, 3.0, "3", True, None])
+def test_an_exponent_that_cannot_be_is_refused_by_name(dumped, exponent):
+    path = dumped("it", exponent=exponent)
+    with refused(f"{path.with_suffix('.json')}:"):
+        open_dump(path)

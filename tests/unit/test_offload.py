@@ -192,3 +192,11 @@ def test_the_cards_of_a_job_are_asked_before_anything_is_loaded(manifest, monkey
 def test_float16_is_refused(tiny_model):
     with refused("adamw-offload", "float16", "bfloat16", "float32"):
         Offloaded(tiny_model(dtype=torch.float16))
+
+
+@pytest.mark.parametrize(("device_map", "expected"), [("none", [10]), ("balanced", [10, 20, 30])])
+def test_a_spread_model_has_every_card_and_else_a_process_has_one(monkeypatch, device_map, expected):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    sizes = [SimpleNamespace(total_memory=size) for size in (10, 20, 30)]
+    monkeypatch.setattr(torch.cuda, "get_device_properties", sizes.__getitem__)
+    assert memory.cards(device_map) == expected

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import re
 
 import naive
 import numpy as np
@@ -346,3 +347,20 @@ def test_a_set_without_neurons_changes_nothing(tmp_path, tiny_model):
     before, path = bits(base), write(tmp_path / "patch.safetensors", base, base, nothing)
     assert len(patch.apply(path, base)) == 0
     assert bits(base) == before
+
+
+def test_equal_content_gives_equal_bytes_whatever_its_order(tmp_path, written):
+    base, tuned, path = written
+    other = write(tmp_path / "other.safetensors", base, tuned, NEURONS, dict(reversed(BASE.items())))
+    assert other.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize(("layers", "more"), [(5, None), (6, 1)])
+def test_layers_that_are_not_named_are_counted(tmp_path, tiny_model, layers, more):
+    neurons = NeuronSet(layers, 40, (np.array([1]),) * layers)
+    base = tiny_model(num_hidden_layers=layers)
+    path = write(tmp_path / "patch.safetensors", base, base, neurons)
+    with refused("patch.safetensors", "0, 1, 2, 3, 4") as caught:
+        patch.apply(path, tiny_model(num_hidden_layers=layers, seed=1))
+    counted = re.findall(r"and (-?\d+) more", str(caught.value))
+    assert counted == ([] if more is None else [str(more)])

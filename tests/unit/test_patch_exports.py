@@ -76,6 +76,7 @@ def test_modules_ranks_and_alphas(tmp_path, tiny_model, unit):
     ranks = {f"model.layers.{name}": rank for name, rank in ranks.items()}
     assert said["target_modules"] == sorted(ranks)
     assert said["r"] == said["lora_alpha"] == max(ranks.values())
+    assert said["fan_in_fan_out"] is False  # the weights of torch.nn.Linear are (out, in)
     others = {name: rank for name, rank in ranks.items() if rank != max(ranks.values())}
     assert said["rank_pattern"] == said["alpha_pattern"] == others
     tensors = load_file(tmp_path / "lora" / "adapter_model.safetensors")

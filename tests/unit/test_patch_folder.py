@@ -17,7 +17,7 @@ from caneft import files, patch
 from caneft.files import sha256
 from caneft.neurons import HEAD, NEURON, NeuronSet
 from caneft.patch import folder as on_disk
-from caneft.patch import weights
+from caneft.patch import outputs, weights
 from tests.messages import refused
 
 ROOT = Path(__file__).parents[2]
@@ -384,3 +384,26 @@ def test_a_folder_that_may_not_be_written_is_an_error_and_stays(tmp_path, tiny_m
     monkeypatch.undo()
     on_disk.apply(folder, path)
     assert sums(folder) == after and os.listdir(folder / "caneft")
+
+
+def test_a_second_patch_of_the_same_neurons_is_not_taken_for_the_first(tmp_path, tiny_model):
+    """Nothing but the hashes tells them apart."""
+    base = tiny_model()
+    folder, path, before, after = make(tmp_path, base)
+    second = write(tmp_path / "second.safetensors", base, changed(base, NEURONS, seed=2), NEURONS)
+    on_disk.apply(folder, path)
+    with refused(folder / "caneft" / "undo.safetensors", second, "--undo"):
+        on_disk.apply(folder, second)
+    assert sums(folder) == after
+    on_disk.revert(folder)
+    assert sums(folder) == before
+
+
+def test_the_files_of_a_new_folder_are_on_disk_before_it_appears(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(outputs, "sync", lambda file: seen.append((file.name, (tmp_path / "out").exists())))
+    with outputs.new_folder(tmp_path / "out") as beside:
+        (beside / "inner").mkdir()
+        (beside / "a").touch()
+        (beside / "inner" / "b").touch()
+    assert sorted(seen) == [("a", False), ("b", False)] and (tmp_path / "out" / "inner" / "b").exists()

@@ -516,3 +516,26 @@ def test_rates_are_judged_by_chrf_unless_the_headline_is_exact_match(metrics, ju
     assert c.scoring.judge == judge
     assert settings.choice(c, "de-en", "all").metric == judge
     assert settings.score(c, "de-en").metrics == metrics
+
+
+def test_samples_are_decided_on_the_mixture_that_is_named_where_there_is_one():
+    """Else on the first of two domains, though another stands before it."""
+    mixtures = {
+        "one": {"de-en": {"domains": ["it"], "select_on": "two"}},
+        "two": {"de-en": ["law", "it"]},
+        "three": {"de-en": ["law", "it", "garden"]},
+    }
+    mixtures["two"]["zh-en"] = ["news", "talks"]
+    named = Plan(load(("mixtures", mixtures), ("importance", "auto", "mixture", "three")))
+    assert (named.decided_on("de-en"), named.decided_on("zh-en")) == ("three", "two")
+    assert Plan(load(("mixtures", mixtures))).decided_on("de-en") == "two"
+
+
+def test_what_is_not_said_is_one_stratum_and_neurons():
+    """A unit is written only if it is another than neurons."""
+    plain = settings.InformationSettings(bins=4, null_permutations=3, error_rate=0.05, seed=0)
+    assert plain.length_strata == 1
+    prompt = settings.PromptSettings(instruction="T", source_language="German", target_language="English")
+    given = {"importance": config.Importance(), "prompt": prompt, "dtype": "float32"}
+    assert settings.DumpSettings(**given).model_dump().keys() == given.keys()
+    assert settings.DumpSettings(**given, unit="head").model_dump()["unit"] == "head"

@@ -498,3 +498,10 @@ def test_random_neurons_can_be_as_many_in_each_layer_as_another_set_has():
         assert said["per_layer"] == [4, 0, 1] and said["layer_matched"] is True
         sets.append(chosen.neurons)
     assert any(len(sets[0] & other) < 5 for other in sets[1:])
+
+
+@pytest.mark.parametrize(("difference", "chosen"), [(3e-13, 0), (3e-12, 1)])
+def test_scores_are_equal_at_twelve_decimals(difference, chosen):
+    """The second neuron is ahead by less than half a unit of the twelfth decimal, or by three of them."""
+    table = make_table(layers=1, width=2).assign(consensus=[0.25, 0.25 + difference])
+    assert select(table, "caneft", 1).neurons.indices[0].tolist() == [chosen]
