@@ -7,11 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from caneft import config
-from caneft.plan import ARTEFACTS, Plan, Run
+from caneft.plan import ARTEFACTS, Block, Plan, Run
 from caneft.settings import Output, SignificanceSettings
-
-Block = tuple[str, str, str]
-"""(model, direction, mixture)."""
 
 
 def path(block: Block) -> str:

@@ -11,7 +11,7 @@ from caneft.config import target_code
 from caneft.corpora import store
 from caneft.plan import Plan
 from caneft.reporting.example_page import Example, Output, Section, page
-from caneft.reporting.inputs import Block, shown_blocks
+from caneft.reporting.inputs import Block
 from caneft.reporting.labels import METRICS, UNTRAINED, label
 from caneft.reporting.shown import ExampleFile, example_files
 from caneft.scoring import surface, translated
@@ -37,7 +37,7 @@ def example_page(plan: Plan, root: str | Path) -> str:
 
 def sections(plan: Plan, root: str | Path) -> Iterator[Section]:
     """Examples by shown block and domain, both in the order of the main table."""
-    for block in shown_blocks(plan):
+    for block in plan.shown_blocks():
         tested = plan.tested(*block[1:])
         corpora = [Path(root) / f"corpora/{block[1]}/{domain}/test.jsonl" for domain in tested]
         references = store.read_testset(tested, corpora)

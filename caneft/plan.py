@@ -22,6 +22,10 @@ ARTEFACTS = {
 """File that a run of each kind of method leaves in its folder, and by which its tuned model is loaded again."""
 
 
+Block = tuple[str, str, str]
+"""(model, direction, mixture): one block of the main table."""
+
+
 @dataclass(frozen=True)
 class Run:
     """model x direction x mixture x variant x seed; `base` has neither mixture nor seed, `icl` no seed.
@@ -83,14 +87,14 @@ class Plan:
         seen = {corpus.direction for corpus in pretrain.corpora} if pretrain else set(self.config.directions)
         return [direction for direction in self.config.directions if direction in seen]
 
-    def blocks(self) -> Iterator[tuple[str, str, str]]:
-        """(model, direction, mixture): one block of the main table each."""
+    def blocks(self) -> Iterator[Block]:
+        """Every block, in the configuration's order."""
         for model in self.config.models:
             for direction in self.directions(model):
                 for mixture in self.mixtures(direction):
                     yield model, direction, mixture
 
-    def shown_blocks(self) -> list[tuple[str, str, str]]:
+    def shown_blocks(self) -> list[Block]:
         """Blocks that figures and printed tables show: mixtures of several domains, or all blocks if there is none.
 
         Mixtures of one domain, of which there may be many, go into the table of interference and the CSV files.

@@ -14,13 +14,13 @@ from snakemake.settings.types import DeploymentMethod
 
 sys.path.insert(0, str(workflow.basedir))  # the package beside the Snakefile, installed or not
 
-from caneft import comparison, holding, integrity, lease, machine, power, settings, slurm
+from caneft import comparison, holding, integrity, lease, machine, settings, slurm
 from caneft import config as configuration
 from caneft.config import Adapters, Full, Icl, Lora, Neurons
 from caneft.errors import InputError
 from caneft.files import replacing, split_archive
 from caneft.plan import ARTEFACTS, DEV, Plan, Run, importance_folder, information_folder
-from caneft.reporting import inputs, listing, shown
+from caneft.reporting import inputs, listing, power, shown
 
 try:
     # A job on a cluster node may not see the raw corpora; it has no need to.

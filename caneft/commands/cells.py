@@ -12,7 +12,7 @@ from caneft.config.metrics import NEURAL, neural_scores
 from caneft.errors import InputError, did_you_mean
 from caneft.plan import DEV, Plan, Run, information_folder
 from caneft.reporting import inputs, listing
-from caneft.reporting.inputs import COPY, Block, block_runs, shown_blocks
+from caneft.reporting.inputs import COPY, Block, block_runs
 
 COLUMNS = {"domain": ("domain", "column"), "against": ("b",)}
 """Of filters: the columns of a CSV that they are about, of which a table has one, where it is called otherwise."""
@@ -110,7 +110,7 @@ def _text(value: Any) -> str:
 def _first_shown(plan: Plan, path: Path, found: pd.DataFrame, wanted: dict[str, str]) -> pd.DataFrame:
     """One row of several: that of no mixture, else of one that printed tables show, if this settles it."""
     if len(found) > 1 and "mixture" in found and "mixture" not in wanted:
-        shown = {block[2] for block in shown_blocks(plan)}
+        shown = {block[2] for block in plan.shown_blocks()}
         own = found["mixture"].isna() if found["mixture"].isna().any() else found["mixture"].isin(shown)
         found = found[own] if own.any() else found
     if len(found) > 1:

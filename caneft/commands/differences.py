@@ -62,8 +62,8 @@ def between(a: Plan, b: Plan, root_a: Path, root_b: Path, resamples: int, seed: 
         _check_finished(side)
     runs = [{f"{run.model}/{run.direction}/{run.name}" for run in side.plan.runs()} for side in sides]
     rows, notes = [], []
-    for block in inputs.shown_blocks(a):
-        if block in inputs.shown_blocks(b):
+    for block in a.shown_blocks():
+        if block in b.shown_blocks():
             rows += _block(sides, block, resamples, seed, notes)
     adjusted = iter(significance.holm([row["p"] for row in rows if row["p"] is not None]))
     rows = [row | {"p_holm": None if row["p"] is None else next(adjusted)} for row in rows]

@@ -6,7 +6,7 @@ import pandas as pd
 
 from caneft.plan import Plan
 from caneft.reporting import captions
-from caneft.reporting.inputs import Block, shown_blocks
+from caneft.reporting.inputs import Block
 from caneft.reporting.labels import METRICS, label
 from caneft.reporting.layout import Cell, Column, Table
 from caneft.reporting.results import BLOCK, of_block
@@ -31,7 +31,7 @@ def budget_table(plan: Plan, main: pd.DataFrame, records: pd.DataFrame) -> pd.Da
     deviation over seeds of average_seen and average_unseen.
     """
     rows = []
-    for block in shown_blocks(plan):
+    for block in plan.shown_blocks():
         found = of_block(main, block)
         headline = found[found["metric"] == plan.config.scoring.metrics[0]].set_index("variant", drop=False)
         for series in _series(plan, block):

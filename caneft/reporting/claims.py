@@ -4,18 +4,16 @@ Claims (a) to (d) are the paper's, as far as it was read; (e) to (g) are questio
 """
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from caneft import roles
 from caneft.config import Base
 from caneft.neurons import NeuronSet
 from caneft.plan import Plan
-from caneft.reporting import evidence, frontiers, stability
+from caneft.reporting import evidence, frontiers, roles, stability
 from caneft.reporting.evidence import Quoted
 from caneft.reporting.frontiers import Matched
 from caneft.reporting.inputs import Block
@@ -138,9 +136,8 @@ def _gather(plan: Plan, block: Block, found: Found, method: str) -> Evidence:
     if len(sweep) > 1 and base is not None:
         smallest, *chance = next(iter(sweep.values()))
         largest = max((variants[0] for variants in sweep.values()), key=errors[seen].score.__getitem__)
-        weights = Counter({smallest: 1.0})
-        weights.update({largest: -MOST, base: MOST - 1})
-        quoted[KEEPS, smallest] = errors[seen].contrast(weights)
+        weights = {smallest: 1 - MOST} if smallest == largest else {smallest: 1, largest: -MOST}
+        quoted[KEEPS, smallest] = errors[seen].contrast(weights | {base: MOST - 1})
         quoted |= {(KEEPS, other): errors[seen].contrast({smallest: 1, other: -1}) for other in chance}
     tested = Quoted(quoted, errors[seen].enough([method]))
     return Evidence(
@@ -293,10 +290,8 @@ def _budget(plan: Plan, known: Evidence) -> Verdict:
     signs = _signs(plan, known, KEEPS, [smallest, *chance])
     amount = {1: "significantly more", 0: "not significantly more or less", -1: "significantly less"}
     said = f"The smallest budget keeps {100 * gains[smallest] / largest:.0f} % of the largest gain,"
-    said += (
-        f" {amount[signs[smallest]]} than {100 * MOST:.0f} %, and gains {amount[signs[chance[0]]]} than random neurons"
-    )
-    said += " neurons of that budget."
+    said += f" {amount[signs[smallest]]} than {100 * MOST:.0f} %."
+    said += f" It gains {amount[signs[chance[0]]]} than random neurons of that budget."
     if set(signs.values()) == {1}:
         return Verdict("e", SUPPORTED, said, numbers)
     return Verdict("e", CONTRADICTED if -1 in signs.values() else OPEN, said, numbers)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from caneft.plan import ARTEFACTS, Plan
-from caneft.reporting.inputs import COPY, Block, shown_blocks
+from caneft.reporting.inputs import COPY, Block
 from caneft.reporting.labels import METRICS, label
 from caneft.reporting.placement import label_points
 from caneft.reporting.results import of_block
@@ -36,7 +36,7 @@ def budget(plan: Plan, scores: pd.DataFrame, records: pd.DataFrame) -> Figure:
     scores, records: from `results`. Bars are standard deviations over seeds; the dashed line is the base. A line joins
     the variants that differ in their budget alone, if there are two budgets (`shown.families`); others are points.
     """
-    blocks = shown_blocks(plan)
+    blocks = plan.shown_blocks()
     trained = {block: plan.variants_on(*block[1:], *ARTEFACTS) for block in blocks}
     kinds = {block: families(plan, names) for block, names in trained.items()}
     heights = [max(2.4, 0.15 * len(kinds[block]) + 0.5) if trained[block] else 1.0 for block in blocks]
@@ -124,7 +124,7 @@ def quality_cost(plan: Plan, scores: pd.DataFrame, costs: pd.DataFrame) -> Figur
     scores: from `results.scores`. costs: of the stage `tuning`, from `results.costs`; where there is a GPU, its memory
     is shown. The grey line is the Pareto front: nothing is both better and cheaper than a point on it.
     """
-    blocks = shown_blocks(plan)
+    blocks = plan.shown_blocks()
     shown = {block: main_variants(plan, plan.variants_on(*block[1:], *ARTEFACTS)) for block in blocks}
     heights = [2.6 + 0.1 * max(0, len(shown[block]) - 8) if shown[block] else 1.0 for block in blocks]
     figure, parts = panels([", ".join(block) for block in blocks], DOUBLE, heights)

@@ -10,7 +10,7 @@ import pandas as pd
 from caneft.neurons import NeuronSet
 from caneft.plan import Plan
 from caneft.reporting import captions
-from caneft.reporting.inputs import Block, neuron_files, shown_blocks
+from caneft.reporting.inputs import Block, neuron_files
 from caneft.reporting.labels import METRICS, label
 from caneft.reporting.layout import Cell, Column, Table
 from caneft.reporting.numeric import read_neurons
@@ -31,7 +31,7 @@ def criteria_table(plan: Plan, root: str | Path, main: pd.DataFrame) -> pd.DataF
     top_layer_share (its share of them), and mean and standard deviation over seeds of average_seen and average_unseen.
     """
     rows = []
-    for block in shown_blocks(plan):
+    for block in plan.shown_blocks():
         equal = _equal_budgets(_sets(plan, Path(root), block))
         rows += _rows(plan, equal, of_block(main, block)) if len(equal) > 1 else []
     frame = pd.DataFrame(rows, columns=[*BLOCK, "variant", "method", "metric", *COLUMNS, *STATISTICS])

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
 from caneft.plan import ARTEFACTS, Plan
-from caneft.reporting.inputs import Block, block_runs, shown_blocks
+from caneft.reporting.inputs import Block, block_runs
 from caneft.reporting.labels import METRICS, UNTRAINED, label
 from caneft.reporting.placement import label_points
 from caneft.reporting.results import AVERAGES, of_block
@@ -29,7 +29,7 @@ def scores(plan: Plan, frame: pd.DataFrame) -> Figure:
 
     frame: from `results.scores`. The line of a dot starts at the base, so that its length is the gain.
     """
-    blocks = shown_blocks(plan)
+    blocks = plan.shown_blocks()
     shapes = [grid_shape(len(plan.tested(*block[1:])), most=5) for block in blocks]
     sizes = [rows * (0.45 + 0.2 * len(_variants(plan, block))) for (rows, _), block in zip(shapes, blocks, strict=True)]
     figure, parts = panels([", ".join(block) for block in blocks], DOUBLE, [size + 0.35 for size in sizes])
@@ -85,7 +85,7 @@ def seen_unseen(plan: Plan, frame: pd.DataFrame, trials: pd.DataFrame) -> Figure
 
     frame: from `results.scores`, trials: from `results.trials`. A block without an unseen domain says so.
     """
-    blocks = shown_blocks(plan)
+    blocks = plan.shown_blocks()
     comparable = {block: plan.unseen(*block[1:]) and plan.variants_on(*block[1:], *ARTEFACTS) for block in blocks}
     heights = [2.5 + 0.075 * max(6, len(_variants(plan, block))) if comparable[block] else 1.0 for block in blocks]
     figure, parts = panels([", ".join(block) for block in blocks], DOUBLE, heights)
@@ -172,7 +172,7 @@ def training(plan: Plan, frame: pd.DataFrame) -> Figure:
 
     frame: from `results.losses`. The first seed is bold. Training is a running mean over a fortieth of the steps.
     """
-    blocks = shown_blocks(plan)
+    blocks = plan.shown_blocks()
     trained = [main_variants(plan, plan.variants_on(*block[1:], *ARTEFACTS))[:MOST_PANELS] for block in blocks]
     shapes = [grid_shape(len(variants), most=4) for variants in trained]
     heights = [1.15 * rows + 0.5 if variants else 1.0 for variants, (rows, _) in zip(trained, shapes, strict=True)]

@@ -7,12 +7,12 @@ from matplotlib.figure import Figure
 
 from caneft.plan import Plan
 from caneft.reporting import cost_figures, figures, heat_maps, jaccard, neuron_figures, results
-from caneft.reporting.inputs import drawn_blocks, shown_blocks
+from caneft.reporting.inputs import drawn_blocks
 
 
 def every_figure(plan: Plan, root: str | Path) -> Iterator[tuple[str, Figure]]:
     """All of `listing.FIGURES`, by name."""
-    blocks = shown_blocks(plan)
+    blocks = plan.shown_blocks()
     scores, tried = results.scores(plan, root, drawn_blocks(plan)), results.trials(plan, root, blocks)
     yield "scores", figures.scores(plan, scores)
     yield "seen_unseen", figures.seen_unseen(plan, scores, tried)

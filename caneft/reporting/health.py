@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from caneft.plan import Plan
-from caneft.reporting.inputs import COPY, Block, shown_blocks
+from caneft.reporting.inputs import COPY, Block
 from caneft.reporting.labels import label
 from caneft.reporting.layout import Cell, Column, Table
 from caneft.reporting.results import BLOCK, FLAGS, of_block
@@ -31,7 +31,7 @@ def health_table(scores: pd.DataFrame) -> pd.DataFrame:
 
 def health_tables(plan: Plan, table: pd.DataFrame) -> Iterator[Table]:
     """The counts as they are printed: one table per shown block in which something is wrong. table: from above."""
-    for block in shown_blocks(plan):
+    for block in plan.shown_blocks():
         rows = of_block(table, block)
         sums = rows.groupby(["variant", "seen"], sort=False)[["segments", *FLAGS]].sum(min_count=1)
         wrong = sums[sums[FLAGS].sum(axis=1) > 0]

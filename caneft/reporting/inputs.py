@@ -9,13 +9,10 @@ from typing import NamedTuple
 from caneft import comparison
 from caneft.config import Neurons
 from caneft.config.metrics import neural_scores
-from caneft.plan import DEV, Plan, Run, importance_folder, information_folder
+from caneft.plan import DEV, Block, Plan, Run, importance_folder, information_folder
 
 COPY = "copy"
 """Row under the main table: the source itself in place of an output."""
-
-Block = tuple[str, str, str]
-"""(model, direction, mixture)."""
 
 
 class ScoreFile(NamedTuple):
@@ -136,15 +133,10 @@ class StabilityFile(NamedTuple):
     path: str
 
 
-def shown_blocks(plan: Plan) -> list[Block]:
-    """As `Plan.shown_blocks`."""
-    return plan.shown_blocks()
-
-
 def selections(plan: Plan) -> dict[Block, list[Block]]:
     """Shown blocks that select neurons, by (model, direction, mixture selected on): these share one table of MI."""
     found: dict[Block, list[Block]] = {}
-    for block in shown_blocks(plan):
+    for block in plan.shown_blocks():
         if "neuron" in units(plan, block):
             found.setdefault((*block[:2], plan.selected_on(*block[1:])), []).append(block)
     return found
@@ -164,7 +156,7 @@ def matrices(plan: Plan) -> Iterator[list[Block]]:
 
 def drawn_blocks(plan: Plan) -> list[Block]:
     """Shown blocks and those of the matrices of interference: figures open their scores, verdicts their tests."""
-    return list(dict.fromkeys([*shown_blocks(plan), *(block for blocks in matrices(plan) for block in blocks)]))
+    return list(dict.fromkeys([*plan.shown_blocks(), *(block for blocks in matrices(plan) for block in blocks)]))
 
 
 def units(plan: Plan, block: Block) -> list[str]:
@@ -182,7 +174,7 @@ def block_runs(plan: Plan, block: Block) -> list[Run]:
 
 def score_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[ScoreFile]:
     """Score files, block by block. Base and copy belong to several blocks and come once in each."""
-    with_neural = shown_blocks(plan)
+    with_neural = plan.shown_blocks()
     for block in _or_all(plan, blocks):
         tested, neural = plan.tested(*block[1:]), plan.config.scoring.neural if block in with_neural else ()
         for run in block_runs(plan, block):
@@ -325,8 +317,8 @@ def table_inputs(plan: Plan) -> list[str]:
     paths = {file.path for files in kinds for file in files(plan)}
     paths |= _neural_paths(plan) | set(metric_files(plan).values())
     paths |= {comparison.path(block) for block in drawn_blocks(plan)}
-    paths |= {file.path for file in neuron_files(plan, shown_blocks(plan)) if file.unit == "neuron"}
-    paths |= {file.path for file in stability_files(plan, shown_blocks(plan))}
+    paths |= {file.path for file in neuron_files(plan, plan.shown_blocks()) if file.unit == "neuron"}
+    paths |= {file.path for file in stability_files(plan, plan.shown_blocks())}
     return sorted(paths | set(_trial_paths(plan)))
 
 
@@ -337,7 +329,7 @@ def overview_inputs(plan: Plan) -> list[str]:
 
 def figure_inputs(plan: Plan) -> list[str]:
     """Every file that the figures open, each once, sorted. They show neurons, no heads, and not every block."""
-    blocks = shown_blocks(plan)
+    blocks = plan.shown_blocks()
     kinds = record_files, log_files, stability_files
     paths = {file.path for files in kinds for file in files(plan, blocks)}
     paths |= {file.path for file in score_files(plan, drawn_blocks(plan))}

@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from caneft import comparison, power, roles
+from caneft import comparison
 from caneft.config import Neurons
 from caneft.neurons import NeuronSet, read_description
 from caneft.plan import Plan
-from caneft.reporting import captions, claims, inputs, overlap, results, tables
+from caneft.reporting import captions, claims, inputs, overlap, power, results, roles, tables
 from caneft.reporting.claims import Verdict
-from caneft.reporting.inputs import COPY, Block, shown_blocks
+from caneft.reporting.inputs import COPY, Block
 from caneft.reporting.labels import METRICS, label, metric_label
 from caneft.reporting.layout import Cell, Column, Table, mark_best
 from caneft.reporting.numeric import read_neurons
@@ -36,7 +36,7 @@ class Overview(NamedTuple):
 
 def gather(plan: Plan, root: str | Path) -> Overview:
     """Everything, from the results in `root`."""
-    root, blocks = Path(root), shown_blocks(plan)
+    root, blocks = Path(root), plan.shown_blocks()
     scores, records = results.scores(plan, root), results.records(plan, root)
     main = tables.main_table(plan, scores, records)
     curves, costs = results.stability(plan, root), results.costs(plan, root)

@@ -173,10 +173,10 @@ def trials(plan: Plan, root: str | Path, blocks: Iterable[Block] | None = None) 
     """One row per learning rate that was tried: by block of the mixture that rates are chosen on, variant and rate.
 
     Columns: model, direction, mixture, variant, method, learning_rate, n_seeds, dev (mean over seeds and the mixture's
-    domains in the metric that chooses), behind and behind_se (dev less than the highest of the grid, and the standard
-    error of that), chosen, edge (`low` or `high`, of the chosen rate where a better one may lie outside of the grid),
-    diverged_at (step, the first), average_seen and average_unseen (headline metric on the test sets, mean over seeds).
-    A rate of which a trial diverged has no scores. blocks: only these.
+    domains in the metric that chooses), behind and behind_se (how far dev lies below the highest of the grid, and the
+    standard error of that), chosen, edge (`low` or `high`, of the chosen rate where a better one may lie outside of the
+    grid), diverged_at (step, the first), average_seen and average_unseen (headline metric on the test sets, mean over
+    seeds). A rate of which a trial diverged has no scores. blocks: only these.
     """
     columns = [*BLOCK, "variant", "method", "learning_rate", "n_seeds", "dev", "behind", "behind_se", "chosen", "edge"]
     columns += ["diverged_at", *AVERAGES]
@@ -184,9 +184,8 @@ def trials(plan: Plan, root: str | Path, blocks: Iterable[Block] | None = None) 
     for file in inputs.trial_files(plan, blocks):
         by_rate.setdefault((file.block, file.variant, file.rate), []).append(file)
     rows = [_trial_row(plan, files, Path(root)) for files in by_rate.values()]
-    numbers = ["learning_rate", "dev", "behind", "behind_se", *AVERAGES]
-    kinds = dict.fromkeys(numbers, float) | {"chosen": bool, "diverged_at": "Int64"}
-    return pd.DataFrame(rows, columns=columns).astype(kinds)
+    kinds = dict.fromkeys(["learning_rate", "dev", "behind", "behind_se", *AVERAGES], float) | {"chosen": bool}
+    return pd.DataFrame(rows, columns=columns).astype(kinds | {"diverged_at": "Int64"})
 
 
 def _trial_row(plan: Plan, files: list[inputs.TrialFile], root: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from caneft import settings
 from caneft.config import Lora, Neurons
 from caneft.plan import Plan, Run
-from caneft.reporting.inputs import Block, block_runs, shown_blocks
+from caneft.reporting.inputs import Block, block_runs
 
 BUDGET = {"fraction", "parameters", "rank", "equal_to"}
 """Settings that say how much a variant trains."""
@@ -96,7 +96,7 @@ def example_runs(plan: Plan, block: Block) -> list[Run]:
 
 def example_files(plan: Plan) -> Iterator[ExampleFile]:
     """Translations that the examples are taken from, of every shown block."""
-    for block in shown_blocks(plan):
+    for block in plan.shown_blocks():
         tested = plan.tested(*block[1:])
         for run in example_runs(plan, block):
             for testset, domains in plan.testsets(run).items():
@@ -107,7 +107,7 @@ def example_files(plan: Plan) -> Iterator[ExampleFile]:
 
 def example_inputs(plan: Plan) -> list[str]:
     """Every file that the examples are made from, each once, sorted."""
-    blocks = shown_blocks(plan)
+    blocks = plan.shown_blocks()
     corpora = {
         f"corpora/{direction}/{domain}/test.jsonl"
         for _, direction, mixture in blocks

@@ -12,7 +12,6 @@ import pandas as pd
 from caneft import comparison
 from caneft.config.metrics import LOWER_IS_BETTER
 from caneft.plan import Plan
-from caneft.reporting import inputs
 from caneft.reporting.inputs import Block
 from caneft.reporting.labels import METRICS, label, metric_label
 from caneft.reporting.layout import Cell, Column, Table
@@ -39,7 +38,7 @@ def comparisons(plan: Plan, root: str | Path) -> pd.DataFrame:
     p is adjusted.
     """
     rows = []
-    for block in inputs.shown_blocks(plan):
+    for block in plan.shown_blocks():
         for metric, entry in _read(root, block)["metrics"].items():
             with naming(Path(root) / comparison.path(block)):
                 for found in entry["comparisons"]:
@@ -56,7 +55,7 @@ def _scaled(metric: str, value: float | None) -> float:
 def intervals(plan: Plan, root: str | Path) -> dict[tuple, tuple[float, float]]:
     """Ends of the 95 % interval of a score by block, metric, variant and column, neural metrics times 100."""
     found = {}
-    for block in inputs.shown_blocks(plan):
+    for block in plan.shown_blocks():
         for metric, entry in _read(root, block)["metrics"].items():
             with naming(Path(root) / comparison.path(block)):
                 for variant, columns in entry["scores"].items():
@@ -68,7 +67,7 @@ def intervals(plan: Plan, root: str | Path) -> dict[tuple, tuple[float, float]]:
 
 def best_rivals(plan: Plan, root: str | Path) -> dict[Block, tuple[str, str]]:
     """Best rival of the method in each shown block that has one, and what it was ranked by."""
-    read = {block: _read(root, block) for block in inputs.shown_blocks(plan)}
+    read = {block: _read(root, block) for block in plan.shown_blocks()}
     return {block: (found["rival"], found["rival_by"]) for block, found in read.items() if found.get("rival")}
 
 
@@ -111,7 +110,7 @@ def of_main_tables(
 ) -> dict[tuple, tuple[dict[tuple[str, str], str], str]]:
     """By shown block and metric the signs of its main table, and what they mean. rows: from `comparisons`."""
     found = {}
-    for block in inputs.shown_blocks(plan):
+    for block in plan.shown_blocks():
         rival = rivals.get(block)
         name = rival[0] if rival else None
         for metric, part in of_block(rows, block).groupby("metric", sort=False):
@@ -178,7 +177,7 @@ def _p(value: float) -> str:
 
 def significance_tables(plan: Plan, table: pd.DataFrame) -> Iterator[Table]:
     """The method less every other variant, one table per shown block and metric. table: from `significance_table`."""
-    for block in inputs.shown_blocks(plan):
+    for block in plan.shown_blocks():
         method = comparison.method(plan, block)
         for metric in plan.config.scoring.all:
             rows = of_block(table, block).query("metric == @metric and family == 'method'")

@@ -10,7 +10,7 @@ from caneft.files import replacing
 from caneft.plan import Plan
 from caneft.reporting import captions
 from caneft.reporting.escaping import escape
-from caneft.reporting.inputs import COPY, Block, shown_blocks
+from caneft.reporting.inputs import COPY, Block
 from caneft.reporting.labels import label, metric_label
 from caneft.reporting.latex import latex
 from caneft.reporting.layout import Cell, Column, Table, mark_best, markdown
@@ -90,7 +90,7 @@ def main_tables(
     training: from `results.metric_training`. tested: by block and metric the signs of variants and columns, and what
     they mean.
     """
-    for block in shown_blocks(plan):
+    for block in plan.shown_blocks():
         for metric in plan.config.scoring.all:
             rows = of_block(table, block).query("metric == @metric")
             part = of_block(scores, block).query("metric == @metric")
@@ -189,7 +189,7 @@ def cost_table(plan: Plan, costs: pd.DataFrame, records: pd.DataFrame) -> pd.Dat
 
 def cost_tables(plan: Plan, table: pd.DataFrame, costs: pd.DataFrame) -> Iterator[Table]:
     """The cost table as it is printed: one per shown block. table: from `cost_table`."""
-    for block in shown_blocks(plan):
+    for block in plan.shown_blocks():
         rows = of_block(table, block)
         on_gpu = rows["cuda_peak_memory_mb"].notna().any()
         names = ["Wall time (s)", "CPU time (s)", "Peak memory (MB)", *(["GPU memory (MB)"] if on_gpu else [])]

@@ -6,7 +6,7 @@ import pandas as pd
 
 from caneft.plan import Plan
 from caneft.reporting import captions
-from caneft.reporting.inputs import COPY, Block, shown_blocks
+from caneft.reporting.inputs import COPY, Block
 from caneft.reporting.interference import difference
 from caneft.reporting.labels import METRICS, label
 from caneft.reporting.layout import Cell, Column, Table
@@ -53,7 +53,7 @@ def _rows(plan: Plan, block: Block, main: pd.DataFrame) -> Iterator[dict]:
 
 def unseen_tables(plan: Plan, table: pd.DataFrame, trials: pd.DataFrame) -> Iterator[Table]:
     """The table as it is printed: one per shown block. table: from `unseen_table`; trials: from `results.trials`."""
-    for block in shown_blocks(plan):
+    for block in plan.shown_blocks():
         rows = of_block(table, block)
         if len(rows):
             yield _unseen(plan, block, rows, _grids(plan, block, trials))

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from caneft import config, neurons, roles
-from caneft.reporting import claims, results
+from caneft import config, neurons
+from caneft.reporting import claims, results, roles
 from caneft.reporting.claims import CONTRADICTED, OPEN, SUPPORTED, UNTESTED, Found
 from tests.messages import assert_names
 

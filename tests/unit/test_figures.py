@@ -36,7 +36,7 @@ WITH_GRIDS = {
 
 def read(plan, root):
     """What the figures are drawn from."""
-    blocks = inputs.shown_blocks(plan)
+    blocks = plan.shown_blocks()
     return {
         "scores": results.scores(plan, root, inputs.drawn_blocks(plan)),
         "records": results.records(plan, root, blocks),

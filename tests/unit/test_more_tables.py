@@ -106,9 +106,9 @@ def test_heads_have_information_of_their_own_and_no_stability(plan):
 
 
 def test_shown_are_mixtures_of_several_domains_or_all_where_there_is_none():
-    assert inputs.shown_blocks(fake_results.plan(METHODS, mixtures=SINGLE)) == [("tiny", "de-en", "all")]
+    assert fake_results.plan(METHODS, mixtures=SINGLE).shown_blocks() == [("tiny", "de-en", "all")]
     one = {"all": {"de-en": ["it", "law"]}, "other": {"de-en": ["law", "it"]}}
-    assert len(inputs.shown_blocks(fake_results.plan(METHODS, mixtures=one))) == 2
+    assert len(fake_results.plan(METHODS, mixtures=one).shown_blocks()) == 2
 
 
 def test_trials_come_once_under_the_mixture_that_rates_are_chosen_on():

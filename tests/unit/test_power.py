@@ -5,7 +5,7 @@ import math
 import fake_results
 import pytest
 
-from caneft import power
+from caneft.reporting import power
 from tests.messages import assert_names
 
 BLOCK = ("tiny", "de-en", "all")

@@ -155,6 +155,13 @@ def test_a_random_draw_is_its_seeds():
     assert select(table, "caneft", 9, seed=1).neurons == select(table, "caneft", 9, seed=2).neurons
 
 
+def test_candidates_are_counted_by_layer():
+    """Of ten neurons each, three of layer 0 and six of layer 1 are task-relevant; without a mask all are candidates."""
+    relevant = np.arange(20) % 10 < np.repeat([3, 6], 10)
+    assert select(make_table(), "caneft", 2, relevant).candidates_per_layer == [3, 6]
+    assert select(make_table(), "caneft", 2).candidates_per_layer == [10, 10]
+
+
 def test_too_few_candidates_is_an_error_that_counts_them():
     relevant = np.arange(20) < 4
     with refused("caneft", 5, 4, 20, "selection.task_relevant"):

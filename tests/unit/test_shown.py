@@ -7,7 +7,6 @@ import pytest
 
 from caneft import config, settings
 from caneft.plan import Plan
-from caneft.reporting import inputs
 from caneft.reporting.shown import example_files, example_inputs, example_runs, families, main_variants
 
 METHODS = {
@@ -90,4 +89,4 @@ def test_examples_need_translations_of_what_they_show_and_the_test_corpora(plan)
 
 def test_mixtures_of_one_domain_have_no_examples_beside_larger_ones():
     plan = fake_results.plan(mixtures={"all": {"de-en": ["it", "law"]}, "only": {"de-en": ["law"]}})
-    assert {file.block for file in example_files(plan)} == set(inputs.shown_blocks(plan)) == {("tiny", "de-en", "all")}
+    assert {file.block for file in example_files(plan)} == set(plan.shown_blocks()) == {("tiny", "de-en", "all")}

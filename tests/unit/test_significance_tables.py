@@ -56,6 +56,34 @@ def test_a_stricter_level_needs_no_new_tests(tmp_path):
     assert signs_of(results_in(tmp_path, significance={"alpha": 0.01}), tmp_path)[0] == {}
 
 
+def test_with_three_seeds_the_signs_are_of_the_test_of_methods(tmp_path):
+    """p of segments is as above. p of methods is low in one comparison, and that alone is significant: 12 * .004 = .048.
+
+    The stored table has both, and says which is adjusted.
+    """
+    plan = results_in(tmp_path, seeds=(1, 2, 3))
+    path = tmp_path / comparison.path(BLOCK)
+    content = json.loads(path.read_text())
+    for entry in content["metrics"]["chrf"]["comparisons"]:
+        entry["p_runs"] = 0.004 if (entry["a"], entry["b"], entry["column"]) == ("caneft", "base", "law") else 0.5
+    path.write_text(json.dumps(content))
+    signs, caption = signs_of(plan, tmp_path)
+    assert signs == {("caneft", "law"): "†"}
+    assert_names(caption, 12, "8 degrees of freedom")
+    table = significant.significance_table(plan, significant.comparisons(plan, tmp_path)).set_index(
+        ["a", "b", "column"]
+    )
+    row = table.loc["caneft", "base", "it"]
+    assert (row["p"], row["p_runs"], row["p_holm"], row["test"]) == (0.004, 0.5, 1, "runs")
+
+
+def test_a_small_p_is_stored_as_such(tmp_path):
+    plan = results_in(tmp_path)
+    table = significant.significance_table(plan, significant.comparisons(plan, tmp_path)).assign(p=5e-5)
+    assert set(significant.stored(table)["p"]) == {"5.0e-05"}
+    assert set(table["test"]) == {"segments"}
+
+
 def test_the_table_of_differences_is_a_family_of_its_own(tmp_path):
     plan = results_in(tmp_path, report={"note": "Made up."})
     table = significant.significance_table(plan, significant.comparisons(plan, tmp_path))

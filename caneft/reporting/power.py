@@ -3,10 +3,10 @@
 import math
 from typing import NamedTuple
 
-from caneft import comparison, roles
+from caneft import comparison
 from caneft.config.metrics import LABELS
-from caneft.plan import Plan
-from caneft.roles import Block
+from caneft.plan import Block, Plan
+from caneft.reporting import roles
 
 FOUND = 0.8
 """Probability with which the smallest difference is found."""
@@ -58,7 +58,7 @@ def sentence(plan: Plan, block: Block) -> str:
     if found is None:
         return ""
     if math.isnan(found.difference):
-        return f"No verdict on methods: {found.seeds} seed{'s' * (found.seeds > 1)}, and it takes {LEAST_RUNS}."
+        return f"{found.seeds} seed{'s' * (found.seeds > 1)}: a verdict on methods takes at least {LEAST_RUNS}."
     about = "" if found.known else f" (taken to be {ASSUMED:,} a domain)"
     return (
         f"With {found.segments:,} seen test segments{about} and {found.seeds} seeds, a difference of"

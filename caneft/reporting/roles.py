@@ -4,10 +4,7 @@ import json
 from collections.abc import Container
 
 from caneft.config import Full, Lora, Neurons
-from caneft.plan import Plan
-
-Block = tuple[str, str, str]
-"""(model, direction, mixture)."""
+from caneft.plan import Block, Plan
 
 
 def rivals(plan: Plan, block: Block, method: str | None, among: Container[str] | None = None) -> list[str]:
@@ -15,11 +12,9 @@ def rivals(plan: Plan, block: Block, method: str | None, among: Container[str] |
 
     among: only these variants; None for all.
     """
-    full = plan.variants_on(*block[1:], Full)
     of_size = sorted(loras(plan, block), key=lambda variant: plan.config.methods[variant].equal_to != method)
-    return [v for v in full if among is None or v in among][:1] + [v for v in of_size if among is None or v in among][
-        :1
-    ]
+    kinds = plan.variants_on(*block[1:], Full), of_size
+    return [v for kind in kinds for v in [v for v in kind if among is None or v in among][:1]]
 
 
 def loras(plan: Plan, block: Block) -> list[str]:
