@@ -57,7 +57,7 @@ def test_a_stricter_level_needs_no_new_tests(tmp_path):
 
 
 def test_with_three_seeds_the_signs_are_of_the_test_of_methods(tmp_path):
-    """p of segments is as above. p of methods is low in one comparison, and that alone is significant: 12 * .004 = .048.
+    """p of segments is as above. p of methods is low in one comparison; that alone is significant: 12 * .004 = .048.
 
     The stored table has both, and says which is adjusted.
     """
