@@ -182,7 +182,7 @@ def _unseen(plan: Plan, known: Evidence) -> Verdict:
     numbers = []
     for other, curves in known.matched.items():
         if curves is None:
-            numbers.append(f"against {label(plan, other)}: the grids share no range of seen scores")
+            numbers.append(f"against {label(plan, other)}: no seen score that both grids reach")
             continue
         gaps = ", ".join(f"{signed(gap)} at {seen:.1f}" for seen, gap in curves.at)
         said = known.quoted.say(MATCHED, other, METRICS[plan.config.scoring.metrics[0]])

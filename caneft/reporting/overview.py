@@ -125,7 +125,7 @@ def what_was_run(plan: Plan, records: pd.DataFrame) -> Iterator[tuple[str, str]]
         yield "Budget", ", ".join(f"{name} {value}" for name, value in budget.items() if value is not None)
     for block in plan.shown_blocks():
         if said := power.sentence(plan, block):
-            yield f"What {block[0]}, {block[1]}, {block[2]} can show", said
+            yield f"Detectable difference, {', '.join(block)}", said
     yield "Metrics", ", ".join(metric_label(plan, metric) for metric in config.scoring.all)
 
 
