@@ -9,6 +9,7 @@ from torch import nn
 from caneft import integrity
 from caneft.errors import InputError
 from caneft.models.ffn import ffn_layers
+from caneft.models.head import take_whole_inputs
 from caneft.models.manifests import PRETRAINED_HERE, remedy
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -54,6 +55,7 @@ def load_model(manifest: dict[str, Any], dtype: str, device: torch.device, devic
         **where,
     )
     ffn_layers(model)  # an unknown architecture is said here, before any work
+    take_whole_inputs(model)
     model = model.requires_grad_(False).eval()
     if not where:
         return model.to(device)

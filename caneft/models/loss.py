@@ -1,10 +1,10 @@
 """Cross-entropy on response positions, with the LM head evaluated there only."""
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from caneft.models.ffn import decoder
+from caneft.models.head import cross_entropy
 from caneft.prompts import Batch
 
 
@@ -21,8 +21,6 @@ def response_losses(model: nn.Module, batch: Batch) -> torch.Tensor:
         use_cache=False,
     ).last_hidden_state
     hidden = hidden.flatten(0, 1).index_select(0, batch.positions.to(hidden.device))
-    logits = model.lm_head(hidden).float()
+    weight = model.lm_head.weight
     cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
-    if cap is not None:
-        logits = torch.tanh(logits / cap) * cap
-    return F.cross_entropy(logits, batch.targets.to(logits.device), reduction="none")
+    return cross_entropy(hidden.to(weight.device), weight, batch.targets.to(weight.device), cap)
