@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from caneft.config import Scope
+from caneft.config import Half, Scope
 from caneft.errors import InputError
 from caneft.neurons import HEAD, NEURON, NeuronSet
 from caneft.settings import SelectionSettings
@@ -67,8 +67,8 @@ def select(
     table: from `information.table`. relevant: bool mask of the task-relevant neurons, shape (rows,), None for all;
     criteria that do not use it ignore it. seed: used by `random` alone, as default_rng([seed, 0xCA4EF7]).
     per_layer: no more neurons of one layer, or of each layer; those of a full one are passed over, None for no limit.
-    unit: what the table is of. among: bool mask (rows,) of the only candidates, as from `active`; None for all.
-    Raises InputError if there are fewer candidates than neurons asked for, or the criterion is not for this unit.
+    unit: what the table is of. among: bool mask (rows,) of the only candidates, as from `active` or `halves`; None for
+    all. Raises InputError if there are fewer candidates than neurons asked for, or the criterion is not for this unit.
     """
     layers, width = _grid(table)
     rule = _rule(criterion, unit)
@@ -86,7 +86,7 @@ def select(
             + ". Lower the budget"
             + (", raise selection.per_layer" if limited else "")
             + (", raise selection.task_relevant or switch it off with null" if masked else "")
-            + (", raise active_share or switch it off with null" if among is not None else "")
+            + (", or have fewer neurons left out (active_share, among)" if among is not None else "")
         )
     scores = score(table, criterion, seed)
     if missing := np.isnan(scores[candidates]).sum():
@@ -208,6 +208,28 @@ def active(table: pd.DataFrame, share: float) -> np.ndarray:
     rank = round((1 - _share("active_share", share)) * probability.size)
     threshold = np.sort(probability, axis=None)[rank - 1] if rank else -np.inf
     return (probability > threshold).any(axis=1)
+
+
+def halves(table: pd.DataFrame, names: Sequence[Half]) -> np.ndarray:
+    """Mask (rows,) of the neurons that are in every named half.
+
+    By information or importance, the high half of a layer with n neurons is the n // 2 of highest consensus MI or mean
+    importance over the domains, equal ones in order; the low half is the others. Of m layers the first m // 2 are
+    early.
+    """
+    layers, width = _grid(table)
+    mask = np.ones((layers, width), bool)
+    for name in names:
+        side, _, of = name.partition("-")
+        if of == "layers":
+            upper = np.broadcast_to((np.arange(layers) < layers // 2)[:, None], mask.shape)
+        else:
+            values = _consensus(table) if of == "information" else _by_domain(table, "importance").mean(axis=1)
+            order = np.argsort(-values.reshape(layers, width), axis=1, kind="stable")
+            upper = np.zeros_like(mask)
+            np.put_along_axis(upper, order[:, : width // 2], True, axis=1)
+        mask &= upper if side in ("high", "early") else ~upper
+    return mask.ravel()
 
 
 def _share(name: str, value: float) -> Fraction:
@@ -349,6 +371,7 @@ def choose(
     neurons, per_layer = (_count(table, about, settings), settings.per_layer) if like is None else _numbers(like)
     relevant = _mask(table, settings.task_relevant, settings.task_relevant_scope)
     among = None if settings.active_share is None else active(table, settings.active_share)
+    among = halves(table, settings.among) if settings.among else among
     chosen = select(table, settings.criterion, neurons, relevant, draw, per_layer, unit, among)
     return chosen, {
         "criterion": settings.criterion,

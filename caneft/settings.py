@@ -4,6 +4,7 @@ A rule puts the JSON of these into its params, the step reads the same JSON back
 reruns exactly the stages whose results it changes. Labels, resources and folders are in none of them.
 """
 
+import operator
 from collections.abc import Mapping
 from typing import Literal
 
@@ -85,6 +86,8 @@ class SelectionSettings(Section):
     budget_task_relevant_scope: config.Scope = Field("model", exclude_if=lambda scope: scope == "model")
     active_share: float | None = Field(None, exclude_if=lambda share: share is None)
     """Of `specific`; not written without one."""
+    among: list[config.Half] = Field([], exclude_if=operator.not_)
+    """Of `random`; not written without any."""
 
     @property
     def mask(self) -> Literal["model", "layer", "off"]:
@@ -284,7 +287,7 @@ def selection(configuration: Config, variant: str) -> SelectionSettings:
     task_relevant = own.task_relevant if "task_relevant" in own.model_fields_set else shared.task_relevant
     scope = (own.task_relevant_scope or shared.task_relevant_scope) if own.masked else "model"
     found = _selection(own.method, budget, shared, task_relevant, scope)
-    return found.model_copy(update={"active_share": own.active_share})
+    return found.model_copy(update={"active_share": own.active_share, "among": own.among})
 
 
 def _selection(

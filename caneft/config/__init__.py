@@ -29,7 +29,7 @@ from caneft.config.corpora import (
     target_code,
 )
 from caneft.config.loading import load, problems
-from caneft.config.methods import Adapters, Base, Full, Icl, Lora, Method, Neurons, Trained, TuningResources
+from caneft.config.methods import Adapters, Base, Full, Half, Icl, Lora, Method, Neurons, Trained, TuningResources
 from caneft.config.metrics import Comet, MetricCorpus, MetricTraining, MetricX, NeuralMetric, Scoring
 from caneft.config.models import Model, Pretraining, PretrainingCorpus, Resources
 from caneft.config.paths import (
@@ -73,6 +73,7 @@ __all__ = [
     "Domain",
     "Full",
     "Hub",
+    "Half",
     "Icl",
     "Importance",
     "Instruct",

@@ -1,5 +1,6 @@
 """The methods of the comparison, each a kind of entry under `methods`."""
 
+import operator
 from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -7,6 +8,11 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from caneft.config.models import Resources
 from caneft.config.section import Positive, Scope, Section, Share, Slug
 
+Half = Literal[
+    "high-information", "low-information", "high-importance", "low-importance", "early-layers", "late-layers"
+]
+"""Half of all neurons: of each layer's, the upper or lower by consensus MI or mean importance; or those of the first or
+last layers."""
 MASKED = {"caneft", "caneft-geometric", "caneft-harmonic", "joint", "bottom"}
 """Methods that select among task-relevant neurons alone."""
 Rate = Annotated[float, Field(gt=0)]
@@ -138,6 +144,8 @@ class Neurons(Trained):
     active_share: Share | None = Field(None, exclude_if=lambda share: share is None)
     """Of `specific`: only neurons whose activation probability in some domain is in this top share of all of them, as
     in the LAPE paper, which has 0.05; null: all neurons."""
+    among: list[Half] = Field([], exclude_if=operator.not_)
+    """Of `random`: draws only among neurons that are in all of these halves, which shows what of a neuron matters."""
     layers_of: Slug | None = None
     """Of `random`: as many neurons in each layer as this variant has."""
 
@@ -157,6 +165,10 @@ class Neurons(Trained):
             raise ValueError("at most one of fraction and parameters can be given")
         if self.active_share is not None and self.method != "specific":
             raise ValueError("active_share goes with method: specific only")
+        if self.among and self.method != "random":
+            raise ValueError("among goes with method: random only")
+        if len(of := [half.partition("-")[2] for half in self.among]) > len(set(of)):
+            raise ValueError("among names both halves, or one twice: every neuron is in one half only")
         if self.layers_of is not None:
             if self.method != "random":
                 raise ValueError("layers_of goes with method: random only")

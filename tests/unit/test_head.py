@@ -28,7 +28,7 @@ def given():
 
 
 def by_hand(hidden, weight, targets, upstream, cap):
-    """Losses, and the gradients of their weighted sum with respect to hidden states and weights: formulas in float64."""
+    """Losses, and the gradients of their weighted sum with respect to hidden states and weights, in float64."""
     h, w, g = (tensor.double().numpy() for tensor in (hidden, weight, upstream))
     raw = h @ w.T
     logits = raw if cap is None else cap * np.tanh(raw / cap)

@@ -376,6 +376,19 @@ def test_a_filter_of_active_neurons_reaches_its_variant_alone():
         load(("methods", "caneft", "active_share", 0.05))
 
 
+def test_halves_reach_their_variant_alone():
+    entry, among = {"method": "random", "learning_rate": 1e-4}, {"among": ["low-information", "late-layers"]}
+    plain, limited = (everything(load(("methods", "own", entry | more))) for more in ({}, among))
+    assert {key for key in plain if plain[key] != limited[key]} == {("selection", "own")} | tunes("own")
+    assert not any("among" in text for text in plain.values()), "finished results were made without the key"
+    with refused("among", "random"):
+        load(("methods", "caneft", "among", ["late-layers"]))
+    with refused("among"):
+        load(("methods", "own", entry | {"among": ["late-layers", "early-layers"]}))
+    with refused("among", "middle-layers"):
+        load(("methods", "own", entry | {"among": ["middle-layers"]}))
+
+
 def test_a_scope_at_its_default_is_in_no_job():
     """Finished results are of before there were scopes: their jobs had the JSON without them."""
     before = everything(load())

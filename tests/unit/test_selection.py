@@ -17,7 +17,7 @@ from pytest import approx
 from caneft import information
 from caneft.config.methods import MASKED
 from caneft.neurons import HEAD, NEURON, NeuronSet, save
-from caneft.selection import CRITERIA, active, budget, choose, select, task_relevant
+from caneft.selection import CRITERIA, active, budget, choose, halves, select, task_relevant
 from caneft.settings import SelectionSettings
 from tests.messages import refused
 
@@ -142,6 +142,34 @@ def test_specific_selects_among_the_active_neurons_where_it_is_asked_to():
         choose(table, about(), filtered.model_copy(update={"fraction": 0.15}), 0)
     with refused("active_share", 0):
         active(table, 0)
+
+
+def test_random_draws_among_the_neurons_of_all_named_halves():
+    """Two layers of five: the high half of a layer is its first two by rank, equal ones in order."""
+    table = make_table(layers=2, width=5)
+    table["consensus"] = [5, 4, 3, 2, 1, 7, 7, 7, 7, 7]
+    for domain in DOMAINS:
+        table[f"importance_{domain}"] = [1, 9, 1, 9, 1, 0, 0, 3, 0, 4]
+    expected = {
+        ("high-information",): [0, 1, 5, 6],
+        ("low-information",): [2, 3, 4, 7, 8, 9],
+        ("high-importance",): [1, 3, 7, 9],
+        ("early-layers",): [0, 1, 2, 3, 4],
+        ("low-information", "high-importance"): [3, 7, 9],
+        ("low-information", "high-importance", "late-layers"): [7, 9],
+    }
+    for names, indices in expected.items():
+        assert np.flatnonzero(halves(table, names)).tolist() == indices
+        asked = settings_of(criterion="random", fraction=len(indices) / 10, among=list(names))
+        chosen, said = choose(table, about(), asked, draw=3)
+        assert chosen.neurons.flat().tolist() == indices and said["candidates"] == len(indices)
+    with refused("random", 3, 2, 10, "among"):
+        choose(table, about(), asked.model_copy(update={"fraction": 0.3}), 0)
+
+
+def test_of_three_layers_the_middle_one_is_late():
+    late = halves(make_table(layers=3, width=2), ["late-layers"])
+    assert late.tolist() == [False, False, True, True, True, True]
 
 
 def test_a_random_draw_is_its_seeds():
