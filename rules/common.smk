@@ -114,6 +114,7 @@ UNIT_OF = {name(unit): unit for name in (importance_folder, information_folder) 
 FETCHED = dict(configuration.remote_sources(CONFIG))
 TRAINED_METRICS = [name for name, metric in CONFIG.scoring.neural.items() if getattr(metric, "train", None)]
 PRETRAINED = [name for name, model in CONFIG.models.items() if model.pretrain]
+QUANTISED = [name for name, model in CONFIG.models.items() if model.quantised]
 VENVS = os.environ.get("CANEFT_VENVS", ".venvs")
 WITH_CONDA = DeploymentMethod.CONDA in getattr(workflow.deployment_settings, "deployment_method", ())
 
@@ -206,6 +207,17 @@ def model_settings(wildcards):
     """Params function: JSON of where a model comes from and what it may do when it is loaded."""
     parts = {"hub", "revision", "path", "trust_remote_code", "allow_pickle"}
     return CONFIG.models[wildcards.model].model_dump_json(include=parts)
+
+
+def quantised_settings(wildcards):
+    """Params function: JSON of where a GGUF file is, and of the dtype that its weights get."""
+    return CONFIG.models[wildcards.model].model_dump_json(include={"path", "package", "dtype"})
+
+
+def raw_model(wildcards):
+    """Input function: the GGUF file of a model; one in a package is none of the workflow's files."""
+    path = CONFIG.models[wildcards.model].path
+    return [] if path is None else str(configuration.resolver(configuration.data_root(CONFIG))(path))
 
 
 def tuning_resource(name, grows=False):

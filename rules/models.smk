@@ -1,8 +1,9 @@
 """Models: a manifest for every base model; those of the kind `pretrain` are made here.
 
-needs   for `hub` the network or the hub's cache (HF_HOME), for `path` the folder, for `pretrain` its corpora
+needs   for `hub` the network or the hub's cache (HF_HOME), for `path` the folder or file, for `package` that package in
+        the environment, for `pretrain` its corpora
 leaves  <results>/models/{model}/manifest.json           where the weights are, their checksums, sizes
-        <results>/models/{model}/*.safetensors, ...      a Hugging Face folder, for pretrained bases
+        <results>/models/{model}/*.safetensors, ...      a Hugging Face folder, of bases pretrained or dequantised here
         <results>/corpora/pretraining/{model}.jsonl      their text
 """
 
@@ -81,7 +82,7 @@ rule resolve_model:
     benchmark:
         "<benchmarks>/resolve_model/{model}.tsv"
     wildcard_constraints:
-        model=one_of(set(CONFIG.models) - set(PRETRAINED)),
+        model=one_of(set(CONFIG.models) - set(PRETRAINED) - set(QUANTISED)),
     conda:
         "../envs/train.yaml"
     threads: 1
@@ -97,6 +98,37 @@ rule resolve_model:
     shell:
         "HF_HUB_OFFLINE=$CANEFT_HF_HUB_OFFLINE python -m {params.module} --settings {params.settings:q}"
         " --manifest {output.manifest:q} > {log:q} 2>&1"
+
+
+rule dequantise_model:
+    input:
+        script="workflow/scripts/dequantise_model.py",
+        raw=raw_model,
+    output:
+        manifest="<results>/models/{model}/manifest.json",
+        weights="<results>/models/{model}/model.safetensors",
+        config="<results>/models/{model}/config.json",
+        tokenizer="<results>/models/{model}/tokenizer.json",
+    log:
+        "<logs>/dequantise_model/{model}.log",
+    benchmark:
+        "<benchmarks>/dequantise_model/{model}.tsv"
+    wildcard_constraints:
+        model=one_of(QUANTISED),
+    conda:
+        "../envs/train.yaml"
+    threads: 1
+    resources:
+        mem_mb=resource_of("mem_mb", grows=True),
+        runtime=growing(60),
+    params:
+        module=as_py_module(),
+        settings=quantised_settings,
+        stage_version=1,
+    message:
+        "dequantising the model {wildcards.model}"
+    shell:
+        "python -m {params.module} --settings {params.settings:q} --manifest {output.manifest:q} > {log:q} 2>&1"
 
 
 localrules:

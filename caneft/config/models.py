@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 from caneft.config.corpora import PretrainingSource
 from caneft.config.section import HubName, Positive, Section, Slug
 
+ORIGINS = ("hub", "path", "package", "pretrain")
+PackageName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]
+
 
 class PretrainingCorpus(Section):
     """A corpus that a base model is pretrained on."""
@@ -66,14 +69,17 @@ class Resources(Section):
 
 
 class Model(Section):
-    """A base model: exactly one of `hub`, `path` and `pretrain`."""
+    """A base model: exactly one of `hub`, `path`, `package` and `pretrain`."""
 
     hub: HubName | None = None
     """Id on the Hugging Face hub."""
     revision: str | None = None
     """Revision on the hub."""
     path: str | None = None
-    """Folder of a local Hugging Face model, relative to `data_root` unless absolute."""
+    """Folder of a local Hugging Face model, or a .gguf file, whose weights are dequantised into such a folder; relative
+    to `data_root` unless absolute."""
+    package: PackageName | None = Field(None, exclude_if=lambda package: package is None)
+    """Installed Python package that holds a .gguf file, or parts of one, by the name that it is imported with."""
     pretrain: Pretraining | None = None
     """Settings of a small base that is pretrained here."""
     trust_remote_code: Annotated[bool, Field(exclude_if=operator.not_)] = False
@@ -90,11 +96,16 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _one_origin(self) -> "Model":
-        given = [name for name in ("hub", "path", "pretrain") if getattr(self, name) is not None]
+        given = [name for name in ORIGINS if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"exactly one of hub, path and pretrain is needed, found {' and '.join(given) or 'none'}")
+            raise ValueError(f"exactly one of {', '.join(ORIGINS)} is needed, found {' and '.join(given) or 'none'}")
         if self.revision is not None and self.hub is None:
             raise ValueError("revision goes with hub only")
-        if self.pretrain is not None and (self.trust_remote_code or self.allow_pickle):
-            raise ValueError("trust_remote_code and allow_pickle go with hub and path only")
+        if (self.pretrain is not None or self.quantised) and (self.trust_remote_code or self.allow_pickle):
+            raise ValueError("trust_remote_code and allow_pickle go with a hub and a folder only")
         return self
+
+    @property
+    def quantised(self) -> bool:
+        """Whether its weights come in a GGUF file."""
+        return self.package is not None or (self.path or "").endswith(".gguf")

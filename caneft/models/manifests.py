@@ -21,6 +21,8 @@ MANIFEST = {"folder": str, "weights": dict}
 """What every manifest has."""
 PRETRAINED_HERE = "pretrained here"
 """In the place of an id."""
+QUANTISED = "quantised"
+"""Key of what a manifest says of the GGUF file whose weights were dequantised: file, sha256, tensors by type."""
 
 
 def describe(folder: Path, origin: dict[str, Any], config: Any) -> dict[str, Any]:
@@ -61,9 +63,14 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
     return manifest | {"folder": str(folder)}
 
 
+def base(manifest: dict[str, Any]) -> dict[str, Any]:
+    """What a patch and the record of a run say of their base."""
+    return {name: manifest[name] for name in ("id", "revision", "weights", QUANTISED) if name in manifest}
+
+
 def remedy(manifest: dict[str, Any]) -> str:
     """What to do where a file of a model is not what its manifest says; jobs ask for the manifest, not for weights."""
-    if manifest.get("id") == PRETRAINED_HERE:
+    if manifest.get("id") == PRETRAINED_HERE or QUANTISED in manifest:
         return f"Delete {Path(manifest['folder']) / 'manifest.json'} and run the workflow again"
     return (
         "Put the model's files back (one of the hub: remove it from the cache, run `snakemake fetch`). If they were"

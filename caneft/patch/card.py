@@ -161,6 +161,12 @@ def _made(patch: Patch, path: Path, record: dict[str, Any]) -> str:
     lines[1] += f", revision {patch.base['revision']}" if patch.base.get("revision") else ""
     weights = patch.base.get("weights") or {}
     lines += [f"* base's {file}: SHA-256 `{checksum}`" for file, checksum in sorted(weights.items())]
+    if quantised := patch.base.get("quantised"):
+        types = ", ".join(f"{count} {name}" for name, count in quantised["tensors"].items())
+        lines.append(
+            f"* The base's weights were dequantised from `{quantised['file']}` (tensors: {types}; SHA-256"
+            f" `{quantised['sha256']}`). The patch fits these weights, not those that were quantised."
+        )
     if commit := (record.get("code") or {}).get("commit"):
         lines.append(f"* commit of CANEFT: {commit}{', with changes' if record['code'].get('dirty') else ''}")
     if versions := record.get("packages"):

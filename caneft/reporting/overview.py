@@ -130,7 +130,9 @@ def what_was_run(plan: Plan, records: pd.DataFrame) -> Iterator[tuple[str, str]]
 
 
 def _source(model) -> str:
-    return "pretrained here" if model.pretrain else model.hub or "local folder"
+    if model.pretrain:
+        return "pretrained here"
+    return model.hub or ("GGUF file, dequantised" if model.quantised else "local folder")
 
 
 def _samples(samples: int | str) -> str:

@@ -67,7 +67,7 @@ def tune(job: Job, team: Team) -> Checkpoints:
     dtype = _dtype(job, manifest, device)
     model = loading.load_model(manifest, dtype, device, job.device_map)
     total = sum(parameter.numel() for parameter in model.parameters())
-    base = {name: manifest[name] for name in ("id", "revision", "weights")}
+    base = manifests.base(manifest)
     way = _way(job, model, base, train)
     record = _record(job, way, base, choice, rate, total)
     where = {"device": device.type, "threads": job.threads, "processes": team.count, "device_map": job.device_map}

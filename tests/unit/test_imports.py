@@ -33,6 +33,7 @@ TABLE = {
         "numpy pandas pydantic torch",
         "accelerate datasets huggingface_hub py3langid sacrebleu transformers",
     ),
+    "dequantise_model": ("pydantic torch", "huggingface_hub numpy transformers"),
     "draw_mixture": ("pydantic", "datasets numpy py3langid sacrebleu"),
     "dump_importance": ("numpy pydantic torch", "accelerate datasets huggingface_hub py3langid sacrebleu transformers"),
     "fetch_corpus": ("pydantic", "datasets huggingface_hub numpy sacrebleu"),

@@ -2,12 +2,15 @@
 
 import json
 import re
+from dataclasses import replace
 
 import yaml
 from test_patch import NEURONS, changed, write
 from test_patch_folder import saved
 
 from caneft.files import sha256
+from caneft.patch.card import card
+from caneft.patch.form import read
 from caneft.patch.lora import export
 from caneft.patch.merge import merge
 
@@ -114,3 +117,13 @@ def test_the_card_of_an_adapter_is_pefts(tmp_path, tiny_model):
     card = tmp_path / "adapter/README.md"
     assert front(card)["library_name"] == "peft"
     assert 'PeftModel.from_pretrained(base, "adapter")' in card.read_text()
+
+
+def test_the_card_says_that_a_bases_weights_were_dequantised(tmp_path, tiny_model):
+    base, path = run(tmp_path, tiny_model)
+    quantised = {"file": "tiny-q4.gguf", "sha256": "beef", "tensors": {"Q4_K": 7, "F32": 3}}
+    patch = read(path)
+    patch = replace(patch, base=patch.base | {"quantised": quantised})
+    text = card(patch, path, base, "tuned", "transformers")
+    assert all(fact in text for fact in ("`tiny-q4.gguf`", "7 Q4_K, 3 F32", "`beef`"))
+    assert "dequantised" not in card(read(path), path, base, "tuned", "transformers")

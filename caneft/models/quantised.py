@@ -1,0 +1,142 @@
+"""Base models from GGUF files: their quantised weights become an ordinary model folder, once.
+
+A dequantised weight is a number that the file stands for, not the number that was quantised. So such a base is a model
+of its own, a little worse than the one that was published; everything after this, neurons and patches too, belongs to
+it. Files are read by the package gguf, and mapped to an architecture by transformers.
+"""
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from caneft.config import Model
+from caneft.errors import InputError
+from caneft.files import delivering, sha256
+from caneft.models.ffn import layout
+
+SUFFIX, PART = ".gguf", ".gguf.part"
+MAGIC = b"GGUF"
+WITHOUT_WEIGHTS = {"rope_freqs.weight"}
+"""Tensors that are computed, not learnt; transformers computes them from the configuration."""
+
+
+def parts(model: Model, resolve: Callable[[str], Path]) -> list[Path]:
+    """The GGUF file of a model, or the parts of it in order. Raises InputError if there is none, or more than one."""
+    if model.package is None:
+        return [resolve(model.path).resolve()]
+    folders = list(_folders(model.package))
+    whole, split = ([file for folder in folders for file in sorted(folder.rglob(f"*{end}*"))] for end in (SUFFIX, PART))
+    whole = [file for file in whole if file.suffix == SUFFIX]
+    split = sorted(split, key=lambda file: file.name)
+    if len(whole) > 1 or len({file.name.partition(PART)[0] for file in split}) > 1:
+        listed = ", ".join(str(file) for file in whole or split)
+        raise InputError(f"models.*.package {model.package} holds several models; name one as models.*.path: {listed}")
+    if not whole and not split:
+        raise InputError(
+            f"models.*.package {model.package} holds neither a {SUFFIX} file nor parts of one ({PART}00, ...)"
+        )
+    return whole or split
+
+
+def _folders(package: str) -> Iterator[Path]:
+    """Folders of an installed package, which is not imported, and of those that hold further parts of its file."""
+    number = 0
+    while spec := find_spec(f"{package}_part{number}" if number else package):
+        yield from map(Path, spec.submodule_search_locations or ())
+        number += 1
+    if number == 0:
+        raise InputError(
+            f"models.*.package names {package}, which is not installed here. Install it into the environment that runs"
+            f" the workflow: pip install {package.replace('_', '-')} (make real-packages has those of config/)"
+        )
+
+
+def dequantise(files: list[Path], folder: Path, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
+    """Writes the model of a GGUF file into the folder, as safetensors of this dtype with configuration and tokenizer.
+
+    files: the file, or its parts. Returns the model's configuration, and what its manifest says of the file: name,
+    sha256, and how many tensors are of which type. Raises InputError if it is no whole GGUF file, of an unknown
+    architecture, or does not hold exactly the weights of its model.
+    """
+    with delivering(folder) as beside:
+        file = _joined(files, beside)
+        about = _about(file)
+        model, tokenizer = _loaded(file, dtype)
+        _check(model, about.pop("numbers"), file)
+        if len(files) > 1:
+            file.unlink()
+        model.save_pretrained(beside, max_shard_size="1000GB")
+        tokenizer.save_pretrained(beside)
+    return model.config, about
+
+
+def _joined(files: list[Path], folder: Path) -> Path:
+    """The file; parts are put together in the folder."""
+    if len(files) == 1:
+        return files[0]
+    file = folder / files[0].name.partition(".part")[0]
+    with open(file, "wb") as joined:
+        for part in files:
+            with open(part, "rb") as opened:
+                shutil.copyfileobj(opened, joined)
+    return file
+
+
+def _about(file: Path) -> dict[str, Any]:
+    """What the manifest says of the file, and how many numbers its tensors hold together."""
+    from gguf import GGUFReader
+
+    try:
+        with open(file, "rb") as opened:
+            found = opened.read(len(MAGIC))
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror})") from None
+    if found != MAGIC:
+        raise InputError(f"{file}: is no GGUF file: it begins with {found!r} instead of {MAGIC!r}")
+    try:
+        tensors = GGUFReader(file).tensors
+    except (ValueError, IndexError, KeyError, OverflowError) as error:
+        raise InputError(f"{file}: is cut off or broken ({error}); get it again") from None
+    types = Counter(tensor.tensor_type.name for tensor in tensors)
+    numbers = sum(int(tensor.n_elements) for tensor in tensors if tensor.name not in WITHOUT_WEIGHTS)
+    return {"file": file.name, "sha256": sha256(file), "tensors": dict(types.most_common()), "numbers": numbers}
+
+
+def _loaded(file: Path, dtype: torch.dtype) -> tuple[nn.Module, Any]:
+    """Model and tokenizer, the model without the quantiser's marks, with which it could not be saved."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        model, said = AutoModelForCausalLM.from_pretrained(
+            file.parent, gguf_file=file.name, dtype=dtype, trust_remote_code=False, output_loading_info=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    except (ValueError, KeyError, NotImplementedError) as error:
+        raise InputError(f"{file}: transformers cannot read it: {str(error).splitlines()[0]}") from None
+    layout(model.config.model_type)
+    if missing := sorted(said["missing_keys"]):
+        raise InputError(f"{file}: lacks weights of its model: {', '.join(missing[:3])} ({len(missing)} in all)")
+    model.hf_quantizer, model.quantization_method, model.is_quantized = None, None, False
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    model.config._name_or_path = file.stem
+    return model, tokenizer
+
+
+def _check(model: nn.Module, numbers: int, file: Path) -> None:
+    """What transformers has no place for, it leaves out silently."""
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    if weights != numbers:
+        raise InputError(
+            f"{file}: holds {numbers:,} numbers, but its model has {weights:,} weights: this version of transformers"
+            " does not read all of it"
+        )
+    for name, parameter in model.named_parameters():
+        if not parameter.isfinite().all():
+            raise InputError(f"{file}: {name} holds numbers that are not finite")
