@@ -90,7 +90,7 @@ def translate(
                 num_beams=1,
                 repetition_penalty=1.0,
                 max_new_tokens=max(limit[i] for i in chosen),
-                eos_token_id=prompts.end_of_turn,
+                eos_token_id=sorted(prompts.form.stops),
                 pad_token_id=pad,
             )
             before(len(chosen))
@@ -105,7 +105,7 @@ def translate(
 def _hypothesis(prompts: Prompts, ids: list[int], limit: int) -> Hypothesis:
     """Cut at the sentence's own limit, so that a hypothesis does not depend on its batch."""
     ids = ids[:limit]
-    return Hypothesis(prompts.decode(ids), truncated=prompts.end_of_turn not in ids)
+    return Hypothesis(prompts.decode(ids), truncated=not prompts.ended(ids))
 
 
 def _encoded(

@@ -108,7 +108,7 @@ def write(
                 stats = path.with_suffix(".stats.npz")
                 save_statistics(stats, dump.progress.statistics())
                 sums = {path.name: dump.checksum()} | integrity.sums(stats)
-                sidecar = _sidecar(samples, shape, dump.progress, settings, about) | {integrity.KEY: sums}
+                sidecar = _sidecar(samples, shape, dump.progress, prompts, settings, about) | {integrity.KEY: sums}
                 write_json(path.with_suffix(".json"), sidecar)
                 dump.finish(path)
         except InputError:
@@ -189,7 +189,12 @@ def _identity(about: dict[str, Any], samples: Samples, model: nn.Module) -> str:
 
 
 def _sidecar(
-    samples: Samples, shape: tuple[int, int, int], progress: Progress, settings: Importance, about: dict[str, Any]
+    samples: Samples,
+    shape: tuple[int, int, int],
+    progress: Progress,
+    prompts: Prompts,
+    settings: Importance,
+    about: dict[str, Any],
 ) -> dict[str, Any]:
     """All that is needed to read the dump without this program."""
     unit = about.get("unit", NEURON)
@@ -200,6 +205,7 @@ def _sidecar(
         "dtype": "float16",
         "scale_exponent": settings.scale_exponent,
         "meaning": MEANING[unit],
+        "prompt": prompts.described(),
         "token_scope": "response",
         "samples": [
             {"id": name, "loss": float(value), "tokens": len(example), "response_tokens": len(example.response)}

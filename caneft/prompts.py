@@ -1,36 +1,24 @@
 """Prompts and responses as token ids: one function for training, importance and inference.
 
 A prompt ends where the response begins (the chat template's generation prompt included). A response ends with
-the model's end-of-turn token, which is trained.
+the model's end-of-turn token, which is trained. How they are written is in `caneft/forms.py`.
 """
 
 import logging
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
+from typing import Protocol
 
 import numpy as np
 import torch
 
-from caneft.errors import InputError
+from caneft.forms import Completion, Instruction, UnusableTarget, choose, token_ids
 
 logger = logging.getLogger(__name__)
 
-ONE_DATE = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro %}{{ '' }}"
-"""What stands before a chat template that prints the day's date, which would make another prompt of every day. It is
-the date that Llama 3's print where they know of none."""
-
-EMPTY_THOUGHT = re.compile(r"<think>\s*</think>\s*\Z")
-"""How a generation prompt ends that says that the model has done its thinking."""
-
-
 CHUNK = 1000
 """Training pairs that go through template and tokenizer together: one by one, the calls cost more than the work."""
-
-
-class UnusableTarget(InputError):
-    """A target that cannot be a response as it stands."""
 
 
 @dataclass(frozen=True)
@@ -55,16 +43,33 @@ class Encoded:
     left_out: dict[str, int]
 
 
+class Wording(Protocol):
+    """What the configuration says about prompts. form: `auto`, or the name of one."""
+
+    @property
+    def form(self) -> str: ...
+
+    def instruct(self, domain: str) -> str:
+        """The text before the source."""
+
+    def complete(self, source: str, domain: str) -> str:
+        """The text around a source up to where its translation begins."""
+
+
 class Prompts:
-    """Encodes pairs for one tokenizer and one instruction.
+    """Encodes pairs for one tokenizer, in one form (see `forms.choose`)."""
 
-    instruction: the text before the source, as a function of the domain's name (which most ignore).
-    """
-
-    def __init__(self, tokenizer, instruction: Callable[[str], str]):
+    def __init__(self, tokenizer, instruction: Instruction, completion: Completion | None = None, form: str = "auto"):
         self.tokenizer = tokenizer
-        self.instruction = instruction
-        self.end_of_turn = self._end_of_turn()
+        self.form = choose(tokenizer, instruction, completion, form)
+
+    @classmethod
+    def of(cls, tokenizer, wording: Wording) -> "Prompts":
+        return cls(tokenizer, wording.instruct, wording.complete, wording.form)
+
+    @property
+    def end_of_turn(self) -> int:
+        return self.form.end_of_turn
 
     def encode(
         self, source: str, target: str | None = None, domain: str = "", examples: Sequence[tuple[str, str]] = ()
@@ -72,7 +77,7 @@ class Prompts:
         """Prompt of a source and, if a target is given, its response.
 
         domain: for instructions that name it. examples: sources and targets that are shown before, each with the same
-        instruction: as earlier turns of the conversation or, without a chat template, as text like that of training.
+        instruction: as earlier turns of the conversation or, without one, as text like that of training.
         """
         if target is None:
             return self.encode_sources([source], domain, examples)[0]
@@ -85,7 +90,7 @@ class Prompts:
         self, sources: Sequence[str], domain: str = "", examples: Sequence[tuple[str, str]] = ()
     ) -> list[Example]:
         """Prompts of several sources, each as `encode` gives it; faster than one by one."""
-        texts = self._prompt_texts([self._turns(source, domain, examples) for source in sources], examples)
+        texts = self._texts([self._turns(source, domain, examples) for source in sources], examples)
         return [Example(ids, domain=domain) for ids in self._ids(texts)]
 
     def encode_training(self, pairs: Iterable[tuple[str, str, str]], max_tokens: int) -> Encoded:
@@ -116,11 +121,8 @@ class Prompts:
         words, so that they are not found again, all tokens do.
         """
         turns = self._turns(source, domain)
-        (text,) = self._prompt_texts([turns])
-        user = turns[-1].strip()  # templates may strip it
-        found = text.rfind(user)
-        end = found + len(user) if found >= 0 else len(text)
-        start = end - len(source.rstrip()) if found >= 0 else 0
+        (text,) = self._texts([turns])
+        start, end = self.form.find(text, turns[-1], self.form.tidied(source), domain)
         ids, before, rest = self._ids([text, text[:start], text[end:]])
         first = max(1, _common(ids, before))  # nothing predicts the very first token
         after = _common(ids[::-1], rest[::-1])
@@ -128,18 +130,25 @@ class Prompts:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of generated ids up to the end of the turn, stripped."""
-        ids = list(ids)
-        if self.end_of_turn in ids:
-            ids = ids[: ids.index(self.end_of_turn)]
-        return self.tokenizer.decode(ids, skip_special_tokens=True).strip()
+        return self.form.answer(list(ids))
+
+    def described(self) -> dict[str, str]:
+        """For records: the form, and what is said of a source."""
+        return {"form": self.form.name, "text": self.form.question("{source}", "{domain}")}
+
+    def ended(self, ids: Sequence[int]) -> bool:
+        """Whether generated ids hold one that ends the turn."""
+        return not self.form.stops.isdisjoint(ids)
 
     def _encode_pairs(
         self, pairs: Sequence[tuple[str, str, str]], examples: Sequence[tuple[str, str]] = ()
     ) -> list[Example | UnusableTarget]:
         """An example of each (source, target, domain), or why its target cannot be a response."""
         turns = [self._turns(source, domain, examples) for source, _, domain in pairs]
-        before = self._prompt_texts(turns, examples)
-        after = self._response_texts(before, turns, [target for _, target, _ in pairs])
+        targets = [self.form.tidied(target) for _, target, _ in pairs]
+        before = self._texts(turns, examples)
+        unusable = [self._unusable(ids, target) for ids, target in zip(self._ids(targets), targets, strict=True)]
+        after = [a or b for a, b in zip(unusable, self.form.after(before, turns, targets), strict=True)]
         prompts = self._ids(before)
         whole = self._ids([b + a if isinstance(a, str) else b for b, a in zip(before, after, strict=True)])
         found: list[Example | UnusableTarget] = []
@@ -156,122 +165,29 @@ class Prompts:
 
     def _turns(self, source: str, domain: str, examples: Sequence[tuple[str, str]] = ()) -> list[str]:
         """What is said by turns: a question and its answer for each example, last the question."""
-        said = [turn for shown, answer in examples for turn in (self._question(shown, domain), answer)]
-        return [*said, self._question(source, domain)]
+        tidied, question = self.form.tidied, self.form.question
+        said = [turn for shown, answer in examples for turn in (question(tidied(shown), domain), tidied(answer))]
+        return [*said, question(tidied(source), domain)]
 
-    def _question(self, source: str, domain: str) -> str:
-        return f"{self.instruction(domain)}\n{source}"
-
-    def _prompt_texts(
-        self, conversations: Sequence[Sequence[str]], examples: Sequence[tuple[str, str]] = ()
-    ) -> list[str]:
-        """Text of each conversation up to where the answer begins. examples: those that it must show."""
-        if self.tokenizer.chat_template is None:
-            texts = [self._plain_text(turns) for turns in conversations]
-        else:
-            texts = self._rendered(conversations, add_generation_prompt=True)
-        self._check_shown(texts, examples)
-        return texts
-
-    def _plain_text(self, turns: Sequence[str]) -> str:
-        """Without a chat template, each example as it would be trained, so a model that goes on like them ends."""
-        answers = (f"{q}\n{a}{self.tokenizer.eos_token}" for q, a in zip(turns[:-1:2], turns[1::2], strict=True))
-        return f"{self.tokenizer.bos_token or ''}{''.join(answers)}{turns[-1]}\n"
-
-    def _rendered(self, conversations: Sequence[Sequence[str]], add_generation_prompt: bool) -> list[str]:
-        """By the chat template, of a model that does not think aloud where it has the choice."""
-        if not conversations:
-            return []
-        template = self.tokenizer.get_chat_template()
-        return self.tokenizer.apply_chat_template(
-            [_messages(turns) for turns in conversations],
-            chat_template=ONE_DATE + template if "strftime_now" in template else template,
-            tokenize=False,
-            add_generation_prompt=add_generation_prompt,
-            enable_thinking=False,
-        )
-
-    def _response_texts(
-        self, before: Sequence[str], conversations: Sequence[Sequence[str]], targets: Sequence[str]
-    ) -> list[str | UnusableTarget]:
-        """What follows each prompt in a finished conversation, or why its target cannot."""
-        found = [self._unusable(ids, target) for ids, target in zip(self._ids(targets), targets, strict=True)]
-        if self.tokenizer.chat_template is None:
-            return [unusable or target for unusable, target in zip(found, targets, strict=True)]
-        finished = [[*turns, target] for turns, target in zip(conversations, targets, strict=True)]
-        whole = self._rendered(finished, add_generation_prompt=False)
-        parts = zip(found, before, whole, targets, strict=True)
-        return [unusable or _response_text(text, of_whole, target) for unusable, text, of_whole, target in parts]
+    def _texts(self, conversations: Sequence[Sequence[str]], examples: Sequence[tuple[str, str]] = ()) -> list[str]:
+        """Text of each conversation up to where the answer begins. examples: those that it shows."""
+        targets = [self.form.tidied(target) for _, target in examples]
+        for ids, target in zip(self._ids(targets), targets, strict=True):
+            if unusable := self._unusable(ids, target):
+                raise unusable
+        return self.form.before(conversations)
 
     def _unusable(self, ids: tuple[int, ...], target: str) -> UnusableTarget | None:
-        if self.end_of_turn not in ids:
+        found = self.form.ends.intersection(ids)
+        if not found:
             return None
-        token = self.tokenizer.convert_ids_to_tokens(self.end_of_turn)
+        token = self.tokenizer.convert_ids_to_tokens(min(found))
         return UnusableTarget(
             f"a target contains the end-of-turn token {token}: drop this pair from its corpus\n{target!r}"
         )
 
-    def _check_shown(self, texts: Sequence[str], examples: Sequence[tuple[str, str]]) -> None:
-        """Some templates leave earlier turns out: examples that are not there must not count as shown."""
-        for ids, (_, target) in zip(self._ids([target for _, target in examples]), examples, strict=True):
-            if unusable := self._unusable(ids, target):
-                raise unusable
-        for text in texts if examples else ():
-            if not all(source.strip() in text and target.strip() in text for source, target in examples):
-                raise InputError(
-                    "the chat template does not show earlier turns of a conversation, so it cannot show examples; the"
-                    f" prompt is\n{text!r}"
-                )
-
     def _ids(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
-        """Token ids of each text."""
-        if not texts:
-            return []
-        return [tuple(ids) for ids in self.tokenizer(list(texts), add_special_tokens=False).input_ids]
-
-    def _end_of_turn(self) -> int:
-        """The first special token after an answer, else the end-of-sequence token."""
-        if self.tokenizer.chat_template is not None:
-            (before,), (whole,) = self._prompt_texts([["a"]]), self._rendered([["a", "b"]], add_generation_prompt=False)
-            after = _response_text(before, whole, "b")
-            if isinstance(after, UnusableTarget):
-                raise after
-            (tail,) = self._ids([after])
-            special = {
-                i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special
-            }  # Gemma 3 lists few
-            for token in tail[1:]:
-                if token in special:
-                    return token
-        if self.tokenizer.eos_token_id is None:
-            raise InputError("the tokenizer has neither an end-of-turn nor an end-of-sequence token")
-        return self.tokenizer.eos_token_id
-
-
-def _response_text(before: str, whole: str, target: str) -> str | UnusableTarget:
-    """What follows `before` in a finished conversation.
-
-    Some templates put an empty thought into the generation prompt and none into finished conversations. It stays
-    in the prompt of training too, as that of inference has it.
-    """
-    shared = before if whole.startswith(before) else EMPTY_THOUGHT.sub("", before)
-    if not whole.startswith(shared):
-        raise InputError(
-            "the chat template does not continue its own generation prompt: a conversation with an answer does"
-            f" not start with\n{before!r}\nSuch a template cannot be used for training."
-        )
-    after = whole[len(shared) :]
-    if not after.strip().startswith(target.strip()):
-        return UnusableTarget(
-            f"the chat template changes the words of an answer: drop this pair from its corpus\n{target!r}\nbecame"
-            f" {after!r}. A template that changes them all cannot be used for training."
-        )
-    return after
-
-
-def _messages(turns: Sequence[str]) -> list[dict[str, str]]:
-    """User and assistant by turns."""
-    return [{"role": ("user", "assistant")[i % 2], "content": turn} for i, turn in enumerate(turns)]
+        return token_ids(self.tokenizer, texts)
 
 
 def _chunks(pairs: Iterable[tuple[str, str, str]]) -> Iterator[list[tuple[str, str, str]]]:

@@ -13,20 +13,48 @@ from pydantic import Field
 from caneft import config
 from caneft.config import Config, Section
 from caneft.config.metrics import neural_scores
+from caneft.errors import InputError
 
 
 class PromptSettings(Section):
-    """The instruction with the languages it speaks of, if it does."""
+    """How pairs are written, with the languages that is spoken of, if it is. Which of the two texts a model gets is
+    known when its tokenizer is."""
 
     instruction: str
     source_language: str | None = None
     target_language: str | None = None
+    form: config.PromptForm = Field("auto", exclude_if=lambda form: form == "auto")
+    """Not written at its default, nor is the one below: what was made before there were forms stays."""
+    completion: str = Field(config.COMPLETION, exclude_if=lambda text: text == config.COMPLETION)
 
-    def __call__(self, domain: str = "") -> str:
-        """Text of the instruction for a domain."""
-        return self.instruction.format(
-            source_language=self.source_language, target_language=self.target_language, domain=domain
-        )
+    def instruct(self, domain: str = "") -> str:
+        """The instruction for a domain."""
+        return self._filled(self.instruction, domain=domain)
+
+    def complete(self, source: str, domain: str = "") -> str:
+        """The text that a base model is to go on with.
+
+        Raises InputError where it lacks a language, or the domain that the instruction names.
+        """
+        fields = config.template_fields(self.completion)
+        for name in ("source_language", "target_language"):
+            if name in fields and getattr(self, name) is None:
+                raise InputError(
+                    f"the model has no chat template, so it gets prompt.completion, which speaks of {{{name}}}; this"
+                    f" direction names none. Set directions.*.{name}, or directions.*.prompt.completion to a text of"
+                    ' its own, such as "Question: {source}\nAnswer:"'
+                )
+        if "domain" in config.template_fields(self.instruction) and "domain" not in fields:
+            raise InputError(
+                "the model has no chat template, so it gets prompt.completion, which does not have the {domain} that"
+                " prompt.instruction has. Put it there too, as in"
+                ' "{source_language} ({domain}): {source}\n{target_language}:"'
+            )
+        return self._filled(self.completion, source=source, domain=domain)
+
+    def _filled(self, template: str, **fields: str) -> str:
+        languages = {"source_language": self.source_language, "target_language": self.target_language}
+        return template.format(**languages, **fields)
 
 
 class CorpusSettings(Section):
@@ -212,10 +240,14 @@ def metric_pairs(configuration: Config, name: str) -> PretrainingTextSettings:
 
 def prompt(configuration: Config, direction: str) -> PromptSettings:
     own = configuration.directions[direction]
+    said = own.prompt or configuration.prompt
+    completion = said.completion if said.form in ("auto", "completion") else config.COMPLETION  # else of no use
     return PromptSettings(
-        instruction=(own.prompt or configuration.prompt).instruction,
+        instruction=said.instruction,
         source_language=own.source_language,
         target_language=own.target_language,
+        form=said.form,
+        completion=completion,
     )
 
 

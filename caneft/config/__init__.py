@@ -44,18 +44,22 @@ from caneft.config.paths import (
 from caneft.config.root import Config
 from caneft.config.section import Scope, Section
 from caneft.config.stages import (
+    COMPLETION,
     AutoSamples,
     Decoding,
     Importance,
     Prompt,
+    PromptForm,
     Report,
     Selection,
     Significance,
     Trials,
     Tuning,
+    template_fields,
 )
 
 __all__ = [
+    "COMPLETION",
     "Adapters",
     "Alternating",
     "AutoSamples",
@@ -92,6 +96,7 @@ __all__ = [
     "PretrainingCorpus",
     "PretrainingSource",
     "Prompt",
+    "PromptForm",
     "Report",
     "Resources",
     "SacreBleu",
@@ -118,5 +123,6 @@ __all__ = [
     "select_on",
     "sources",
     "target_code",
+    "template_fields",
     "work_offline",
 ]

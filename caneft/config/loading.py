@@ -1,8 +1,8 @@
 """The door: from nested dicts to a checked `Config`, or to one readable message."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
-from string import Formatter
 from typing import Any
 
 from pydantic import ValidationError
@@ -21,6 +21,7 @@ from caneft.config.messages import explain, explain_problems
 from caneft.config.methods import Full, Lora, Method, Neurons, Trained
 from caneft.config.paths import missing_files, sources
 from caneft.config.root import Config
+from caneft.config.stages import template_fields
 from caneft.corpora import demo
 from caneft.corpora.demo import dates
 from caneft.errors import InputError, did_you_mean
@@ -90,10 +91,9 @@ def _task_problems(config: Config) -> Iterator[tuple[str, str]]:
     """What the instruction and the metrics need of a direction, which may be any task."""
     for name, direction in config.directions.items():
         prompt = config.prompt if direction.prompt is None else direction.prompt
-        spoken_of = {field for _, field, _, _ in Formatter().parse(prompt.instruction)}
-        for key in ("source_language", "target_language"):
-            if getattr(direction, key) is None and key in spoken_of:
-                yield f"directions.{name}.{key}", f"is missing, but prompt.instruction speaks of {{{key}}}"
+        for (text, template), key in product(prompt.read.items(), ("source_language", "target_language")):
+            if getattr(direction, key) is None and key in template_fields(template):
+                yield f"directions.{name}.{key}", f"is missing, but prompt.{text} speaks of {{{key}}}"
         if target_code(name) is not None:
             continue
         unnamed = "is not named by language codes, such as de-en, which"

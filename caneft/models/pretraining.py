@@ -1,7 +1,7 @@
 """A small base model made here: tokenizer, chat template, and pretraining on prompts with their responses."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -9,9 +9,10 @@ from torch import nn
 from tqdm import tqdm
 
 from caneft.config import Pretraining
+from caneft.corpora.store import Row
 from caneft.errors import InputError
 from caneft.models.loss import response_losses
-from caneft.prompts import Example, collate
+from caneft.prompts import Example, Prompts, collate
 from caneft.schedule import schedule
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,16 @@ def build_tokenizer(texts: Sequence[str], vocabulary: int):
     )
     fast.chat_template = CHAT_TEMPLATE
     return fast
+
+
+def encode(rows: Sequence[Row], prompts: Mapping[str, Prompts], max_tokens: int) -> list[Example]:
+    """Examples of pairs of several directions, in order; prompts: by direction, which is a row's domain here."""
+    found: dict[int, Example] = {}
+    for direction, own in prompts.items():
+        indices = [index for index, row in enumerate(rows) if row.domain == direction]
+        encoded = own.encode_training(((rows[i].source, rows[i].target, "") for i in indices), max_tokens)
+        found |= {indices[kept]: example for kept, example in zip(encoded.kept, encoded.examples, strict=True)}
+    return [found[index] for index in sorted(found)]
 
 
 def build_model(settings: Pretraining, tokenizer, max_positions: int = 1024) -> nn.Module:

@@ -60,7 +60,7 @@ def tune(job: Job, team: Team) -> Checkpoints:
     rate = choice["learning_rate"] if choice else job.settings.method.learning_rate
     device = prepare(job.threads, job.seed)
     manifest = manifests.read_manifest(job.manifest)
-    prompts = Prompts(loading.load_tokenizer(manifest), job.settings.prompt)
+    prompts = Prompts.of(loading.load_tokenizer(manifest), job.settings.prompt)
     limit = job.settings.tuning.max_tokens
     train, train_left_out = loop.encode(store.read(job.train), prompts, limit)
     dev, dev_left_out = loop.encode(store.read(job.dev), prompts, limit)
@@ -69,7 +69,7 @@ def tune(job: Job, team: Team) -> Checkpoints:
     total = sum(parameter.numel() for parameter in model.parameters())
     base = manifests.base(manifest)
     way = _way(job, model, base, train)
-    record = _record(job, way, base, choice, rate, total)
+    record = _record(job, way, prompts, base, choice, rate, total)
     where = {"device": device.type, "threads": job.threads, "processes": team.count, "device_map": job.device_map}
     content = record | where | {"neurons_sha256": records.sha256(job.neurons) if job.neurons else None}
     checkpoints = Checkpoints(job.out / ".checkpoint", identity(content, train, dev), job.checkpoint_seconds, team)
@@ -116,7 +116,7 @@ def _way(job: Job, model: nn.Module, base: dict[str, Any], train: list[Example])
 
 
 def _record(
-    job: Job, way: Way, base: dict[str, Any], choice: dict[str, Any] | None, rate: float, total: int
+    job: Job, way: Way, prompts: Prompts, base: dict[str, Any], choice: dict[str, Any] | None, rate: float, total: int
 ) -> dict[str, Any]:
     """What was run, all but what came of it."""
     method, trainable = job.settings.method, sum(parameter.numel() for parameter in way.parameters())
@@ -126,6 +126,7 @@ def _record(
         **asdict(job.run),
         "method": method.method,
         "settings": job.settings.model_dump() | {"learning_rate": rate},
+        "prompt": prompts.described(),
         "seed": job.seed,
         "choice": choice,
         "base": base,

@@ -45,9 +45,9 @@ def instructions(configuration, direction):
 
 def test_a_direction_may_have_an_instruction_of_its_own_in_every_stage():
     found = configured(own=GERMAN)
-    assert [prompt("law") for prompt in instructions(found, "de-en")] == ["Übersetze ins Englische (law):"] * 4
+    assert [prompt.instruct("law") for prompt in instructions(found, "de-en")] == ["Übersetze ins Englische (law):"] * 4
     general = "Translate the following text from Chinese into English. Reply only with the translation."
-    assert [prompt("law") for prompt in instructions(found, "zh-en")] == [general] * 4
+    assert [prompt.instruct("law") for prompt in instructions(found, "zh-en")] == [general] * 4
 
 
 def test_without_one_no_settings_change():
@@ -66,8 +66,8 @@ def test_a_direction_does_not_inherit_the_switch():
     """The instruction and whether it names the domain belong together."""
     named = {"instruction": "Translate this {domain} text.", "name_domain": True}
     found = configured(own={"instruction": "Translate:"}, prompt=named)
-    assert settings.prompt(found, "de-en")("law") == "Translate:"
-    assert settings.prompt(found, "zh-en")("law") == "Translate this law text."
+    assert settings.prompt(found, "de-en").instruct("law") == "Translate:"
+    assert settings.prompt(found, "zh-en").instruct("law") == "Translate this law text."
     with refused("directions.de-en.prompt", "{domain}", "name_domain: true"):
         configured(own={"instruction": "Translate this {domain} text."}, prompt=named)
 

@@ -9,8 +9,9 @@ from caneft import dumping
 from caneft.config import Decoding, Importance
 from caneft.corpora.store import Row
 from caneft.decoding import translate
+from caneft.forms import UnusableTarget
 from caneft.importance import Taps, importance
-from caneft.prompts import Prompts, UnusableTarget, collate
+from caneft.prompts import Prompts, collate
 from caneft.settings import PromptSettings
 from caneft.tuning import loop
 from caneft.tuning.full import Full
@@ -73,10 +74,13 @@ def test_the_model_sees_the_same_tokens_before_the_response_in_training_importan
     """What reaches the embeddings of a real model, by the code of the three stages."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    instruction = PromptSettings(
-        instruction="From {source_language} to {target_language}.", source_language="German", target_language="English"
+    wording = PromptSettings(
+        instruction="From {source_language} to {target_language}.",
+        source_language="German",
+        target_language="English",
+        form="auto" if SHAPES[name].template else "instruction",
     )
-    prompts = Prompts(SHAPES[name].tokenizer(), instruction)
+    prompts = Prompts.of(SHAPES[name].tokenizer(), wording)
     sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
     ids = {"vocab_size": len(prompts.tokenizer), "pad_token_id": prompts.tokenizer.pad_token_id}
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model("llama", **sizes, **ids, num_key_value_heads=1))

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from caneft.forms import Chat
 from caneft.prompts import Example, Prompts, batches, collate
 from tests.messages import refused
 
@@ -386,8 +387,9 @@ def test_a_token_across_the_border_counts_as_the_sources():
 
 def test_where_the_template_changes_the_words_all_tokens_count_but_the_first():
     model = Bytes("{{ bos_token }}{% for m in messages %}{{ m.content | upper }}{% endfor %}", "<eos>")
-    prompts = object.__new__(Prompts)
-    prompts.tokenizer, prompts.instruction = model.tokenizer, lambda domain: "Go"
+    prompts, prompts.form = object.__new__(Prompts), object.__new__(Chat)  # which would refuse it
+    prompts.tokenizer = prompts.form.tokenizer = model.tokenizer
+    prompts.form.instruction = lambda domain: "Go"
     assert prompts.encode_source("x") == Example(model.spell("<bos>"), model.spell("GO\nX"))
 
 

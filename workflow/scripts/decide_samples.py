@@ -34,7 +34,7 @@ def main() -> None:
         settings = args.settings.dump
         manifest = manifests.read_manifest(args.manifest)
         model = loading.load_model(manifest, settings.dtype, devices.prepare(args.threads), args.device_map)
-        prompts = Prompts(loading.load_tokenizer(manifest), settings.prompt)
+        prompts = Prompts.of(loading.load_tokenizer(manifest), settings.prompt)
         sources, dumps = {}, {}
         for domain, corpus in zip(args.domains, args.corpora, strict=True):
             samples = dumping.draw(store.read(corpus), prompts, domain, settings.importance, None)

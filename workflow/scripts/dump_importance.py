@@ -35,7 +35,7 @@ def main() -> None:
         settings = args.settings.importance
         manifest = manifests.read_manifest(args.manifest)
         model = loading.load_model(manifest, args.settings.dtype, devices.prepare(args.threads), args.device_map)
-        prompts = Prompts(loading.load_tokenizer(manifest), args.settings.prompt)
+        prompts = Prompts.of(loading.load_tokenizer(manifest), args.settings.prompt)
         count = store.read_json(args.decided)["samples"] if args.decided else settings.samples
         samples = dumping.draw(store.read(args.corpus), prompts, args.domain, settings, count)
         about = dumping.about(args.model, model, manifest, args.corpus, args.settings)

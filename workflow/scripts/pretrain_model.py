@@ -27,12 +27,11 @@ def main() -> None:
     with records.cost(folder / "cost.json", "pretraining", args.threads):
         device = prepare(args.threads, settings.seed)
         rows = store.read(args.corpus)
-        texts = [f"{args.settings.prompts[r.domain]()}\n{r.source}\n{r.target}" for r in rows]
+        texts = [f"{args.settings.prompts[r.domain].instruct()}\n{r.source}\n{r.target}" for r in rows]
         tokenizer = pretraining.build_tokenizer(texts, settings.vocabulary)
         model = pretraining.build_model(settings, tokenizer).to(device)
-        prompts = Prompts(tokenizer, lambda direction: args.settings.prompts[direction]())
-        pairs = ((row.source, row.target, row.domain) for row in rows)
-        examples = prompts.encode_training(pairs, settings.max_tokens).examples
+        prompts = {name: Prompts.of(tokenizer, wording) for name, wording in args.settings.prompts.items()}
+        examples = pretraining.encode(rows, prompts, settings.max_tokens)
         logging.info("%d pairs, %d parameters", len(rows), sum(p.numel() for p in model.parameters()))
         losses = pretraining.pretrain(model, examples, settings, tokenizer.pad_token_id)
         with delivering(folder) as beside:

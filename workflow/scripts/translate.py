@@ -36,12 +36,13 @@ def main() -> None:
         settings = args.settings
         merged = settings.lora == "merged"
         tuned = ways.load(manifest, settings.dtype, device, args.device_map, args.adapted, merged)
-        prompts = Prompts(loading.load_tokenizer(manifest), settings.prompt)
+        prompts = Prompts.of(loading.load_tokenizer(manifest), settings.prompt)
         examples = Examples(store.read(args.examples), settings.icl) if args.examples else None
         lines = []
         for domain, rows in store.read_testset(args.domains, args.corpora).items():
             lines += decoding.translations(tuned, prompts, rows, settings.decoding, domain, examples, settings.route)
         write_jsonl(args.translations, lines)
+        about["prompt"] = prompts.described()
         about[integrity.KEY] = integrity.sums(args.translations)
 
 

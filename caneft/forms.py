@@ -1,0 +1,294 @@
+"""How pairs are written for a model: as a conversation, as an instruction, or as text to complete.
+
+Chat models get a conversation in their own template. Base models go on with a text: they get one that names the
+languages and ends where the translation begins, and they stop at the line break.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import ClassVar
+
+from caneft.errors import InputError
+
+ONE_DATE = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro %}{{ '' }}"
+"""What stands before a chat template that prints the day's date, which would make another prompt of every day. It is
+the date that Llama 3's print where they know of none."""
+
+EMPTY_THOUGHT = re.compile(r"<think>\s*</think>\s*\Z")
+"""How a generation prompt ends that says that the model has done its thinking."""
+
+Instruction = Callable[[str], str]
+"""The text before the source, by the domain's name (which most ignore)."""
+
+Completion = Callable[[str, str], str]
+"""The text around a source up to where its translation begins, by source and domain."""
+
+
+class UnusableTarget(InputError):
+    """A target that cannot be a response as it stands."""
+
+
+class Form(ABC):
+    """One way to write pairs for one tokenizer. A conversation is a question and its answer by turns, and ends with a
+    question."""
+
+    name: ClassVar[str]
+    end_of_turn: int
+    """Token that is trained at the end of a response."""
+
+    def __init__(self, tokenizer):
+        self.tokenizer = tokenizer
+        self.end_of_turn = self._end_of_turn()
+
+    @abstractmethod
+    def question(self, source: str, domain: str) -> str:
+        """What is said of a source."""
+
+    @abstractmethod
+    def before(self, conversations: Sequence[Sequence[str]]) -> list[str]:
+        """Text of each conversation up to where the answer begins."""
+
+    @abstractmethod
+    def after(
+        self, before: Sequence[str], conversations: Sequence[Sequence[str]], targets: Sequence[str]
+    ) -> list[str | UnusableTarget]:
+        """What follows each text when the target is the answer, or why it cannot be; the end of the turn may lack."""
+
+    @abstractmethod
+    def _end_of_turn(self) -> int: ...
+
+    @property
+    def ends(self) -> frozenset[int]:
+        """Tokens that no answer can hold."""
+        return frozenset([self.end_of_turn])
+
+    @property
+    def stops(self) -> frozenset[int]:
+        """Tokens that end what a model generates."""
+        return self.ends
+
+    def tidied(self, text: str) -> str:
+        """A source or target as it may stand in this form."""
+        return text
+
+    def find(self, text: str, question: str, source: str, domain: str) -> tuple[int, int]:
+        """Where a source begins and ends in a text that ends with its question; all of it where it is not found."""
+        said = question.strip()  # templates may strip it
+        found = text.rfind(said)
+        if found < 0:
+            return 0, len(text)
+        end = found + len(said)
+        return end - len(source.rstrip()), end
+
+    def answer(self, ids: Sequence[int]) -> str:
+        """Text of generated tokens up to the first that ends them, stripped."""
+        return self.tokenizer.decode(ids[: self._length(ids)], skip_special_tokens=True).strip()
+
+    def _length(self, ids: Sequence[int]) -> int:
+        """Number of tokens before the first that ends them."""
+        stops = self.stops
+        return next((place for place, token in enumerate(ids) if token in stops), len(ids))
+
+    def _end_of_sequence(self) -> int:
+        if self.tokenizer.eos_token_id is None:
+            raise InputError("the tokenizer has neither an end-of-turn nor an end-of-sequence token")
+        return self.tokenizer.eos_token_id
+
+
+class Instructed(Form):
+    """Instruction, line break, source; then the answer and the end of the sequence."""
+
+    name = "instruction"
+
+    def __init__(self, tokenizer, instruction: Instruction):
+        self.instruction = instruction
+        super().__init__(tokenizer)
+
+    def question(self, source: str, domain: str) -> str:
+        return f"{self.instruction(domain)}\n{source}"
+
+    def before(self, conversations: Sequence[Sequence[str]]) -> list[str]:
+        """Each example as it would be trained, so a model that goes on like them ends."""
+        end = self.tokenizer.eos_token
+        return [_text(self.tokenizer, [f"{q}\n{a}{end}" for q, a in _answered(t)], f"{t[-1]}\n") for t in conversations]
+
+    def after(
+        self, before: Sequence[str], conversations: Sequence[Sequence[str]], targets: Sequence[str]
+    ) -> list[str | UnusableTarget]:
+        return list(targets)
+
+    def _end_of_turn(self) -> int:
+        return self._end_of_sequence()
+
+
+class Chat(Instructed):
+    """The tokenizer's chat template: a user's turn of instruction, line break and source, and the model's answer."""
+
+    name = "chat"
+
+    def before(self, conversations: Sequence[Sequence[str]]) -> list[str]:
+        texts = self._rendered(conversations, add_generation_prompt=True)
+        for text, turns in zip(texts, conversations, strict=True):
+            _check_shown(text, turns[:-1])
+        return texts
+
+    def after(
+        self, before: Sequence[str], conversations: Sequence[Sequence[str]], targets: Sequence[str]
+    ) -> list[str | UnusableTarget]:
+        finished = [[*turns, target] for turns, target in zip(conversations, targets, strict=True)]
+        whole = self._rendered(finished, add_generation_prompt=False)
+        return [_response_text(*parts) for parts in zip(before, whole, targets, strict=True)]
+
+    def _rendered(self, conversations: Sequence[Sequence[str]], add_generation_prompt: bool) -> list[str]:
+        """By the chat template, of a model that does not think aloud where it has the choice."""
+        if not conversations:
+            return []
+        template = self.tokenizer.get_chat_template()
+        return self.tokenizer.apply_chat_template(
+            [_messages(turns) for turns in conversations],
+            chat_template=ONE_DATE + template if "strftime_now" in template else template,
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
+            enable_thinking=False,
+        )
+
+    def _end_of_turn(self) -> int:
+        """The first special token after an answer, else the end-of-sequence token."""
+        (after,) = self.after(self.before([["a"]]), [["a"]], ["b"])
+        if isinstance(after, UnusableTarget):
+            raise after
+        special = {i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special}  # Gemma 3 lists few
+        for token in token_ids(self.tokenizer, [after])[0][1:]:
+            if token in special:
+                return token
+        return self._end_of_sequence()
+
+
+class Completed(Form):
+    """Text that a base model goes on with. Each pair is its template, a space, the target and a line break.
+
+    The space belongs to the response: vocabularies have it in the same token as the word behind it, so a prompt that
+    ended with one would ask for a word that begins in another way than all that the model has read. The line break is
+    the end of the turn. It is trained as a token of its own, and generation stops at whatever token has one in it.
+    """
+
+    name = "completion"
+
+    def __init__(self, tokenizer, completion: Completion):
+        self.completion = completion
+        super().__init__(tokenizer)
+
+    def question(self, source: str, domain: str) -> str:
+        return self.completion(source, domain)
+
+    def before(self, conversations: Sequence[Sequence[str]]) -> list[str]:
+        return [_text(self.tokenizer, [f"{q} {a}\n" for q, a in _answered(t)], t[-1]) for t in conversations]
+
+    def after(
+        self, before: Sequence[str], conversations: Sequence[Sequence[str]], targets: Sequence[str]
+    ) -> list[str | UnusableTarget]:
+        return [f" {target}" for target in targets]
+
+    @property
+    def ends(self) -> frozenset[int]:
+        return frozenset(token for token in (self.end_of_turn, self.tokenizer.eos_token_id) if token is not None)
+
+    @cached_property
+    def stops(self) -> frozenset[int]:
+        """All tokens with a line break in their text, such as a full stop with one, and the end of the sequence."""
+        texts = self.tokenizer.batch_decode([[token] for token in range(len(self.tokenizer))])
+        return self.ends.union(token for token, text in enumerate(texts) if "\n" in text)
+
+    def tidied(self, text: str) -> str:
+        """In one line: a line break would end it."""
+        return " ".join(part for line in text.splitlines() if (part := line.strip()))
+
+    def find(self, text: str, question: str, source: str, domain: str) -> tuple[int, int]:
+        """By its place in the template, which may have the same words."""
+        start = len(text) - len(question) + self.completion("\0", domain).index("\0")
+        return start, start + len(source)
+
+    def answer(self, ids: Sequence[int]) -> str:
+        """The first line; the last token may have the end of it."""
+        length = self._length(ids)
+        ends_in_text = length < len(ids) and ids[length] != self.tokenizer.eos_token_id
+        text = self.tokenizer.decode(ids[: length + ends_in_text], skip_special_tokens=True)
+        return text.partition("\n")[0].strip()
+
+    def _end_of_turn(self) -> int:
+        """The token of a line break; SentencePiece may put a space before it."""
+        (ids,) = token_ids(self.tokenizer, ["\n"])
+        if not ids or self.tokenizer.decode(ids[-1:]) != "\n":
+            raise InputError(
+                "the tokenizer has no token for a line break, at which a completion ends; set prompt.form: instruction"
+            )
+        return ids[-1]
+
+
+def choose(tokenizer, instruction: Instruction, completion: Completion | None, name: str) -> Form:
+    """The form of this name; `auto`: a conversation where the tokenizer has a template, else text to complete.
+
+    completion: None, and `auto` has an instruction in its place.
+    """
+    has_template = tokenizer.chat_template is not None
+    if name == "auto":
+        name = Chat.name if has_template else Instructed.name if completion is None else Completed.name
+    if name == Chat.name and not has_template:
+        raise InputError("prompt.form is chat, but the model's tokenizer has no chat template; set auto or completion")
+    if name == Completed.name:
+        return Completed(tokenizer, completion)
+    return (Chat if name == Chat.name else Instructed)(tokenizer, instruction)
+
+
+def token_ids(tokenizer, texts: Sequence[str]) -> list[tuple[int, ...]]:
+    """Token ids of each text as it stands, nothing put before it."""
+    if not texts:
+        return []
+    return [tuple(ids) for ids in tokenizer(list(texts), add_special_tokens=False).input_ids]
+
+
+def _text(tokenizer, examples: Sequence[str], question: str) -> str:
+    """Beginning of sequence, where there is one, examples and question."""
+    return f"{tokenizer.bos_token or ''}{''.join(examples)}{question}"
+
+
+def _answered(turns: Sequence[str]) -> list[tuple[str, str]]:
+    """Questions of a conversation with their answers; the last has none."""
+    return list(zip(turns[:-1:2], turns[1::2], strict=True))
+
+
+def _messages(turns: Sequence[str]) -> list[dict[str, str]]:
+    """User and assistant by turns."""
+    return [{"role": ("user", "assistant")[i % 2], "content": turn} for i, turn in enumerate(turns)]
+
+
+def _check_shown(text: str, turns: Sequence[str]) -> None:
+    """Some templates leave earlier turns out: examples that are not there must not count as shown."""
+    if not all(turn.strip() in text for turn in turns):
+        raise InputError(
+            "the chat template does not show earlier turns of a conversation, so it cannot show examples; the"
+            f" prompt is\n{text!r}"
+        )
+
+
+def _response_text(before: str, whole: str, target: str) -> str | UnusableTarget:
+    """What follows `before` in a finished conversation.
+
+    Some templates put an empty thought into the generation prompt and none into finished conversations. It stays
+    in the prompt of training too, as that of inference has it.
+    """
+    shared = before if whole.startswith(before) else EMPTY_THOUGHT.sub("", before)
+    if not whole.startswith(shared):
+        raise InputError(
+            "the chat template does not continue its own generation prompt: a conversation with an answer does"
+            f" not start with\n{before!r}\nSuch a template cannot be used for training."
+        )
+    after = whole[len(shared) :]
+    if not after.strip().startswith(target.strip()):
+        return UnusableTarget(
+            f"the chat template changes the words of an answer: drop this pair from its corpus\n{target!r}\nbecame"
+            f" {after!r}. A template that changes them all cannot be used for training."
+        )
+    return after
