@@ -17,8 +17,8 @@ from caneft.errors import InputError
 
 
 class PromptSettings(Section):
-    """How pairs are written, with the languages that is spoken of, if it is. Which of the two texts a model gets is
-    known when its tokenizer is."""
+    """How pairs are written, with the languages that are spoken of, if any are. Which of the two texts a model gets
+    may be known by its tokenizer alone."""
 
     instruction: str
     source_language: str | None = None
@@ -238,10 +238,12 @@ def metric_pairs(configuration: Config, name: str) -> PretrainingTextSettings:
     return _pretraining_text(configuration, configuration.scoring.neural[name].train.corpora)
 
 
-def prompt(configuration: Config, direction: str) -> PromptSettings:
+def prompt(configuration: Config, model: str, direction: str) -> PromptSettings:
+    """With the text to complete at its default where no model could get it; one that is pretrained here can chat."""
     own = configuration.directions[direction]
     said = own.prompt or configuration.prompt
-    completion = said.completion if said.form in ("auto", "completion") else config.COMPLETION  # else of no use
+    open_form = said.form == "auto" and configuration.models[model].pretrain is None
+    completion = said.completion if open_form or said.form == "completion" else config.COMPLETION
     return PromptSettings(
         instruction=said.instruction,
         source_language=own.source_language,
@@ -293,7 +295,7 @@ def _pretraining_text(configuration: Config, corpora: list) -> PretrainingTextSe
 def pretraining(configuration: Config, model: str) -> PretrainingSettings:
     settings = configuration.models[model].pretrain
     directions = sorted({corpus.direction for corpus in settings.corpora})
-    return PretrainingSettings(pretraining=settings, prompts={d: prompt(configuration, d) for d in directions})
+    return PretrainingSettings(pretraining=settings, prompts={d: prompt(configuration, model, d) for d in directions})
 
 
 def dump(configuration: Config, model: str, direction: str, unit: str = "neuron") -> DumpSettings:
@@ -302,7 +304,7 @@ def dump(configuration: Config, model: str, direction: str, unit: str = "neuron"
     importance = configuration.importance.model_copy(update=changes)
     return DumpSettings(
         importance=importance,
-        prompt=prompt(configuration, direction),
+        prompt=prompt(configuration, model, direction),
         dtype=configuration.models[model].dtype,
         unit=unit,
     )
@@ -387,7 +389,7 @@ def tune(configuration: Config, model: str, direction: str, variant: str, rate: 
     return TuneSettings(
         method=method,
         tuning=config.Tuning(**configuration.tuning.model_dump(exclude=ELSEWHERE)),
-        prompt=prompt(configuration, direction),
+        prompt=prompt(configuration, model, direction),
         dtype=configuration.models[model].dtype,
     )
 
@@ -396,7 +398,7 @@ def translation(configuration: Config, model: str, direction: str, variant: str)
     method = configuration.methods[variant]
     return TranslationSettings(
         decoding=configuration.decoding,
-        prompt=prompt(configuration, direction),
+        prompt=prompt(configuration, model, direction),
         dtype=configuration.models[model].dtype,
         icl=method if isinstance(method, config.Icl) else None,
         lora=("merged" if method.merged else "unmerged") if isinstance(method, config.Lora) else None,

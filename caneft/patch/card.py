@@ -29,6 +29,13 @@ base = AutoModelForCausalLM.from_pretrained("{base}", dtype="{dtype}")
 model = PeftModel.from_pretrained(base, "{name}")""",
 }
 
+PROMPTS = {
+    "chat": "It was tuned on answers to this user's turn, in the tokenizer's chat template:",
+    "instruction": "It was tuned to answer this text and a line break, and to end with the end of the sequence:",
+    "completion": "It was tuned to go on with this text, by a space and the translation, and to end with a line break:",
+}
+"""What is said of a prompt, by its form."""
+
 
 def card(patch: Patch, path: str | Path, base: Path, name: str, library: str) -> str:
     """Markdown of the model that a patch makes.
@@ -145,6 +152,8 @@ def _loading(patch: Patch, name: str, library: str) -> str:
 
 
 def _prompt(record: dict[str, Any]) -> str:
+    if given := record.get("prompt"):
+        return f"{PROMPTS.get(given['form'], 'It was tuned on this prompt:')}\n\n```\n{given['text']}\n```"
     if not (instruction := record.get("settings", {}).get("prompt", {}).get("instruction")):
         return ""
     return f"It was tuned on this instruction, in the tokenizer's chat template, before the source: `{instruction}`"

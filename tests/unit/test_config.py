@@ -99,6 +99,14 @@ def test_languages_are_asked_for_by_the_direction_s_own_instruction():
     assert_names(message(changed(*unnamed)), "directions.de-en.source_language", "prompt.instruction")
 
 
+def test_languages_are_asked_for_by_the_text_that_is_read():
+    unnamed = [("directions", "de-en", key, REMOVED) for key in ("source_language", "target_language")]
+    own = {"form": "completion", "completion": "Long: {source}\nShort:"}
+    found = config.load(changed(*unnamed, ("prompt", own)))
+    assert found.prompt.read == {"completion": "Long: {source}\nShort:"}
+    assert config.load(changed()).prompt.read.keys() == {"instruction"}
+
+
 GRID = [("methods", "caneft", "learning_rate", [1e-2, 1e-3])]
 OFFLOAD = ("methods", "full", {"method": "full", "learning_rate": 1e-3, "optimizer": "adamw-offload"})
 
@@ -228,6 +236,30 @@ MISTAKES = {
         ["prompt.instruction", "name_domain: true", "{domain}"],
     ),
     "half a brace in the prompt": ([("prompt", "instruction", "a } b")], ["prompt.instruction", "'}'"]),
+    "unknown form": ([("prompt", "form", "chats")], ["prompt.form", "'chats'", "'completion'"]),
+    "unknown field of the text to complete": (
+        [("prompt", "completion", "{source_langauge}: {source} =")],
+        ["prompt.completion", "'source_langauge'", suggestion("source_langauge", "source_language")],
+    ),
+    "no source to complete": ([("prompt", "completion", "English:")], ["prompt.completion", "{source}"]),
+    "two sources to complete": ([("prompt", "completion", "{source} {source} =")], ["prompt.completion", "{source}"]),
+    "nothing behind the source": ([("prompt", "completion", "German: {source}")], ["prompt.completion", "{source}"]),
+    "a space behind the text to complete": (
+        [("prompt", "completion", "German: {source}\nEnglish: ")],
+        ["prompt.completion", "white space", "answer"],
+    ),
+    "domain in the text to complete": (
+        [("prompt", "completion", "{domain}: {source} =")],
+        ["prompt.completion", "'domain'", "{domain}", "name_domain: true"],
+    ),
+    "no domain in the text to complete": (
+        [("prompt", {"form": "completion", "name_domain": True})],
+        ["prompt.completion", "name_domain: true", "{domain}"],
+    ),
+    "a language that the text to complete names": (
+        [("prompt", "form", "completion"), ("directions", "de-en", "target_language", REMOVED)],
+        ["directions.de-en.target_language", "prompt.completion", "{target_language}"],
+    ),
     "unknown domain": (
         [("mixtures", "all", "de-en", ["it", "medcial"])],
         ["mixtures.all", "'medcial'", "de-en", "koran", suggestion("medcial", "medical")],

@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 
+import pytest
 import yaml
 from test_patch import NEURONS, changed, write
 from test_patch_folder import saved
@@ -88,6 +89,20 @@ def test_the_card_of_a_merged_model(tmp_path, tiny_model):
     assert re.search(r"abcdef\b.*\w", text), "the code had changes that no commit has"
     assert text.count("`11aa`") == 1 and "comet" not in text
     assert not re.search(r"dev.*None|None.*dev", text), "the checksum of dev is not known"
+
+
+@pytest.mark.parametrize("form, facts", [("chat", "chat template"), ("completion", "line break"), ("later", "prompt")])
+def test_the_card_says_how_to_ask(tmp_path, tiny_model, form, facts):
+    """As the run's record has it."""
+    base, path = run(tmp_path, tiny_model)
+    asked = {"form": form, "text": "German: {source}\nEnglish:"}
+    path.with_name("record.json").write_text(json.dumps(RECORD | {"prompt": asked}))
+    merge(base, path, tmp_path / "tuned")
+    before, said, text = (
+        (tmp_path / "tuned/README.md").read_text().partition("\n\n```\nGerman: {source}\nEnglish:\n```\n")
+    )
+    assert said and facts in before.splitlines()[-1]
+    assert "Say:" not in before + text
 
 
 def test_what_is_not_known_is_left_out(tmp_path, tiny_model):

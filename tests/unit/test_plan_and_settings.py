@@ -500,8 +500,10 @@ def test_a_step_reads_what_the_rule_wrote():
 
 def test_the_instruction_is_filled_in():
     named = load(("prompt", {"instruction": "{domain}: {source_language} > {target_language}", "name_domain": True}))
-    assert settings.prompt(named, "zh-en").instruct("news") == "news: Chinese > English"
-    assert settings.prompt(load(), "de-en").instruct("it") == settings.prompt(load(), "de-en").instruct()
+    assert settings.prompt(named, "tiny", "zh-en").instruct("news") == "news: Chinese > English"
+    assert (
+        settings.prompt(load(), "tiny", "de-en").instruct("it") == settings.prompt(load(), "tiny", "de-en").instruct()
+    )
 
 
 def test_target_code():

@@ -52,7 +52,7 @@ def test_a_direction_may_have_an_instruction_of_its_own_in_every_stage():
 
 def test_without_one_no_settings_change():
     """Else every dump and run there is would be made again."""
-    assert json.loads(settings.prompt(configured(), "de-en").model_dump_json()) == {
+    assert json.loads(settings.prompt(configured(), "mini", "de-en").model_dump_json()) == {
         "instruction": "Translate the following text from {source_language} into {target_language}. Reply only with the"
         " translation.",
         "source_language": "German",
@@ -62,12 +62,37 @@ def test_without_one_no_settings_change():
     assert other.model_dump_json() == settings.tune(configured(), "mini", "zh-en", "full").model_dump_json()
 
 
+@pytest.mark.parametrize(
+    "own, said", [({"form": "completion"}, "German: Hund\nEnglish:"), ({"completion": "{source} ="}, "Hund =")]
+)
+def test_the_text_to_complete_reaches_every_stage_of_a_model_that_could_get_it(own, said):
+    for prompt in instructions(configured(own=own), "de-en"):
+        assert prompt.complete("Hund") == said
+        assert own.items() <= json.loads(prompt.model_dump_json()).items()
+        assert settings.PromptSettings.model_validate_json(prompt.model_dump_json()) == prompt
+
+
+TEXT = {"format": "demo-pretraining", "domains": ["it"], "pairs": 4}
+HERE = {"pretrain": {"corpora": [{"direction": "de-en", "corpus": TEXT}]}}
+
+
+@pytest.mark.parametrize("own, model", [({"form": "chat"}, None), ({"form": "instruction"}, None), ({}, HERE)])
+def test_a_text_that_no_model_could_get_is_in_no_settings(own, model):
+    """One that is pretrained here has a chat template."""
+    other = {"completion": "{source} ="}
+    assert instructions(configured(own=own | other, model=model), "de-en") == instructions(
+        configured(own=own, model=model), "de-en"
+    )
+    kept = configured(own={"form": "completion"} | other, model=HERE)
+    assert settings.pretraining(kept, "mini").prompts["de-en"].complete("Hund") == "Hund ="
+
+
 def test_a_direction_does_not_inherit_the_switch():
     """The instruction and whether it names the domain belong together."""
     named = {"instruction": "Translate this {domain} text.", "name_domain": True}
     found = configured(own={"instruction": "Translate:"}, prompt=named)
-    assert settings.prompt(found, "de-en").instruct("law") == "Translate:"
-    assert settings.prompt(found, "zh-en").instruct("law") == "Translate this law text."
+    assert settings.prompt(found, "mini", "de-en").instruct("law") == "Translate:"
+    assert settings.prompt(found, "mini", "zh-en").instruct("law") == "Translate this law text."
     with refused("directions.de-en.prompt", "{domain}", "name_domain: true"):
         configured(own={"instruction": "Translate this {domain} text."}, prompt=named)
 
@@ -88,7 +113,5 @@ def test_what_a_model_may_do_is_in_its_settings_only_where_it_is_allowed():
 
 @pytest.mark.parametrize("key", ["trust_remote_code", "allow_pickle"])
 def test_a_base_that_is_pretrained_here_needs_no_permission(key):
-    text = {"format": "demo-pretraining", "domains": ["it"], "pairs": 4}
-    pretrain = {"corpora": [{"direction": "de-en", "corpus": text}]}
     with refused("models.mini", key, "hub", "path"):
-        configured(model={"pretrain": pretrain, key: True})
+        configured(model=HERE | {key: True})
