@@ -149,5 +149,6 @@ SHAPES = {
     "mistral": Shape(MISTRAL, "first", "<s>", "</s>", ("[INST]", "[/INST]")),
     "phi-3": Shape(PHI_3, "chunks", "<s>", "<|endoftext|>", ("<|user|>", "<|assistant|>", "<|end|>")),
     "base, with bos": Shape(None, "chunks", "<s>", "</s>"),
+    "gemma-3, base": Shape(None, "none", "<bos>", "<eos>", ("<start_of_turn>", "<end_of_turn>")),
     "base, without bos": Shape(None, "bytes", None, "<|endoftext|>"),
 }

@@ -240,13 +240,13 @@ class Direction(Section):
     """A language pair in one order, named by its codes; or another task, named as you like."""
 
     source_language: str | None = None
-    """Name of the source language as it stands in the prompt, e.g. German; required where the instruction has it."""
+    """Name of the source language as it stands in the prompt, e.g. German; required where the prompt has it."""
     target_language: str | None = None
     """Name of the target language as it stands in the prompt, e.g. English; likewise."""
     domains: Annotated[dict[Slug, Domain], Field(min_length=1)]
     """The domains by name."""
     prompt: Prompt | None = None
-    """The instruction of this direction, in the place of the `prompt` of all; e.g. in its source language."""
+    """The prompt of this direction, in the place of the `prompt` of all; e.g. in its source language."""
 
 
 class Mixture(Section):

@@ -109,6 +109,7 @@ def test_what_a_dump_leaves(dump, tiny_model, rows):
     assert scores.dtype == np.float16 and scores.flags.c_contiguous
     assert sidecar["shape"] == list(scores.shape) == [3, 7, 40]
     assert sidecar["axes"] == ["layer", "sample", "neuron"] and "|a * dL/da|" in sidecar["meaning"]
+    assert sidecar["prompt"] == {"form": "chat", "text": "Translate.\n{source}"}
     assert sidecar["scale_exponent"] == 9 and sidecar["domain"] == "it" and sidecar["model"] == ABOUT["model"]
     expected = [naive.importance(model, e.prompt, e.response) for e in samples.examples]
     for sample, score in enumerate(expected):

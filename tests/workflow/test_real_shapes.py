@@ -1,5 +1,6 @@
-"""The whole DAG for bases with the tokenizers and chat templates of Llama 2, Qwen 2.5 and Gemma 2: tiny random folders,
-as `models.*.path`. What they say is noise; that it comes by the same way as for the real ones is the point."""
+"""The whole DAG for bases with the tokenizers and chat templates of Llama 2, Qwen 2.5 and Gemma 2, and for a Gemma 3
+without a template: tiny random folders, as `models.*.path`. What they say is noise; that it comes by the same way as for
+the real ones is the point."""
 
 import json
 import subprocess
@@ -10,17 +11,19 @@ import yaml
 
 from tests.shapes import SHAPES
 
-ARCHITECTURES = {"llama-2": "llama", "qwen-2-5": "qwen2", "gemma-2": "gemma2"}
-OF = {"qwen-2-5": "qwen-2.5"}  # names of models have no dots
+ARCHITECTURES = {"llama-2": "llama", "qwen-2-5": "qwen2", "gemma-2": "gemma2", "gemma-3-base": "gemma3_text"}
+OF = {"qwen-2-5": "qwen-2.5", "gemma-3-base": "gemma-3, base"}  # names of models have no dots
 BEFORE = {
     "llama-2": "<s>[INST] German > English:\n",
     "qwen-2-5": "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\nGerman > English:\n",
     "gemma-2": "<bos><start_of_turn>user\nGerman > English:\n",
+    "gemma-3-base": "<bos>German: ",
 }
 AFTER = {
     "llama-2": (" [/INST]", " {} </s>"),
     "qwen-2-5": ("<|im_end|>\n<|im_start|>assistant\n", "{}<|im_end|>"),
     "gemma-2": ("<end_of_turn>\n<start_of_turn>model\n", "{}<end_of_turn>"),
+    "gemma-3-base": ("\nEnglish:", " {}\n"),
 }
 """What stands before the source, after it, and the response."""
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("shapes")]
@@ -66,7 +69,7 @@ def random_model(folder, name):
     tokenizer = SHAPES[OF.get(name, name)].tokenizer()
     sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
     sizes |= {"num_key_value_heads": 1, "vocab_size": len(tokenizer), "initializer_range": 0.1}
-    own = {"head_dim": 8, "query_pre_attn_scalar": 8} if name == "gemma-2" else {}
+    own = {"head_dim": 8, "query_pre_attn_scalar": 8} if name.startswith("gemma") else {}
     torch.manual_seed(0)
     special = {key: getattr(tokenizer, key) for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
     config = AutoConfig.for_model(ARCHITECTURES[name], **sizes, **own, **special)
@@ -115,6 +118,7 @@ def test_hypotheses_are_text_without_the_marks_of_the_template(done, name):
     assert len(lines) == len(VARIANTS) * 3 * 3
     for line in lines:
         assert not any(token in line["hypothesis"] for token in SHAPES[OF.get(name, name)].specials())
+        assert name != "gemma-3-base" or "\n" not in line["hypothesis"]
     assert any(line["hypothesis"] for line in lines)
 
 
@@ -133,6 +137,19 @@ def test_prompts_of_the_stages_are_those_of_the_template(done, name):
         whole = shape.spelt(prompt + response.format(row["target"]))
         assert sample["tokens"] == len(whole)
         assert sample["response_tokens"] == len(whole) - len(shape.spelt(prompt))
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_dumps_runs_and_translations_say_how_pairs_were_written(done, name):
+    results = done[0].results
+    dumps = [results / f"importance/{name}/de-en/{domain}.json" for domain in SEEN]
+    records = sorted(results.glob(f"runs/{name}/de-en/all/*/seed1/record.json"))
+    costs = sorted(results.glob(f"runs/{name}/de-en/**/translations/*.cost.json"))
+    asked = {"form": "chat", "text": "German > English:\n{source}"}
+    if name == "gemma-3-base":
+        asked = {"form": "completion", "text": "German: {source}\nEnglish:"}
+    said = [json.loads(file.read_text())["prompt"] for file in (*dumps, *records, *costs)]
+    assert said == [asked] * (len(SEEN) + 3 + 3 + 3 * 2)
 
 
 def test_jobs_are_offline_and_those_that_fetch_are_as_the_user_set_it(done):
