@@ -1,6 +1,6 @@
 """The whole DAG for bases with the tokenizers and chat templates of Llama 2, Qwen 2.5 and Gemma 2, and for a Gemma 3
-without a template: tiny random folders, as `models.*.path`. What they say is noise; that it comes by the same way as for
-the real ones is the point."""
+without a template: tiny random folders, as `models.*.path`. What they say is noise; that it comes by the same way as
+for the real ones is the point."""
 
 import json
 import subprocess
