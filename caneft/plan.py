@@ -162,17 +162,22 @@ class Plan:
         """What a neuron variant selects: `neuron` or `head`."""
         return self.config.methods[variant].unit
 
+    def own_draws(self) -> list[int]:
+        """Final seeds that have a draw of importance samples of their own: all or none."""
+        return self.config.seeds if self.config.importance.draws == "per_seed" else []
+
     def neuron_set(self, run: Run) -> str | None:
         """Path of the neurons that a run tunes, or whose number it takes for its own; None if there are none.
 
-        `random` draws anew for every seed.
+        `random` draws anew for every seed. A trial has the shared draw of importance samples, as has a run of no seed.
         """
         method = self.config.methods[run.variant]
         variant = run.variant if isinstance(method, Neurons) else getattr(method, "equal_to", None)
         if variant is None:
             return None
         draw = run.seed if self.config.methods[variant].method == "random" else 0
-        folder = information_folder(self.unit(variant))
+        drawn_for = run.seed if run.rate is None and self.own_draws() else None
+        folder = information_folder(self.unit(variant), drawn_for)
         mixture = self.selected_on(run.direction, run.mixture)
         return f"{folder}/{run.model}/{run.direction}/{mixture}/{variant}/draw{draw}.npz"
 
@@ -249,11 +254,15 @@ class Plan:
         return self.seen(direction, mixture) + self.unseen(direction, mixture)
 
 
-def information_folder(unit: str) -> str:
-    """Folder of what is known and selected of a kind of unit."""
-    return {"neuron": "neurons", "head": "heads"}[unit]
+def information_folder(unit: str, seed: int | None = None) -> str:
+    """Folder of what is known and selected of a kind of unit; seed: from the draw of importance samples of a seed."""
+    return _of_draw({"neuron": "neurons", "head": "heads"}[unit], seed)
 
 
-def importance_folder(unit: str) -> str:
-    """Folder of the importance dumps of a kind of unit."""
-    return {"neuron": "importance", "head": "importance-heads"}[unit]
+def importance_folder(unit: str, seed: int | None = None) -> str:
+    """Folder of the importance dumps of a kind of unit; seed: of the draw of samples that a seed has of its own."""
+    return _of_draw({"neuron": "importance", "head": "importance-heads"}[unit], seed)
+
+
+def _of_draw(folder: str, seed: int | None) -> str:
+    return folder if seed is None else f"{folder}-seed{seed}"

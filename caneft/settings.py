@@ -298,10 +298,19 @@ def pretraining(configuration: Config, model: str) -> PretrainingSettings:
     return PretrainingSettings(pretraining=settings, prompts={d: prompt(configuration, model, d) for d in directions})
 
 
-def dump(configuration: Config, model: str, direction: str, unit: str = "neuron") -> DumpSettings:
+def dump(
+    configuration: Config, model: str, direction: str, unit: str = "neuron", seed: int | None = None
+) -> DumpSettings:
+    """seed: the final seed whose own draw is dumped; None: the shared draw.
+
+    An own draw's seed is `importance.seed` + 1 + seed: no two draws have the same, and none has that of the shared one.
+    Whether there are own draws is not said: the shared dumps stay when they are switched on.
+    """
+    shared = configuration.importance
     own = configuration.models[model].scale_exponent
-    changes = {"auto": config.AutoSamples()} | ({} if own is None else {"scale_exponent": own})
-    importance = configuration.importance.model_copy(update=changes)
+    changes = {"auto": config.AutoSamples(), "draws": "shared"} | ({} if own is None else {"scale_exponent": own})
+    changes |= {} if seed is None else {"seed": shared.seed + 1 + seed}
+    importance = shared.model_copy(update=changes)
     return DumpSettings(
         importance=importance,
         prompt=prompt(configuration, model, direction),

@@ -110,7 +110,11 @@ def corpora(with_training):
 
 
 MOST_LOST = 200  # asking for thousands of files makes a plan slow
-UNIT_OF = {name(unit): unit for name in (importance_folder, information_folder) for unit in ("neuron", "head")}
+DRAWS = [None, *PLAN.own_draws()]  # of importance samples: the shared one, and those that seeds have of their own
+FOLDERS = {
+    name: {named(unit, seed): (unit, seed) for unit in ("neuron", "head") for seed in DRAWS}
+    for name, named in (("dumps", importance_folder), ("units", information_folder))
+}  # by wildcard: what is in a folder
 FETCHED = dict(configuration.remote_sources(CONFIG))
 TRAINED_METRICS = [name for name, metric in CONFIG.scoring.neural.items() if getattr(metric, "train", None)]
 PRETRAINED = [name for name, model in CONFIG.models.items() if model.pretrain]
@@ -155,8 +159,8 @@ wildcard_constraints:
     attempt=ATTEMPT,
     draw=r"\d+",
     run=RUN,
-    dumps=one_of([importance_folder("neuron"), importance_folder("head")]),
-    units=one_of([information_folder("neuron"), information_folder("head")]),
+    dumps=one_of(FOLDERS["dumps"]),
+    units=one_of(FOLDERS["units"]),
     metric=one_of(CONFIG.scoring.neural),
     testset=one_of(["seen", "dev", *(domain for entry in CONFIG.directions.values() for domain in entry.domains)]),
 
@@ -274,8 +278,8 @@ def mixture_dumps(suffix):
     """Input function: importance dumps (or what stands beside them) of a mixture's domains."""
 
     def paths(wildcards):
-        unit = UNIT_OF[wildcards.get("units", "neurons")]
-        folder = f"<results>/{importance_folder(unit)}/{wildcards.model}/{wildcards.direction}"
+        dumps = importance_folder(*FOLDERS["units"][wildcards.get("units", "neurons")])
+        folder = f"<results>/{dumps}/{wildcards.model}/{wildcards.direction}"
         return [f"{folder}/{domain}{suffix}" for domain in PLAN.seen(wildcards.direction, wildcards.mixture)]
 
     return paths
@@ -322,8 +326,8 @@ def tune_settings(wildcards):
 
 
 def dump_settings(wildcards):
-    unit = UNIT_OF[wildcards.dumps]
-    return settings.dump(CONFIG, wildcards.model, wildcards.direction, unit).model_dump_json()
+    drawn = FOLDERS["dumps"][wildcards.dumps]
+    return settings.dump(CONFIG, wildcards.model, wildcards.direction, *drawn).model_dump_json()
 
 
 def translation_settings(wildcards):
@@ -427,9 +431,10 @@ def under_results(paths):
 def every_dump():
     """Importance dumps of all domains that neurons are selected on; none where no variant selects any."""
     dumps = {
-        f"{importance_folder(unit)}/{model}/{direction}/{domain}.npy"
+        f"{importance_folder(unit, seed)}/{model}/{direction}/{domain}.npy"
         for model, direction, mixture in PLAN.blocks()
         for unit in inputs.units(PLAN, (model, direction, mixture))
+        for seed in DRAWS
         for domain in PLAN.seen(direction, PLAN.selected_on(direction, mixture))
     }
     return under_results(dumps)

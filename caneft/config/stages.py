@@ -102,8 +102,11 @@ class Importance(Section):
     """Training pairs per domain, drawn with `seed`; `auto`: as many as it takes, see `auto`."""
     auto: AutoSamples = AutoSamples()
     """The rule of `samples: auto`."""
+    draws: Literal["shared", "per_seed"] = Field("shared", exclude_if=lambda draws: draws == "shared")
+    """`per_seed`: each final seed has a draw of its own and selects on it, so that deviations over seeds contain the
+    selection. Trials keep the shared draw; k seeds are k + 1 draws."""
     seed: int = 0
-    """Seed of the draw."""
+    """Seed of the shared draw. The draw of a final seed s has `seed` + 1 + s, so it is never the shared one."""
     tokens_per_batch: Positive = 4096
     """Token budget of a batch, padding included. Does not change the numbers beyond float tolerance."""
     max_tokens: Positive = 512

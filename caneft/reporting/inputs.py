@@ -3,6 +3,7 @@
 Rules and reporting both read this, so the workflow makes what the tables open. Neither pandas nor numpy is needed.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -96,7 +97,7 @@ class MixtureFile(NamedTuple):
 
 
 class CostFile(NamedTuple):
-    """Time and memory of one process. `variant` and `seed` are None where all variants share the stage."""
+    """Time and memory of one process. `variant` and `seed` are None where all variants, or seeds, share the stage."""
 
     block: Block
     stage: str
@@ -107,7 +108,7 @@ class CostFile(NamedTuple):
 
 
 class NeuronFile(NamedTuple):
-    """A selected set of neurons, or of heads; `draw` is the seed for `random`, else 0."""
+    """A selected set of neurons, or of heads; `draw` is the seed where each final seed has its own, else 0."""
 
     block: Block
     unit: str
@@ -271,32 +272,48 @@ def cost_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[Co
 
 
 def _selection_costs(plan: Plan, block: Block) -> Iterator[CostFile]:
-    """What the block's selections share: the pilot, then importance and information of each kind of unit."""
+    """What the block's selections share: the pilot, then importance and information of each kind of unit and draw."""
     model, direction, mixture = block
     selected_on, found = plan.selected_on(direction, mixture), units(plan, block)
     if found and plan.config.importance.samples == "auto":
         yield CostFile(block, "pilot", None, None, None, f"importance/{model}/{direction}/samples.cost.json")
-    for unit in found:
+    for unit, seed in itertools.product(found, [None, *plan.own_draws()]):
         of_heads = " of heads" if unit == "head" else ""
         for domain in plan.seen(direction, selected_on):
-            path = f"{importance_folder(unit)}/{model}/{direction}/{domain}.cost.json"
-            yield CostFile(block, f"importance{of_heads}", None, None, None, path)
-        path = f"{information_folder(unit)}/{model}/{direction}/{selected_on}/information.cost.json"
-        yield CostFile(block, f"information{of_heads}", None, None, None, path)
+            path = f"{importance_folder(unit, seed)}/{model}/{direction}/{domain}.cost.json"
+            yield CostFile(block, f"importance{of_heads}", None, None, seed, path)
+        path = f"{information_folder(unit, seed)}/{model}/{direction}/{selected_on}/information.cost.json"
+        yield CostFile(block, f"information{of_heads}", None, None, seed, path)
 
 
 def neuron_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[NeuronFile]:
-    """Sets of neurons or heads of every variant that selects them, `random` once per seed."""
+    """Sets of neurons or heads that final runs tune, of every variant that selects them: once, or once per seed.
+
+    `random` has one per seed; where importance is drawn per seed, every variant has.
+    """
     for block in _or_all(plan, blocks):
         for variant in plan.variants_on(*block[1:], Neurons):
             method = plan.config.methods[variant].method
-            for draw in plan.config.seeds if method == "random" else [0]:
+            for draw in plan.config.seeds if method == "random" else plan.own_draws() or [0]:
                 path = plan.neuron_set(Run(*block[:2], variant, block[2], draw))
                 yield NeuronFile(block, plan.unit(variant), variant, method, draw, path)
 
 
+def shared_set(plan: Plan, blocks: Iterable[Block] | None = None) -> NeuronFile | None:
+    """What the first variant of method `caneft` selects on the shared draw of importance samples, as the information
+    tables are; None without such a variant."""
+    chosen = next((file for file in neuron_files(plan, blocks) if file.method == "caneft"), None)
+    if chosen is None:
+        return None
+    model, direction, mixture = chosen.block
+    return chosen._replace(draw=0, path=plan.neuron_set(Run(model, direction, chosen.variant, mixture)))
+
+
 def information_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[InformationFile]:
-    """Tables of mutual information, where a variant needs them: every criterion, `random` too, starts from one."""
+    """Tables of mutual information, where a variant needs them: every criterion, `random` too, starts from one.
+
+    Of the shared draw of importance samples alone: nothing but the selection reads those of the seeds' draws.
+    """
     for block in _or_all(plan, blocks):
         for unit in units(plan, block):
             stem = f"{information_folder(unit)}/{_selected_on(plan, block)}/information"
@@ -304,7 +321,7 @@ def information_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iter
 
 
 def stability_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[StabilityFile]:
-    """Stability curves, where a variant selects neurons."""
+    """Stability curves, where a variant selects neurons; of the shared draw of importance samples."""
     for block in _or_all(plan, blocks):
         if "neuron" in units(plan, block):
             folder = information_folder("neuron")
@@ -336,6 +353,7 @@ def figure_inputs(plan: Plan) -> list[str]:
     paths |= {file.path for file in cost_files(plan, blocks) if file.stage == "tuning"}
     paths |= {file.path for file in neuron_files(plan, blocks) if file.unit == "neuron"}
     paths |= _neural_paths(plan)
+    paths |= {file.path for found in selections(plan).values() if (file := shared_set(plan, found))}
     tables = [file for file in information_files(plan, blocks) if file.unit == "neuron"]
     return sorted(paths | {path for file in tables for path in file[-2:]} | set(_trial_paths(plan, blocks)))
 
