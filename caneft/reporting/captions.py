@@ -182,7 +182,8 @@ def seeds(plan: Plan) -> str:
     values = plan.config.seeds
     if len(values) == 1:
         return f"Every run has one seed ({values[0]})."
-    return f"Mean ± standard deviation over {len(values)} seeds ({', '.join(map(str, values))})."
+    own = ", each with importance samples of its own" if plan.own_draws() and plan.variants(Neurons) else ""
+    return f"Mean ± standard deviation over {len(values)} seeds ({', '.join(map(str, values))}){own}."
 
 
 def test_sizes(plan: Plan, block: Block, scores: pd.DataFrame) -> str:
@@ -236,9 +237,10 @@ def cost_caption(plan: Plan, costs: pd.DataFrame) -> str:
     machines = sorted({f"{row.device}, {row.threads} thread{'s' * (row.threads > 1)}" for row in costs.itertuples()})
     count = len(plan.config.seeds)
     trials = "Trials are all rates of a grid: tuning and decoding of dev. " if "trials" in set(costs["stage"]) else ""
+    draws = f", mean over {len(plan.own_draws()) + 1} draws of samples" if plan.own_draws() else ""
     return (
-        f"Pretraining, importance (sum over domains) and information are shared by all methods; tuning is one run, "
-        f"decoding all test sets of one run{f', mean over {count} seeds' if count > 1 else ''}. {trials}"
+        f"Pretraining, importance (sum over domains{draws}) and information are shared by all methods; tuning is one "
+        f"run, decoding all test sets of one run{f', mean over {count} seeds' if count > 1 else ''}. {trials}"
         f"Peak memory is the highest of the processes. Measured on {'; '.join(machines)}."
     )
 

@@ -26,9 +26,10 @@ def criteria_table(plan: Plan, root: str | Path, main: pd.DataFrame) -> pd.DataF
     """One row per shown block and neuron variant of the block's most common number of neurons, in the headline metric.
 
     main: from `tables.main_table`. Columns: model, direction, mixture, variant, method, metric, neurons, n_seeds,
-    jaccard (with the first variant of method caneft among them, mean over the draws of `random`; missing without one),
-    chance_jaccard (of two random sets of this size), top_layer (that holds most of the neurons, counted from 0),
-    top_layer_share (its share of them), and mean and standard deviation over seeds of average_seen and average_unseen.
+    jaccard (with the first variant of method caneft among them, seed by seed where it has a set for each, mean over the
+    draws; missing without one), chance_jaccard (of two random sets of this size), top_layer (that holds most of the
+    neurons, counted from 0), top_layer_share (its share of them), and mean and standard deviation over seeds of
+    average_seen and average_unseen.
     """
     rows = []
     for block in plan.shown_blocks():
@@ -56,18 +57,24 @@ def _equal_budgets(sets: dict[str, list[NeuronSet]]) -> dict[str, list[NeuronSet
 def _rows(plan: Plan, sets: dict[str, list[NeuronSet]], main: pd.DataFrame) -> Iterator[dict]:
     """main: rows of the block."""
     headline = main[main["metric"] == plan.config.scoring.metrics[0]].set_index("variant", drop=False)
-    caneft = next((draws[0] for v, draws in sets.items() if plan.config.methods[v].method == "caneft"), None)
+    caneft = next((draws for v, draws in sets.items() if plan.config.methods[v].method == "caneft"), None)
     for variant, draws in sets.items():
-        size, total = len(draws[0]), draws[0].layers * draws[0].width
+        sizes, total = np.array([len(draw) for draw in draws]), draws[0].layers * draws[0].width
         layers = sum(draw.per_layer() for draw in draws)
         row = headline.loc[variant]
         yield {name: row[name] for name in (*BLOCK, "variant", "method", "metric", "n_seeds", *STATISTICS)} | {
-            "neurons": size,
-            "jaccard": float("nan") if caneft is None else np.mean([draw.jaccard(caneft) for draw in draws]),
-            "chance_jaccard": size / (2 * total - size),
+            "neurons": round(sizes.mean()),
+            "jaccard": float("nan") if caneft is None else _shared(draws, caneft),
+            "chance_jaccard": np.mean(sizes / (2 * total - sizes)),
             "top_layer": int(layers.argmax()),
             "top_layer_share": layers.max() / layers.sum(),
         }
+
+
+def _shared(draws: list[NeuronSet], others: list[NeuronSet]) -> float:
+    """Mean Jaccard of the draws with those of the same seed, or with the one that all seeds share."""
+    others = others * len(draws) if len(others) == 1 else others
+    return float(np.mean([draw.jaccard(other) for draw, other in zip(draws, others, strict=True)]))
 
 
 def criteria_tables(plan: Plan, table: pd.DataFrame) -> Iterator[Table]:
@@ -80,8 +87,9 @@ def _criteria(plan: Plan, block: Block, rows: pd.DataFrame) -> Table:
     averages = [SEEN, *([UNSEEN] if plan.unseen(*block[1:]) else [])]
     first = next((row.variant for row in rows.itertuples() if row.method == "caneft"), None)
     chance, metric = rows["chance_jaccard"].iloc[0], METRICS[rows["metric"].iloc[0]]
+    mean = " on average" if plan.own_draws() and plan.config.selection.gamma is not None else ""
     sentences = [
-        f"Every method trains {rows['neurons'].iloc[0]:,} neurons; they differ in which. {metric} is an average"
+        f"Every method trains {rows['neurons'].iloc[0]:,} neurons{mean}; they differ in which. {metric} is an average"
         " over domains.",
         f"Jaccard: intersection over union with the neurons of {label(plan, first)}; two random sets of this size have"
         f" about {chance:.2f}."

@@ -23,7 +23,7 @@ from caneft.reporting.shown import main_variants
 class Sets:
     """Overlaps within one selection (model, direction, mixture that neurons are selected on).
 
-    criteria: Jaccard of the variants with `neurons` neurons each, the first draw of `random`. domains: of the neurons
+    criteria: Jaccard of the variants with `neurons` neurons each, of several draws the first. domains: of the neurons
     with the highest MI of each domain against the rest, as many. draws: one row per variant: kind (`seeds`, pairs of
     draws; `halves`, disjoint halves of the samples), samples (of a domain in a half), jaccard (mean), chance.
     """
@@ -107,7 +107,7 @@ def _of_domains(plan: Plan, root: Path, blocks: list[Block], one: NeuronSet, cou
 
 
 def _seeds(chosen: Mapping[str, dict[int, NeuronSet]]) -> list[dict[str, Any]]:
-    """The draws of `random`: means over pairs of seeds."""
+    """Variants with a set for each seed (`random`, or all where importance is drawn per seed): means over pairs."""
     rows = []
     for variant, draws in chosen.items():
         if len(draws) > 1:
@@ -144,8 +144,8 @@ def _matrix(found: Mapping[str, NeuronSet]) -> pd.DataFrame:
 def across(plan: Plan, root: str | Path) -> pd.DataFrame:
     """One row per pair of selections of models of equal shape: a, b (model, direction, mixture), jaccard, chance.
 
-    Of the first variant of method `caneft`. Neurons of independently trained bases have nothing but their number in
-    common, so that chance is what to expect of these; two directions of one base may share more.
+    Of the first variant of method `caneft`, its first draw. Neurons of independently trained bases have nothing but
+    their number in common, so that chance is what to expect of these; two directions of one base may share more.
     """
     found = {}
     for selection, blocks in inputs.selections(plan).items():

@@ -40,8 +40,8 @@ MEASURES = {"jaccard": "Jaccard", "phi": "Nogueira's Phi", "held_out": "held-out
 def neurons_per_layer(plan: Plan, frame: pd.DataFrame) -> Figure:
     """Number of selected neurons in each layer, a small panel for each neuron method.
 
-    frame: from `results.neuron_counts`. Draws of `random` are averaged, their range is a thin line; the dashed line is
-    an even spread.
+    frame: from `results.neuron_counts`. Several draws are averaged, their range is a thin line; the dashed line is an
+    even spread.
     """
     found = {selection: rows for selection, rows in frame.groupby(BLOCK, sort=False)}
     if not found:

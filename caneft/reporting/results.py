@@ -306,8 +306,8 @@ def _layer_rows(selection: Block, file: inputs.NeuronFile, path: Path) -> Iterat
 class Information(NamedTuple):
     """One row per neuron: layer, neuron, importance (mean over the domains), consensus (nats), selected.
 
-    sidecar: content of `information.json`. variant: the one that `selected` tells of, the first of method `caneft`;
-    without one nothing is selected.
+    All on the shared draw of importance samples. sidecar: content of `information.json`. variant: the one that
+    `selected` tells of, the first of method `caneft`; without one nothing is selected.
     """
 
     table: pd.DataFrame
@@ -330,7 +330,7 @@ def _information(plan: Plan, root: Path, blocks: list[Block]) -> Information:
     frame = read_parquet(root / file.path, columns)
     frame["importance"] = frame[[f"importance_{domain}" for domain in domains]].mean(axis=1)
     frame["selected"] = False
-    chosen = next((file for file in inputs.neuron_files(plan, blocks) if file.method == "caneft"), None)
+    chosen = inputs.shared_set(plan, blocks)
     if chosen is not None:
         neuron_set = read_neurons(root / chosen.path)
         frame["selected"] = (frame["layer"] * neuron_set.width + frame["neuron"]).isin(neuron_set.flat())

@@ -164,11 +164,12 @@ def score_cells(
 
 
 def cost_table(plan: Plan, costs: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
-    """One row per block, stage and variant: seconds (mean over seeds, sum over trials), peak memory, parameters.
+    """One row per block, stage and variant: seconds (mean over seeds, or over draws of importance samples where each
+    seed has its own, the shared draw too; sum over trials), peak memory, parameters.
 
     Columns: model, direction, mixture, stage, variant, method, wall_seconds, cpu_seconds, peak_memory_mb,
-    cuda_peak_memory_mb, trainable_parameters, n_seeds, device, threads. A stage's processes (domains of importance,
-    test sets of translation) are added up; memory is the highest of all processes and seeds.
+    cuda_peak_memory_mb, trainable_parameters, n_seeds (or draws), device, threads. A stage's processes (domains of
+    importance, test sets of translation) are added up; memory is the highest of all processes and seeds.
     """
     trainable = records.groupby([*BLOCK, "variant"])["trainable"].mean().round()
     rows = []
