@@ -99,7 +99,10 @@ def write(plan: Plan, root: Path, score=None, seed: int = 0, trial=None, dev=Non
         write_json(root / file.path, corpus_report(plan.config.directions[file.direction].domains[file.domain]))
     for file in inputs.mixture_files(plan):
         write_json(root / file.path, _mixture_report(plan, file))
-    for file in inputs.neuron_files(plan):
+    sets = list(inputs.neuron_files(plan))
+    shared = [inputs.shared_set(plan, blocks) for blocks in inputs.selections(plan).values()]
+    sets += [file for file in shared if file and file.path not in {other.path for other in sets}]
+    for file in sets:
         if file.unit == "neuron":
             chosen = rng.choice(LAYERS * WIDTH, neuron_count(plan, file.variant), replace=False)
             (root / file.path).parent.mkdir(parents=True, exist_ok=True)
