@@ -151,7 +151,8 @@ class Estimate:
             }
             (seconds, size), load = self.importance(model), self.machine.load
             yield model, "weights of the base", 0, 0.0, 2.0 * self.size(model).parameters
-            yield model, "importance", len(domains), (seconds + load) * len(domains), float(size * len(domains))
+            dumps = len(domains) * (1 + len(self.plan.own_draws()))
+            yield model, "importance", dumps, (seconds + load) * dumps, float(size * dumps)
             for label, trial in (("trials", True), ("final runs", False)):
                 chosen = [run for run in of_model if (run.rate is not None) == trial]
                 tuned = [run for run in chosen if self.plan.artefact(run)]

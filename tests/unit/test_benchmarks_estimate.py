@@ -96,6 +96,10 @@ def test_rows_count_jobs_and_what_stays_on_disk():
     rows = {stage: (jobs, seconds, size) for _, stage, jobs, seconds, size in ESTIMATE.rows()}
     dumps = 2 * (4 * USED * 1e6 / 1e14 + 10)
     assert rows["importance"] == (2, pytest.approx(dumps), 2 * 28 * 18944 * 20_000)
+    several = RAW | {"seeds": [1, 2, 3], "importance": RAW["importance"] | {"draws": "per_seed"}}
+    drawn = estimate.Estimate(config.load(several, check_files=False), MACHINE, ESTIMATE.text)
+    (row,) = (row[2:] for row in drawn.rows() if row[1] == "importance")
+    assert row == (8, pytest.approx(4 * dumps), 4 * 2 * 28 * 18944 * 20_000)
     patch = 0.01 * 28 * 18944 * 3 * 3584 * 2
     assert rows["tuning, trials"][::2] == (4, pytest.approx(4 * patch))  # two rates, each with two seeds
     full, adapters = 2 * 7_615_616_512, 2 * 28 * 2 * 16 * 3584 * 4
