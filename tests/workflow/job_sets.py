@@ -32,18 +32,27 @@ def tried(*rates, mixture="all", variant="lora"):
     return {f"choose_rate {M}/{mixture}/{variant}", *(f"tune_lora {M}/{run}" for run in runs), *tests}
 
 
-def selected(*variants, mixture="all", draw=None):
+def selected(*variants, mixture="all", draw=None, own=""):
+    """own: end of the folder's name, of a draw of importance samples that a seed has of its own."""
     draws = DRAWS if draw is None else dict.fromkeys(variants, draw)
     units = {"attention": "heads"}
-    return {f"select_neurons {units.get(v, 'neurons')}/{M}/{mixture}/{v}/{draws[v]}" for v in variants}
+    return {f"select_neurons {units.get(v, 'neurons')}{own}/{M}/{mixture}/{v}/{draws[v]}" for v in variants}
 
 
-def measured(mixture="all"):
-    return {f"measure_information {units}/{M}/{mixture}" for units in ("neurons", "heads")}
+def measured(mixture="all", own=""):
+    return {f"measure_information {units}{own}/{M}/{mixture}" for units in ("neurons", "heads")}
 
 
-def dumped(domain):
-    return {f"dump_importance {dumps}/{M}/{domain}" for dumps in ("importance", "importance-heads")}
+def dumped(domain, own=""):
+    return {f"dump_importance {dumps}{own}/{M}/{domain}" for dumps in ("importance", "importance-heads")}
+
+
+def drawn(seed):
+    """All that is selected on a seed's own importance samples, from the dumps on."""
+    own = f"-seed{seed}"
+    dumps = set().union(*(dumped(domain, own) for domain in ("it", "law", "medical")))
+    random = selected("random", draw=seed, own=own)
+    return {*dumps, *measured(own=own), *random, *selected("caneft", "attention", own=own)}
 
 
 def evaluated(run, *testsets):
@@ -386,6 +395,26 @@ DUMPED_AGAIN = {
     *NEW_NEURONS,
     *NEW_HEADS,
 }
+
+
+def draw_per_seed(config):
+    config["importance"]["draws"] = "per_seed"
+
+
+def draw_for_two_seeds(config):
+    draw_per_seed(config)
+    add_seed(config)
+
+
+# trials and what they tune have the shared draw, so all rates stay
+DRAWN_PER_SEED = {
+    *drawn(1),
+    *tuned(*SELECTED, "lora"),
+    *all_evaluated((*SELECTED, "lora"), "seen", "koran"),
+    *apart(),
+    *AGGREGATES,
+}
+SECOND_DRAW = {*SECOND_SEED, *drawn(2)} - selected("random", draw=2)
 
 
 def change_title(config):

@@ -149,6 +149,7 @@ OF_CONFIGURATION = {
     "`selection.stability_splits`": (jobs.change_splits, {f"measure_stability {jobs.M}/all", *jobs.AGGREGATES}),
     "The criterion of a variant": (jobs.change_criterion, jobs.NEW_NEURONS),
     "`importance.samples`": (jobs.change_samples, jobs.DUMPED_AGAIN),
+    "`importance.draws: per_seed`": (jobs.draw_per_seed, jobs.DRAWN_PER_SEED),
     "`tuning.epochs`": (jobs.change_epochs, jobs.TUNED_AGAIN),
     "`prompt.instruction`": (jobs.change_prompt, jobs.PROMPTED),
     "`decoding.length_offset`": (jobs.change_decoding, jobs.DECODED),
@@ -190,8 +191,11 @@ OF_RAW_FILES = {
 }
 
 
+ONE_MORE_DRAW = "A seed, with `importance.draws: per_seed`"
+
+
 def test_the_page_and_the_tests_have_the_same_rows():
-    assert sorted(rows()) == sorted([*OF_CONFIGURATION, *OF_FILES, *OF_RAW_FILES])
+    assert sorted(rows()) == sorted([*OF_CONFIGURATION, *OF_FILES, *OF_RAW_FILES, ONE_MORE_DRAW])
 
 
 def held(change, planned, expected):
@@ -208,6 +212,13 @@ def test_a_change_of_the_configuration_runs_what_the_page_says(finished, change)
     edit, expected = OF_CONFIGURATION[change]
     # The environment of neural metrics is the machine's, and may be there already.
     held(change, finished.plan(finished.configuration(edit)) - {"comet_environment"}, expected)
+
+
+def test_a_seed_with_a_draw_of_its_own_runs_what_the_page_says(finished):
+    """On results of one such seed: what these need is left out, but for what reads the runs of all seeds."""
+    one, both = (finished.plan(finished.configuration(edit)) for edit in (jobs.draw_per_seed, jobs.draw_for_two_seeds))
+    assert one < both
+    held(ONE_MORE_DRAW, both - one | jobs.apart() | REPORTS | {"all"}, jobs.SECOND_DRAW)
 
 
 @pytest.mark.parametrize("change", OF_FILES)
