@@ -237,10 +237,11 @@ def cost_caption(plan: Plan, costs: pd.DataFrame) -> str:
     machines = sorted({f"{row.device}, {row.threads} thread{'s' * (row.threads > 1)}" for row in costs.itertuples()})
     count = len(plan.config.seeds)
     trials = "Trials are all rates of a grid: tuning and decoding of dev. " if "trials" in set(costs["stage"]) else ""
-    draws = f", mean over {len(plan.own_draws()) + 1} draws of samples" if plan.own_draws() else ""
+    drawn = bool(plan.own_draws()) and costs["stage"].str.startswith("importance").any()
+    draws = f"Importance and information are means over {len(plan.own_draws()) + 1} draws of samples. " if drawn else ""
     return (
-        f"Pretraining, importance (sum over domains{draws}) and information are shared by all methods; tuning is one "
-        f"run, decoding all test sets of one run{f', mean over {count} seeds' if count > 1 else ''}. {trials}"
+        f"Pretraining, importance (sum over domains) and information are shared by all methods; tuning is one run, "
+        f"decoding all test sets of one run{f', mean over {count} seeds' if count > 1 else ''}. {draws}{trials}"
         f"Peak memory is the highest of the processes. Measured on {'; '.join(machines)}."
     )
 
