@@ -379,6 +379,10 @@ def change_prompt(config):
     config["prompt"]["instruction"] = "{source_language} to {target_language}:"
 
 
+def change_completion(config):
+    config["prompt"]["completion"] = "{source_language} = {source}\n{target_language} ="
+
+
 PROMPTED = {"pretrain_model mini-llama", *OF_A_MODEL, *AGGREGATES}
 
 

@@ -152,6 +152,7 @@ OF_CONFIGURATION = {
     "`importance.draws: per_seed`": (jobs.draw_per_seed, jobs.DRAWN_PER_SEED),
     "`tuning.epochs`": (jobs.change_epochs, jobs.TUNED_AGAIN),
     "`prompt.instruction`": (jobs.change_prompt, jobs.PROMPTED),
+    "`prompt.completion`": (jobs.change_completion, jobs.AGGREGATES),
     "`decoding.length_offset`": (jobs.change_decoding, jobs.DECODED),
     "`merged` of a LoRA": (jobs.merge_lora, jobs.MERGED),
     "`route` of `adapters`": (jobs.route_adapters, jobs.ROUTED),
