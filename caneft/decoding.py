@@ -91,6 +91,7 @@ def translate(
                 repetition_penalty=1.0,
                 max_new_tokens=max(limit[i] for i in chosen),
                 eos_token_id=sorted(prompts.form.stops),
+                begin_suppress_tokens=sorted(prompts.form.never_first) or None,
                 pad_token_id=pad,
             )
             before(len(chosen))

@@ -69,6 +69,11 @@ class Form(ABC):
         """Tokens that end what a model generates."""
         return self.ends
 
+    @property
+    def never_first(self) -> frozenset[int]:
+        """Tokens that no generated answer begins with."""
+        return frozenset()
+
     def tidied(self, text: str) -> str:
         """A source or target as it may stand in this form."""
         return text
@@ -200,6 +205,11 @@ class Completed(Form):
         """All tokens with a line break in their text, such as a full stop with one, and the end of the sequence."""
         texts = self.tokenizer.batch_decode([[token] for token in range(len(self.tokenizer))])
         return self.ends.union(token for token, text in enumerate(texts) if "\n" in text)
+
+    @property
+    def never_first(self) -> frozenset[int]:
+        """Those that end it: base models take a label for a heading now and then, and would begin below it."""
+        return self.stops
 
     def tidied(self, text: str) -> str:
         """In one line: a line break would end it."""

@@ -226,31 +226,31 @@ def test_the_text_of_generated_tokens_is_their_first_line(kind):
 
 
 class Scripted(nn.Module):
-    """A head that says given tokens, row by row, whatever it is asked."""
+    """A head that says given tokens, row by row, whatever it is asked; its second choice is the token that follows."""
 
     def __init__(self, rows, vocabulary):
         super().__init__()
         self.rows, self.vocabulary, self.step = rows, vocabulary, 0
 
     def forward(self, hidden):
-        said = [row[min(self.step, len(row) - 1)] for row in self.rows]
+        said = torch.tensor([row[self.step : self.step + 2] for row in self.rows])
         self.step += 1
-        return nn.functional.one_hot(torch.tensor(said), self.vocabulary).float()[:, None]
+        return (nn.functional.one_hot(said, self.vocabulary) * torch.tensor([[2.0], [1.0]])).sum(1, keepdim=True)
 
 
 @BOTH
 def test_translations_end_at_the_line_break(kind, tiny_model):
-    """Each in its own way; only what has neither line break nor end within its limit is truncated."""
+    """Each in its own way, and none at once; only what has neither break nor end within its limit is truncated."""
     tokenizer = TOKENIZERS[kind]
     model = tiny_model(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, eos_token_id=None)
-    ends = {"byte-level": [" the| dog|.\n", "\n\n"], "gemma-like": [" the| dog|.|\n", "\n\n"]}[kind]
+    ends = {"byte-level": [" the| dog|.\n", "\n| dog|\n\n"], "gemma-like": [" the| dog|.|\n", "\n| dog|\n\n"]}[kind]
     runs = [*ends, " the|<eos>", " the| dog| the| dog| the| dog"]
-    model.lm_head = Scripted([(*ids(kind, run), *ids(kind, " Hund")) for run in runs], len(tokenizer))
+    model.lm_head = Scripted([(*ids(kind, run), *ids(kind, " Hund| Hund| Hund| Hund")) for run in runs], len(tokenizer))
     sources = ["der", "der der", "der der der", "der der der der"]
     found = translate(model, prompts_of(kind), sources, config.Decoding(length_factor=0, length_offset=5))
     assert found == [
         Hypothesis("the dog.", False),
-        Hypothesis("", False),
+        Hypothesis("dog dog", False),  # its second choice, where it would have ended
         Hypothesis("the", False),
         Hypothesis("the dog the dog the", True),
     ]
