@@ -1,6 +1,7 @@
 """What the benchmarks of models share: shapes, text, clocks, peaks of memory, and the form of what is written."""
 
 import argparse
+import contextlib
 import gc
 import json
 import os
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,7 +26,8 @@ from caneft.config import Jsonl, Tsv
 from caneft.corpora import cleaning, demo, readers
 from caneft.errors import InputError
 from caneft.files import write_json
-from caneft.models.loading import DTYPES
+from caneft.models.loading import DTYPES, load_model, load_tokenizer
+from caneft.models.pretraining import build_tokenizer
 from caneft.prompts import Example, Prompts
 
 T = TypeVar("T")
@@ -136,6 +139,53 @@ def joined(pairs: Sequence[tuple[str, str]], prompts: Prompts, tokens: int) -> I
 # Models
 
 
+@dataclass(frozen=True)
+class Base:
+    """The model that is measured: random weights of a shape, or the weights and tokenizer of a folder."""
+
+    name: str
+    folder: str | None = None
+
+    @property
+    def option(self) -> list[str]:
+        """What asks for it on a command line."""
+        return ["--model", self.folder] if self.folder else ["--shape", self.name]
+
+    @cached_property
+    def shape(self) -> dict[str, Any]:
+        """Configuration for transformers; of a model that also sees, that of the part that writes."""
+        from transformers import AutoConfig
+
+        if self.folder is None:
+            return SHAPES[self.name]
+        return AutoConfig.from_pretrained(self.folder).get_text_config().to_dict()
+
+    def tokenizer(self, files: Sequence[Sequence[tuple[str, str]]]):
+        """The folder's own; for a shape one that is trained on the text at hand, with at most the shape's vocabulary.
+
+        The cost of a token is the same whatever it stands for; that most rows of a large embedding are never asked for
+        does not matter either.
+        """
+        if self.folder is None:
+            sides = [side for pairs in files for pair in pairs for side in pair]
+            return build_tokenizer(sides, self.shape["vocab_size"])
+        return load_tokenizer(self._manifest)
+
+    def model(self, device: torch.device, dtype: torch.dtype) -> nn.Module:
+        """A causal LM in evaluation mode, frozen."""
+        if self.folder is None:
+            return build_model(self.shape, device, dtype)
+        names = {value: name for name, value in DTYPES.items()}
+        model = load_model(self._manifest, names[dtype], device)
+        for weight in model.parameters():  # as it is they are pages of the file, which count when they are first read
+            weight.data = weight.data.clone()
+        return model
+
+    @property
+    def _manifest(self) -> dict[str, Any]:
+        return {"id": self.name, "folder": self.folder}
+
+
 def build_model(shape: dict[str, Any], device: torch.device, dtype: torch.dtype) -> nn.Module:
     """A causal LM with random weights, frozen; made on the device in its dtype: the host never holds it.
 
@@ -206,6 +256,12 @@ def peak_of_process() -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
 
 
+def forget_peak() -> None:
+    """Has `peak_of_process` count from here on, where the system can: on Linux."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
 def processes_memory(module: str, argv: Sequence[str], names: Sequence[str]) -> dict[str, float | None]:
     """Peak in MB of a fresh process `python -m module argv --only NAME` for each name; None if it was killed."""
     search = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
@@ -238,6 +294,11 @@ def profiled(run: Callable[[], None], device: torch.device, path: Path, heading:
     print(averages.table(sort_by=by, row_limit=10, max_name_column_width=50))
 
 
+def quotient(ours: float | None, other: float | None) -> float | None:
+    """None where a number is missing."""
+    return ours / other if ours is not None and other else None
+
+
 def text(value: float | None, digits: str) -> str:
     """A number for a table; a dash where there is none."""
     return "–" if value is None else format(value, digits)
@@ -255,10 +316,13 @@ def rounded(value: Any) -> Any:
 # Command line
 
 
-def add_arguments(parser: argparse.ArgumentParser, subjects: Sequence[str]) -> None:
-    """Options that the programs share; `settle` completes them."""
+def add_arguments(parser: argparse.ArgumentParser, subjects: Sequence[str], required: bool = False) -> None:
+    """Options that the programs share; `settle` completes them. required: whether a model must be named."""
+    which = parser.add_mutually_exclusive_group(required=required)
+    default = "" if required else "; default: 88m-llama on the CPU, qwen2.5-7b on CUDA"
+    which.add_argument("--shape", nargs="+", choices=SHAPES, help=f"random weights of this shape{default}")
+    which.add_argument("--model", nargs="+", metavar="FOLDER", help="weights and tokenizer in the form of the hub")
     add = parser.add_argument
-    add("--shape", nargs="+", choices=SHAPES, help="default: 88m-llama on the CPU, qwen2.5-7b on CUDA")
     add("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     add("--dtype", choices=DTYPES, help="default: float32 on the CPU, bfloat16 on CUDA")
     add("--corpus", nargs="+", metavar="FILE", help=".jsonl or .tsv files; default: the built-in corpus")
@@ -274,7 +338,12 @@ def settle(arguments: argparse.Namespace) -> bool:
     """Puts in the shared defaults that depend on the device; returns whether it is CUDA."""
     cuda = arguments.device == "cuda"
     arguments.device = torch.device(arguments.device)
-    arguments.shape = arguments.shape or ["qwen2.5-7b" if cuda else "88m-llama"]
+    shapes = arguments.shape or ["qwen2.5-7b" if cuda else "88m-llama"]
+    folders = [Path(folder) for folder in arguments.model or ()]
+    for folder in folders:
+        if not (folder / "config.json").is_file():
+            raise InputError(f"--model: {folder} is no folder with a model: it has no config.json")
+    arguments.bases = [Base(f.resolve().name, str(f)) for f in folders] or [Base(shape) for shape in shapes]
     arguments.dtype = arguments.dtype or ("bfloat16" if cuda else "float32")
     return cuda
 

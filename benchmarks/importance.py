@@ -30,10 +30,9 @@ from tqdm import tqdm
 
 from benchmarks.common import (
     MODEL_ONLY,
-    SHAPES,
+    Base,
     Spent,
     add_arguments,
-    build_model,
     draw_examples,
     finish,
     fitting,
@@ -41,6 +40,7 @@ from benchmarks.common import (
     peak_of_process,
     processes_memory,
     profiled,
+    quotient,
     read_pairs,
     release,
     rounded,
@@ -53,7 +53,6 @@ from caneft.errors import InputError
 from caneft.importance import Taps, importance, stored
 from caneft.models.loading import DTYPES
 from caneft.models.loss import response_losses
-from caneft.models.pretraining import build_tokenizer
 from caneft.prompts import Batch, Example, batches, collate
 
 MODULE = "benchmarks.importance"
@@ -281,11 +280,11 @@ def seconds_per_token(
 
 def ratios(seconds: dict[str, float | None]) -> dict[str, float | None]:
     """RATIOS from seconds per token."""
-    ours, naive = seconds["ours"], seconds["naive"]
+    ours = seconds["ours"]
     return {
-        "importance_vs_naive": naive / ours if naive else None,
-        "importance_vs_floor": ours / seconds["floor"],
-        "importance_vs_floor_embeddings": ours / seconds["floor_embeddings"],
+        "importance_vs_naive": quotient(seconds["naive"], ours),
+        "importance_vs_floor": quotient(ours, seconds["floor"]),
+        "importance_vs_floor_embeddings": quotient(ours, seconds.get("floor_embeddings")),
     }
 
 
@@ -304,19 +303,14 @@ def print_table(result: dict[str, Any]) -> None:
         print(f"{name}: " + ", ".join(f"{ratio} {text(values[ratio], '.3f')}" for ratio in RATIOS))
 
 
-# One shape
+# One model
 
 
-def prepare(shape: str, files: Sequence, arguments: argparse.Namespace) -> Workload:
-    """Tokenizer, samples and model of a shape.
-
-    The tokenizer is trained on the text at hand, with at most the shape's vocabulary. The cost of a token is the same
-    whatever it stands for; that most rows of a large embedding are never asked for does not matter either.
-    """
-    sides = [side for pairs in files for pair in pairs for side in pair]
-    tokenizer = build_tokenizer(sides, SHAPES[shape]["vocab_size"])
+def prepare(base: Base, files: Sequence, arguments: argparse.Namespace) -> Workload:
+    """Tokenizer, samples and model."""
+    tokenizer = base.tokenizer(files)
     examples = draw_examples(files, tokenizer, arguments.samples, arguments.tokens_per_sample, arguments.max_tokens)
-    model = build_model(SHAPES[shape], arguments.device, DTYPES[arguments.dtype])
+    model = base.model(arguments.device, DTYPES[arguments.dtype])
     return Workload(model, examples, tokenizer.pad_token_id, arguments)
 
 
@@ -327,17 +321,17 @@ def peak_of_one(name: str, workload: Workload) -> float:
     return peak_of_process()
 
 
-def compare(shape: str, files: Sequence, argv: Sequence[str], arguments: argparse.Namespace) -> dict[str, Any]:
-    """Everything about one shape: counts, equal numbers, time, memory; printed as it becomes known."""
+def compare(base: Base, files: Sequence, argv: Sequence[str], arguments: argparse.Namespace) -> dict[str, Any]:
+    """Everything about one model: counts, equal numbers, time, memory; printed as it becomes known."""
     device = arguments.device
     separate = device.type == "cpu" and not arguments.no_memory
     # first, before this process needs its own
-    memory = processes_memory(MODULE, [*argv, "--shape", shape], (MODEL_ONLY, *SUBJECTS)) if separate else {}
-    workload = prepare(shape, files, arguments)
+    memory = processes_memory(MODULE, [*argv, *base.option], (MODEL_ONLY, *SUBJECTS)) if separate else {}
+    workload = prepare(base, files, arguments)
     if device.type == "cuda":
         memory[MODEL_ONLY] = torch.cuda.memory_allocated() / 2**20
     about = describe(workload)
-    print(f"\n{shape}: " + ", ".join(f"{name} {value}" for name, value in about.items()))
+    print(f"\n{base.name}: " + ", ".join(f"{name} {value}" for name, value in about.items()))
     few = spread(workload.examples, 4)
     differences = fitting(lambda: exactness(workload.model, few, workload.pad), device)
     if differences:
@@ -348,7 +342,7 @@ def compare(shape: str, files: Sequence, argv: Sequence[str], arguments: argpars
     print_table(result)
     if arguments.profile:
         two = partial(workload.run, run_ours, workload.widest)
-        profiled(two, device, arguments.profile, f"{shape}, {arguments.dtype}")
+        profiled(two, device, arguments.profile, f"{base.name}, {arguments.dtype}")
     return rounded(result)
 
 
@@ -385,7 +379,7 @@ def describe(workload: Workload) -> dict[str, Any]:
 
 
 def combined(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """One shape's result as it is; of several, the worst ratios, and all below `shapes`."""
+    """One model's result as it is; of several, the worst ratios, and all below `shapes`."""
     if len(results) == 1:
         return {"shape": next(iter(results)), **next(iter(results.values()))}
     worst = {}
@@ -425,14 +419,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     needed = max(500, 4 * arguments.samples)  # joined to 140 tokens, a sample takes about ten pairs of all domains
     files = read_pairs(arguments.corpus, arguments.fields, needed)
     if arguments.only:
-        workload = prepare(arguments.shape[0], files, arguments)
+        workload = prepare(arguments.bases[0], files, arguments)
         print(json.dumps({"peak_mb": round(peak_of_one(arguments.only, workload), 1)}))
         return
     if arguments.profile:
         arguments.profile.unlink(missing_ok=True)
     results = {}
-    for shape in arguments.shape:
-        results[shape] = compare(shape, files, argv, arguments)
+    for base in arguments.bases:
+        results[base.name] = compare(base, files, argv, arguments)
         release(arguments.device)
     finish(combined(results), arguments, CONTEXT, MODULE, argv)
 

@@ -30,9 +30,7 @@ import argparse
 import json
 import statistics
 import sys
-import tempfile
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -45,7 +43,7 @@ from tqdm import tqdm
 
 from benchmarks.common import (
     MODEL_ONLY,
-    SHAPES,
+    Base,
     Spent,
     add_arguments,
     build_model,
@@ -56,104 +54,42 @@ from benchmarks.common import (
     peak_of_process,
     processes_memory,
     profiled,
+    quotient,
     read_pairs,
     release,
     rounded,
     settle,
     text,
 )
-from benchmarks.ways import Everything, masks, some_neurons, way_of
+from benchmarks.subjects import MB, ByTrainer, Subject
+from benchmarks.ways import FRACTIONS, masks, some_neurons, way_of
 from caneft.cli import step
 from caneft.errors import InputError
 from caneft.models.loading import DTYPES
-from caneft.models.loss import response_losses
-from caneft.models.pretraining import build_tokenizer
 from caneft.neurons import NeuronSet
 from caneft.prompts import Batch, Example, collate
-from caneft.tuning.way import Way
 
 MODULE = "benchmarks.tuning"
 SUBJECTS = ("slices", "lora-r16", "lora-r32", "shira", "full", "masked-full", "floor")  # the order of their turns
 PROFILED = ("slices", "lora-r16")
 RATIOS = ("step_vs_lora", "memory_vs_lora", "memory_vs_masked", "optimizer_vs_masked", "step_vs_floor")
 CONTEXT = ("dtype", "fraction", "tokens_per_step", "steps", "warmup", "threads")  # arguments
+OF_A_PAIR = 62  # tokens, about
 BATCHES = 4  # different ones, by turns
-PEAK_STEPS = 3  # of a process that is there for its peak: in the first there is no optimizer state yet
+PEAK_STEPS = 2  # of a process that is there for its peak: in the first there is no optimizer state yet
 EXACT_STEPS = 3
 TOLERANCE = 1e-3  # of the norm of all changes, in float32
-RATE = 1e-4
-MB = 2**20
-OPTIONS = {"shape": "--shape", "length": "--lengths", "checkpointing": "--checkpointing"}  # what makes a case
 MEMORY = {"above_model_mb": "peak of the process above the loaded model", "peak_mb": "peak allocated on the device"}
 
 
-# One subject
-
-
-class Subject:
-    """A model, the way it is tuned and an optimizer: steps to time, and what can be counted."""
-
-    def __init__(self, model: nn.Module, way: Way, optimizer: Callable[..., torch.optim.Optimizer]):
-        self.model, self.way = model.train(), way
-        parameters = list(way.parameters())
-        self.trainable = sum(parameter.numel() for parameter in parameters)
-        self.optimizer = optimizer(parameters, lr=RATE) if parameters else None
-
-    def step(self, batch: Batch) -> None:
-        response_losses(self.model, batch).mean().backward()
-        if isinstance(self.way, Everything):
-            self.way.before_step()
-        if self.optimizer:
-            self.optimizer.step()
-            self.way.after_step()
-            self.optimizer.zero_grad(set_to_none=True)
-
-    def optimizer_bytes(self) -> int:
-        """Of all tensors of the optimizer's state, after a step."""
-        states = self.optimizer.state.values() if self.optimizer else ()
-        tensors = (value for state in states for value in state.values() if isinstance(value, torch.Tensor))
-        return sum(value.numel() * value.element_size() for value in tensors)
-
-    def kept(self, batch: Batch) -> Counter:
-        """Bytes that one forward pass keeps for its backward pass, by shape and dtype; weights are not counted.
-
-        Checkpointing hides what it keeps from these hooks: not to be asked then.
-        """
-        weights = {value.untyped_storage().data_ptr() for value in (*self.model.parameters(), *self.model.buffers())}
-        found: dict[int, tuple[str, int]] = {}
-
-        def pack(value: torch.Tensor) -> torch.Tensor:
-            for part in (value._indices(), value._values()) if value.is_sparse else (value,):
-                storage = part.untyped_storage()
-                if storage.data_ptr() not in weights:
-                    found[storage.data_ptr()] = (f"{tuple(part.shape)} {part.dtype}", storage.nbytes())
-            return value
-
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
-            loss = response_losses(self.model, batch).mean()
-        counted: Counter = Counter()
-        for described, size in found.values():
-            counted[described] += size
-        del loss  # till here: a storage that is freed may lend its address to the next
-        return counted
-
-    def saved_bytes(self) -> int:
-        """Size of the file that the way leaves. The last thing to ask: slices then give the model back."""
-        if hasattr(self.way, "saved_bytes"):
-            return self.way.saved_bytes()
-        with tempfile.TemporaryDirectory() as folder:
-            self.way.save(Path(folder))
-            return sum(path.stat().st_size for path in Path(folder).glob("*.safetensors"))
-
-
-# One case: a shape, a length of samples, with or without checkpointing
+# One case: a model, a length of samples, with or without checkpointing
 
 
 @dataclass(frozen=True)
 class Case:
     """What all subjects have in common. examples: of each batch, the widest batch first; batches: on the device."""
 
-    shape: dict[str, Any]
+    base: Base
     dtype: torch.dtype
     device: torch.device
     fraction: float
@@ -163,36 +99,36 @@ class Case:
     checkpointing: bool
 
     @property
+    def shape(self) -> dict[str, Any]:
+        return self.base.shape
+
+    @property
     def neurons(self) -> NeuronSet:
         return some_neurons(self.shape, self.fraction)
 
     def model(self) -> nn.Module:
-        return build_model(self.shape, self.device, self.dtype)
+        return self.base.model(self.device, self.dtype)
 
     def subject(self, name: str) -> Subject:
         model = self.model()
-        subject = Subject(
-            model,
-            way_of(name, model, self.neurons),
-            torch.optim.Adam if name == "masked-full" else torch.optim.AdamW,
-        )
+        way = way_of(name, model, some_neurons(self.shape, FRACTIONS.get(name, self.fraction)))
+        optimizer = torch.optim.Adam if name == "masked-full" else torch.optim.AdamW
+        subject = ByTrainer(model, way, optimizer) if name == "trainer" else Subject(model, way, optimizer)
         if self.checkpointing:  # after PEFT, which would begin the graph at the embeddings for it
             model.activation_checkpointing_enable({"use_reentrant": False})
         return subject
 
 
-def case_of(shape: str, length: int, checkpointing: str, files: Sequence, arguments: argparse.Namespace) -> Case:
-    """BATCHES times as many samples of about `length` tokens as fit into a step, in batches; the tokenizer is trained
-    on the text at hand."""
-    options = SHAPES[shape]
-    sides = [side for pairs in files for pair in pairs for side in pair]
-    tokenizer = build_tokenizer(sides, options["vocab_size"])
+def case_of(base: Base, length: int, checkpointing: str, files: Sequence, arguments: argparse.Namespace) -> Case:
+    """BATCHES times as many samples of about `length` tokens as fit into a step, in batches; 0: pairs as they are."""
+    tokenizer = base.tokenizer(files)
     count = per_step(length, arguments)
-    examples = draw_examples(files, tokenizer, count * BATCHES, length, length * 5 // 4)
+    longest = length * 5 // 4 if length else arguments.max_tokens
+    examples = draw_examples(files, tokenizer, count * BATCHES, length, longest)
     parts = [examples[start : start + count] for start in range(0, len(examples), count)]
     parts.sort(key=lambda part: max(map(len, part)), reverse=True)
     return Case(
-        shape=options,
+        base=base,
         dtype=DTYPES[arguments.dtype],
         device=arguments.device,
         fraction=arguments.fraction,
@@ -204,8 +140,8 @@ def case_of(shape: str, length: int, checkpointing: str, files: Sequence, argume
 
 
 def per_step(length: int, arguments: argparse.Namespace) -> int:
-    """Samples in a step: those of about so many tokens together, at least one."""
-    return max(1, arguments.tokens_per_step // length)
+    """Samples in a step: those of about so many tokens together, at least one. length: 0 for pairs as they are."""
+    return max(1, arguments.tokens_per_step // (length or OF_A_PAIR))
 
 
 # Exactness
@@ -214,7 +150,10 @@ def per_step(length: int, arguments: argparse.Namespace) -> int:
 def miniature(shape: dict[str, Any]) -> dict[str, Any]:
     """The same architecture and vocabulary, small enough for the host."""
     small = {"hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 160, "num_attention_heads": 4}
-    return shape | small | {"num_key_value_heads": 2, "head_dim": 16}
+    return {name: value for name, value in (shape | small).items() if name != "layer_types"} | {
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+    }
 
 
 def exactness(shape: dict[str, Any], batch: Batch, fraction: float) -> float:
@@ -253,11 +192,13 @@ def exactness(shape: dict[str, Any], batch: Batch, fraction: float) -> float:
 # Time
 
 
-def timed(case: Case, arguments: argparse.Namespace) -> dict[str, dict[str, Any] | None]:
+def timed(
+    case: Case, arguments: argparse.Namespace, names: Sequence[str] = SUBJECTS
+) -> dict[str, dict[str, Any] | None]:
     """Of every subject what `turns` finds. Together and by turns on the CPU, one after another on CUDA."""
-    groups = [SUBJECTS] if case.device.type == "cpu" else [(name,) for name in SUBJECTS]
+    groups = [names] if case.device.type == "cpu" else [(name,) for name in names]
     found = {}
-    with tqdm(total=(arguments.warmup + arguments.steps) * len(SUBJECTS), unit="step", desc="timing") as bar:
+    with tqdm(total=(arguments.warmup + arguments.steps) * len(names), unit="step", desc="timing") as bar:
         for group in groups:
             found |= turns(group, case, arguments, bar)
             release(case.device)
@@ -382,10 +323,6 @@ def ratios(rows: dict[str, dict[str, Any] | None], masked: dict[str, int], memor
     return found | {"memory_vs_masked_is": "measured" if fits else "computed"}
 
 
-def quotient(ours: float | None, other: float | None) -> float | None:
-    return ours / other if ours is not None and other else None
-
-
 def print_table(rows: dict[str, dict[str, Any] | None], needs: dict[str, dict[str, int]]) -> None:
     """One line a subject: medians, memory in MB and counts."""
     heads = ("step s", "tokens/s", "peak MB", "above model", "kept MB", "trainable", "optimizer MB", "saved MB")
@@ -404,9 +341,9 @@ def print_table(rows: dict[str, dict[str, Any] | None], needs: dict[str, dict[st
         print(f"{name:12}" + "".join(f"{cell:>14}" for cell in cells))
 
 
-def profile(case: Case, path: Path, heading: str) -> None:
-    """Appends to `path`, for slices and LoRA: what two steps spend their time on, and what a forward pass keeps."""
-    for name in PROFILED:
+def profile(case: Case, path: Path, heading: str, names: Sequence[str] = PROFILED) -> None:
+    """Appends to `path`, for each subject: what two steps spend their time on, and what a forward pass keeps."""
+    for name in names:
         subject = case.subject(name)
         subject.step(case.batches[0])
 
@@ -432,16 +369,17 @@ def profile(case: Case, path: Path, heading: str) -> None:
 
 
 def compare(
-    shape: str, length: int, checkpointing: str, files: Sequence, argv: Sequence[str], arguments: argparse.Namespace
+    base: Base, length: int, checkpointing: str, files: Sequence, argv: Sequence[str], arguments: argparse.Namespace
 ) -> dict[str, Any]:
     """Everything about one case: equal weights, memory, time; printed as it becomes known."""
-    case = case_of(shape, length, checkpointing, files, arguments)
-    which = {"shape": shape, "length": length, "checkpointing": checkpointing}
-    heading = f"{shape}, {arguments.dtype}, samples of {length} tokens, checkpointing {checkpointing}"
+    case = case_of(base, length, checkpointing, files, arguments)
+    which = {"shape": base.name, "length": length, "checkpointing": checkpointing}
+    heading = f"{base.name}, {arguments.dtype}, samples of {length} tokens, checkpointing {checkpointing}"
     print(f"\n{heading}")
     exact = exactness_of(case)
     print("slices and masked-full differ by {difference:.1e} of the change, in {in_model}".format(**exact))
-    memory = memory_of(case, which, argv, arguments)
+    chosen = [*base.option, "--lengths", str(length), "--checkpointing", checkpointing]
+    memory = memory_of(case, MODULE, SUBJECTS, [*argv, *chosen], arguments)
     rows = with_memory(timed(case, arguments), memory)
     needs = {name: needed(case.shape, case.dtype, name == "masked-full") for name in ("full", "masked-full")}
     print_table(rows, needs)
@@ -463,15 +401,17 @@ def exactness_of(case: Case) -> dict[str, Any]:
 
 
 def memory_of(
-    case: Case, which: dict[str, Any], argv: Sequence[str], arguments: argparse.Namespace
+    case: Case, module: str, names: Sequence[str], argv: Sequence[str], arguments: argparse.Namespace
 ) -> dict[str, float | None]:
-    """MB by name: on the CPU of a process for each subject and for the model, on CUDA of the model alone."""
+    """MB by name: on the CPU of a process for each subject and for the model, on CUDA of the model alone.
+
+    module: the program that is started with argv, which name this one case.
+    """
     if case.device.type == "cuda":
         return {MODEL_ONLY: loaded_mb(case)}
     if arguments.no_memory:
         return {}
-    chosen = [part for name, value in which.items() for part in (OPTIONS[name], str(value))]
-    return processes_memory(MODULE, [*argv, *chosen], (MODEL_ONLY, *SUBJECTS))
+    return processes_memory(module, argv, (MODEL_ONLY, *names))
 
 
 def with_memory(rows: dict[str, dict[str, Any] | None], memory: dict[str, float | None]) -> dict[str, Any]:
@@ -571,7 +511,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.set_num_threads(arguments.threads)
     most = max(length * per_step(length, arguments) * BATCHES for length in arguments.lengths)
     files = read_pairs(arguments.corpus, arguments.fields, max(500, most // 32))  # a pair has more than 8 tokens
-    chosen = list(product(arguments.shape, arguments.lengths, arguments.checkpointing))
+    chosen = list(product(arguments.bases, arguments.lengths, arguments.checkpointing))
     if arguments.only:
         case = case_of(*chosen[0], files, arguments)
         print(json.dumps({"peak_mb": round(peak_of_one(arguments.only, case), 1)}))

@@ -15,6 +15,9 @@ from caneft.tuning.lora import Lora, rank_of
 from caneft.tuning.neuron_rows import NeuronRows
 from caneft.tuning.way import Way
 
+FRACTIONS = {"slices-5%": 0.05, "slices-1%": 0.01}
+"""Of the neurons, by subject, where a program has several; `slices` alone takes what the command line says."""
+
 
 def some_neurons(shape: dict[str, Any], fraction: float) -> NeuronSet:
     """That share of every layer's neurons, at least one, drawn at random."""
@@ -123,11 +126,13 @@ class Floor(Way):
 def way_of(name: str, model: nn.Module, neurons: NeuronSet) -> Way:
     """The model made trainable in the way that a subject stands for."""
     match name:
-        case "slices":
+        case "slices" | "slices-5%" | "slices-1%":
             return NeuronRows(model, neurons)
         case "lora-r16" | "lora-r32":
             rank = int(name.removeprefix("lora-r"))
             return Lora(model, config.Lora.model_construct(method="lora", rank=rank, alpha=2 * rank, dropout=0.0))
+        case "trainer":
+            return way_of("lora-r16", model, neurons)
         case "shira":
             return Shira(model, rank_of(model, neurons))  # at an equal rank it trains as many weights as LoRA
         case "full":

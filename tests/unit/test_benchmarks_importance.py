@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from benchmarks import common
 from benchmarks import importance as benchmark
 from caneft.prompts import Example
 from tests.messages import refused
@@ -92,7 +93,7 @@ def test_main_prints_ratios_in_one_json_object_and_writes_what_it_is_asked_for(c
 
 
 def test_main_takes_several_shapes_and_files(capsys, tmp_path, monkeypatch):
-    monkeypatch.setitem(benchmark.SHAPES, "other", {**benchmark.SHAPES["tiny"], "model_type": "qwen2"})
+    monkeypatch.setitem(common.SHAPES, "other", {**common.SHAPES["tiny"], "model_type": "qwen2"})
     jsonl, tsv = tmp_path / "a.jsonl", tmp_path / "b.tsv"
     jsonl.write_text("".join(json.dumps({"t": {"de": f"Satz {i}", "en": f"Clause {i}"}}) + "\n" for i in range(9)))
     tsv.write_text("".join(f"Haus {i}\thouse {i}\n" for i in range(9)))
@@ -146,6 +147,6 @@ def test_joined_pairs_are_consecutive_and_of_the_length_asked_for(prompts, pairs
     ("shape", "millions"), [("88m-llama", 88.1), ("qwen2.5-7b", 7616), ("llama-2-7b", 6738), ("gemma-2-9b", 9242)]
 )
 def test_shapes_have_the_parameters_of_their_models(shape, millions):
-    model = benchmark.build_model(benchmark.SHAPES[shape], torch.device("meta"), torch.bfloat16)
+    model = common.build_model(common.SHAPES[shape], torch.device("meta"), torch.bfloat16)
     assert sum(parameter.numel() for parameter in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.5)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}

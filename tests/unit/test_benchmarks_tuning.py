@@ -6,9 +6,9 @@ import re
 import pytest
 import torch
 
+from benchmarks import subjects, ways
 from benchmarks import tuning as benchmark
-from benchmarks import ways
-from benchmarks.common import SHAPES
+from benchmarks.common import SHAPES, Base
 from caneft.prompts import collate
 from tests.messages import assert_names, refused
 
@@ -36,7 +36,7 @@ def make_case(files):
     """Makes a case of the tiny shape: make_case("--dtype", "bfloat16", checkpointing="on")."""
 
     def make(*more: str, checkpointing: str = "off") -> benchmark.Case:
-        return benchmark.case_of("tiny", 140, checkpointing, files, benchmark.parse([*SMALL, *more]))
+        return benchmark.case_of(Base("tiny"), 140, checkpointing, files, benchmark.parse([*SMALL, *more]))
 
     return make
 
@@ -177,7 +177,7 @@ def test_slices_that_are_not_masked_adam_are_an_error(small_batch, monkeypatch, 
 
 
 def test_two_ways_that_both_do_nothing_are_an_error(small_batch, monkeypatch):
-    monkeypatch.setattr(benchmark, "RATE", 0.0)
+    monkeypatch.setattr(subjects, "RATE", 0.0)
     with refused("masked-full", f"{0:.1e}"):
         benchmark.exactness(TINY, small_batch, 0.25)
 
@@ -217,7 +217,7 @@ def test_checkpointing_computes_layers_twice_and_changes_no_step(make_case, name
         assert len(calls) == times
         after.append([value.detach().clone() for value in subject.way.parameters()])
     for once, twice in zip(*after, strict=True):
-        torch.testing.assert_close(once, twice, rtol=0, atol=0.02 * benchmark.RATE)
+        torch.testing.assert_close(once, twice, rtol=0, atol=0.02 * subjects.RATE)
 
 
 def test_on_the_cpu_subjects_take_turns_on_the_same_batches(make_case, monkeypatch):
@@ -292,7 +292,7 @@ def test_memory_on_the_cpu_is_above_the_model_and_on_cuda_with_it():
 def test_several_cases_show_their_worst_ratios(read_once, capsys, monkeypatch):
     """Every number of a case is its length in hundreds, or nothing."""
 
-    def compare(shape, length, checkpointing, *_):
+    def compare(base, length, checkpointing, *_):
         masked = None if checkpointing == "on" else length / 100
         case = dict.fromkeys(benchmark.RATIOS, length / 100) | {"memory_vs_masked": masked, "step_vs_floor": None}
         about = {"memory_vs_masked_is": "measured" if length == 100 else "computed", "memory_is": "what it is"}
