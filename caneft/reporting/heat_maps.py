@@ -96,7 +96,7 @@ def jaccard(plan: Plan, found: dict[tuple[str, str, str], Sets], across: pd.Data
     if not found:
         return _absent("No method of this configuration\nselects neurons.")
     names = [[label(plan, name) for name in [*sets.criteria, *sets.domains]] for sets in found.values()]
-    sides = [max(len(sets.criteria), 4) for sets in found.values()]
+    sides = [max(len(sets.criteria), len(sets.draws) + 2, 4) for sets in found.values()]
     heights = [0.27 * side + 0.65 + _slant(own) for side, own in zip(sides, names, strict=True)]
     titles = [", ".join(selection) for selection in found]
     if len(across):
