@@ -22,7 +22,7 @@ MANIFEST = {"folder": str, "weights": dict}
 PRETRAINED_HERE = "pretrained here"
 """In the place of an id."""
 QUANTISED = "quantised"
-"""Key of what a manifest says of the GGUF file whose weights were dequantised: file, sha256, tensors by type."""
+"""Key of what a manifest says of the GGUF file whose weights were dequantised: file, sha256, scheme, tensors."""
 
 
 def describe(folder: Path, origin: dict[str, Any], config: Any) -> dict[str, Any]:

@@ -61,7 +61,8 @@ def dequantise(files: list[Path], folder: Path, dtype: torch.dtype) -> tuple[Any
     """Writes the model of a GGUF file into the folder, as safetensors of this dtype with configuration and tokenizer.
 
     files: the file, or its parts. Returns the model's configuration, and what its manifest says of the file: name,
-    sha256, and how many tensors are of which type. Raises InputError if it is no whole GGUF file, of an unknown
+    sha256, the scheme that it names for most of its tensors (Q4_K_M, or None), and how many tensors are of which type.
+    Raises InputError if it is no whole GGUF file, of an unknown
     architecture, or does not hold exactly the weights of its model.
     """
     with delivering(folder) as beside:
@@ -90,7 +91,7 @@ def _joined(files: list[Path], folder: Path) -> Path:
 
 def _about(file: Path) -> dict[str, Any]:
     """What the manifest says of the file, and how many numbers its tensors hold together."""
-    from gguf import GGUFReader
+    from gguf import GGUFReader, LlamaFileType
 
     try:
         with open(file, "rb") as opened:
@@ -100,24 +101,36 @@ def _about(file: Path) -> dict[str, Any]:
     if found != MAGIC:
         raise InputError(f"{file}: is no GGUF file: it begins with {found!r} instead of {MAGIC!r}")
     try:
-        tensors = GGUFReader(file).tensors
+        reader = GGUFReader(file)
+        kind = reader.get_field("general.file_type")
+        scheme = LlamaFileType(int(kind.contents())).name.removeprefix("MOSTLY_") if kind else None
     except (ValueError, IndexError, KeyError, OverflowError) as error:
         raise InputError(f"{file}: is cut off or broken ({error}); get it again") from None
-    types = Counter(tensor.tensor_type.name for tensor in tensors)
-    numbers = sum(int(tensor.n_elements) for tensor in tensors if tensor.name not in WITHOUT_WEIGHTS)
-    return {"file": file.name, "sha256": sha256(file), "tensors": dict(types.most_common()), "numbers": numbers}
+    types = Counter(tensor.tensor_type.name for tensor in reader.tensors)
+    return {
+        "file": file.name,
+        "sha256": sha256(file),
+        "scheme": scheme,
+        "tensors": dict(types.most_common()),
+        "numbers": sum(int(tensor.n_elements) for tensor in reader.tensors if tensor.name not in WITHOUT_WEIGHTS),
+    }
 
 
 def _loaded(file: Path, dtype: torch.dtype) -> tuple[nn.Module, Any]:
     """Model and tokenizer, the model without the quantiser's marks, with which it could not be saved."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     try:
         model, said = AutoModelForCausalLM.from_pretrained(
-            file.parent, gguf_file=file.name, dtype=dtype, trust_remote_code=False, output_loading_info=True
+            file.parent,
+            gguf_file=file.name,
+            quantization_config=GgufConfig(dequantize=True),  # of some architectures it would keep packed ones
+            dtype=dtype,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
         tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-    except (ValueError, KeyError, NotImplementedError) as error:
+    except (ValueError, KeyError, TypeError, RuntimeError) as error:  # RuntimeError: a weight of another shape
         raise InputError(f"{file}: transformers cannot read it: {str(error).splitlines()[0]}") from None
     layout(model.config.model_type)
     if missing := sorted(said["missing_keys"]):

@@ -172,9 +172,10 @@ def _made(patch: Patch, path: Path, record: dict[str, Any]) -> str:
     lines += [f"* base's {file}: SHA-256 `{checksum}`" for file, checksum in sorted(weights.items())]
     if quantised := patch.base.get("quantised"):
         types = ", ".join(f"{count} {name}" for name, count in quantised["tensors"].items())
+        scheme = f"{quantised['scheme']}, " if quantised.get("scheme") else ""
         lines.append(
-            f"* The base's weights were dequantised from `{quantised['file']}` (tensors: {types}; SHA-256"
-            f" `{quantised['sha256']}`). The patch fits these weights, not those that were quantised."
+            f"* The base's weights were dequantised from `{quantised['file']}` ({scheme}tensors: {types}; SHA-256"
+            f" `{quantised['sha256']}`): rounded numbers, not the published ones. The patch fits only these."
         )
     if commit := (record.get("code") or {}).get("commit"):
         lines.append(f"* commit of CANEFT: {commit}{', with changes' if record['code'].get('dirty') else ''}")

@@ -136,9 +136,9 @@ def test_the_card_of_an_adapter_is_pefts(tmp_path, tiny_model):
 
 def test_the_card_says_that_a_bases_weights_were_dequantised(tmp_path, tiny_model):
     base, path = run(tmp_path, tiny_model)
-    quantised = {"file": "tiny-q4.gguf", "sha256": "beef", "tensors": {"Q4_K": 7, "F32": 3}}
+    quantised = {"file": "tiny-q4.gguf", "sha256": "beef", "scheme": "Q4_K_M"} | {"tensors": {"Q4_K": 7, "F32": 3}}
     patch = read(path)
     patch = replace(patch, base=patch.base | {"quantised": quantised})
     text = card(patch, path, base, "tuned", "transformers")
-    assert all(fact in text for fact in ("`tiny-q4.gguf`", "7 Q4_K, 3 F32", "`beef`"))
+    assert all(fact in text for fact in ("`tiny-q4.gguf`", "Q4_K_M", "7 Q4_K, 3 F32", "`beef`"))
     assert "dequantised" not in card(read(path), path, base, "tuned", "transformers")

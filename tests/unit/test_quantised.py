@@ -42,6 +42,7 @@ class File:
     def __init__(self, tokenizer, seed=0):
         generator = np.random.default_rng(seed)
         self.tokenizer, self.tensors, self.expected = tokenizer, {}, {}
+        self.scheme = 7  # mostly Q8_0, by the format's specification
         for layer in range(LAYERS):
             for name, (module, shape) in SHAPES.items():
                 weight = generator.normal(size=shape).astype(np.float32)
@@ -73,6 +74,8 @@ class File:
         writer.add_layer_norm_rms_eps(1e-5)
         writer.add_rope_freq_base(10000.0)
         writer.add_vocab_size(len(self.tokenizer))
+        if self.scheme is not None:
+            writer.add_file_type(self.scheme)
         self._add_tokenizer(writer)
         for name, weight in self.tensors.items():
             if weight.ndim == 1:
@@ -146,8 +149,14 @@ def test_the_manifest_says_where_the_weights_come_from(file, dequantise, tmp_pat
     assert manifest["quantised"] == {
         "file": "tiny-q8.gguf",
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "scheme": "Q8_0",
         "tensors": {"Q8_0": 7 * LAYERS + 1, "F32": 2 * LAYERS + 1},
     }
+
+
+def test_a_file_need_not_name_its_scheme(file, dequantise, tmp_path):
+    file.scheme = None
+    assert dequantise(path=file.write(tmp_path / "tiny.gguf"))["quantised"]["scheme"] is None
 
 
 def test_the_tokenizer_is_that_of_the_file(file, dequantise, tokenizer, tmp_path, pairs):
@@ -225,6 +234,11 @@ def test_a_file_without_one_of_its_weights(file, dequantise, tmp_path):
 
 def test_a_file_with_a_weight_that_its_model_has_not(file, dequantise, tmp_path):
     file.tensors["blk.0.ffn_extra.weight"] = np.ones((HIDDEN, HIDDEN), np.float32)
+    assert_all(dequantise(path=file.write(tmp_path / "tiny.gguf")), "tiny.gguf")
+
+
+def test_a_weight_of_another_shape(file, dequantise, tmp_path):
+    file.tensors["blk.1.ffn_up.weight"] = np.ones((NEURONS + BLOCK, HIDDEN), np.float32)
     assert_all(dequantise(path=file.write(tmp_path / "tiny.gguf")), "tiny.gguf")
 
 
