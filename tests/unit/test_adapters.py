@@ -3,7 +3,6 @@
 import copy
 import json
 
-import naive
 import numpy as np
 import pytest
 import torch
@@ -15,6 +14,7 @@ from caneft.models.loss import response_losses
 from caneft.prompts import collate
 from caneft.tuning import ways
 from caneft.tuning.adapters import Adapters
+from tests import naive
 from tests.messages import refused
 
 PAD = 0

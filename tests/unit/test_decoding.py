@@ -6,7 +6,6 @@ import math
 import re
 from types import SimpleNamespace
 
-import naive
 import pytest
 import torch
 from torch import nn
@@ -18,6 +17,7 @@ from caneft.decoding import Hypothesis, as_line, limits, source_losses, translat
 from caneft.prompts import Prompts
 from caneft.retrieval import Examples
 from caneft.tuning.adapters import Adapters
+from tests import naive
 from tests.conftest import FAMILIES
 from tests.messages import refused
 

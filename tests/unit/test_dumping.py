@@ -3,7 +3,6 @@
 import json
 import re
 
-import naive
 import numpy as np
 import pytest
 import torch
@@ -19,6 +18,7 @@ from caneft.importance import Scores, stored
 from caneft.models.units import unit_layers
 from caneft.neurons import UNITS
 from caneft.prompts import Prompts, batches
+from tests import naive
 from tests.messages import refused
 
 ABOUT = {"model": {"name": "tiny", "id": "tiny", "weights": {}}}

@@ -1,10 +1,10 @@
 """FFN layouts: the modules that the method means, in each architecture; and what to do about an unknown one."""
 
-import naive
 import pytest
 import torch
 
 from caneft.models.ffn import LAYOUTS, ffn_layers, layout
+from tests import naive
 from tests.messages import refused
 
 ACTIVATION = [torch.nn.functional.silu, lambda x: torch.nn.functional.gelu(x, approximate="tanh")]

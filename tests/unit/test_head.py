@@ -1,6 +1,5 @@
 """The LM head's loss in chunks, against the formula in float64 and against PyTorch's own with all logits at once."""
 
-import naive
 import numpy as np
 import pytest
 import torch
@@ -10,6 +9,7 @@ from caneft.importance import Taps, importance
 from caneft.models import head
 from caneft.models.loss import response_losses
 from caneft.prompts import collate
+from tests import naive
 from tests.conftest import FAMILIES
 
 POSITIONS, WIDTH, VOCABULARY = 23, 16, 50

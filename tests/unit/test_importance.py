@@ -2,7 +2,6 @@
 
 import weakref
 
-import naive
 import numpy as np
 import pytest
 import torch
@@ -13,6 +12,7 @@ from caneft.importance import Taps, importance
 from caneft.models.units import unit_layers
 from caneft.neurons import HEAD, NEURON, UNITS
 from caneft.prompts import Example, collate
+from tests import naive
 from tests.conftest import FAMILIES
 from tests.messages import refused
 

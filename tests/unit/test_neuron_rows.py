@@ -2,7 +2,6 @@
 
 import copy
 
-import naive
 import numpy as np
 import pytest
 import torch
@@ -14,6 +13,7 @@ from caneft.models.units import unit_layers, unit_parameters
 from caneft.neurons import HEAD, NEURON, NeuronSet
 from caneft.prompts import collate
 from caneft.tuning.neuron_rows import NeuronRows
+from tests import naive
 from tests.conftest import FAMILIES
 
 STEPS, RATE = 6, 1e-2

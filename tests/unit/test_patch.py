@@ -5,7 +5,6 @@ import hashlib
 import json
 import re
 
-import naive
 import numpy as np
 import pytest
 import torch
@@ -14,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from caneft import patch
 from caneft.neurons import HEAD, NEURON, NeuronSet
+from tests import naive
 from tests.conftest import FAMILIES
 from tests.messages import refused
 

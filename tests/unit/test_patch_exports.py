@@ -3,7 +3,6 @@
 import copy
 import json
 
-import naive
 import numpy as np
 import pytest
 import torch
@@ -20,6 +19,7 @@ from caneft.patch import lora
 from caneft.patch.lora import export
 from caneft.patch.merge import merge
 from caneft.prompts import collate
+from tests import naive
 from tests.messages import assert_names, refused
 
 CASES = [(name, NEURON) for name in ("llama", "qwen2", "gemma2", "gemma3", "phi3")]

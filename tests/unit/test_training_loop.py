@@ -7,7 +7,6 @@ import re
 from functools import partial
 from types import SimpleNamespace
 
-import naive
 import numpy as np
 import pytest
 import torch
@@ -25,6 +24,7 @@ from caneft.tuning import ways
 from caneft.tuning.loop import as_record, encode, orders, train
 from caneft.tuning.passes import Passes
 from caneft.tuning.way import Way
+from tests import naive
 from tests.messages import refused
 
 PAD = 0

@@ -1,12 +1,12 @@
 """Attention heads as units: which weights are theirs, seen by what changes when these are set to zero."""
 
-import naive
 import pytest
 import torch
 
 from caneft.models.attention import head_layers
 from caneft.models.units import unit_layers, unit_parameters
 from caneft.neurons import HEAD, NEURON
+from tests import naive
 
 UNITS = 2  # key and value heads of the tiny models, each serving two query heads
 

@@ -3,7 +3,6 @@
 import json
 import re
 
-import naive
 import numpy as np
 import pytest
 import torch
@@ -14,6 +13,7 @@ from caneft.models.loss import response_losses
 from caneft.neurons import NeuronSet
 from caneft.prompts import collate
 from caneft.tuning import ways
+from tests import naive
 from tests.conftest import FAMILIES
 from tests.messages import refused
 
