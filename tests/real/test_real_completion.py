@@ -1,0 +1,74 @@
+"""A base model without a chat template: what it is given, where it stops, and what decoding takes."""
+
+import json
+import subprocess
+
+import py3langid
+import pytest
+
+from caneft import config, settings
+from caneft.corpora import store
+from caneft.corpora.store import Row
+from caneft.models import loading, manifests
+from caneft.prompts import Prompts
+from tests.real.conftest import PROMPT, REPOSITORY, SOURCES, command
+
+SENTENCES, MOST = 64, 2500
+"""MOST: megabytes that decoding so many sentences together may take."""
+ROOM = 6 * 2**30
+"""Bytes of address space for the process: without the cure of `take_whole_inputs` it asks for 21 GB, which would end
+other processes of the machine."""
+IN_ROOM = f"""
+import resource, runpy, sys
+from benchmarks.common import peak_of_process
+resource.setrlimit(resource.RLIMIT_DATA, ({ROOM}, {ROOM}))
+sys.argv = sys.argv[1:]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+print(peak_of_process())
+"""
+
+
+@pytest.fixture(scope="module")
+def prompts(gemma):
+    return Prompts.of(loading.load_tokenizer(manifests.read_manifest(gemma)), PROMPT)
+
+
+@pytest.fixture(scope="module")
+def translated(gemma, disk):
+    """Lines of the translations, each source eight times in one batch, and the process's peak in MB."""
+    rows = [Row(f"it.test.{n}", SOURCES[n % len(SOURCES)], "", "it") for n in range(SENTENCES)]
+    store.write(disk / "test.jsonl", rows)
+    given = settings.TranslationSettings(
+        decoding=config.Decoding(batch_size=SENTENCES), prompt=PROMPT, dtype="bfloat16"
+    )
+    out = disk / "gemma.jsonl"
+    python, _, *step = command("translate", "--settings", given.model_dump_json(), "--manifest", gemma)
+    step += ["--domains", "it", "--corpora", str(disk / "test.jsonl"), "--translations", str(out)]
+    done = subprocess.run([python, "-c", IN_ROOM, *step], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return [json.loads(line) for line in out.open(encoding="utf-8")], float(done.stdout.splitlines()[-1])
+
+
+def test_it_gets_a_text_to_complete_that_begins_once(prompts):
+    tokenizer = prompts.tokenizer
+    begin = tokenizer.convert_tokens_to_ids("<bos>")
+    example = prompts.encode(SOURCES[0], "The weather.")
+    assert prompts.form.name == "completion" and tokenizer.chat_template is None
+    assert example.prompt[0] == begin and example.prompt.count(begin) == 1
+    assert tokenizer.decode(example.prompt) == f"<bos>German: {SOURCES[0]}\nEnglish:"
+    assert tokenizer.decode(example.response) == " The weather.\n"
+    assert tokenizer.tokenize("\n") == [tokenizer.convert_ids_to_tokens(prompts.end_of_turn)]
+
+
+def test_it_translates_in_one_line_and_stops(translated):
+    lines = translated[0][: len(SOURCES)]
+    texts = [line["hypothesis"] for line in lines]
+    assert [line["flags"] for line in lines] == [[]] * len(SOURCES)  # neither empty nor truncated
+    assert not any("\n" in text or "German:" in text for text in texts)
+    assert not set(texts) & set(SOURCES)
+    assert sum(py3langid.classify(text)[0] == "en" for text in texts) >= 6, texts
+
+
+def test_decoding_many_sentences_together_takes_little_memory(translated):
+    lines, peak = translated
+    assert len(lines) == SENTENCES and peak < MOST

@@ -1,0 +1,55 @@
+"""Importance of a real chat model, against one unpadded sample at a time with every weight in the graph."""
+
+import numpy as np
+import pytest
+
+from caneft import config, dumping
+from caneft.corpora.store import Row
+from caneft.importance import Taps, importance
+from caneft.models import head
+from caneft.prompts import collate
+from tests import naive
+from tests.real.conftest import SOURCES, TARGETS
+
+SAMPLES = 4
+
+
+@pytest.fixture(scope="module")
+def examples(smol_prompts):
+    return [smol_prompts.encode(*pair) for pair in zip(SOURCES[:SAMPLES], TARGETS, strict=False)]
+
+
+@pytest.fixture(scope="module")
+def expected(smol, examples):
+    """(layers, samples, neurons), and the largest number of each layer."""
+    scores = np.stack([naive.importance(smol, e.prompt, e.response).double().numpy() for e in examples], axis=1)
+    return scores, scores.max(axis=(1, 2), keepdims=True)
+
+
+@pytest.mark.parametrize("rows, share", [(None, 1e-5), (8, 3e-5)], ids=["all logits", "in chunks"])
+def test_scores_are_those_of_the_reference(smol, smol_prompts, examples, expected, monkeypatch, rows, share):
+    """Within a share of the layer's largest. By default a CPU takes 341 positions of this vocabulary together, more
+    than these pairs have. Chunks sum over the vocabulary in another order; float32 knows the hidden states' gradient
+    to 2e-5 of the largest only, in chunks and at once (measured against float64)."""
+    positions, vocabulary = sum(len(e.response) for e in examples), len(smol.lm_head.weight)
+    assert rows is not None or positions * vocabulary <= head.LOGITS["cpu"]
+    if rows is not None:
+        assert positions > 2 * rows
+        monkeypatch.setattr(head, "LOGITS", {"cpu": rows * vocabulary})
+    with Taps(smol) as taps:
+        (found,) = importance(smol, [collate(examples, smol_prompts.tokenizer.pad_token_id)], taps)
+    scores, largest = expected
+    assert np.max(np.abs(found.importance.double().numpy() - scores) / largest) <= share
+
+
+def test_the_dump_holds_them_rounded(smol, smol_prompts, examples, expected, room):
+    """float16 has ten bits behind the first, and steps of 2**-24 at its lower end."""
+    rows = [Row(f"it.train.{n}", *pair) for n, pair in enumerate(zip(SOURCES[:SAMPLES], TARGETS, strict=False))]
+    chosen = config.Importance(samples=SAMPLES, tokens_per_batch=150)
+    samples = dumping.draw(rows, smol_prompts, "it", chosen, SAMPLES)
+    dumping.write(room / "it.npy", smol, samples, smol_prompts, chosen, {"model": {"name": "smollm2"}})
+    found = np.load(room / "it.npy").astype(np.float64) / 2.0**chosen.scale_exponent
+    scores, largest = expected
+    scores = scores[:, [examples.index(example) for example in samples.examples]]
+    allowed = 1e-5 * largest + 2.0**-11 * scores + 2.0**-25 / 2.0**chosen.scale_exponent
+    assert np.all(np.abs(found - scores) <= allowed)
