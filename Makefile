@@ -37,7 +37,8 @@ PYTEST := python -m pytest -n $(WORKERS) --dist loadgroup --ignore tests/slurm -
 test: $(VENV)/.ready
 	@$(RUN) $(PYTEST) -m "not demo and not slow"
 
-# ... and the rest: killed processes, faults, COMET, real shapes, guides that add code, benchmarks.
+# ... and the rest: killed processes, faults, COMET, real shapes, real models, guides that add code, benchmarks.
+# Real models (tests/real) are skipped without `make real-packages`.
 test-all: $(VENV)/.ready
 	@$(RUN) $(PYTEST) -m "not demo"
 

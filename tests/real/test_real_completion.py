@@ -15,9 +15,9 @@ from tests.real.conftest import PROMPT, REPOSITORY, SOURCES, command
 
 SENTENCES, MOST = 64, 2500
 """MOST: megabytes that decoding so many sentences together may take."""
-ROOM = 6 * 2**30
-"""Bytes of address space for the process: without the cure of `take_whole_inputs` it asks for 21 GB, which would end
-other processes of the machine."""
+ROOM = 4 * 2**30
+"""Bytes that the process may ask for, beside files that it maps. Without `head.take_whole_inputs` it would ask for
+21 GB, and end other processes of the machine instead of this test."""
 IN_ROOM = f"""
 import resource, runpy, sys
 from benchmarks.common import peak_of_process
@@ -65,8 +65,8 @@ def test_it_translates_in_one_line_and_stops(translated):
     texts = [line["hypothesis"] for line in lines]
     assert [line["flags"] for line in lines] == [[]] * len(SOURCES)  # neither empty nor truncated
     assert not any("\n" in text or "German:" in text for text in texts)
-    assert not set(texts) & set(SOURCES)
-    assert sum(py3langid.classify(text)[0] == "en" for text in texts) >= 6, texts
+    translations = [text for text in texts if py3langid.classify(text)[0] == "en" and text not in SOURCES]
+    assert len(translations) >= 6, texts
 
 
 def test_decoding_many_sentences_together_takes_little_memory(translated):

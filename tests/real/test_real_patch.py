@@ -26,7 +26,8 @@ LAYERS, WIDTH = 30, 1536
 STEPS, RATE = 4, 3e-2
 PAIRS = 4
 """As many make one step."""
-DECODING = config.Decoding(length_factor=1.5, length_offset=8)
+DECODING = config.Decoding(length_factor=0, length_offset=16)
+"""So many tokens of each sentence, whether it ends by then or not."""
 
 
 @pytest.fixture(scope="module")
