@@ -36,6 +36,7 @@ from benchmarks.common import (
     draw_examples,
     finish,
     fitting,
+    forget_peak,
     measured,
     peak_of_process,
     processes_memory,
@@ -316,6 +317,7 @@ def prepare(base: Base, files: Sequence, arguments: argparse.Namespace) -> Workl
 
 def peak_of_one(name: str, workload: Workload) -> float:
     """What a fresh process is for: the peak of this one after running one subject, in MB."""
+    forget_peak()  # that of reading the text and the model
     if name != MODEL_ONLY:
         workload.subjects()[name].warm()
     return peak_of_process()

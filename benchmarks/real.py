@@ -39,7 +39,6 @@ from benchmarks.common import (
     add_arguments,
     finish,
     fitting,
-    forget_peak,
     quotient,
     read_pairs,
     release,
@@ -204,7 +203,6 @@ def peak_of_one(name: str, case: Case, arguments: argparse.Namespace) -> float:
     """What a fresh process is for: the peak of this one after loading the model and running one subject, in MB."""
     from transformers import Trainer  # noqa: F401 (for all alike: the trainer's memory is not that of its import)
 
-    forget_peak()  # that of reading the text
     if name in IMPORTANCE:
         return importance.peak_of_one(name, workload_of(case, arguments))
     return tuning.peak_of_one(name, case)

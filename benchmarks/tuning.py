@@ -50,6 +50,7 @@ from benchmarks.common import (
     draw_examples,
     finish,
     fitting,
+    forget_peak,
     measured,
     peak_of_process,
     processes_memory,
@@ -109,8 +110,9 @@ class Case:
     def model(self) -> nn.Module:
         return self.base.model(self.device, self.dtype)
 
-    def subject(self, name: str) -> Subject:
-        model = self.model()
+    def subject(self, name: str, model: nn.Module | None = None) -> Subject:
+        """model: one that is there, to be tuned in this way."""
+        model = self.model() if model is None else model
         way = way_of(name, model, some_neurons(self.shape, FRACTIONS.get(name, self.fraction)))
         optimizer = torch.optim.Adam if name == "masked-full" else torch.optim.AdamW
         subject = ByTrainer(model, way, optimizer) if name == "trainer" else Subject(model, way, optimizer)
@@ -277,10 +279,10 @@ def peak_of_one(name: str, case: Case) -> float:
     """What a fresh process is for: the peak of this one after loading the model and running one subject, in MB."""
     import peft  # noqa: F401 (for all subjects alike: LoRA's memory is not that of its import)
 
-    if name == MODEL_ONLY:
-        loaded = case.model()  # noqa: F841 (held until the peak is read)
-    else:
-        subject = case.subject(name)
+    model = case.model()
+    forget_peak()  # that of reading the text and the model
+    if name != MODEL_ONLY:
+        subject = case.subject(name, model)
         for _ in range(PEAK_STEPS):
             subject.step(case.batches[0])
     return peak_of_process()
