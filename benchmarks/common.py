@@ -26,7 +26,7 @@ from caneft.config import Jsonl, Tsv
 from caneft.corpora import cleaning, demo, readers
 from caneft.errors import InputError
 from caneft.files import write_json
-from caneft.models.loading import DTYPES, load_model, load_tokenizer
+from caneft.models.loading import DTYPES, load_model, load_tokenizer, prepared
 from caneft.models.pretraining import build_tokenizer
 from caneft.prompts import Example, Prompts
 
@@ -198,7 +198,7 @@ def build_model(shape: dict[str, Any], device: torch.device, dtype: torch.dtype)
     torch.manual_seed(SEED)
     with torch.device(device):
         model = AutoModelForCausalLM.from_config(config, dtype=dtype)
-    return model.requires_grad_(False).eval()
+    return prepared(model)
 
 
 # Time and memory of the device

@@ -10,6 +10,7 @@ from torch import nn
 
 from benchmarks.ways import Everything
 from caneft.models.loss import response_losses
+from caneft.models.norms import as_published
 from caneft.prompts import Batch
 from caneft.tuning.way import Way
 
@@ -91,6 +92,8 @@ class ByTrainer(Subject):
     def __init__(self, model: nn.Module, way: Way, optimizer: type[torch.optim.Optimizer]):
         super().__init__(model, way, optimizer)
         from transformers import Trainer, TrainingArguments
+
+        as_published(model)
 
         self.folder = tempfile.TemporaryDirectory()  # it wants one, and writes nothing there
         settings = {"output_dir": self.folder.name, "report_to": "none", "learning_rate": RATE, "optim": "adamw_torch"}

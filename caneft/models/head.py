@@ -1,6 +1,6 @@
 """The LM head, which is most of a small model with a large vocabulary: its loss in chunks, its input in one piece."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -63,11 +63,9 @@ class _InChunks(torch.autograd.Function):
         ready = torch.empty_like(hidden, dtype=torch.float32) if of_hidden and not of_weight else None
         lift = LIFT if weight.dtype == torch.float16 else 1.0
         for part in _parts(hidden, rows):
-            logs, slope = _log_probabilities(hidden[part], weight, cap)
-            losses[part] = -logs.gather(1, targets[part].unsqueeze(1)).squeeze(1)
+            losses[part], of_logits = _chunk(hidden[part], weight, targets[part], cap)
             if ready is not None:
-                gradient = _of_logits(logs, slope, targets[part]).mul_(lift)
-                ready[part] = (gradient.to(weight.dtype) @ weight).float() / lift
+                ready[part] = (of_logits(lift) @ weight).float() / lift
         ctx.save_for_backward(*((hidden, weight, targets) if of_weight else (ready,)))
         return losses
 
@@ -82,8 +80,8 @@ class _InChunks(torch.autograd.Function):
         of_hidden = torch.empty_like(hidden)
         of_weight = torch.zeros_like(weight, dtype=torch.float32)  # in fewer bits, a sum of many chunks would be off
         for part in _parts(hidden, ctx.rows):
-            logs, slope = _log_probabilities(hidden[part], weight, ctx.cap)
-            gradient = _of_logits(logs, slope, targets[part]).mul_(upstream[part]).to(weight.dtype)
+            _, of_logits = _chunk(hidden[part], weight, targets[part], ctx.cap)
+            gradient = of_logits(upstream[part])
             of_hidden[part] = gradient @ weight
             of_weight += gradient.T @ hidden[part]
         return of_hidden, of_weight.to(weight.dtype), None, None, None
@@ -93,17 +91,28 @@ def _parts(hidden: torch.Tensor, rows: int) -> Iterator[slice]:
     return (slice(start, start + rows) for start in range(0, len(hidden), rows))
 
 
-def _log_probabilities(
-    hidden: torch.Tensor, weight: torch.Tensor, cap: float | None
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Log probabilities, and the soft-cap's derivative: both float32 (positions, vocabulary)."""
-    logits = _logits(hidden, weight, cap)
-    slope = None if cap is None else 1 - (logits / cap).square_()
-    return torch.log_softmax(logits, dim=1), slope
+def _chunk(
+    hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, cap: float | None
+) -> tuple[torch.Tensor, Callable[[float | torch.Tensor], torch.Tensor]]:
+    """Losses of some positions, float32 (positions,), and a function that returns their gradient, times a factor, with
+    respect to the logits before the soft-cap: (positions, vocabulary) in the weight's dtype. To be called once.
 
-
-def _of_logits(logs: torch.Tensor, slope: torch.Tensor | None, targets: torch.Tensor) -> torch.Tensor:
-    """Gradient of the losses with respect to the logits before the soft-cap, in the place of the log probabilities."""
+    Logits are there once in the weight's dtype and once in float32; all else is computed in their place.
+    """
+    raw = F.linear(hidden, weight)
+    wide = raw.float() if cap is None else torch.tanh(raw.float() / cap)
+    slope = None if cap is None else 1 - wide.square()
+    if cap is not None:
+        wide.mul_(cap)
     target = targets.unsqueeze(1)
-    gradient = logs.exp_().scatter_add_(1, target, logs.new_full(target.shape, -1.0))
-    return gradient if slope is None else gradient.mul_(slope)
+    chosen, largest = wide.gather(1, target), wide.amax(1, keepdim=True)
+    total = wide.sub_(largest).exp_().sum(1, keepdim=True)
+    losses = total.log().add_(largest).sub_(chosen).squeeze(1)
+
+    def of_logits(factor: float | torch.Tensor) -> torch.Tensor:
+        wide.div_(total).scatter_add_(1, target, wide.new_full(target.shape, -1.0))
+        if slope is not None:
+            wide.mul_(slope)
+        return raw.copy_(wide.mul_(factor))
+
+    return losses, of_logits

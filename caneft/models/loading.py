@@ -11,6 +11,7 @@ from caneft.errors import InputError
 from caneft.models.ffn import ffn_layers
 from caneft.models.head import take_whole_inputs
 from caneft.models.manifests import PRETRAINED_HERE, remedy
+from caneft.models.norms import keep_inputs
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -34,6 +35,13 @@ def _trusted(manifest: dict[str, Any]) -> bool:
     return manifest.get("trust_remote_code", False)
 
 
+def prepared(model: nn.Module) -> nn.Module:
+    """A causal LM of transformers as all of this computes with it: frozen, in evaluation mode, with less memory."""
+    take_whole_inputs(model)
+    keep_inputs(model)
+    return model.requires_grad_(False).eval()
+
+
 def load_model(manifest: dict[str, Any], dtype: str, device: torch.device, device_map: str = "none") -> nn.Module:
     """Causal LM of a manifest, in evaluation mode, every weight frozen.
 
@@ -55,8 +63,7 @@ def load_model(manifest: dict[str, Any], dtype: str, device: torch.device, devic
         **where,
     )
     ffn_layers(model)  # an unknown architecture is said here, before any work
-    take_whole_inputs(model)
-    model = model.requires_grad_(False).eval()
+    model = prepared(model)
     if not where:
         return model.to(device)
     if aside := {str(place) for place in model.hf_device_map.values()} & {"cpu", "disk"}:
