@@ -9,15 +9,21 @@ from torch import nn
 from caneft import integrity
 from caneft.errors import InputError
 from caneft.models.ffn import ffn_layers
+from caneft.models.filling import NAMED, misfits, not_finite
 from caneft.models.head import take_whole_inputs
 from caneft.models.manifests import PRETRAINED_HERE, remedy
 from caneft.models.norms import keep_inputs
+from caneft.models.stored import adapters
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def load_tokenizer(manifest: dict[str, Any]):
-    """Tokenizer of a manifest; one without a pad token gets its end-of-sequence token for it."""
+    """Tokenizer of a manifest.
+
+    One without a pad token, or with one that the model has no embedding of, gets its end-of-sequence token for it:
+    padding is masked.
+    """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     integrity.verify(Path(manifest["folder"]), manifest.get(integrity.KEY, {}), remedy=remedy(manifest))
@@ -25,9 +31,17 @@ def load_tokenizer(manifest: dict[str, Any]):
         tokenizer = PreTrainedTokenizerFast.from_pretrained(manifest["folder"])
     else:
         tokenizer = AutoTokenizer.from_pretrained(manifest["folder"], trust_remote_code=_trusted(manifest))
-    if tokenizer.pad_token_id is None:
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= _vocabulary(manifest):
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def _vocabulary(manifest: dict[str, Any]) -> int:
+    """How many tokens the model knows."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(manifest["folder"], trust_remote_code=_trusted(manifest))
+    return config.get_text_config().vocab_size
 
 
 def _trusted(manifest: dict[str, Any]) -> bool:
@@ -47,28 +61,45 @@ def load_model(manifest: dict[str, Any], dtype: str, device: torch.device, devic
 
     Its weights are safetensors, and no code of its own is run, unless the manifest allows it.
     device_map: but for "none", spreads the layers over the visible GPUs by accelerate's rule of that name. Raises
-    InputError for a model that does not fit on them.
+    InputError for a model that does not fit on them, for weights that do not fill the model, or are not finite in this
+    dtype, and for an adapter's files beside them.
     """
     from transformers import AutoModelForCausalLM
 
     sums = (manifest.get("weights") or {}) | manifest.get(integrity.KEY, {})
     integrity.verify(Path(manifest["folder"]), sums, remedy=remedy(manifest))
+    if found := adapters(Path(manifest["folder"])):  # transformers would put it into the model, where PEFT is installed
+        raise InputError(f"{manifest['folder']} holds {', '.join(found)} of an adapter beside the model: delete them")
     where = {"device_map": device_map} if device_map != "none" and device.type == "cuda" else {}
-    model = AutoModelForCausalLM.from_pretrained(
+    model, info = AutoModelForCausalLM.from_pretrained(
         manifest["folder"],
         dtype=DTYPES[dtype],
         trust_remote_code=_trusted(manifest),
         use_safetensors=None if manifest.get("allow_pickle") else True,  # None: where there are any
         weights_only=True,
+        ignore_mismatched_sizes=True,  # they are said, with the rest
+        output_loading_info=True,
         **where,
     )
+    if said := misfits(info):
+        raise InputError(f"{manifest['folder']}: its weights do not fill the model: {said}")
     ffn_layers(model)  # an unknown architecture is said here, before any work
     model = prepared(model)
     if not where:
-        return model.to(device)
+        return _finite(model.to(device), manifest, dtype)
     if aside := {str(place) for place in model.hf_device_map.values()} & {"cpu", "disk"}:
         raise InputError(
             f"{manifest['id']} does not fit on the {torch.cuda.device_count()} visible GPUs: parts of it would be on"
             f" {' and '.join(sorted(aside))}. Give the job more GPUs (models.*.resources.gpu)"
+        )
+    return _finite(model, manifest, dtype)
+
+
+def _finite(model: nn.Module, manifest: dict[str, Any], dtype: str) -> nn.Module:
+    """The model. Raises InputError unless all its weights are finite."""
+    if found := not_finite(model):
+        raise InputError(
+            f"{manifest['folder']}: numbers of {', '.join(found[:NAMED])} ({len(found)} in all) are not finite in"
+            f" {dtype}. Are they in the files? If not, choose a models.*.dtype that can hold them"
         )
     return model

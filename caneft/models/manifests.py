@@ -25,12 +25,11 @@ QUANTISED = "quantised"
 """Key of what a manifest says of the GGUF file whose weights were dequantised: file, sha256, scheme, tensors."""
 
 
-def describe(folder: Path, origin: dict[str, Any], config: Any) -> dict[str, Any]:
-    """Manifest of a model folder: origin, sizes, and a checksum of each weight file.
+def hashed(folder: Path, origin: dict[str, Any]) -> list[Path]:
+    """The weight files of a model folder whose checksums its manifest names.
 
     Raises InputError if it has no weights in safetensors, nor any that its origin allows.
     """
-    text = config.get_text_config()  # of a model that also sees, the part that writes
     weights = sorted(folder.glob("*.safetensors"))
     if not weights and origin.get("allow_pickle"):
         weights = sorted(folder.glob(PICKLED))
@@ -43,6 +42,16 @@ def describe(folder: Path, origin: dict[str, Any], config: Any) -> dict[str, Any
             f"{folder} holds no *.safetensors. If its weights are in {PICKLED}, a format that can carry code: convert"
             " them, name a revision that has safetensors, or set models.*.allow_pickle: true for this model"
         )
+    return weights
+
+
+def describe(folder: Path, origin: dict[str, Any], config: Any) -> dict[str, Any]:
+    """Manifest of a model folder: origin, sizes, and a checksum of each weight file.
+
+    Raises InputError as `hashed` does.
+    """
+    text = config.get_text_config()  # of a model that also sees, the part that writes
+    weights = hashed(folder, origin)
     return {
         "format": integrity.FORMAT,
         **origin,

@@ -11,21 +11,12 @@ import torch
 
 from caneft.bounded import read_json
 from caneft.files import write_json
+from caneft.models.stored import ADAPTER, INDEX, header, weight_files
 from caneft.patch.card import NAME, card
 from caneft.patch.form import Patch, dtype_name, read
 from caneft.patch.hashing import check_replaced, unit_hashes
 from caneft.patch.outputs import new_folder
-from caneft.patch.weights import (
-    DTYPES,
-    INDEX,
-    Stored,
-    find,
-    header,
-    model_folder,
-    read_slices,
-    stored_tensors,
-    weight_files,
-)
+from caneft.patch.weights import DTYPES, Stored, find, model_folder, read_slices, stored_tensors
 
 COPIED = ("*.json", "*.jinja", "*.model", "*.txt", "tokenizer*", "LICENSE*", "NOTICE*", "additional_chat_templates/*")
 NOT_COPIED = ("config.json", INDEX, "manifest.json", "cost.json")  # the latter two are this workflow's
@@ -62,7 +53,7 @@ def merge(base: str | Path, path: str | Path, out: str | Path) -> Patch:
 def _copy_rest(folder: Path, out: Path, dtype: str) -> None:
     """Tokenizer, generation settings, licence; and the configuration, which names the dtype."""
     for file in sorted({file for pattern in COPIED for file in folder.glob(pattern)}):
-        if file.is_file() and file.name not in NOT_COPIED:
+        if file.is_file() and file.name not in NOT_COPIED and not file.match(ADAPTER):
             target = out / file.relative_to(folder)
             target.parent.mkdir(exist_ok=True)
             shutil.copyfile(file, target)

@@ -9,18 +9,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from caneft.bounded import parse, read_json
 from caneft.errors import InputError
 from caneft.models.attention import Heads
 from caneft.models.ffn import FFN, ROWS, Projection
 from caneft.models.manifests import read_manifest
 from caneft.models.resolving import architecture
+from caneft.models.stored import header, weight_files
 from caneft.models.units import unit_layers
 from caneft.neurons import NeuronSet
 from caneft.patch.form import Patch, dtype_name
 from caneft.patch.memory import check_fit
 
-WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 INTEGERS = {2: np.int16, 4: np.int32}
 
@@ -84,38 +83,6 @@ def model_folder(path: str | Path) -> Path:
     except (OSError, KeyError, TypeError, ValueError) as error:
         said = f"{type(error).__name__}: {error}"
         raise InputError(f"{path} is neither a model folder nor a model's manifest.json ({said})") from None
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files that transformers would load, in the index's order."""
-    if (folder / WHOLE).exists():
-        return [folder / WHOLE]
-    if not (folder / INDEX).exists():
-        raise InputError(f"{folder} has neither {WHOLE} nor {INDEX}")
-    try:
-        names = read_json(folder / INDEX, "Download the model again.")["weight_map"].values()
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{folder / INDEX} is not an index of weights ({error!r})") from None
-    files = [folder / name for name in dict.fromkeys(names)]
-    if missing := [file.name for file in files if not file.exists()]:
-        raise InputError(f"{folder} lacks {', '.join(missing)}, which {INDEX} names")
-    return files
-
-
-def header(file: Path) -> tuple[dict, int]:
-    """The JSON header of a safetensors file, and where its tensors begin. Raises InputError if it is none."""
-    size = file.stat().st_size
-    with open(file, "rb") as handle:
-        length = int.from_bytes(handle.read(8), "little")
-        text = handle.read(length) if length <= size - 8 else b""
-    try:
-        found = parse(text)
-        ends = [said["data_offsets"][1] for name, said in found.items() if name != "__metadata__"]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{file} is not a safetensors file ({error!r})") from None
-    if 8 + length + max(ends, default=0) != size:
-        raise InputError(f"{file} is damaged: its tensors should end at byte {8 + length + max(ends, default=0)}")
-    return found, 8 + length
 
 
 def stored_tensors(file: Path) -> dict[str, Stored]:

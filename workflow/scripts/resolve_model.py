@@ -7,7 +7,7 @@ from pathlib import Path
 from caneft import config
 from caneft.cli import step
 from caneft.files import write_json
-from caneft.models import manifests, resolving
+from caneft.models import checking, manifests, resolving
 
 
 @step
@@ -18,7 +18,7 @@ def main() -> None:
     parser.add_argument("--manifest", type=Path, required=True)
     args = parser.parse_args()
     origin = resolving.find(args.settings, config.resolver(args.data_root))
-    write_json(args.manifest, manifests.describe(Path(origin["folder"]), origin, resolving.architecture(origin)))
+    write_json(args.manifest, manifests.describe(Path(origin["folder"]), origin, checking.checked(origin)))
 
 
 if __name__ == "__main__":

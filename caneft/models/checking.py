@@ -1,0 +1,163 @@
+"""What is wrong with a model folder, all of it said at once and before any job needs the model.
+
+Nothing is loaded: files are told by how they begin, weights by their headers.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from caneft.bounded import read_json
+from caneft.errors import InputError
+from caneft.foreign import foreign
+from caneft.models.filling import fill, misfits
+from caneft.models.loading import load_tokenizer
+from caneft.models.manifests import BESIDE, hashed
+from caneft.models.resolving import architecture
+from caneft.models.stored import AGAIN, INDEX, PICKLED_INDEX, adapters, shapes, weight_files
+
+CONFIG, GENERATION = "config.json", "generation_config.json"
+OBJECTS = (CONFIG, GENERATION, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+"""Small JSON files that hold an object. `tokenizer.json`, which may be large, is read as the tokenizer."""
+OTHERS = (*BESIDE, "added_tokens.json", "vocab.json", "merges.txt", INDEX, PICKLED_INDEX)
+TOKENIZERS = ("tokenizer.json", "*.model", "vocab*", "merges.txt", "tekken.json", "*.tiktoken")
+"""One of these holds a tokenizer's vocabulary. Without one, transformers invents an empty one for some models."""
+QUANTISED = ("quantization_config", "compression_config")
+IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
+FLOATS = {"F64", "F32", "BF16", "F16"}
+
+
+def checked(origin: dict[str, Any]) -> Any:
+    """Configuration of the model of an origin, whose folder holds all of it.
+
+    Raises InputError that says everything that is wrong: files that are something else than their names say or were cut
+    off, missing ones, an adapter's files, quantised weights, weights that do not fill the model, no tokenizer, special
+    tokens beyond the vocabulary. An architecture that cannot be taken is said alone.
+    """
+    folder = Path(origin["folder"])
+    wrong = [*_files(folder), *_adapter(folder)]
+    config = None
+    if (folder / CONFIG).is_file() and not any(said.startswith(CONFIG) for said in wrong):
+        config = architecture(origin)
+        wrong += _weights(folder, origin, config)
+        wrong += _tokenizer(folder, origin, config)
+    if wrong:
+        raise InputError("\n  ".join([f"{folder} cannot be used as a model:", *wrong]))
+    return config or architecture(origin)
+
+
+def _files(folder: Path) -> Iterator[str]:
+    """What is wrong with the files beside the weights."""
+    for name in dict.fromkeys(OTHERS):
+        if not (folder / name).is_file():
+            continue
+        if said := foreign(folder / name):
+            yield f"{name} {said}"
+        elif name in OBJECTS:
+            try:
+                read_json(folder / name, AGAIN)
+            except InputError as error:
+                yield str(error).removeprefix(f"{folder}/")
+
+
+def _adapter(folder: Path) -> Iterator[str]:
+    if found := adapters(folder):
+        yield (
+            f"{', '.join(found)} of an adapter lie beside the model, which transformers would put into it. Is it meant,"
+            " merge it into the model first; if not, or if it is merged already, delete them (of a model of the hub: in"
+            " a copy that models.*.path names)"
+        )
+
+
+def _weights(folder: Path, origin: dict[str, Any], config: Any) -> Iterator[str]:
+    """What is wrong with the weights."""
+    own = read_json(folder / CONFIG, AGAIN)
+    parts = {"": own} | {f"{key}.": part for key, part in own.items() if isinstance(part, dict)}
+    if said := [f"{key}{name}" for key, part in parts.items() for name in QUANTISED if part.get(name)]:
+        yield (
+            f"{CONFIG} says {said[0]}: its weights are quantised, and quantised ones can neither be tuned nor patched."
+            " Name the model before it was quantised, or a .gguf file of it, which is dequantised"
+        )
+        return
+    found, broken = _stored(folder, origin)
+    yield from broken
+    beyond = list(_beyond(config, folder))
+    yield from beyond
+    if broken or not found:
+        return
+    if coded := sorted({dtype for _, dtype in found.values() if dtype.startswith("F") and dtype not in FLOATS}):
+        yield f"its weights are quantised, stored as {', '.join(coded)}. Name the model before it was quantised"
+    try:
+        said = misfits(fill(config, {name: shape for name, (shape, _) in found.items()}, origin["trust_remote_code"]))
+    except Exception as error:  # of transformers, on a configuration that anyone may have written
+        said = None if beyond else f"{CONFIG} describes no model that can be built: {_first_line(error)}"
+    if said:
+        yield f"its weights do not fill the model of {CONFIG}: {said}"
+
+
+def _stored(folder: Path, origin: dict[str, Any]) -> tuple[dict[str, tuple[tuple[int, ...], str]], list[str]]:
+    """Shapes and dtypes of the stored tensors by name, and what is wrong with the files."""
+    found, wrong = {}, []
+    try:
+        hashed(folder, origin)
+        files = weight_files(folder, origin.get("allow_pickle", False))
+    except InputError as error:
+        return {}, [] if _foreign_index(folder) else [str(error).replace(f"{folder} ", "it ", 1)]
+    for file in files:
+        try:
+            if said := foreign(file):
+                wrong.append(f"{file.name} {said}")
+            else:
+                found |= shapes(file)
+        except InputError as error:
+            wrong.append(str(error).removeprefix(f"{folder}/"))
+    return found, wrong
+
+
+def _foreign_index(folder: Path) -> bool:
+    """Whether an index is something else, which is said already."""
+    return any((folder / name).is_file() and foreign(folder / name) for name in (INDEX, PICKLED_INDEX))
+
+
+def _beyond(config: Any, folder: Path) -> Iterator[str]:
+    """Special tokens of the configuration that the vocabulary does not have."""
+    text = config.get_text_config()
+    try:
+        generation = read_json(folder / GENERATION, AGAIN)
+    except InputError:  # there is none, or what is wrong with it is said already
+        generation = {}
+    for name in IDS:
+        for file, found in ((CONFIG, getattr(text, name, None)), (GENERATION, generation.get(name))):
+            if high := [one for one in _several(found) if one >= text.vocab_size]:
+                yield f"{file}: {name} is {high[0]}, but the vocabulary has {text.vocab_size} entries: correct it"
+
+
+def _several(found: Any) -> list[int]:
+    found = found if isinstance(found, list) else [found]
+    return [one for one in found if isinstance(one, int) and not isinstance(one, bool)]
+
+
+def _tokenizer(folder: Path, origin: dict[str, Any], config: Any) -> Iterator[str]:
+    """What is wrong with the tokenizer."""
+    files = [file for pattern in TOKENIZERS for file in sorted(folder.glob(pattern))]
+    if not files:
+        yield "it has no tokenizer (tokenizer.json): save the model's own there, tokenizer.save_pretrained(FOLDER)"
+        return
+    if any(foreign(file) for file in files):
+        return  # said already
+    try:
+        tokenizer = load_tokenizer(origin)
+    except Exception as error:  # of tokenizers, which has no exceptions of its own
+        yield f"its tokenizer cannot be loaded: {_first_line(error)}"
+        return
+    size = config.get_text_config().vocab_size
+    for name in ("bos_token", "eos_token"):
+        if (found := getattr(tokenizer, f"{name}_id")) is not None and found >= size:
+            yield (
+                f"its tokenizer has the {name} {getattr(tokenizer, name)!r} with id {found}, but the model has {size}"
+                " embeddings: is it the tokenizer of another model?"
+            )
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -1,0 +1,110 @@
+"""Weight files of a model folder as they lie there: which ones are loaded, and what their headers say."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from caneft.bounded import parse, read_json
+from caneft.errors import InputError
+
+WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+PICKLED_WHOLE, PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
+BITS = {"F64": 64, "F32": 32, "BF16": 16, "F16": 16, "I64": 64, "I32": 32, "I16": 16, "I8": 8, "U8": 8, "BOOL": 8}
+BITS |= {"U16": 16, "U32": 32, "U64": 64, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "C64": 64, "F4": 4}
+LARGEST_HEADER = 100_000_000
+"""Bytes; the format allows no longer one."""
+ADAPTER = "adapter_*"
+"""Files that PEFT leaves, and from which transformers puts an adapter into the model beside them."""
+AGAIN = "Download the model again."
+
+
+def adapters(folder: Path) -> list[str]:
+    """Names of an adapter's files in a folder."""
+    return sorted(file.name for file in folder.glob(ADAPTER))
+
+
+def weight_files(folder: Path, pickled: bool = False) -> list[Path]:
+    """The files that transformers would load, in the index's order: safetensors or, if there are none, pickled ones.
+
+    pickled: whether the latter may be taken. Raises InputError if there are none, or not all that the index names.
+    """
+    for whole, index in ((WHOLE, INDEX), *([(PICKLED_WHOLE, PICKLED_INDEX)] if pickled else [])):
+        if (folder / whole).exists():
+            return [folder / whole]
+        if (folder / index).exists():
+            return _indexed(folder, index)
+    raise InputError(f"{folder} has neither {WHOLE} nor {INDEX}")
+
+
+def _indexed(folder: Path, index: str) -> list[Path]:
+    try:
+        names = list(dict.fromkeys(read_json(folder / index, AGAIN)["weight_map"].values()))
+        files = [folder / name for name in names]
+        missing = [str(name) for name, file in zip(names, files, strict=True) if not file.is_file()]
+    except InputError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{folder / index} is not an index of weights ({error!r})") from None
+    if missing:
+        raise InputError(f"{folder} lacks {', '.join(missing)}, which {index} names. {AGAIN}")
+    return files
+
+
+def header(file: Path) -> tuple[dict[str, Any], int]:
+    """The JSON header of a safetensors file, and where its tensors begin.
+
+    Raises InputError if it is none, is cut off, or has a tensor whose bytes are not those of its shape and dtype.
+    """
+    size = file.stat().st_size
+    with open(file, "rb") as handle:
+        length = int.from_bytes(handle.read(8), "little")
+        text = handle.read(length) if length <= min(size - 8, LARGEST_HEADER) else b""
+    if 0 < size - 8 < length <= LARGEST_HEADER:
+        raise InputError(f"{file} is damaged: it has {size:,} bytes, and its header alone {length:,}. {AGAIN}")
+    try:
+        found = parse(text)
+        ends = [_end(said) for name, said in found.items() if name != "__metadata__"]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{file} is not a safetensors file ({error!r})") from None
+    expected = 8 + length + max(ends, default=0)
+    if expected != size:
+        raise InputError(f"{file} is damaged: its tensors should end at byte {expected}, it has {size}. {AGAIN}")
+    return found, 8 + length
+
+
+def _end(said: dict[str, Any]) -> int:
+    """Where a tensor ends. Raises ValueError if it has not the bytes of its shape and dtype."""
+    start, end = said["data_offsets"]
+    bits = math.prod(said["shape"]) * BITS[said["dtype"]]
+    if not 0 <= start <= end or min(said["shape"], default=0) < 0 or (end - start) * 8 != bits:
+        raise ValueError(f"{said['dtype']} of shape {said['shape']} in bytes {start} to {end}")
+    return end
+
+
+def shapes(file: Path) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape and dtype, as safetensors calls it, of each tensor of a weight file; no weight is read.
+
+    Of a pickled file only tensors are unpickled, and its dtypes are torch's. Raises InputError if it cannot be read.
+    """
+    if file.suffix == ".safetensors":
+        found, _ = header(file)
+        return {n: (tuple(said["shape"]), said["dtype"]) for n, said in found.items() if n != "__metadata__"}
+    return {name: (tuple(tensor.shape), str(tensor.dtype)) for name, tensor in unpickled(file, "meta").items()}
+
+
+def unpickled(file: Path, device: str) -> dict[str, Any]:
+    """Tensors of a pickled weight file by name. Nothing but tensors is unpickled; on a CPU they are mapped, not read.
+
+    Raises InputError if it cannot be read so.
+    """
+    import torch
+    from transformers.modeling_utils import load_state_dict
+
+    try:
+        found = load_state_dict(str(file), device, weights_only=True)
+        wrong = [name for name, tensor in found.items() if not isinstance(tensor, torch.Tensor)]
+    except Exception as error:  # a library of many exceptions, on bytes that anyone may have written
+        raise InputError(f"{file} cannot be read as tensors alone: {str(error).splitlines()[0]}") from None
+    if wrong:
+        raise InputError(f"{file} holds more than tensors by name: {', '.join(map(str, wrong[:3]))}")
+    return found
