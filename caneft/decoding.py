@@ -2,7 +2,8 @@
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,6 +19,8 @@ from caneft.prompts import Example, Prompts, collate
 from caneft.retrieval import Examples
 
 log = logging.getLogger(__name__)
+
+CANNOT_HOLD = "can the dtype of the model (models.*.dtype) hold its activations?"
 
 
 class Tuned(Protocol):
@@ -71,7 +74,7 @@ def translate(
     """Hypothesis of each source, in order. Sources of similar length are decoded together, padded on the left.
 
     domain: for instructions that name it, and for the examples. before: called with the number of sources of each
-    batch, before it is decoded.
+    batch, before it is decoded. Raises InputError if the model's logits are not finite.
     """
     from transformers import GenerationConfig
 
@@ -95,12 +98,34 @@ def translate(
                 pad_token_id=pad,
             )
             before(len(chosen))
-            with torch.inference_mode():
+            with torch.inference_mode(), _finite_logits(model, f"source {chosen[-1] + 1}"):
                 ids = model.generate(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
             for row, i in enumerate(chosen):
                 found[i] = _hypothesis(prompts, ids[row, batch.input_ids.shape[1] :].tolist(), limit[i])
             bar.update(len(chosen))
     return [found[i] for i in range(len(sources))]
+
+
+@contextmanager
+def _finite_logits(model: nn.Module, name: str) -> Iterator[None]:
+    """Raises InputError at the end of a batch if a logit was not finite in any step. name: of the batch.
+
+    The least and the greatest one tell, of what the head gives, before a soft-cap hides what is infinite. That is one
+    more pass over logits which are copied and searched anyway, and no wait for the device before the end.
+    """
+    fine = []
+
+    def look(_, __, logits: torch.Tensor) -> None:
+        least, greatest = torch.aminmax(logits)
+        fine.append(least.isfinite() & greatest.isfinite())
+
+    hook = model.lm_head.register_forward_hook(look)
+    try:
+        yield
+    finally:
+        hook.remove()
+    if not torch.stack(fine).all():
+        raise InputError(f"logits are not finite while translating, in the batch of {name}; {CANNOT_HOLD}")
 
 
 def _hypothesis(prompts: Prompts, ids: list[int], limit: int) -> Hypothesis:
@@ -140,7 +165,7 @@ def source_losses(
 ) -> tuple[list[float], int]:
     """Cross-entropy of each source in its prompt, in nats, in order, and the number of tokens of all of them.
 
-    domain, before: as of `translate`.
+    domain, before: as of `translate`. Raises InputError if one is not finite.
     """
     encoded = [prompts.encode_source(source, domain) for source in sources]
     order = sorted(range(len(sources)), key=lambda i: (len(encoded[i]), i))
@@ -152,6 +177,8 @@ def source_losses(
         losses = response_losses(model, batch).double()
         sums = losses.new_zeros(len(chosen)).index_add(0, batch.rows.to(losses.device), losses)
         for i, nats in zip(chosen, sums.tolist(), strict=True):
+            if not math.isfinite(nats):
+                raise InputError(f"the loss on source {i + 1} is not finite; {CANNOT_HOLD}")
             found[i] = nats
     return found, sum(len(example.response) for example in encoded)
 
