@@ -9,6 +9,7 @@ from caneft.errors import InputError
 
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLED_WHOLE, PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
+PICKLED_SUFFIX = ".bin"
 BITS = {"F64": 64, "F32": 32, "BF16": 16, "F16": 16, "I64": 64, "I32": 32, "I16": 16, "I8": 8, "U8": 8, "BOOL": 8}
 BITS |= {"U16": 16, "U32": 32, "U64": 64, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "C64": 64, "F4": 4}
 LARGEST_HEADER = 100_000_000
@@ -33,7 +34,13 @@ def weight_files(folder: Path, pickled: bool = False) -> list[Path]:
             return [folder / whole]
         if (folder / index).exists():
             return _indexed(folder, index)
-    raise InputError(f"{folder} has neither {WHOLE} nor {INDEX}")
+    said = f"{folder} has neither {WHOLE} nor {INDEX}"
+    if any((folder / name).exists() for name in (PICKLED_WHOLE, PICKLED_INDEX)):
+        said += (
+            ". Its weights are pickled, a format that can carry code: convert them to safetensors (`patch merge` and"
+            " `to-lora` take the manifest.json of a model with models.*.allow_pickle: true, too)"
+        )
+    raise InputError(said)
 
 
 def _indexed(folder: Path, index: str) -> list[Path]:
@@ -86,7 +93,7 @@ def shapes(file: Path) -> dict[str, tuple[tuple[int, ...], str]]:
 
     Of a pickled file only tensors are unpickled, and its dtypes are torch's. Raises InputError if it cannot be read.
     """
-    if file.suffix == ".safetensors":
+    if file.suffix != PICKLED_SUFFIX:
         found, _ = header(file)
         return {n: (tuple(said["shape"]), said["dtype"]) for n, said in found.items() if n != "__metadata__"}
     return {name: (tuple(tensor.shape), str(tensor.dtype)) for name, tensor in unpickled(file, "meta").items()}

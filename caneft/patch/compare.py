@@ -76,7 +76,8 @@ def diff(a: str | Path, b: str | Path, base: str | Path | None = None) -> dict[s
 
 
 def _base_slices(base: str | Path, name: str | Path, patch: Patch) -> Sequence[dict[str, torch.Tensor]]:
-    slices = read_slices(find(model_folder(base), str(name), patch), patch.dtype)
+    folder, pickled = model_folder(base)
+    slices = read_slices(find(folder, str(name), patch, pickled), patch.dtype)
     check_replaced(str(name), patch, unit_hashes(patch.neurons, slices, patch.axes))
     return slices
 

@@ -51,10 +51,10 @@ def export(base: str | Path, path: str | Path, out: str | Path) -> Patch:
 
     base: a model folder or a model's manifest.json. Raises InputError for another base, or if `out` exists.
     """
-    folder, patch = model_folder(base), read(path)
+    (folder, pickled), patch = model_folder(base), read(path)
     if not len(patch.neurons):
         raise InputError(f"{path} changes nothing, and an adapter without modules cannot be loaded")
-    places = find(folder, str(path), patch)
+    places = find(folder, str(path), patch, pickled)
     present = read_slices(places, patch.dtype)
     check_replaced(str(path), patch, unit_hashes(patch.neurons, present, patch.axes))
     changes: Changes = defaultdict(list)

@@ -11,7 +11,7 @@ import torch
 
 from caneft.bounded import read_json
 from caneft.files import write_json
-from caneft.models.stored import ADAPTER, INDEX, header, weight_files
+from caneft.models.stored import ADAPTER, INDEX, PICKLED_INDEX, PICKLED_SUFFIX, header, weight_files
 from caneft.patch.card import NAME, card
 from caneft.patch.form import Patch, dtype_name, read
 from caneft.patch.hashing import check_replaced, unit_hashes
@@ -19,7 +19,7 @@ from caneft.patch.outputs import new_folder
 from caneft.patch.weights import DTYPES, Stored, find, model_folder, read_slices, stored_tensors
 
 COPIED = ("*.json", "*.jinja", "*.model", "*.txt", "tokenizer*", "LICENSE*", "NOTICE*", "additional_chat_templates/*")
-NOT_COPIED = ("config.json", INDEX, "manifest.json", "cost.json")  # the latter two are this workflow's
+NOT_COPIED = ("config.json", INDEX, PICKLED_INDEX, "manifest.json", "cost.json")  # the latter two are this workflow's
 DTYPE_KEYS = ("dtype", "torch_dtype")  # transformers has renamed it
 
 
@@ -29,22 +29,24 @@ def merge(base: str | Path, path: str | Path, out: str | Path) -> Patch:
     base: a model folder or a model's manifest.json. Weights in another floating-point dtype are cast to the patch's, as
     loading the base in that dtype does. Raises InputError for another base, or if `out` exists.
     """
-    folder, patch = model_folder(base), read(path)
-    places = find(folder, str(path), patch)
+    (folder, pickled), patch = model_folder(base), read(path)
+    places = find(folder, str(path), patch, pickled)
     present = read_slices(places, patch.dtype)
     check_replaced(str(path), patch, unit_hashes(patch.neurons, present, patch.axes))
     with new_folder(out) as beside:
         _copy_rest(folder, beside, dtype_name(patch.dtype))
-        copies = {}
-        for file in weight_files(folder):
-            _copy_weights(file, beside / file.name, patch.dtype)
-            copies |= stored_tensors(beside / file.name)
+        copies, files = {}, weight_files(folder, pickled)
+        for file in files:
+            copy = beside / _renamed(file.name)
+            _copy_weights(file, copy, patch.dtype)
+            copies |= stored_tensors(copy)
         for of_layer, slices in zip(places, patch.slices, strict=True):
             for name, place in of_layer.items():
                 stored = copies[place.stored.name]
                 replace(place, stored=stored).write(slices[name], stored.file)
-        if (folder / INDEX).exists():
-            _write_index(folder / INDEX, beside / INDEX, sum(stored.bytes for stored in copies.values()))
+        index = folder / (PICKLED_INDEX if files[0].suffix == PICKLED_SUFFIX else INDEX)
+        if index.exists():
+            _write_index(index, beside / INDEX, sum(stored.bytes for stored in copies.values()))
         said = card(patch, path, folder, Path(out).name, "transformers")
         (beside / NAME).write_text(said, encoding="utf-8")
     return patch
@@ -74,10 +76,10 @@ def _with_dtype(config, dtype: str):
 
 
 def _copy_weights(file: Path, out: Path, dtype: torch.dtype) -> None:
-    """Copies a safetensors file, tensor by tensor where the floating-point ones have to be cast."""
+    """Copies a weight file to safetensors, tensor by tensor where the floating-point ones have to be cast."""
     tensors = stored_tensors(file)
     cast = {name for name, stored in tensors.items() if DTYPES.get(stored.dtype, dtype) != dtype}
-    if not cast:
+    if not cast and file.suffix != PICKLED_SUFFIX:
         shutil.copyfile(file, out)
         return
     kinds = {known: name for name, known in DTYPES.items()}
@@ -89,7 +91,8 @@ def _copy_weights(file: Path, out: Path, dtype: torch.dtype) -> None:
         end += math.prod(shape) * sizes[name]
         kind = kinds[dtype] if name in cast else tensors[name].dtype
         said[name] = {"dtype": kind, "shape": shape, "data_offsets": [begin, end]}
-    metadata = header(file)[0].get("__metadata__", {"format": "pt"})
+    own = {} if file.suffix == PICKLED_SUFFIX else header(file)[0]
+    metadata = own.get("__metadata__", {"format": "pt"})
     text = json.dumps({"__metadata__": metadata, **said}).encode()
     text += b" " * (-len(text) % 8)
     with open(out, "wb") as handle:
@@ -102,13 +105,21 @@ def _bytes(stored: Stored, dtype: torch.dtype | None) -> memoryview | bytes:
     """A stored tensor's bytes, cast to another dtype if one is given."""
     if not stored.bytes:
         return b""
-    raw = np.memmap(stored.file, np.uint8, "r", stored.start, stored.bytes)
     if dtype is None:
-        return memoryview(raw)
-    tensor = torch.from_numpy(np.array(raw)).view(DTYPES[stored.dtype]).to(dtype)
+        return memoryview(stored.raw())
+    tensor = torch.from_numpy(np.array(stored.raw())).view(DTYPES[stored.dtype]).to(dtype)
     return memoryview(tensor.view(torch.uint8).numpy())
+
+
+def _renamed(name: str) -> str:
+    """Name of a weight file in safetensors."""
+    if not name.endswith(PICKLED_SUFFIX):
+        return name
+    return name.removesuffix(PICKLED_SUFFIX).replace("pytorch_model", "model", 1) + ".safetensors"
 
 
 def _write_index(index: Path, out: Path, size: int) -> None:
     said = read_json(index, "Download the model again.")
+    if "weight_map" in said:
+        said["weight_map"] = {name: _renamed(file) for name, file in said["weight_map"].items()}
     write_json(out, said | {"metadata": said.get("metadata", {}) | {"total_size": size}})

@@ -1,4 +1,4 @@
-"""Weights in a model folder's safetensors files: found by name, read and written by the line, the rest left on disk."""
+"""Weights in a model folder's files: found by name, read and written by the line, the rest left on disk."""
 
 import math
 from collections.abc import Sequence
@@ -14,13 +14,15 @@ from caneft.models.attention import Heads
 from caneft.models.ffn import FFN, ROWS, Projection
 from caneft.models.manifests import read_manifest
 from caneft.models.resolving import architecture
-from caneft.models.stored import header, weight_files
+from caneft.models.stored import PICKLED_SUFFIX, header, unpickled, weight_files
 from caneft.models.units import unit_layers
 from caneft.neurons import NeuronSet
 from caneft.patch.form import Patch, dtype_name
 from caneft.patch.memory import check_fit
 
 DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+OTHER_DTYPES = {"F64": torch.float64, "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8}
+OTHER_DTYPES |= {"U8": torch.uint8, "BOOL": torch.bool}
 INTEGERS = {2: np.int16, 4: np.int32}
 
 
@@ -44,6 +46,23 @@ class Stored:
         """Its elements as integers of their size, mapped from the file, or from a copy of it."""
         kind = INTEGERS[DTYPES[self.dtype].itemsize]
         return np.memmap(file or self.file, kind, mode, self.start, self.shape)
+
+    def raw(self) -> np.ndarray:
+        """Its bytes, uint8, on disk until they are used."""
+        return np.memmap(self.file, np.uint8, "r", self.start, self.bytes)
+
+
+@dataclass(frozen=True)
+class Unpickled(Stored):
+    """A tensor of a pickled file, which cannot be written. tensor: on disk until it is used, where the file allows."""
+
+    tensor: torch.Tensor
+
+    def mapped(self, mode: str = "r", file: Path | None = None) -> np.ndarray:
+        return self.tensor.view({2: torch.int16, 4: torch.int32}[self.tensor.itemsize]).numpy()
+
+    def raw(self) -> np.ndarray:
+        return self.tensor.contiguous().flatten().view(torch.uint8).numpy()
 
 
 @dataclass(frozen=True)
@@ -72,21 +91,27 @@ class Place:
         mapped.flush()
 
 
-def model_folder(path: str | Path) -> Path:
-    """The folder of a model, given as such or by the manifest.json that this workflow keeps of it."""
+def model_folder(path: str | Path) -> tuple[Path, bool]:
+    """The folder of a model, given as such or by the manifest.json that this workflow keeps of it.
+
+    And whether pickled weights may be read, which a manifest alone can say.
+    """
     path = Path(path)
     manifest = path / "manifest.json" if path.is_dir() and not (path / "config.json").exists() else path
     if manifest.is_dir():
-        return path
+        return path, False
     try:
-        return Path(read_manifest(manifest)["folder"])
+        found = read_manifest(manifest)
+        return Path(found["folder"]), bool(found.get("allow_pickle", False))
     except (OSError, KeyError, TypeError, ValueError) as error:
         said = f"{type(error).__name__}: {error}"
         raise InputError(f"{path} is neither a model folder nor a model's manifest.json ({said})") from None
 
 
 def stored_tensors(file: Path) -> dict[str, Stored]:
-    """Tensors of a safetensors file by name."""
+    """Tensors of a weight file by name."""
+    if file.suffix == PICKLED_SUFFIX:
+        return {name: _unpickled(name, file, tensor) for name, tensor in unpickled(file, "cpu").items()}
     found, origin = header(file)
     return {
         name: Stored(name, file, said["dtype"], tuple(said["shape"]), origin + start, end - start)
@@ -96,14 +121,23 @@ def stored_tensors(file: Path) -> dict[str, Stored]:
     }
 
 
-def find(folder: Path, name: str, patch: Patch) -> list[dict[str, Place]]:
+def _unpickled(name: str, file: Path, tensor: torch.Tensor) -> Unpickled:
+    known = {dtype: said for said, dtype in (OTHER_DTYPES | DTYPES).items()}
+    dtype = known.get(tensor.dtype, str(tensor.dtype))
+    return Unpickled(name, file, dtype, tuple(tensor.shape), 0, tensor.numel() * tensor.itemsize, tensor)
+
+
+def find(folder: Path, name: str, patch: Patch, pickled: bool = False) -> list[dict[str, Place]]:
     """Per layer by projection, where a patch's slices are in a model folder; {} where it has none.
 
-    name: of the patch, for messages. Raises InputError if it does not fit the model, or the weights are quantised.
+    name: of the patch, for messages. pickled: whether pickled weights may be read. Raises InputError if it does not fit
+    the model, or the weights are quantised.
     """
     model, layers = skeleton(folder, patch.neurons)
     check_fit(name, patch, layers)
-    stored = {_key(tensor): found for file in weight_files(folder) for tensor, found in stored_tensors(file).items()}
+    stored = {
+        _key(tensor): found for file in weight_files(folder, pickled) for tensor, found in stored_tensors(file).items()
+    }
     names = {module: module_name for module_name, module in model.named_modules()}
     return [
         {part: _place(folder, stored, names[at.linear], at, indices) for part, at in layer.projections}

@@ -17,6 +17,8 @@ from caneft import patch
 from caneft.config import Model
 from caneft.models import loading, manifests
 from caneft.neurons import NeuronSet
+from caneft.patch.folder import apply
+from caneft.patch.lora import export
 from caneft.patch.merge import merge
 from tests.messages import assert_names, refused
 from workflow.scripts import resolve_model
@@ -316,6 +318,44 @@ def test_pickled_weights_are_compared_with_the_model_as_well(folder, wrong, reso
     wrong(folder, file.name, allow_pickle=True)
     file.write_bytes(POINTER)
     wrong(folder, file.name, "git lfs pull", allow_pickle=True)
+
+
+@pytest.mark.parametrize("shards", [None, "20KB"])
+def test_a_patch_of_a_base_with_pickled_weights_is_merged_and_exported(folder, patched, resolve, tmp_path, shards):
+    """Where the manifest allows it, as tuning does. In place nothing pickled is changed."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    tuned, path = patched
+    tensors = load_file(folder / WEIGHTS)
+    (folder / WEIGHTS).unlink()
+    tensors["lm_head.weight"] = tensors["lm_head.weight"].T.contiguous().T  # as some lie there
+    if shards is None:
+        torch.save(tensors, folder / "pytorch_model.bin")
+    else:
+        names = {name: f"pytorch_model-0000{1 + i % 2}-of-00002.bin" for i, name in enumerate(tensors)}
+        for file in set(names.values()):
+            torch.save({name: tensors[name] for name in tensors if names[name] == file}, folder / file)
+        index = {"metadata": {"total_size": 1}, "weight_map": names}
+        (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    manifest = tmp_path / "manifest.json"
+    assert len(resolve(folder, allow_pickle=True)["weights"]) == (2 if shards else 1)
+    merge(manifest, path, tmp_path / "merged")
+    assert not [*(tmp_path / "merged").glob("*.bin*")]
+    manifest_of_base = manifest.read_text()
+    loaded = loading.load_model(resolve(tmp_path / "merged"), "float32", CPU).state_dict()
+    assert all(torch.equal(loaded[name], weight) for name, weight in tuned.state_dict().items())
+
+    manifest.write_text(manifest_of_base)
+    export(manifest, path, tmp_path / "lora")
+    base = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=False)
+    adapted = PeftModel.from_pretrained(base, tmp_path / "lora").merge_and_unload().state_dict()
+    assert all(torch.allclose(adapted[name], weight, atol=1e-6) for name, weight in tuned.state_dict().items())
+    for refusing in (merge, export):
+        with refused(folder, "models.*.allow_pickle: true"):
+            refusing(folder, path, tmp_path / "other")
+    with refused(folder, "safetensors"):
+        apply(folder, path)
 
 
 def test_headers_alone_are_read(tiny_model, tokenizer, tmp_path):
