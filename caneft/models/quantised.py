@@ -19,6 +19,7 @@ from caneft.config import Model
 from caneft.errors import InputError
 from caneft.files import delivering, sha256
 from caneft.models.ffn import layout
+from caneft.models.filling import NAMED, misfits, not_finite
 
 SUFFIX, PART = ".gguf", ".gguf.part"
 MAGIC = b"GGUF"
@@ -133,8 +134,8 @@ def _loaded(file: Path, dtype: torch.dtype) -> tuple[nn.Module, Any]:
     except (ValueError, KeyError, TypeError, RuntimeError) as error:  # RuntimeError: a weight of another shape
         raise InputError(f"{file}: transformers cannot read it: {str(error).splitlines()[0]}") from None
     layout(model.config.model_type)
-    if missing := sorted(said["missing_keys"]):
-        raise InputError(f"{file}: lacks weights of its model: {', '.join(missing[:3])} ({len(missing)} in all)")
+    if wrong := misfits(said):
+        raise InputError(f"{file}: its weights do not fill its model: {wrong}")
     model.hf_quantizer, model.quantization_method, model.is_quantized = None, None, False
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
@@ -150,6 +151,5 @@ def _check(model: nn.Module, numbers: int, file: Path) -> None:
             f"{file}: holds {numbers:,} numbers, but its model has {weights:,} weights: this version of transformers"
             " does not read all of it"
         )
-    for name, parameter in model.named_parameters():
-        if not parameter.isfinite().all():
-            raise InputError(f"{file}: {name} holds numbers that are not finite")
+    if found := not_finite(model):
+        raise InputError(f"{file}: numbers of {', '.join(found[:NAMED])} ({len(found)} in all) are not finite")
