@@ -10,13 +10,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from caneft.corpora import recognising
+from caneft.corpora.recognising import HEAD, UTF8_BOM
 from caneft.errors import InputError
 from caneft.files import split_archive
 
 LONGEST_LINE = 4_000_000
 """Bytes of the longest line that is read: a million characters in any script."""
 
-UTF8_BOM = b"\xef\xbb\xbf"
 UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 BROKEN = (
     UnicodeDecodeError,
@@ -28,18 +29,21 @@ BROKEN = (
     NotImplementedError,  # a zip archive that says it is of a version to come
 )
 LISTED = 20
+PACKED = tuple(recognising.NAMED.values())
 
 
-def lines(path: str | Path, longest: int = LONGEST_LINE) -> Iterator[tuple[int, str]]:
+def lines(path: str | Path, form: str | None = None, longest: int = LONGEST_LINE) -> Iterator[tuple[int, str]]:
     """Lines of a UTF-8 file with their numbers from 1, without line ends (LF, CRLF) and without a BOM before them.
 
     Only a line feed ends a line. str.splitlines would also split at U+2028, U+0085 and others, which stand in
     real corpora, and shift one side of aligned pairs. A BOM begins a file, and so a line of files that were joined.
-    path: as of `opened`. longest: bytes of a line beyond which it is an error, so that no file fills the memory.
+    path, form: as of `opened`. longest: bytes of a line beyond which it is an error, so that no file fills the memory.
     Raises InputError for a file that cannot be read, and with the line for bytes that are not UTF-8.
     """
-    with opened(path) as file:
+    with opened(path, form) as file:
         for number, raw in enumerate(iter(lambda: file.readline(longest + 1), b""), start=1):
+            if number == 1 and form != "instruct":  # in JSON, a carriage return is a blank like any other
+                recognising.check_line_end(raw, path)
             if len(raw) > longest:
                 raise InputError(
                     f"{path}:{number}: a line of more than {longest:,} bytes.\n"
@@ -49,25 +53,37 @@ def lines(path: str | Path, longest: int = LONGEST_LINE) -> Iterator[tuple[int, 
 
 
 @contextmanager
-def opened(path: str | Path) -> Iterator[BinaryIO]:
+def opened(path: str | Path, form: str | None = None) -> Iterator[io.BufferedReader]:
     """The bytes of a file, decompressed as they are read if it is named .gz, .xz or .zip.
 
     path: `archive.zip::member` is a file in an archive; an archive that holds a single file needs no member.
-    Raises InputError for what cannot be opened, and for what goes wrong while it is read.
+    form: name of the corpus format that it is meant to have; None for a file that the workflow wrote.
+    Raises InputError for what cannot be opened, for what begins as something else (`recognising`), and for what goes
+    wrong while it is read.
     """
     file, member = split_archive(path)
     try:
         with ExitStack() as stack:
-            stream, name = stack.enter_context(open(file, "rb")), file.name
+            stream, name = stack.enter_context(open(file, "rb", buffering=HEAD)), file.name
+            if name.lower().endswith(PACKED):
+                recognising.check_packed(stream.peek(HEAD), path, name)
             if file.suffix.lower() == ".zip":
                 stream, name = _member(stack.enter_context(zipfile.ZipFile(stream)), file, member)
             if name.lower().endswith((".gz", ".xz")):
                 stream = (gzip if name.lower().endswith(".gz") else lzma).open(stream)
-            yield stream
+            whole = io.BufferedReader(stream, HEAD)
+            recognising.check(whole.peek(HEAD), path, form)
+            yield whole
     except BROKEN as error:
         raise InputError(f"{path}: broken or incomplete archive ({error}). Download it again.") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}). Correct the path or data_root.") from None
+
+
+def head(path: str | Path, form: str | None = None) -> bytes:
+    """The first bytes of a file, unpacked; arguments and errors as of `opened`."""
+    with opened(path, form) as file:
+        return file.peek(HEAD)
 
 
 def _member(archive: zipfile.ZipFile, path: Path, member: str | None) -> tuple[BinaryIO, str]:

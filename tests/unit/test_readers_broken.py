@@ -1,6 +1,5 @@
 """Broken input is a message that names file and line, or is counted; it is no traceback, and nothing gets lost."""
 
-import bz2
 import functools
 import gzip
 import io
@@ -261,8 +260,3 @@ def test_a_missing_archive_and_a_folder_are_named(tmp_path):
         list(lines(tmp_path / "a.zip::b"))
     with refused("folder.gz", "Is a directory"):
         list(lines(tmp_path / "folder.gz"))
-
-
-def test_another_kind_of_compression_is_no_text(read):
-    with refused("corpus.bz2:1", "iconv -f ENCODING -t UTF-8"):
-        read("tsv", bz2.compress(LONG), "corpus.bz2")

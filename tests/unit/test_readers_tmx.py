@@ -162,7 +162,7 @@ def test_units_without_a_side_are_counted_and_keep_their_number(read, tmp_path):
         ("<tu><tuv><seg>a</seg></tuv></tu>", ["memory.tmx", "de", "en", "source_language, target_language"]),
         # expat's own words
         (b"", ["memory.tmx:1", "no element found"]),
-        (b"a\tb\n", ["memory.tmx:1", "syntax error"]),
+        (b"a b\n", ["memory.tmx:1", "syntax error"]),
         (b"<tmx>\n<body>\n<tu>\n</body></tmx>", ["memory.tmx:4", "mismatched tag"]),
         (b"<tmx>\n<body>\n", ["memory.tmx:3", "no element found"]),
         (b"<tmx>\na & b</tmx>", ["memory.tmx:2", "invalid token"]),

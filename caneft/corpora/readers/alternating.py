@@ -22,7 +22,7 @@ SEPARATED = [False, False, True, False, False, True]
 def read(source: Alternating, split: str, resolve: Resolve) -> Iterator[Pair]:
     """Pairs by their place in the file, from 1. Raises InputError, at the end, if the last line is alone."""
     path = resolve(source.path)
-    numbered = _without_blank_end(lines(path))
+    numbered = _without_blank_end(lines(path, source.format))
     head = list(islice(numbered, len(SEPARATED)))
     separated = len(head) > 4 and [not text for _, text in head] == SEPARATED[: len(head)]
     lines_of_pairs = zip_longest(*[chain(head, numbered)] * (3 if separated else 2))

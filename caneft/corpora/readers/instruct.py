@@ -65,7 +65,7 @@ def _end(text: str, place: int) -> None:
 
 def _whole(path: Path) -> str:
     texts, size = [], 0
-    for _, text in lines(path, longest=LARGEST):  # a list that no one indented is a single line
+    for _, text in lines(path, "instruct", longest=LARGEST):  # a list that no one indented is a single line
         size += len(text)
         if size > LARGEST:
             raise InputError(f"{path}: is longer than {LARGEST:,} characters. Write one object a line: format: jsonl.")

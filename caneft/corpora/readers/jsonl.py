@@ -11,7 +11,7 @@ from caneft.corpora.text import lines
 def read(source: Jsonl, split: str, resolve: Resolve) -> Iterator[Pair]:
     """Pairs by line."""
     path = resolve(source.path)
-    for number, text in lines(path):
+    for number, text in lines(path, source.format):
         if text.strip():
             where = f"{path}:{number}"
             record = records.parse(text, path, first_line=number, remedy="Correct or delete the line.")

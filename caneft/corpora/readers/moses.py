@@ -6,7 +6,8 @@ from pathlib import Path
 
 from caneft.config import Moses
 from caneft.corpora.readers.pair import Pair, Resolve
-from caneft.corpora.text import lines
+from caneft.corpora.recognising import has_json_lines
+from caneft.corpora.text import head, lines
 from caneft.errors import InputError
 
 
@@ -16,9 +17,16 @@ def read(source: Moses, split: str, resolve: Resolve) -> Iterator[Pair]:
 
 
 def aligned(source_path: Path, target_path: Path) -> Iterator[Pair]:
-    """Pairs of two files, by line. Raises InputError, at the end, if one has more lines than the other."""
+    """Pairs of two files, by line.
+
+    Raises InputError if both hold JSON objects, and at the end if one has more lines than the other.
+    """
+    if all(has_json_lines(head(path, "moses")) for path in (source_path, target_path)):
+        raise InputError(
+            f"{source_path}:1: is JSON, an object a line, and so is {target_path}.\nUse format: jsonl, of one of them."
+        )
     sources = targets = 0
-    for source, target in zip_longest(lines(source_path), lines(target_path)):
+    for source, target in zip_longest(lines(source_path, "moses"), lines(target_path, "moses")):
         sources = source[0] if source else sources
         targets = target[0] if target else targets
         if source and target:

@@ -34,7 +34,7 @@ def read(source: Tmx, split: str, resolve: Resolve) -> Iterator[Pair]:
     path = resolve(source.path)
     memory = _Memory(path, (source.source_language, source.target_language))
     number = complete = 0
-    with opened(path) as file:
+    with opened(path, source.format) as file:
         for number, sides in enumerate(memory.units(file), start=1):
             complete += None not in sides
             yield Pair(number, sides[0] or "", sides[1] or "")

@@ -1,0 +1,232 @@
+"""A corpus file that is something else than was configured is known by how it begins, before any pair of it is used."""
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import tarfile
+import zipfile
+
+import pytest
+
+from caneft import config
+from caneft.corpora import readers
+from caneft.corpora.readers import Pair
+from tests.messages import refused
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935\nsize 1234567\n"
+ANNEX = b"/annex/objects/SHA256E-s1234567--4d7a214614ab2935.de\n"
+HTML = b"\n<!DOCTYPE html>\n<html lang='en'>\n<head><title>Sign in</title></head>\n<body></body>\n</html>\n"
+XHTML = b"<?xml version='1.0'?>\n<!DOCTYPE html PUBLIC '-//W3C//DTD XHTML 1.0'>\n<html>\n<head/></html>\n"
+BARE_HTML = b"<html>\n<head><title>404 Not Found</title></head>\n<body>nginx</body>\n</html>\n"
+PAIRS = [("Haus", "house"), ("Maus", "mouse"), ("Laus", "louse")]
+TSV = "".join(f"{source}\t{target}\n" for source, target in PAIRS).encode()
+JSONL = "".join(json.dumps({"source": s, "target": t}) + "\n" for s, t in PAIRS).encode()
+LIST = json.dumps([{"input": s, "output": t} for s, t in PAIRS], indent=2).encode()
+LIST_IN_A_LINE = json.dumps([{"input": s, "output": t} for s, t in PAIRS]).encode()
+TMX = b"""<?xml version="1.0"?>
+<tmx version="1.4"><header/><body>
+<tu><tuv xml:lang="de"><seg>Haus</seg></tuv><tuv xml:lang="en"><seg>house</seg></tuv></tu>
+</body></tmx>
+"""
+SGML = b'<refset setid="newstest2013" srclang="any" trglang="en">\n<doc>\n<seg id="1">house</seg>\n</doc></refset>\n'
+FORMS = ("moses", "tsv", "alternating", "jsonl", "instruct", "tmx")
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Writes bytes to a file and reads it as a format; for moses as both files."""
+
+    def written_and_read(form, data, name="corpus", **more):
+        (tmp_path / name).write_bytes(data)
+        paths = {"source_path": name, "target_path": name} if form == "moses" else {"path": name}
+        languages = {"source_language": "de", "target_language": "en"} if form == "tmx" else {}
+        source = config.Domain.model_validate({"test": {"format": form, **paths, **languages, **more}}).test
+        return list(readers.read(source, "train", tmp_path.joinpath))
+
+    return written_and_read
+
+
+def archive(mode):
+    """A tar archive that holds a TSV."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode=mode) as tar:
+        member = tarfile.TarInfo("corpus.tsv")
+        member.size = len(TSV)
+        tar.addfile(member, io.BytesIO(TSV))
+    return made.getvalue()
+
+
+def zipped():
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        archive.writestr("corpus.tsv", TSV)
+    return made.getvalue()
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("data", "facts"),
+    [
+        (gzip.compress(TSV), ["gzip", ".gz"]),
+        (lzma.compress(TSV), ["xz", ".xz"]),
+        (zipped(), ["zip", ".zip"]),
+        (bz2.compress(TSV), ["bzip2", ".gz, .xz or .zip"]),
+        (bz2.compress(b""), ["bzip2"]),
+        (archive("w"), ["tar archive", "tar -xf"]),
+        (archive("w:gz"), ["gzip", "tar -xzf"]),
+        (b"\x28\xb5\x2f\xfd\x04\x00rest", ["zstd"]),
+        (b"7z\xbc\xaf\x27\x1c\x00\x04", ["7z"]),
+        (b"PAR1\x15\x04\x15", ["Parquet", "jsonl or tsv"]),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0\0", ["Office", "tab-separated"]),
+        (b"%PDF-1.7\n%\xe2\xe3\n", ["PDF"]),
+        (bytes(1000), ["zero"]),
+        (LFS, ["Git LFS", "git lfs pull"]),
+        (ANNEX, ["git-annex", "git annex get"]),
+        (HTML, ["HTML"]),
+        (XHTML, ["HTML"]),
+        (BARE_HTML, ["HTML"]),
+    ],
+)  # fmt: skip
+def test_what_is_no_corpus_is_named_in_every_format(read, form, data, facts):
+    with refused("corpus", *facts):
+        read(form, data)
+    with refused("corpus", *facts):
+        read(form, gzip.compress(data), "corpus.gz")  # and behind what is unpacked
+
+
+@pytest.mark.parametrize("name", ["corpus.gz", "corpus.xz", "corpus.zip"])
+@pytest.mark.parametrize(("data", "facts"), [(LFS, ["git lfs pull"]), (HTML, ["HTML"]), (bz2.compress(TSV), ["bzip2"])])
+def test_what_stands_in_the_place_of_an_archive_is_named(read, name, data, facts):
+    with refused(name, *facts):
+        read("tsv", data, name)
+
+
+def test_an_archive_of_another_kind_than_its_name_says(read):
+    with refused("corpus.gz", "zip", ".zip"):
+        read("tsv", zipped(), "corpus.gz")
+    with refused("corpus.zip", "gzip", ".gz"):
+        read("tsv", gzip.compress(TSV), "corpus.zip")
+
+
+@pytest.mark.parametrize(
+    ("form", "data", "use"),
+    [
+        ("jsonl", TSV, "format: tsv"),
+        ("instruct", TSV, "format: tsv"),
+        ("tmx", TSV, "format: tsv"),
+        ("alternating", TSV, "format: tsv"),
+        ("tsv", JSONL, "format: jsonl"),
+        ("moses", JSONL, "format: jsonl"),
+        ("alternating", JSONL, "format: jsonl"),
+        ("tmx", JSONL, "format: jsonl"),
+        ("instruct", JSONL, "format: jsonl"),
+        ("jsonl", LIST, "format: instruct"),
+        ("moses", LIST, "format: instruct"),
+        ("tsv", LIST_IN_A_LINE, "format: instruct"),
+        ("alternating", LIST_IN_A_LINE, "format: instruct"),
+        ("moses", TMX, "format: tmx"),
+        ("alternating", b"\xef\xbb\xbf" + TMX, "format: tmx"),
+        ("tsv", TMX, "format: tmx"),
+        ("jsonl", TMX, "format: tmx"),
+        ("instruct", TMX, "format: tmx"),
+        ("moses", SGML, "sacrebleu"),
+        ("moses", b'{\n "data": [\n  1]\n}\n', "JSON"),
+    ],
+)
+def test_a_file_of_another_format_names_that_format(read, form, data, use):
+    with refused("corpus:", use):
+        read(form, data)
+
+
+def test_content_that_only_resembles_something_is_text(read):
+    """Text about JSON, tabs, marks, pages and pointers."""
+    lines = ['{"a": 1} is an object.', "<b>x</b>", "<html>Tip</html>", "version https://git", "[1] See", "{}", "PK"]
+    for first in lines:
+        data = f"{first}\nplain\n"
+        assert read("moses", data.encode()) == [Pair(1, first, first), Pair(2, "plain", "plain")]
+        assert read("tsv", f"{first}\tx\nplain\ty\n".encode()) == [Pair(1, first, "x"), Pair(2, "plain", "y")]
+    assert read("moses", b"a\tb\nc\td\n") == [Pair(1, "a\tb", "a\tb"), Pair(2, "c\td", "c\td")]  # columns of a task
+    assert read("tsv", b'{"a": 1}\t{"b": 2}\n') == [Pair(1, '{"a": 1}', '{"b": 2}')]
+
+
+@pytest.mark.parametrize("line", ['{"intent": "play", "what": "jazz"}', '[{"call": "play", "with": {"what": "jazz"}}]'])
+def test_json_is_what_some_tasks_ask_for(tmp_path, line):
+    """One of two aligned files, and a cell of a table, may hold a JSON value a line."""
+    (tmp_path / "said").write_text("Play jazz.\nPlay it again.\n")
+    (tmp_path / "meant").write_text(f"{line}\n{line}\n")
+    source = config.Moses(format="moses", source_path="said", target_path="meant")
+    assert list(readers.read(source, "train", tmp_path.joinpath)) == [
+        Pair(1, "Play jazz.", line),
+        Pair(2, "Play it again.", line),
+    ]
+    (tmp_path / "both.tsv").write_text(f"{line}\tPlay jazz.\n" * 2)
+    source = config.Tsv(format="tsv", path="both.tsv")
+    assert [pair.source for pair in readers.read(source, "train", tmp_path.joinpath)] == [line, line]
+
+
+# --- the shape of a line -----------------------------------------------------------------------------------------
+
+
+def test_a_tab_inside_a_segment_is_an_error_with_its_line(read):
+    rows = "نعم\tYes\nمن طرف الكنبة البعيد\tسأكون رجلك\tFrom the end of the couch\nلا\tNo\n"
+    with refused("corpus:2", 3, 2, "tab"):
+        read("tsv", rows.encode())
+    first_is_wrong = "a\tb\tA b\nc\tC\n"
+    with refused("corpus:2", 2, "line 1", 3):
+        read("tsv", first_is_wrong.encode())
+
+
+def test_more_columns_are_no_matter_if_every_line_has_them(read):
+    assert read("tsv", b"a\tb\t0.9\n\nc\td\t\n") == [Pair(1, "a", "b"), Pair(3, "c", "d")]
+    with refused("corpus:3", 2, 3):  # a lost tab
+        read("tsv", b"a\tb\t0.9\nc\td\t0.8\ne\tf 0.7\n")
+    with refused("corpus:2", 4, 3):  # a tab in a column that is not read
+        read("tsv", b"a\tb\tx\nc\td\ty\tz\n")
+
+
+@pytest.mark.parametrize("form", ["moses", "tsv", "alternating", "jsonl"])
+def test_carriage_returns_alone_are_named(read, form):
+    rows = {"tsv": TSV, "jsonl": JSONL}.get(form, b"Eins.\nOne.\n")
+    assert read(form, rows)  # as it should be
+    with refused("corpus:1", "tr '\\r' '\\n'"):
+        read(form, rows.replace(b"\n", b"\r"))
+    with refused("corpus:1", "tr '\\r' '\\n'"):  # and without one at the end
+        read(form, rows.replace(b"\n", b"\r").rstrip(b"\r"))
+    with refused("corpus:1", "tr '\\r' '\\n'"):  # also where it is longer than any line may be
+        read(form, rows.replace(b"\n", b"\r") * 200_000)
+
+
+def test_a_list_with_carriage_returns_is_read(read):
+    expected = [Pair(number, *pair) for number, pair in enumerate(PAIRS, start=1)]
+    assert read("instruct", LIST.replace(b"\n", b"\r")) == expected
+
+
+def test_a_carriage_return_inside_a_line_of_a_tsv_is_an_error_and_of_aligned_text_none(read):
+    with refused("corpus:2", "carriage return"):
+        read("tsv", b"Eins.\tOne.\nZwei.\tTwo.\rDrei.\tThree.\n".replace(b"\rDrei.\t", b"\rDrei."))
+    assert read("moses", b"a\rb\nc\n") == [Pair(1, "a\rb", "a\rb"), Pair(2, "c", "c")]
+    assert read("tsv", b"a\tb\r\r\nc\td\r\n") == [Pair(1, "a", "b\r"), Pair(2, "c", "d")]  # a line end, twice converted
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["source\ttarget", "Target\tSource", "src\ttgt", "source_text\ttarget_text", "English\tGerman", "en\tfr", "de\ten",
+     "en-US\tde-DE", "eng_Latn\tdeu_Latn"],
+)  # fmt: skip
+def test_a_header_is_no_pair(read, header):
+    with refused("corpus:1", *header.split("\t")):
+        read("tsv", f"{header}\nHaus\thouse\n".encode())
+    other = "Quelle\tsource\n" + header + "\n"  # what stands further down is a pair
+    assert read("tsv", other.encode())[1] == Pair(2, *header.split("\t"))
+
+
+@pytest.mark.parametrize("line", ["Quelle\tsource", "source\tsource", "en\tet", "si\tja", "Deutsch\tGerman", "a\tb"])
+def test_words_that_may_be_a_pair_are_one(read, line):
+    assert read("tsv", f"{line}\n".encode()) == [Pair(1, *line.split("\t"))]
+
+
+def test_a_header_is_looked_for_in_the_columns_that_are_read(read):
+    with refused("corpus:1", "de", "en"):
+        read("tsv", b"id\tde\ten\n1\tHaus\thouse\n", source_column=1, target_column=2)
