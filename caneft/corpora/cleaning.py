@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from caneft.config import Cleaning
-from caneft.corpora.sides import NO_LANGUAGE, has_inner_control, key, language, normalise, without_mojibake
+from caneft.corpora.sides import NO_LANGUAGE, has_inner_control, key, language, normalise, visible, without_mojibake
 
 P = TypeVar("P")
 Languages = tuple[str, str]
@@ -61,8 +61,8 @@ def steps(rules: Cleaning, languages: Languages | None) -> dict[str, Flags]:
     that none goes for the sake of a pair that is dropped itself.
     """
     found = {
-        "empty_source": _each(lambda pair: not pair.source),
-        "empty_target": _each(lambda pair: not pair.target),
+        "empty_source": _each(lambda pair: not visible(pair.source)),
+        "empty_target": _each(lambda pair: not visible(pair.target)),
         "duplicate_pair": _repeated(lambda pair: (pair.source, pair.target)),
     }
     if rules.copies == "drop":

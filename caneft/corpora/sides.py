@@ -44,15 +44,34 @@ class _Marks(dict):
         return self[character]
 
 
-MARKS = _Marks()
+class _Invisible(dict):
+    """For str.translate: nothing in the place of format characters (category Cf), filled as it is used."""
+
+    def __missing__(self, character: int) -> int | None:
+        self[character] = None if unicodedata.category(chr(character)) == "Cf" else character
+        return self[character]
+
+
+MARKS, INVISIBLE = _Marks(), _Invisible()
 BETWEEN_DIGITS = re.compile(r"(?<=\d) +(?=\d)")
 
 
-def key(text: str) -> str:
-    """What is left of a text without case, punctuation and white space; the text itself, if that is nothing.
+def visible(text: str) -> str:
+    """A text, normalised, without what no one sees: soft hyphens, zero-width spaces, marks of direction (category Cf).
 
-    Between digits one mark is left: 2.5 and 2,5 are alike, 25 is another number. Digits and symbols (< + = €) stay.
+    For comparing alone: in some scripts such characters decide how a word is written.
     """
+    seen = text if text.isascii() else text.translate(INVISIBLE)
+    return text if seen == text else normalise(seen)  # letters, accents or spaces may have come together
+
+
+def key(text: str) -> str:
+    """What is left of a text without case, punctuation, white space and what is invisible.
+
+    If that is nothing, the text itself as it is seen. Between digits one mark is left: 2.5 and 2,5 are alike, 25 is
+    another number. Digits and symbols (< + = €) stay.
+    """
+    text = visible(text)
     words = text.casefold().translate(MARKS)
     return BETWEEN_DIGITS.sub("|", words).replace(" ", "") or text
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from sacrebleu.metrics import BLEU, CHRF
 
-from caneft.corpora.sides import identifiable, language
+from caneft.corpora.sides import identifiable, language, visible
 from caneft.corpora.store import Row
 
 OVERLONG_FACTOR, OVERLONG_OFFSET = 2, 20
@@ -55,7 +55,7 @@ def health(
     those in a wrong language; None for these where the target language has no code that can be identified."""
     pairs = list(zip(hypotheses, references, strict=True))
     return {
-        "empty": sum(not hypothesis.strip() for hypothesis in hypotheses),
+        "empty": sum(not visible(hypothesis).strip() for hypothesis in hypotheses),
         "truncated": sum(truncated),
         "overlong": sum(len(h) > OVERLONG_FACTOR * len(r) + OVERLONG_OFFSET for h, r in pairs),
         "wrong_language": _wrong_language(pairs, target_language),

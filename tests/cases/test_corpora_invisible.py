@@ -1,0 +1,77 @@
+"""What no one sees in a text (category Cf) neither hides that two texts are alike nor that a side is empty."""
+
+import unicodedata
+
+import pytest
+
+from caneft import config
+from caneft.corpora import store
+from caneft.corpora.cleaning import clean, normalised, without_leakage
+from caneft.corpora.overlap import flags
+from caneft.corpora.readers import Pair
+from caneft.corpora.sides import key
+from caneft.corpora.store import Row
+from caneft.scoring.surface import health
+
+SEEN = "Der Vertrag ist gültig."
+UNSEEN = {
+    "zero-width space": "Der Vertrag ist gültig\u200b.",
+    "soft hyphen": "Der Ver\u00adtrag ist gül\u00adtig.",
+    "marks of direction": "\u200eDer Vertrag\u200f ist \u202agültig.\u202c",
+    "isolates": "\u2068Der Vertrag\u2069 ist gültig.",
+    "inner byte order mark": "Der\ufeff Vertrag ist gültig.",
+    "word joiner": "Der\u2060 Vertrag ist\u2060 gültig.",
+    "tag": "Der Vertrag ist gültig.\U000e0041",
+    "between a letter and its accent": "Der Vertrag ist gu\u200b\u0308ltig.",
+    "alone between two spaces": "Der Vertrag \u200b ist gültig.",
+}
+
+
+@pytest.mark.parametrize("text", UNSEEN.values(), ids=UNSEEN)
+def test_it_hides_no_leakage_no_duplicate_and_no_overlap(text):
+    assert text != SEEN
+    kept, report = without_leakage([Pair(1, text, "x"), Pair(2, "Etwas anderes.", "x")], {"test": [Pair(1, SEEN, "y")]})
+    assert [pair.line for pair in kept] == [2]
+    assert report == {"test": {"leaked_pairs": 0, "leaked_sources": 0, "leaked_near": 1}}
+    assert without_leakage([Pair(1, SEEN, "x")], {"test": [Pair(1, text, "y")]})[0] == []  # and the other way round
+    kept, report = clean([Pair(1, SEEN, "x"), Pair(2, text, "x"), Pair(3, SEEN, "z")])
+    assert [pair.line for pair in kept] == [1, 3]
+    assert report["dropped"]["near_duplicate"] == 1
+    assert flags([Row("koran.test.1", SEEN, "y")], [Row("it.train.1", text, "x")]) == {"koran.test.1": "source"}
+
+
+@pytest.mark.parametrize("text", UNSEEN.values(), ids=UNSEEN)
+def test_the_text_itself_stays(text):
+    (kept,), _ = clean([Pair(1, text, f"{text} Ja.")])
+    assert kept.source == unicodedata.normalize("NFC", text)
+
+
+@pytest.mark.parametrize("side", ["\u200b", "\u00ad\u00ad", "\u200e \u200f", "\ufeff\ufeff", " \u2060\t", "\U000e0041"])
+def test_a_side_of_nothing_else_is_empty(side):
+    kept, report = clean([Pair(1, side, "x"), Pair(2, "x", side), Pair(3, "a", "b")])
+    assert [pair.line for pair in kept] == [3]
+    assert (report["dropped"]["empty_source"], report["dropped"]["empty_target"]) == (1, 1)
+    kept, report = normalised([Pair(1, side, "x"), Pair(2, "x", side)])  # a test set keeps its lines, and counts
+    assert (len(kept), report["present"]["empty_source"], report["present"]["empty_target"]) == (2, 1, 1)
+    assert health([side, "x"], ["x", "x"], [False, False], None)["empty"] == 1
+
+
+def test_what_is_seen_makes_a_difference():
+    """A combining accent is seen, and so is a mark between digits; other texts stay apart."""
+    assert key("a\u0301") != key("a")
+    assert key("2\u200b5 mg") == key("25 mg") != key("2.5 mg")
+    assert key("2\u200b.\u200b5 mg") == key("2,5 mg")
+    assert key("...\u200b") == key("...") != key("?")
+    assert key("می\u200cخواهم") == key("میخواهم")  # with and without a non-joiner
+
+
+def test_in_a_whole_domain(tmp_path):
+    """Train, dev and test of files: one pair of four is left, as three say what the test set asks."""
+    (tmp_path / "train").write_text("Ja\u200b, gut.\tx\nJa\u00ad, gut\ty\n\u200b\tz\nNein.\tNo.\n", encoding="utf-8")
+    (tmp_path / "dev").write_text("Vielleicht.\tMaybe.\n", encoding="utf-8")
+    (tmp_path / "test").write_text("Ja, gut.\tYes, good.\n", encoding="utf-8")
+    splits = {split: {"format": "tsv", "path": split} for split in ("train", "dev", "test")}
+    rows, reports = store.prepare(config.Domain.model_validate(splits), "it", tmp_path.joinpath)
+    assert [row.source for row in rows["train"]] == ["Nein."]
+    assert reports["train"]["leakage"]["test"]["leaked_near"] == 2
+    assert reports["train"]["dropped"]["empty_source"] == 1
