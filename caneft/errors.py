@@ -18,9 +18,9 @@ class InputError(ValueError):
         super().__init__("\n".join(f"{x[:600]} ... {x[-300:]}" if len(x) > LINE else x for x in lines))
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Sentence that lists the known names and, where one is close, suggests it."""
+def did_you_mean(name: str, known: Iterable[str], taken: Iterable[str] = ()) -> str:
+    """Sentence that lists the known names and, where one is close, suggests it; never one that is `taken`."""
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1)
+    close = difflib.get_close_matches(name, sorted({*known} - {*taken}), n=1)
     listing = f"Known: {', '.join(known) if known else 'none'}."
     return listing + (f" Did you mean '{close[0]}'?" if close else "")

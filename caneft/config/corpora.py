@@ -40,7 +40,8 @@ class Jsonl(Source):
     path: str
     """File, relative to `data_root` unless absolute."""
     source: str = "source"
-    """Field of the source side; dots descend into nested objects (`translation.de`)."""
+    """Field of the source side; null is an empty side. Unless a field has the whole name, dots descend into nested
+    objects (`translation.de`), numbers into lists (`messages.0.content`)."""
     target: str = "target"
     """Field of the target side, likewise."""
 
@@ -55,9 +56,9 @@ class Instruct(Source):
     path: str
     """File, relative to `data_root` unless absolute."""
     source: str = "input"
-    """Field of the source side."""
+    """Field of the source side, as of `jsonl`."""
     target: str = "output"
-    """Field of the target side."""
+    """Field of the target side, likewise."""
     source_prefix: str = ""
     """Text that every source starts with and that is not part of it. A record without it is an error."""
     target_prefix: str = ""
@@ -81,7 +82,7 @@ class Moses(Source):
 
 
 class Tsv(Source):
-    """Tab-separated text, one pair a line, no quoting."""
+    """Tab-separated text, one pair a line, no quoting, no header, the same number of columns in every line."""
 
     format: Literal["tsv"]
     path: str
@@ -136,7 +137,7 @@ class Hub(Source):
     revision: str | None = None
     """Revision on the hub."""
     source: str = "translation.de"
-    """Field of the source side; dots descend."""
+    """Field of the source side, as of `jsonl`."""
     target: str = "translation.en"
     """Field of the target side."""
 

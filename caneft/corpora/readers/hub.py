@@ -10,9 +10,11 @@ from caneft.errors import InputError, did_you_mean
 
 def read(source: Hub, split: str, resolve: Resolve) -> Iterator[Pair]:
     """Pairs by record."""
-    for number, record in enumerate(_dataset(source, resolve), start=1):
-        where = f"dataset {source.name}: record {number}"
-        yield Pair(number, records.field(record, source.source, where), records.field(record, source.target, where))
+    located = (
+        (number, f"dataset {source.name}: record {number}", record)
+        for number, record in enumerate(_dataset(source, resolve), start=1)
+    )
+    yield from records.pairs(located, source.source, source.target, records.CORRECT_NAMES)  # no one edits its records
 
 
 def _dataset(source: Hub, resolve: Resolve) -> Iterable[dict]:

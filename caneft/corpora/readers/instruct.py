@@ -22,10 +22,12 @@ REMEDY = "Expected is a JSON list of records; if every line is an object of its 
 def read(source: Instruct, split: str, resolve: Resolve) -> Iterator[Pair]:
     """Pairs by record."""
     path = resolve(source.path)
-    text = _whole(path)
-    for number, record in enumerate(_elements(text, path), start=1):
+    located = (
+        (number, f"{path}: record {number}", record)
+        for number, record in enumerate(_elements(_whole(path), path), start=1)
+    )
+    for number, source_text, target_text in records.pairs(located, source.source, source.target):
         where = f"{path}: record {number}"
-        source_text, target_text = (records.field(record, name, where) for name in (source.source, source.target))
         yield Pair(
             number,
             _without_prefix(source_text, "source_prefix", source.source_prefix, where),
@@ -74,7 +76,7 @@ def _whole(path: Path) -> str:
 
 
 def _without_prefix(text: str, key: str, prefix: str, where: str) -> str:
-    if not text.startswith(prefix):
+    if text and not text.startswith(prefix):  # an empty side has none
         raise InputError(
             f"{where}: starts with {text[: len(prefix) + 10]!r}, not with {prefix!r}.\n"
             f"Correct the record, or {key} of this corpus."

@@ -1,6 +1,8 @@
 """JSON objects, one a line. Blank lines are no pairs."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from caneft.config import Jsonl
 from caneft.corpora.readers import records
@@ -10,9 +12,11 @@ from caneft.corpora.text import lines
 
 def read(source: Jsonl, split: str, resolve: Resolve) -> Iterator[Pair]:
     """Pairs by line."""
-    path = resolve(source.path)
-    for number, text in lines(path, source.format):
+    yield from records.pairs(_records(resolve(source.path), source.format), source.source, source.target)
+
+
+def _records(path: Path, form: str) -> Iterator[tuple[int, str, Any]]:
+    for number, text in lines(path, form):
         if text.strip():
-            where = f"{path}:{number}"
             record = records.parse(text, path, first_line=number, remedy="Correct or delete the line.")
-            yield Pair(number, records.field(record, source.source, where), records.field(record, source.target, where))
+            yield number, f"{path}:{number}", record

@@ -1,13 +1,17 @@
 """JSON records, as jsonl, instruct and datasets have them."""
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from caneft.corpora.readers.pair import Pair
 from caneft.errors import InputError, did_you_mean
 
-REMEDY = "\nCorrect the record, or source and target of this corpus (dots descend into nested objects)."
+NAMES = "source and target of this corpus (dots descend into nested objects, numbers from 0 into lists)."
+CORRECT_NAMES, CORRECT_EITHER = f"Correct {NAMES}", f"Correct the record, or {NAMES}"
+INDEX = re.compile("[0-9]{1,9}")
 KINDS = {dict: "object", list: "list", str: "string", bool: "boolean", int: "number", float: "number"}
 
 
@@ -22,17 +26,58 @@ def parse(text: str, path: Path, first_line: int, remedy: str, read: Callable[[s
         raise InputError(f"{path}:{first_line}: unusable JSON: {error}. {remedy}") from None
 
 
-def field(record: Any, name: str, where: str) -> str:
-    """Text of a record's field; dots in the name descend into nested objects. Raises InputError that begins `where`."""
-    value, above = record, "the record"
-    for key in name.split("."):
-        if not isinstance(value, dict):
-            raise InputError(f"{where}: {above} is a JSON {kind(value)}, so there is no field '{name}' in it.{REMEDY}")
-        if key not in value:
-            raise InputError(f"{where}: no field '{name}': {above} lacks '{key}'. {did_you_mean(key, value)}{REMEDY}")
-        value, above = value[key], f"'{key}'"
+def pairs(
+    located: Iterable[tuple[int, str, Any]], source: str, target: str, remedy: str = CORRECT_EITHER
+) -> Iterator[Pair]:
+    """Pairs of records; a side that is null is empty, so that cleaning counts it.
+
+    located: number of a pair, how messages about its record begin, the record. source, target: names of fields.
+    Raises InputError where a record has no such text, and at the end if no record has both.
+    """
+    number = complete = 0
+    where = ""
+    for number, where, record in located:
+        sides = field(record, source, target, where, remedy), field(record, target, source, where, remedy)
+        complete += None not in sides
+        yield Pair(number, sides[0] or "", sides[1] or "")
+    if number and not complete:
+        raise InputError(
+            f"{where}: the last record, and none has both '{source}' and '{target}': one is null in each.\n{remedy}"
+        )
+
+
+def field(record: Any, name: str, other: str, where: str, remedy: str = CORRECT_EITHER) -> str | None:
+    """Text of a record's field, None if it or what holds it is null (or NaN, as tables say it).
+
+    name: a key; where there is none of that name, dots descend into nested objects, and whole numbers into lists, from
+    0. other: the other side's field, which is never suggested. where: how messages begin.
+    Raises InputError if there is no such field or no text in it.
+    """
+    value, above, path, rest = record, "the record", [], name.split(".")
+    while rest:
+        if isinstance(value, list) and INDEX.fullmatch(rest[0]):
+            if int(rest[0]) >= len(value):
+                raise InputError(
+                    f"{where}: no field '{name}': {above} is a list of {len(value)} elements, counted from 0.\n{remedy}"
+                )
+            used, value = 1, value[int(rest[0])]
+        elif isinstance(value, dict):
+            used = next((n for n in range(len(rest), 0, -1) if ".".join(rest[:n]) in value), 0)
+            if not used:
+                others = [key for key in value if other in (".".join([*path, key, *more]) for more in ((), rest[1:]))]
+                advice = did_you_mean(rest[0], value, taken=others)
+                raise InputError(f"{where}: no field '{name}': {above} lacks '{rest[0]}'. {advice}\n{remedy}")
+            value = value[".".join(rest[:used])]
+        else:
+            raise InputError(
+                f"{where}: {above} is a JSON {kind(value)}, so there is no field '{name}' in it.\n{remedy}"
+            )
+        path, rest = path + rest[:used], rest[used:]
+        above = f"'{'.'.join(path)}'"
+        if value is None or value != value:  # NaN alone differs from itself
+            return None
     if not isinstance(value, str):
-        raise InputError(f"{where}: field '{name}' is a JSON {kind(value)}, not a string.{REMEDY}")
+        raise InputError(f"{where}: field '{name}' is a JSON {kind(value)}, not a string.\n{remedy}")
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
