@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from caneft import config
+from caneft import languages as spoken
 from caneft.config import Config, Section
 from caneft.config.metrics import neural_scores
 from caneft.errors import InputError
@@ -271,7 +272,7 @@ def languages(configuration: Config, direction: str) -> tuple[str, str] | None:
     """Codes of the languages of a direction's two sides, where `cleaning` asks for them."""
     if configuration.cleaning.wrong_language == "keep":
         return None
-    return direction.partition("-")[0], config.target_code(direction)
+    return spoken.of_direction(direction)
 
 
 def fetching(sources: Mapping[str, config.Source]) -> FetchSettings:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from caneft import languages
 from caneft.config.section import Positive, Section, Slug
 from caneft.config.stages import Prompt
 from caneft.errors import InputError
@@ -116,7 +117,8 @@ class Tmx(Source):
     path: str
     """File, relative to `data_root` unless absolute; in UTF-8, UTF-16 or the single-byte encoding that it declares."""
     source_language: str
-    """Code of the source language in the file. `en` stands for `en-US` and `EN_GB` too, `en-US` for itself alone."""
+    """Code of the source language in the file. `en` stands for `en-US`, `EN_GB` and `eng` too, `en-US` for itself. Of a
+    unit's variants the one with this very code is taken, else the first that is in it, empty ones last."""
     target_language: str
     """Code of the target language, likewise."""
 
@@ -238,7 +240,8 @@ class Domain(Section):
 
 
 class Direction(Section):
-    """A language pair in one order, named by its codes; or another task, named as you like."""
+    """A language pair in one order, named by its codes, as `de-en`, `eng-zho` or `en-zh_hans`; or another task, named
+    as you like."""
 
     source_language: str | None = None
     """Name of the source language as it stands in the prompt, e.g. German; required where the prompt has it."""
@@ -280,5 +283,6 @@ def rates_on(name: str, mixture: Mixture) -> str:
 
 
 def target_code(direction: str) -> str | None:
-    """Language code of a direction's target side: the part after the first hyphen. None: it is not named so."""
-    return direction.partition("-")[2] or None
+    """Tag of a direction's target language, in lower case. None: it is not named by languages."""
+    found = languages.of_direction(direction)
+    return found[1] if found else None

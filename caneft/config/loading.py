@@ -7,11 +7,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from caneft import languages
 from caneft.config.corpora import (
     Demo,
     DemoDates,
     DemoDatesPretraining,
     DemoPretraining,
+    Direction,
     Mixture,
     Source,
     select_on,
@@ -94,14 +96,39 @@ def _task_problems(config: Config) -> Iterator[tuple[str, str]]:
         for (text, template), key in product(prompt.read.items(), ("source_language", "target_language")):
             if getattr(direction, key) is None and key in template_fields(template):
                 yield f"directions.{name}.{key}", f"is missing, but prompt.{text} speaks of {{{key}}}"
-        if target_code(name) is not None:
-            continue
-        unnamed = "is not named by language codes, such as de-en, which"
-        if "bleu" in config.scoring.metrics:
-            reason = "the metric bleu needs for its tokenizer. Rename it, or choose other scoring.metrics"
-            yield f"directions.{name}", f"{unnamed} {reason}"
-        if config.cleaning.wrong_language == "drop":
-            yield f"directions.{name}", f"{unnamed} cleaning.wrong_language: drop needs. Rename it, or keep such pairs"
+        if (target := target_code(name)) is None:
+            yield from _unnamed_problems(config, name, direction)
+        elif "bleu" in config.scoring.metrics and languages.tokenizer(target) is None:
+            yield (
+                f"directions.{name}",
+                f"is into a language, '{target}', that is written without spaces and that sacreBLEU has no tokenizer"
+                f" for, so BLEU would say nothing: {languages.INSTEAD}",
+            )
+
+
+def _unnamed_problems(config: Config, name: str, direction: Direction) -> Iterator[tuple[str, str]]:
+    """Of a direction that is not named by languages."""
+    key, unnamed = f"directions.{name}", "is not named by language codes, such as de-en, which"
+    if languages.is_ambiguous(name):
+        yield key, "can be read in more than one way: write '_' within a code, as in en-fr_ca"
+    elif direction.target_language is not None and languages.looks_coded(name):
+        yield key, f"is named by what is no language. {_meant_codes(name, direction)}"
+    elif "bleu" in config.scoring.metrics:
+        reason = "the metric bleu needs for its tokenizer. Rename it, or choose other scoring.metrics"
+        yield key, f"{unnamed} {reason}. {_meant_codes(name, direction)}".rstrip()
+    elif config.cleaning.wrong_language == "drop":
+        yield key, f"{unnamed} cleaning.wrong_language: drop needs. Rename it, or keep such pairs"
+
+
+def _meant_codes(name: str, direction: Direction) -> str:
+    """Which parts of a direction's name are no codes, and which were meant, where that can be told."""
+    spoken = direction.source_language, direction.target_language
+    said = []
+    for part, language in zip(name.split("-", 1), spoken, strict=False):
+        if languages.parsed(part) is None:
+            meant = languages.meant(part, language)
+            said.append(f"'{part}' is no code of a language." + (f" Did you mean '{meant}'?" if meant else ""))
+    return " ".join(said)
 
 
 def _method_problems(config: Config) -> Iterator[tuple[str, str]]:

@@ -116,7 +116,7 @@ class Scoring(Section):
 
     metrics: Annotated[list[Literal["bleu", "chrf", "exact"]], Field(min_length=1)] = ["bleu", "chrf"]
     """The first is the headline. `bleu`, `chrf`: of sacrebleu, the tokenizer follows the target language, which is the
-    part of the direction's name after the hyphen; `exact`: share of outputs equal to the reference, in per cent."""
+    second in the direction's name; `exact`: share of outputs equal to the reference, in per cent."""
     comet: Comet | None = None
     """COMET. It has an environment of its own, which the workflow builds; null: neither is needed."""
     kiwi: NeuralMetric | None = None

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+from caneft import languages
 from caneft.errors import InputError, did_you_mean
 
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # category Cc, line and paragraph separator
@@ -79,15 +80,21 @@ def key(text: str) -> str:
 def language(text: str, among: str) -> str:
     """Code of the language that py3langid takes a text to be in; `zxx` for none, such as markup.
 
-    among: a code that is a candidate, beside those of two letters. The rare rest is left out: it takes Chinese for
-    its dialect `wuu`, English for `pcm`. Raises InputError for a code that the model does not know.
+    among: tag of a language that is a candidate, beside those of two letters; it is given back for its near languages
+    too, which a sentence does not tell apart. The rare rest is left out: it takes English for `pcm`. Raises InputError
+    for a language that the model does not know.
     """
-    return _identifier(among).classify(text)[0]
+    found = _identifier(among).classify(text)[0]
+    return among if found in {label(among), *languages.near(among)} else found
 
 
-def identifiable(code: str) -> bool:
-    """Whether `language` knows a code."""
-    return code in _model().labels
+@functools.cache
+def label(tag: str) -> str | None:
+    """The model's name for a language, or for one that counts as it; None if it has none."""
+    known = set(_model().labels)
+    own = [languages.code(tag), languages.alpha3(tag), languages.macrolanguage(tag)]
+    candidates = [*own, *sorted(languages.near(tag))]
+    return next((name for name in candidates if name in known), None)
 
 
 @functools.cache
@@ -99,13 +106,13 @@ def _model():
 
 
 @functools.cache
-def _identifier(code: str):
+def _identifier(tag: str):
     identifier = copy.copy(_model())  # its languages are chosen below; the arrays are shared
     known: Iterable[str] = identifier.labels
-    if code not in known:
+    if (own := label(tag)) is None:
         raise InputError(
-            f"cleaning.wrong_language: py3langid does not know the language '{code}'. {did_you_mean(code, known)}\n"
+            f"cleaning.wrong_language: py3langid does not know the language '{tag}'. {did_you_mean(tag, known)}\n"
             "Name the direction by ISO 639 codes, such as de-en, or set cleaning.wrong_language: keep."
         )
-    identifier.set_languages({code, NO_LANGUAGE, *(label for label in known if len(label) == 2)})
+    identifier.set_languages({own, NO_LANGUAGE, *(name for name in known if len(name) == 2)})
     return identifier

@@ -6,8 +6,10 @@ from typing import Any
 
 from sacrebleu.metrics import BLEU, CHRF
 
-from caneft.corpora.sides import identifiable, language, visible
+from caneft import languages
+from caneft.corpora.sides import identifiable, label, language, visible
 from caneft.corpora.store import Row
+from caneft.errors import InputError
 
 OVERLONG_FACTOR, OVERLONG_OFFSET = 2, 20
 LANGUAGE_BYTES = 20
@@ -28,12 +30,18 @@ class ExactMatch:
         return "exact|norm:strip|version:1"
 
 
+def _tokenizer(target: str | None) -> str:
+    if (found := languages.tokenizer(target)) is None:
+        raise InputError(f"sacreBLEU has no tokenizer for '{target}', so BLEU says nothing there: {languages.INSTEAD}.")
+    return found
+
+
 METRICS: dict[str, Callable[[str | None], Any]] = {
-    "bleu": lambda target: BLEU(trg_lang=target),
+    "bleu": lambda target: BLEU(tokenize=_tokenizer(target)),
     "chrf": lambda target: CHRF(),
     "exact": lambda target: ExactMatch(),
 }
-"""Metric by name, made for a target language code (`zh` gets sacrebleu's zh tokenizer)."""
+"""Metric by name, made for a target language's tag (`zh` and `yue-hant` get sacrebleu's zh tokenizer)."""
 
 
 def corpus_scores(
@@ -64,7 +72,7 @@ def health(
 
 def _wrong_language(pairs: Sequence[tuple[str, str]], target: str | None) -> int | None:
     """Hypotheses that py3langid finds in another language than the target, where it finds the reference in that."""
-    if target is None or not identifiable(target):
+    if target is None or label(target) is None:
         return None
     long = [(h, r) for h, r in pairs if len(h.encode()) >= LANGUAGE_BYTES]
     return sum(language(h, target) != target == language(r, target) for h, r in long)

