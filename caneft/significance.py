@@ -122,9 +122,11 @@ def randomised(
     """Differences of the comparisons when each segment's outputs are swapped or not by a coin, shape (resamples,
     comparisons).
 
-    All comparisons share the coins of a resample. Riezler and Maxwell (2005), *On Some Pitfalls in Automatic Evaluation
+    All comparisons share the coins of a resample; with none there is nothing to toss for. Riezler and Maxwell (2005), *On Some Pitfalls in Automatic Evaluation
     and Significance Testing for MT*.
     """
+    if not comparisons:  # one method alone
+        return np.empty((resamples, 0))
     first, second = np.array([pair for pairs in comparisons for pair in pairs], dtype=int).reshape(-1, 2).T
     counts = np.array([len(pairs) for pairs in comparisons], dtype=int)
     starts, sums = np.cumsum(counts) - counts, systems.sum(axis=1)
