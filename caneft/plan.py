@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from caneft.config import Adapters, Base, Config, Full, Icl, Lora, Mixture, Neurons, Resources, rates_on, select_on
-
-SEEN, DEV = "seen", "dev"
+from caneft.names import DEV, SEEN
 
 ARTEFACTS = {
     Full: "model.safetensors",

@@ -122,7 +122,7 @@ def randomised(
     """Differences of the comparisons when each segment's outputs are swapped or not by a coin, shape (resamples,
     comparisons).
 
-    All comparisons share the coins of a resample; with none there is nothing to toss for. Riezler and Maxwell (2005), *On Some Pitfalls in Automatic Evaluation
+    All comparisons share the coins of a resample. Riezler and Maxwell (2005), *On Some Pitfalls in Automatic Evaluation
     and Significance Testing for MT*.
     """
     if not comparisons:  # one method alone

@@ -10,13 +10,13 @@ from caneft import comparison
 from caneft.commands.explain import FILTERS
 from caneft.config.metrics import NEURAL, neural_scores
 from caneft.errors import InputError, did_you_mean
+from caneft.names import AVERAGE_SEEN, AVERAGE_UNSEEN, AVERAGES
 from caneft.plan import DEV, Plan, Run, information_folder
 from caneft.reporting import inputs, listing
 from caneft.reporting.inputs import COPY, Block, block_runs
 
 COLUMNS = {"domain": ("domain", "column"), "against": ("b",)}
 """Of filters: the columns of a CSV that they are about, of which a table has one, where it is called otherwise."""
-AVERAGES = ("average_seen", "average_unseen", "average_all")
 INTERVAL = ("_low", "_high")
 VALUES = {
     "significance": "difference",
@@ -246,9 +246,7 @@ def _domains(plan: Plan, block: Block, column: str) -> list[str]:
     """Domains whose scores a column is made of."""
     seen, unseen = plan.seen(*block[1:]), plan.unseen(*block[1:])
     name = _plain(column)
-    return {"average_seen": seen, "average_unseen": unseen}.get(
-        name, [name] if name in seen + unseen else seen + unseen
-    )
+    return {AVERAGE_SEEN: seen, AVERAGE_UNSEEN: unseen}.get(name, [name] if name in seen + unseen else seen + unseen)
 
 
 def _plain(column: str) -> str:

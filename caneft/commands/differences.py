@@ -14,6 +14,7 @@ from caneft.config import target_code
 from caneft.config.metrics import NEURAL
 from caneft.corpora import store
 from caneft.errors import InputError
+from caneft.names import AVERAGE_SEEN, AVERAGE_UNSEEN
 from caneft.plan import Plan
 from caneft.reporting import inputs
 from caneft.reporting.inputs import COPY, Block
@@ -163,7 +164,7 @@ def _means_of(parts: list[pd.DataFrame], variant: str) -> list[pd.Series]:
 def _columns(sides: tuple[Side, Side], block: Block, domains: list[str]) -> dict[str, list[str]]:
     """Domains that both have, and averages where they are over the same domains."""
     columns = {domain: [domain] for domain in domains}
-    for name, of in (("average_seen", Plan.seen), ("average_unseen", Plan.unseen)):
+    for name, of in ((AVERAGE_SEEN, Plan.seen), (AVERAGE_UNSEEN, Plan.unseen)):
         own = [of(side.plan, *block[1:]) for side in sides]
         columns |= {name: own[0]} if own[0] == own[1] and len(own[0]) > 1 else {}
     return columns

@@ -27,11 +27,7 @@ from caneft.config.stages import template_fields
 from caneft.corpora import demo
 from caneft.corpora.demo import dates
 from caneft.errors import InputError, did_you_mean
-
-RESERVED_DOMAINS = {
-    "seen": "it names the file that holds a run's translations of its own mixture",
-    "dev": "it names the file that holds a trial's translations of its mixture's dev pairs",
-}
+from caneft.names import RESERVED_DIRECTIONS, RESERVED_DOMAINS
 
 
 def load(raw: Mapping[str, Any], files: Sequence[str | Path] = (), check_files: bool = True) -> Config:
@@ -55,6 +51,8 @@ def load(raw: Mapping[str, Any], files: Sequence[str | Path] = (), check_files: 
 def problems(config: Config) -> Iterator[tuple[str, str]]:
     """Contradictions between sections, as (key, message)."""
     for direction_name, direction in config.directions.items():
+        if direction_name in RESERVED_DIRECTIONS:
+            yield f"directions.{direction_name}", f"is reserved: {RESERVED_DIRECTIONS[direction_name]}"
         for domain in direction.domains:
             if domain in RESERVED_DOMAINS:
                 yield f"directions.{direction_name}.domains.{domain}", f"is reserved: {RESERVED_DOMAINS[domain]}"
@@ -138,8 +136,12 @@ def _method_problems(config: Config) -> Iterator[tuple[str, str]]:
         listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
         yield "methods", f"has grids of learning rates of different sizes, which is no fair comparison: {listed}"
     for name, grid in grids.items():
-        if len({f"{rate:g}" for rate in grid}) < len(grid):  # as they stand in the names of folders
-            yield f"methods.{name}.learning_rate", "names a rate twice (six digits count)"
+        if len(set(grid)) < len(grid):
+            yield f"methods.{name}.learning_rate", "names a rate twice"
+        for rate in grid:
+            if float(f"{rate:g}") != rate:  # as it stands in the name of a trial's folder
+                said = f"has the rate {rate!r}; in a grid, rates have six digits at most, such as {rate:g}"
+                yield f"methods.{name}.learning_rate", said
     if grids and (both := sorted(set(config.trials.seeds) & set(config.seeds))):
         listed = ", ".join(map(str, both))
         yield "trials.seeds", f"share {listed} with seeds: a trial must not be a final run as well"
@@ -236,6 +238,12 @@ def _mixture_problems(config: Config, name: str, direction_name: str, mixture: M
         yield f"{key}.rates_on", f"names the mixture '{mixture.rates_on}' of direction {direction_name}. {hint}"
     selection = select_on(name, mixture)
     if direction_name not in config.mixtures.get(selection, {}):
+        if mixture.select_on is None:
+            yield (
+                f"{key}.select_on",
+                f"is needed in direction {direction_name}: {_no_second_domain(config, direction_name)}",
+            )
+            return
         hint = did_you_mean(selection, config.mixtures)
         yield f"{key}.select_on", f"names the mixture '{selection}' of direction {direction_name}. {hint}"
     elif len(config.mixtures[selection][direction_name].domains) < 2:
@@ -243,3 +251,16 @@ def _mixture_problems(config: Config, name: str, direction_name: str, mixture: M
             f"{key}.select_on",
             f"is '{selection}' with one domain; every MI is 0 there. Name a mixture of two or more",
         )
+
+
+def _no_second_domain(config: Config, direction: str) -> str:
+    """What to do for a mixture of one domain where there is no mixture 'all' to select its neurons on."""
+    found = {
+        name: by_direction[direction] for name, by_direction in config.mixtures.items() if direction in by_direction
+    }
+    larger = [name for name, mixture in found.items() if len(mixture.domains) > 1]
+    if larger:
+        remedy = f"name one of two or more domains: {', '.join(larger)}"
+    else:
+        remedy = "add a domain, or a mixture 'all' of two or more, on which they are selected then"
+    return f"the mixture has one domain, and neurons are selected by what tells domains apart. So {remedy}"

@@ -8,6 +8,7 @@ from caneft.config.corpora import Source
 from caneft.config.root import Config
 from caneft.errors import InputError
 from caneft.files import split_archive
+from caneft.names import METRICS, PRETRAINING
 
 
 def data_root(config: Config) -> Path | None:
@@ -81,12 +82,12 @@ def remote_sources(config: Config) -> Iterator[tuple[str, dict[str, Source]]]:
         for domain_name, domain in direction.domains.items()
     }
     of_models = {
-        f"pretraining/{name}": {str(index): corpus.corpus for index, corpus in enumerate(model.pretrain.corpora)}
+        f"{PRETRAINING}/{name}": {str(index): corpus.corpus for index, corpus in enumerate(model.pretrain.corpora)}
         for name, model in config.models.items()
         if model.pretrain
     }
     of_metrics = {
-        f"metrics/{name}": {str(index): corpus.corpus for index, corpus in enumerate(corpora)}
+        f"{METRICS}/{name}": {str(index): corpus.corpus for index, corpus in enumerate(corpora)}
         for name, corpora in _metric_corpora(config)
     }
     for name, found in (of_domains | of_models | of_metrics).items():

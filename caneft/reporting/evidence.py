@@ -9,6 +9,7 @@ import pandas as pd
 
 from caneft import comparison
 from caneft.errors import InputError
+from caneft.names import AVERAGE_SEEN, AVERAGE_UNSEEN
 from caneft.neurons import NeuronSet
 from caneft.plan import Plan
 from caneft.reporting import roles
@@ -64,8 +65,8 @@ def errors(content: Mapping[str, Any], metric: str) -> dict[str, Errors]:
 def columns(plan: Plan, block: Block) -> tuple[str, str | None]:
     """Columns of the seen and of the unseen domains: their average, or the one domain; None where none is unseen."""
     seen, unseen = plan.seen(*block[1:]), plan.unseen(*block[1:])
-    of_unseen = "average_unseen" if len(unseen) > 1 else unseen[0] if unseen else None
-    return "average_seen" if len(seen) > 1 else seen[0], of_unseen
+    of_unseen = AVERAGE_UNSEEN if len(unseen) > 1 else unseen[0] if unseen else None
+    return AVERAGE_SEEN if len(seen) > 1 else seen[0], of_unseen
 
 
 def unfair(plan: Plan, variants: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from caneft.config import Neurons, Scope
 from caneft.config.methods import MASKED
 from caneft.config.metrics import LOWER_IS_BETTER, NEURAL
 from caneft.errors import InputError
+from caneft.names import AVERAGE_SEEN, AVERAGE_UNSEEN
 from caneft.plan import SEEN, Plan
 from caneft.reporting import inputs
 from caneft.reporting.inputs import Block
@@ -20,7 +21,7 @@ from caneft.reporting.numeric import read_neurons, read_parquet
 from caneft.reporting.reading import checked, naming, read_json, read_lines
 
 BLOCK = ["model", "direction", "mixture"]
-AVERAGES = ["average_seen", "average_unseen"]
+AVERAGES = [AVERAGE_SEEN, AVERAGE_UNSEEN]
 SCALE = {metric: 100 for metric in NEURAL if metric not in LOWER_IS_BETTER}
 """Neural metrics are shown times this; those that count errors as they are."""
 FLAGS = ["empty", "truncated", "overlong", "wrong_language"]

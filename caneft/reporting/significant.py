@@ -11,6 +11,7 @@ import pandas as pd
 
 from caneft import comparison
 from caneft.config.metrics import LOWER_IS_BETTER
+from caneft.names import AVERAGE_ALL, AVERAGE_SEEN, AVERAGE_UNSEEN
 from caneft.plan import Plan
 from caneft.reporting.inputs import Block
 from caneft.reporting.labels import METRICS, label, metric_label
@@ -187,13 +188,13 @@ def significance_tables(plan: Plan, table: pd.DataFrame) -> Iterator[Table]:
 
 def _differences(plan: Plan, block: Block, metric: str, method: str, rows: pd.DataFrame) -> Table:
     names = {
-        "average_seen": ("average", "seen"),
-        "average_unseen": ("average", "unseen"),
-        "average_all": ("average", "all"),
+        AVERAGE_SEEN: ("average", "seen"),
+        AVERAGE_UNSEEN: ("average", "unseen"),
+        AVERAGE_ALL: ("average", "all"),
     }
     seen = plan.seen(*block[1:])
     found = list(dict.fromkeys(rows["column"]))
-    in_order = [*seen, "average_seen", *plan.unseen(*block[1:]), "average_unseen", "average_all"]
+    in_order = [*seen, AVERAGE_SEEN, *plan.unseen(*block[1:]), AVERAGE_UNSEEN, AVERAGE_ALL]
     columns = [column for column in in_order if column in found]
     heads = [names.get(c) or (label(plan, c), "seen" if c in seen else "unseen") for c in columns]
     alpha, better = plan.config.significance.alpha, "negative" if metric in LOWER_IS_BETTER else "positive"

@@ -7,6 +7,7 @@ import pandas as pd
 
 from caneft.config.metrics import LOWER_IS_BETTER
 from caneft.files import replacing
+from caneft.names import AVERAGES
 from caneft.plan import Plan
 from caneft.reporting import captions
 from caneft.reporting.escaping import escape
@@ -18,7 +19,7 @@ from caneft.reporting.page import html
 from caneft.reporting.results import BLOCK, of_block
 from caneft.reporting.serving import TOLD, told
 
-SEEN, UNSEEN, ALL = "average_seen", "average_unseen", "average_all"
+SEEN, UNSEEN, ALL = AVERAGES
 MAIN_COLUMNS = ["variant", "method", "metric", "trainable_parameters", "n_seeds"]
 FLAGS = ["empty", "truncated", "overlong"]
 COST_KEYS = ["stage", "variant", "method"]

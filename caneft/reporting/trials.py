@@ -30,7 +30,7 @@ def trial_tables(plan: Plan, trials: pd.DataFrame) -> Iterator[Table]:
 def _trials(plan: Plan, block: Block, rows: pd.DataFrame) -> Table:
     metric, judge = METRICS[plan.config.scoring.metrics[0]], METRICS[plan.config.scoring.judge]
     shown = AVERAGES[: 2 if plan.unseen(*block[1:]) else 1]
-    names = {"average_seen": "seen", "average_unseen": "unseen"}
+    names = dict(zip(AVERAGES, ("seen", "unseen"), strict=True))
     caption = (
         f"{captions.trial_seeds(plan)} of each rate; scores are means over them and over domains. Behind: {judge} on"
         " dev below the highest of the grid, ± the standard error of that difference, from segments and seeds."

@@ -65,8 +65,8 @@ def _grids(plan: Plan, block: Block, trials: pd.DataFrame) -> dict[str, tuple[fl
     Of a mixture that takes its rates from another one there are none: those trials saw other domains.
     """
     own = of_block(trials, block)
-    grids = own[own["average_unseen"].notna()].groupby("variant", sort=False)
-    return {v: (part.loc[part["chosen"], "average_unseen"].item(), part["average_unseen"].max()) for v, part in grids}
+    grids = own[own[UNSEEN].notna()].groupby("variant", sort=False)
+    return {v: (part.loc[part["chosen"], UNSEEN].item(), part[UNSEEN].max()) for v, part in grids}
 
 
 def _unseen(plan: Plan, block: Block, rows: pd.DataFrame, grids: dict[str, tuple[float, float]]) -> Table:

@@ -11,6 +11,7 @@ from caneft import significance
 from caneft.corpora import store
 from caneft.corpora.store import Row
 from caneft.errors import InputError
+from caneft.names import AVERAGE_ALL, AVERAGE_SEEN, AVERAGE_UNSEEN
 from caneft.scoring import statistics, translated
 from caneft.settings import Output, SignificanceSettings
 from caneft.significance import Difference, Errors, Pairs, Score
@@ -171,9 +172,9 @@ def errors(systems: Sequence[tuple[str, int | None]], of_runs: np.ndarray, boots
 
 def averages(settings: SignificanceSettings) -> dict[str, list[str]]:
     """Domains of each average that the tables show; that of one domain would only repeat it."""
-    groups = {"average_seen": settings.seen, "average_unseen": settings.unseen}
+    groups = {AVERAGE_SEEN: settings.seen, AVERAGE_UNSEEN: settings.unseen}
     shown = {name: domains for name, domains in groups.items() if len(domains) > 1}
-    return shown | ({"average_all": settings.seen + settings.unseen} if settings.unseen else {})
+    return shown | ({AVERAGE_ALL: settings.seen + settings.unseen} if settings.unseen else {})
 
 
 def _resampled(

@@ -7,7 +7,7 @@ from typing import Any
 from sacrebleu.metrics import BLEU, CHRF
 
 from caneft import languages
-from caneft.corpora.sides import identifiable, label, language, visible
+from caneft.corpora.sides import label, language, visible
 from caneft.corpora.store import Row
 from caneft.errors import InputError
 

@@ -1,0 +1,21 @@
+"""Names that files and columns of the results have, and that no domain or direction can have beside them."""
+
+SEEN, DEV = "seen", "dev"
+"""Test sets of a run: its own mixture; of a trial, its mixture's dev pairs."""
+SAMPLES = "samples"
+AVERAGES = AVERAGE_SEEN, AVERAGE_UNSEEN, AVERAGE_ALL = "average_seen", "average_unseen", "average_all"
+"""Columns of tables that hold averages over domains."""
+PRETRAINING, METRICS = "pretraining", "metrics"
+"""Folders beside those of the directions, with the text that models and metrics are trained on."""
+
+RESERVED_DOMAINS = {
+    SEEN: "it names the file that holds a run's translations of its own mixture",
+    DEV: "it names the file that holds a trial's translations of its mixture's dev pairs",
+    SAMPLES: "it names the file that says how many samples an importance dump needs",
+    **dict.fromkeys(AVERAGES, "it names the column of an average over domains"),
+}
+RESERVED_DIRECTIONS = {
+    PRETRAINING: "it names the folder of the text that models are pretrained on",
+    METRICS: "it names the folder of the text that metrics are trained on",
+}
+"""Each with the reason."""
