@@ -24,6 +24,8 @@ TOKENIZERS = ("tokenizer.json", "*.model", "vocab*", "merges.txt", "tekken.json"
 """One of these holds a tokenizer's vocabulary. Without one, transformers invents an empty one for some models."""
 QUANTISED = ("quantization_config", "compression_config")
 IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
+SIZES = ("vocab_size", "hidden_size", "intermediate_size", "head_dim", "num_attention_heads", "num_key_value_heads")
+FAR = 10
 FLOATS = {"F64", "F32", "BF16", "F16"}
 
 
@@ -87,12 +89,25 @@ def _weights(folder: Path, origin: dict[str, Any], config: Any) -> Iterator[str]
         return
     if coded := sorted({dtype for _, dtype in found.values() if dtype.startswith("F") and dtype not in FLOATS}):
         yield f"its weights are quantised, stored as {', '.join(coded)}. Name the model before it was quantised"
+    if said := _oversized(config.get_text_config(), [shape for shape, _ in found.values()]):
+        yield f"its weights do not fill the model of {CONFIG}: {said}"
+        return
     try:
         said = misfits(fill(config, {name: shape for name, (shape, _) in found.items()}, origin["trust_remote_code"]))
     except Exception as error:  # of transformers, on a configuration that anyone may have written
         said = None if beyond else f"{CONFIG} describes no model that can be built: {_first_line(error)}"
     if said:
         yield f"its weights do not fill the model of {CONFIG}: {said}"
+
+
+def _oversized(config: Any, shapes: list[tuple[int, ...]]) -> str | None:
+    """Words for a size that is far beyond the weights: such a model would fill the memory, even without any."""
+    longest = max((length for shape in shapes for length in shape), default=0)
+    bounds = {"num_hidden_layers": len(shapes)} | dict.fromkeys(SIZES, FAR * longest)
+    for name, bound in bounds.items():
+        if (size := getattr(config, name, None)) is not None and size > bound:
+            return f"{name} is {size}, but there are {len(shapes)} tensors, the longest side of which is {longest}"
+    return None
 
 
 def _stored(folder: Path, origin: dict[str, Any]) -> tuple[dict[str, tuple[tuple[int, ...], str]], list[str]]:

@@ -45,12 +45,12 @@ def architecture(origin: dict[str, Any]) -> Any:
     folder, trusted = origin["folder"], origin["trust_remote_code"]
     try:
         found = AutoConfig.from_pretrained(folder, trust_remote_code=trusted)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # of transformers and of the hub's library, on what anyone may have written
         if "trust_remote_code" in str(error):
             raise InputError(
                 f"{folder} needs Python code that comes with the model. Read its *.py files; if you trust them, set"
                 " models.*.trust_remote_code: true for this model"
             ) from None
-        raise InputError(f"{folder} is not a model folder: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{folder} is not a model folder: {' '.join(str(error).split()[:60])}") from None
     layout(found.model_type)
     return found

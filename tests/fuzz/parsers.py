@@ -200,6 +200,29 @@ def read_model_manifest(folder: Path) -> None:
     manifests.read_manifest(folder / "manifest.json")
 
 
+def of_model(name: str, kind: str = "json") -> Parser:
+    """A model folder that is resolved, with one of its files damaged."""
+
+    def make(folder: Path) -> Path:
+        from transformers import LlamaConfig, LlamaForCausalLM
+
+        from caneft.models.pretraining import build_tokenizer
+
+        tokenizer = build_tokenizer([row.source for row in ROWS], 300)
+        sizes = {"hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 2, "num_attention_heads": 2}
+        ids = {f"{token}_token_id": getattr(tokenizer, f"{token}_token_id") for token in ("bos", "eos", "pad")}
+        LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **sizes, **ids)).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return folder / name
+
+    def read(folder: Path) -> None:
+        from caneft.models import checking
+
+        checking.checked({"folder": str(folder), "trust_remote_code": False})
+
+    return Parser(f"model {name}", make, read, kind)
+
+
 def of_results(pick: Callable[[Path], Path], read: Callable[[Any, Path], Any], name: str, kind: str = "json") -> Parser:
     """A parser of finished results, with one of their files damaged."""
     plan = fake_results.plan()
@@ -243,6 +266,11 @@ PARSERS = [
     Parser("killed dump", partial, read_partial, afresh=True),
     Parser("patch", patch_file, read_patch),
     Parser("adapters", adapters_file, read_adapters),
+    of_model("config.json"),
+    of_model("generation_config.json"),
+    of_model("tokenizer.json"),
+    of_model("tokenizer_config.json"),
+    of_model("model.safetensors", "bytes"),
     Parser("model manifest", model_manifest, read_model_manifest, "json"),
     one_json(
         "choice of a rate",
