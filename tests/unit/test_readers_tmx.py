@@ -44,12 +44,12 @@ def unit(*variants):
         ("<![CDATA[a < b & c]]>", "a < b & c"),
         ('<bpt i="1">&lt;b&gt;</bpt>bold<ept i="1">&lt;/b&gt;</ept> text', "bold text"),
         ('H<it pos="begin">{\\i</it>aus', "Haus"),
-        ('a<ph x="1">{1}</ph>b', "ab"),
+        ('a<ph x="1">{1}</ph>b', "a b"),
         ('one<ph type="lb">&lt;br/&gt;</ph>two', "one two"),
         ('<hi type="bold">high</hi> light', "high light"),
         ('see<bpt i="1">&lt;fn <sub>a footnote <ph/>here</sub> &gt;</bpt> below<ept i="1"/>', "see below"),
         ("a<ut>{\\cf1</ut>b", "ab"),
-        ("<hi>a<ph>x<sub>y</sub></ph>b</hi>c", "abc"),
+        ("<hi>a<ph>x<sub>y</sub></ph>b</hi>c", "a bc"),
         ("kept<!-- a comment --><?pi x?>", "kept"),
         ("", ""),
         ("\n  on two\n  lines ", "\n  on two\n  lines "),
@@ -81,11 +81,36 @@ def element(name, parts):
     return made
 
 
+def pieces(parts):
+    """Characters of text, and the elements that are dropped between them, in their order."""
+    for part in parts:
+        if isinstance(part, str) or part[0] in MARKUP:
+            yield from part if isinstance(part, str) else [part]
+        else:
+            yield from pieces(part[1])
+
+
+def content(parts):
+    """Text in dropped markup, without that of its flows."""
+    kept = (part for part in parts if isinstance(part, str) or part[0] != "sub")
+    return "".join(part if isinstance(part, str) else content(part[1]) for part in kept)
+
+
+MARKUP = {"bpt", "ept", "it", "ph", "ut", "x"}
+
+
 def text_of(parts):
-    """Text outside markup, by the definition."""
-    return "".join(
-        part if isinstance(part, str) else "" if part[0] in tmx.MARKUP else text_of(part[1]) for part in parts
-    )
+    """Text by the definition: blank markup is a break, `ph` and `x` part letters; no other markup is made here."""
+    text, gap = "", set()
+    for piece in pieces(parts):
+        if isinstance(piece, tuple):
+            gap.add("break" if content(piece[1]).isspace() else "letters" if piece[0] in ("ph", "x") else "")
+            continue
+        around = text[-1:] + piece
+        if len(around) == 2 and not any(map(str.isspace, around)):
+            text += " " * ("break" in gap or ("letters" in gap and around.isalpha()))
+        text, gap = text + piece, set()
+    return text
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)

@@ -1,8 +1,6 @@
 """Translation memories (TMX 1.4b), read unit by unit.
 
-Of a segment, `bpt`, `ept`, `it`, `ph` and `ut` hold the markup of another format, with `sub` flows such as footnotes
-inside: all that is dropped, but a line break that is declared as one is a space. Text in any other element, such as
-`hi`, is text.
+What is text in a segment, and what markup leaves behind, is in `segment`.
 
 XML declares its encoding (UTF-16 is common), so a TMX file need not be UTF-8. Entities of a DTD are an error: expansion
 bombs are made of them, and what they stand for must not be lost. DTDs outside the file are not opened.
@@ -17,13 +15,12 @@ from xml.parsers import expat
 
 from caneft.config import Tmx
 from caneft.corpora.readers.pair import Pair, Resolve
+from caneft.corpora.readers.segment import Segment
 from caneft.corpora.text import LONGEST_LINE, opened
 from caneft.errors import InputError
 from caneft.languages import is_exactly, is_in
 
 CHUNK = 2**16
-MARKUP = {"bpt", "ept", "it", "ph", "ut"}
-BREAKS = {"lb", "pb", "cb"}  # values of `type`: line, page and column break
 LANGUAGE = ("xml:lang", "lang")  # the second is that of TMX 1.1
 
 
@@ -93,8 +90,7 @@ class _Memory:
         self.whole: list[list[str | None]] = []
         self.unit = _Unit(codes)
         self.language = ""  # of the open variant
-        self.segment: list[str] | None = None
-        self.length = self.depth_in_markup = 0
+        self.segment: Segment | None = None
         self.parser = expat.ParserCreate()
         self.parser.buffer_text = True
         self.parser.StartElementHandler = self._start
@@ -127,34 +123,30 @@ class _Memory:
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         name = name.rpartition(":")[2]
         if self.segment is not None:
-            if self.depth_in_markup or name in MARKUP:
-                self.depth_in_markup += 1
-            if attributes.get("type") in BREAKS:
-                self.segment.append(" ")
+            self.segment.start(name, attributes)
         elif name == "tu":
             self.unit = _Unit(self.codes)
         elif name == "tuv":
             self.language = next((attributes[key] for key in LANGUAGE if key in attributes), "")
             self.languages.add(self.language)
         elif name == "seg" and any(_likeness(self.language, code) for code in self.codes):
-            self.segment, self.length = [], 0
+            self.segment = Segment()
 
     def _end(self, name: str) -> None:
         name = name.rpartition(":")[2]
-        if self.depth_in_markup:
-            self.depth_in_markup -= 1
-        elif name == "seg" and self.segment is not None:
-            self.unit.add(self.language, "".join(self.segment))
+        if self.segment is not None and self.segment.end():
+            return
+        if name == "seg" and self.segment is not None:
+            self.unit.add(self.language, self.segment.text())
             self.segment = None
         elif name == "tu":
             self.whole.append(self.unit.sides())
 
     def _text(self, text: str) -> None:
-        if self.segment is None or self.depth_in_markup:
+        if self.segment is None:
             return
-        self.segment.append(text)
-        self.length += len(text)
-        if self.length > LONGEST_LINE:
+        self.segment.add(text)
+        if self.segment.length > LONGEST_LINE:
             raise self._error(f"a segment of more than {LONGEST_LINE:,} characters", "Remove its unit.")
 
     def _entity(self, name: str, *_: object) -> None:
