@@ -3,7 +3,7 @@
 import argparse
 
 from caneft.cli import step
-from caneft.commands import compare, explain, patch, verify
+from caneft.commands import check, compare, explain, patch, verify
 from caneft.errors import InputError
 
 
@@ -11,7 +11,7 @@ from caneft.errors import InputError
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m caneft", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (patch, compare, explain, verify):
+    for module in (check, patch, compare, explain, verify):
         module.add(commands)
     args = parser.parse_args()
     try:

@@ -10,11 +10,12 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod
 
 sys.path.insert(0, str(workflow.basedir))  # the package beside the Snakefile, installed or not
 
-from caneft import comparison, holding, integrity, lease, machine, settings, slurm
+from caneft import checking, comparison, holding, integrity, lease, machine, needs, settings, slurm
 from caneft import config as configuration
 from caneft.config import Adapters, Full, Icl, Lora, Neurons
 from caneft.errors import InputError
@@ -24,7 +25,7 @@ from caneft.reporting import inputs, listing, power, shown
 
 try:
     # A job on a cluster node may not see the raw corpora; it has no need to.
-    CONFIG = configuration.load(config, workflow.configfiles, check_files=not workflow.remote_exec)
+    CONFIG = checking.checked(config, workflow.configfiles, here=not workflow.remote_exec)
 except InputError as error:
     raise WorkflowError(str(error))
 
@@ -51,11 +52,7 @@ def limit_gpus():
     Snakemake cuts what is above the limit down to it without a word; here that is an error, but for a limit of 0, which
     puts all jobs on the CPU.
     """
-    asked = {f"models.{name}.resources.gpu": model.resources.gpu for name, model in CONFIG.models.items()}
-    for variant in PLAN.variants(*ARTEFACTS):
-        for model in CONFIG.models:
-            asked.setdefault(f"methods.{variant}.resources.gpu", PLAN.tuning_resources(model, variant).gpu)
-    asked |= {f"scoring.{name}.resources.gpu": metric.resources.gpu for name, metric in CONFIG.scoring.neural.items()}
+    asked = checking.gpus_asked_for(CONFIG)
     for rule, names in workflow.resource_settings.overwrite_resources.items():
         # Of an expression, which depends on the job, nothing is known yet.
         if str(given := getattr(names.get("gpu"), "value", names.get("gpu"))).isdigit():
@@ -67,6 +64,8 @@ def limit_gpus():
         limit, reason = workflow.global_resources["gpu"].value, "--resources gpu lets jobs use"
     else:
         limit, reason = len(lease.usable(os.environ)), "nvidia-smi and CUDA_VISIBLE_DEVICES leave"
+        if not limit:
+            logger.warning(checking.without_gpu(asked))
         # Not part of Snakemake's interface; the lease works without.
         if limit and hasattr(workflow, "register_resource"):
             workflow.register_resource("gpu", limit)
@@ -80,6 +79,9 @@ limit_gpus()
 
 # Steps find raw corpora by this variable: where they lie belongs to no result, so it is in no job's params.
 configuration.publish_data_root(CONFIG)
+
+# The draw of a mixture finds what importance will need of its domains, and says all that is too few at once.
+needs.publish_samples(CONFIG)
 
 # So they find what is too large to be compared with its checksum each time it is read.
 integrity.publish_limit(CONFIG.verify_up_to_gb)

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from caneft import languages
+from caneft.config import yamlfiles
 from caneft.config.corpora import (
     Demo,
     DemoDates,
@@ -21,7 +22,7 @@ from caneft.config.corpora import (
 )
 from caneft.config.messages import explain, explain_problems
 from caneft.config.methods import Full, Lora, Method, Neurons, Trained
-from caneft.config.paths import missing_files, sources
+from caneft.config.paths import missing_files, same_splits, sources
 from caneft.config.root import Config
 from caneft.config.stages import template_fields
 from caneft.corpora import demo
@@ -29,21 +30,26 @@ from caneft.corpora.demo import dates
 from caneft.errors import InputError, did_you_mean
 from caneft.names import RESERVED_DIRECTIONS, RESERVED_DOMAINS
 
+REPEATED = 5
+"""Keys given twice that one message names."""
+
 
 def load(raw: Mapping[str, Any], files: Sequence[str | Path] = (), check_files: bool = True) -> Config:
     """Validated configuration.
 
     raw: the merged configuration as nested dicts; files: where it was read from, named in messages.
     check_files: whether every corpus file and model folder must exist.
-    Raises InputError of at most ten lines: file, key, what was found, what was expected.
+    Raises InputError of at most ten lines: file, key, line, what was found, what was expected.
     """
+    if found := [f"{file}: {said}" for file in files for said in yamlfiles.repeated(yamlfiles.tree(file))]:
+        raise InputError("\n".join(found[:REPEATED]))
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
         raise InputError(explain(error, Config, raw, files)) from None
     if found := list(problems(config)):
         raise InputError(explain_problems(found, raw, files))
-    if check_files and (found := list(missing_files(config))):
+    if check_files and (found := list(missing_files(config)) or list(same_splits(config))):
         raise InputError(explain_problems(found, raw, files))
     return config
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from caneft.config import yamlfiles
 from caneft.errors import did_you_mean
 
 SHOWN = 4
@@ -35,14 +36,18 @@ def explain_problems(problems: Sequence[tuple[str, str]], raw: Mapping, files: S
 
 def _format(problems: Sequence[tuple[tuple, str]], raw: Mapping, files: Sequence[str | Path]) -> str:
     unique = list(dict.fromkeys((keys, message) for keys, message in problems))
-    lines = [
-        f"{_origin(keys, raw, files)}: {'.'.join(map(str, keys)) or 'configuration'} {message}"
-        for keys, message in unique
-    ]
-    lines = [line for problem in lines[:SHOWN] for line in problem.splitlines()]
+    lines = [_line(keys, message, raw, files) for keys, message in unique[:SHOWN]]
+    lines = [line for problem in lines for line in problem.splitlines()]
     if len(unique) > SHOWN:
         lines.append(f"... and {len(unique) - SHOWN} more.")
     return "\n".join(lines[:10])
+
+
+def _line(keys: tuple, message: str, raw: Mapping, files: Sequence[str | Path]) -> str:
+    """File, key, line and what is wrong there."""
+    origin = _origin(keys, raw, files)
+    line = yamlfiles.line_of(yamlfiles.tree(origin), keys)
+    return f"{origin}: {'.'.join(map(str, keys)) or 'configuration'}{f' (line {line})' if line else ''} {message}"
 
 
 def _sentence(item: dict, model: type[BaseModel], location: tuple, raw: Mapping) -> str:
@@ -59,11 +64,17 @@ def _sentence(item: dict, model: type[BaseModel], location: tuple, raw: Mapping)
         return f"needs the key {context['discriminator']}."
     if kind == "value_error":
         return f"is not usable: {context['error']}."
+    if kind == "string_type" and isinstance(item["input"], bool):
+        return f'is {item["input"]}: YAML reads {_bare(item["input"])} so without quotes; write them, as in "no".'
     if kind == "string_pattern_mismatch" and location[-1] == "[key]":
         return "is not a usable name: lower-case letters, digits, '-' and '_', starting with a letter or digit."
     if kind == "string_pattern_mismatch" and "/" in context["pattern"]:  # not shown: an address may hold a password
         return "is no name on a hub: owner/name is needed, neither an address nor a folder."
     return f"is {BRIEF.repr(item['input'])}: {item['msg'][0].lower()}{item['msg'][1:]}."
+
+
+def _bare(truth: bool) -> str:
+    return "yes, on and true" if truth else "no, off and false"
 
 
 def _written(location: tuple, raw: Any) -> tuple:

@@ -4,11 +4,15 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from caneft.config.corpora import Source
+from caneft.config.corpora import Hub, SacreBleu, Source
 from caneft.config.root import Config
 from caneft.errors import InputError
 from caneft.files import split_archive
 from caneft.names import METRICS, PRETRAINING
+
+OF_METRICS = {"metricx": "config.json"}
+"""Of metrics that are no COMET model: the file by which a folder is known."""
+LISTED = 5
 
 
 def data_root(config: Config) -> Path | None:
@@ -96,12 +100,17 @@ def remote_sources(config: Config) -> Iterator[tuple[str, dict[str, Source]]]:
 
 
 def missing_files(config: Config) -> Iterator[tuple[str, str]]:
-    """Corpus files (or the archives that hold them) and model folders that do not exist, as (key, message)."""
-    wanted = [(key, path) for key, source in sources(config) for path in source.paths()]
-    wanted += [(f"models.{name}.path", model.path) for name, model in config.models.items() if model.path]
-    wanted += [(f"scoring.{name}.path", metric.path) for name, metric in config.scoring.neural.items() if metric.path]
+    """Corpus files (or the archives that hold them) and model folders that are not there, or are something else, as
+    (key, message)."""
+    wanted = [(key, path, None) for key, source in sources(config) for path in source.paths()]
+    for name, model in config.models.items():
+        if model.path:
+            wanted.append((f"models.{name}.path", model.path, None if model.quantised else "config.json"))
+    for name, metric in config.scoring.neural.items():
+        if metric.path:
+            wanted.append((f"scoring.{name}.path", metric.path, OF_METRICS.get(name, "hparams.yaml")))
     resolve = resolver(data_root(config))
-    for key, path in wanted:
+    for key, path, inside in wanted:
         try:
             full, _ = split_archive(resolve(path))
         except InputError as error:
@@ -112,3 +121,46 @@ def missing_files(config: Config) -> Iterator[tuple[str, str]]:
                 key,
                 f"names the file {full}, which does not exist. Correct the path or data_root ({data_root(config)})",
             )
+        elif inside is None and full.is_dir():
+            yield key, f"names {full}, which is a folder; a file is needed. {_in_folder(full)}"
+        elif inside is not None and not full.is_dir():
+            yield key, f"names {full}, which is a file; the model's folder is needed, with {inside} in it"
+        elif inside is not None and not (full / inside).is_file():
+            yield key, f"names the folder {full}, which has no {inside}, so it holds no model. {_in_folder(full)}"
+
+
+def _in_folder(folder: Path) -> str:
+    names = sorted(path.name for path in folder.iterdir())
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return f"In it: {', '.join(names[:LISTED])}{more}" if names else "It is empty"
+
+
+def same_splits(config: Config) -> Iterator[tuple[str, str]]:
+    """Splits of a domain that are read from the same file, so that nothing of one is left, as (key, message).
+
+    A draw of a file (`limit`) may be held out of the same file: the rest stays.
+    """
+    for direction_name, direction in config.directions.items():
+        for name, domain in direction.domains.items():
+            for split, other in (("train", "test"), ("dev", "test"), ("train", "dev")):
+                source, held_out = getattr(domain, split), getattr(domain, other)
+                if source is None or held_out.limit is not None:
+                    continue
+                if (place := _place(config, source)) is not None and place == _place(config, held_out):
+                    yield (
+                        f"directions.{direction_name}.domains.{name}.{split}",
+                        f"is read from the same place as {other} ({place[0]}): what is held out is kept out of it, so"
+                        " no pair would be left. Name another file, or hold a part out with 'limit'",
+                    )
+
+
+def _place(config: Config, source: Source) -> tuple | None:
+    """Where a source's pairs come from, however it is written; None for built-in ones."""
+    if isinstance(source, Hub | SacreBleu):
+        kept = source.model_dump(exclude={"limit", "seed", "reverse", "source", "target"})
+        return (source.name, *kept.items())
+    if not source.paths():
+        return None
+    resolve = resolver(data_root(config))
+    files = [(split_archive(resolve(path))) for path in source.paths()]
+    return tuple(part for file, member in files for part in (file.resolve(), member))

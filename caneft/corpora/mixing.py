@@ -21,6 +21,7 @@ def mix(
     seed: int,
     temperature: float | None = None,
     pairs: Mapping[str, int] | None = None,
+    samples: tuple[str, int] | None = None,
 ) -> tuple[list[Row], list[Row], dict]:
     """Train and dev rows of a mixture, with `domain` set, domain after domain in file order, and a report.
 
@@ -30,8 +31,10 @@ def mix(
     their sizes where there is a temperature.
     temperature: as in `tempered`, of a total of `pairs_per_domain` for each domain; None: so many from each.
     pairs: numbers of single domains that replace `pairs_per_domain`; not with a temperature.
+    samples: key and number of the train rows that importance needs of each domain later; nothing is drawn of them here.
     Report: [split][domain] has `read`, `kept`, `dropped` by reason, and `leakage` by held-out set (`law.test`).
-    Raises InputError if a domain, or with a temperature the mixture, has fewer rows than asked for.
+    Raises InputError, of all that is too few at once, if a domain, or with a temperature the mixture, has fewer rows
+    than asked for.
     """
 
     def train_numbers(sizes: Numbers) -> Numbers:
@@ -39,9 +42,30 @@ def mix(
             return tempered(sizes, pairs_per_domain * len(sizes), temperature)
         return dict.fromkeys(sizes, pairs_per_domain) | {d: n for d, n in (pairs or {}).items() if d in sizes}
 
-    train, train_report = _drawn(corpora, "train", train_numbers, seed)
-    dev, dev_report = _drawn(corpora, "dev", lambda sizes: dict.fromkeys(sizes, dev_pairs_per_domain), seed)
+    splits = {"train": train_numbers, "dev": lambda sizes: dict.fromkeys(sizes, dev_pairs_per_domain)}
+    drawn, too_few = {}, []
+    for split, numbers_of in splits.items():
+        try:
+            drawn[split] = _drawn(corpora, split, numbers_of, seed)
+        except InputError as error:
+            too_few.append(str(error))
+    too_few += _too_few_samples(corpora, *samples) if samples else []
+    if too_few:
+        raise InputError("\n".join(too_few))
+    (train, train_report), (dev, dev_report) = drawn["train"], drawn["dev"]
     return train, dev, {"train": train_report, "dev": dev_report}
+
+
+def _too_few_samples(corpora: Corpora, key: str, number: int) -> list[str]:
+    """What is said of the domains that have fewer train rows than importance needs; nothing where all have enough."""
+    sizes = {domain: len(corpora[domain]["train"]) for domain in sorted(corpora)}
+    short = {domain: size for domain, size in sizes.items() if size < number}
+    if not short:
+        return []
+    return [
+        f"importance: {key} asks for {number} train pairs of each domain, but these have fewer: {_listed(short)}.\n"
+        f"Lower {key} to at most {min(short.values())}, or add pairs to these domains."
+    ]
 
 
 def tempered(sizes: Mapping[str, int], total: int, temperature: float) -> Numbers:

@@ -20,8 +20,9 @@ HEAVY = {
 }  # fmt: skip
 
 TABLE = {
-    "Snakefile": ("pydantic snakemake", "numpy scipy torch"),
+    "Snakefile": ("pydantic snakemake", "numpy py3langid scipy torch"),
     "python -m caneft": ("", ""),
+    "python -m caneft check": ("pydantic", "py3langid torch"),
     "python -m caneft compare": ("numpy pandas pydantic sacrebleu scipy", "datasets py3langid"),
     "python -m caneft explain": ("pandas pydantic", "numpy"),
     "python -m caneft patch": ("numpy pydantic torch", "huggingface_hub transformers"),

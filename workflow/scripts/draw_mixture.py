@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from caneft import integrity
+from caneft import integrity, needs
 from caneft.cli import step
 from caneft.corpora import mixing, store
 from caneft.settings import MixtureSettings
@@ -21,7 +21,8 @@ def main() -> None:
         domain: {split: store.read(args.corpora / domain / f"{split}.jsonl") for split in ("train", "dev", "test")}
         for domain in settings.domains
     }
-    train, dev, report = mixing.mix(corpora, **settings.model_dump(exclude={"domains"}))
+    samples = needs.samples_of("/".join(args.out.parts[-2:]))
+    train, dev, report = mixing.mix(corpora, **settings.model_dump(exclude={"domains"}), samples=samples)
     store.write(args.out / "train.jsonl", train)
     store.write(args.out / "dev.jsonl", dev)
     report |= {"format": integrity.FORMAT}

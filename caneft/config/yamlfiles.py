@@ -1,0 +1,126 @@
+"""The files of a configuration as they are written: where a key stands, and which key stands there twice."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from caneft.errors import InputError
+
+MERGE = "<<"
+Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """Content of one file. Raises InputError, with its line, where it is no mapping in YAML, or gives a key twice."""
+    text = _text(path)
+    try:
+        content, tree = yaml.safe_load(text), yaml.compose(text, Loader)
+    except yaml.YAMLError as error:
+        raise InputError(_broken(path, error)) from None
+    if not isinstance(content, dict):
+        found = "it is empty" if content is None else f"it holds a {type(content).__name__}"
+        raise InputError(f"{path}: a configuration has keys with values, such as 'seeds: [1, 2]', but {found}.")
+    if found := list(repeated(tree)):
+        raise InputError("\n".join(f"{path}: {said}" for said in found))
+    return content
+
+
+def _text(path: str | Path) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}). Name the configuration's file.") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not UTF-8 (byte {error.start}). Is it a configuration?") from None
+
+
+def _broken(path: str | Path, error: yaml.YAMLError) -> str:
+    """A parser's error with file, line and column, and what most often is behind it."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:  # a character that no YAML may have
+        return f"{path}: is not YAML: {' '.join(str(error).split())}"
+    problem = getattr(error, "problem", None) or "it cannot be read"
+    if "\\t" in problem:
+        remedy = "Indent with spaces, not with a tab."
+    else:
+        remedy = "Look there and just above: a blank after each colon, quotes and brackets closed, indents even?"
+    return f"{path}:{mark.line + 1}:{mark.column + 1}: is not YAML: {problem}.\n{remedy}"
+
+
+def tree(path: str | Path) -> yaml.Node | None:
+    """The file as nodes that know their lines; None if it cannot be read."""
+    try:
+        return yaml.compose(Path(path).read_text(encoding="utf-8-sig"), Loader)
+    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+        return None
+
+
+def repeated(node: yaml.Node | None) -> Iterator[str]:
+    """Of each key that a section gives twice: its name and lines."""
+    waiting: list[tuple[tuple[str, ...], yaml.Node]] = [((), node)] if node else []
+    seen = set()
+    while waiting:
+        keys, here = waiting.pop()
+        if id(here) in seen:  # an alias
+            continue
+        seen.add(id(here))
+        if isinstance(here, yaml.SequenceNode):
+            waiting += [((*keys, str(place)), item) for place, item in enumerate(here.value)]
+        elif isinstance(here, yaml.MappingNode):
+            first: dict[str, int] = {}
+            for key, value in here.value:
+                name, line = _name(key), key.start_mark.line + 1
+                if name in first:
+                    dotted = ".".join((*keys, name))
+                    yield (
+                        f"{dotted} (line {line}) stands in line {first[name]} already; only one of them would count."
+                        " Give it once, or another name."
+                    )
+                first.setdefault(name, line)
+                waiting.append(((*keys, name), value))
+
+
+def line_of(node: yaml.Node | None, keys: Sequence[str | int]) -> int | None:
+    """Line of the deepest of the keys that there is; None if not even the first is there."""
+    line = None
+    for key in keys:
+        found = _child(node, str(key))
+        if found is None:
+            break
+        line, node = found
+    return line
+
+
+def _child(node: yaml.Node | None, key: str) -> tuple[int, yaml.Node] | None:
+    if isinstance(node, yaml.SequenceNode):
+        inside = key.isdigit() and int(key) < len(node.value)
+        return (node.value[int(key)].start_mark.line + 1, node.value[int(key)]) if inside else None
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    for name, value in node.value:
+        if _name(name) == key:
+            return name.start_mark.line + 1, value
+    for name, value in node.value:  # what it takes from an anchor
+        if _name(name) == MERGE:
+            for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                if found := _child(source, key):
+                    return found
+    return None
+
+
+def _name(node: yaml.Node) -> str:
+    return str(node.value)
+
+
+def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Two configurations put together as Snakemake does: sections key by key, all else is replaced."""
+    result = dict(below)
+    for key, value in above.items():
+        if isinstance(value, Mapping):
+            under = result.get(key)
+            result[key] = laid_over(under if isinstance(under, Mapping) else {}, value)
+        else:
+            result[key] = value
+    return result
