@@ -3,7 +3,7 @@
 Nothing is loaded: files are told by how they begin, weights by their headers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,14 @@ CONFIG, GENERATION = "config.json", "generation_config.json"
 OBJECTS = (CONFIG, GENERATION, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 """Small JSON files that hold an object. `tokenizer.json`, which may be large, is read as the tokenizer."""
 OTHERS = (*BESIDE, "added_tokens.json", "vocab.json", "merges.txt", INDEX, PICKLED_INDEX)
+MAY_BE_EMPTY = ("merges.txt", "chat_template.jinja")
 TOKENIZERS = ("tokenizer.json", "*.model", "vocab*", "merges.txt", "tekken.json", "*.tiktoken")
 """One of these holds a tokenizer's vocabulary. Without one, transformers invents an empty one for some models."""
 QUANTISED = ("quantization_config", "compression_config")
 IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
 SIZES = ("vocab_size", "hidden_size", "intermediate_size", "head_dim", "num_attention_heads", "num_key_value_heads")
 FAR = 10
+"""No size of a model is so many times the longest side of its tensors."""
 FLOATS = {"F64", "F32", "BF16", "F16"}
 
 
@@ -43,6 +45,8 @@ def checked(origin: dict[str, Any]) -> Any:
         config = architecture(origin)
         wrong += _weights(folder, origin, config)
         wrong += _tokenizer(folder, origin, config)
+    elif wrong and not (folder / CONFIG).is_file():
+        wrong.append(f"it has no {CONFIG}")
     if wrong:
         raise InputError("\n  ".join([f"{folder} cannot be used as a model:", *wrong]))
     return config or architecture(origin)
@@ -51,13 +55,14 @@ def checked(origin: dict[str, Any]) -> Any:
 def _files(folder: Path) -> Iterator[str]:
     """What is wrong with the files beside the weights."""
     for name in dict.fromkeys(OTHERS):
-        if not (folder / name).is_file():
+        file = folder / name
+        if not file.is_file() or (name in MAY_BE_EMPTY and not file.stat().st_size):
             continue
-        if said := foreign(folder / name):
+        if said := foreign(file):
             yield f"{name} {said}"
         elif name in OBJECTS:
             try:
-                read_json(folder / name, AGAIN)
+                read_json(file, AGAIN)
             except InputError as error:
                 yield str(error).removeprefix(f"{folder}/")
 
@@ -89,20 +94,22 @@ def _weights(folder: Path, origin: dict[str, Any], config: Any) -> Iterator[str]
         return
     if coded := sorted({dtype for _, dtype in found.values() if dtype.startswith("F") and dtype not in FLOATS}):
         yield f"its weights are quantised, stored as {', '.join(coded)}. Name the model before it was quantised"
-    if said := _oversized(config.get_text_config(), [shape for shape, _ in found.values()]):
-        yield f"its weights do not fill the model of {CONFIG}: {said}"
-        return
+    tensors = {name: shape for name, (shape, _) in found.items()}
     try:
-        said = misfits(fill(config, {name: shape for name, (shape, _) in found.items()}, origin["trust_remote_code"]))
+        said = _oversized(config.get_text_config(), tensors) or misfits(
+            fill(config, tensors, origin["trust_remote_code"])
+        )
     except Exception as error:  # of transformers, on a configuration that anyone may have written
-        said = None if beyond else f"{CONFIG} describes no model that can be built: {_first_line(error)}"
+        if not beyond:
+            yield f"{CONFIG} describes no model that can be built: {_first_line(error)}"
+        return
     if said:
         yield f"its weights do not fill the model of {CONFIG}: {said}"
 
 
-def _oversized(config: Any, shapes: list[tuple[int, ...]]) -> str | None:
+def _oversized(config: Any, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
     """Words for a size that is far beyond the weights: such a model would fill the memory, even without any."""
-    longest = max((length for shape in shapes for length in shape), default=0)
+    longest = max((length for shape in shapes.values() for length in shape), default=0)
     bounds = {"num_hidden_layers": len(shapes)} | dict.fromkeys(SIZES, FAR * longest)
     for name, bound in bounds.items():
         if (size := getattr(config, name, None)) is not None and size > bound:
