@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+ENOUGH = 50
 NAMED = 3
 """So many tensors are named of each kind."""
 
@@ -69,8 +70,8 @@ def _mismatch(found: tuple) -> str:
 
 
 def _prefix(missing: Iterable[str], unexpected: Iterable[str]) -> str | None:
-    """What every unexpected name has before a missing one."""
+    """What every unexpected name has before a missing one; the first ones tell."""
     missing = set(missing)
-    prefixes = {next((n[: -len(m)] for m in missing if n.endswith(m) and n != m), None) for n in unexpected}
-    prefixes.discard("")
+    first = sorted(unexpected)[:ENOUGH]
+    prefixes = {next((name[: -len(end)] for end in missing if name.endswith(end)), None) for name in first}
     return prefixes.pop() if len(prefixes) == 1 else None
