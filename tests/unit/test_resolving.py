@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from caneft.config import Model, resolver
-from caneft.models import loading, manifests, resolving
+from caneft.models import checking, loading, manifests, resolving
 from tests.hub import running
 from tests.messages import assert_names, refused
 from workflow.scripts import resolve_model
@@ -182,7 +182,7 @@ def test_pickled_weights_of_the_hub_are_downloaded_only_where_they_are_allowed(h
 def found(tmp_path, path, **model):
     """Manifest of a local folder, by the functions of the step."""
     origin = resolving.find(Model(path=str(path), **model), resolver(None))
-    return manifests.describe(path, origin, resolving.architecture(origin))
+    return manifests.describe(path, origin, checking.checked(origin))
 
 
 def test_pickled_weights_are_the_same_weights_and_need_the_key(folder, pickled, tmp_path):
@@ -204,7 +204,9 @@ def test_code_in_pickled_weights_is_not_run(pickled, tmp_path):
             return os.mkdir, (str(tmp_path / "ran"),)
 
     torch.save({"model.embed_tokens.weight": Payload()}, pickled / "pytorch_model.bin")
-    manifest = found(tmp_path, pickled, allow_pickle=True)
+    with refused("pytorch_model.bin"):
+        found(tmp_path, pickled, allow_pickle=True)
+    manifest = {"folder": str(pickled), "allow_pickle": True}
     with pytest.raises(Exception, match="weights_only|Weights only"):
         loading.load_model(manifest, "float32", torch.device("cpu"))
     assert not (tmp_path / "ran").exists()
