@@ -21,6 +21,12 @@ def nested(depth: int) -> bytes:
 RAW = [b"", b"\0", b"\xff\xfe", b"{}", b"[]", b"null", b"\0" * 70_000, nested(100_000), b'{"a":' * 50_000, b"&a [*a]",
        b"PK\x05\x06" + b"\0" * 18, b"\x93NUMPY\x01\x00\xff\xff", b"9" * 5000,
        b"\x80\x04cos\nsystem\n(S'touch pwned'\ntR."]  # fmt: skip
+FOREIGN = [
+    b"version https://git-lfs.github.com/spec/v1\n", b"<!DOCTYPE html>\n", b"<?xml version='1.0'?>",
+    b"\x1f\x8b\x08", b"BZh91AY&SY", b"\xfd7zXZ\0", b"PK\x03\x04", b"\0" * 257 + b"ustar\0",
+    b"a\tb\n", b'{"a": 1}\n', b'[{"a": 1}]\n', b"source\ttarget\n", b"\xef\xbb\xbf",
+]  # fmt: skip
+"""Beginnings of files of other kinds."""
 
 
 def damaged(data: bytes, kind: str, rng: random.Random) -> bytes:
@@ -60,7 +66,18 @@ def _duplicate(data: bytes, rng: random.Random) -> bytes:
     return data[:stop] + data[start:]
 
 
-BYTES = (_truncate, _flip, _insert, _overwrite, _duplicate)
+def _reline(data: bytes, rng: random.Random) -> bytes:
+    old, new = rng.choice(
+        ((b"\n", b"\r"), (b"\n", b"\r\n"), (b"\n", b""), (b"\n", b"\t"), (b"\t", b"\n"), (b" ", b"\t"))
+    )
+    return data.replace(old, new, rng.choice((1, -1)))
+
+
+def _disguise(data: bytes, rng: random.Random) -> bytes:
+    return rng.choice(FOREIGN) + data
+
+
+BYTES = (_truncate, _flip, _insert, _overwrite, _duplicate, _reline, _disguise)
 
 
 def _structured(data: bytes, kind: str, rng: random.Random) -> bytes:

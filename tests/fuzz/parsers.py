@@ -76,7 +76,12 @@ def reader(form: str, pack: str = "") -> Parser:
         "".join(row.source + row.target for row in rows["test"]).encode("utf-8")  # it can be written
         return "repaired" if any(reports["test"]["repaired"].values()) else None
 
-    return Parser(f"corpus {form}{pack}", make, read, "json" if form == "instruct" else "bytes")
+    return Parser(
+        f"corpus {form}{pack}",
+        make,
+        read,
+        {"instruct": "json", "jsonl": "bytes" if pack else "jsonl"}.get(form, "bytes"),
+    )
 
 
 def one_json(name: str, file: str, content: Any, read: Callable[[Path], Any]) -> Parser:
