@@ -70,7 +70,10 @@ def test_a_space_where_words_were_parted(read, seg, text):
         ("(<ph>{1}</ph>x<ph>{2}</ph>)", "(x)"),
         ("H<ph>{1}</ph>2", "H2"),
         ("中<ph>{1}</ph>文、ไทย<ph>{1}</ph>ไทย", "中文、ไทยไทย"),  # no spaces between words there
-        ("siehe<bpt i='1'>&lt;fn <sub>eine<ph>&lt;br/&gt;</ph>Note</sub>&gt;</bpt>oben<ept i='1'/>", "sieheoben"),
+        (
+            "siehe<bpt i='1'>&lt;fn <sub>eine<ph type='lb'>&lt;br/&gt;</ph>Note</sub>&gt;</bpt>oben<ept i='1'/>",
+            "sieheoben",
+        ),
         ("H<hi type='bold'>au</hi>s", "Haus"),
         ("H<mrk mtype='term'>au</mrk><g id='1'>s</g>", "Haus"),
     ],
