@@ -10,6 +10,7 @@ from caneft import languages, needs
 from caneft.config import Alternating, Config, Demo, DemoDates, Jsonl, Moses, Source, Tsv
 from caneft.config.messages import explain_problems
 from caneft.config.yamlfiles import laid_over, read
+from caneft.corpora.text import head
 from caneft.errors import InputError
 from caneft.files import split_archive
 from caneft.lease import usable
@@ -38,8 +39,10 @@ def checked(raw: Mapping[str, Any], files: Sequence[str | Path], here: bool = Tr
     here: whether the corpora, and the packages of all steps, must be on this machine.
     """
     config = configuration.load(raw, files, check_files=here)
-    if here and (found := [*_tokenizers(config), *_detectors(config), *_pairs(config)]):
-        raise InputError(explain_problems(found, raw, files))
+    if here:
+        found = [*_tokenizers(config), *_detectors(config), *(list(_foreign(config)) or _pairs(config))]
+        if found:
+            raise InputError(explain_problems(found, raw, files))
     return config
 
 
@@ -101,6 +104,17 @@ def _detectors(config: Config) -> Iterator[tuple[str, str]]:
                     f"has the language '{tag}', which py3langid does not know, but cleaning.wrong_language is drop. Set"
                     " it to keep",
                 )
+
+
+def _foreign(config: Config) -> Iterator[tuple[str, str]]:
+    """Corpora whose files begin as none of their format does."""
+    resolve = configuration.resolver(configuration.data_root(config))
+    for key, source in configuration.sources(config):
+        try:
+            for path in source.paths():
+                head(resolve(path), source.format)
+        except InputError as error:
+            yield key, f"cannot be read: {error}"
 
 
 def _pairs(config: Config) -> Iterator[tuple[str, str]]:

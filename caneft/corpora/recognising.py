@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from caneft.errors import InputError
+from caneft.foreign import LFS
 
 HEAD = 2**16
 """Bytes of a file that are looked at."""
@@ -37,7 +38,7 @@ NO_CORPUS = {
     "office": (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Office document", "Save it as tab-separated text in UTF-8."),
     "pdf": (rb"%PDF-\d", "a PDF document", "Name the file that holds the pairs as text."),
     "lfs": (
-        rb"version https://(git-lfs|hawser)\.github\.com/spec/",
+        re.escape(LFS),
         "a pointer of Git LFS, not the file itself",
         "Run `git lfs pull` in the folder that was cloned.",
     ),

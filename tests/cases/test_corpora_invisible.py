@@ -5,7 +5,7 @@ import unicodedata
 import pytest
 
 from caneft import config
-from caneft.corpora import store
+from caneft.corpora import readers, store
 from caneft.corpora.cleaning import clean, normalised, without_leakage
 from caneft.corpora.overlap import flags
 from caneft.corpora.readers import Pair
@@ -75,3 +75,11 @@ def test_in_a_whole_domain(tmp_path):
     assert [row.source for row in rows["train"]] == ["Nein."]
     assert reports["train"]["leakage"]["test"]["leaked_near"] == 2
     assert reports["train"]["dropped"]["empty_source"] == 1
+
+
+def test_of_a_unit_s_variants_one_that_is_seen_is_taken(tmp_path):
+    variants = [("de", "\u00ad"), ("de", "Ja."), ("en", "\u200b\u200b"), ("en", "Yes."), ("en", "Yeah.")]
+    unit = "".join(f'<tuv xml:lang="{language}"><seg>{text}</seg></tuv>' for language, text in variants)
+    (tmp_path / "memory.tmx").write_text(f"<tmx><body><tu>{unit}</tu></body></tmx>", encoding="utf-8")
+    source = config.Tmx(format="tmx", path="memory.tmx", source_language="de", target_language="en")
+    assert list(readers.read(source, "train", tmp_path.joinpath)) == [Pair(1, "Ja.", "Yes.")]

@@ -7,10 +7,12 @@ import json
 import lzma
 import tarfile
 import zipfile
+from pathlib import Path
 
 import pytest
+import yaml
 
-from caneft import config
+from caneft import checking, config
 from caneft.corpora import readers
 from caneft.corpora.readers import Pair
 from tests.messages import refused
@@ -230,3 +232,34 @@ def test_words_that_may_be_a_pair_are_one(read, line):
 def test_a_header_is_looked_for_in_the_columns_that_are_read(read):
     with refused("corpus:1", "de", "en"):
         read("tsv", b"id\tde\ten\n1\tHaus\thouse\n", source_column=1, target_column=2)
+
+
+# --- before the first job ----------------------------------------------------------------------------------------
+
+
+def test_it_is_said_of_all_corpora_before_anything_runs(tmp_path):
+    """With the keys, all at once, and nothing about how few lines a pointer has."""
+    root = Path(__file__).parents[2]
+    raw = yaml.safe_load((root / "config/config.yaml").read_text(encoding="utf-8"))
+    corpora = raw["directions"]["de-en"]["domains"]
+    (tmp_path / "a.de").write_bytes(LFS)
+    (tmp_path / "a.en").write_text("house\n")
+    (tmp_path / "b.tsv").write_bytes(gzip.compress(TSV))
+    (tmp_path / "c.jsonl").write_bytes(TSV)
+    corpora["it"]["train"] = {
+        "format": "moses",
+        "source_path": str(tmp_path / "a.de"),
+        "target_path": str(tmp_path / "a.en"),
+    }
+    corpora["law"]["test"] = {"format": "tsv", "path": str(tmp_path / "b.tsv")}
+    corpora["koran"]["test"] = {"format": "jsonl", "path": str(tmp_path / "c.jsonl")}
+    with refused("domains.it.train", "git lfs pull", "law.test", "gzip", "koran.test", "format: tsv") as caught:
+        checking.checked(raw, [root / "config/config.yaml"])
+    assert "pairs_per_domain" not in str(caught.value)
+    corpora["law"]["test"]["path"] = str(tmp_path / "b.tsv.gz")
+    (tmp_path / "b.tsv.gz").write_bytes(gzip.compress(TSV))
+    corpora["koran"]["test"]["format"] = "tsv"
+    del corpora["it"]["train"], corpora["it"]["dev"]
+    for mixtures in raw["mixtures"].values():
+        mixtures["de-en"] = [name for name in mixtures["de-en"] if name != "it"]
+    assert checking.checked(raw, [root / "config/config.yaml"])

@@ -16,6 +16,7 @@ from xml.parsers import expat
 from caneft.config import Tmx
 from caneft.corpora.readers.pair import Pair, Resolve
 from caneft.corpora.readers.segment import Segment
+from caneft.corpora.sides import visible
 from caneft.corpora.text import LONGEST_LINE, opened
 from caneft.errors import InputError
 from caneft.languages import is_exactly, is_in
@@ -55,7 +56,7 @@ class _Unit:
 
     def add(self, language: str, text: str) -> None:
         """A segment of a variant in one of the languages."""
-        kind = (not text.strip(), *(_likeness(language, code) for code in self.codes))
+        kind = (not visible(text).strip(), *(_likeness(language, code) for code in self.codes))
         if len(alike := self.variants.setdefault(kind, [])) < 2:
             alike.append((self.count, text))
         self.count += 1
