@@ -37,7 +37,7 @@ TABLE = {
     "dequantise_model": ("pydantic torch", "huggingface_hub numpy transformers"),
     "draw_mixture": ("pydantic", "datasets numpy py3langid sacrebleu"),
     "dump_importance": ("numpy pydantic torch", "accelerate datasets huggingface_hub py3langid sacrebleu transformers"),
-    "fetch_corpus": ("pydantic", "datasets huggingface_hub numpy sacrebleu"),
+    "fetch_corpus": ("pydantic", "datasets huggingface_hub numpy py3langid sacrebleu"),
     "flag_overlap": ("pydantic", "datasets numpy py3langid sacrebleu"),
     "measure_information": ("numpy pandas pydantic", "datasets py3langid sacrebleu"),
     "measure_stability": ("numpy pandas pydantic", "datasets py3langid sacrebleu"),
