@@ -16,11 +16,10 @@ from tests.workflow.conftest import message
 
 
 def law_files(path):
-    """Edit: the domain law is read from a file."""
+    """Edit: the training pairs of the domain law are read from a file."""
 
     def edit(config):
-        source = {"format": "jsonl", "path": path}
-        config["directions"]["de-en"]["domains"]["law"] = {"train": source, "dev": source, "test": source}
+        config["directions"]["de-en"]["domains"]["law"]["train"] = {"format": "jsonl", "path": path}
 
     return edit
 
@@ -85,7 +84,7 @@ def test_broken_yaml_is_called_that(pristine, tmp_path, text):
 def test_a_broken_line_of_a_corpus_is_named_with_file_and_line(pristine, tmp_path):
     copy = pristine.copy(tmp_path / "copy")
     raw = tmp_path / "law.jsonl"
-    lines = [json.dumps({"source": f"Satz {number}.", "target": f"Sentence {number}."}) for number in range(1, 9)]
+    lines = [json.dumps({"source": f"Satz {number}.", "target": f"Sentence {number}."}) for number in range(1, 81)]
     lines[4] = '{"source": "Satz 5.", "target": '
     raw.write_text("\n".join(lines) + "\n")
     file = tmp_path / "law.yaml"
