@@ -56,14 +56,22 @@ def test_dag_of_the_readme_is_current():
     assert reference.edges(block) == reference.rule_graph(), "the DAG in README.md is stale: run `make docs`"
 
 
+def base_of(path):
+    """What a file is laid over: gemma-study.yaml over gemma.yaml, one without directions over the demo's."""
+    family = path.with_name(f"{path.stem.partition('-')[0]}.yaml")
+    if family != path and family.exists():
+        return family
+    stands_alone = "directions" in read(path) and path.parent.name != "examples"
+    return None if stands_alone else ROOT / "config/config.yaml"
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_configurations_fit_model_and_schema(path):
-    raw = read(path)
-    stands_alone = "directions" in raw and path.parent.name != "examples"
-    if not stands_alone:
-        demo = read(ROOT / "config/config.yaml")
-        update_config(demo, raw)  # as Snakemake lays one over the other
-        raw = demo
+    raw, base = read(path), base_of(path)
+    if base is not None:
+        below = read(base)
+        update_config(below, raw)  # as Snakemake lays one over the other
+        raw = below
     jsonschema.validate(raw, SCHEMA)
     config.load(raw, [path], check_files=False)
 
