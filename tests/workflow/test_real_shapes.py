@@ -95,7 +95,7 @@ def done(pristine, tmp_path_factory):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=1800,
+        timeout=3000,
     )
     assert finished.returncode == 0, finished.stdout[-8000:]
     return workspace, (root / "spy.tsv").read_text().splitlines()
