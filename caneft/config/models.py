@@ -102,7 +102,7 @@ class Model(Section):
         if self.revision is not None and self.hub is None:
             raise ValueError("revision goes with hub only")
         if (self.pretrain is not None or self.quantised) and (self.trust_remote_code or self.allow_pickle):
-            raise ValueError("trust_remote_code and allow_pickle go with a hub and a folder only")
+            raise ValueError("trust_remote_code and allow_pickle go with hub, and with path to a folder, only")
         return self
 
     @property
