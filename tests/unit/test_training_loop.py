@@ -81,7 +81,8 @@ def copier():
 
     config = SimpleNamespace(model_type="llama", get_text_config=lambda: None)
     model = nn.ParameterList([torch.zeros(0)])  # has a device
-    model.model, model.lm_head, model.config = Decoder(), nn.Identity(), config
+    model.model, model.lm_head, model.config = Decoder(), nn.Linear(4, 4, bias=False), config
+    model.lm_head.weight.data = torch.eye(4)
     return model
 
 

@@ -21,7 +21,7 @@ def test_the_grid_is_planned_as_a_whole(pristine, tmp_path, models, trials, seed
         for source in (source for domain in direction["domains"].values() for source in domain.values()):
             for path in (source[key] for key in ("path", "source_path", "target_path") if key in source):
                 (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-                (tmp_path / path).write_text("a\nb\n", encoding="utf-8")
+                (tmp_path / path).write_text("a\nb\n" * 20000, encoding="utf-8")  # enough pairs for all draws
     planned = Counter(job.split()[0] for job in pristine.plan(config | {"data_root": str(tmp_path)}))
     planned.pop("comet_environment", None)  # which may be there already
     blocks = 2 * models  # by directions
