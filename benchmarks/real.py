@@ -24,10 +24,9 @@ The models of all ways to tune are in memory together on the CPU: `--subjects` n
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
-from itertools import product
+from functools import partial
 from typing import Any
 
 import torch
@@ -46,7 +45,7 @@ from benchmarks.common import (
     settle,
     text,
 )
-from benchmarks.tuning import Case, case_of, per_step, positive
+from benchmarks.tuning import Case, case_of, each_case, per_step, positive, print_peak
 from caneft.cli import step
 from caneft.errors import InputError
 
@@ -236,18 +235,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     most = max((length or tuning.OF_A_PAIR) * per_step(length, arguments) for length in arguments.lengths)
     needed = max(500, most * tuning.BATCHES // 32)  # a pair has more than 8 tokens
     files = [pairs[:needed] for pairs in read_pairs(arguments.corpus, arguments.fields, needed)]
-    chosen = list(product(arguments.bases, arguments.lengths, arguments.checkpointing))
     if arguments.only:
-        case = case_of(*chosen[0], files, arguments)
-        print(json.dumps({"peak_mb": round(peak_of_one(arguments.only, case, arguments), 1)}))
+        print_peak(arguments, files, partial(peak_of_one, arguments=arguments))
         return
-    if arguments.profile:
-        arguments.profile.unlink(missing_ok=True)
-    cases = []
-    for which in chosen:
-        cases.append(compare(*which, files, argv, arguments))
-        release(arguments.device)
-    finish(combined(cases), arguments, CONTEXT, MODULE, argv)
+    finish(combined(each_case(arguments, files, argv, compare)), arguments, CONTEXT, MODULE, argv)
 
 
 if __name__ == "__main__":

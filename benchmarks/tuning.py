@@ -30,7 +30,7 @@ import argparse
 import json
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -513,18 +513,34 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.set_num_threads(arguments.threads)
     most = max(length * per_step(length, arguments) * BATCHES for length in arguments.lengths)
     files = read_pairs(arguments.corpus, arguments.fields, max(500, most // 32))  # a pair has more than 8 tokens
-    chosen = list(product(arguments.bases, arguments.lengths, arguments.checkpointing))
     if arguments.only:
-        case = case_of(*chosen[0], files, arguments)
-        print(json.dumps({"peak_mb": round(peak_of_one(arguments.only, case), 1)}))
+        print_peak(arguments, files, peak_of_one)
         return
+    finish(combined(each_case(arguments, files, argv, compare)), arguments, CONTEXT, MODULE, argv)
+
+
+def chosen(arguments: argparse.Namespace) -> list[tuple]:
+    """What makes each case: base, length, checkpointing."""
+    return list(product(arguments.bases, arguments.lengths, arguments.checkpointing))
+
+
+def print_peak(arguments: argparse.Namespace, files: Sequence, peak: Callable[[str, Case], float]) -> None:
+    """What a process for one subject prints: its peak, as one JSON line."""
+    case = case_of(*chosen(arguments)[0], files, arguments)
+    print(json.dumps({"peak_mb": round(peak(arguments.only, case), 1)}))
+
+
+def each_case(
+    arguments: argparse.Namespace, files: Sequence, argv: Sequence[str], compare: Callable[..., Any]
+) -> list[Any]:
+    """What `compare` finds of one case after the other."""
     if arguments.profile:
         arguments.profile.unlink(missing_ok=True)
-    cases = []
-    for which in chosen:
-        cases.append(compare(*which, files, argv, arguments))
+    found = []
+    for which in chosen(arguments):
+        found.append(compare(*which, files, argv, arguments))
         release(arguments.device)
-    finish(combined(cases), arguments, CONTEXT, MODULE, argv)
+    return found
 
 
 if __name__ == "__main__":

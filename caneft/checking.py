@@ -18,6 +18,8 @@ from caneft.plan import ARTEFACTS, Plan
 
 DEMO = Path(__file__).parents[1] / "config" / "config.yaml"
 PACKED = (".gz", ".xz", ".zip")
+LONGEST = 2**20
+"""Bytes of a line that are read at once."""
 
 
 def from_files(files: Sequence[str | Path]) -> tuple[dict[str, Any], list[str | Path]]:
@@ -153,7 +155,3 @@ def _lines(config: Config, source: Source, enough: int) -> int | None:
         while count < each * enough and (line := text.readline(LONGEST)):
             count += line.endswith(b"\n") or len(line) < LONGEST
     return count // each
-
-
-LONGEST = 2**20
-"""Bytes of a line that are read at once."""

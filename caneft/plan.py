@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from caneft.config import Adapters, Base, Config, Full, Icl, Lora, Mixture, Neurons, Resources, rates_on, select_on
-from caneft.names import DEV, SEEN
+from caneft.config.names import DEV, SEEN
 
 ARTEFACTS = {
     Full: "model.safetensors",

@@ -14,48 +14,7 @@ from caneft import config
 from caneft import languages as spoken
 from caneft.config import Config, Section
 from caneft.config.metrics import neural_scores
-from caneft.errors import InputError
-
-
-class PromptSettings(Section):
-    """How pairs are written, with the languages that are spoken of, if any are. Which of the two texts a model gets
-    may be known by its tokenizer alone."""
-
-    instruction: str
-    source_language: str | None = None
-    target_language: str | None = None
-    form: config.PromptForm = Field("auto", exclude_if=lambda form: form == "auto")
-    """Not written at its default, nor is the one below: what was made before there were forms stays."""
-    completion: str = Field(config.COMPLETION, exclude_if=lambda text: text == config.COMPLETION)
-
-    def instruct(self, domain: str = "") -> str:
-        """The instruction for a domain."""
-        return self._filled(self.instruction, domain=domain)
-
-    def complete(self, source: str, domain: str = "") -> str:
-        """The text that a base model is to go on with.
-
-        Raises InputError where it lacks a language, or the domain that the instruction names.
-        """
-        fields = config.template_fields(self.completion)
-        for name in ("source_language", "target_language"):
-            if name in fields and getattr(self, name) is None:
-                raise InputError(
-                    f"the model has no chat template, so it gets prompt.completion, which speaks of {{{name}}}; this"
-                    f" direction names none. Set directions.*.{name}, or directions.*.prompt.completion to a text of"
-                    ' its own, such as "Question: {source}\nAnswer:"'
-                )
-        if "domain" in config.template_fields(self.instruction) and "domain" not in fields:
-            raise InputError(
-                "the model has no chat template, so it gets prompt.completion, which does not have the {domain} that"
-                " prompt.instruction has. Put it there too, as in"
-                ' "{source_language} ({domain}): {source}\n{target_language}:"'
-            )
-        return self._filled(self.completion, source=source, domain=domain)
-
-    def _filled(self, template: str, **fields: str) -> str:
-        languages = {"source_language": self.source_language, "target_language": self.target_language}
-        return template.format(**languages, **fields)
+from caneft.config.prompts import PromptSettings
 
 
 class CorpusSettings(Section):
@@ -109,7 +68,7 @@ class SelectionSettings(Section):
     task_relevant: float | None
     """Of this variant's own candidates."""
     task_relevant_scope: config.Scope = Field("model", exclude_if=lambda scope: scope == "model")
-    """Not written where it is the model, nor is the one below: what was selected before there were scopes stays."""
+    """Not written where it is the model, nor is the one below: finished selections stay."""
     budget_task_relevant: float | None
     """Of the candidates among which a gamma is counted: shared, so that every variant gets as many neurons."""
     budget_task_relevant_scope: config.Scope = Field("model", exclude_if=lambda scope: scope == "model")
@@ -270,9 +229,7 @@ def cleaning(configuration: Config) -> config.Cleaning:
 
 def languages(configuration: Config, direction: str) -> tuple[str, str] | None:
     """Codes of the languages of a direction's two sides, where `cleaning` asks for them."""
-    if configuration.cleaning.wrong_language == "keep":
-        return None
-    return spoken.of_direction(direction)
+    return None if configuration.cleaning.wrong_language == "keep" else spoken.of_direction(direction)
 
 
 def fetching(sources: Mapping[str, config.Source]) -> FetchSettings:
@@ -304,8 +261,8 @@ def dump(
 ) -> DumpSettings:
     """seed: the final seed whose own draw is dumped; None: the shared draw.
 
-    An own draw's seed is `importance.seed` + 1 + seed: no two draws have the same, and none has that of the shared one.
-    Whether there are own draws is not said: the shared dumps stay when they are switched on.
+    An own draw's seed is `importance.seed` + 1 + seed, so no two draws share one. `draws` is left out: switching it on
+    keeps the shared dumps.
     """
     shared = configuration.importance
     own = configuration.models[model].scale_exponent

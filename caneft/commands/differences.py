@@ -12,9 +12,9 @@ from caneft import comparison, significance
 from caneft.bounded import parse
 from caneft.config import target_code
 from caneft.config.metrics import NEURAL
+from caneft.config.names import AVERAGE_SEEN, AVERAGE_UNSEEN
 from caneft.corpora import store
 from caneft.errors import InputError
-from caneft.names import AVERAGE_SEEN, AVERAGE_UNSEEN
 from caneft.plan import Plan
 from caneft.reporting import inputs
 from caneft.reporting.inputs import COPY, Block

@@ -41,21 +41,18 @@ from caneft.config.paths import (
     sources,
     work_offline,
 )
+from caneft.config.prompts import COMPLETION, Prompt, PromptForm, template_fields
 from caneft.config.root import Config
 from caneft.config.section import Scope, Section
 from caneft.config.stages import (
-    COMPLETION,
     AutoSamples,
     Decoding,
     Importance,
-    Prompt,
-    PromptForm,
     Report,
     Selection,
     Significance,
     Trials,
     Tuning,
-    template_fields,
 )
 
 __all__ = [

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from caneft import languages
+from caneft.config.prompts import Prompt
 from caneft.config.section import Positive, Section, Slug
-from caneft.config.stages import Prompt
 from caneft.errors import InputError
 
 

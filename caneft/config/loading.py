@@ -22,13 +22,13 @@ from caneft.config.corpora import (
 )
 from caneft.config.messages import explain, explain_problems
 from caneft.config.methods import Full, Lora, Method, Neurons, Trained
+from caneft.config.names import RESERVED_DIRECTIONS, RESERVED_DOMAINS
 from caneft.config.paths import missing_files, same_splits, sources
+from caneft.config.prompts import template_fields
 from caneft.config.root import Config
-from caneft.config.stages import template_fields
 from caneft.corpora import demo
 from caneft.corpora.demo import dates
 from caneft.errors import InputError, did_you_mean
-from caneft.names import RESERVED_DIRECTIONS, RESERVED_DOMAINS
 
 REPEATED = 5
 """Keys given twice that one message names."""

@@ -9,8 +9,9 @@ from caneft.config.corpora import Direction, Mixture, domains_only
 from caneft.config.methods import Method
 from caneft.config.metrics import Scoring
 from caneft.config.models import Model
+from caneft.config.prompts import Prompt
 from caneft.config.section import Folder, Section, Slug
-from caneft.config.stages import Decoding, Importance, Prompt, Report, Selection, Significance, Trials, Tuning
+from caneft.config.stages import Decoding, Importance, Report, Selection, Significance, Trials, Tuning
 
 
 class Config(Section):

@@ -8,12 +8,13 @@ import re
 from pathlib import Path
 
 from caneft.errors import InputError
-from caneft.foreign import LFS
 
 HEAD = 2**16
 """Bytes of a file that are looked at."""
 
 UTF8_BOM = b"\xef\xbb\xbf"
+LFS = b"version https://git-lfs.github.com/spec/"
+"""How a pointer of Git LFS begins."""
 
 UNPACK = "Unpack it, or pack it as .gz, .xz or .zip: these are unpacked as they are read."
 RENAME = "Name it with {} at its end, and it is unpacked as it is read{}."

@@ -9,8 +9,8 @@ from typing import Any
 
 from caneft.bounded import read_json
 from caneft.errors import InputError
-from caneft.foreign import foreign
 from caneft.models.filling import fill, misfits
+from caneft.models.foreign import foreign
 from caneft.models.loading import load_tokenizer
 from caneft.models.manifests import BESIDE, hashed
 from caneft.models.resolving import architecture
@@ -34,9 +34,9 @@ FLOATS = {"F64", "F32", "BF16", "F16"}
 def checked(origin: dict[str, Any]) -> Any:
     """Configuration of the model of an origin, whose folder holds all of it.
 
-    Raises InputError that says everything that is wrong: files that are something else than their names say or were cut
-    off, missing ones, an adapter's files, quantised weights, weights that do not fill the model, no tokenizer, special
-    tokens beyond the vocabulary. An architecture that cannot be taken is said alone.
+    Raises one InputError that lists every problem: files of another kind, cut off or missing; an adapter's files;
+    quantised weights; weights that do not fill the model; no tokenizer; special tokens beyond the vocabulary. An
+    unknown architecture is reported alone.
     """
     folder = Path(origin["folder"])
     wrong = [*_files(folder), *_adapter(folder)]
@@ -70,9 +70,9 @@ def _files(folder: Path) -> Iterator[str]:
 def _adapter(folder: Path) -> Iterator[str]:
     if found := adapters(folder):
         yield (
-            f"{', '.join(found)} of an adapter lie beside the model, which transformers would put into it. Is it meant,"
-            " merge it into the model first; if not, or if it is merged already, delete them (of a model of the hub: in"
-            " a copy that models.*.path names)"
+            f"{', '.join(found)} belong to an adapter, which transformers would load into the model. If you want the"
+            " adapter, merge it into the model first. Otherwise delete these files; for a model of the hub, in a copy"
+            " that models.*.path names"
         )
 
 

@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch import nn
 
-ENOUGH = 50
 NAMED = 3
 """So many tensors are named of each kind."""
+ENOUGH = 50
+"""So many unexpected names tell whether all have one prefix."""
 
 
 def misfits(info: Mapping[str, Any]) -> str | None:

@@ -32,9 +32,8 @@ def parts(model: Model, resolve: Callable[[str], Path]) -> list[Path]:
     if model.package is None:
         return [resolve(model.path).resolve()]
     folders = list(_folders(model.package))
-    whole, split = ([file for folder in folders for file in sorted(folder.rglob(f"*{end}*"))] for end in (SUFFIX, PART))
-    whole = [file for file in whole if file.suffix == SUFFIX]
-    split = sorted(split, key=lambda file: file.name)
+    whole = sorted(file for folder in folders for file in folder.rglob(f"*{SUFFIX}"))
+    split = sorted((file for folder in folders for file in folder.rglob(f"*{PART}*")), key=lambda file: file.name)
     if len(whole) > 1 or len({file.name.partition(PART)[0] for file in split}) > 1:
         listed = ", ".join(str(file) for file in whole or split)
         raise InputError(f"models.*.package {model.package} holds several models; name one as models.*.path: {listed}")
@@ -63,8 +62,8 @@ def dequantise(files: list[Path], folder: Path, dtype: torch.dtype) -> tuple[Any
 
     files: the file, or its parts. Returns the model's configuration, and what its manifest says of the file: name,
     sha256, the scheme that it names for most of its tensors (Q4_K_M, or None), and how many tensors are of which type.
-    Raises InputError if it is no whole GGUF file, of an unknown
-    architecture, or does not hold exactly the weights of its model.
+    Raises InputError if it is no whole GGUF file, is of an unknown architecture, or does not hold exactly the weights
+    of its model.
     """
     with delivering(folder) as beside:
         file = _joined(files, beside)
@@ -106,7 +105,7 @@ def _about(file: Path) -> dict[str, Any]:
         kind = reader.get_field("general.file_type")
         scheme = LlamaFileType(int(kind.contents())).name.removeprefix("MOSTLY_") if kind else None
     except (ValueError, IndexError, KeyError, OverflowError) as error:
-        raise InputError(f"{file}: is cut off or broken ({error}); get it again") from None
+        raise InputError(f"{file}: is cut off or damaged ({error}). Download it again") from None
     types = Counter(tensor.tensor_type.name for tensor in reader.tensors)
     return {
         "file": file.name,

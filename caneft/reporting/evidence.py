@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from caneft import comparison
+from caneft.config.names import AVERAGE_SEEN, AVERAGE_UNSEEN
 from caneft.errors import InputError
-from caneft.names import AVERAGE_SEEN, AVERAGE_UNSEEN
 from caneft.neurons import NeuronSet
 from caneft.plan import Plan
 from caneft.reporting import roles

@@ -12,8 +12,8 @@ from caneft.bounded import parse
 from caneft.config import Neurons, Scope
 from caneft.config.methods import MASKED
 from caneft.config.metrics import LOWER_IS_BETTER, NEURAL
+from caneft.config.names import AVERAGE_SEEN, AVERAGE_UNSEEN
 from caneft.errors import InputError
-from caneft.names import AVERAGE_SEEN, AVERAGE_UNSEEN
 from caneft.plan import SEEN, Plan
 from caneft.reporting import inputs
 from caneft.reporting.inputs import Block
@@ -35,8 +35,7 @@ def scores(plan: Plan, root: str | Path, blocks: Iterable[Block] | None = None) 
     Columns: model, direction, mixture, variant, method, seed (missing for base, icl and copy), domain, seen, metric,
     score, signature, segments, empty, truncated, overlong, wrong_language (missing where the target language cannot be
     told), and adapter (the chosen one), oracle (the best one in this metric), oracle_score, missing where there is no
-    choice of adapters. Copy has variant and method `copy`. Neural metrics are in shown blocks alone.
-    blocks: only these.
+    choice of adapters. Copy has variant and method `copy`. Neural metrics: shown blocks alone. blocks: only these.
     """
     files = inputs.score_files(plan, blocks)
     frame = _frame(row for file in files for row in _score_rows(plan, file, Path(root)))

@@ -11,7 +11,7 @@ import pandas as pd
 
 from caneft import comparison
 from caneft.config.metrics import LOWER_IS_BETTER
-from caneft.names import AVERAGE_ALL, AVERAGE_SEEN, AVERAGE_UNSEEN
+from caneft.config.names import AVERAGE_ALL, AVERAGE_SEEN, AVERAGE_UNSEEN
 from caneft.plan import Plan
 from caneft.reporting.inputs import Block
 from caneft.reporting.labels import METRICS, label, metric_label

@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from caneft.config.metrics import LOWER_IS_BETTER
+from caneft.config.names import AVERAGES
 from caneft.files import replacing
-from caneft.names import AVERAGES
 from caneft.plan import Plan
 from caneft.reporting import captions
 from caneft.reporting.escaping import escape

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from caneft import significance
+from caneft.config.names import AVERAGE_ALL, AVERAGE_SEEN, AVERAGE_UNSEEN
 from caneft.corpora import store
 from caneft.corpora.store import Row
 from caneft.errors import InputError
-from caneft.names import AVERAGE_ALL, AVERAGE_SEEN, AVERAGE_UNSEEN
 from caneft.scoring import statistics, translated
 from caneft.settings import Output, SignificanceSettings
 from caneft.significance import Difference, Errors, Pairs, Score

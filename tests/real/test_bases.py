@@ -11,7 +11,7 @@ import torch
 
 from caneft import decoding
 from caneft.config import Decoding, Model
-from caneft.config.stages import Prompt
+from caneft.config.prompts import Prompt
 from caneft.models import loading, manifests, quantised
 from caneft.models.ffn import ffn_layers
 from caneft.prompts import Prompts

@@ -8,8 +8,8 @@ from torch import nn
 
 from caneft import config
 from caneft.decoding import Hypothesis, translate
-from caneft.forms import Completed, UnusableTarget
 from caneft.prompts import Example, Prompts, collate
+from caneft.prompts.forms import Completed, UnusableTarget
 from caneft.settings import PromptSettings
 from tests.messages import refused
 from tests.shapes import BYTE_LEVEL, CHARACTERS

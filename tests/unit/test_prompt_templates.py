@@ -9,9 +9,9 @@ from caneft import dumping
 from caneft.config import Decoding, Importance
 from caneft.corpora.store import Row
 from caneft.decoding import translate
-from caneft.forms import UnusableTarget
 from caneft.importance import Taps, importance
 from caneft.prompts import Prompts, collate
+from caneft.prompts.forms import UnusableTarget
 from caneft.settings import PromptSettings
 from caneft.tuning import loop
 from caneft.tuning.full import Full

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caneft.forms import Chat
 from caneft.prompts import Example, Prompts, batches, collate
+from caneft.prompts.forms import Chat
 from tests.messages import refused
 
 USER_THEN_ANSWER = (

@@ -1,19 +1,20 @@
-"""Files that are something else than their name says, known by how they begin."""
+"""Files of a model that are something else than their name says, known by how they begin."""
 
 from pathlib import Path
 
+from caneft.corpora.recognising import LFS, UTF8_BOM
+
 BEGINNING = 512
 """Bytes that are looked at."""
-LFS = b"version https://git-lfs.github.com/spec/"
 
 
 def foreign(path: str | Path) -> str | None:
     """What a file of weights or JSON is instead, and what to do; None if it does not look like anything else.
 
-    It is told by the file's first bytes: a pointer of Git LFS, a page of HTML or an answer in XML, nothing at all.
+    Known are pointers of Git LFS, web pages, answers of a server in XML, empty files and files of zeros.
     """
     with open(path, "rb") as file:
-        begin = file.read(BEGINNING).removeprefix(b"\xef\xbb\xbf")
+        begin = file.read(BEGINNING).removeprefix(UTF8_BOM)
     text = begin.lstrip().lower()
     if begin.startswith(LFS):
         return "is a pointer of Git LFS, not the file itself: run `git lfs pull` where it was cloned"

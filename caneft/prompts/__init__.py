@@ -1,7 +1,7 @@
 """Prompts and responses as token ids: one function for training, importance and inference.
 
 A prompt ends where the response begins (the chat template's generation prompt included). A response ends with
-the model's end-of-turn token, which is trained. How they are written is in `caneft/forms.py`.
+the model's end-of-turn token, which is trained. How they are written is in `caneft/prompts/forms.py`.
 """
 
 import logging
@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from caneft.forms import Completion, Instruction, UnusableTarget, choose, token_ids
+from caneft.prompts.forms import Completion, Instruction, UnusableTarget, choose, token_ids
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,120 @@
+"""What a model is given: the section of it, and what of that a step reads."""
+
+from string import Formatter
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from caneft.config.section import Section
+from caneft.errors import InputError, did_you_mean
+
+PromptForm = Literal["auto", "chat", "instruction", "completion"]
+
+COMPLETION = "{source_language}: {source}\n{target_language}:"
+"""What a base model goes on with, by default."""
+
+_QUOTED = f'"{COMPLETION}"'.replace("\n", "\\n")
+
+
+def template_fields(template: str) -> list[str]:
+    """Names of the fields of a template, as often as they stand there. Raises ValueError for half a brace."""
+    return [name for _, name, _, _ in Formatter().parse(template) if name is not None]
+
+
+class Prompt(Section):
+    """What a model is given, the same for training, importance and inference. A chat model gets the instruction before
+    the source, in the user's turn of its chat template; no system turn is given, so a template's own default stands
+    where it has one. A base model gets a text to complete."""
+
+    instruction: str = (
+        "Translate the following text from {source_language} into {target_language}. Reply only with the translation."
+    )
+    """Text before the source. Fields: {source_language}, {target_language}; {domain}, the domain's key, only with
+    `name_domain`."""
+    name_domain: bool = False
+    """Whether the prompt names the domain. Off: the name would leak the label into every importance score."""
+    form: PromptForm = "auto"
+    """How pairs are written. `chat`: in the chat template; `completion`: as the text below; `instruction`: instruction,
+    line break, source, line break; `auto`: `chat` for a model with a chat template, `completion` for one without."""
+    completion: str = COMPLETION
+    """The text that a base model is to go on with; its answer ends at the line break. Fields: those of the instruction,
+    and {source}, once. It ends with a word or sign, not with a space: that belongs to the answer."""
+
+    @property
+    def read(self) -> dict[str, str]:
+        """The texts that are read for certain, by key: `auto` may read the other one too, by the model."""
+        key = "completion" if self.form == "completion" else "instruction"
+        return {key: getattr(self, key)}
+
+    @model_validator(mode="after")
+    def _fields(self) -> "Prompt":
+        self._check("instruction", {"source_language", "target_language"})
+        self._check("completion", {"source_language", "target_language", "source"})
+        if template_fields(self.completion).count("source") != 1:
+            raise ValueError("prompt.completion needs the field {source} once")
+        if self.completion.endswith("{source}"):
+            raise ValueError(f"prompt.completion ends with {{source}}; say after it what is asked for, as in {_QUOTED}")
+        if self.completion[-1].isspace():
+            raise ValueError(
+                f"prompt.completion ends with white space; end it with a word or sign, as in {_QUOTED}. Vocabularies"
+                " have a space in one token with the word behind it, so it belongs to the answer"
+            )
+        for key, text in self.read.items() if self.name_domain else ():
+            if "domain" not in template_fields(text):
+                raise ValueError(f"name_domain: true needs {{domain}} in prompt.{key}")
+        return self
+
+    def _check(self, key: str, allowed: set[str]) -> None:
+        """Raises ValueError where a template has a field that is not allowed, or half a brace."""
+        template, allowed = getattr(self, key), allowed | ({"domain"} if self.name_domain else set())
+        domain = "" if self.name_domain else "; {domain} needs name_domain: true"
+        try:
+            unknown = [name for name in template_fields(template) if name not in allowed]
+            if not unknown:
+                template.format(**dict.fromkeys(allowed, ""))
+        except ValueError as error:
+            raise ValueError(f"prompt.{key} has an unusable field ({error})") from None
+        if unknown:
+            hint = did_you_mean(unknown[0], allowed)
+            raise ValueError(f"prompt.{key} has the field '{unknown[0]}'. {hint}{domain}")
+
+
+class PromptSettings(Section):
+    """How pairs are written, with the languages that are spoken of, if any are. Which of the two texts a model gets
+    may be known by its tokenizer alone."""
+
+    instruction: str
+    source_language: str | None = None
+    target_language: str | None = None
+    form: PromptForm = Field("auto", exclude_if=lambda form: form == "auto")
+    """Not written at its default, nor is the one below: what was made before there were forms stays."""
+    completion: str = Field(COMPLETION, exclude_if=lambda text: text == COMPLETION)
+
+    def instruct(self, domain: str = "") -> str:
+        """The instruction for a domain."""
+        return self._filled(self.instruction, domain=domain)
+
+    def complete(self, source: str, domain: str = "") -> str:
+        """The text that a base model is to go on with.
+
+        Raises InputError where it lacks a language, or the domain that the instruction names.
+        """
+        fields = template_fields(self.completion)
+        for name in ("source_language", "target_language"):
+            if name in fields and getattr(self, name) is None:
+                raise InputError(
+                    f"the model has no chat template, so it gets prompt.completion, which speaks of {{{name}}}; this"
+                    f" direction names none. Set directions.*.{name}, or directions.*.prompt.completion to a text of"
+                    ' its own, such as "Question: {source}\nAnswer:"'
+                )
+        if "domain" in template_fields(self.instruction) and "domain" not in fields:
+            raise InputError(
+                "the model has no chat template, so it gets prompt.completion, which does not have the {domain} that"
+                " prompt.instruction has. Put it there too, as in"
+                ' "{source_language} ({domain}): {source}\n{target_language}:"'
+            )
+        return self._filled(self.completion, source=source, domain=domain)
+
+    def _filled(self, template: str, **fields: str) -> str:
+        languages = {"source_language": self.source_language, "target_language": self.target_language}
+        return template.format(**languages, **fields)
