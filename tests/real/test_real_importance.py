@@ -34,10 +34,11 @@ def expected(double, examples):
     return scores, scores.max(axis=(1, 2), keepdims=True)
 
 
-@pytest.mark.parametrize("rows", [None, 8], ids=["all logits", "in chunks"])
-def test_scores_are_those_of_the_reference(double, smol_prompts, examples, expected, monkeypatch, rows):
-    """Within 5e-6 of the layer's largest: losses and scores are summed in float32. By default a CPU takes 341 positions
-    of this vocabulary together, more than these pairs have."""
+@pytest.mark.parametrize("rows, share", [(None, 1e-4), (8, 5e-6)], ids=["all logits", "in chunks"])
+def test_scores_are_those_of_the_reference(double, smol_prompts, examples, expected, monkeypatch, rows, share):
+    """Within a share of the layer's largest, because losses are computed in float32. Chunks are within 1e-6; PyTorch's
+    own cross-entropy, which takes all logits at once, is within 5e-5: it exponentiates logarithms. By default a CPU
+    takes 341 positions of this vocabulary together, more than these pairs have."""
     positions, vocabulary = sum(len(e.response) for e in examples), len(double.lm_head.weight)
     assert rows is not None or positions * vocabulary <= head.LOGITS["cpu"]
     if rows is not None:
@@ -46,7 +47,7 @@ def test_scores_are_those_of_the_reference(double, smol_prompts, examples, expec
     with Taps(double) as taps:
         (found,) = importance(double, [collate(examples, smol_prompts.tokenizer.pad_token_id)], taps)
     scores, largest = expected
-    assert np.max(np.abs(found.importance.double().numpy() - scores) / largest) <= 5e-6
+    assert np.max(np.abs(found.importance.double().numpy() - scores) / largest) <= share
 
 
 def test_the_dump_holds_them_rounded(smol, smol_prompts, examples, expected, room):
