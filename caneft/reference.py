@@ -1,4 +1,4 @@
-"""The reference that is generated: config/schema.json, docs/configuration.md, and the DAG in README.md.
+"""The reference that is generated: config/schema.json, docs/configuration.md, and the DAG in docs/architecture.md.
 
     python -m caneft.reference            writes all three
     python -m caneft.reference --check    changes nothing; exit code 1 if one of them is stale
@@ -21,6 +21,7 @@ from caneft.selection import CRITERIA
 
 ROOT = Path(__file__).parent.parent
 COMMAND = "python -m caneft.reference"
+DAG_PAGE = "docs/architecture.md"
 BEGIN, END = "<!-- dag:begin -->", "<!-- dag:end -->"
 
 EXAMPLE = (ROOT / "docs" / "example.yaml").read_text(encoding="utf-8")
@@ -325,8 +326,8 @@ def dag_block(arrows: Edges) -> str:
     )
 
 
-def readme_block(text: str) -> str | None:
-    """The part of a README between the markers, with them; None if they are missing."""
+def block_in(text: str) -> str | None:
+    """The part of a page between the markers, with them; None if they are missing."""
     found = re.search(f"{re.escape(BEGIN)}.*?{re.escape(END)}", text, re.DOTALL)
     return found[0] if found else None
 
@@ -340,13 +341,13 @@ def generated() -> dict[Path, str]:
     return {ROOT / "config/schema.json": text, ROOT / "docs/configuration.md": page()}
 
 
-def readme() -> dict[Path, str]:
-    """README.md with the DAG between its markers; nothing if it has no markers, or the same arrows already."""
-    path = ROOT / "README.md"
+def with_dag() -> dict[Path, str]:
+    """The page with the DAG between its markers; nothing if it has no markers, or the same arrows already."""
+    path = ROOT / DAG_PAGE
     text = path.read_text(encoding="utf-8") if path.exists() else ""
-    block = readme_block(text)
+    block = block_in(text)
     if block is None:
-        print(f"README.md has no {BEGIN} ... {END}: its DAG is left out", file=sys.stderr)
+        print(f"{DAG_PAGE} has no {BEGIN} ... {END}: its DAG is left out", file=sys.stderr)
         return {}
     arrows = rule_graph()
     return {} if arrows == edges(block) else {path: text.replace(block, dag_block(arrows))}
@@ -356,7 +357,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="change nothing; exit code 1 if a file is stale")
     check = parser.parse_args().check
-    wanted = (generated() | readme()).items()
+    wanted = (generated() | with_dag()).items()
     stale = [(path, text) for path, text in wanted if not path.exists() or path.read_text(encoding="utf-8") != text]
     for path, text in stale:
         print(f"{path.relative_to(ROOT)} {'is stale: run `make docs`' if check else 'written'}")

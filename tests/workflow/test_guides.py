@@ -71,7 +71,6 @@ def place(finished, tmp_path):
     """A copy of the finished mini workflow, to change, with what `python -m caneft.reference` reads and writes."""
     place = finished.copy(tmp_path / "place")
     shutil.copytree(REPOSITORY / "docs", place.root / "docs")
-    shutil.copy(REPOSITORY / "README.md", place.root)
     return place
 
 
