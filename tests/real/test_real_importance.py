@@ -23,7 +23,7 @@ def examples(smol_prompts):
 
 @pytest.fixture(scope="module")
 def double(smol):
-    """The model in float64: float32 knows its importance to 5e-5 of a layer's largest only, in whatever order it sums."""
+    """The model in float64: float32 knows its importance to 5e-5 of a layer's largest only."""
     return copy.deepcopy(smol).double()
 
 
