@@ -8,6 +8,7 @@ What each stage needs and leaves is said at the head of its file in rules/; docs
 """
 
 import gc
+from os.path import relpath
 
 from snakemake.utils import min_version
 
@@ -20,7 +21,7 @@ gc.set_threshold(100_000, 20, 100)
 # A configuration that names its own directions stands alone; anything less is laid over the demo.
 if "directions" not in config:
 
-    configfile: "config/config.yaml"
+    configfile: relpath(workflow.current_basedir.join("config/config.yaml").get_path_or_uri(secret_free=False))
 
 
 include: "rules/common.smk"

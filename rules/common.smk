@@ -13,7 +13,11 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod
 
-sys.path.insert(0, str(workflow.basedir))  # the package beside the Snakefile, installed or not
+HOME = (
+    Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).resolve().parent
+)  # of the workflow, whatever folder it is run in
+sys.path.insert(0, str(HOME))  # the package beside the Snakefile, installed or not
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HOME), os.environ.get("PYTHONPATH")]))  # ... in jobs too
 
 from caneft import checking, comparison, holding, integrity, lease, machine, needs, settings, slurm
 from caneft import config as configuration
@@ -94,6 +98,16 @@ pathvars:
     results=CONFIG.results_root,
     logs=f"{CONFIG.results_root}/logs",
     benchmarks=f"{CONFIG.results_root}/benchmarks",
+
+
+def here(path):
+    """A file of the workflow, for jobs: relative, so that results do not depend on where the clone lies."""
+    return os.path.relpath(HOME / path)
+
+
+def module_of_script(wildcards, input):
+    """Params function: the script of a job, as `python -m` knows it."""
+    return f"workflow.scripts.{Path(input.script).stem}"
 
 
 def one_of(names):
@@ -485,9 +499,7 @@ def lost_results():
 
 def captions():
     """Texts of the report."""
-    return sorted(
-        str(path.relative_to(workflow.basedir)) for path in Path(workflow.basedir, "workflow/report").glob("*.rst")
-    )
+    return sorted(here(str(path.relative_to(HOME))) for path in HOME.glob("workflow/report/*.rst"))
 
 
 def figure(name):
@@ -586,7 +598,8 @@ def write_report():
     if not all(part.exists() for part in parts):
         return
     if not page.exists() or max(part.stat().st_mtime for part in parts) > page.stat().st_mtime:
-        command = ["snakemake", "--report", str(page), "--configfile", str(root("config.yaml")), "--nolock", "--quiet"]
+        command = ["snakemake", "--snakefile", str(HOME / "Snakefile"), "--report", str(page), "--nolock", "--quiet"]
+        command += ["--configfile", str(root("config.yaml"))]
         done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True)
         if done.returncode != 0:
             print(done.stdout + done.stderr, f"The report was not made. By hand: {shlex.join(command)}", sep="\n")

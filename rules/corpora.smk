@@ -9,7 +9,7 @@ leaves  <results>/corpora/{direction}/{domain}/{train,dev,test}.jsonl, report.js
 
 rule prepare_corpus:
     input:
-        script="workflow/scripts/prepare_corpus.py",
+        script=here("workflow/scripts/prepare_corpus.py"),
         raw=raw_corpus,
         fetched=lambda wildcards: fetched(wildcards.corpus),
     output:
@@ -30,7 +30,7 @@ rule prepare_corpus:
         mem_mb=growing(6000),
         runtime=growing(30),
     params:
-        module=as_py_module(),
+        module=module_of_script,
         settings=corpus_settings,
         domain=lambda wildcards: wildcards.corpus.split("/")[1],
         out=subpath(output.report, parent=True),
@@ -54,7 +54,7 @@ use rule prepare_corpus as prepare_test_corpus with:
 
 rule draw_mixture:
     input:
-        script="workflow/scripts/draw_mixture.py",
+        script=here("workflow/scripts/draw_mixture.py"),
         corpora=mixture_corpora,
     output:
         train="<results>/mixtures/{direction}/{mixture}/train.jsonl",
@@ -71,7 +71,7 @@ rule draw_mixture:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        module=as_py_module(),
+        module=module_of_script,
         settings=of(settings.mixture, "direction", "mixture"),
         corpora=lambda wildcards, input: str(Path(input.corpora[0]).parents[1]),
         out=subpath(output.report, parent=True),
@@ -85,7 +85,7 @@ rule draw_mixture:
 
 rule flag_overlap:
     input:
-        script="workflow/scripts/flag_overlap.py",
+        script=here("workflow/scripts/flag_overlap.py"),
         train="<results>/mixtures/{direction}/{mixture}/train.jsonl",
         test="<results>/corpora/{direction}/{domain}/test.jsonl",
     output:
@@ -101,7 +101,7 @@ rule flag_overlap:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        module=as_py_module(),
+        module=module_of_script,
         stage_version=1,
     message:
         "what {wildcards.domain} tests on and {wildcards.mixture} is trained on ({wildcards.direction})"

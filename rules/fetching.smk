@@ -11,7 +11,7 @@ leaves  <results>/models/{model}/manifest.json                 by resolve_model 
 
 rule fetch_corpus:
     input:
-        script="workflow/scripts/fetch_corpus.py",
+        script=here("workflow/scripts/fetch_corpus.py"),
     output:
         fetched="<results>/corpora/{corpus}/fetched.json",
     log:
@@ -27,7 +27,7 @@ rule fetch_corpus:
         mem_mb=2000,
         runtime=240,
     params:
-        module=as_py_module(),
+        module=module_of_script,
         settings=lambda wildcards: settings.fetching(FETCHED[wildcards.corpus]).model_dump_json(),
         stage_version=1,
     message:

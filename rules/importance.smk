@@ -14,7 +14,7 @@ in `.{domain}.partial`, and is gone on with.
 
 rule decide_samples:
     input:
-        script="workflow/scripts/decide_samples.py",
+        script=here("workflow/scripts/decide_samples.py"),
         manifest="<results>/models/{model}/manifest.json",
         corpora=deciding_corpora,
     output:
@@ -33,7 +33,7 @@ rule decide_samples:
         runtime=resource_of("runtime"),
         device_map=resource_of("device_map"),
     params:
-        module=as_py_module(),
+        module=module_of_script,
         settings=of(settings.pilot, "model", "direction"),
         domains=deciding_domains,
         stage_version=2,
@@ -48,7 +48,7 @@ rule decide_samples:
 
 rule dump_importance:
     input:
-        script="workflow/scripts/dump_importance.py",
+        script=here("workflow/scripts/dump_importance.py"),
         manifest="<results>/models/{model}/manifest.json",
         corpus="<results>/corpora/{direction}/{domain}/train.jsonl",
         decided=decided_samples,
@@ -70,7 +70,7 @@ rule dump_importance:
         runtime=resource_of("runtime"),
         device_map=resource_of("device_map"),
     params:
-        module=as_py_module(),
+        module=module_of_script,
         settings=dump_settings,
         decided=optional("--decided", "decided"),
         stage_version=2,

@@ -16,8 +16,8 @@ leaves  .venvs/comet/                                            the environment
 
 rule comet_environment:
     input:
-        script="workflow/scripts/build_environment.py",
-        lock="envs/comet.txt",
+        script=here("workflow/scripts/build_environment.py"),
+        lock=here("envs/comet.txt"),
     output:
         ready=f"{VENVS}/comet/ready.json",
     log:
@@ -31,7 +31,7 @@ rule comet_environment:
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
-        module=as_py_module(),
+        module=module_of_script,
         stage_version=1,
     message:
         "installing the environment of COMET, {output.ready} (a minute or two, once)"
@@ -41,7 +41,7 @@ rule comet_environment:
 
 rule resolve_metric:
     input:
-        script="workflow/scripts/resolve_metric.py",
+        script=here("workflow/scripts/resolve_metric.py"),
     output:
         manifest="<results>/metrics/{metric}/manifest.json",
     log:
@@ -57,7 +57,7 @@ rule resolve_metric:
         mem_mb=growing(2000),
         runtime=growing(240),
     params:
-        module=as_py_module(),
+        module=module_of_script,
         settings=lambda wildcards: settings.metric(CONFIG, wildcards.metric),
         stage_version=1,
     message:
@@ -69,7 +69,7 @@ rule resolve_metric:
 
 rule prepare_metric_pairs:
     input:
-        script="workflow/scripts/prepare_pretraining.py",
+        script=here("workflow/scripts/prepare_pretraining.py"),
         raw=raw_metric_pairs,
         fetched=lambda wildcards: fetched(f"metrics/{wildcards.metric}"),
     output:
@@ -86,7 +86,7 @@ rule prepare_metric_pairs:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        module=as_py_module(),
+        module=module_of_script,
         settings=of(settings.metric_pairs, "metric"),
         stage_version=1,
     message:
@@ -98,7 +98,7 @@ rule prepare_metric_pairs:
 
 rule train_comet:
     input:
-        script="workflow/scripts/train_comet.py",
+        script=here("workflow/scripts/train_comet.py"),
         environment=COMET_ENVIRONMENT,
         corpus="<results>/corpora/metrics/{metric}.jsonl",
     output:
@@ -120,7 +120,7 @@ rule train_comet:
         runtime=growing(60),
     params:
         python=COMET_PYTHON,
-        module=as_py_module(),
+        module=module_of_script,
         settings=lambda wildcards: CONFIG.scoring.neural[wildcards.metric].train.model_dump_json(),
         stage_version=1,
     message:
@@ -132,7 +132,7 @@ rule train_comet:
 
 rule score_neural:
     input:
-        script="workflow/scripts/score_neural.py",
+        script=here("workflow/scripts/score_neural.py"),
         environment=COMET_ENVIRONMENT,
         manifest="<results>/metrics/{metric}/manifest.json",
         translations=run_translations,
@@ -153,7 +153,7 @@ rule score_neural:
         batch_size=metric_resource("batch_size"),
     params:
         python=COMET_PYTHON,
-        module=as_py_module(),
+        module=module_of_script,
         testsets=lambda wildcards: json.dumps(PLAN.final_testsets(run_of(wildcards))),
         about=lambda wildcards: [wildcards.model, wildcards.direction, wildcards.run],
         stage_version=2,
@@ -169,7 +169,7 @@ rule score_neural:
 
 rule score_neural_copy:
     input:
-        script="workflow/scripts/score_neural.py",
+        script=here("workflow/scripts/score_neural.py"),
         environment=COMET_ENVIRONMENT,
         manifest="<results>/metrics/{metric}/manifest.json",
         corpora=tested_corpora,
@@ -189,7 +189,7 @@ rule score_neural_copy:
         batch_size=metric_resource("batch_size"),
     params:
         python=COMET_PYTHON,
-        module=as_py_module(),
+        module=module_of_script,
         testsets=lambda wildcards: json.dumps({"copy": PLAN.all_tested(wildcards.direction)}),
         stage_version=2,
     message:

@@ -10,7 +10,7 @@ leaves  <results>/models/{model}/manifest.json           where the weights are, 
 
 rule prepare_pretraining:
     input:
-        script="workflow/scripts/prepare_pretraining.py",
+        script=here("workflow/scripts/prepare_pretraining.py"),
         raw=raw_pretraining,
         fetched=lambda wildcards: fetched(f"pretraining/{wildcards.model}"),
     output:
@@ -27,7 +27,7 @@ rule prepare_pretraining:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        module=as_py_module(),
+        module=module_of_script,
         settings=of(settings.pretraining_text, "model"),
         stage_version=2,
     message:
@@ -39,7 +39,7 @@ rule prepare_pretraining:
 
 rule pretrain_model:
     input:
-        script="workflow/scripts/pretrain_model.py",
+        script=here("workflow/scripts/pretrain_model.py"),
         corpus="<results>/corpora/pretraining/{model}.jsonl",
     output:
         manifest="<results>/models/{model}/manifest.json",
@@ -61,7 +61,7 @@ rule pretrain_model:
         mem_mb=resource_of("mem_mb", grows=True),
         runtime=resource_of("runtime", grows=True),
     params:
-        module=as_py_module(),
+        module=module_of_script,
         settings=of(settings.pretraining, "model"),
         stage_version=1,
     message:
@@ -74,7 +74,7 @@ rule pretrain_model:
 
 rule resolve_model:
     input:
-        script="workflow/scripts/resolve_model.py",
+        script=here("workflow/scripts/resolve_model.py"),
     output:
         manifest="<results>/models/{model}/manifest.json",
     log:
@@ -90,7 +90,7 @@ rule resolve_model:
         mem_mb=2000,
         runtime=240,
     params:
-        module=as_py_module(),
+        module=module_of_script,
         settings=model_settings,
         stage_version=1,
     message:
@@ -102,7 +102,7 @@ rule resolve_model:
 
 rule dequantise_model:
     input:
-        script="workflow/scripts/dequantise_model.py",
+        script=here("workflow/scripts/dequantise_model.py"),
         raw=raw_model,
     output:
         manifest="<results>/models/{model}/manifest.json",
@@ -122,7 +122,7 @@ rule dequantise_model:
         mem_mb=resource_of("mem_mb", grows=True),
         runtime=growing(60),
     params:
-        module=as_py_module(),
+        module=module_of_script,
         settings=quantised_settings,
         stage_version=1,
     message:

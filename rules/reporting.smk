@@ -14,7 +14,7 @@ leaves  <results>/tables/*.{csv,md,tex,html}          by the names of listing.TA
 
 rule tabulate:
     input:
-        script="workflow/scripts/tabulate.py",
+        script=here("workflow/scripts/tabulate.py"),
         results=under_results(inputs.table_inputs(PLAN)),
     output:
         [path for name in listing.TABLES for path in table(name)],
@@ -30,7 +30,7 @@ rule tabulate:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        module=as_py_module(),
+        module=module_of_script,
         config=lambda wildcards: settings.reporting(CONFIG),
         root=subpath(output[0], ancestor=2),
         stage_version=4,
@@ -43,7 +43,7 @@ rule tabulate:
 
 rule plot:
     input:
-        script="workflow/scripts/plot.py",
+        script=here("workflow/scripts/plot.py"),
         results=under_results(inputs.figure_inputs(PLAN)),
     output:
         [path for name in listing.FIGURES for path in figure(name)],
@@ -58,7 +58,7 @@ rule plot:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        module=as_py_module(),
+        module=module_of_script,
         config=lambda wildcards: settings.reporting(CONFIG),
         root=subpath(output[0], ancestor=2),
         stage_version=4,
@@ -71,7 +71,7 @@ rule plot:
 
 rule show_examples:
     input:
-        script="workflow/scripts/show_examples.py",
+        script=here("workflow/scripts/show_examples.py"),
         results=under_results(shown.example_inputs(PLAN)),
     output:
         page=report(
@@ -91,7 +91,7 @@ rule show_examples:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        module=as_py_module(),
+        module=module_of_script,
         config=lambda wildcards: settings.reporting(CONFIG),
         root=subpath(output.page, parent=True),
         stage_version=1,
@@ -104,7 +104,7 @@ rule show_examples:
 
 rule overview:
     input:
-        script="workflow/scripts/overview.py",
+        script=here("workflow/scripts/overview.py"),
         # An edited caption runs this job again, after which the handler makes the report anew.
         captions=captions(),
         results=under_results(inputs.overview_inputs(PLAN)),
@@ -127,7 +127,7 @@ rule overview:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        module=as_py_module(),
+        module=module_of_script,
         config=lambda wildcards: settings.reporting(CONFIG),
         root=subpath(output[0], parent=True),
         stage_version=2,

@@ -11,7 +11,7 @@ leaves  <results>/runs/{model}/{direction}/{run}/scores/{testset}.json
 
 rule score:
     input:
-        script="workflow/scripts/score.py",
+        script=here("workflow/scripts/score.py"),
         translations="<results>/runs/{model}/{direction}/{run}/translations/{testset}.jsonl",
         corpora=testset_corpora,
     output:
@@ -27,7 +27,7 @@ rule score:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        module=as_py_module(),
+        module=module_of_script,
         settings=score_settings,
         domains=testset_domains,
         about=lambda wildcards: [wildcards.model, wildcards.direction, wildcards.run, wildcards.testset],
@@ -41,7 +41,7 @@ rule score:
 
 rule score_copy:
     input:
-        script="workflow/scripts/score.py",
+        script=here("workflow/scripts/score.py"),
         corpus="<results>/corpora/{direction}/{domain}/test.jsonl",
     output:
         scores="<results>/scores/copy/{direction}/{domain}.json",
@@ -56,7 +56,7 @@ rule score_copy:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        module=as_py_module(),
+        module=module_of_script,
         settings=of(settings.score, "direction"),
         stage_version=2,
     message:
@@ -69,7 +69,7 @@ rule score_copy:
 
 rule score_without_overlap:
     input:
-        script="workflow/scripts/score_without_overlap.py",
+        script=here("workflow/scripts/score_without_overlap.py"),
         overlap="<results>/mixtures/{direction}/{mixture}/overlap/{domain}.json",
         corpus="<results>/corpora/{direction}/{domain}/test.jsonl",
         translations=block_translations,
@@ -86,7 +86,7 @@ rule score_without_overlap:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        module=as_py_module(),
+        module=module_of_script,
         settings=of(settings.score, "direction"),
         runs=lambda wildcards: [run.name for run in runs_of_block(wildcards)],
         stage_version=2,
@@ -101,7 +101,7 @@ rule score_without_overlap:
 
 rule test_significance:
     input:
-        script="workflow/scripts/test_significance.py",
+        script=here("workflow/scripts/test_significance.py"),
         results=compared_files,
     output:
         significance="<results>/significance/{model}/{direction}/{mixture}.json",
@@ -116,7 +116,7 @@ rule test_significance:
         mem_mb=growing(4000),
         runtime=growing(120),
     params:
-        module=as_py_module(),
+        module=module_of_script,
         settings=lambda wildcards: comparison.settings(PLAN, block_of(wildcards)).model_dump_json(),
         root=subpath(output[0], ancestor=4),
         stage_version=2,

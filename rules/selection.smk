@@ -12,7 +12,7 @@ the folder's name, where seed n has importance samples of its own.
 
 rule measure_information:
     input:
-        script="workflow/scripts/measure_information.py",
+        script=here("workflow/scripts/measure_information.py"),
         manifest="<results>/models/{model}/manifest.json",
         dumps=mixture_dumps(".npy"),
         sidecars=mixture_dumps(".json"),
@@ -32,7 +32,7 @@ rule measure_information:
         mem_mb=growing(2000),
         runtime=growing(120),
     params:
-        module=as_py_module(),
+        module=module_of_script,
         settings=lambda wildcards: settings.information(CONFIG).model_dump_json(),
         stage_version=2,
     message:
@@ -44,7 +44,7 @@ rule measure_information:
 
 rule select_neurons:
     input:
-        script="workflow/scripts/select_neurons.py",
+        script=here("workflow/scripts/select_neurons.py"),
         table="<results>/{units}/{model}/{direction}/{mixture}/information.parquet",
         about="<results>/{units}/{model}/{direction}/{mixture}/information.json",
         like=like,
@@ -63,7 +63,7 @@ rule select_neurons:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        module=as_py_module(),
+        module=module_of_script,
         settings=of(settings.selection, "variant"),
         like=optional("--like", "like"),
         stage_version=1,
@@ -77,7 +77,7 @@ rule select_neurons:
 
 rule measure_stability:
     input:
-        script="workflow/scripts/measure_stability.py",
+        script=here("workflow/scripts/measure_stability.py"),
         dumps=mixture_dumps(".npy"),
         sidecars=mixture_dumps(".json"),
         stats=mixture_dumps(".stats.npz"),
@@ -97,7 +97,7 @@ rule measure_stability:
         mem_mb=growing(4000),
         runtime=growing(240),
     params:
-        module=as_py_module(),
+        module=module_of_script,
         settings=lambda wildcards: settings.stability(CONFIG).model_dump_json(),
         stage_version=2,
     message:

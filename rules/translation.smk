@@ -8,7 +8,7 @@ leaves  <results>/runs/{model}/{direction}/{run}/translations/{testset}.jsonl   
 
 rule translate:
     input:
-        script="workflow/scripts/translate.py",
+        script=here("workflow/scripts/translate.py"),
         manifest="<results>/models/{model}/manifest.json",
         adapted=adapted,
         corpora=testset_corpora,
@@ -29,7 +29,7 @@ rule translate:
         runtime=resource_of("runtime", grows=True),
         device_map=resource_of("device_map"),
     params:
-        module=as_py_module(),
+        module=module_of_script,
         settings=translation_settings,
         domains=testset_domains,
         adapted=optional("--adapted", "adapted"),

@@ -20,7 +20,7 @@ RUN_FOLDER = "<results>/runs/{model}/{direction}/{mixture}/{variant}/{attempt}"
 
 rule tune_neurons:
     input:
-        script="workflow/scripts/tune.py",
+        script=here("workflow/scripts/tune.py"),
         manifest="<results>/models/{model}/manifest.json",
         train="<results>/mixtures/{direction}/{mixture}/train.jsonl",
         dev="<results>/mixtures/{direction}/{mixture}/dev.jsonl",
@@ -47,7 +47,7 @@ rule tune_neurons:
         device_map=tuning_resource("device_map"),
         checkpoint_seconds=tuning_resource("checkpoint_seconds"),
     params:
-        module=as_py_module(),
+        module=module_of_script,
         settings=tune_settings,
         seed=lambda wildcards: run_of(wildcards).seed,
         neurons=optional("--neurons", "neurons"),
@@ -117,7 +117,7 @@ use rule tune_full as try_full with:
 
 rule choose_rate:
     input:
-        script="workflow/scripts/choose_rate.py",
+        script=here("workflow/scripts/choose_rate.py"),
         dev="<results>/mixtures/{direction}/{mixture}/dev.jsonl",
         translations=of_trials(f"translations/{DEV}.jsonl"),
         records=of_trials("record.json"),
@@ -136,7 +136,7 @@ rule choose_rate:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        module=as_py_module(),
+        module=module_of_script,
         settings=lambda wildcards: settings.choice(CONFIG, *block_of(wildcards)[1:]).model_dump_json(),
         trials=lambda wildcards: [trial.name for trial in trials_of(wildcards)],
         stage_version=2,
