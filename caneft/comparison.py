@@ -3,12 +3,12 @@
 Paths are relative to `results_root` and follow from the plan alone.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from caneft import config
 from caneft.plan import ARTEFACTS, Block, Plan, Run
-from caneft.settings import Output, SignificanceSettings
+from caneft.settings import Output, SignificanceSettings, System
 
 
 def path(block: Block) -> str:
@@ -16,14 +16,24 @@ def path(block: Block) -> str:
     return f"significance/{'/'.join(block)}.json"
 
 
-def outputs(plan: Plan, block: Block) -> Iterator[Output]:
-    """Outputs of a block's final runs, variants in the configuration's order, then seeds."""
+def systems(plan: Plan, block: Block) -> list[System]:
+    """Final runs of a block with the test sets that its tables show, in the configuration's order, then by seed."""
     order, tested = list(plan.config.methods), set(plan.tested(*block[1:]))
     runs = [*plan.untrained_runs(*block), *plan.trained_runs(*block)]
-    for run in sorted(runs, key=lambda run: order.index(run.variant)):
-        for testset, domains in plan.testsets(run).items():
-            if shown := [domain for domain in domains if domain in tested]:
-                yield Output(variant=run.variant, seed=run.seed, domains=shown, testset=testset, folder=run.folder)
+    return [
+        System(
+            variant=run.variant,
+            seed=run.seed,
+            folder=run.folder,
+            testsets=[name for name, domains in plan.testsets(run).items() if tested.issuperset(domains)],
+        )
+        for run in sorted(runs, key=lambda run: order.index(run.variant))
+    ]
+
+
+def outputs(plan: Plan, block: Block) -> list[Output]:
+    """What these runs made of each test set."""
+    return settings(plan, block).outputs
 
 
 def baseline(plan: Plan, block: Block) -> str | None:
@@ -82,7 +92,7 @@ def settings(plan: Plan, block: Block) -> SignificanceSettings:
     """Of the job that tests a block. The level of the marks is none of its business."""
     section = plan.config.significance
     return SignificanceSettings(
-        outputs=list(outputs(plan, block)),
+        systems=systems(plan, block),
         metrics=plan.config.scoring.metrics,
         neural=neural(plan, block),
         target_language=config.target_code(block[1]),

@@ -14,6 +14,7 @@ from caneft import config
 from caneft import languages as spoken
 from caneft.config import Config, Section
 from caneft.config.metrics import neural_scores
+from caneft.config.names import SEEN
 from caneft.config.prompts import PromptSettings
 
 
@@ -161,8 +162,19 @@ class Output(Section):
         return neural_scores(f"{self.folder}/scores", metric)
 
 
+class System(Section):
+    """A run that is compared, and the test sets that it translated."""
+
+    variant: str
+    seed: int | None
+    folder: str
+    testsets: list[str]
+
+
 class SignificanceSettings(Section):
-    outputs: list[Output]
+    """These go to the step as one word of a command, which Linux limits to 128 kB: nothing stands in it twice."""
+
+    systems: list[System]
     metrics: list[str]
     neural: list[str]
     """Metrics whose segment scores stand in files."""
@@ -178,6 +190,21 @@ class SignificanceSettings(Section):
     resamples: int
     bootstrap: int
     seed: int
+
+    @property
+    def outputs(self) -> list[Output]:
+        """Of all systems, test set by test set: `seen` holds all seen domains, any other the domain of its name."""
+        return [
+            Output(
+                variant=system.variant,
+                seed=system.seed,
+                domains=self.seen if testset == SEEN else [testset],
+                testset=testset,
+                folder=system.folder,
+            )
+            for system in self.systems
+            for testset in system.testsets
+        ]
 
 
 SERVING = {"merged", "route"}

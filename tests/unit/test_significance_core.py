@@ -27,7 +27,7 @@ def spoilt(share, seed, texts=REFERENCES):
 
 def settings(**changes):
     found = {
-        "outputs": [],
+        "systems": [],
         "metrics": ["bleu"],
         "neural": [],
         "target_language": "en",
