@@ -21,7 +21,7 @@ def current() -> dict[str, dict]:
     found = {}
     for rules in sorted(ROOT.glob("rules/*.smk")):
         for block in re.split(r"^rule ", rules.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
-            script = re.search(r'script="(workflow/scripts/\w+\.py)"', block)
+            script = re.search(r'script=here\("(workflow/scripts/\w+\.py)"\)', block)
             version = re.search(r"stage_version=(\d+)", block)
             if script and version and script[1] not in found:
                 found[script[1]] = {"version": int(version[1]), "code": fingerprint(ROOT / script[1])}
