@@ -91,7 +91,7 @@ format: $(VENV)/.ready
 
 # Regenerates what is generated: configuration reference and schema, the DAG in the README.
 docs: $(VENV)/.ready
-	@$(RUN) python -m caneft.reference
+	@$(RUN) python -m caneft.commands.reference
 
 # The README's pictures, from a finished demo; that of the report is taken by a Chromium without a window.
 CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)

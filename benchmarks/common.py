@@ -21,14 +21,15 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from caneft import records
+from caneft import demo
 from caneft.config import Jsonl, Tsv
-from caneft.corpora import cleaning, demo, readers
+from caneft.corpora import cleaning, readers
 from caneft.errors import InputError
-from caneft.files import write_json
 from caneft.models.loading import DTYPES, load_model, load_tokenizer, prepared
-from caneft.models.pretraining import build_tokenizer
 from caneft.prompts import Example, Prompts
+from caneft.storage import records
+from caneft.storage.files import write_json
+from caneft.tuning.pretraining import build_tokenizer
 
 T = TypeVar("T")
 

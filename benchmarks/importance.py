@@ -6,7 +6,7 @@
 Random weights of real shapes; the last line printed is one JSON object. The subjects:
 
     naive             one sample at a time, a gradient for every weight, hooks on every Linear of the FFNs
-    ours              `caneft.importance` on batches of similar length, down to float16 scores on the host
+    ours              `caneft.importance.hooks` on batches of similar length, down to float16 scores on the host
     floor             the same batches and loss, nothing read: weights frozen, graph from the first layer's neurons
     floor_embeddings  the same, no hook in any FFN: the graph begins at the embeddings
 
@@ -49,12 +49,12 @@ from benchmarks.common import (
     text,
 )
 from benchmarks.common import joined as joined
-from caneft.cli import step
 from caneft.errors import InputError
-from caneft.importance import Taps, importance, stored
+from caneft.importance.hooks import Taps, importance, stored
 from caneft.models.loading import DTYPES
 from caneft.models.loss import response_losses
 from caneft.prompts import Batch, Example, batches, collate
+from caneft.runtime.cli import step
 
 MODULE = "benchmarks.importance"
 SUBJECTS = ("naive", "ours", "floor", "floor_embeddings")  # the order within a round

@@ -40,11 +40,12 @@ from sklearn.metrics import mutual_info_score
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from caneft import counting, information, measuring, records
-from caneft.dumps import SUMS, DumpReader
 from caneft.errors import InputError
-from caneft.files import write_json
-from caneft.settings import InformationSettings
+from caneft.importance.dumps import SUMS, DumpReader
+from caneft.plan.settings import InformationSettings
+from caneft.selection import counting, information, measuring
+from caneft.storage import records
+from caneft.storage.files import write_json
 
 BINS = 10
 PERMUTATIONS = 20

@@ -22,8 +22,8 @@ from typing import Any
 
 import yaml
 
-from caneft import records
-from caneft.files import write_json
+from caneft.storage import records
+from caneft.storage.files import write_json
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("Snakefile", "rules", "workflow", "caneft", "envs", "profiles", "config")

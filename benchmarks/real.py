@@ -46,8 +46,8 @@ from benchmarks.common import (
     text,
 )
 from benchmarks.tuning import Case, case_of, each_case, per_step, positive, print_peak
-from caneft.cli import step
 from caneft.errors import InputError
+from caneft.runtime.cli import step
 
 MODULE = "benchmarks.real"
 IMPORTANCE = ("naive", "ours", "floor")

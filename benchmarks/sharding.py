@@ -19,13 +19,14 @@ from pathlib import Path
 import torch
 
 from benchmarks.common import SHAPES, build_model, finish, read_pairs
-from caneft import config, settings
+from caneft import config
 from caneft.corpora import store
 from caneft.corpora.store import Row
 from caneft.errors import InputError
-from caneft.files import write_json
 from caneft.models import manifests
-from caneft.models.pretraining import build_tokenizer
+from caneft.plan import settings
+from caneft.storage.files import write_json
+from caneft.tuning.pretraining import build_tokenizer
 
 CONTEXT = ("shape", "samples", "processes", "rounds", "tokens_per_batch")
 BYTES = (".npy", ".json", ".stats.npz")

@@ -64,11 +64,11 @@ from benchmarks.common import (
 )
 from benchmarks.subjects import MB, ByTrainer, Subject
 from benchmarks.ways import FRACTIONS, masks, some_neurons, way_of
-from caneft.cli import step
 from caneft.errors import InputError
 from caneft.models.loading import DTYPES
 from caneft.neurons import NeuronSet
 from caneft.prompts import Batch, Example, collate
+from caneft.runtime.cli import step
 
 MODULE = "benchmarks.tuning"
 SUBJECTS = ("slices", "lora-r16", "lora-r32", "shira", "full", "masked-full", "floor")  # the order of their turns

@@ -2,9 +2,9 @@
 
 import argparse
 
-from caneft.cli import step
 from caneft.commands import check, compare, explain, patch, verify
 from caneft.errors import InputError
+from caneft.runtime.cli import step
 
 
 @step

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from caneft.bounded import parse, read_arrays
 from caneft.errors import InputError
-from caneft.files import replacing
+from caneft.storage.bounded import parse, read_arrays
+from caneft.storage.files import replacing
 
 NEURON, HEAD = "neuron", "head"
 FORMAT = 1

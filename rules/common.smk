@@ -19,11 +19,14 @@ HOME = (
 sys.path.insert(0, str(HOME))  # the package beside the Snakefile, installed or not
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HOME), os.environ.get("PYTHONPATH")]))  # ... in jobs too
 
-from caneft import checking, comparison, holding, integrity, lease, machine, needs, settings, slurm
+from caneft.commands import checking
+from caneft.plan import comparison, needs, settings
+from caneft.runtime import holding, lease, machine, slurm
+from caneft.storage import integrity
 from caneft import config as configuration
 from caneft.config import Adapters, Full, Icl, Lora, Neurons
 from caneft.errors import InputError
-from caneft.files import replacing, split_archive
+from caneft.storage.files import replacing, split_archive
 from caneft.plan import ARTEFACTS, DEV, Plan, Run, importance_folder, information_folder
 from caneft.reporting import inputs, listing, power, shown
 

@@ -40,7 +40,7 @@ rule decide_samples:
     message:
         "how many samples importance needs ({wildcards.model}, {wildcards.direction}; progress: tail -f {log})"
     shell:
-        "python -m caneft.lease --gpus {resources.gpu} --"
+        "python -m caneft.runtime.lease --gpus {resources.gpu} --"
         " python -m {params.module} --settings {params.settings:q} --model {wildcards.model} --domains {params.domains}"
         " --corpora {input.corpora:q} --manifest {input.manifest:q} --threads {threads}"
         " --gpus {resources.gpu} --device-map {resources.device_map} --samples {output.samples:q} > {log:q} 2>&1"
@@ -77,7 +77,7 @@ rule dump_importance:
     message:
         "{wildcards.dumps} of {wildcards.model} for {wildcards.domain} ({wildcards.direction})"
     shell:
-        "python -m caneft.lease --gpus {resources.gpu} --"
+        "python -m caneft.runtime.lease --gpus {resources.gpu} --"
         " python -m {params.module} --settings {params.settings:q} --model {wildcards.model} --domain {wildcards.domain}"
         " --manifest {input.manifest:q} --corpus {input.corpus:q} {params.decided} --threads {threads}"
         " --gpus {resources.gpu} --device-map {resources.device_map}"

@@ -160,7 +160,7 @@ rule score_neural:
     message:
         "scoring {wildcards.run} by {wildcards.metric} ({wildcards.model}, {wildcards.direction})"
     shell:
-        "python -m caneft.lease --gpus {resources.gpu} --"
+        "python -m caneft.runtime.lease --gpus {resources.gpu} --"
         " {params.python:q} -m {params.module} --manifest {input.manifest:q} --metric {wildcards.metric}"
         " --about {params.about} --testsets {params.testsets:q} --corpora {input.corpora:q}"
         " --translations {input.translations:q} --batch-size {resources.batch_size} --threads {threads}"
@@ -195,7 +195,7 @@ rule score_neural_copy:
     message:
         "scoring copied sources by {wildcards.metric} ({wildcards.direction})"
     shell:
-        "python -m caneft.lease --gpus {resources.gpu} --"
+        "python -m caneft.runtime.lease --gpus {resources.gpu} --"
         " {params.python:q} -m {params.module} --manifest {input.manifest:q} --metric {wildcards.metric}"
         " --about - {wildcards.direction} copy --testsets {params.testsets:q}"
         " --corpora {input.corpora:q} --copy --batch-size {resources.batch_size} --threads {threads}"

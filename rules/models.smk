@@ -67,7 +67,7 @@ rule pretrain_model:
     message:
         "pretraining the small base {wildcards.model} (progress: tail -f {log})"
     shell:
-        "python -m caneft.lease --gpus {resources.gpu} --"
+        "python -m caneft.runtime.lease --gpus {resources.gpu} --"
         " python -m {params.module} --settings {params.settings:q} --corpus {input.corpus:q}"
         " --threads {threads} --manifest {output.manifest:q} > {log:q} 2>&1"
 

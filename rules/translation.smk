@@ -38,7 +38,7 @@ rule translate:
     message:
         "translating {wildcards.testset} by {wildcards.run} ({wildcards.model}, {wildcards.direction})"
     shell:
-        "python -m caneft.lease --gpus {resources.gpu} --"
+        "python -m caneft.runtime.lease --gpus {resources.gpu} --"
         " python -m {params.module} --settings {params.settings:q} --manifest {input.manifest:q} {params.adapted}"
         " {params.examples}"
         " --domains {params.domains} --corpora {input.corpora:q} --threads {threads}"

@@ -57,7 +57,7 @@ rule tune_neurons:
     message:
         "tuning {wildcards.model} by {wildcards.variant} on {wildcards.mixture}, {wildcards.attempt}"
     shell:
-        "python -m caneft.lease --gpus {resources.gpu} --"
+        "python -m caneft.runtime.lease --gpus {resources.gpu} --"
         " python -m {params.module} --settings {params.settings:q} {params.neurons} {params.choice}"
         " --run {wildcards.model}/{wildcards.direction}/{wildcards.mixture}/{wildcards.variant}/{wildcards.attempt}"
         " --seed {params.seed} --checkpoint-seconds {resources.checkpoint_seconds} --gpus {resources.gpu}"

@@ -40,7 +40,7 @@ def pairs() -> list[tuple[str, str]]:
 @pytest.fixture(scope="session")
 def tokenizer():
     """Byte-level BPE of about 340 entries with the demo's chat template."""
-    from caneft.models.pretraining import build_tokenizer
+    from caneft.tuning.pretraining import build_tokenizer
 
     return build_tokenizer([text for pair in PAIRS for text in pair], 340)
 

@@ -6,12 +6,11 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from caneft import comparison
 from caneft.commands.explain import FILTERS
 from caneft.config.metrics import NEURAL, neural_scores
 from caneft.config.names import AVERAGE_SEEN, AVERAGE_UNSEEN, AVERAGES
 from caneft.errors import InputError, did_you_mean
-from caneft.plan import DEV, Plan, Run, information_folder
+from caneft.plan import DEV, Plan, Run, comparison, information_folder
 from caneft.reporting import inputs, listing
 from caneft.reporting.inputs import COPY, Block, block_runs
 

@@ -15,7 +15,7 @@ def add(commands) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Prints what a run would be, and warnings; a problem is an InputError, and exit code 1."""
-    from caneft import checking  # late: --help without the configuration
+    from caneft.commands import checking  # late: --help without the configuration
     from caneft.plan import Plan
 
     raw, files = checking.from_files(args.files)

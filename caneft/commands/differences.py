@@ -8,21 +8,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from caneft import comparison, significance
-from caneft.bounded import parse
 from caneft.config import target_code
 from caneft.config.metrics import NEURAL
 from caneft.config.names import AVERAGE_SEEN, AVERAGE_UNSEEN
 from caneft.corpora import store
 from caneft.errors import InputError
-from caneft.plan import Plan
+from caneft.plan import Plan, comparison
 from caneft.reporting import inputs
 from caneft.reporting.inputs import COPY, Block
 from caneft.reporting.reading import naming, read_json, read_lines
 from caneft.reporting.results import SCALE
 from caneft.reporting.results import scores as read_scores
-from caneft.scoring import statistics
-from caneft.significance import Pairs, Score
+from caneft.scoring import significance, statistics
+from caneft.scoring.significance import Pairs, Score
+from caneft.storage.bounded import parse
 
 BOOTSTRAP = 1000
 ELSEWHERE = ("results_root", "data_root", "report")

@@ -8,10 +8,10 @@ from caneft.commands.cells import Cell
 from caneft.commands.jobs import Jobs
 from caneft.config.metrics import NEURAL, neural_scores
 from caneft.errors import InputError
-from caneft.files import sha256
 from caneft.plan import Plan, Run
 from caneft.reporting.reading import naming, read_json
 from caneft.reporting.serving import served
+from caneft.storage.files import sha256
 
 
 def explanation(plan: Plan, root: Path, cell: Cell, seed: int | None = None) -> dict[str, Any]:

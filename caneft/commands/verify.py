@@ -11,8 +11,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from caneft import integrity
 from caneft.errors import InputError
+from caneft.storage import integrity
 
 NO_RESULTS = ("logs", "benchmarks")
 TEMPORARY = ("record.json", "model.safetensors")

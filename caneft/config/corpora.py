@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from caneft import languages
+from caneft.config import languages
 from caneft.config.prompts import Prompt
 from caneft.config.section import Positive, Section, Slug
 from caneft.errors import InputError

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from caneft import languages
-from caneft.config import yamlfiles
+from caneft import demo
+from caneft.config import languages, yamlfiles
 from caneft.config.corpora import (
     Demo,
     DemoDates,
@@ -26,8 +26,7 @@ from caneft.config.names import RESERVED_DIRECTIONS, RESERVED_DOMAINS
 from caneft.config.paths import missing_files, same_splits, sources
 from caneft.config.prompts import template_fields
 from caneft.config.root import Config
-from caneft.corpora import demo
-from caneft.corpora.demo import dates
+from caneft.demo import dates
 from caneft.errors import InputError, did_you_mean
 
 REPEATED = 5

@@ -8,7 +8,7 @@ from caneft.config.corpora import Hub, SacreBleu, Source
 from caneft.config.names import METRICS, PRETRAINING
 from caneft.config.root import Config
 from caneft.errors import InputError
-from caneft.files import split_archive
+from caneft.storage.files import split_archive
 
 OF_METRICS = {"metricx": "config.json"}
 """Of metrics that are no COMET model: the file by which a folder is known."""

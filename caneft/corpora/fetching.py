@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from caneft.bounded import AGAIN, read_json
 from caneft.config import Hub, Source
 from caneft.corpora import readers
 from caneft.errors import InputError
+from caneft.storage.bounded import AGAIN, read_json
 
 Resolve = Callable[[str], Path]
 

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from caneft import languages
+from caneft.config import languages
 from caneft.errors import InputError, did_you_mean
 
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # category Cc, line and paragraph separator

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from caneft import bounded, integrity
-from caneft.bounded import parse
 from caneft.corpora.text import lines
 from caneft.errors import InputError
-from caneft.files import replacing, write_json
+from caneft.storage import bounded, integrity
+from caneft.storage.bounded import parse
+from caneft.storage.files import replacing, write_json
 
 if TYPE_CHECKING:
     from caneft.config import Cleaning, Domain, Source

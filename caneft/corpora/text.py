@@ -13,7 +13,7 @@ from typing import BinaryIO
 from caneft.corpora import recognising
 from caneft.corpora.recognising import HEAD, UTF8_BOM
 from caneft.errors import InputError
-from caneft.files import split_archive
+from caneft.storage.files import split_archive
 
 LONGEST_LINE = 4_000_000
 """Bytes of the longest line that is read: a million characters in any script."""

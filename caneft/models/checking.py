@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from caneft.bounded import read_json
 from caneft.errors import InputError
 from caneft.models.filling import fill, misfits
 from caneft.models.foreign import foreign
@@ -15,6 +14,7 @@ from caneft.models.loading import load_tokenizer
 from caneft.models.manifests import BESIDE, hashed
 from caneft.models.resolving import architecture
 from caneft.models.stored import AGAIN, INDEX, PICKLED_INDEX, adapters, shapes, weight_files
+from caneft.storage.bounded import read_json
 
 CONFIG, GENERATION = "config.json", "generation_config.json"
 OBJECTS = (CONFIG, GENERATION, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")

@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from caneft import integrity
 from caneft.errors import InputError
 from caneft.models.ffn import ffn_layers
 from caneft.models.filling import NAMED, misfits, not_finite
@@ -14,6 +13,7 @@ from caneft.models.head import take_whole_inputs
 from caneft.models.manifests import PRETRAINED_HERE, remedy
 from caneft.models.norms import keep_inputs
 from caneft.models.stored import adapters
+from caneft.storage import integrity
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

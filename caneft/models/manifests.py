@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from caneft import hub, integrity
 from caneft.errors import InputError
+from caneft.storage import hub, integrity
 
 PICKLED = "pytorch_model*.bin"
 BESIDE = (

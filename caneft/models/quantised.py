@@ -17,9 +17,9 @@ from torch import nn
 
 from caneft.config import Model
 from caneft.errors import InputError
-from caneft.files import delivering, sha256
 from caneft.models.ffn import layout
 from caneft.models.filling import NAMED, misfits, not_finite
+from caneft.storage.files import delivering, sha256
 
 SUFFIX, PART = ".gguf", ".gguf.part"
 MAGIC = b"GGUF"

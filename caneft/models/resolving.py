@@ -4,11 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from caneft import hub
 from caneft.config import Model
 from caneft.errors import InputError
 from caneft.models.ffn import layout
 from caneft.models.manifests import PICKLED
+from caneft.storage import hub
 
 WANTED = ("*.json", "*.safetensors", "tokenizer*", "*.model", "*.jinja", "merges.txt", "vocab*")
 UNWANTED = ("original/*", "consolidated*", "onnx/*")

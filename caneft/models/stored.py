@@ -4,8 +4,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from caneft.bounded import parse, read_json
 from caneft.errors import InputError
+from caneft.storage.bounded import parse, read_json
 
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLED_WHOLE, PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"

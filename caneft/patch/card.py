@@ -7,9 +7,9 @@ from typing import Any
 
 import yaml
 
-from caneft.bounded import read_json
-from caneft.files import sha256
 from caneft.patch.form import Patch
+from caneft.storage.bounded import read_json
+from caneft.storage.files import sha256
 
 NAME = "README.md"
 LICENCE = ("license", "license_name", "license_link")

@@ -17,10 +17,10 @@ import torch
 from filelock import FileLock, Timeout
 
 from caneft.errors import InputError
-from caneft.files import replacing
 from caneft.patch.form import Patch, read, save
 from caneft.patch.hashing import check_replaced, count_units, equal, tensor_hash, unit_hashes
 from caneft.patch.weights import Place, check_dtype, find, read_slices
+from caneft.storage.files import replacing
 
 ASIDE, UNDO = "caneft", "undo.safetensors"
 

@@ -16,13 +16,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialised
 
-from caneft.bounded import parse
 from caneft.errors import InputError
-from caneft.files import replacing
 from caneft.models.ffn import COLUMNS, ROWS
 from caneft.models.loading import DTYPES
 from caneft.neurons import HEAD, MOST_LAYERS, NEURON, NeuronSet
 from caneft.patch.hashing import BYTES, unit_hashes
+from caneft.storage.bounded import parse
+from caneft.storage.files import replacing
 
 FORMAT = 2
 AXES = {

@@ -11,13 +11,13 @@ import torch
 from safetensors.torch import save as serialised
 
 from caneft.errors import InputError
-from caneft.files import write_json
 from caneft.models.ffn import ROWS
 from caneft.patch.card import NAME, card
 from caneft.patch.form import Patch, read
 from caneft.patch.hashing import check_replaced, unit_hashes
 from caneft.patch.outputs import new_folder
 from caneft.patch.weights import Place, find, model_folder, read_slices
+from caneft.storage.files import write_json
 
 MOST = 512
 """LoRA servers such as vLLM take no higher rank."""

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from caneft.bounded import read_json
-from caneft.files import write_json
 from caneft.models.stored import ADAPTER, INDEX, PICKLED_INDEX, PICKLED_SUFFIX, header, weight_files
 from caneft.patch.card import NAME, card
 from caneft.patch.form import Patch, dtype_name, read
 from caneft.patch.hashing import check_replaced, unit_hashes
 from caneft.patch.outputs import new_folder
 from caneft.patch.weights import DTYPES, Stored, find, model_folder, read_slices, stored_tensors
+from caneft.storage.bounded import read_json
+from caneft.storage.files import write_json
 
 COPIED = ("*.json", "*.jinja", "*.model", "*.txt", "tokenizer*", "LICENSE*", "NOTICE*", "additional_chat_templates/*")
 NOT_COPIED = ("config.json", INDEX, PICKLED_INDEX, "manifest.json", "cost.json")  # the latter two are this workflow's

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from caneft.errors import InputError
-from caneft.files import sync
+from caneft.storage.files import sync
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from caneft.reporting.frontiers import Matched
 from caneft.reporting.inputs import Block
 from caneft.reporting.labels import METRICS, label, p_text, signed
 from caneft.reporting.results import AVERAGES, of_block
-from caneft.significance import Errors
+from caneft.scoring.significance import Errors
 
 SUPPORTED, CONTRADICTED = "supported", "contradicted"
 OPEN, UNTESTED = "not distinguishable", "not tested"

@@ -7,15 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from caneft import comparison
 from caneft.config.names import AVERAGE_SEEN, AVERAGE_UNSEEN
 from caneft.errors import InputError
 from caneft.neurons import NeuronSet
-from caneft.plan import Plan
+from caneft.plan import Plan, comparison
 from caneft.reporting import roles
 from caneft.reporting.inputs import COPY, Block
 from caneft.reporting.labels import label, p_text, signed
-from caneft.significance import LEAST_RUNS, Difference, Errors, holm, pooled_deviation
+from caneft.scoring.significance import LEAST_RUNS, Difference, Errors, holm, pooled_deviation
 
 DRAWS = 2000
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from caneft.significance import Difference
+from caneft.scoring.significance import Difference
 
 Point = tuple[float, float]
 """Seen and unseen score of one learning rate."""

@@ -7,10 +7,9 @@ import itertools
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from caneft import comparison
 from caneft.config import Neurons
 from caneft.config.metrics import neural_scores
-from caneft.plan import DEV, Block, Plan, Run, importance_folder, information_folder
+from caneft.plan import DEV, Block, Plan, Run, comparison, importance_folder, information_folder
 
 COPY = "copy"
 """Row under the main table: the source itself in place of an output."""

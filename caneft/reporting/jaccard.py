@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from caneft import settings
 from caneft.neurons import NeuronSet
-from caneft.plan import Plan
+from caneft.plan import Plan, settings
 from caneft.reporting import inputs
 from caneft.reporting.inputs import Block
 from caneft.reporting.numeric import read_neurons, read_parquet

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from caneft import integrity, neurons
+from caneft import neurons
 from caneft.errors import InputError
 from caneft.reporting.reading import missing
+from caneft.storage import integrity
 
 
 def read_parquet(path: Path, columns: list[str]) -> pd.DataFrame:

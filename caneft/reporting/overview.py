@@ -6,10 +6,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from caneft import comparison
 from caneft.config import Neurons
 from caneft.neurons import NeuronSet, read_description
-from caneft.plan import Plan
+from caneft.plan import Plan, comparison
 from caneft.reporting import captions, claims, inputs, overlap, power, results, roles, tables
 from caneft.reporting.claims import Verdict
 from caneft.reporting.inputs import COPY, Block

@@ -3,9 +3,8 @@
 import math
 from typing import NamedTuple
 
-from caneft import comparison
 from caneft.config.metrics import LABELS
-from caneft.plan import Block, Plan
+from caneft.plan import Block, Plan, comparison
 from caneft.reporting import roles
 
 FOUND = 0.8
@@ -33,7 +32,7 @@ def smallest(plan: Plan, block: Block) -> Power | None:
     """
     from scipy.special import stdtrit  # here, as a plan has no need of numpy
 
-    from caneft.significance import LEAST_RUNS
+    from caneft.scoring.significance import LEAST_RUNS
 
     section, method = plan.config.significance, comparison.method(plan, block)
     if method is None or not (compared := _comparisons(plan, block, method)):
@@ -52,7 +51,7 @@ def smallest(plan: Plan, block: Block) -> Power | None:
 
 def sentence(plan: Plan, block: Block) -> str:
     """What `smallest` found, in words; empty if it found nothing."""
-    from caneft.significance import LEAST_RUNS
+    from caneft.scoring.significance import LEAST_RUNS
 
     found = smallest(plan, block)
     if found is None:

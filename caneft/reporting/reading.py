@@ -5,10 +5,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from caneft import bounded, config, integrity
+from caneft import config
 from caneft.config import Config
 from caneft.corpora.text import lines
 from caneft.errors import InputError
+from caneft.storage import bounded, integrity
 
 LARGEST_TEXT = 128_000_000
 

@@ -7,18 +7,17 @@ from typing import Any, NamedTuple, get_args
 
 import pandas as pd
 
-from caneft import settings
-from caneft.bounded import parse
 from caneft.config import Neurons, Scope
 from caneft.config.methods import MASKED
 from caneft.config.metrics import LOWER_IS_BETTER, NEURAL
 from caneft.config.names import AVERAGE_SEEN, AVERAGE_UNSEEN
 from caneft.errors import InputError
-from caneft.plan import SEEN, Plan
+from caneft.plan import SEEN, Plan, settings
 from caneft.reporting import inputs
 from caneft.reporting.inputs import Block
 from caneft.reporting.numeric import read_neurons, read_parquet
 from caneft.reporting.reading import checked, naming, read_json, read_lines
+from caneft.storage.bounded import parse
 
 BLOCK = ["model", "direction", "mixture"]
 AVERAGES = [AVERAGE_SEEN, AVERAGE_UNSEEN]

@@ -6,9 +6,8 @@ As `inputs`, it needs neither pandas nor numpy.
 from collections.abc import Hashable, Iterable, Iterator
 from typing import NamedTuple
 
-from caneft import settings
 from caneft.config import Lora, Neurons
-from caneft.plan import Plan, Run
+from caneft.plan import Plan, Run, settings
 from caneft.reporting.inputs import Block, block_runs
 
 BUDGET = {"fraction", "parameters", "rank", "equal_to"}

@@ -9,16 +9,15 @@ from typing import Any
 
 import pandas as pd
 
-from caneft import comparison
 from caneft.config.metrics import LOWER_IS_BETTER
 from caneft.config.names import AVERAGE_ALL, AVERAGE_SEEN, AVERAGE_UNSEEN
-from caneft.plan import Plan
+from caneft.plan import Plan, comparison
 from caneft.reporting.inputs import Block
 from caneft.reporting.labels import METRICS, label, metric_label
 from caneft.reporting.layout import Cell, Column, Table
 from caneft.reporting.reading import naming, read_json
 from caneft.reporting.results import BLOCK, SCALE, of_block
-from caneft.significance import LEAST_RUNS, holm
+from caneft.scoring.significance import LEAST_RUNS, holm
 
 BETTER, WORSE, BEST_RIVAL = "†", "↓", "‡"
 """Than the baseline; and on the better one of the method and its best rival."""

@@ -13,8 +13,8 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure, SubFigure
 from PIL import Image
 
-from caneft.files import replacing
 from caneft.plan import Plan
+from caneft.storage.files import replacing
 
 COLUMN, DOUBLE = 3.3, 7.0
 """Widths of one and of two columns of a paper, in inches."""

@@ -7,7 +7,6 @@ import pandas as pd
 
 from caneft.config.metrics import LOWER_IS_BETTER
 from caneft.config.names import AVERAGES
-from caneft.files import replacing
 from caneft.plan import Plan
 from caneft.reporting import captions
 from caneft.reporting.escaping import escape
@@ -18,6 +17,7 @@ from caneft.reporting.layout import Cell, Column, Table, mark_best, markdown
 from caneft.reporting.page import html
 from caneft.reporting.results import BLOCK, of_block
 from caneft.reporting.serving import TOLD, told
+from caneft.storage.files import replacing
 
 SEEN, UNSEEN, ALL = AVERAGES
 MAIN_COLUMNS = ["variant", "method", "metric", "trainable_parameters", "n_seeds"]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from caneft.files import replacing
 from caneft.reporting.results import BLOCK, FLAGS
+from caneft.storage.files import replacing
 
 RUN = [*BLOCK, "variant", "method", "seed"]
 OF_SCORES = ["domain", "seen", "metric", "score", "signature", "segments", *FLAGS]

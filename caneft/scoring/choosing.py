@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from caneft import significance
 from caneft.corpora.store import Row
 from caneft.errors import InputError
-from caneft.integrity import FORMAT
-from caneft.scoring import comparing
-from caneft.settings import ChoiceSettings
-from caneft.significance import Errors
+from caneft.plan.settings import ChoiceSettings
+from caneft.scoring import comparing, significance
+from caneft.scoring.significance import Errors
+from caneft.storage.integrity import FORMAT
 
 BOOTSTRAP = 1000
 """Resamples of the dev segments."""

@@ -7,14 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from caneft import significance
 from caneft.config.names import AVERAGE_ALL, AVERAGE_SEEN, AVERAGE_UNSEEN
 from caneft.corpora import store
 from caneft.corpora.store import Row
 from caneft.errors import InputError
-from caneft.scoring import statistics, translated
-from caneft.settings import Output, SignificanceSettings
-from caneft.significance import Difference, Errors, Pairs, Score
+from caneft.plan.settings import Output, SignificanceSettings
+from caneft.scoring import significance, statistics, translated
+from caneft.scoring.significance import Difference, Errors, Pairs, Score
 
 DECIMALS = 6
 """Of scores and differences in files."""

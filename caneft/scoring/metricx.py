@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from caneft.corpora.store import Row
 from caneft.errors import InputError
-from caneft.files import sha256
+from caneft.storage.files import sha256
 
 CLASS = "metricx"
 """In the manifest, where one of COMET has its class."""

@@ -17,12 +17,12 @@ from typing import Any
 
 import yaml
 
-from caneft import hub, integrity
 from caneft.config.metrics import MetricX, NeuralMetric
 from caneft.corpora.store import Row
 from caneft.errors import InputError
-from caneft.files import sha256
 from caneft.scoring import metricx
+from caneft.storage import hub, integrity
+from caneft.storage.files import sha256
 
 TRAINED_HERE = "trained here"
 """In the place of an id."""

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from caneft import comparison
 from caneft.corpora.store import read_json
 from caneft.errors import InputError
+from caneft.plan import comparison
 
 
 def best_rival(dev: Mapping[str, float], by: str | None) -> str | None:

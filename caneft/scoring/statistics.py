@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from sacrebleu.metrics import BLEU, CHRF
 
+from caneft.scoring.significance import Score
 from caneft.scoring.surface import METRICS
-from caneft.significance import Score
 
 DECIMALS = 6
 """Of segment scores of neural metrics, as their files have them."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from sacrebleu.metrics import BLEU, CHRF
 
-from caneft import languages
+from caneft.config import languages
 from caneft.corpora.sides import label, language, visible
 from caneft.corpora.store import Row
 from caneft.errors import InputError

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from caneft import integrity
-from caneft.bounded import parse
 from caneft.corpora.store import Row
 from caneft.corpora.text import lines
 from caneft.errors import InputError
+from caneft.storage import integrity
+from caneft.storage.bounded import parse
 
 
 def copies(references: Mapping[str, Sequence[Row]]) -> dict[str, list[dict[str, Any]]]:

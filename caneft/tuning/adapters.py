@@ -20,10 +20,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from caneft.bounded import parse
 from caneft.errors import InputError
-from caneft.files import replacing
 from caneft.models.ffn import ffn_layers
+from caneft.storage.bounded import parse
+from caneft.storage.files import replacing
 from caneft.tuning.way import Way
 
 FORMAT = 1

@@ -19,9 +19,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from caneft.errors import InputError
-from caneft.files import replacing
-from caneft.parallel import ALONE, Team
 from caneft.prompts import Example
+from caneft.runtime.parallel import ALONE, Team
+from caneft.storage.files import replacing
 from caneft.tuning.state import State
 
 logger = logging.getLogger(__name__)

@@ -16,11 +16,11 @@ from tqdm import tqdm
 from caneft.config import Tuning
 from caneft.corpora.store import Row
 from caneft.errors import InputError
-from caneft.parallel import ALONE, Team
 from caneft.prompts import Example, Prompts
-from caneft.schedule import schedule
+from caneft.runtime.parallel import ALONE, Team
 from caneft.tuning.checkpoint import Checkpoints, Stop, stopping
 from caneft.tuning.passes import Passes, training_mode
+from caneft.tuning.schedule import schedule
 from caneft.tuning.state import State
 from caneft.tuning.training import Training
 from caneft.tuning.way import Way

@@ -9,10 +9,10 @@ from torch import nn
 
 from caneft import config
 from caneft.errors import InputError
-from caneft.files import write_json
 from caneft.models.ffn import ffn_layers, layout
 from caneft.models.units import unit_layers, unit_parameters
 from caneft.neurons import NeuronSet
+from caneft.storage.files import write_json
 from caneft.tuning.way import Way
 
 RANK = 16

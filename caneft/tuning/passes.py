@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from caneft.models.loss import response_losses
-from caneft.parallel import ALONE, Team
 from caneft.prompts import Example, batches, collate
+from caneft.runtime.parallel import ALONE, Team
 from caneft.tuning.way import Way
 
 

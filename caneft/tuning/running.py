@@ -8,16 +8,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from caneft import config, devices, integrity, neurons, records
+from caneft import config, neurons
 from caneft.corpora import store
-from caneft.devices import prepare
 from caneft.errors import InputError
-from caneft.files import delivering, sync, write_json
 from caneft.models import loading, manifests
-from caneft.parallel import Team
 from caneft.plan import Run
+from caneft.plan.settings import TuneSettings
 from caneft.prompts import Example, Prompts
-from caneft.settings import TuneSettings
+from caneft.runtime import devices
+from caneft.runtime.devices import prepare
+from caneft.runtime.parallel import Team
+from caneft.storage import integrity, records
+from caneft.storage.files import delivering, sync, write_json
 from caneft.tuning import loop, memory, ways
 from caneft.tuning.checkpoint import Checkpoints, identity
 from caneft.tuning.way import Way

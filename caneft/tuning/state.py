@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from caneft.parallel import Team
+from caneft.runtime.parallel import Team
 from caneft.tuning.way import Way
 
 

@@ -8,8 +8,8 @@ import torch
 
 from caneft.config import Tuning
 from caneft.errors import InputError
-from caneft.parallel import Team
 from caneft.prompts import Example
+from caneft.runtime.parallel import Team
 from caneft.tuning.passes import Passes, response_tokens
 from caneft.tuning.state import State
 

@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from caneft import config, integrity, patch
+from caneft import config, patch
 from caneft.errors import InputError
 from caneft.models.loading import DTYPES, load_model
 from caneft.neurons import NeuronSet
 from caneft.plan import ARTEFACTS
+from caneft.storage import integrity
 from caneft.tuning.adapters import Adapters
 from caneft.tuning.full import Full
 from caneft.tuning.lora import Lora

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import yaml
 
-from caneft import checking, comparison, config, languages, needs
+from caneft import config
 from caneft.__main__ import main
+from caneft.commands import checking
+from caneft.config import languages
 from caneft.corpora import mixing
 from caneft.corpora.store import Row
-from caneft.plan import Plan, Run
+from caneft.plan import Plan, Run, comparison, needs
 from caneft.scoring import comparing
 from tests.cases.test_languages import direction
 from tests.messages import assert_names, refused

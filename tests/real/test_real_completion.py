@@ -8,10 +8,11 @@ import psutil
 import py3langid
 import pytest
 
-from caneft import config, settings
+from caneft import config
 from caneft.corpora import store
 from caneft.corpora.store import Row
 from caneft.models import loading, manifests
+from caneft.plan import settings
 from caneft.prompts import Prompts
 from tests.real.conftest import PROMPT, REPOSITORY, SOURCES, command
 

@@ -5,9 +5,10 @@ import copy
 import numpy as np
 import pytest
 
-from caneft import config, dumping
+from caneft import config
 from caneft.corpora.store import Row
-from caneft.importance import Taps, importance
+from caneft.importance import dumping
+from caneft.importance.hooks import Taps, importance
 from caneft.models import head
 from caneft.prompts import collate
 from tests import naive

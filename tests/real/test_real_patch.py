@@ -15,11 +15,12 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from caneft import config, neurons, patch, settings
+from caneft import config, neurons, patch
 from caneft.corpora import store
 from caneft.corpora.store import Row
-from caneft.decoding import translate
 from caneft.neurons import NeuronSet
+from caneft.plan import settings
+from caneft.translation.decoding import translate
 from tests.real.conftest import PROMPT, REPOSITORY, SOURCES, TARGETS, command
 
 LAYERS, WIDTH = 30, 1536

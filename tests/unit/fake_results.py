@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from caneft import comparison, config, neurons, settings
-from caneft.plan import Plan
+from caneft import config, neurons
+from caneft.plan import Plan, comparison, settings
 from caneft.reporting import inputs
 
 SIGNATURES = {

@@ -8,7 +8,7 @@ from pytest import approx
 from sklearn.metrics import mutual_info_score
 
 from benchmarks import information as benchmark
-from caneft import counting, information, measuring
+from caneft.selection import counting, information, measuring
 from tests.messages import refused
 
 KEYS = ("mi_vs_joint_loop", "mi_vs_ovr_loop")

@@ -15,7 +15,7 @@ from safetensors.torch import save
 
 from caneft import config
 from caneft.neurons import NeuronSet
-from caneft.parallel import ALONE
+from caneft.runtime.parallel import ALONE
 from caneft.tuning import checkpoint, ways
 from caneft.tuning.checkpoint import Checkpoints, identity
 from caneft.tuning.loop import train

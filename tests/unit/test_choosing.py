@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from caneft.corpora.store import Row
+from caneft.plan.settings import ChoiceSettings
 from caneft.scoring.choosing import choose
-from caneft.settings import ChoiceSettings
 from tests.messages import refused
 
 SEGMENTS = 200

@@ -12,9 +12,9 @@ import pytest
 import yaml
 from sacrebleu.metrics import CHRF
 
-from caneft import comparison
 from caneft.commands import differences
 from caneft.commands.finished import open_plan
+from caneft.plan import comparison
 from caneft.reporting import inputs
 from tests.messages import assert_names
 

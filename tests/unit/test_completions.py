@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from caneft import config
-from caneft.decoding import Hypothesis, translate
+from caneft.plan.settings import PromptSettings
 from caneft.prompts import Example, Prompts, collate
 from caneft.prompts.forms import Completed, UnusableTarget
-from caneft.settings import PromptSettings
+from caneft.translation.decoding import Hypothesis, translate
 from tests.messages import refused
 from tests.shapes import BYTE_LEVEL, CHARACTERS
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from caneft import config
-from caneft.corpora import cleaning, demo, readers
-from caneft.corpora.demo import dates
+from caneft import config, demo
+from caneft.corpora import cleaning, readers
+from caneft.demo import dates
 from tests.messages import refused, suggestion
 
 DOMAINS = ("forms", "invoices", "letters", "logs", "tickets")
@@ -137,7 +137,7 @@ def test_pairs_depend_on_domain_split_and_seed_but_not_on_count():
 
 def test_text_is_the_same_in_another_process():
     shown = "print(dates.pairs('logs', 'test', 40), dates.pretraining(['logs'], 40))"
-    program = f"from caneft.corpora.demo import dates\n{shown}"
+    program = f"from caneft.demo import dates\n{shown}"
     environment = os.environ | {"PYTHONHASHSEED": "12345", "PYTHONIOENCODING": "utf-8"}
     environment |= {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, encoding="utf-8")

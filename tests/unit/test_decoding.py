@@ -13,9 +13,9 @@ from transformers import GenerationConfig
 
 from caneft import config
 from caneft.corpora.store import Row
-from caneft.decoding import Hypothesis, as_line, limits, source_losses, translate, translations
 from caneft.prompts import Prompts
-from caneft.retrieval import Examples
+from caneft.translation.decoding import Hypothesis, as_line, limits, source_losses, translate, translations
+from caneft.translation.retrieval import Examples
 from caneft.tuning.adapters import Adapters
 from tests import naive
 from tests.conftest import FAMILIES

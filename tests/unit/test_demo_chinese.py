@@ -7,13 +7,13 @@ from random import Random
 
 import pytest
 
+from caneft import demo
 from caneft.config import Demo, DemoPretraining
-from caneft.corpora import demo
-from caneft.corpora.demo.chinese import grammar
-from caneft.corpora.demo.chinese.words import Adjective, Adverb, Noun, Preposition, Verb
-from caneft.corpora.demo.english import english
-from caneft.corpora.demo.trees import Clause, NounPhrase, PrepositionalPhrase, Sentence
 from caneft.corpora.readers import read
+from caneft.demo.chinese import grammar
+from caneft.demo.chinese.words import Adjective, Adverb, Noun, Preposition, Verb
+from caneft.demo.english import english
+from caneft.demo.trees import Clause, NounPhrase, PrepositionalPhrase, Sentence
 
 TEACHER = Noun("老师", "位", "teacher")
 STUDENT = Noun("学生", "名", "student")

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caneft.corpora import demo
-from caneft.corpora.demo.english import indefinite_article
-from caneft.corpora.demo.german import grammar
-from caneft.corpora.demo.german.words import Noun
-from caneft.corpora.demo.trees import Clause, NounPhrase, Sentence
+from caneft import demo
+from caneft.demo.english import indefinite_article
+from caneft.demo.german import grammar
+from caneft.demo.german.words import Noun
+from caneft.demo.trees import Clause, NounPhrase, Sentence
 from tests.messages import refused, suggestion
 
 VOCABULARIES = {language: twin.writer.vocabulary for language, twin in demo.TWINS.items()}

@@ -2,10 +2,10 @@
 
 import pytest
 
-from caneft.corpora.demo.english import english, english_noun_phrase
-from caneft.corpora.demo.german import grammar
-from caneft.corpora.demo.german.words import Adjective, Adverb, Noun, Preposition, Verb
-from caneft.corpora.demo.trees import Clause, NounPhrase, PrepositionalPhrase, Sentence
+from caneft.demo.english import english, english_noun_phrase
+from caneft.demo.german import grammar
+from caneft.demo.german.words import Adjective, Adverb, Noun, Preposition, Verb
+from caneft.demo.trees import Clause, NounPhrase, PrepositionalPhrase, Sentence
 
 USER = Noun("Benutzer", "m", "user")
 WITNESS = Noun("Zeuge", "m", "witness", weak="n")

@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from caneft.devices import prepare
+from caneft.runtime.devices import prepare
 
 
 @pytest.fixture

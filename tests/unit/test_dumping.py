@@ -10,13 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest import approx
 
-from caneft import config, dumping, settings
+from caneft import config
 from caneft.corpora.store import Row
-from caneft.dumps import Dump, DumpReader, Progress, Scored
 from caneft.errors import InputError
-from caneft.importance import Scores, stored
+from caneft.importance import dumping
+from caneft.importance.dumps import Dump, DumpReader, Progress, Scored
+from caneft.importance.hooks import Scores, stored
 from caneft.models.units import unit_layers
 from caneft.neurons import UNITS
+from caneft.plan import settings
 from caneft.prompts import Prompts, batches
 from tests import naive
 from tests.messages import refused

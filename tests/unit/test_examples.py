@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sacrebleu.metrics import CHRF
 
-from caneft import examples
+from caneft.reporting import examples
 from caneft.reporting.example_page import Example, Output, Section, compared, page
 from caneft.reporting.shown import example_files, example_inputs
 from tests.messages import refused

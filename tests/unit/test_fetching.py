@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from caneft import config, settings
+from caneft import config
 from caneft.corpora import fetching
+from caneft.plan import settings
 from tests.messages import refused
 
 PAIRS = [("Der Hund.", "The dog."), ("Öl", "oil")]

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from caneft.importance import Taps, importance
+from caneft.importance.hooks import Taps, importance
 from caneft.models import head
 from caneft.models.loss import response_losses
 from caneft.prompts import collate

@@ -7,8 +7,8 @@ import pytest
 import torch
 from pytest import approx
 
-from caneft.dumps import SUMS
-from caneft.importance import Taps, importance
+from caneft.importance.dumps import SUMS
+from caneft.importance.hooks import Taps, importance
 from caneft.models.units import unit_layers
 from caneft.neurons import HEAD, NEURON, UNITS
 from caneft.prompts import Example, collate

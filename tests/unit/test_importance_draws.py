@@ -7,8 +7,8 @@ from pathlib import Path
 import fake_results
 import pytest
 
-from caneft import neurons, settings
-from caneft.plan import Run, importance_folder, information_folder
+from caneft import neurons
+from caneft.plan import Run, importance_folder, information_folder, settings
 from caneft.reporting import captions, criteria, inputs, jaccard, results, tables
 
 METHODS = {

@@ -27,7 +27,7 @@ TABLE = {
     "python -m caneft explain": ("pandas pydantic", "numpy"),
     "python -m caneft patch": ("numpy pydantic torch", "huggingface_hub transformers"),
     "python -m caneft verify": ("pydantic", "huggingface_hub numpy"),
-    "python -m caneft.lease": ("", "torch"),
+    "python -m caneft.runtime.lease": ("", "torch"),
     "build_environment": ("", ""),
     "choose_rate": ("numpy pydantic sacrebleu scipy", "datasets py3langid"),
     "decide_samples": (
@@ -141,7 +141,7 @@ def starts() -> dict[str, set[str]]:
         "Snakefile": of_snakefile(),
         "python -m caneft": {"caneft.__main__"},
         **{name.replace("caneft.commands.", "python -m caneft "): {*imports(name, late=True)} for name in commands},
-        "python -m caneft.lease": {"caneft.lease"},
+        "python -m caneft.runtime.lease": {"caneft.runtime.lease"},
         **{step: {f"workflow.scripts.{step}"} for step in STEPS},
     }
 

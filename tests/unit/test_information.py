@@ -14,11 +14,11 @@ from hypothesis.extra.numpy import arrays
 from pytest import approx
 from sklearn.metrics import mutual_info_score
 
-from caneft import counting, information
-from caneft.counting import contingency, quantile_bins
-from caneft.dumps import DumpReader
 from caneft.errors import InputError
-from caneft.information import (
+from caneft.importance.dumps import DumpReader
+from caneft.selection import counting, information
+from caneft.selection.counting import contingency, quantile_bins
+from caneft.selection.information import (
     NULL_ERROR_RATES,
     consensus,
     given_strata,

@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from caneft import integrity
 from caneft.corpora import store
-from caneft.files import delivering
+from caneft.storage import integrity
+from caneft.storage.files import delivering
 from tests.messages import refused
 
 TEXT = b"what was written"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from caneft import lease
+from caneft.runtime import lease
 from tests.messages import assert_names, refused
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +31,7 @@ def environment(three_gpus):
 
 
 def start(notes, count=1, seconds=0.0, **more):
-    command = [sys.executable, "-m", "caneft.lease", "--gpus", str(count), "--"]
+    command = [sys.executable, "-m", "caneft.runtime.lease", "--gpus", str(count), "--"]
     command += [sys.executable, "-c", JOB, str(notes), str(seconds)]
     return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, **more)
 
@@ -112,7 +112,7 @@ def test_a_child_of_a_killed_launcher_keeps_the_device(environment, tmp_path):
     """As tuning on several GPUs starts its processes: with the files that are open."""
     notes = tmp_path / "notes"
     code = "import subprocess, sys; subprocess.Popen(sys.argv[1:], close_fds=False).wait()"
-    command = [sys.executable, "-m", "caneft.lease", "--gpus", "3", "--", sys.executable, "-c", code]
+    command = [sys.executable, "-m", "caneft.runtime.lease", "--gpus", "3", "--", sys.executable, "-c", code]
     with subprocess.Popen([*command, sys.executable, "-c", JOB, str(notes), "2"], cwd=ROOT) as launcher:
         wait_for(notes, "got", 1)
         launcher.kill()
@@ -174,7 +174,7 @@ def test_a_machine_without_gpus_is_left_alone(environment, monkeypatch, tmp_path
 
 def test_a_python_that_an_environment_lacks_is_named_with_its_folder(tmp_path):
     gone = tmp_path / "comet/bin/python"
-    command = [sys.executable, "-m", "caneft.lease", "--gpus", "0", "--", str(gone), "-m", "x"]
+    command = [sys.executable, "-m", "caneft.runtime.lease", "--gpus", "0", "--", str(gone), "-m", "x"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert_names(done.stderr, f"{gone}:", f"{tmp_path / 'comet'} ")

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from safetensors import SafetensorError
 
-from caneft import machine
-from caneft.files import replacing
+from caneft.runtime import machine
+from caneft.storage.files import replacing
 from tests.messages import assert_names
 
 ROOT = Path(__file__).parents[2]

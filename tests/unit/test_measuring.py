@@ -8,10 +8,10 @@ import pytest
 from pytest import approx
 from sklearn.metrics import mutual_info_score
 
-from caneft import counting, information
-from caneft.dumps import DumpReader
-from caneft.measuring import measure, open_dump
-from caneft.settings import InformationSettings
+from caneft.importance.dumps import DumpReader
+from caneft.plan.settings import InformationSettings
+from caneft.selection import counting, information
+from caneft.selection.measuring import measure, open_dump
 from tests.messages import refused
 
 SETTINGS = InformationSettings(bins=4, null_permutations=3, error_rate=0.05, seed=0)

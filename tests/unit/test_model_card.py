@@ -9,11 +9,11 @@ import yaml
 from test_patch import NEURONS, changed, write
 from test_patch_folder import saved
 
-from caneft.files import sha256
 from caneft.patch.card import card
 from caneft.patch.form import read
 from caneft.patch.lora import export
 from caneft.patch.merge import merge
+from caneft.storage.files import sha256
 
 RECORD = {
     "method": "caneft",

@@ -21,11 +21,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from caneft import config, launching, parallel
-from caneft.devices import prepare
+from caneft import config
 from caneft.neurons import NeuronSet
-from caneft.parallel import ALONE, Processes, Team, pieces
 from caneft.prompts import Example
+from caneft.runtime import launching, parallel
+from caneft.runtime.devices import prepare
+from caneft.runtime.parallel import ALONE, Processes, Team, pieces
 from caneft.tuning import checkpoint, ways
 from caneft.tuning.checkpoint import Checkpoints
 from caneft.tuning.loop import train

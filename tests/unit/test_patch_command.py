@@ -16,9 +16,9 @@ from test_patch_folder import saved, sums
 
 from caneft import patch
 from caneft.errors import InputError
-from caneft.files import write_json
 from caneft.neurons import HEAD, NEURON, NeuronSet
 from caneft.patch import command, compare
+from caneft.storage.files import write_json
 from tests.messages import assert_names, refused
 
 ROOT = Path(__file__).parents[2]

@@ -13,12 +13,12 @@ from test_patch_folder import SHARDS, saved
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from caneft import patch
-from caneft.files import write_json
 from caneft.neurons import HEAD, NEURON, NeuronSet
 from caneft.patch import lora
 from caneft.patch.lora import export
 from caneft.patch.merge import merge
 from caneft.prompts import collate
+from caneft.storage.files import write_json
 from tests import naive
 from tests.messages import assert_names, refused
 

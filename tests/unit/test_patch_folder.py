@@ -13,11 +13,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from test_patch import HEADS, NEURONS, SETS, changed, tampered, write
 
-from caneft import files, patch
-from caneft.files import sha256
+from caneft import patch
 from caneft.neurons import HEAD, NEURON, NeuronSet
 from caneft.patch import folder as on_disk
 from caneft.patch import outputs, weights
+from caneft.storage import files
+from caneft.storage.files import sha256
 from tests.messages import refused
 
 ROOT = Path(__file__).parents[2]

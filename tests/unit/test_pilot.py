@@ -5,9 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from caneft import config, dumping, growing, pilot, settings, stability
+from caneft import config
 from caneft.corpora.store import Row
-from caneft.stability import Point
+from caneft.importance import dumping, growing
+from caneft.plan import settings
+from caneft.selection import pilot, stability
+from caneft.selection.stability import Point
 from tests.messages import refused
 
 SETTINGS = config.Importance(tokens_per_batch=300)

@@ -6,8 +6,8 @@ import itertools
 import pytest
 from pydantic import TypeAdapter
 
-from caneft import config, settings
-from caneft.plan import Plan, Run
+from caneft import config
+from caneft.plan import Plan, Run, settings
 from caneft.reporting import inputs
 from tests.messages import refused
 

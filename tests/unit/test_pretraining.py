@@ -1,9 +1,9 @@
 """What a base that is made here is pretrained on."""
 
 from caneft.corpora.store import Row
-from caneft.models.pretraining import encode
+from caneft.plan.settings import PromptSettings
 from caneft.prompts import Prompts
-from caneft.settings import PromptSettings
+from caneft.tuning.pretraining import encode
 
 
 def test_pairs_stand_in_order_and_each_direction_has_its_own_prompt(tokenizer):

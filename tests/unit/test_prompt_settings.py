@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from caneft import config, settings
+from caneft import config
+from caneft.plan import settings
 from tests.messages import refused
 
 DEMO = {"format": "demo", "domain": "it", "pairs": 4}

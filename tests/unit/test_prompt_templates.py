@@ -5,14 +5,14 @@ import logging
 import pytest
 import torch
 
-from caneft import dumping
 from caneft.config import Decoding, Importance
 from caneft.corpora.store import Row
-from caneft.decoding import translate
-from caneft.importance import Taps, importance
+from caneft.importance import dumping
+from caneft.importance.hooks import Taps, importance
+from caneft.plan.settings import PromptSettings
 from caneft.prompts import Prompts, collate
 from caneft.prompts.forms import UnusableTarget
-from caneft.settings import PromptSettings
+from caneft.translation.decoding import translate
 from caneft.tuning import loop
 from caneft.tuning.full import Full
 from caneft.tuning.passes import Passes

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from caneft import config
 from caneft.corpora import readers
 from caneft.corpora.readers import Pair
-from caneft.files import split_archive
+from caneft.storage.files import split_archive
 from tests.messages import refused
 
 CONTENT = [("Übergröße\u2028„fein“", "over\x85size"), ("", "empty source"), ("表 格", "a\x0btable\x0c🙂"), ("x", "y")]

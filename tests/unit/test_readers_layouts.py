@@ -10,9 +10,9 @@ from xml.sax.saxutils import escape
 
 import pytest
 
-from caneft import config
-from caneft.corpora import demo, readers, store
-from caneft.files import split_archive
+from caneft import config, demo
+from caneft.corpora import readers, store
+from caneft.storage.files import split_archive
 
 SPLITS = {"train": 300, "dev": 30, "test": 60}
 AWKWARD = [

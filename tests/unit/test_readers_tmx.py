@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from caneft import config, languages
+from caneft import config
+from caneft.config import languages
 from caneft.corpora import readers, store
 from caneft.corpora.readers import Pair, tmx
 from tests.messages import refused

@@ -7,8 +7,8 @@ from datetime import datetime
 
 import pytest
 
-from caneft import records
-from caneft.files import replacing, write_json, write_jsonl
+from caneft.storage import records
+from caneft.storage.files import replacing, write_json, write_jsonl
 
 KEYS = {
     "format",

@@ -12,7 +12,7 @@ from pytest import approx
 
 from caneft import config
 from caneft.corpora.store import Row
-from caneft.retrieval import Examples, bm25, tokens
+from caneft.translation.retrieval import Examples, bm25, tokens
 
 
 def settings(retrieval="bm25", examples=2, seed=0):

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest import approx
 
-from caneft import information
 from caneft.config.methods import MASKED
 from caneft.neurons import HEAD, NEURON, NeuronSet, save
-from caneft.selection import CRITERIA, active, budget, choose, halves, select, task_relevant
-from caneft.settings import SelectionSettings
+from caneft.plan.settings import SelectionSettings
+from caneft.selection import information
+from caneft.selection.criteria import CRITERIA, active, budget, choose, halves, select, task_relevant
 from tests.messages import refused
 
 WITNESS = Path(__file__).parents[1] / "witness" / "select_neurons.py"

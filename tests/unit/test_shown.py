@@ -5,8 +5,8 @@ import json
 import fake_results
 import pytest
 
-from caneft import config, settings
-from caneft.plan import Plan
+from caneft import config
+from caneft.plan import Plan, settings
 from caneft.reporting.shown import example_files, example_inputs, example_runs, families, main_variants
 
 METHODS = {

@@ -10,10 +10,9 @@ import pytest
 from sacrebleu.metrics import BLEU, CHRF
 from sacrebleu.significance import PairedTest
 
-from caneft import significance
-from caneft.corpora.demo import pairs
-from caneft.scoring import comparing, rival, statistics
-from caneft.settings import SignificanceSettings
+from caneft.demo import pairs
+from caneft.plan.settings import SignificanceSettings
+from caneft.scoring import comparing, rival, significance, statistics
 from tests.messages import refused
 
 REFERENCES = [target for _, target in pairs("law", "test", 120)]

@@ -5,7 +5,7 @@ import json
 import fake_results
 import pytest
 
-from caneft import comparison
+from caneft.plan import comparison
 from caneft.reporting import significant
 from tests.messages import assert_names
 

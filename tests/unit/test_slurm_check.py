@@ -2,7 +2,7 @@
 
 import pytest
 
-from caneft import slurm
+from caneft.runtime import slurm
 from tests.messages import refused
 
 

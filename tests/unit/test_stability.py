@@ -13,10 +13,10 @@ from pytest import approx
 from scipy.stats import spearmanr
 from sklearn.metrics import mutual_info_score
 
-from caneft import counting, information, stability
-from caneft.dumps import DumpReader, DumpSet
-from caneft.settings import SelectionSettings, StabilitySettings
-from caneft.stability import CRITERIA, Point, curves, flat, measure, of, sizes
+from caneft.importance.dumps import DumpReader, DumpSet
+from caneft.plan.settings import SelectionSettings, StabilitySettings
+from caneft.selection import counting, information, stability
+from caneft.selection.stability import CRITERIA, Point, curves, flat, measure, of, sizes
 from tests.messages import refused
 
 LAYERS, WIDTH, BINS = 2, 30, 5

@@ -19,10 +19,10 @@ from caneft import config
 from caneft.corpora.store import Row
 from caneft.neurons import NeuronSet
 from caneft.prompts import Example, batches
-from caneft.schedule import schedule
 from caneft.tuning import ways
 from caneft.tuning.loop import as_record, encode, orders, train
 from caneft.tuning.passes import Passes
+from caneft.tuning.schedule import schedule
 from caneft.tuning.way import Way
 from tests import naive
 from tests.messages import refused

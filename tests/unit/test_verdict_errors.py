@@ -8,8 +8,8 @@ import math
 import numpy as np
 import pytest
 
+from caneft.plan.settings import SignificanceSettings
 from caneft.scoring import comparing, statistics
-from caneft.settings import SignificanceSettings
 
 SEGMENTS, VARIANTS, SEEDS = 200, 30, 3
 SIGMA = 0.2

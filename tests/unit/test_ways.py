@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from caneft import config
-from caneft.integrity import sums
 from caneft.models.loss import response_losses
 from caneft.neurons import NeuronSet
 from caneft.prompts import collate
+from caneft.storage.integrity import sums
 from caneft.tuning import ways
 from tests import naive
 from tests.conftest import FAMILIES

@@ -22,7 +22,7 @@ rule job:
     output: "done.{n}"
     resources: gpu=1
     shell:
-        "python -m caneft.lease --gpus {resources.gpu} -- sh -c '"
+        "python -m caneft.runtime.lease --gpus {resources.gpu} -- sh -c '"
         "echo got $$ $CUDA_VISIBLE_DEVICES >> ../notes; sleep 0.3; echo left $$ $CUDA_VISIBLE_DEVICES >> ../notes'"
         " 2> log.{wildcards.n} && touch {output}"
 """

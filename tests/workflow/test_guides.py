@@ -68,7 +68,7 @@ def run(workspace, command):
 
 @pytest.fixture
 def place(finished, tmp_path):
-    """A copy of the finished mini workflow, to change, with what `python -m caneft.reference` reads and writes."""
+    """A copy of the finished mini workflow, to change, with what the reference is generated from."""
     place = finished.copy(tmp_path / "place")
     shutil.copytree(REPOSITORY / "docs", place.root / "docs")
     return place

@@ -48,7 +48,7 @@ def edit_script(copy, folder):
 
 
 def edit_package(copy, folder):
-    with open(copy.root / "caneft/selection.py", "a") as module:
+    with open(copy.root / "caneft/selection/criteria.py", "a") as module:
         module.write("\nCHANGED = True\n")
 
 

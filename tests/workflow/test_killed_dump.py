@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from caneft import config, settings
+from caneft import config
 from caneft.corpora import store
 from caneft.corpora.store import Row
-from caneft.files import write_json
 from caneft.models import manifests
+from caneft.plan import settings
+from caneft.storage.files import write_json
 
 pytestmark = pytest.mark.slow
 COPIES = 20  # of each pair: more than a hundred passes of one sample each

@@ -14,12 +14,13 @@ import time
 import numpy as np
 import pytest
 
-from caneft import config, neurons, settings
+from caneft import config, neurons
 from caneft.corpora import store
 from caneft.corpora.store import Row
-from caneft.files import write_json
 from caneft.models import manifests
 from caneft.neurons import NeuronSet
+from caneft.plan import settings
+from caneft.storage.files import write_json
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("killed_tuning")]
 STEPS = 60

@@ -3,7 +3,7 @@
 import gc
 import sys
 
-from caneft import cli, holding
+from caneft.runtime import cli, holding
 
 # What torch and transformers make while they are imported stays to the end: seeking garbage among it again and again
 # takes a tenth of the time that a step needs to start.

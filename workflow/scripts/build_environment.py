@@ -11,9 +11,9 @@ from shutil import rmtree
 
 from filelock import FileLock
 
-from caneft.cli import step
 from caneft.errors import InputError
-from caneft.files import sha256, write_json
+from caneft.runtime.cli import step
+from caneft.storage.files import sha256, write_json
 
 
 @step

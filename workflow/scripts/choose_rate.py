@@ -3,12 +3,12 @@
 import argparse
 from pathlib import Path
 
-from caneft.cli import step
 from caneft.corpora import store
-from caneft.files import write_json
 from caneft.plan import Run
+from caneft.plan.settings import ChoiceSettings
+from caneft.runtime.cli import step
 from caneft.scoring import choosing, translated
-from caneft.settings import ChoiceSettings
+from caneft.storage.files import write_json
 
 
 @step

@@ -4,13 +4,16 @@ import argparse
 import sys
 from pathlib import Path
 
-from caneft import devices, dumping, growing, launching, parallel, pilot, records
-from caneft.cli import step
 from caneft.corpora import store
-from caneft.files import write_json
+from caneft.importance import dumping, growing
 from caneft.models import loading, manifests
+from caneft.plan.settings import PilotSettings
 from caneft.prompts import Prompts
-from caneft.settings import PilotSettings
+from caneft.runtime import devices, launching, parallel
+from caneft.runtime.cli import step
+from caneft.selection import pilot
+from caneft.storage import records
+from caneft.storage.files import write_json
 
 
 @step

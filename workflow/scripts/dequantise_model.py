@@ -5,10 +5,10 @@ import os
 from pathlib import Path
 
 from caneft import config
-from caneft.cli import step
-from caneft.files import write_json
 from caneft.models import manifests, quantised
 from caneft.models.loading import DTYPES
+from caneft.runtime.cli import step
+from caneft.storage.files import write_json
 
 
 @step

@@ -3,10 +3,11 @@
 import argparse
 from pathlib import Path
 
-from caneft import integrity, needs
-from caneft.cli import step
 from caneft.corpora import mixing, store
-from caneft.settings import MixtureSettings
+from caneft.plan import needs
+from caneft.plan.settings import MixtureSettings
+from caneft.runtime.cli import step
+from caneft.storage import integrity
 
 
 @step

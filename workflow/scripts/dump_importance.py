@@ -4,12 +4,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from caneft import devices, dumping, growing, launching, parallel, records
-from caneft.cli import step
 from caneft.corpora import store
+from caneft.importance import dumping, growing
 from caneft.models import loading, manifests
+from caneft.plan.settings import DumpSettings
 from caneft.prompts import Prompts
-from caneft.settings import DumpSettings
+from caneft.runtime import devices, launching, parallel
+from caneft.runtime.cli import step
+from caneft.storage import records
 
 
 @step

@@ -5,10 +5,10 @@ import os
 from pathlib import Path
 
 from caneft import config
-from caneft.cli import step
 from caneft.corpora import fetching
-from caneft.files import write_json
-from caneft.settings import FetchSettings
+from caneft.plan.settings import FetchSettings
+from caneft.runtime.cli import step
+from caneft.storage.files import write_json
 
 
 @step

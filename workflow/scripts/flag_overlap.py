@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from caneft.cli import step
 from caneft.corpora import overlap, store
+from caneft.runtime.cli import step
 
 
 @step

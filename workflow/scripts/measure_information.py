@@ -6,10 +6,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from caneft import integrity, measuring, records
-from caneft.cli import step
-from caneft.files import replacing, write_json
-from caneft.settings import InformationSettings
+from caneft.plan.settings import InformationSettings
+from caneft.runtime.cli import step
+from caneft.selection import measuring
+from caneft.storage import integrity, records
+from caneft.storage.files import replacing, write_json
 
 
 @step

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from caneft import measuring, records, stability
-from caneft.cli import step
-from caneft.files import write_json
-from caneft.settings import StabilitySettings
+from caneft.plan.settings import StabilitySettings
+from caneft.runtime.cli import step
+from caneft.selection import measuring, stability
+from caneft.storage import records
+from caneft.storage.files import write_json
 
 
 @step

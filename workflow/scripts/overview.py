@@ -3,12 +3,12 @@
 import argparse
 from pathlib import Path
 
-from caneft.cli import step
-from caneft.files import replacing
 from caneft.plan import Plan
 from caneft.reporting import overview_page
 from caneft.reporting.overview import gather
 from caneft.reporting.reading import read_config
+from caneft.runtime.cli import step
+from caneft.storage.files import replacing
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
-from caneft.cli import step
 from caneft.plan import Plan
 from caneft.reporting.gallery import every_figure
 from caneft.reporting.reading import read_config
 from caneft.reporting.style import save
+from caneft.runtime.cli import step
 
 
 def parse_arguments() -> argparse.Namespace:

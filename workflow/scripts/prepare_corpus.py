@@ -4,10 +4,11 @@ import argparse
 import os
 from pathlib import Path
 
-from caneft import config, integrity
-from caneft.cli import step
+from caneft import config
 from caneft.corpora import fetching, store
-from caneft.settings import CorpusSettings
+from caneft.plan.settings import CorpusSettings
+from caneft.runtime.cli import step
+from caneft.storage import integrity
 
 
 @step

@@ -5,14 +5,15 @@ import logging
 import statistics
 from pathlib import Path
 
-from caneft import records
-from caneft.cli import step
 from caneft.corpora import store
-from caneft.devices import prepare
-from caneft.files import delivering, write_json
-from caneft.models import manifests, pretraining
+from caneft.models import manifests
+from caneft.plan.settings import PretrainingSettings
 from caneft.prompts import Prompts
-from caneft.settings import PretrainingSettings
+from caneft.runtime.cli import step
+from caneft.runtime.devices import prepare
+from caneft.storage import records
+from caneft.storage.files import delivering, write_json
+from caneft.tuning import pretraining
 
 
 @step

@@ -5,10 +5,10 @@ import os
 from pathlib import Path
 
 from caneft import config
-from caneft.cli import step
 from caneft.config.metrics import Scoring
-from caneft.files import write_json
+from caneft.runtime.cli import step
 from caneft.scoring import neural
+from caneft.storage.files import write_json
 
 
 @step

@@ -5,9 +5,9 @@ import os
 from pathlib import Path
 
 from caneft import config
-from caneft.cli import step
-from caneft.files import write_json
 from caneft.models import checking, manifests, resolving
+from caneft.runtime.cli import step
+from caneft.storage.files import write_json
 
 
 @step

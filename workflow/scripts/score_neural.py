@@ -4,11 +4,11 @@ import argparse
 import json
 from pathlib import Path
 
-from caneft.cli import step
 from caneft.corpora import store
 from caneft.errors import InputError
-from caneft.files import write_json
+from caneft.runtime.cli import step
 from caneft.scoring import neural, translated
+from caneft.storage.files import write_json
 
 
 @step

@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
-from caneft.cli import step
 from caneft.corpora import store
-from caneft.files import write_json
+from caneft.plan.settings import ScoreSettings
+from caneft.runtime.cli import step
 from caneft.scoring.without_overlap import score_without
-from caneft.settings import ScoreSettings
+from caneft.storage.files import write_json
 
 
 @step

@@ -3,9 +3,11 @@
 import argparse
 from pathlib import Path
 
-from caneft import measuring, neurons, selection
-from caneft.cli import step
-from caneft.settings import SelectionSettings
+from caneft import neurons
+from caneft.plan.settings import SelectionSettings
+from caneft.runtime.cli import step
+from caneft.selection import criteria as selection
+from caneft.selection import measuring
 
 
 @step

@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
-from caneft.cli import step
-from caneft.examples import example_page
-from caneft.files import replacing
 from caneft.plan import Plan
+from caneft.reporting.examples import example_page
 from caneft.reporting.reading import read_config
+from caneft.runtime.cli import step
+from caneft.storage.files import replacing
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
-from caneft.cli import step
 from caneft.plan import Plan
 from caneft.reporting import tables, tidy
 from caneft.reporting.contents import every_score, every_table
 from caneft.reporting.reading import read_config
+from caneft.runtime.cli import step
 
 
 def parse_arguments() -> argparse.Namespace:

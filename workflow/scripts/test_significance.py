@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from caneft.cli import step
-from caneft.files import write_json
+from caneft.plan.settings import SignificanceSettings
+from caneft.runtime.cli import step
 from caneft.scoring import comparing, rival
-from caneft.settings import SignificanceSettings
+from caneft.storage.files import write_json
 
 
 @step

@@ -6,11 +6,11 @@ import shutil
 from importlib.metadata import version
 from pathlib import Path
 
-from caneft.cli import step
 from caneft.config.metrics import MetricTraining
 from caneft.corpora import store
-from caneft.files import sha256, write_json
+from caneft.runtime.cli import step
 from caneft.scoring import corruptions, neural, training_comet
+from caneft.storage.files import sha256, write_json
 
 PACKAGES = ("unbabel-comet", "torch", "transformers", "pytorch-lightning", "sentencepiece")
 

@@ -3,15 +3,16 @@
 import argparse
 from pathlib import Path
 
-from caneft import decoding, integrity, records
-from caneft.cli import step
 from caneft.corpora import store
-from caneft.devices import prepare
-from caneft.files import write_jsonl
 from caneft.models import loading, manifests
+from caneft.plan.settings import TranslationSettings
 from caneft.prompts import Prompts
-from caneft.retrieval import Examples
-from caneft.settings import TranslationSettings
+from caneft.runtime.cli import step
+from caneft.runtime.devices import prepare
+from caneft.storage import integrity, records
+from caneft.storage.files import write_jsonl
+from caneft.translation import decoding
+from caneft.translation.retrieval import Examples
 from caneft.tuning import ways
 
 

@@ -4,10 +4,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from caneft import launching, parallel, records
-from caneft.cli import step
 from caneft.plan import Run
-from caneft.settings import TuneSettings
+from caneft.plan.settings import TuneSettings
+from caneft.runtime import launching, parallel
+from caneft.runtime.cli import step
+from caneft.storage import records
 from caneft.tuning.running import Job, tune
 
 

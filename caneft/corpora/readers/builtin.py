@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
+from caneft import demo
 from caneft.config import Demo, DemoDates, DemoDatesPretraining, DemoPretraining
-from caneft.corpora import demo
-from caneft.corpora.demo import dates
 from caneft.corpora.readers.pair import Pair, Resolve
+from caneft.demo import dates
 from caneft.errors import InputError
 
 

@@ -14,12 +14,12 @@ from typing import BinaryIO
 from xml.parsers import expat
 
 from caneft.config import Tmx
+from caneft.config.languages import is_exactly, is_in
 from caneft.corpora.readers.pair import Pair, Resolve
 from caneft.corpora.readers.segment import Segment
 from caneft.corpora.sides import visible
 from caneft.corpora.text import LONGEST_LINE, opened
 from caneft.errors import InputError
-from caneft.languages import is_exactly, is_in
 
 CHUNK = 2**16
 LANGUAGE = ("xml:lang", "lang")  # the second is that of TMX 1.1

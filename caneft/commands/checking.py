@@ -1,0 +1,156 @@
+"""All that can be known of a configuration without running it: `python -m caneft check` and the Snakefile ask here."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from caneft import config as configuration
+from caneft.config import Alternating, Config, Demo, DemoDates, Jsonl, Moses, Source, Tsv, languages
+from caneft.config.messages import explain_problems
+from caneft.config.yamlfiles import laid_over, read
+from caneft.corpora.text import head
+from caneft.errors import InputError
+from caneft.plan import ARTEFACTS, Plan, needs
+from caneft.runtime.lease import usable
+from caneft.storage.files import split_archive
+
+DEMO = Path(__file__).parents[2] / "config" / "config.yaml"
+PACKED = (".gz", ".xz", ".zip")
+LONGEST = 2**20
+"""Bytes of a line that are read at once."""
+
+
+def from_files(files: Sequence[str | Path]) -> tuple[dict[str, Any], list[str | Path]]:
+    """The configuration of these files, each laid over the one before, and all files that are in it.
+
+    One that names no directions of its own is laid over the demo. Raises InputError with file and line.
+    """
+    raw: dict[str, Any] = {}
+    for file in files:
+        raw = laid_over(raw, read(file))
+    if "directions" in raw:
+        return raw, list(files)
+    return laid_over(read(DEMO), raw), [DEMO, *files]
+
+
+def checked(raw: Mapping[str, Any], files: Sequence[str | Path], here: bool = True) -> Config:
+    """As `config.load`, with what else can be known beforehand.
+
+    here: whether the corpora, and the packages of all steps, must be on this machine.
+    """
+    config = configuration.load(raw, files, check_files=here)
+    if here:
+        found = [*_tokenizers(config), *_detectors(config), *(list(_foreign(config)) or _pairs(config))]
+        if found:
+            raise InputError(explain_problems(found, raw, files))
+    return config
+
+
+def gpus_asked_for(config: Config) -> dict[str, int]:
+    """By key: GPUs that a job asks for."""
+    plan = Plan(config)
+    asked = {f"models.{name}.resources.gpu": model.resources.gpu for name, model in config.models.items()}
+    for variant in plan.variants(*ARTEFACTS):
+        for model in config.models:
+            asked.setdefault(f"methods.{variant}.resources.gpu", plan.tuning_resources(model, variant).gpu)
+    return asked | {
+        f"scoring.{name}.resources.gpu": metric.resources.gpu for name, metric in config.scoring.neural.items()
+    }
+
+
+def without_gpu(asked: Mapping[str, int]) -> str:
+    """What is said where jobs ask for GPUs and this machine shows none; empty where no job does."""
+    keys = [f"{key} is {count}" for key, count in asked.items() if count]
+    if not keys:
+        return ""
+    more = f" (and {len(keys) - 1} more)" if len(keys) > 1 else ""
+    return (
+        f"{keys[0]}{more}, but no GPU is seen here (nvidia-smi, CUDA_VISIBLE_DEVICES): on this machine all jobs run on"
+        " the CPU, where a large model takes days."
+    )
+
+
+def warnings(config: Config) -> Iterator[str]:
+    """What is worth a line, but stops nothing."""
+    if (said := without_gpu(gpus_asked_for(config))) and not usable(os.environ):
+        yield said
+
+
+def _tokenizers(config: Config) -> Iterator[tuple[str, str]]:
+    """Directions into languages for whose BLEU sacreBLEU needs more packages than are here."""
+    if "bleu" not in config.scoring.metrics:
+        return
+    for name in config.directions:
+        tokenizer = languages.tokenizer(configuration.target_code(name))
+        if tokenizer and (extra := languages.lacking_extra(tokenizer)):
+            yield (
+                f"directions.{name}",
+                f"is scored with sacreBLEU's tokenizer {tokenizer}, whose packages are not installed:\n"
+                f'pip install "sacrebleu[{extra}]", or {languages.INSTEAD}',
+            )
+
+
+def _detectors(config: Config) -> Iterator[tuple[str, str]]:
+    """Directions whose languages cannot be told, where that is asked for."""
+    if config.cleaning.wrong_language == "keep":
+        return
+    from caneft.corpora.sides import label  # late: it takes a third of a second
+
+    for name in config.directions:
+        for tag in languages.of_direction(name) or ():
+            if label(tag) is None:
+                yield (
+                    f"directions.{name}",
+                    f"has the language '{tag}', which py3langid does not know, but cleaning.wrong_language is drop. Set"
+                    " it to keep",
+                )
+
+
+def _foreign(config: Config) -> Iterator[tuple[str, str]]:
+    """Corpora whose files begin as none of their format does."""
+    resolve = configuration.resolver(configuration.data_root(config))
+    for key, source in configuration.sources(config):
+        try:
+            for path in source.paths():
+                head(resolve(path), source.format)
+        except InputError as error:
+            yield key, f"cannot be read: {error}"
+
+
+def _pairs(config: Config) -> Iterator[tuple[str, str]]:
+    """Domains that have fewer pairs than are drawn from them, as far as that can be seen without reading them."""
+    for direction, entry in config.directions.items():
+        for (domain, split), asked in needs.of_splits(config, direction).items():
+            source = getattr(entry.domains[domain], split)
+            found = pairs_at_most(config, source, max(asked.values()))
+            short = {key: number for key, number in asked.items() if found is not None and found < number}
+            if short:
+                listed = ", ".join(f"{key} asks for {number}" for key, number in short.items())
+                yield f"directions.{direction}.domains.{domain}.{split}", f"has {found} pairs at most, but {listed}"
+
+
+def pairs_at_most(config: Config, source: Source, enough: int) -> int | None:
+    """Pairs that a source can have: its `limit`, the pairs of a built-in corpus, or the lines of a file.
+
+    enough: no more lines than this are counted. None: only reading would tell.
+    """
+    bounds = [bound for bound in (source.limit, _lines(config, source, enough)) if bound is not None]
+    bounds += [source.pairs] if isinstance(source, Demo | DemoDates) else []
+    return min(bounds, default=None)
+
+
+def _lines(config: Config, source: Source, enough: int) -> int | None:
+    """Lines of a text file that is neither packed nor of another shape, by what a pair takes of them."""
+    if not isinstance(source, Jsonl | Tsv | Moses | Alternating):
+        return None
+    resolve = configuration.resolver(configuration.data_root(config))
+    file, member = split_archive(resolve(source.paths()[0]))
+    if member is not None or file.suffix.lower() in PACKED:
+        return None
+    each = 2 if isinstance(source, Alternating) else 1
+    count = 0
+    with open(file, "rb") as text:
+        while count < each * enough and (line := text.readline(LONGEST)):
+            count += line.endswith(b"\n") or len(line) < LONGEST
+    return count // each

@@ -1,0 +1,118 @@
+"""What the tests of significance of a block compare: outputs, baseline, method, and the candidates for its best rival.
+
+Paths are relative to `results_root` and follow from the plan alone.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from caneft import config
+from caneft.plan import ARTEFACTS, Block, Plan, Run
+from caneft.plan.settings import Output, SignificanceSettings, System
+
+
+def path(block: Block) -> str:
+    """Where the tests of a block stand."""
+    return f"significance/{'/'.join(block)}.json"
+
+
+def systems(plan: Plan, block: Block) -> list[System]:
+    """Final runs of a block with the test sets that its tables show, in the configuration's order, then by seed."""
+    order, tested = list(plan.config.methods), set(plan.tested(*block[1:]))
+    runs = [*plan.untrained_runs(*block), *plan.trained_runs(*block)]
+    return [
+        System(
+            variant=run.variant,
+            seed=run.seed,
+            folder=run.folder,
+            testsets=[name for name, domains in plan.testsets(run).items() if tested.issuperset(domains)],
+        )
+        for run in sorted(runs, key=lambda run: order.index(run.variant))
+    ]
+
+
+def outputs(plan: Plan, block: Block) -> list[Output]:
+    """What these runs made of each test set."""
+    return settings(plan, block).outputs
+
+
+def baseline(plan: Plan, block: Block) -> str | None:
+    """The variant that all others are compared with; None where the block has none."""
+    return _first(plan, block, plan.config.significance.baseline, "base")
+
+
+def method(plan: Plan, block: Block) -> str | None:
+    """The variant that is compared with all others; None where the block has none."""
+    return _first(plan, block, plan.config.significance.method, "caneft")
+
+
+def _first(plan: Plan, block: Block, named: str | None, kind: str) -> str | None:
+    on_block = plan.variants_on(*block[1:], *ARTEFACTS, config.Icl) + plan.variants(config.Base)
+    if named is None:
+        named = next((v for v, method in plan.config.methods.items() if v in on_block and method.method == kind), None)
+    return named if named in on_block else None
+
+
+def rivals(plan: Plan, block: Block) -> list[str]:
+    """Trained variants that may be the best rival of `method`: all but merged LoRA, and those of the same method, at
+    whatever budget."""
+    own, methods = method(plan, block), plan.config.methods
+    trained = [v for v in plan.variants_on(*block[1:], *ARTEFACTS) if not getattr(methods[v], "merged", False)]
+    return [variant for variant in trained if own is not None and methods[variant].method != methods[own].method]
+
+
+def rival_by(plan: Plan, block: Block) -> str | None:
+    """What rivals are ranked by: the dev score that chose their rates, if that of each was chosen on this mixture; else
+    the dev loss of what they ended with. None without rivals."""
+    found = rivals(plan, block)
+    chosen = plan.rates_on(*block[1:]) == block[2] and all(plan.config.methods[variant].grid for variant in found)
+    return (plan.config.scoring.judge if chosen else "dev_loss") if found else None
+
+
+def reached(choice: Mapping[str, Any]) -> float:
+    """Dev score of the chosen rate. choice: content of `choice.json`; raises KeyError or TypeError if it is not."""
+    return float(choice["grid"][f"{choice['learning_rate']:g}"])
+
+
+def dev_files(plan: Plan, block: Block) -> dict[str, list[str]]:
+    """Files that say how each rival does on dev: the choice of its rate, or the records of its seeds."""
+    by, found = rival_by(plan, block), {}
+    for variant in rivals(plan, block):
+        runs = [Run(*block[:2], variant, block[2], seed) for seed in plan.config.seeds]
+        found[variant] = [f"{run.folder}/record.json" for run in runs] if by == "dev_loss" else [plan.choice(runs[0])]
+    return found
+
+
+def neural(plan: Plan, block: Block) -> list[str]:
+    """Metrics whose segment scores stand in files: shown blocks alone have these."""
+    return list(plan.config.scoring.neural) if block in plan.shown_blocks() else []
+
+
+def settings(plan: Plan, block: Block) -> SignificanceSettings:
+    """Of the job that tests a block. The level of the marks is none of its business."""
+    section = plan.config.significance
+    return SignificanceSettings(
+        systems=systems(plan, block),
+        metrics=plan.config.scoring.metrics,
+        neural=neural(plan, block),
+        target_language=config.target_code(block[1]),
+        seen=plan.seen(*block[1:]),
+        unseen=plan.unseen(*block[1:]),
+        baseline=baseline(plan, block),
+        method=method(plan, block),
+        rivals=dev_files(plan, block),
+        rival_by=rival_by(plan, block),
+        resamples=section.resamples,
+        bootstrap=section.bootstrap,
+        seed=section.seed,
+    )
+
+
+def inputs(plan: Plan, block: Block) -> list[str]:
+    """Every file that the job of a block opens, each once."""
+    found = settings(plan, block)
+    paths = [output.translations for output in found.outputs]
+    paths += [output.segments(metric) for output in found.outputs for metric in found.neural]
+    paths += [path for files in found.rivals.values() for path in files]
+    corpora = [f"corpora/{block[1]}/{domain}/test.jsonl" for domain in plan.tested(*block[1:])]
+    return list(dict.fromkeys(paths + corpora))

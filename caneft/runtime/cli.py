@@ -1,0 +1,67 @@
+"""What every step of the workflow shares: a step parses, calls the package, writes."""
+
+import functools
+import logging
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from types import TracebackType
+
+from caneft.errors import InputError
+from caneft.runtime import machine
+
+SAID = "CANEFT_SAID"
+"""Names a file to the processes of one step: who fails first makes it, and the others end without a word."""
+
+
+def step(main: Callable[[], None]) -> Callable[[], None]:
+    """Decorator of a step's `main`: logging to stderr, and an error that people can mend as a message with exit code 1.
+
+    These are an InputError and what `machine.in_words` knows.
+    """
+
+    @functools.wraps(main)
+    def wrapped() -> None:
+        logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+        warnings.filterwarnings("ignore", category=FutureWarning)
+        try:
+            main()
+        except InputError as error:
+            if _first_to_fail():
+                print(f"Error: {error}", file=sys.stderr)
+            sys.exit(1)
+        except KeyboardInterrupt:
+            print("Interrupted. Nothing half-written is taken for a result; the same command goes on.", file=sys.stderr)
+            sys.exit(130)
+        except Exception as error:
+            if not _first_to_fail():
+                sys.exit(1)  # it lost its connection to the one that failed, or met the same
+            if (words := machine.in_words(error)) is None:
+                raise
+            print(f"Error: {words}", file=sys.stderr)
+            sys.exit(1)
+
+    return wrapped
+
+
+def explain_imports(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """For sys.excepthook: what is wrong with an environment, before a step's `main` is reached."""
+    words = machine.in_words(error) if isinstance(error, ImportError | OSError) else None
+    if words is None:
+        traceback.print_exception(kind, error, trace)
+    else:
+        print(f"Error: {words}", file=sys.stderr)
+
+
+def _first_to_fail() -> bool:
+    """Whether no other process of this step has said why it failed; true for one on its own."""
+    path = os.environ.get(SAID)
+    if not path:
+        return True
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+    except OSError:
+        return False
+    return True

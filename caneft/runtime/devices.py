@@ -1,0 +1,40 @@
+"""Where tensors live, and how many threads work on them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+def prepare(threads: int, seed: int | None = None) -> torch.device:
+    """Device of this process: its GPU (the first visible, unless a launcher chose another), else the CPU with so many
+    threads.
+
+    Seeds torch if asked to. With CANEFT_DETERMINISTIC=1 in the environment, operations that may leave other bits in
+    another run are replaced by slower ones, or errors where there are none.
+    """
+    deterministic = os.environ.get("CANEFT_DETERMINISTIC") == "1"
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+    os.environ.setdefault("RAYON_NUM_THREADS", str(threads))  # read when a tokenizer is first given several texts
+    import torch  # here, because `caneft.runtime.lease` and the Snakefile do without
+
+    if deterministic:  # only then: the call imports torch's compiler, a second of every job
+        torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(threads)
+    if seed is not None:
+        torch.manual_seed(seed)
+    return torch.device("cuda" if torch.cuda.is_available() and not cpu_wanted() else "cpu")
+
+
+def processes(gpus: int, device_map: str) -> int:
+    """How many processes share the work of a job: one a GPU, but one where the model itself is spread over the GPUs."""
+    return max(1, gpus) if device_map == "none" else 1
+
+
+def cpu_wanted() -> bool:
+    """Whether accelerate's environment variable says that GPUs are to be left alone."""
+    return os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes", "on")

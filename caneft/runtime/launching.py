@@ -1,0 +1,104 @@
+"""Starts the processes of a team on one machine, passes signals on to them, and ends them together."""
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from caneft.errors import InputError
+from caneft.runtime.cli import SAID
+from caneft.runtime.devices import cpu_wanted
+
+GRACE = 10  # seconds that the others get to end by themselves after one has failed
+
+
+def launch(module: str, arguments: Sequence[str], processes: int, what: str) -> int:
+    """Runs `python -m module arguments` in so many processes of one team, a GPU each; returns the exit code.
+
+    what: the work, for messages. Of several processes that fail, the first to do so says why.
+
+    Not through `accelerate launch`: it passes SIGUSR1 on to nobody, kills what has not ended 30 seconds after a SIGTERM
+    (a large checkpoint takes longer), and starts several CPU processes by MPI only.
+    Raises InputError if there are not so many GPUs, unless accelerate's ACCELERATE_USE_CPU asks for the CPU.
+    """
+    visible = torch.cuda.device_count()
+    if not cpu_wanted() and processes > visible:
+        raise InputError(
+            f"{what} on {processes} GPUs is asked for (models.*.resources.gpu), but {visible or 'none'} of them"
+            f" {'are' if visible > 1 else 'is'} visible to this job"
+        )
+    command = [sys.executable, "-m", module, *arguments]
+    with tempfile.TemporaryDirectory(prefix="caneft-") as folder:
+        environment = _environment(processes) | {SAID: str(Path(folder, "said"))}
+        started = [
+            # Open files go along: a GPU's lock (`lease.py`) is free when the last process that uses it has ended.
+            subprocess.Popen(command, env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, close_fds=False)
+            for rank in range(processes)
+        ]
+        try:
+            with _passing_on(started):
+                return _outcome(started)
+        finally:
+            _end(started)
+
+
+def _environment(processes: int) -> dict[str, str]:
+    from accelerate.utils import check_cuda_p2p_ib_support
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    sizes = {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
+    threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}  # else accelerate sets it, with a warning
+    cards = {} if cpu_wanted() or check_cuda_p2p_ib_support() else {"NCCL_P2P_DISABLE": "1", "NCCL_IB_DISABLE": "1"}
+    return os.environ | address | sizes | threads | cards
+
+
+@contextmanager
+def _passing_on(started: Sequence[subprocess.Popen]) -> Iterator[None]:
+    """Within the block, signals that ask for a checkpoint reach every process."""
+
+    def pass_on(number: int, _) -> None:
+        for process in started:
+            process.send_signal(number)
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _outcome(started: Sequence[subprocess.Popen]) -> int:
+    """Exit code of the first process that fails; 0 once all have ended well."""
+    while True:
+        codes = [process.poll() for process in started]
+        failed = next((code for code in codes if code), None)
+        if failed is not None:
+            return failed if failed > 0 else 128 - failed
+        if None not in codes:
+            return 0
+        time.sleep(0.1)
+
+
+def _end(started: Sequence[subprocess.Popen]) -> None:
+    """Waits a little for the processes, then kills them: without one of them the others wait forever."""
+    deadline = time.monotonic() + GRACE
+    for process in started:
+        try:
+            process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            logging.getLogger(__name__).warning("ending process %d, which waits for another", process.pid)
+            process.kill()
+            process.wait()

@@ -1,0 +1,1 @@
+"""From dumps to neuron sets: contingency tables, mutual information, criteria, stability."""

@@ -1,0 +1,101 @@
+"""Heavy files by checksum: a sidecar names that of each, under `files`, and whoever reads such a file compares it.
+
+A sidecar without the entry, as older versions wrote it, has nothing to compare.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from caneft.errors import InputError
+from caneft.storage.bounded import read_json
+from caneft.storage.files import sha256
+
+KEY = "files"
+FORMAT = 1
+"""Of all JSON files between the stages. What an older version wrote without one is of this format, too."""
+LIMIT = "CANEFT_VERIFY_UP_TO_GB"
+"""Environment variable: files above are not compared when they are read. It is in no job's params."""
+AGAIN = "Delete it and run the workflow again"
+
+
+def publish_limit(gigabytes: float | None) -> None:
+    """Puts the limit where jobs find it; None for no limit leaves what the user may have set."""
+    if gigabytes is not None:
+        os.environ[LIMIT] = str(gigabytes)
+
+
+def sums(*paths: str | Path) -> dict[str, str]:
+    """SHA-256 of files by name: what a sidecar beside them holds under `files`."""
+    return {Path(path).name: sha256(path) for path in sorted(paths)}
+
+
+def verify(folder: Path, expected: Mapping[str, str], names: Iterable[str] | None = None, remedy: str = AGAIN) -> None:
+    """Compares files of a folder with their checksums, but for those above the limit. names: None for all.
+
+    remedy: what the message asks for; that of a file which no job asks for by its name is to delete another.
+
+    Raises InputError naming a file that is missing, or is not what was written.
+    """
+    limit = float(os.environ.get(LIMIT) or "inf") * 1e9
+    for name in expected if names is None else names:
+        path = folder / name
+        if name in expected and (not path.is_file() or path.stat().st_size <= limit):
+            compare(path, expected[name], remedy)
+
+
+def compare(path: Path, expected: str, remedy: str = AGAIN) -> None:
+    """Raises InputError unless the file has this checksum."""
+    try:
+        found = sha256(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: is gone. {remedy}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}). {remedy}") from None
+    if found != expected:
+        raise InputError(
+            f"{path}: is not what was written: its sha256 is {found[:12]}..., not {expected[:12]}... {remedy}"
+        )
+
+
+def verify_beside(path: str | Path, sidecar: str | Path) -> None:
+    """Compares a file with what the sidecar says of it, where there is one. Raises InputError as `verify` does."""
+    path, said = Path(path), read(Path(sidecar))
+    verify(path.parent, said, [path.name])
+
+
+def check_format(path: str | Path, content: Any) -> None:
+    """Raises InputError for a JSON object of a format that this version does not read."""
+    found = content.get("format", FORMAT) if isinstance(content, dict) else FORMAT
+    if found != FORMAT:
+        raise InputError(
+            f"{path}: has format {found!r}; this version reads format {FORMAT}.\nDelete it and run the workflow again,"
+            " or read it with the version that wrote it."
+        )
+
+
+def read_manifest(path: Path, kinds: Mapping[str, type]) -> dict[str, Any]:
+    """Manifest of a model or metric. kinds: what each key must hold, `folder` among them.
+
+    Raises InputError for a broken file, another format than this version reads, and what is missing or of no such kind.
+    """
+    content = read_json(path)
+    check_format(path, content)
+    wrong = [name for name, kind in kinds.items() if not isinstance(content.get(name), kind)]
+    if wrong or "\0" in content["folder"]:
+        said = " and ".join(wrong) or "folder"
+        raise InputError(f"{path}: no manifest: {said} missing or of a wrong kind. {AGAIN}")
+    return content
+
+
+def read(sidecar: Path) -> dict[str, str]:
+    """Checksums that a sidecar holds; none without one, or in one that is older. Raises InputError if it is broken."""
+    if not sidecar.exists():
+        return {}
+    content = read_json(sidecar)
+    check_format(sidecar, content)
+    found = content.get(KEY, {})
+    if not isinstance(found, dict):
+        raise InputError(f"{sidecar}: `{KEY}` is no list of checksums. {AGAIN}")
+    return found

@@ -1,0 +1,97 @@
+"""What made a result: versions, checksums, and (in a file of its own) what it cost.
+
+Times and hosts are kept apart from the record, so that records of equal runs are equal byte by byte.
+"""
+
+import importlib.metadata
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from caneft.storage.files import sha256, write_json
+from caneft.storage.integrity import FORMAT
+
+PACKAGES = ("torch", "transformers", "tokenizers", "peft", "safetensors", "numpy", "sacrebleu", "datasets")
+
+
+def packages() -> dict[str, str]:
+    """Versions of the packages that numbers depend on."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found | {"python": ".".join(map(str, sys.version_info[:3]))}
+
+
+def code() -> dict[str, Any]:
+    """Commit of the code and whether the working tree differed from it; None where there is no git."""
+
+    def git(*arguments: str) -> str | None:
+        root = Path(__file__).parents[2]
+        try:
+            done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, timeout=20)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    status = git("status", "--porcelain", "--untracked-files=no")
+    return {"commit": git("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
+
+
+def checksums(paths: Iterable[str | Path]) -> dict[str, str]:
+    """SHA-256 of files by path as given."""
+    return {str(path): sha256(path) for path in sorted(map(str, paths))}
+
+
+def provenance() -> dict[str, Any]:
+    """The part of every record that says which program made it."""
+    return {"format": FORMAT, "code": code(), "packages": packages()}
+
+
+@contextmanager
+def cost(path: str | Path, stage: str, threads: int, team: Any = None) -> Iterator[dict[str, Any]]:
+    """Measures the block and writes wall and CPU seconds, peak memory in MB, device and start time to `path`.
+
+    team: processes that do the work together (see `caneft.runtime.parallel`). CPU seconds and memory are then sums over
+    them (each one's peak), and only the main one writes. The block may put more into what is yielded, such as checksums
+    of what has no other sidecar.
+    """
+    started, wall = datetime.now(UTC), time.perf_counter()
+    more: dict[str, Any] = {}
+    yield more
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    device, cuda = _cuda()
+    amounts = [own.ru_utime + own.ru_stime, own.ru_maxrss / 1024, cuda or 0.0]
+    seconds, memory, cuda_memory = team.sum(amounts) if team else amounts
+    if team and not team.main:
+        return
+    write_json(
+        path,
+        {
+            "format": FORMAT,
+            "stage": stage,
+            "wall_seconds": round(time.perf_counter() - wall, 3),
+            "cpu_seconds": round(seconds, 3),
+            "peak_memory_mb": round(memory, 1),
+            "cuda_peak_memory_mb": None if cuda is None else round(cuda_memory, 1),
+            "device": device,
+            "threads": threads,
+            "started": started.isoformat(timespec="seconds"),
+            **more,
+        },
+    )
+
+
+def _cuda() -> tuple[str, float | None]:
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return "cpu", None
+    return torch.cuda.get_device_name(), torch.cuda.max_memory_allocated() / 2**20

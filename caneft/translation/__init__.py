@@ -1,0 +1,1 @@
+"""Translating test sets with a tuned model."""

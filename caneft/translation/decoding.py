@@ -1,0 +1,245 @@
+"""Greedy batched generation. Hypotheses stay aligned with their sources, one by one."""
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from caneft.config import Decoding
+from caneft.corpora.store import Row
+from caneft.errors import InputError
+from caneft.models.loss import response_losses
+from caneft.prompts import Example, Prompts, collate
+from caneft.translation.retrieval import Examples
+
+log = logging.getLogger(__name__)
+
+CANNOT_HOLD = "can the dtype of the model (models.*.dtype) hold its activations?"
+
+
+class Tuned(Protocol):
+    """A model that translates. domains: those that have an adapter of their own, sorted; none for most methods."""
+
+    model: nn.Module
+    domains: tuple[str, ...]
+
+    def begin(self, domains: Sequence[str]) -> None:
+        """Says the domain of each row of the passes that follow."""
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A translation. truncated: it did not end within its token limit and was cut there."""
+
+    text: str
+    truncated: bool
+
+    @property
+    def empty(self) -> bool:
+        return not self.text
+
+
+def limits(prompts: Prompts, sources: Sequence[str], settings: Decoding) -> list[int]:
+    """Most tokens that each hypothesis may have, from the length of its source.
+
+    Raises InputError for a source over `max_source_tokens`: nothing is cut silently.
+    """
+    result = []
+    for number, source in enumerate(sources):
+        length = len(prompts.tokenizer(source, add_special_tokens=False).input_ids)
+        if length > settings.max_source_tokens:
+            raise InputError(
+                f"source {number + 1} has {length} tokens, but decoding.max_source_tokens is"
+                f" {settings.max_source_tokens}; raise it or drop the segment from the test set"
+            )
+        result.append(math.ceil(settings.length_factor * length) + settings.length_offset)
+    return result
+
+
+def translate(
+    model: nn.Module,
+    prompts: Prompts,
+    sources: Sequence[str],
+    settings: Decoding,
+    domain: str = "",
+    examples: Examples | None = None,
+    before: Callable[[int], None] = lambda rows: None,
+) -> list[Hypothesis]:
+    """Hypothesis of each source, in order. Sources of similar length are decoded together, padded on the left.
+
+    domain: for instructions that name it, and for the examples. before: called with the number of sources of each
+    batch, before it is decoded. Raises InputError if the model's logits are not finite.
+    """
+    from transformers import GenerationConfig
+
+    limit = limits(prompts, sources, settings)
+    context = model.config.get_text_config().max_position_embeddings
+    encoded = _encoded(prompts, sources, domain, examples, [context - most for most in limit])
+    order = sorted(range(len(sources)), key=lambda i: (len(encoded[i]), i))
+    pad = prompts.tokenizer.pad_token_id
+    found: dict[int, Hypothesis] = {}
+    with tqdm(total=len(sources), unit="sentence", mininterval=2) as bar:
+        for start in range(0, len(order), settings.batch_size):
+            chosen = order[start : start + settings.batch_size]
+            batch = collate([encoded[i] for i in chosen], pad, side="left").to(model.device)
+            model.generation_config = GenerationConfig(
+                do_sample=False,
+                num_beams=1,
+                repetition_penalty=1.0,
+                max_new_tokens=max(limit[i] for i in chosen),
+                eos_token_id=sorted(prompts.form.stops),
+                begin_suppress_tokens=sorted(prompts.form.never_first) or None,
+                pad_token_id=pad,
+            )
+            before(len(chosen))
+            with torch.inference_mode(), _finite_logits(model, f"source {chosen[-1] + 1}"):
+                ids = model.generate(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
+            for row, i in enumerate(chosen):
+                found[i] = _hypothesis(prompts, ids[row, batch.input_ids.shape[1] :].tolist(), limit[i])
+            bar.update(len(chosen))
+    return [found[i] for i in range(len(sources))]
+
+
+@contextmanager
+def _finite_logits(model: nn.Module, name: str) -> Iterator[None]:
+    """Raises InputError at the end of a batch if a logit was not finite in any step. name: of the batch.
+
+    The least and the greatest one tell, of what the head gives, before a soft-cap hides what is infinite. That is one
+    more pass over logits which are copied and searched anyway, and no wait for the device before the end.
+    """
+    fine = []
+
+    def look(_, __, logits: torch.Tensor) -> None:
+        least, greatest = torch.aminmax(logits)
+        fine.append(least.isfinite() & greatest.isfinite())
+
+    hook = model.lm_head.register_forward_hook(look)
+    try:
+        yield
+    finally:
+        hook.remove()
+    if not torch.stack(fine).all():
+        raise InputError(f"logits are not finite while translating, in the batch of {name}; {CANNOT_HOLD}")
+
+
+def _hypothesis(prompts: Prompts, ids: list[int], limit: int) -> Hypothesis:
+    """Cut at the sentence's own limit, so that a hypothesis does not depend on its batch."""
+    ids = ids[:limit]
+    return Hypothesis(prompts.decode(ids), truncated=not prompts.ended(ids))
+
+
+def _encoded(
+    prompts: Prompts, sources: Sequence[str], domain: str, examples: Examples | None, room: Sequence[int]
+) -> list[Example]:
+    """Prompt of each source, with as many of its examples as leave it at most so many tokens, the likest ones."""
+    if examples is None:
+        return prompts.encode_sources(sources, domain)
+    result, fewer, withheld = [], 0, examples.withheld
+    for source, most in zip(sources, room, strict=True):
+        shown = found = examples.of(source, domain)
+        example = prompts.encode(source, domain=domain, examples=shown)
+        while shown and len(example) > most:
+            shown = shown[1:]
+            example = prompts.encode(source, domain=domain, examples=shown)
+        fewer += len(shown) < len(found)
+        result.append(example)
+    log.info("%s: %d of %d prompts have fewer examples than found, to fit the context", domain, fewer, len(sources))
+    log.info("%s: %d pairs withheld, whose source is the one to translate", domain, examples.withheld - withheld)
+    return result
+
+
+@torch.inference_mode()
+def source_losses(
+    model: nn.Module,
+    prompts: Prompts,
+    sources: Sequence[str],
+    settings: Decoding,
+    domain: str = "",
+    before: Callable[[int], None] = lambda rows: None,
+) -> tuple[list[float], int]:
+    """Cross-entropy of each source in its prompt, in nats, in order, and the number of tokens of all of them.
+
+    domain, before: as of `translate`. Raises InputError if one is not finite.
+    """
+    encoded = [prompts.encode_source(source, domain) for source in sources]
+    order = sorted(range(len(sources)), key=lambda i: (len(encoded[i]), i))
+    found = [0.0] * len(sources)
+    for start in range(0, len(order), settings.batch_size):
+        chosen = order[start : start + settings.batch_size]
+        batch = collate([encoded[i] for i in chosen], prompts.tokenizer.pad_token_id).to(model.device)
+        before(len(chosen))
+        losses = response_losses(model, batch).double()
+        sums = losses.new_zeros(len(chosen)).index_add(0, batch.rows.to(losses.device), losses)
+        for i, nats in zip(chosen, sums.tolist(), strict=True):
+            if not math.isfinite(nats):
+                raise InputError(f"the loss on source {i + 1} is not finite; {CANNOT_HOLD}")
+            found[i] = nats
+    return found, sum(len(example.response) for example in encoded)
+
+
+def translations(
+    tuned: Tuned,
+    prompts: Prompts,
+    rows: Sequence[Row],
+    settings: Decoding,
+    domain: str,
+    examples: Examples | None = None,
+    route: str = "domain",
+) -> list[dict[str, Any]]:
+    """Lines of a translations file for the test set of one domain, in the order of its rows.
+
+    A model with adapters uses that of the domain. Where the domain has none, or with route `source_loss` in any case,
+    every adapter translates, and the hypothesis is that of the adapter with the lowest loss on all sources (see
+    `_by_source_loss`).
+    """
+    sources = [row.source for row in rows]
+    if tuned.domains and (route == "source_loss" or domain not in tuned.domains):
+        return _by_source_loss(tuned, prompts, rows, settings, domain)
+    before = _beginner(tuned, domain)
+    found = translate(tuned.model, prompts, sources, settings, domain, examples, before)
+    return [as_line(row.id, domain, hypothesis) for row, hypothesis in zip(rows, found, strict=True)]
+
+
+def _by_source_loss(
+    tuned: Tuned, prompts: Prompts, rows: Sequence[Row], settings: Decoding, domain: str
+) -> list[dict[str, Any]]:
+    """Lines with the hypotheses of all adapters and their losses, of a domain that chooses none by its name.
+
+    The reported adapter is that of the lowest mean cross-entropy per source token over the whole test set, which
+    needs no reference; the first by name among equals.
+    """
+    sources = [row.source for row in rows]
+    found, losses = {}, {}
+    for adapter in tuned.domains:
+        before = _beginner(tuned, adapter)
+        losses[adapter], tokens = source_losses(tuned.model, prompts, sources, settings, domain, before)
+        found[adapter] = translate(tuned.model, prompts, sources, settings, domain, before=before)
+        log.info("%s: adapter %s: %.4f nats per source token", domain, adapter, sum(losses[adapter]) / max(tokens, 1))
+    chosen = min(sorted(tuned.domains), key=lambda adapter: math.fsum(losses[adapter]))
+    log.info("%s: adapter %s is reported", domain, chosen)
+    return [
+        as_line(row.id, domain, found[chosen][i])
+        | {
+            "adapter": chosen,
+            "alternatives": {adapter: found[adapter][i].text for adapter in tuned.domains},
+            "source_loss": {adapter: losses[adapter][i] for adapter in tuned.domains},
+        }
+        for i, row in enumerate(rows)
+    ]
+
+
+def _beginner(tuned: Tuned, domain: str) -> Callable[[int], None]:
+    """What to call before a batch, all rows of which are of one domain."""
+    return lambda rows: tuned.begin([domain] * rows)
+
+
+def as_line(name: str, domain: str, hypothesis: Hypothesis) -> dict:
+    """A hypothesis as it stands in a translations file; name: id of its test pair."""
+    flags = [flag for flag in ("empty", "truncated") if getattr(hypothesis, flag)]
+    return {"id": name, "domain": domain, "hypothesis": hypothesis.text, "flags": flags}
