@@ -35,6 +35,7 @@ include: "rules/translation.smk"
 include: "rules/scoring.smk"
 include: "rules/metrics.smk"
 include: "rules/reporting.smk"
+include: "rules/handlers.smk"
 
 
 report: "workflow/report/workflow.rst"
@@ -73,4 +74,4 @@ onsuccess:
 
 onerror:
     cancel_left_jobs()
-    print_log_places()
+    say_why(log)

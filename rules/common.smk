@@ -21,14 +21,14 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HOME), os.environ.g
 
 from caneft.commands import checking
 from caneft.plan import comparison, needs, settings
-from caneft.runtime import holding, lease, machine, slurm
 from caneft.storage import integrity
+from caneft.runtime import lease
 from caneft import config as configuration
 from caneft.config import Adapters, Full, Icl, Lora, Neurons
 from caneft.errors import InputError
-from caneft.storage.files import replacing, split_archive
+from caneft.storage.files import split_archive
 from caneft.plan import ARTEFACTS, DEV, Plan, Run, importance_folder, information_folder
-from caneft.reporting import inputs, listing, power, shown
+from caneft.reporting import inputs, listing, shown
 
 try:
     # A job on a cluster node may not see the raw corpora; it has no need to.
@@ -488,6 +488,10 @@ def table(name):
     return [shown, *(f"<results>/tables/{name}{suffix}" for suffix in (".csv", ".md", ".tex"))]
 
 
+def root(*parts):
+    return Path(CONFIG.results_root, *parts)
+
+
 def lost_results():
     """What the finished tables were made from and is not there any more, to be made again.
 
@@ -510,119 +514,3 @@ def figure(name):
     caption, labels = f"../workflow/report/{name}.rst", labelled(listing.FIGURES, "figure", name)
     shown = report(f"<results>/figures/{name}.png", caption=caption, category=CATEGORIES["figures"], labels=labels)
     return [shown, f"<results>/figures/{name}.svg", f"<results>/figures/{name}.pdf"]
-
-
-# --- handlers -------------------------------------------------------------------------------------------------------
-
-
-def root(*parts):
-    return Path(CONFIG.results_root, *parts)
-
-
-def check_cluster():
-    """Under --profile slurm: one message, before anything is submitted, where the cluster cannot run the jobs."""
-    if workflow.executor_plugin.name != "slurm":
-        return
-    see_cancelled_jobs()
-    jobs = [(job.rule.name, job.resources) for job in workflow.dag.needrun_jobs() if not job.is_local]
-    earlier = root("logs", "slurm_run")
-    try:
-        slurm.check(jobs, workflow.executor_settings.status_command)
-        if earlier.exists():
-            slurm.wait_for_earlier(earlier.read_text())
-    except InputError as error:
-        raise WorkflowError(str(error))
-    with replacing(earlier) as beside:
-        beside.write_text(workflow.scheduler._executor.run_uuid)
-
-
-def see_cancelled_jobs():
-    """sacct says `CANCELLED by 1000`, which the executor compares with `CANCELLED` and takes for running, for ever."""
-    import snakemake_executor_plugin_slurm as plugin
-
-    # Not part of the plugin's interface: another version may do without.
-    ask = getattr(plugin, "query_job_status", None)
-    if ask is None or getattr(ask, "first_words", False):
-        return
-
-    async def first_words(*arguments):
-        states, *others = await ask(*arguments)
-        return (states and {job: state.partition(" ")[0] for job, state in states.items()}, *others)
-
-    first_words.first_words = True
-    plugin.query_job_status = first_words
-
-
-def cancel_left_jobs():
-    """After Ctrl-C: the executor forgets the jobs whose state it is just asking for, and so leaves them running."""
-    if workflow.executor_plugin.name != "slurm":
-        return
-    try:
-        slurm.cancel(workflow.scheduler._executor.run_uuid)
-    except (InputError, AttributeError) as error:
-        print(f"Look with squeue whether jobs are left: {error}")
-
-
-def hold_results():
-    """Refuses to work on results that another Snakemake, of whatever folder, works on, or jobs that one has left.
-
-    Folders that may not be written end the run as well: where Snakemake meets one, it is with a traceback.
-    """
-    try:
-        holding.hold(root("logs"), root(), local=workflow.executor_plugin.name == "local")
-        machine.check_writable(file for job in workflow.dag.needrun_jobs() for file in job.output)
-    except InputError as error:
-        raise WorkflowError(str(error))
-    except OSError as error:
-        raise WorkflowError(machine.in_words(error) or str(error))
-
-
-def store_configuration():
-    """Leaves the merged configuration beside the results, in full: what was run, and what the report is made from."""
-    import yaml
-
-    content = CONFIG.model_dump(mode="json", exclude_unset=True) | {
-        "data_root": str(configuration.data_root(CONFIG) or "") or None
-    }
-    try:
-        with replacing(root("config.yaml")) as beside:
-            beside.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    except OSError as error:
-        raise WorkflowError(machine.in_words(error) or str(error))
-
-
-def write_report():
-    """Makes report.html from the finished run, unless a part of the DAG was asked for or nothing is newer than it.
-
-    Then prints the summary and where everything is.
-    """
-    page, summary = root("report.html"), root("summary.md")
-    parts = [summary, root("tables", "main.csv"), root("figures", "scores.svg")]
-    if not all(part.exists() for part in parts):
-        return
-    if not page.exists() or max(part.stat().st_mtime for part in parts) > page.stat().st_mtime:
-        command = ["snakemake", "--snakefile", str(HOME / "Snakefile"), "--report", str(page), "--nolock", "--quiet"]
-        command += ["--configfile", str(root("config.yaml"))]
-        done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True)
-        if done.returncode != 0:
-            print(done.stdout + done.stderr, f"The report was not made. By hand: {shlex.join(command)}", sep="\n")
-    print(f"\n{summary.read_text(encoding='utf-8')}\ntables   {root('tables')}/\nfigures  {root('figures')}/")
-    print(f"report   {page}\n")
-
-
-def print_power():
-    """Says what the tests of the shown blocks will be able to tell, before hours of computing say so."""
-    for block in PLAN.shown_blocks():
-        if said := power.sentence(PLAN, block):
-            print(f"{', '.join(block)}: {said}")
-
-
-def print_log_places():
-    if said := machine.out_of_room(root()):  # logs are on the same disk, and may be empty
-        print(f"Error: {said}")
-    print(
-        "A job failed. What it said: above, and in the file named `log` of its rule.\n"
-        f"Logs of all jobs:  {root('logs')}/\n"
-        "Log of this run:   .snakemake/log/\n"
-        "The same command goes on where this run ended; finished files are kept."
-    )

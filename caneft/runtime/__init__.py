@@ -1,1 +1,1 @@
-"""How a step runs: its command line, its errors in words, its GPUs and processes, the cluster."""
+"""What happens around a step: what the screen says of a run, and what one machine has room for."""

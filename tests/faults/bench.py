@@ -49,7 +49,7 @@ class Running:
 
     def events(self) -> int:
         """How many jobs have begun or ended."""
-        return len(re.findall(r"^(?:Job \d+: |Finished jobid: \d+)", self.said(), re.MULTILINE))
+        return len(re.findall(r"^[\d:]{8}  (?:start|done) ", self.said(), re.MULTILINE))
 
     def jobs(self) -> list[psutil.Process]:
         """Steps that run now, as processes."""

@@ -5,6 +5,7 @@ configfile: "longer.yaml"
 
 
 include: "rules/common.smk"
+include: "rules/handlers.smk"
 
 
 onstart:

@@ -17,6 +17,7 @@ TEXT = (REPOSITORY / "docs/guides.md").read_text(encoding="utf-8")
 GUIDES = {part.split("\n", 1)[0]: part for part in TEXT.split("\n## ")[1:]}
 BLOCK = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 RESULTS = "out/mini"
+PLAN = "  jobs  why\n"  # head of the table of a dry run
 MINI = {"config/config.yaml": "tests/workflow/mini.yaml", "tiny-llama": "mini-llama", "results/": f"{RESULTS}/"}
 
 
@@ -76,8 +77,8 @@ def place(finished, tmp_path):
 
 def jobs(output):
     """Rules and counts that the last dry run lists."""
-    table = output.rpartition("Job stats:")[2].split("\n\n")[0]
-    return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE) if rule != "total"}
+    table = output.rpartition(PLAN)[2].partition("\ntotal ")[0]
+    return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+) ", table, re.MULTILINE)}
 
 
 def test_every_guide_is_followed_here():
@@ -93,7 +94,7 @@ def test_every_guide_is_followed_here():
 
 def test_a_domain(place):
     printed = follow(place, "Add a domain")
-    with_garden, with_finance = (jobs(f"Job stats:{part}") for part in printed.split("Job stats:")[1::2])
+    with_garden, with_finance = (jobs(part) for part in printed.split(PLAN)[1:])
     assert with_garden["dump_importance"] == 2  # of neurons and of heads, as the mini workflow has both
     assert with_garden["prepare_corpus"] == 1 and with_garden["draw_mixture"] == 1
     assert with_finance["prepare_test_corpus"] == 1

@@ -1,0 +1,75 @@
+"""Why jobs failed: each distinct reason once, with the logs that give it."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from caneft.errors import LINES
+
+MOST_JOBS = 5
+"""Jobs that are named for each reason."""
+TAIL = 200_000
+"""Bytes at the end of a log that are read."""
+KILLED = (
+    "Killed by the system (SIGKILL), most likely because memory ran out. Let fewer jobs run at a time with"
+    " --resources mem_mb=MEGABYTES, or state what the job needs: models.*.resources.mem_mb."
+)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One job that failed."""
+
+    job: str
+    logs: tuple[str, ...]
+    reason: str
+
+
+def failure(job: str, logs: Iterable[str], said: str = "") -> Failure:
+    """said: what Snakemake or the cluster says of the job, which counts where the log gives no reason."""
+    logs = tuple(logs)
+    if was_killed(said):
+        return Failure(job, logs, KILLED)
+    found = (in_log(_end_of(Path(log))) for log in logs)
+    return Failure(job, logs, next((text for text in found if text), said.strip() or "It left no message."))
+
+
+def was_killed(said: str) -> bool:
+    """Whether an exit status, in the words of Python or Slurm, is that of a process that was killed."""
+    return re.search(r"SIGKILL|exit (?:status|code) 137\b|OUT_OF_ME", said) is not None
+
+
+def in_log(text: str) -> str:
+    """The reason that a job's log ends with: its last `Error:`, or the last line of its traceback, or its last line."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    starts = [number for number, line in enumerate(lines) if line.startswith("Error: ")]
+    if starts:
+        return "\n".join(lines[starts[-1] :][:LINES])
+    traces = [number for number, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
+    if traces:
+        raised = [line for line in lines[traces[-1] + 1 :] if not line.startswith(" ")]
+        return "\n".join(raised[:LINES])
+    return "\n".join(lines[-1:])
+
+
+def summary(failures: Sequence[Failure]) -> str:
+    """Each distinct reason once, in the order of their first job, with the jobs and logs."""
+    by_reason: dict[str, list[Failure]] = {}
+    for failed in failures:
+        by_reason.setdefault(failed.reason, []).append(failed)
+    parts = []
+    for reason, same in by_reason.items():
+        named = [f"  {failed.job}{''.join(f'; log: {log}' for log in failed.logs)}" for failed in same[:MOST_JOBS]]
+        more = [f"  and {len(same) - MOST_JOBS} more jobs"] if len(same) > MOST_JOBS else []
+        parts.append("\n".join([*named, *more, reason]))
+    return "\n\n".join(parts)
+
+
+def _end_of(log: Path) -> str:
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - TAIL))
+            return file.read().decode("utf-8", errors="replace")
+    except OSError:
+        return ""

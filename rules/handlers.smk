@@ -1,0 +1,133 @@
+"""What happens before the first job, after the last one and after a failure; and what the screen says in between."""
+
+from caneft.runtime import holding, machine, slurm
+from caneft.storage.files import replacing
+from caneft.reporting import power
+from caneft.runtime.screen import Screen
+
+
+def reasons():
+    """Rule and Snakemake's names of the reasons of each job that will run."""
+    for job in workflow.dag.needrun_jobs():
+        yield job.rule.name, workflow.dag.reason(job).get_names()
+
+
+SCREEN = Screen(
+    targets=lambda: [rule.name for rule in workflow.rules if not rule.has_wildcards()],
+    reasons=reasons,
+    quiet=[choice.name.lower() for choice in workflow.output_settings.quiet or ()],
+    dry=workflow.output_settings.dryrun,
+)
+if workflow.exec_mode == workflow.exec_mode.DEFAULT:
+    SCREEN.attach(logger)
+
+
+def check_cluster():
+    """Under --profile slurm: one message, before anything is submitted, where the cluster cannot run the jobs."""
+    if workflow.executor_plugin.name != "slurm":
+        return
+    see_cancelled_jobs()
+    jobs = [(job.rule.name, job.resources) for job in workflow.dag.needrun_jobs() if not job.is_local]
+    earlier = root("logs", "slurm_run")
+    try:
+        slurm.check(jobs, workflow.executor_settings.status_command)
+        if earlier.exists():
+            slurm.wait_for_earlier(earlier.read_text())
+    except InputError as error:
+        raise WorkflowError(str(error))
+    with replacing(earlier) as beside:
+        beside.write_text(workflow.scheduler._executor.run_uuid)
+
+
+def see_cancelled_jobs():
+    """sacct says `CANCELLED by 1000`, which the executor compares with `CANCELLED` and takes for running, for ever."""
+    import snakemake_executor_plugin_slurm as plugin
+
+    # Not part of the plugin's interface: another version may do without.
+    ask = getattr(plugin, "query_job_status", None)
+    if ask is None or getattr(ask, "first_words", False):
+        return
+
+    async def first_words(*arguments):
+        states, *others = await ask(*arguments)
+        return (states and {job: state.partition(" ")[0] for job, state in states.items()}, *others)
+
+    first_words.first_words = True
+    plugin.query_job_status = first_words
+
+
+def cancel_left_jobs():
+    """After Ctrl-C: the executor forgets the jobs whose state it is just asking for, and so leaves them running."""
+    if workflow.executor_plugin.name != "slurm":
+        return
+    try:
+        slurm.cancel(workflow.scheduler._executor.run_uuid)
+    except (InputError, AttributeError) as error:
+        print(f"Look with squeue whether jobs are left: {error}")
+
+
+def hold_results():
+    """Refuses to work on results that another Snakemake, of whatever folder, works on, or jobs that one has left.
+
+    Folders that may not be written end the run as well: where Snakemake meets one, it is with a traceback.
+    """
+    try:
+        holding.hold(root("logs"), root(), local=workflow.executor_plugin.name == "local")
+        machine.check_writable(file for job in workflow.dag.needrun_jobs() for file in job.output)
+    except InputError as error:
+        raise WorkflowError(str(error))
+    except OSError as error:
+        raise WorkflowError(machine.in_words(error) or str(error))
+
+
+def store_configuration():
+    """Leaves the merged configuration beside the results, in full: what was run, and what the report is made from."""
+    import yaml
+
+    content = CONFIG.model_dump(mode="json", exclude_unset=True) | {
+        "data_root": str(configuration.data_root(CONFIG) or "") or None
+    }
+    try:
+        with replacing(root("config.yaml")) as beside:
+            beside.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    except OSError as error:
+        raise WorkflowError(machine.in_words(error) or str(error))
+
+
+def write_report():
+    """Makes report.html from the finished run, unless a part of the DAG was asked for or nothing is newer than it.
+
+    Then prints the summary and where everything is.
+    """
+    page, summary = root("report.html"), root("summary.md")
+    parts = [summary, root("tables", "main.csv"), root("figures", "scores.svg")]
+    if not all(part.exists() for part in parts):
+        return
+    if not page.exists() or max(part.stat().st_mtime for part in parts) > page.stat().st_mtime:
+        command = ["snakemake", "--snakefile", str(HOME / "Snakefile"), "--report", str(page), "--nolock", "--quiet"]
+        command += ["--configfile", str(root("config.yaml"))]
+        done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True)
+        if done.returncode != 0:
+            print(done.stdout + done.stderr, f"The report was not made. By hand: {shlex.join(command)}", sep="\n")
+    print(f"\n{summary.read_text(encoding='utf-8')}\ntables   {root('tables')}/\nfigures  {root('figures')}/")
+    print(f"report   {page}\n")
+
+
+def print_power():
+    """Says what the tests of the shown blocks will be able to tell, before hours of computing say so."""
+    for block in PLAN.shown_blocks():
+        if said := power.sentence(PLAN, block):
+            print(f"{', '.join(block)}: {said}")
+
+
+def say_why(log):
+    """After a failure: what comes last on the screen is why. Where everything is stands before it."""
+    full = machine.out_of_room(root())  # logs are on the same disk, and may be empty
+    SCREEN.close_with_reasons(
+        [
+            *([f"Error: {full}"] if full else []),
+            "This run ended early. The same command continues it; finished files are kept.",
+            f"Logs of all jobs:  {root('logs')}/",
+            *(f"Log of this run:   {os.path.relpath(path)}" for path in log),
+        ]
+    )

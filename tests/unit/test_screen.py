@@ -1,0 +1,135 @@
+"""What the screen says of a run: reasons of failures, progress, and the table of a plan."""
+
+import subprocess
+import sys
+
+import pytest
+
+from caneft.runtime.failures import failure, in_log, summary
+from caneft.runtime.progress import Progress, duration
+from caneft.runtime.screen import plan
+from tests.messages import assert_names
+
+TRACE = """12:00:00 loading
+Traceback (most recent call last):
+  File "a.py", line 1, in main
+    much = bytes(10**18)
+MemoryError: no room
+"""
+LOGS = {
+    "error": ("12:00:00 loading\nError: x.tsv:3: no tab\nDelete it.\n", "Error: x.tsv:3: no tab\nDelete it."),
+    "the last error": ("Error: first\nError: second\n", "Error: second"),
+    "error after a bar": ("  0%|  | 0/9\r 50%|# | 5/9Error: no\nError: yes\n", "Error: yes"),
+    "traceback": (TRACE, "MemoryError: no room"),
+    "traceback of several": (f"{TRACE}\nDuring handling\n\n{TRACE.replace('no room', 'again')}", "MemoryError: again"),
+    "anything": ("12:00:00 loading\n12:00:01 tuning\n\n", "12:00:01 tuning"),
+    "nothing": ("", ""),
+}
+
+
+@pytest.mark.parametrize(("log", "reason"), LOGS.values(), ids=LOGS)
+def test_the_reason_is_what_a_log_ends_with(log, reason):
+    assert in_log(log) == reason
+
+
+def test_each_reason_stands_once_with_the_logs_of_its_jobs(tmp_path):
+    """Seven jobs met one error, one another: two reasons, and not all of the seven logs."""
+    texts = ["Error: disk of the corpora is gone\n"] * 7 + ["Error: no such model\n"]
+    failures = []
+    for number, text in enumerate(texts):
+        (tmp_path / f"{number}.log").write_text(text)
+        failures.append(failure(f"job {number}", [str(tmp_path / f"{number}.log")]))
+    said = summary(failures)
+    assert said.count("disk of the corpora is gone") == said.count("no such model") == 1
+    assert_names(said, tmp_path / "0.log", "2 more", tmp_path / "7.log")
+    assert said.endswith("Error: no such model")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Command 'set -euo pipefail;  python' died with <Signals.SIGKILL: 9>.",
+        "Command 'set -euo pipefail;  python' returned non-zero exit status 137.",
+        "SLURM-job '7' failed, SLURM status is: 'OUT_OF_MEMORY'.",
+    ],
+)
+def test_a_killed_job_says_so_and_names_the_remedy(tmp_path, said):
+    """Its log ends wherever it was."""
+    (tmp_path / "log").write_text("12:00:00 loading\n")
+    reason = failure("tuning", [str(tmp_path / "log")], said).reason
+    assert_names(reason, "memory", "--resources mem_mb", "models.*.resources.mem_mb")
+
+
+def test_an_exit_status_that_is_no_kill_is_none(tmp_path):
+    (tmp_path / "log").write_text("Error: no\n")
+    assert failure("x", [str(tmp_path / "log")], "returned non-zero exit status 1.").reason == "Error: no"
+
+
+def test_a_job_without_a_word_is_said_to_be_that(tmp_path):
+    assert failure("x", [str(tmp_path / "missing")]).reason
+    assert failure("x", [str(tmp_path / "missing")], "output files are missing").reason == "output files are missing"
+
+
+def test_the_time_left_is_reckoned_by_rule_and_by_how_many_run_side_by_side():
+    """Two jobs of 10 s side by side; left: two of the same and one unknown (10 s, the mean), at two a time: 15 s."""
+    progress = Progress()
+    assert progress.left(0.0) is None
+    progress.plan({"score": 4, "tune": 1})
+    for job in (1, 2):
+        progress.start(job, "score", 100.0)
+    assert progress.left(105.0) is None
+    assert [progress.finish(job, 110.0) for job in (1, 2)] == [10.0, 10.0]
+    assert progress.left(110.0) == pytest.approx(15.0)
+
+
+def test_what_running_jobs_have_done_is_not_left():
+    """One of four jobs took 10 s, the next has run for 4 s: 26 s are left, one after the other."""
+    progress = Progress()
+    progress.plan({"score": 4})
+    progress.start(1, "score", 0.0)
+    progress.finish(1, 10.0)
+    progress.start(2, "score", 10.0)
+    assert progress.left(14.0) == pytest.approx(26.0)
+
+
+def test_the_line_counts_jobs_done_failed_and_running():
+    progress = Progress()
+    progress.plan({"score": 4})
+    for job in (1, 2, 3):
+        progress.start(job, "score", 0.0)
+    progress.finish(1, 10.0)
+    progress.fail(2)
+    assert_names(progress.line(10.0), "1 of 4", "1 failed", "1 running")
+    progress.start(2, "score", 11.0)  # a cluster tries it again
+    assert "failed" not in progress.line(12.0)
+
+
+def test_durations():
+    said = {0.2: "0 s", 99: "99 s", 100: "2 min", 5000: "83 min", 9000: "2.5 h"}
+    assert {seconds: duration(seconds) for seconds in said} == said
+
+
+def test_a_plan_has_a_row_a_rule_with_its_own_reasons():
+    """What only follows from another job is a reason where there is no other."""
+    missing, follows = "output files have to be generated", "input files updated by another job"
+    reasons = [
+        ("tune", [missing, follows]),
+        ("tune", ["params have changed since last execution", follows]),
+        ("tune", ["params have changed since last execution"]),
+        ("score", [follows]),
+        ("other", ["a reason of a later Snakemake"]),
+    ]
+    table = plan({"tune": 3, "score": 1, "other": 1}, reasons)
+    tune, score, other, total = table.splitlines()[2:]
+    assert_names(tune, 3, "settings have changed (2)", "missing (1)")
+    assert tune.index("settings") < tune.index("missing") and "anew" not in tune
+    assert_names(score, 1, "anew")
+    assert_names(other, "a reason of a later Snakemake")
+    assert_names(total, 5)
+
+
+def test_steps_draw_no_bars_of_loaded_weights_into_their_logs():
+    imports = "import workflow.scripts.translate; from transformers.utils import logging"
+    asked = f"{imports}; print(logging.is_progress_bar_enabled())"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, timeout=300)
+    assert done.stdout.strip() == "False", done.stderr
