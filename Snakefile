@@ -27,7 +27,6 @@ if "directions" not in config:
 include: "rules/common.smk"
 include: "rules/corpora.smk"
 include: "rules/models.smk"
-include: "rules/fetching.smk"
 include: "rules/importance.smk"
 include: "rules/selection.smk"
 include: "rules/tuning.smk"
@@ -35,6 +34,7 @@ include: "rules/translation.smk"
 include: "rules/scoring.smk"
 include: "rules/metrics.smk"
 include: "rules/reporting.smk"
+include: "rules/fetching.smk"
 include: "rules/handlers.smk"
 
 

@@ -7,6 +7,9 @@ leaves  <results>/corpora/{direction}/{domain}/{train,dev,test}.jsonl, report.js
 """
 
 
+include: "functions/corpora.smk"
+
+
 rule prepare_corpus:
     input:
         script=here("workflow/scripts/prepare_corpus.py"),

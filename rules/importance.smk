@@ -12,6 +12,9 @@ in `.{domain}.partial`, and is gone on with.
 """
 
 
+include: "functions/importance.smk"
+
+
 rule decide_samples:
     input:
         script=here("workflow/scripts/decide_samples.py"),

@@ -14,6 +14,9 @@ leaves  .venvs/comet/                                            the environment
 """
 
 
+include: "functions/metrics.smk"
+
+
 rule comet_environment:
     input:
         script=here("workflow/scripts/build_environment.py"),

@@ -8,6 +8,9 @@ leaves  <results>/models/{model}/manifest.json           where the weights are, 
 """
 
 
+include: "functions/models.smk"
+
+
 rule prepare_pretraining:
     input:
         script=here("workflow/scripts/prepare_pretraining.py"),

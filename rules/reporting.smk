@@ -12,6 +12,9 @@ leaves  <results>/tables/*.{csv,md,tex,html}          by the names of listing.TA
 """
 
 
+include: "functions/reporting.smk"
+
+
 rule tabulate:
     input:
         script=here("workflow/scripts/tabulate.py"),

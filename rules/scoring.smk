@@ -9,6 +9,9 @@ leaves  <results>/runs/{model}/{direction}/{run}/scores/{testset}.json
 """
 
 
+include: "functions/scoring.smk"
+
+
 rule score:
     input:
         script=here("workflow/scripts/score.py"),

@@ -10,6 +10,9 @@ the folder's name, where seed n has importance samples of its own.
 """
 
 
+include: "functions/selection.smk"
+
+
 rule measure_information:
     input:
         script=here("workflow/scripts/measure_information.py"),

@@ -6,6 +6,9 @@ leaves  <results>/runs/{model}/{direction}/{run}/translations/{testset}.jsonl   
 """
 
 
+include: "functions/translation.smk"
+
+
 rule translate:
     input:
         script=here("workflow/scripts/translate.py"),

@@ -15,6 +15,10 @@ leaves  <results>/runs/{model}/{direction}/{mixture}/{variant}/{attempt}/
 A killed job goes on at its last checkpoint, in `.checkpoint` of the run's folder.
 """
 
+
+include: "functions/tuning.smk"
+
+
 RUN_FOLDER = "<results>/runs/{model}/{direction}/{mixture}/{variant}/{attempt}"
 
 

@@ -21,6 +21,12 @@ def data_root(config: Config) -> Path | None:
     return Path(root) if root else None
 
 
+def publish_package(folder: Path) -> None:
+    """Has every Python that is started from here find the package in this folder, wherever it runs."""
+    given = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *([given] if given else [])])
+
+
 def publish_data_root(config: Config) -> None:
     """Puts the data root into CANEFT_DATA, where steps find it: it belongs to no result, so to no job's params."""
     if (root := data_root(config)) is not None:

@@ -1,0 +1,53 @@
+"""What the rules of corpora and mixtures ask the plan."""
+
+FETCHED = dict(configuration.remote_sources(CONFIG))
+
+
+def corpora(with_training):
+    """`{direction}/{domain}` of the domains that have training data, or of those that have not."""
+    return [
+        f"{direction}/{domain}"
+        for direction, entry in CONFIG.directions.items()
+        for domain, corpus in entry.domains.items()
+        if (corpus.train is not None) == with_training
+    ]
+
+
+def domain_entry(wildcards):
+    """Configuration of the domain that a corpus job prepares."""
+    direction, domain = wildcards.corpus.split("/")
+    return CONFIG.directions[direction].domains[domain]
+
+
+def corpus_settings(wildcards):
+    return settings.corpus(CONFIG, *wildcards.corpus.split("/")).model_dump_json()
+
+
+def raw_files(source):
+    """Files that a corpus source reads, of which an archive is one; none for built-in corpora."""
+    resolve = configuration.resolver(configuration.data_root(CONFIG))
+    return [str(file) for file in dict.fromkeys(split_archive(resolve(path))[0] for path in source.paths())]
+
+
+def raw_corpus(wildcards):
+    entry = domain_entry(wildcards)
+    return [file for split in (entry.train, entry.dev, entry.test) if split for file in raw_files(split)]
+
+
+def fetched(corpus):
+    """What was downloaded for a corpus, if anything has to be."""
+    return [f"<results>/corpora/{corpus}/fetched.json"] if corpus in FETCHED else []
+
+
+def mixture_corpora(wildcards):
+    return [
+        f"<results>/corpora/{wildcards.direction}/{domain}/{split}.jsonl"
+        for domain in PLAN.seen(wildcards.direction, wildcards.mixture)
+        for split in ("train", "dev", "test")
+    ]
+
+
+def every_overlap():
+    """Flags of every test set outside of a mixture that its runs are tested on."""
+    pairs = [(direction, mixture) for direction in CONFIG.directions for mixture in PLAN.mixtures(direction)]
+    return under_results(f"mixtures/{d}/{m}/overlap/{domain}.json" for d, m in pairs for domain in PLAN.unseen(d, m))

@@ -1,0 +1,43 @@
+"""What the rules of reporting ask the plan."""
+
+MOST_LOST = 200  # asking for thousands of files makes a plan slow
+
+# The report sorts categories by their names, and what is in them by their labels.
+SHOWN = ("overview", "tables", "figures", "examples")
+CATEGORIES = {name: f"{place}. {name.capitalize()}" for place, name in enumerate(SHOWN, start=1)}
+
+
+def labelled(listed, kind, name):
+    """Labels of a table or figure: its place in its list, by which the report sorts, and its name."""
+    return {"#": f"{list(listed).index(name) + 1:02}", kind: listed[name]}
+
+
+def table(name):
+    """Output files of a table; the HTML goes into the report."""
+    caption, labels = f"../../workflow/report/{name}.rst", labelled(listing.TABLES, "table", name)
+    shown = report(f"<results>/tables/{name}.html", caption=caption, category=CATEGORIES["tables"], labels=labels)
+    return [shown, *(f"<results>/tables/{name}{suffix}" for suffix in (".csv", ".md", ".tex"))]
+
+
+def lost_results():
+    """What the finished tables were made from and is not there any more, to be made again.
+
+    Snakemake does not miss a file that only a finished job has read. Many at once are no loss: then the configuration
+    has grown, and the tables are made anew in any case.
+    """
+    if not root("tables", "main.csv").exists():
+        return []
+    lost = [path for path in inputs.table_inputs(PLAN) if not root(path).exists()]
+    return under_results(lost) if len(lost) <= MOST_LOST else []
+
+
+def captions():
+    """Texts of the report."""
+    return sorted(here(str(path.relative_to(HOME))) for path in HOME.glob("workflow/report/*.rst"))
+
+
+def figure(name):
+    """Output files of a figure; the PNG goes into the report."""
+    caption, labels = f"../../workflow/report/{name}.rst", labelled(listing.FIGURES, "figure", name)
+    shown = report(f"<results>/figures/{name}.png", caption=caption, category=CATEGORIES["figures"], labels=labels)
+    return [shown, f"<results>/figures/{name}.svg", f"<results>/figures/{name}.pdf"]

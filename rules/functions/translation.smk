@@ -1,0 +1,25 @@
+"""What the rules of translation ask the plan."""
+
+
+def gpus_of_one(wildcards):
+    """Resource function: GPUs of a job that is one process; more than one only where they hold the model together."""
+    resources = CONFIG.models[wildcards.model].resources
+    return min(1, resources.gpu) if resources.device_map == "none" else resources.gpu
+
+
+def translation_settings(wildcards):
+    run = run_of(wildcards)
+    return settings.translation(CONFIG, run.model, run.direction, run.variant).model_dump_json()
+
+
+def examples_of_run(wildcards):
+    """Input function of a translation: the pairs that examples in the prompt are taken from."""
+    run = run_of(wildcards)
+    shows = isinstance(CONFIG.methods[run.variant], Icl)
+    return f"<results>/mixtures/{run.direction}/{run.mixture}/train.jsonl" if shows else []
+
+
+def adapted(wildcards):
+    """What a run's tuning left; nothing for the base."""
+    artefact = PLAN.artefact(run_of(wildcards))
+    return f"<results>/{artefact}" if artefact else []
