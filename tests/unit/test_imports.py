@@ -128,7 +128,7 @@ def heavy(names: Iterable[str]) -> set[str]:
 
 def of_snakefile() -> set[str]:
     """What the workflow's files import: Snakemake reads them on every call, and again for every job of a cluster."""
-    files = [ROOT / "Snakefile", *(ROOT / "rules").glob("*.smk")]
+    files = [ROOT / "Snakefile", *(ROOT / "rules").rglob("*.smk")]
     text = "\n".join(file.read_text(encoding="utf-8") for file in files)
     lines = re.findall(r"^[ \t]*(import [\w., ]+|from [\w.]+ import .+)$", text, flags=re.MULTILINE)
     return {name for line in lines for name in imported(ast.parse(line).body[0])}

@@ -58,7 +58,7 @@ def offence(node: ast.Call) -> Iterator[str]:
 def test_only_rules_that_fetch_lift_the_ban_on_the_network():
     """HF_HUB_OFFLINE is 1 for every job; what these rules put back is what the user had set."""
     lifting = set()
-    for rules in (ROOT / "rules").glob("*.smk"):
+    for rules in (ROOT / "rules").rglob("*.smk"):
         for name, body in re.findall(
             r"^rule (\w+):\n((?:(?:    .*)?\n)+)", rules.read_text(encoding="utf-8"), re.MULTILINE
         ):

@@ -22,7 +22,7 @@ SAFE = (
 def test_every_path_in_a_shell_command_is_quoted():
     """What stands unquoted is a number, a name of the configuration's alphabet, or quoted already."""
     commands = "".join(
-        part for rules in RULES.glob("*.smk") for part in re.findall(r"shell:\n((?: {8}.*\n)+)", rules.read_text())
+        part for rules in RULES.rglob("*.smk") for part in re.findall(r"shell:\n((?: {8}.*\n)+)", rules.read_text())
     )
     assert "{log:q}" in commands
     unquoted = [name for name in re.findall(r"\{([^}]+)\}", commands) if not name.endswith(":q")]

@@ -1,6 +1,7 @@
 """The workflow runs in any folder, and as a module of another workflow."""
 
 import json
+import re
 
 import pytest
 import yaml
@@ -42,12 +43,7 @@ def test_a_plan_is_the_same_from_another_folder(pristine, elsewhere):
 
 def jobs(said):
     """Number of jobs by rule."""
-    table = said.rpartition("Job stats:")[2].split("\n\n")[0]
-    return {
-        line.split()[0]: int(line.split()[1])
-        for line in table.splitlines()
-        if len(line.split()) == 2 and line[-1].isdigit()
-    }
+    return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+) ", said, re.MULTILINE)}
 
 
 @pytest.mark.parametrize("by", ["snakefile", "module"])
