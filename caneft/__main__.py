@@ -2,7 +2,7 @@
 
 import argparse
 
-from caneft.commands import check, compare, explain, patch, verify
+from caneft.commands import check, compare, explain, init, patch, verify
 from caneft.errors import InputError
 from caneft.runtime.cli import step
 
@@ -11,7 +11,7 @@ from caneft.runtime.cli import step
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m caneft", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (check, patch, compare, explain, verify):
+    for module in (init, check, patch, compare, explain, verify):
         module.add(commands)
     args = parser.parse_args()
     try:

@@ -41,7 +41,8 @@ An editor with a YAML language server checks and completes keys where the file b
 
 ## How configurations are put together
 
-* A file that names `directions` stands alone: `snakemake --cores all --configfile config/opus.yaml`.
+* A file that names `directions` stands alone: `snakemake --cores all --configfile config/opus.yaml`. `python -m caneft
+  init` writes one for corpora and a model of your own ([guide](guides.md#start-with-your-own-data-and-model)).
 * Several files are laid over one another, the later one wins:
   `snakemake --cores all --configfile config/config.yaml config/examples/add-a-domain.yaml`.
 * A file without `directions` is laid over the demo, key by key: give only what differs. Lists are replaced, not joined.

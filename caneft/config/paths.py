@@ -115,7 +115,13 @@ def missing_files(config: Config) -> Iterator[tuple[str, str]]:
     for name, metric in config.scoring.neural.items():
         if metric.path:
             wanted.append((f"scoring.{name}.path", metric.path, OF_METRICS.get(name, "hparams.yaml")))
-    resolve = resolver(data_root(config))
+    root = data_root(config)
+    if root is not None and not root.is_dir() and any(not Path(path).is_absolute() for _, path, _ in wanted):
+        named = "names" if config.data_root else "is not given, and CANEFT_DATA names"
+        yield "data_root", f"{named} the folder {root}, which does not exist. Relative paths start there"
+        of_corpora = {key for key, _ in sources(config)}  # all of them would be named
+        wanted = [entry for entry in wanted if Path(entry[1]).is_absolute() or entry[0] not in of_corpora]
+    resolve = resolver(root)
     for key, path, inside in wanted:
         try:
             full, _ = split_archive(resolve(path))
@@ -125,7 +131,7 @@ def missing_files(config: Config) -> Iterator[tuple[str, str]]:
         if not full.exists():
             yield (
                 key,
-                f"names the file {full}, which does not exist. Correct the path or data_root ({data_root(config)})",
+                f"names the file {full}, which does not exist. Correct the path or data_root ({root})",
             )
         elif inside is None and full.is_dir():
             yield key, f"names {full}, which is a folder; a file is needed. {_in_folder(full)}"

@@ -124,6 +124,21 @@ def check_line_end(first: bytes, path: str | Path) -> None:
         )
 
 
+def format_of(head: bytes) -> str | None:
+    """Name of the format that a file which begins so can be read as without more being known; None for plain text.
+
+    head: as of `check`, which has passed it for no format.
+    """
+    begins = head.removeprefix(UTF8_BOM)
+    layouts = {"instruct": "json list", "tmx": "xml"}
+    for name, layout in layouts.items():
+        if re.match(LAYOUTS[layout][0], begins):
+            return name
+    if has_json_lines(head):
+        return "jsonl"
+    return "tsv" if _is_tsv(_whole_lines(head)) else None
+
+
 def has_json_lines(head: bytes) -> bool:
     """Whether every line of a file that begins so is a JSON object."""
     lines = _whole_lines(head)

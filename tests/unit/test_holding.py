@@ -11,7 +11,9 @@ from pathlib import Path
 from tests.messages import assert_names
 
 ROOT = Path(__file__).parents[2]
-HEAD = "from pathlib import Path; from caneft.runtime import holding; holding.hold(Path({0!r}) / 'logs', Path({0!r})); {1}"
+HEAD = (
+    "from pathlib import Path; from caneft.runtime import holding; holding.hold(Path({0!r}) / 'logs', Path({0!r})); {1}"
+)
 JOB = "import workflow.scripts; print('works', flush=True); import time; time.sleep(600)"
 WAIT = "print('holds', flush=True); import time; time.sleep(600)"
 

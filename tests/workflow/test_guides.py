@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 REPOSITORY = Path(__file__).parents[2]
 TEXT = (REPOSITORY / "docs/guides.md").read_text(encoding="utf-8")
@@ -83,6 +84,7 @@ def jobs(output):
 
 def test_every_guide_is_followed_here():
     assert set(GUIDES) == {
+        "Start with your own data and model",
         "Add a domain",
         "Bring your own corpus",
         "Add a direction",
@@ -90,6 +92,21 @@ def test_every_guide_is_followed_here():
         "Add a selection criterion",
         "Add a tuning method",
     }
+
+
+def test_own_data_and_model(place):
+    """Small corpora get sizes that fit them: 60 pairs of law less 12 for test and 6 for dev."""
+    planned = jobs(follow(place, "Start with your own data and model"))
+    assert planned["prepare_corpus"] == 2 and planned["dump_importance"] == 2 and planned["resolve_model"] == 1
+    written = yaml.safe_load((place.root / "own.yaml").read_text(encoding="utf-8"))
+    assert written["tuning"] == {"pairs_per_domain": 42, "dev_pairs_per_domain": 6}
+
+
+def test_the_readme_s_own_data_and_model(place):
+    section = (REPOSITORY / "README.md").read_text(encoding="utf-8").split("\n## Your data, your model\n")[1]
+    _, _, content = BLOCK.findall(section)[0]
+    printed = [run(place, command) for command in commands(content)]
+    assert len(printed) == 2 and jobs(printed[1])["prepare_corpus"] == 3
 
 
 def test_a_domain(place):

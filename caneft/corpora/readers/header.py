@@ -2,22 +2,14 @@
 
 import re
 
+from caneft.config.languages import NAMES
+
 SIDES = ({"source", "src"}, {"target", "tgt", "trg"})
 SIDE = re.compile(r"(?P<side>source|src|target|tgt|trg)(?:[ _-]?(?:text|sentence|segment|lang|language))?")
 TAG = re.compile(r"[a-z]{2,3}[-_](?:[A-Z]{2}|XX|[A-Z][a-z]{3})")
-CODES = {
-    "ar", "bg", "bs", "ca", "cs", "cy", "da", "de", "el", "en", "es", "eu", "fa", "fi", "fr", "ga", "gl", "he", "hi",
-    "hr", "hu", "hy", "id", "is", "it", "ja", "ka", "ko", "lt", "lv", "mk", "ms", "mt", "nb", "nl", "nn", "no", "pl",
-    "pt", "ro", "ru", "sk", "sl", "sq", "sr", "sv", "ta", "th", "tr", "uk", "ur", "vi", "zh"
-}  # fmt: skip
-"""Not all: Estonian's, `et`, is a word, with which French says what Dutch says with `en`."""
-LANGUAGES = {
-    "arabic", "bulgarian", "catalan", "chinese", "croatian", "czech", "danish", "dutch", "english", "estonian",
-    "finnish", "french", "german", "greek", "hebrew", "hindi", "hungarian", "icelandic", "indonesian", "irish",
-    "italian", "japanese", "korean", "latvian", "lithuanian", "norwegian", "persian", "polish", "portuguese",
-    "romanian", "russian", "serbian", "slovak", "slovenian", "spanish", "swedish", "thai", "turkish", "ukrainian",
-    "urdu", "vietnamese"
-}  # fmt: skip
+CODES = NAMES.keys() - {"et"}
+"""Not Estonian's, which is a word: with it French says what Dutch says with `en`."""
+LANGUAGES = {name.lower() for name in NAMES.values()}
 
 
 def is_header(source: str, target: str) -> bool:
