@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
-from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod
 
 # Of the workflow, whatever folder it is run in. The package is there, installed or not.
@@ -21,9 +20,9 @@ from caneft import config as configuration
 from caneft.commands import checking
 from caneft.config import Adapters, Full, Icl, Lora, Neurons
 from caneft.errors import InputError
+from caneft.models import memory
 from caneft.plan import ARTEFACTS, DEV, Plan, Run, comparison, importance_folder, information_folder, needs, settings
 from caneft.reporting import inputs, listing, shown
-from caneft.runtime import lease
 from caneft.storage import integrity
 from caneft.storage.files import split_archive
 
@@ -34,52 +33,8 @@ except InputError as error:
     raise WorkflowError(str(error))
 
 PLAN = Plan(CONFIG)
+MEMORY = memory.Memory(PLAN)
 
-
-def check_resource_names():
-    """A misspelt `gpu` is asked for nowhere: jobs would land on a CPU without a word."""
-    given = workflow.resource_settings
-    places = {"--resources": given.resources, "--default-resources": given.default_resources or {}}
-    places |= {f"--set-resources of {rule}": names for rule, names in given.overwrite_resources.items()}
-    for place, names in places.items():
-        for name in names:
-            if name != "gpu" and name.lower().rstrip("s") == "gpu":
-                raise WorkflowError(
-                    f"{place}, here or in a profile, names the resource '{name}', which nothing knows."
-                    " It is called 'gpu'."
-                )
-
-
-def limit_gpus():
-    """On one machine, no more jobs run at a time than it has GPUs for. A given `--resources gpu=N` counts instead.
-
-    Snakemake cuts what is above the limit down to it without a word; here that is an error, but for a limit of 0, which
-    puts all jobs on the CPU.
-    """
-    asked = checking.gpus_asked_for(CONFIG)
-    for rule, names in workflow.resource_settings.overwrite_resources.items():
-        # Of an expression, which depends on the job, nothing is known yet.
-        if str(given := getattr(names.get("gpu"), "value", names.get("gpu"))).isdigit():
-            asked[f"--set-resources {rule}:gpu"] = int(given)
-    clustered = workflow.resource_settings.nodes is not None or workflow.exec_mode != workflow.exec_mode.DEFAULT
-    if clustered or not any(asked.values()):
-        return
-    if "gpu" in workflow.global_resources:
-        limit, reason = workflow.global_resources["gpu"].value, "--resources gpu lets jobs use"
-    else:
-        limit, reason = len(lease.usable(os.environ)), "nvidia-smi and CUDA_VISIBLE_DEVICES leave"
-        if not limit:
-            logger.warning(checking.without_gpu(asked))
-        # Not part of Snakemake's interface; the lease works without.
-        if limit and hasattr(workflow, "register_resource"):
-            workflow.register_resource("gpu", limit)
-    for key, count in asked.items():
-        if count > limit > 0:
-            raise WorkflowError(f"{key} is {count}, but {reason} {limit} on this machine. Set it to {limit} at most.")
-
-
-check_resource_names()
-limit_gpus()
 
 # Jobs import the package from here, in whatever folder they run.
 configuration.publish_package(HOME)
@@ -172,6 +127,11 @@ def resource_of(name, grows=False):
     return lambda wildcards, attempt: getattr(CONFIG.models[wildcards.model].resources, name) * (
         attempt if grows else 1
     )
+
+
+def memory_of(stage, *names):
+    """Resource function: memory of a job of this stage, by these wildcards; it grows as that of `growing` does."""
+    return lambda wildcards, attempt: attempt * getattr(MEMORY, stage)(*(getattr(wildcards, name) for name in names))
 
 
 def run_of(wildcards):

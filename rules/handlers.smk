@@ -1,5 +1,7 @@
 """What happens before the first job, after the last one and after a failure; and what the screen says in between."""
 
+from snakemake.logging import logger
+
 from caneft.runtime import holding, machine, slurm
 from caneft.storage.files import replacing
 from caneft.reporting import power

@@ -32,7 +32,7 @@ rule decide_samples:
     threads: 1
     resources:
         gpu=resource_of("gpu"),
-        mem_mb=resource_of("mem_mb", grows=True),
+        mem_mb=memory_of("importance", "model"),
         runtime=resource_of("runtime"),
         device_map=resource_of("device_map"),
     params:
@@ -69,7 +69,7 @@ rule dump_importance:
     threads: 1
     resources:
         gpu=resource_of("gpu"),
-        mem_mb=resource_of("mem_mb", grows=True),
+        mem_mb=memory_of("importance", "model"),
         runtime=resource_of("runtime"),
         device_map=resource_of("device_map"),
     params:

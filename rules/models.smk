@@ -61,7 +61,7 @@ rule pretrain_model:
     threads: 1
     resources:
         gpu=lambda wildcards: min(1, CONFIG.models[wildcards.model].resources.gpu),
-        mem_mb=resource_of("mem_mb", grows=True),
+        mem_mb=memory_of("pretraining", "model"),
         runtime=resource_of("runtime", grows=True),
     params:
         module=module_of_script,
@@ -122,7 +122,7 @@ rule dequantise_model:
         "../envs/train.yaml"
     threads: 1
     resources:
-        mem_mb=resource_of("mem_mb", grows=True),
+        mem_mb=memory_of("dequantising", "model"),
         runtime=growing(60),
     params:
         module=module_of_script,

@@ -28,7 +28,7 @@ rule translate:
     threads: 1
     resources:
         gpu=gpus_of_one,
-        mem_mb=resource_of("mem_mb", grows=True),
+        mem_mb=lambda wildcards, attempt: attempt * MEMORY.translation(wildcards.model, run_of(wildcards).variant),
         runtime=resource_of("runtime", grows=True),
         device_map=resource_of("device_map"),
     params:

@@ -46,7 +46,7 @@ rule tune_neurons:
     threads: lambda wildcards: PLAN.tuning_threads(wildcards.variant)
     resources:
         gpu=tuning_resource("gpu"),
-        mem_mb=tuning_resource("mem_mb", grows=True),
+        mem_mb=memory_of("tuning", "model", "variant"),
         runtime=tuning_resource("runtime"),
         device_map=tuning_resource("device_map"),
         checkpoint_seconds=tuning_resource("checkpoint_seconds"),

@@ -58,8 +58,9 @@ class Resources(Section):
     lets the job see a GPU, which all jobs then share. More than one: tuning divides each step among them, and
     importance the samples, one process each; a job that cannot asks for one. With a `device_map` every job gets them
     all, in one process over which the model itself is spread."""
-    mem_mb: Positive = 4000
-    """Memory of a job, in MB."""
+    mem_mb: Positive | None = None
+    """Memory of a job, in MB; null: reckoned for each step from the model's sizes and the batch, once its config.json
+    is here, and 4000 until then. On one machine no more jobs run at a time than its memory allows."""
     runtime: Positive = 120
     """Time limit of a job, in minutes."""
     checkpoint_seconds: Positive = 300

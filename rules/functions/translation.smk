@@ -2,9 +2,8 @@
 
 
 def gpus_of_one(wildcards):
-    """Resource function: GPUs of a job that is one process; more than one only where they hold the model together."""
-    resources = CONFIG.models[wildcards.model].resources
-    return min(1, resources.gpu) if resources.device_map == "none" else resources.gpu
+    """Resource function: GPUs of a job that is one process."""
+    return memory.gpus_of_one(CONFIG.models[wildcards.model].resources)
 
 
 def translation_settings(wildcards):

@@ -1,11 +1,9 @@
 """What the rules of tuning ask the plan."""
 
 
-def tuning_resource(name, grows=False):
+def tuning_resource(name):
     """As `resource_of`, of a tuning job, whose variant may ask for something else than its model."""
-    return lambda wildcards, attempt: getattr(PLAN.tuning_resources(wildcards.model, wildcards.variant), name) * (
-        attempt if grows else 1
-    )
+    return lambda wildcards: getattr(PLAN.tuning_resources(wildcards.model, wildcards.variant), name)
 
 
 def neurons_of_run(wildcards):

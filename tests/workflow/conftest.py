@@ -125,9 +125,13 @@ class Workspace:
 
     @contextmanager
     def planned(
-        self, config: dict | None = None, targets: Iterable[str] = (), resources: dict[str, int] | None = None
+        self,
+        config: dict | None = None,
+        targets: Iterable[str] = (),
+        resources: dict[str, int] | None = None,
+        nodes: int | None = None,
     ) -> Iterator[DAG]:
-        """Snakemake's plan, by a dry run through its API. resources: as `--resources`.
+        """Snakemake's plan, by a dry run through its API. resources: as `--resources`; nodes: as a cluster's `--jobs`.
 
         The API knows no profiles, so what decides about reruns is read from profiles/default here.
         """
@@ -141,7 +145,7 @@ class Workspace:
         with untouched_interpreter(), SnakemakeApi(output) as api:
             os.environ["CANEFT_VENVS"] = self.environment["CANEFT_VENVS"]
             workflow = api.workflow(
-                ResourceSettings(cores=2, resources=resources or {}),
+                ResourceSettings(cores=2, resources=resources or {}, nodes=nodes),
                 ConfigSettings(config=self.configuration() if config is None else OVERRIDES | config),
                 snakefile=self.root / "Snakefile",
                 workdir=self.root,

@@ -1,0 +1,230 @@
+"""How much of the machine's memory a job of a model needs, reckoned from the model's sizes and the batch.
+
+An estimate, made before anything is loaded, for a scheduler that is to start no more jobs than fit. It errs to the high
+side: the jobs that set its constants (docs/scaling.md) took between 79 and 89 % of it.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from caneft.config import Full, Icl, Model, Pretraining, Resources, data_root, resolver
+from caneft.plan import ARTEFACTS, Plan
+from caneft.runtime.devices import processes
+
+UNKNOWN = 4000
+"""MB of a job of a model whose sizes nobody knows yet, as it has not been resolved."""
+LIBRARIES = 550e6
+"""Bytes of Python and the libraries of a step."""
+WITH_CUDA = 3000e6
+"""The same with CUDA's libraries and what the driver pins."""
+GROWTH = 2.5
+"""What training keeps, in activations of one pass: the allocator has memory for every shape of batch that it met."""
+CHUNK = 2**24
+"""Logits that are in memory together, on a CPU (`caneft.models.head`)."""
+COPIES = 12
+"""Bytes of a logit: three copies in float32."""
+TOKENS = 192
+"""Of a text to translate, its prompt and its translation together, padded to its batch."""
+MARGIN = 1.1
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a decoder: queries and keys are the widths of these projections."""
+
+    vocabulary: int
+    hidden: int
+    layers: int
+    neurons: int
+    queries: int
+    keys: int
+    tied: bool
+
+    @property
+    def parameters(self) -> int:
+        """Weights without norms and biases."""
+        attention = 2 * self.hidden * (self.queries + self.keys)
+        layer = attention + 3 * self.hidden * self.neurons
+        return self.vocabulary * self.hidden * (1 if self.tied else 2) + self.layers * layer
+
+    def activations(self, tokens: int, size: int, again: bool = False) -> float:
+        """Bytes that a pass keeps for the backward pass; again: it computes them a second time instead."""
+        layer = 7 * self.hidden + 4 * self.neurons
+        return size * tokens * (self.layers * self.hidden + layer if again else self.layers * layer)
+
+    def logits(self, positions: int) -> float:
+        """Bytes of the head's logits in training."""
+        return COPIES * min(positions * self.vocabulary, max(CHUNK, self.vocabulary))
+
+    def cache(self, tokens: int, size: int) -> float:
+        """Bytes of keys and values in decoding."""
+        return 2.0 * size * tokens * self.layers * self.keys
+
+
+def of_config(config: Mapping[str, Any]) -> Shape | None:
+    """Shape of a Hugging Face configuration; None if it does not say enough."""
+    text = config.get("text_config", config)  # of a model that also sees, the part that writes
+    try:
+        hidden, heads = int(text["hidden_size"]), int(text["num_attention_heads"])
+        width = int(text.get("head_dim") or hidden // heads)
+        return Shape(
+            vocabulary=int(text["vocab_size"]),
+            hidden=hidden,
+            layers=int(text["num_hidden_layers"]),
+            neurons=int(text["intermediate_size"]),
+            queries=heads * width,
+            keys=int(text.get("num_key_value_heads") or heads) * width,
+            tied=bool(text.get("tie_word_embeddings", config.get("tie_word_embeddings", True))),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError):
+        return None
+
+
+def of_pretraining(settings: Pretraining) -> Shape:
+    width = settings.hidden_size
+    return Shape(settings.vocabulary, width, settings.layers, settings.intermediate_size, width, width, True)
+
+
+def find(model: Model, folder: Path | None, resolved: Path) -> Shape | None:
+    """Shape of a model, from the configuration or the config.json of its folder; None while nobody knows it.
+
+    folder: the user's, of a local model; resolved: the one of its manifest.
+    """
+    if model.pretrain:
+        return of_pretraining(model.pretrain)
+    for place in filter(None, (folder, resolved, _named_by(resolved / "manifest.json"))):
+        if (shape := _read(place / "config.json")) is not None:
+            return shape
+    return None
+
+
+def _named_by(manifest: Path) -> Path | None:
+    """The folder that a manifest names, wherever that is."""
+    try:
+        return manifest.parent / json.loads(manifest.read_text(encoding="utf-8"))["folder"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _read(path: Path) -> Shape | None:
+    try:
+        return _of_file(path, path.stat().st_mtime_ns)
+    except OSError:
+        return None
+
+
+@cache  # a plan of thousands of jobs asks for each of them
+def _of_file(path: Path, _changed: int) -> Shape | None:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    return of_config(config) if isinstance(config, dict) else None
+
+
+class Memory:
+    """MB of the jobs of a configuration: what it says under `resources`, else what is reckoned."""
+
+    def __init__(self, plan: Plan):
+        self.plan, self.config = plan, plan.config
+
+    def tuning(self, model: str, variant: str) -> int:
+        resources, tuning = self.plan.tuning_resources(model, variant), self.config.tuning
+        method, size = self.config.methods[variant], self._size(model)
+        full, tokens = isinstance(method, Full), tuning.tokens_per_batch
+        whole = full and method.optimizer == "adamw"  # in float32
+        on_gpu = (12 if whole else 16) * full  # bytes of a weight: a checkpoint passes through memory
+
+        def needed(shape: Shape) -> float:
+            count = shape.parameters
+            if resources.gpu:
+                return on_gpu * count
+            kept = shape.activations(tokens, 4 if whole else size, tuning.gradient_checkpointing)
+            return (16 * full) * count + GROWTH * kept + shape.logits(tokens // 2)
+
+        return self._given(model, resources, needed)
+
+    def translation(self, model: str, variant: str) -> int:
+        method, resources, size = self.config.methods[variant], self.config.models[model].resources, self._size(model)
+        batch, texts = self.config.decoding.batch_size, 1 + getattr(method, "examples", 0) * isinstance(method, Icl)
+
+        def needed(shape: Shape) -> float:
+            if resources.gpu:
+                return 0
+            tokens = batch * TOKENS * texts
+            one_layer = size * tokens * (7 * shape.hidden + 4 * shape.neurons)
+            return shape.cache(tokens, size) + one_layer + (size + 8) * batch * shape.vocabulary
+
+        return self._given(model, resources.model_copy(update={"gpu": gpus_of_one(resources)}), needed)
+
+    def importance(self, model: str) -> int:
+        resources, tokens = self.config.models[model].resources, self.config.importance.tokens_per_batch
+
+        def needed(shape: Shape) -> float:
+            if resources.gpu:
+                return 0
+            return shape.activations(tokens, self._size(model)) + shape.logits(tokens // 2)
+
+        return self._given(model, resources, needed)
+
+    def pretraining(self, model: str) -> int:
+        resources, tokens = self.config.models[model].resources, self.config.models[model].pretrain.tokens_per_step
+
+        def needed(shape: Shape) -> float:
+            return 16 * shape.parameters + GROWTH * shape.activations(tokens, 4) + shape.logits(tokens)
+
+        return self._given(model, resources.model_copy(update={"gpu": min(1, resources.gpu)}), needed)
+
+    def dequantising(self, model: str) -> int:
+        """Weights in the file, in float32, and in the dtype that they are written in."""
+        resources = self.config.models[model].resources.model_copy(update={"gpu": 0})
+        return self._given(model, resources, lambda shape: (5 - self._size(model)) * shape.parameters)
+
+    def beyond(self, limit: int) -> Iterator[str]:
+        """What needs more than a machine gives, a line each."""
+        kinds = {}
+        for model in self.config.models:
+            kinds[f"models.{model}: importance"] = self.importance(model)
+            for variant in self.plan.variants(*ARTEFACTS):
+                kinds[f"models.{model}: tuning by {variant}"] = self.tuning(model, variant)
+        for what, needed in kinds.items():
+            if needed > limit:
+                yield (
+                    f"{what} asks for {needed} MB of memory, but jobs of this machine may use {limit}. It will run"
+                    " alone, and may be killed. Lower tokens_per_batch, or set tuning.gradient_checkpointing: true;"
+                    " if you know that it takes less, set models.*.resources.mem_mb."
+                )
+
+    def shape(self, model: str) -> Shape | None:
+        """The model's sizes, once they are known: see `find`."""
+        entry, root = self.config.models[model], data_root(self.config)
+        known = entry.path and (root or Path(entry.path).is_absolute())
+        folder = resolver(root)(entry.path) if known else None
+        return find(entry, folder, Path(self.config.results_root, "models", model))
+
+    def _size(self, model: str) -> int:
+        """Bytes of a weight as it is loaded."""
+        return BYTES[self.config.models[model].dtype]
+
+    def _given(self, model: str, resources: Resources, needed: Callable[[Shape], float]) -> int:
+        """needed: bytes beside libraries and weights. Weights are counted twice: while they are loaded they are."""
+        if resources.mem_mb is not None:
+            return resources.mem_mb
+        shape = self.shape(model)
+        if shape is None:
+            return UNKNOWN
+        weights = 2 * self._size(model) * shape.parameters
+        libraries = WITH_CUDA if resources.gpu else LIBRARIES
+        team = processes(resources.gpu, resources.device_map)
+        return math.ceil(MARGIN * team * (libraries + weights + needed(shape)) / 1e6)
+
+
+def gpus_of_one(resources: Resources) -> int:
+    """GPUs of a job that is one process; more than one only where they hold the model together."""
+    return min(1, resources.gpu) if resources.device_map == "none" else resources.gpu

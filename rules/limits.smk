@@ -1,0 +1,75 @@
+"""What one machine gives to jobs that run side by side: its GPUs and its memory. A cluster counts its own."""
+
+import os
+
+from snakemake.logging import logger
+
+from caneft.commands import checking
+from caneft.runtime import lease
+from caneft.runtime.memory import limit_mb
+
+ON_ONE_MACHINE = workflow.resource_settings.nodes is None and workflow.exec_mode == workflow.exec_mode.DEFAULT
+
+
+def check_resource_names():
+    """A misspelt `gpu` is asked for nowhere: jobs would land on a CPU without a word."""
+    given = workflow.resource_settings
+    places = {"--resources": given.resources, "--default-resources": given.default_resources or {}}
+    places |= {f"--set-resources of {rule}": names for rule, names in given.overwrite_resources.items()}
+    for place, names in places.items():
+        for name in names:
+            if name != "gpu" and name.lower().rstrip("s") == "gpu":
+                raise WorkflowError(
+                    f"{place}, here or in a profile, names the resource '{name}', which nothing knows."
+                    " It is called 'gpu'."
+                )
+
+
+def limit_gpus():
+    """On one machine, no more jobs run at a time than it has GPUs for. A given `--resources gpu=N` counts instead.
+
+    Snakemake cuts what is above the limit down to it without a word; here that is an error, but for a limit of 0, which
+    puts all jobs on the CPU.
+    """
+    asked = checking.gpus_asked_for(CONFIG)
+    for rule, names in workflow.resource_settings.overwrite_resources.items():
+        # Of an expression, which depends on the job, nothing is known yet.
+        if str(given := getattr(names.get("gpu"), "value", names.get("gpu"))).isdigit():
+            asked[f"--set-resources {rule}:gpu"] = int(given)
+    if not ON_ONE_MACHINE or not any(asked.values()):
+        return
+    if "gpu" in workflow.global_resources:
+        limit, reason = workflow.global_resources["gpu"].value, "--resources gpu lets jobs use"
+    else:
+        limit, reason = len(lease.usable(os.environ)), "nvidia-smi and CUDA_VISIBLE_DEVICES leave"
+        if not limit:
+            logger.warning(checking.without_gpu(asked))
+        # Not part of Snakemake's interface; the lease works without.
+        if limit and hasattr(workflow, "register_resource"):
+            workflow.register_resource("gpu", limit)
+    for key, count in asked.items():
+        if count > limit > 0:
+            raise WorkflowError(f"{key} is {count}, but {reason} {limit} on this machine. Set it to {limit} at most.")
+
+
+def limit_memory():
+    """On one machine, jobs that run at a time ask for no more memory than it has, unless `--resources mem_mb=N` is given.
+
+    Snakemake cuts what asks for more than the limit down to it: such a job runs alone.
+    """
+    if not ON_ONE_MACHINE:
+        return
+    if "mem_mb" in workflow.global_resources:
+        limit = workflow.global_resources["mem_mb"].value
+    else:
+        limit = limit_mb()
+        # Not part of Snakemake's interface; without it jobs are not counted.
+        if hasattr(workflow, "register_resource"):
+            workflow.register_resource("mem_mb", limit)
+    for said in MEMORY.beyond(limit):
+        logger.warning(said)
+
+
+check_resource_names()
+limit_gpus()
+limit_memory()
