@@ -1,10 +1,12 @@
-"""The command line `python -m caneft verify`: whether the files of a results folder are what was written."""
+"""The command line `python -m caneft verify`: whether a results folder has all files, each as it was written."""
 
 import argparse
 import json
+import shlex
 import sys
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -17,38 +19,61 @@ from caneft.storage import integrity
 NO_RESULTS = ("logs", "benchmarks")
 TEMPORARY = ("record.json", "model.safetensors")
 """Weights that are gone need not be missing: with `keep_full_weights: false` they are not kept."""
+AGAIN = (
+    "Missing files: run the workflow again. Those that it does not make by itself it makes as targets:"
+    " snakemake --cores all FILE ..."
+)
 
 Check = Callable[[Path], None]
 
 
 def add(commands) -> None:
     """Adds `verify` to a parser's commands."""
-    about = "compare the files of a results folder with their checksums, and open those that have none"
+    about = "compare the files of a results folder with their checksums, open those without one, and list missing ones"
     parser = commands.add_parser("verify", help=about, description=about)
     parser.add_argument("results", type=Path, help="results folder (`results_root`), such as results")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Lists what is bad, with what to delete; ends with exit code 1 if anything is."""
-    from caneft.commands.finished import open_plan  # late: --help without the configuration
+    """Lists what is bad, with what to delete, and what is missing; ends with exit code 1 if anything is."""
+    from caneft.commands import held  # late: --help without the configuration
+    from caneft.commands.finished import open_plan
 
-    open_plan(args.results)  # refuses what is no results folder
+    plan = open_plan(args.results)  # refuses what is no results folder
     checks, bad = _checks(args.results), []
-    with tqdm(total=sum(map(_size, checks)), unit="B", unit_scale=True, mininterval=1, disable=None) as bar:
-        for path in sorted(checks):
+    wanted = {args.results / name for name in held.files(plan)}
+    missing = {path for path in wanted | set(checks) if path.is_relative_to(args.results) and not path.exists()}
+    found = sorted(set(checks) - missing)
+    with tqdm(total=sum(map(_size, found)), unit="B", unit_scale=True, mininterval=1, disable=None) as bar:
+        for path in found:
             try:
                 checks[path](path)
             except InputError as error:
                 bad.append(str(error))
             bar.update(_size(path))
-    print(*bad, f"{args.results}: {len(checks)} files compared or opened, {len(bad)} bad", sep="\n")
-    if bad:
+    print(*bad, *_listed(missing), sep="\n", end="\n" if bad or missing else "")
+    if missing:
+        print(AGAIN)
+    print(f"{args.results}: {len(found)} files compared or opened, {len(bad)} bad, {len(missing)} missing")
+    if bad or missing:
         sys.exit(1)
 
 
+def _listed(missing: set[Path]) -> Iterator[str]:
+    """A line for each missing file; one for a folder that is missing as a whole."""
+    by_place = Counter(_place(path) for path in missing)
+    for place, count in sorted(by_place.items()):
+        yield f"{place}: missing" if place in missing else f"{place}: missing, and the {count} files that belong in it"
+
+
+def _place(path: Path) -> Path:
+    """The file, or the uppermost of its folders that is missing."""
+    return path if path.parent.exists() else _place(path.parent)
+
+
 def _checks(root: Path) -> dict[Path, Check]:
-    """What is done to each file; files that a sidecar names, and that are gone, are among them."""
+    """What is done to each file; files that a sidecar names, and that are missing, are among them."""
     checks: dict[Path, Check] = {}
     for path in root.rglob("*"):
         parts = path.relative_to(root).parts
@@ -69,7 +94,7 @@ def _of_sidecar(path: Path) -> Iterator[tuple[Path, Check]]:
         return
     for name, expected in sums.items():
         if (path.name, name) != TEMPORARY or (path.parent / name).exists():
-            yield path.parent / name, partial(integrity.compare, expected=expected)
+            yield _compared(path.parent, name, expected)
 
 
 def _of_model(path: Path) -> Iterator[tuple[Path, Check]]:
@@ -81,9 +106,19 @@ def _of_model(path: Path) -> Iterator[tuple[Path, Check]]:
     except InputError:
         yield path, manifests.read_manifest
         return
+    folder = Path(manifest["folder"])
+    folder = path.parent if folder == path.parent.resolve() else folder
     for name, expected in (manifest["weights"] | manifest.get(integrity.KEY, {})).items():
-        place = Path(manifest["folder"]) / name
-        yield place, partial(integrity.compare, expected=expected, remedy=manifests.remedy(manifest))
+        yield _compared(folder, name, expected, remedy=manifests.remedy(manifest))
+
+
+def _compared(folder: Path, name: str, expected: str, remedy: str | None = None) -> tuple[Path, Check]:
+    """The comparison of one file. Where a patch is applied, another content of weights has another remedy."""
+    from caneft.models.manifests import UNDO  # late: as above
+
+    if name.endswith(".safetensors") and (folder / UNDO).exists():
+        remedy = f"A patch is applied here. To take it out: python -m caneft patch revert {shlex.quote(str(folder))}"
+    return folder / name, partial(integrity.compare, expected=expected, remedy=remedy)
 
 
 def _size(path: Path) -> int:

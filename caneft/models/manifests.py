@@ -23,6 +23,8 @@ PRETRAINED_HERE = "pretrained here"
 """In the place of an id."""
 QUANTISED = "quantised"
 """Key of what a manifest says of the GGUF file whose weights were dequantised: file, sha256, scheme, tensors."""
+UNDO = Path("caneft", "undo.safetensors")
+"""In a model folder, what `patch apply` replaced. It is not beside the weights, where servers would load it."""
 
 
 def hashed(folder: Path, origin: dict[str, Any]) -> list[Path]:
@@ -70,6 +72,17 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
     manifest = integrity.read_manifest(path, MANIFEST)
     folder = hub.located(manifest, path, f"the model {manifest.get('id')}", manifest["weights"])
     return manifest | {"folder": str(folder)}
+
+
+def results_of(folder: Path) -> Path | None:
+    """The results folder of which a model folder is part: a base, or a run with the weights of a whole model."""
+    folder = folder.resolve()
+    names = {"models": "manifest.json", "runs": "record.json"}
+    for root in folder.parents:
+        sidecar = names.get(folder.relative_to(root).parts[0])
+        if sidecar and (folder / sidecar).is_file() and (root / "config.yaml").is_file():
+            return root
+    return None
 
 
 def base(manifest: dict[str, Any]) -> dict[str, Any]:

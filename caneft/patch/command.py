@@ -9,8 +9,12 @@ from caneft.patch.form import Patch, read
 from caneft.patch.hashing import called
 
 
+def _units(patch: Patch) -> str:
+    return f"{len(patch.neurons)} {patch.neurons.unit}s"
+
+
 def _say(patch: Patch) -> str:
-    return f"{len(patch.neurons)} {patch.neurons.unit}s of {called(patch.base)}"
+    return f"{_units(patch)} of {called(patch.base)}"
 
 
 def _warn(patch: Patch) -> None:
@@ -35,15 +39,16 @@ def _inspect(args: argparse.Namespace) -> None:
 
 
 def _apply(args: argparse.Namespace) -> None:
-    print(f"{args.folder}: put in {_say(folder.apply(args.folder, args.patch, args.undo))}; `revert` takes them out")
+    patch = folder.apply(args.folder, args.patch, args.undo, args.force)
+    print(f"{args.folder}: put in {_units(patch)}; `revert` takes them out")
 
 
 def _revert(args: argparse.Namespace) -> None:
-    print(f"{args.folder}: brought back {_say(folder.revert(args.folder, args.undo))}")
+    print(f"{args.folder}: brought back {_units(folder.revert(args.folder, args.undo))}")
 
 
 def _merge(args: argparse.Namespace) -> None:
-    print(f"{args.out}: a model with {_say(merge.merge(args.base, args.patch, args.out))} put in")
+    print(f"{args.out}: {args.base} with {_units(merge.merge(args.base, args.patch, args.out))} put in")
 
 
 def _to_lora(args: argparse.Namespace) -> None:

@@ -17,24 +17,30 @@ import torch
 from filelock import FileLock, Timeout
 
 from caneft.errors import InputError
+from caneft.models.manifests import UNDO, results_of
 from caneft.patch.form import Patch, read, save
 from caneft.patch.hashing import check_replaced, count_units, equal, tensor_hash, unit_hashes
 from caneft.patch.weights import Place, check_dtype, find, read_slices
 from caneft.storage.files import replacing
 
-ASIDE, UNDO = "caneft", "undo.safetensors"
-
 Slices = tuple[dict[str, torch.Tensor], ...]
 
 
-def apply(folder: str | Path, path: str | Path, undo: str | Path | None = None) -> Patch:
+def apply(folder: str | Path, path: str | Path, undo: str | Path | None = None, force: bool = False) -> Patch:
     """Puts a patch into a folder's weight files; `undo` (default: caneft/undo.safetensors in the folder) brings the
     old bytes back. After a kill the same call goes on. Returns the patch.
 
+    force: into a model of the workflow's results too, whose jobs then refuse it.
     Raises InputError for other weights than those it replaces, or an undo patch of something else.
     """
     folder, patch = Path(folder), read(path)
-    undo = Path(undo) if undo else folder / ASIDE / UNDO
+    if not force and (results := results_of(folder)):
+        raise InputError(
+            f"{folder} belongs to the results in {results}, which know it by its checksums: jobs would refuse it, and"
+            " so would `verify`. Apply the patch to a copy of it, or make a new folder with `patch merge`; --force"
+            " applies it here"
+        )
+    undo = Path(undo) if undo else folder / UNDO
     places = find(folder, str(path), patch)
     remedy = "`merge` makes a folder in the patch's dtype"
     check_dtype(str(path), patch, places, remedy)
@@ -57,7 +63,7 @@ def revert(folder: str | Path, undo: str | Path | None = None) -> Patch:
     Raises InputError for weights that are neither the undo patch's nor what had replaced them.
     """
     folder, own = Path(folder), undo is None
-    undo = folder / ASIDE / UNDO if own else Path(undo)
+    undo = folder / UNDO if own else Path(undo)
     if own and not undo.exists():
         raise InputError(f"{undo} does not exist: no patch was applied to {folder}, or its undo patch is elsewhere")
     back = read(undo)
@@ -77,7 +83,7 @@ def revert(folder: str | Path, undo: str | Path | None = None) -> Patch:
 @contextmanager
 def _alone(folder: Path, places: list[dict[str, Place]], undo: Path) -> Iterator[None]:
     """Keeps other processes out of a folder, and clears away what killed ones left unfinished."""
-    aside = folder / ASIDE
+    aside = folder / UNDO.parent
     aside.mkdir(exist_ok=True)
     lock = FileLock(aside / "lock")
     try:

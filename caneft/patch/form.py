@@ -25,6 +25,8 @@ from caneft.storage.bounded import parse
 from caneft.storage.files import replacing
 
 FORMAT = 2
+METADATA = "caneft"
+"""Entry of a file's metadata that makes it a patch."""
 AXES = {
     NEURON: {"gate": ROWS, "up": ROWS, "down": COLUMNS},
     HEAD: {"q": ROWS, "k": ROWS, "v": ROWS, "o": COLUMNS},
@@ -94,25 +96,37 @@ def save(path: str | Path, patch: Patch) -> None:
         manifest["applied"] = patch.applied
     with replacing(path) as beside:
         # not save_file, which leaves a file that none but its owner may read
-        beside.write_bytes(serialised(tensors, {"caneft": json.dumps(manifest, sort_keys=True)}))
+        beside.write_bytes(serialised(tensors, {METADATA: json.dumps(manifest, sort_keys=True)}))
 
 
 def read(path: str | Path) -> Patch:
     """Reads what `save` wrote. Raises InputError for anything else, and for a patch of another format."""
-    if not Path(path).exists():
-        raise InputError(f"{path} is not a neuron patch: it does not exist")
+    if not Path(path).is_file():
+        raise InputError(
+            f"{path} is not a neuron patch: it {'is a folder' if Path(path).exists() else 'does not exist'}"
+        )
     try:
         with safe_open(path, framework="pt") as file:
-            manifest = parse((file.metadata() or {})["caneft"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            names, metadata = list(file.keys()), file.metadata() or {}
+            if METADATA not in metadata:
+                raise ValueError(_what(names))
+            manifest = parse(metadata[METADATA])
+            tensors = {name: file.get_tensor(name) for name in names}
         found = manifest["format"]
         if found == FORMAT:
             return _patch(manifest, tensors)
     except (SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
-        said = f"{type(error).__name__}: {error}"
+        said = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise InputError(f"{path} is not a neuron patch, or a damaged one ({said})") from None
     what = "tune the run again" if found == 1 else "read it with the program that wrote it"
     raise InputError(f"{path} is a neuron patch of format {found}, this program reads format {FORMAT}; {what}")
+
+
+def _what(names: list[str]) -> str:
+    """What a safetensors file without a patch's manifest is, by the names of its tensors."""
+    if any(".lora_" in name for name in names):
+        return "it is a LoRA adapter, which PEFT and servers load as it is"
+    return f"its metadata have no entry `{METADATA}`, so it holds some other model's or adapter's weights"
 
 
 def _patch(manifest: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Patch:

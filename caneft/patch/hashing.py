@@ -8,6 +8,7 @@ import torch
 
 from caneft.errors import InputError
 from caneft.models.ffn import ROWS
+from caneft.models.manifests import PRETRAINED_HERE
 from caneft.neurons import NeuronSet
 
 BYTES = 8
@@ -70,6 +71,9 @@ def check_replaced(name: str, patch, present: tuple[np.ndarray, ...]) -> None:
 
 
 def called(base: dict) -> str:
-    """A base in words."""
+    """A base in words. One that a workflow pretrained has no name that others know: its weights tell it from others."""
+    if base.get("id") == PRETRAINED_HERE:
+        sums = ", ".join(str(found)[:12] for found in base.get("weights", {}).values())
+        return f"a base that was pretrained by the workflow (sha256 of its weights: {sums or 'unknown'})"
     name = str(base.get("id", "an unknown base"))
     return f"{name} (revision {base['revision']})" if base.get("revision") else name

@@ -18,6 +18,7 @@ FORMAT = 1
 LIMIT = "CANEFT_VERIFY_UP_TO_GB"
 """Environment variable: files above are not compared when they are read. It is in no job's params."""
 AGAIN = "Delete it and run the workflow again"
+MISSING = "Run the workflow again with this file as its target: snakemake --cores all FILE"
 
 
 def publish_limit(gigabytes: float | None) -> None:
@@ -31,7 +32,9 @@ def sums(*paths: str | Path) -> dict[str, str]:
     return {Path(path).name: sha256(path) for path in sorted(paths)}
 
 
-def verify(folder: Path, expected: Mapping[str, str], names: Iterable[str] | None = None, remedy: str = AGAIN) -> None:
+def verify(
+    folder: Path, expected: Mapping[str, str], names: Iterable[str] | None = None, remedy: str | None = None
+) -> None:
     """Compares files of a folder with their checksums, but for those above the limit. names: None for all.
 
     remedy: what the message asks for; that of a file which no job asks for by its name is to delete another.
@@ -45,17 +48,17 @@ def verify(folder: Path, expected: Mapping[str, str], names: Iterable[str] | Non
             compare(path, expected[name], remedy)
 
 
-def compare(path: Path, expected: str, remedy: str = AGAIN) -> None:
+def compare(path: Path, expected: str, remedy: str | None = None) -> None:
     """Raises InputError unless the file has this checksum."""
     try:
         found = sha256(path)
     except FileNotFoundError:
-        raise InputError(f"{path}: is gone. {remedy}") from None
+        raise InputError(f"{path}: is missing. {remedy or MISSING}") from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}). {remedy}") from None
+        raise InputError(f"{path}: cannot be read ({error.strerror}). {remedy or AGAIN}") from None
     if found != expected:
         raise InputError(
-            f"{path}: is not what was written: its sha256 is {found[:12]}..., not {expected[:12]}... {remedy}"
+            f"{path}: is not what was written: its sha256 is {found[:12]}..., not {expected[:12]}... {remedy or AGAIN}"
         )
 
 

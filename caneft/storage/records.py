@@ -4,6 +4,7 @@ Times and hosts are kept apart from the record, so that records of equal runs ar
 """
 
 import importlib.metadata
+import os
 import resource
 import subprocess
 import sys
@@ -32,12 +33,17 @@ def packages() -> dict[str, str]:
 
 
 def code() -> dict[str, Any]:
-    """Commit of the code and whether the working tree differed from it; None where there is no git."""
+    """Commit of the code and whether the working tree differed from it; None where it has no repository of its own.
+
+    One that it merely lies in, as a vendored copy does, says nothing about it.
+    """
+    root = Path(__file__).resolve().parents[2]
+    own = {name: value for name, value in os.environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE")}
+    own["GIT_CEILING_DIRECTORIES"] = str(root.parent)
 
     def git(*arguments: str) -> str | None:
-        root = Path(__file__).parents[2]
         try:
-            done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, timeout=20)
+            done = subprocess.run(["git", *arguments], cwd=root, env=own, capture_output=True, text=True, timeout=20)
         except (OSError, subprocess.TimeoutExpired):
             return None
         return done.stdout.strip() if done.returncode == 0 else None

@@ -1,5 +1,6 @@
 """Patches beside each other, and the command line: `python -m caneft patch`."""
 
+import argparse
 import json
 import re
 import shutil
@@ -15,7 +16,9 @@ from test_patch import BASE, HEADS, NEURONS, NONE, bits, changed, tampered, writ
 from test_patch_folder import saved, sums
 
 from caneft import patch
+from caneft.commands import patch as commands
 from caneft.errors import InputError
+from caneft.models.manifests import PRETRAINED_HERE
 from caneft.neurons import HEAD, NEURON, NeuronSet
 from caneft.patch import command, compare
 from caneft.storage.files import write_json
@@ -81,7 +84,7 @@ def test_apply_revert_merge_and_export_from_the_command_line(two, call, tmp_path
     before = sums(folder)
     assert call("merge", folder, a, tmp_path / "merged")[:2] == (
         0,
-        f"{tmp_path / 'merged'}: a model with 4 neurons of tiny put in\n",
+        f"{tmp_path / 'merged'}: {folder} with 4 neurons put in\n",
     )
     assert call("to-lora", folder, a, tmp_path / "lora")[0] == 0
     assert {file.name for file in (tmp_path / "lora").iterdir()} == {
@@ -97,6 +100,74 @@ def test_apply_revert_merge_and_export_from_the_command_line(two, call, tmp_path
     assert call("apply", folder, a, "--undo", tmp_path / "undo.safetensors")[0] == 0
     assert sums(folder) != before
     assert call("revert", folder, tmp_path / "undo.safetensors")[0] == 0 and sums(folder) == before
+
+
+def test_a_model_of_the_results_is_not_changed_unless_forced(two, call, tmp_path):
+    base, a, _ = two
+    folder = saved(base, tmp_path / "results/models/tiny")
+    write_json(folder / "manifest.json", {"weights": {}})
+    (tmp_path / "results/config.yaml").write_text("{}")
+    (tmp_path / "link").symlink_to(folder)
+    before = sums(folder)
+    for name in (folder, tmp_path / "link"):
+        code, _, err = call("apply", name, a)
+        assert code == 1 and sums(folder) == before and not (folder / "caneft").exists()
+        assert_names(err, name, tmp_path / "results", "--force")
+    assert call("apply", folder, a, "--force")[0] == 0 and sums(folder) != before
+    assert call("revert", folder)[0] == 0 and sums(folder) == before  # asks for nothing
+
+
+@pytest.mark.parametrize("place", ["served", "results/served", "models/tiny", "runs/tiny/de-en/all/full/seed1"])
+def test_a_copy_of_such_a_model_may_be_changed(two, call, tmp_path, place):
+    """It has the manifest, too, but is no part of the results; the last two lie beside no configuration."""
+    base, a, _ = two
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/config.yaml").write_text("{}")
+    folder = saved(base, tmp_path / place)
+    for sidecar in ("manifest.json", "record.json"):
+        write_json(folder / sidecar, {"weights": {}})
+    before = sums(folder)
+    assert call("apply", folder, a)[0] == 0 and sums(folder) != before
+
+
+def test_a_run_with_the_weights_of_a_whole_model_is_one_of_the_results(two, call, tmp_path):
+    base, a, _ = two
+    folder = saved(base, tmp_path / "results/runs/tiny/de-en/all/full/seed1")
+    write_json(folder / "record.json", {"files": {}})
+    (tmp_path / "results/config.yaml").write_text("{}")
+    assert call("apply", folder, a)[0] == 1
+
+
+def test_a_base_that_was_pretrained_here_is_named_by_its_weights(tmp_path, tiny_model, call):
+    base = tiny_model()
+    model = changed(base, NEURONS)
+    path, about = tmp_path / "a.safetensors", {"id": PRETRAINED_HERE, "revision": None}
+    write(path, base, model, NEURONS, about | {"weights": {"model.safetensors": "0123456789abcdef" * 4}})
+    said = call("inspect", path)[1]
+    assert_names(said, "0123456789ab")
+    assert PRETRAINED_HERE not in said and "None" not in said
+
+
+def test_a_lora_file_and_other_weights_are_no_patches_and_are_called_what_they_are(tmp_path, call, two):
+    base, a, _ = two
+    assert call("to-lora", saved(base, tmp_path / "base"), a, tmp_path / "lora")[0] == 0
+    for file, fact in (
+        (tmp_path / "lora/adapter_model.safetensors", "LoRA"),
+        (tmp_path / "base/model.safetensors", "weights"),
+        (tmp_path / "base", "folder"),
+    ):
+        code, _, err = call("inspect", file)
+        assert code == 1 and "Error:" in err and "KeyError" not in err
+        assert_names(err, file, fact)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_argument_has_help(verb):
+    parser = argparse.ArgumentParser()
+    commands.add(parser.add_subparsers())
+    verbs = parser._subparsers._group_actions[0].choices["patch"]._subparsers._group_actions[0].choices
+    assert set(verbs) == set(VERBS)
+    assert all(action.help for action in verbs[verb]._actions)
 
 
 def test_errors_are_one_message(two, call, tmp_path, tiny_model):

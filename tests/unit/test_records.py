@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import subprocess
 from datetime import datetime
 
 import pytest
@@ -65,6 +66,41 @@ def test_provenance_names_code_and_packages():
 def test_code_without_git_is_told_apart_from_a_clean_tree(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert records.code() == {"commit": None, "dirty": None}
+
+
+def commit_in(folder):
+    """A repository with one commit, whose name is returned; two folders have two names."""
+    folder.mkdir(parents=True)
+    (folder / "file").write_text(str(folder))
+    who = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
+    for arguments in (["init", "-q"], ["add", "file"], [*who, "commit", "-q", "-m", "first"]):
+        subprocess.run(["git", *arguments], cwd=folder, check=True)
+    return subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize("broken", [False, True], ids=["no repository", "a broken one"])
+def test_the_commit_of_a_repository_around_the_workflow_is_not_the_workflows(monkeypatch, tmp_path, broken):
+    commit_in(tmp_path / "outer")
+    (tmp_path / "outer/vendored/caneft").mkdir(parents=True)
+    if broken:
+        (tmp_path / "outer/vendored/.git").mkdir()
+    monkeypatch.setattr(records, "__file__", str(tmp_path / "outer/vendored/caneft/storage/records.py"))
+    assert records.code() == {"commit": None, "dirty": None}
+
+
+def test_the_commit_is_that_of_the_workflows_own_repository(monkeypatch, tmp_path):
+    """Whatever lies around it, or a hook of git names by its variables."""
+    outer = commit_in(tmp_path / "outer")
+    own = commit_in(tmp_path / "outer/own")
+    assert own != outer
+    (tmp_path / "outer/own/caneft").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "outer/own")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "outer/.git"))
+    for root in (tmp_path / "outer/own", tmp_path / "link"):
+        monkeypatch.setattr(records, "__file__", str(root / "caneft/storage/records.py"))
+        assert records.code() == {"commit": own.strip(), "dirty": False}
+    (tmp_path / "outer/own/file").write_text("changed")
+    assert records.code() == {"commit": own.strip(), "dirty": True}
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):

@@ -11,8 +11,17 @@ import time
 import numpy as np
 import pytest
 import yaml
+from snakemake.io import is_flagged
 
+from caneft.commands import held
+from caneft.config import load
+from caneft.plan import Plan
 from tests.messages import assert_names
+from tests.workflow import job_sets as jobs
+from tests.workflow.conftest import RESULTS
+from tests.workflow.test_auto_samples import automatic
+from tests.workflow.test_comet import TRAIN
+from tests.workflow.test_fetch import from_the_hub
 
 BLOCK = "mini-llama/de-en"
 RUN = f"runs/{BLOCK}/all"
@@ -44,7 +53,7 @@ def test_a_finished_run_is_what_was_written(copy):
     command = [sys.executable, "-m", "caneft", "verify", str(copy.results)]
     done = subprocess.run(command, cwd=copy.root, env=copy.environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"^\S+: \d{2,} files compared or opened, 0 bad$", done.stdout, re.MULTILINE)
+    assert re.search(r"^\S+: \d{2,} files compared or opened, 0 bad, 0 missing$", done.stdout, re.MULTILINE)
 
 
 def test_every_file_with_another_bit_is_listed(copy, command_line):
@@ -58,16 +67,13 @@ def test_every_file_with_another_bit_is_listed(copy, command_line):
         else:
             changed[len(changed) // 2] ^= 4
         path.write_bytes(changed)
-    gone = copy.results / f"{RUN}/full/seed1/config.json"
-    kept[gone] = gone.read_bytes()
-    gone.unlink()
     try:
         code, said, _ = command_line("verify", copy.results)
         assert code == 1
         listed = {line.split(": ")[0] for line in said.splitlines()[:-1]}
-        assert {str(copy.results / name) for name in (*SUMMED, *OPENED)} | {str(gone)} == listed
+        assert {str(copy.results / name) for name in (*SUMMED, *OPENED)} == listed
         assert said.count("elete ") == len(listed)  # the remedy, which tests/faults/recovery.py reads as well
-        assert said.splitlines()[-1].endswith(f"{len(listed)} bad")
+        assert said.splitlines()[-1].endswith(f"{len(listed)} bad, 0 missing")
     finally:
         for path, content in kept.items():
             path.write_bytes(content)
@@ -80,9 +86,96 @@ def test_a_base_whose_weights_are_gone_is_listed(copy, command_line):
         code, said, _ = command_line("verify", copy.results)
         assert code == 1
         assert_names(said, weights)
-        assert said.splitlines()[-1].endswith(" 1 bad")
+        assert said.splitlines()[-1].endswith(" 1 bad, 1 missing")  # the model, and its file
     finally:
         weights.with_suffix(".kept").rename(weights)
+
+
+def test_a_patch_that_is_applied_is_said_with_the_way_back(copy, command_line):
+    base, patch = copy.results / "models/mini-llama", copy.results / f"{RUN}/caneft/seed1/patch.safetensors"
+    refused, _, _ = command_line("patch", "apply", base, patch)
+    assert refused == 1 and command_line("verify", copy.results)[0] == 0
+    assert command_line("patch", "apply", base, patch, "--force")[0] == 0
+    try:
+        code, said, _ = command_line("verify", copy.results)
+        assert code == 1
+        assert_names(said, base / "model.safetensors", f"patch revert {base}")
+        assert "elete" not in said and said.splitlines()[-1].endswith(" 1 bad, 0 missing")
+    finally:
+        assert command_line("patch", "revert", base)[0] == 0
+    assert command_line("verify", copy.results)[0] == 0
+
+
+GONE = (
+    f"{RUN}/caneft/seed1/scores/seen.json",
+    "tables/main.csv",
+    f"{RUN}/full/seed1/config.json",  # named by a checksum
+    f"{RUN}/caneft/seed1/record.json",  # named by none
+    "models/mini-llama/tokenizer.json",
+    "report.html",
+)
+"""Files that nothing asks for when the workflow runs again, and others."""
+
+
+def test_every_missing_file_is_listed_once_and_a_missing_folder_by_its_name(copy, command_line, monkeypatch):
+    monkeypatch.chdir(copy.root)
+    root, aside = copy.results.relative_to(copy.root), copy.root / "aside"
+    dumps = sorted((copy.results / f"importance-heads/{BLOCK}").glob("[!.]*"))
+    assert len(dumps) == 3 * 4  # domains, and what a dump leaves
+    for name in (*GONE, "importance-heads"):
+        (aside / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy.results / name).rename(aside / name)
+    try:
+        code, said, _ = command_line("verify", root)
+        assert code == 1
+        listed = {line.split(": ")[0]: line for line in said.splitlines() if ": missing" in line}
+        assert set(listed) == {str(root / name) for name in (*GONE, "importance-heads")}
+        assert_names(listed[str(root / "importance-heads")], len(dumps))
+        assert said.splitlines()[-1].endswith(f" 0 bad, {len(GONE) + len(dumps)} missing")
+    finally:
+        for name in (*GONE, "importance-heads"):
+            (aside / name).rename(copy.results / name)
+
+
+def of_one_domain(config):
+    """A mixture beside `all` that has one domain, with rates and neurons of `all`."""
+    config["mixtures"]["law"] = {"de-en": {"domains": ["law"], "select_on": "all", "rates_on": "all", "test": ["it"]}}
+
+
+def without_weights(config):
+    """Full runs with a grid, whose weights go; as many neurons a layer for each seed's own draw."""
+    config["methods"]["full"]["learning_rate"] = [5e-4, 1e-3]
+    config["tuning"]["keep_full_weights"] = False
+    jobs.draw_for_two_seeds(config)
+
+
+def with_comet(config):
+    """Trained here."""
+    config["scoring"] = {"comet": {"train": TRAIN}}
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        jobs.change_label,
+        jobs.grow_mixture,
+        jobs.add_model,
+        jobs.add_comet,
+        with_comet,
+        of_one_domain,
+        without_weights,
+        automatic,
+        from_the_hub,
+    ],
+    ids=lambda edit: edit.__name__,
+)
+def test_the_list_of_a_finished_run_is_what_snakemake_plans_to_leave(pristine, edit):
+    """All of it, but the report, which the handler makes, and files that go when they were read."""
+    config = pristine.configuration(edit)
+    with pristine.planned(config) as dag:
+        outputs = [path for job in dag.jobs for path in job.output if not is_flagged(path, "temp")]
+    below = {str(path).removeprefix(f"{RESULTS}/") for path in outputs if str(path).startswith(f"{RESULTS}/")}
+    assert held.files(Plan(load(config, files=[], check_files=False))) == below | {"report.html"}
 
 
 def with_format(content, number):
