@@ -101,11 +101,11 @@ def _task_problems(config: Config) -> Iterator[tuple[str, str]]:
                 yield f"directions.{name}.{key}", f"is missing, but prompt.{text} speaks of {{{key}}}"
         if (target := target_code(name)) is None:
             yield from _unnamed_problems(config, name, direction)
-        elif "bleu" in config.scoring.metrics and languages.tokenizer(target) is None:
+        elif (of_words := config.scoring.of_words) and languages.tokenizer(target) is None:
             yield (
                 f"directions.{name}",
                 f"is into a language, '{target}', that is written without spaces and that sacreBLEU has no tokenizer"
-                f" for, so BLEU would say nothing: {languages.INSTEAD}",
+                f" for, so {' and '.join(of_words)} would say nothing: {languages.INSTEAD}",
             )
 
 
@@ -116,8 +116,8 @@ def _unnamed_problems(config: Config, name: str, direction: Direction) -> Iterat
         yield key, "can be read in more than one way: write '_' within a code, as in en-fr_ca"
     elif direction.target_language is not None and languages.looks_coded(name):
         yield key, f"is named by what is no language. {_meant_codes(name, direction)}"
-    elif "bleu" in config.scoring.metrics:
-        reason = "the metric bleu needs for its tokenizer. Rename it, or choose other scoring.metrics"
+    elif of_words := config.scoring.of_words:
+        reason = f"the metric {of_words[0]} needs for its tokenizer. Rename it, or choose other scoring.metrics"
         yield key, f"{unnamed} {reason}. {_meant_codes(name, direction)}".rstrip()
     elif config.cleaning.wrong_language == "drop":
         yield key, f"{unnamed} cleaning.wrong_language: drop needs. Rename it, or keep such pairs"

@@ -1,6 +1,7 @@
 """Sections about metrics."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -9,18 +10,42 @@ from caneft.config.section import HubName, Positive, Section, Slug
 
 NEURAL = ("comet", "kiwi", "xcomet", "metricx")
 """Names of the neural metrics."""
-LABELS = {
-    "bleu": "BLEU",
-    "chrf": "chrF2",
-    "exact": "exact match (%)",
-    "comet": "COMET",
-    "kiwi": "COMETKiwi",
-    "xcomet": "XCOMET",
-    "metricx": "MetricX",
+
+
+class Measure(NamedTuple):
+    """What is known of a metric wherever scores are compared or printed.
+
+    lower_is_better: it counts errors. of_words: it needs to know where words end.
+    """
+
+    label: str
+    lower_is_better: bool = False
+    of_words: bool = False
+
+
+MEASURES = {
+    "bleu": Measure("BLEU", of_words=True),
+    "chrf": Measure("chrF2"),
+    "ter": Measure("TER", lower_is_better=True, of_words=True),
+    "exact": Measure("exact match (%)"),
+    "comet": Measure("COMET"),
+    "kiwi": Measure("COMETKiwi"),
+    "xcomet": Measure("XCOMET"),
+    "metricx": Measure("MetricX", lower_is_better=True),
 }
-"""How metrics are printed."""
-LOWER_IS_BETTER = ("metricx",)
-"""Metrics that count errors. The others of these are shares, and shown in per cent."""
+"""All metrics, neural ones too."""
+LABELS = {name: measure.label for name, measure in MEASURES.items()}
+
+
+def is_better(metric: str, a: float, b: float) -> bool:
+    """Whether a score is better than another one."""
+    return a < b if MEASURES[metric].lower_is_better else a > b
+
+
+def best(metric: str, scores: Mapping[str, float]) -> str:
+    """Name of the best of several scores; the first among equals."""
+    sign = -1 if MEASURES[metric].lower_is_better else 1
+    return max(scores, key=lambda name: sign * scores[name])
 
 
 class MetricResources(Section):
@@ -114,9 +139,10 @@ class MetricX(NeuralMetric):
 class Scoring(Section):
     """Metrics of the tables."""
 
-    metrics: Annotated[list[Literal["bleu", "chrf", "exact"]], Field(min_length=1)] = ["bleu", "chrf"]
-    """The first is the headline. `bleu`, `chrf`: of sacrebleu, the tokenizer follows the target language, which is the
-    second in the direction's name; `exact`: share of outputs equal to the reference, in per cent."""
+    metrics: Annotated[list[Literal["bleu", "chrf", "ter", "exact"]], Field(min_length=1)] = ["bleu", "chrf"]
+    """The first is the headline. `bleu`, `chrf`, `ter`: of sacrebleu, what is a word follows the target language, which
+    is the second in the direction's name; `ter` counts edits: **lower is better**, and it cannot be the headline;
+    `exact`: share of outputs equal to the reference, in per cent."""
     comet: Comet | None = None
     """COMET. It has an environment of its own, which the workflow builds; null: neither is needed."""
     kiwi: NeuralMetric | None = None
@@ -127,6 +153,15 @@ class Scoring(Section):
     metricx: MetricX | None = None
     """MetricX, in the same environment. **Lower is better.**"""
 
+    @model_validator(mode="after")
+    def _headline(self) -> "Scoring":
+        if MEASURES[self.metrics[0]].lower_is_better:
+            raise ValueError(
+                f"metrics begins with {self.metrics[0]}, which counts errors; the first one is the headline, of which"
+                " the verdicts take more to be better. Put another one before it, such as chrf"
+            )
+        return self
+
     @property
     def neural(self) -> dict[str, NeuralMetric]:
         """The neural metrics that are asked for, by name."""
@@ -136,6 +171,11 @@ class Scoring(Section):
     def all(self) -> list[str]:
         """Names of all metrics, in the order of the tables."""
         return [*self.metrics, *self.neural]
+
+    @property
+    def of_words(self) -> list[str]:
+        """Names of the metrics that need to know where words end."""
+        return [name for name in self.all if MEASURES[name].of_words]
 
     @property
     def judge(self) -> str:

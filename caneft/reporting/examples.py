@@ -14,7 +14,7 @@ from caneft.reporting.example_page import Example, Output, Section, page
 from caneft.reporting.inputs import Block
 from caneft.reporting.labels import METRICS, UNTRAINED, label
 from caneft.reporting.shown import ExampleFile, example_files
-from caneft.scoring import surface, translated
+from caneft.scoring import metrics, translated
 
 DIFFERENT, DRAWN = 3, 2
 """Segments of a domain: where outputs differ most, and drawn at random."""
@@ -65,7 +65,7 @@ def _files(plan: Plan, block: Block) -> list[ExampleFile]:
 def _examples(
     plan: Plan, block: Block, domain: str, rows: list[store.Row], lines: dict[str, list]
 ) -> Iterator[Example]:
-    metric = surface.METRICS[plan.config.scoring.judge](target_code(block[1]))
+    metric = metrics.METRICS[plan.config.scoring.judge].make(target_code(block[1]))
     pairs = [[(line["hypothesis"], row.target) for line, row in zip(o, rows, strict=True)] for o in lines.values()]
     scores = np.array([[metric.corpus_score([text], [[target]]).score for text, target in own] for own in pairs])
     trained = [plan.config.methods[variant].method not in UNTRAINED for variant in lines]

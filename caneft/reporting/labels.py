@@ -1,7 +1,7 @@
 """How metrics, variants, domains and learning rates are printed."""
 
 from caneft.config.metrics import LABELS as METRICS
-from caneft.config.metrics import LOWER_IS_BETTER
+from caneft.config.metrics import MEASURES
 from caneft.plan import Plan
 
 UNTRAINED = ("base", "icl")
@@ -14,7 +14,7 @@ def label(plan: Plan, name: str) -> str:
 
 def metric_label(plan: Plan, metric: str) -> str:
     """Label of a metric; a neural one that is trained here is named as the demonstration that it is."""
-    if metric in LOWER_IS_BETTER:
+    if MEASURES[metric].lower_is_better:
         return f"{METRICS[metric]} (lower is better)"
     trained = getattr(plan.config.scoring.neural.get(metric), "train", None)
     return f"{METRICS[metric]} (demonstration)" if trained else METRICS[metric]

@@ -9,7 +9,7 @@ import pandas as pd
 
 from caneft.config import Neurons, Scope
 from caneft.config.methods import MASKED
-from caneft.config.metrics import LOWER_IS_BETTER, NEURAL
+from caneft.config.metrics import MEASURES, NEURAL, best
 from caneft.config.names import AVERAGE_SEEN, AVERAGE_UNSEEN
 from caneft.errors import InputError
 from caneft.plan import SEEN, Plan, settings
@@ -21,7 +21,7 @@ from caneft.storage.bounded import parse
 
 BLOCK = ["model", "direction", "mixture"]
 AVERAGES = [AVERAGE_SEEN, AVERAGE_UNSEEN]
-SCALE = {metric: 100 for metric in NEURAL if metric not in LOWER_IS_BETTER}
+SCALE = {metric: 100 for metric in NEURAL if not MEASURES[metric].lower_is_better}
 """Neural metrics are shown times this; those that count errors as they are."""
 FLAGS = ["empty", "truncated", "overlong", "wrong_language"]
 """What can be wrong with an output; the last is missing where the target language cannot be told."""
@@ -95,7 +95,7 @@ def _adapter(entry: Mapping[str, Any], metric: str) -> dict[str, Any]:
     if "adapters" not in entry:
         return {"adapter": None, "oracle": None, "oracle_score": float("nan")}
     reached = {adapter: float(found[metric]["score"]) for adapter, found in sorted(entry["adapters"].items())}
-    oracle = max(reached, key=reached.__getitem__)  # the first among equals
+    oracle = best(metric, reached)
     return {"adapter": str(entry["chosen"]), "oracle": oracle, "oracle_score": reached[oracle]}
 
 

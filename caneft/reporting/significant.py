@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from caneft.config.metrics import LOWER_IS_BETTER
+from caneft.config.metrics import MEASURES, is_better
 from caneft.config.names import AVERAGE_ALL, AVERAGE_SEEN, AVERAGE_UNSEEN
 from caneft.plan import Plan, comparison
 from caneft.reporting.inputs import Block
@@ -102,7 +102,7 @@ def signs(plan: Plan, block: Block, family: pd.DataFrame, rival: str | None) -> 
 
 
 def _a_is_better(row) -> bool:
-    return (row.difference < 0) if row.metric in LOWER_IS_BETTER else (row.difference > 0)
+    return is_better(row.metric, row.difference, 0)
 
 
 def of_main_tables(
@@ -196,7 +196,7 @@ def _differences(plan: Plan, block: Block, metric: str, method: str, rows: pd.Da
     in_order = [*seen, AVERAGE_SEEN, *plan.unseen(*block[1:]), AVERAGE_UNSEEN, AVERAGE_ALL]
     columns = [column for column in in_order if column in found]
     heads = [names.get(c) or (label(plan, c), "seen" if c in seen else "unseen") for c in columns]
-    alpha, better = plan.config.significance.alpha, "negative" if metric in LOWER_IS_BETTER else "positive"
+    alpha, better = plan.config.significance.alpha, "negative" if MEASURES[metric].lower_is_better else "positive"
     said = (
         f"Differences in {METRICS[metric]}; {better}: {label(plan, method)} is better. {BETTER} {_tested(plan, rows)}"
         " of this table. Both tests, intervals and standard errors are in significance.csv."

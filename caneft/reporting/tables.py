@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from caneft.config.metrics import LOWER_IS_BETTER
+from caneft.config.metrics import MEASURES
 from caneft.config.names import AVERAGES
 from caneft.plan import Plan
 from caneft.reporting import captions
@@ -113,7 +113,7 @@ def _main(
 ) -> Table:
     shown = _score_columns(plan, block)
     body, copy = rows[rows["method"] != COPY], rows[rows["method"] == COPY]
-    errors = metric in LOWER_IS_BETTER
+    errors = MEASURES[metric].lower_is_better
     cells = {name: score_cells(body, name, signs, errors) for name in shown}
     copied = [Cell(f"{copy[f'{name}_mean'].item():.{2 if errors else 1}f}") for name in shown]
     return Table(

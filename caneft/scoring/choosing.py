@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from caneft.config import metrics
 from caneft.corpora.store import Row
 from caneft.errors import InputError
 from caneft.plan.settings import ChoiceSettings
@@ -25,13 +26,13 @@ def choose(
     dev: Mapping[str, Sequence[Row]],
     outputs: Mapping[Trial, Mapping[str, Sequence[str]] | None],
 ) -> dict[str, Any]:
-    """What `choice.json` holds: the lowest rate whose dev score is within one standard error of the highest.
+    """What `choice.json` holds: the lowest rate whose dev score is within one standard error of the best.
 
     dev: pairs by domain. outputs: of every trial the hypotheses by domain, None if it diverged; a rate with such a
     trial is not taken. The score of a rate is the mean over its seeds and the domains; ties go to the lower rate. The
-    standard error is that of the difference to the highest: segments resampled for both alike, and the deviation
+    standard error is that of the difference to the best: segments resampled for both alike, and the deviation
     between seeds, pooled over the rates; with one seed the segments alone.
-    `edge` says that a better rate may lie outside of the grid: `high` if the highest score is that of the highest rate,
+    `edge` says that a better rate may lie outside of the grid: `high` if the best score is that of the highest rate,
     `low` if the lowest is taken. Where all rates above diverged, a rate is no edge.
     Raises InputError if no rate is left.
     """
@@ -41,9 +42,9 @@ def choose(
     if not left:
         raise InputError(f"every rate diverged ({', '.join(f'{rate:g}' for rate in rates)}): lower them")
     errors = _errors(settings, dev, left)
-    best = max(errors.score, key=errors.score.__getitem__)
+    best = metrics.best(settings.metric, errors.score)
     behind = {name: errors.contrast({best: 1, name: -1}) for name in errors.score if name != best}
-    level = [name for name, difference in behind.items() if difference.value <= difference.error]
+    level = [name for name, difference in behind.items() if abs(difference.value) <= difference.error]
     chosen = min([best, *level], key=float)
     edge = "high" if float(best) == rates[-1] else "low" if float(chosen) == rates[0] else None
     names = [f"{rate:g}" for rate in rates]

@@ -62,7 +62,7 @@ def pairs(systems: Sequence[tuple[str, int | None]], a: str, b: str) -> Pairs:
 def surface_samples(
     metric: str, target_language: str | None, references: Mapping[str, Sequence[str]], outputs: Systems
 ) -> Iterator[tuple[str, Sample]]:
-    """Domains with their samples in a metric of `surface.METRICS`. outputs: hypotheses by domain, of every system."""
+    """Domains with their samples in a metric of `metrics.METRICS`. outputs: hypotheses by domain, of every system."""
     for domain, targets in references.items():
         measure = statistics.Surface(metric, target_language, targets)
         yield domain, Sample(np.stack([measure(found[domain]) for found in outputs.values()]), measure.score)

@@ -3,18 +3,20 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from caneft.config.metrics import best
 from caneft.corpora.store import read_json
 from caneft.errors import InputError
 from caneft.plan import comparison
 
 
 def best_rival(dev: Mapping[str, float], by: str | None) -> str | None:
-    """The variant with the highest dev score, or with the lowest if `by` is `dev_loss`; the first of equals.
+    """The variant with the best dev score, in the metric `by` or in `dev_loss`; the first of equals.
 
     None if there are no rivals.
     """
-    sign = -1 if by == "dev_loss" else 1
-    return max(dev, key=lambda variant: sign * dev[variant], default=None)
+    if not dev:
+        return None
+    return min(dev, key=dev.__getitem__) if by == "dev_loss" else best(by, dev)
 
 
 def dev_results(files: Mapping[str, Sequence[Path]], by: str | None) -> dict[str, float]:

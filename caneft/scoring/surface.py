@@ -1,56 +1,25 @@
-"""BLEU and chrF2 through sacrebleu, exact match, and counts of what went wrong in decoding."""
+"""Scores of outputs against references, and counts of what went wrong in decoding."""
 
-from collections.abc import Callable, Sequence
-from types import SimpleNamespace
+from collections.abc import Sequence
 from typing import Any
 
-from sacrebleu.metrics import BLEU, CHRF
-
-from caneft.config import languages
+from caneft.config.metrics import best
 from caneft.corpora.sides import label, language, visible
 from caneft.corpora.store import Row
-from caneft.errors import InputError
+from caneft.scoring.metrics import METRICS
 
 OVERLONG_FACTOR, OVERLONG_OFFSET = 2, 20
 LANGUAGE_BYTES = 20
 """Shorter outputs are in no language that could be told."""
 
 
-class ExactMatch:
-    """Share of hypotheses equal to their reference, in per cent; white space at the ends does not count.
-
-    With the interface of sacrebleu's metrics.
-    """
-
-    def corpus_score(self, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> SimpleNamespace:
-        pairs = list(zip(hypotheses, *references, strict=True))
-        return SimpleNamespace(score=100 * sum(h.strip() == r.strip() for h, r in pairs) / len(pairs))
-
-    def get_signature(self) -> str:
-        return "exact|norm:strip|version:1"
-
-
-def _tokenizer(target: str | None) -> str:
-    if (found := languages.tokenizer(target)) is None:
-        raise InputError(f"sacreBLEU has no tokenizer for '{target}', so BLEU says nothing there: {languages.INSTEAD}.")
-    return found
-
-
-METRICS: dict[str, Callable[[str | None], Any]] = {
-    "bleu": lambda target: BLEU(tokenize=_tokenizer(target)),
-    "chrf": lambda target: CHRF(),
-    "exact": lambda target: ExactMatch(),
-}
-"""Metric by name, made for a target language's tag (`zh` and `yue-hant` get sacrebleu's zh tokenizer)."""
-
-
 def corpus_scores(
     hypotheses: Sequence[str], references: Sequence[str], target_language: str | None, metrics: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    """Corpus score and signature by metric. target_language: code such as `en`, which BLEU needs."""
+    """Corpus score and signature by metric. target_language: code such as `en`, which metrics of words need."""
     result = {}
     for name in metrics:
-        metric = METRICS[name](target_language)
+        metric = METRICS[name].make(target_language)
         score = metric.corpus_score(list(hypotheses), [list(references)]).score
         result[name] = {"score": score, "signature": str(metric.get_signature())}
     return result
@@ -84,7 +53,7 @@ def score(
     """Scores, signatures and health counts of one domain; hypotheses as in a translations file, aligned.
 
     metrics: the first is the headline. If every adapter has translated: also `adapters`, the scores of each by its
-    domain, `chosen`, the one whose hypotheses are reported, and `oracle`, the one with the highest headline metric.
+    domain, `chosen`, the one whose hypotheses are reported, and `oracle`, the best one in the headline metric.
     """
     texts, targets = [line["hypothesis"] for line in hypotheses], [row.target for row in references]
     truncated = ["truncated" in line["flags"] for line in hypotheses]
@@ -105,5 +74,5 @@ def _adapter_scores(
     adapters = sorted(hypotheses[0]["alternatives"])
     texts = {adapter: [line["alternatives"][adapter] for line in hypotheses] for adapter in adapters}
     scores = {adapter: corpus_scores(texts[adapter], targets, target_language, metrics) for adapter in adapters}
-    oracle = max(scores, key=lambda adapter: scores[adapter][metrics[0]]["score"])  # the first among equals
+    oracle = best(metrics[0], {adapter: scores[adapter][metrics[0]]["score"] for adapter in adapters})
     return {"adapters": scores, "chosen": hypotheses[0]["adapter"], "oracle": oracle}

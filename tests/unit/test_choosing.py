@@ -65,6 +65,22 @@ def test_choice(hits, rate, edge):
     assert {float(name): score for name, score in found["grid"].items()} == means
 
 
+@pytest.mark.parametrize(
+    ("hits", "rate", "edge"),
+    [
+        ({1e-3: [10, 10], 3e-3: [60, 60], 1e-2: [30, 30]}, 3e-3, None),
+        ({1e-3: [60, 60], 3e-3: [60, 60], 1e-2: [30, 30]}, 1e-3, "low"),
+        ({1e-3: [10, 10], 3e-3: [59, 59], 1e-2: [60, 60]}, 3e-3, "high"),
+    ],
+)
+def test_where_lower_is_better_the_lowest_score_wins(hits, rate, edge):
+    """Of a wrong output both words are edits, so TER is 100 less the share of right ones."""
+    found = chosen(hits, "ter")
+    assert (found["learning_rate"], found["edge"]) == (rate, edge)
+    means = {r: 100 - float(np.mean(seeds)) for r, seeds in hits.items()}
+    assert {float(name): score for name, score in found["grid"].items()} == pytest.approx(means)
+
+
 def test_the_error_has_a_part_of_segments_and_one_of_seeds():
     """Exact match at shares p and q of independent segments, means over two seeds and two domains: four outputs of 200
     segments each. Seeds: (60, 70) and (50, 60) have a pooled variance of 50, so the runs add 50 / 2 twice."""

@@ -235,6 +235,7 @@ MISTAKES = {
         [("prompt", "name_domain", True)],
         ["prompt.instruction", "name_domain: true", "{domain}"],
     ),
+    "a headline of which less is better": ([("scoring", "metrics", ["ter", "bleu"])], ["scoring", "ter", "chrf"]),
     "half a brace in the prompt": ([("prompt", "instruction", "a } b")], ["prompt.instruction", "'}'"]),
     "unknown form": ([("prompt", "form", "chats")], ["prompt.form", "'chats'", "'completion'"]),
     "unknown field of the text to complete": (
@@ -411,7 +412,9 @@ def test_relative_paths_start_from_the_key_before_the_variable(tmp_path, monkeyp
     monkeypatch.setenv("CANEFT_DATA", str(tmp_path))
     assert config.load(changed(corpus("it.jsonl")))
     other = changed(corpus("it.jsonl"), ("data_root", str(tmp_path / "other")))
-    assert str(tmp_path / "other" / "it.jsonl") in message(other, check_files=True)
+    assert_names(message(other, check_files=True), "data_root", tmp_path / "other")  # once, not for each file in it
+    (tmp_path / "other").mkdir()
+    assert_names(message(other, check_files=True), tmp_path / "other" / "it.jsonl")
 
 
 def write(folder, name, content):

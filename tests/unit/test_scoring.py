@@ -4,12 +4,16 @@ import json
 import random
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 from pytest import approx
 
+from caneft.config import Scoring
+from caneft.config.metrics import MEASURES, NEURAL
 from caneft.corpora.store import Row, read_testset, write
 from caneft.scoring import translated
+from caneft.scoring.metrics import METRICS
 from caneft.scoring.surface import corpus_scores, health, score
 from tests.messages import refused
 
@@ -40,6 +44,8 @@ CASES = {
     "bleu zh": ("bleu", "zh", sentences(CHINESE, ""), ["-tok", "zh"]),
     "chrf en": ("chrf", "en", sentences(ENGLISH, " "), []),
     "chrf zh": ("chrf", "zh", sentences(CHINESE, ""), []),
+    "ter en": ("ter", "en", sentences(ENGLISH, " "), []),
+    "ter zh": ("ter", "zh", sentences(CHINESE, ""), ["--ter-normalized", "--ter-asian-support"]),
 }
 
 
@@ -50,6 +56,14 @@ def test_scores_are_those_of_the_command_line(tmp_path, metric, target, texts, o
     assert 20 < expected < 90
     assert found["score"] == approx(expected, abs=6e-5)
     assert found["signature"] == signature
+
+
+def test_every_metric_has_all_its_parts():
+    """How it is computed, how it is read, and its name in the configuration."""
+    configured = get_args(get_args(Scoring.model_fields["metrics"].annotation)[0])
+    assert set(configured) == set(METRICS)
+    assert {*METRICS, *NEURAL} == set(MEASURES)
+    assert {name for name, measure in MEASURES.items() if measure.lower_is_better} == {"ter", "metricx"}
 
 
 def test_the_tokenizer_follows_the_target_language():
@@ -207,6 +221,9 @@ def test_the_oracle_goes_by_the_headline_metric(references):
     lines = [of_adapters("it.test.1", **texts)]
     assert score(lines, rows, "en", ["bleu", "chrf"])["oracle"] == "it"
     assert score(lines, rows, "en", ["chrf", "bleu"])["oracle"] == "law"
+    by_ter = score(lines, rows, "en", ["ter"])
+    reached = {adapter: found["ter"]["score"] for adapter, found in by_ter["adapters"].items()}
+    assert by_ter["oracle"] == min(reached, key=reached.get) and len(set(reached.values())) == 2
 
 
 def test_another_number_of_hypotheses_is_never_scored(references):

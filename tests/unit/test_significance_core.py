@@ -7,7 +7,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from sacrebleu.metrics import BLEU, CHRF
+from sacrebleu.metrics import BLEU, CHRF, TER
 from sacrebleu.significance import PairedTest
 
 from caneft.demo import pairs
@@ -15,6 +15,7 @@ from caneft.plan.settings import SignificanceSettings
 from caneft.scoring import comparing, rival, significance, statistics
 from tests.messages import refused
 
+LIBRARIES = [("bleu", BLEU), ("chrf", CHRF), ("ter", TER)]
 REFERENCES = [target for _, target in pairs("law", "test", 120)]
 
 
@@ -44,7 +45,7 @@ def settings(**changes):
 
 
 @pytest.mark.parametrize("seed", range(8))
-@pytest.mark.parametrize(("name", "library"), [("bleu", BLEU), ("chrf", CHRF)])
+@pytest.mark.parametrize(("name", "library"), LIBRARIES)
 def test_scores_from_sums_are_sacrebleus(name, library, seed):
     hypotheses = spoilt(0.15 * seed, seed)
     hypotheses[seed] = ""
@@ -54,11 +55,23 @@ def test_scores_from_sums_are_sacrebleus(name, library, seed):
 
 
 @pytest.mark.parametrize("hypotheses", [[""] * 120, ["x"] * 120, ["uh uh uh uh uh"] * 120])
-@pytest.mark.parametrize(("name", "library"), [("bleu", BLEU), ("chrf", CHRF)])
+@pytest.mark.parametrize(("name", "library"), LIBRARIES)
 def test_hopeless_outputs_score_as_sacrebleu_says(name, library, hypotheses):
     measure = statistics.Surface(name, "en", REFERENCES)
     found = measure.score(measure(hypotheses).sum(axis=0))
     assert found == pytest.approx(library().corpus_score(hypotheses, [REFERENCES]).score, abs=1e-9)
+
+
+def test_ter_of_sums_is_no_mean_of_segments():
+    """One edit in one word, and one in nine: 2 / 10 of all; the mean would be 55.6. Words without a reference: 100."""
+    references = ["yes", "a b c d e f g h i", ""]
+    measure = statistics.Surface("ter", "en", references)
+    counted = measure(["no", "a b c d e f g h j", "x y"])
+    assert counted.tolist() == [[1, 1], [1, 9], [2, 0]]
+    assert measure.score(counted[:2].sum(axis=0)) == pytest.approx(20)
+    assert measure.score(counted[[0, 0, 1]]).tolist() == pytest.approx([100, 100, 100 / 9])
+    assert measure.score(counted[2]) == TER().corpus_score(["x y"], [[""]]).score == 100
+    assert measure.score(np.zeros(2)) == TER().corpus_score([""], [[""]]).score == 0
 
 
 def test_exact_match_is_a_share():
@@ -74,10 +87,11 @@ def p_of(first, second, metric="bleu", resamples=2000, seed=0):
     return significance.p_values(np.array([observed]), drawn)[0]
 
 
-@pytest.mark.parametrize(("name", "library"), [("bleu", BLEU), ("chrf", CHRF)])
+@pytest.mark.parametrize(("name", "library"), LIBRARIES[:2])
 @pytest.mark.parametrize("share", [0.2, 0.22, 0.25])
 def test_p_agrees_with_sacrebleus_paired_randomisation(name, library, share, monkeypatch):
-    """To three standard errors of two independent estimates."""
+    """To three standard errors of two independent estimates. Not TER's: its edits are whole numbers, so many
+    resamples have the very difference that was observed, and sacrebleu does not count these."""
     monkeypatch.setenv("SACREBLEU_SEED", "7")
     first, second, count = spoilt(0.2, 1), spoilt(share, 2), 2000
     metric = library(references=[REFERENCES])
@@ -255,6 +269,7 @@ def test_the_best_rival_is_the_best_on_dev(tmp_path):
         for name, seeds in losses.items()
     }
     assert rival.best_rival(rival.dev_results(records, "dev_loss"), "dev_loss") == "full"
+    assert rival.best_rival(rival.dev_results(choices, "chrf"), "ter") == "random"
     assert rival.best_rival({}, None) is None
     with refused(tmp_path / "broken.json", "dev_loss"):
         rival.dev_results({"full": [written("broken.json", {"tuning": {}})]}, "dev_loss")

@@ -18,23 +18,26 @@ RAW = {  # (a, b, column): difference, p; all others 1 and 0.2
 }
 
 
-def results_in(tmp_path, rival="lora", **sections):
-    """A plan of base, lora and caneft, and its tests: three comparisons in it, law, koran and the seen average."""
-    plan = fake_results.plan(scoring={"metrics": ["chrf"]}, **sections)
+def results_in(tmp_path, rival="lora", metrics=("chrf",), **sections):
+    """A plan of base, lora and caneft, and its tests: three comparisons in it, law, koran and the seen average.
+
+    They are those of the last metric.
+    """
+    plan = fake_results.plan(scoring={"metrics": list(metrics)}, **sections)
     content = fake_results.significance(plan, BLOCK) | {"rival": rival, "rival_by": "dev_loss"}
-    for entry in content["metrics"]["chrf"]["comparisons"]:
+    for entry in content["metrics"][metrics[-1]]["comparisons"]:
         key = entry["a"], entry["b"], entry["column"]
         entry["difference"], entry["p"] = RAW.get(key, (entry["difference"], entry["p"]))
-    content["metrics"]["chrf"]["scores"] = {"caneft": {"it": {"score": 60.0, "low": 58.5, "high": 61.25}}}
+    content["metrics"][metrics[-1]]["scores"] = {"caneft": {"it": {"score": 60.0, "low": 58.5, "high": 61.25}}}
     path = tmp_path / comparison.path(BLOCK)
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(content))
     return plan
 
 
-def signs_of(plan, root):
+def signs_of(plan, root, metric="chrf"):
     rows, rivals = significant.comparisons(plan, root), significant.best_rivals(plan, root)
-    return significant.of_main_tables(plan, rows, rivals)[*BLOCK, "chrf"]
+    return significant.of_main_tables(plan, rows, rivals)[*BLOCK, metric]
 
 
 def test_signs_follow_holm_over_the_main_table(tmp_path):
@@ -42,6 +45,12 @@ def test_signs_follow_holm_over_the_main_table(tmp_path):
     signs, caption = signs_of(results_in(tmp_path), tmp_path)
     assert signs == {("caneft", "it"): "†", ("lora", "it"): "↓‡"}
     assert_names(caption, 12, "lora", "p < 0.05")
+
+
+def test_in_a_metric_of_errors_less_is_better(tmp_path):
+    """The differences of the test above: 5 more edits are worse, 2 fewer better, and caneft has fewer than lora."""
+    plan = results_in(tmp_path, metrics=["chrf", "ter"])
+    assert signs_of(plan, tmp_path, "ter")[0] == {("caneft", "it"): "↓‡", ("lora", "it"): "†"}
 
 
 def test_without_a_rival_the_family_is_smaller(tmp_path):
