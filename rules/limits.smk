@@ -66,7 +66,7 @@ def limit_memory():
         # Not part of Snakemake's interface; without it jobs are not counted.
         if hasattr(workflow, "register_resource"):
             workflow.register_resource("mem_mb", limit)
-    for said in MEMORY.beyond(limit):
+    if said := MEMORY.beyond(limit):
         logger.warning(said)
 
 
