@@ -2,10 +2,11 @@
 
 from snakemake.logging import logger
 
-from caneft.runtime import holding, machine, slurm
-from caneft.storage.files import replacing
+from caneft.commands.jobs import Jobs
 from caneft.reporting import power
+from caneft.runtime import holding, machine, slurm
 from caneft.runtime.screen import Screen
+from caneft.storage.files import replacing
 
 
 def reasons():
@@ -22,6 +23,30 @@ SCREEN = Screen(
 )
 if workflow.exec_mode == workflow.exec_mode.DEFAULT:
     SCREEN.attach(logger)
+
+
+def warn_of_copied_results():
+    """Says what to do with results that Snakemake has no notes on here, before it makes them again."""
+    if workflow.exec_mode != workflow.exec_mode.DEFAULT:
+        return
+    made = next((path for path in inputs.table_inputs(PLAN) if root(path).exists()), None)
+    notes = Jobs(root(), CONFIG.results_root)
+    if made and root("config.yaml").exists() and notes.of(notes.known_as(made)) is None:
+        take = f"snakemake --cores 1 --touch --forceall --configfile {shlex.quote(str(root('config.yaml')))}"
+        logger.warning(
+            f"{root()} has results, but no notes on them are in .snakemake here, as after a copy. So Snakemake goes by"
+            f" time stamps and may make them again. Copy the folder .snakemake as well, or take them as they are: {take}"
+        )
+    if made and CONFIG.scoring.neural and COMET_ENVIRONMENT and not Path(COMET_ENVIRONMENT).exists():
+        metric = next(iter(CONFIG.scoring.neural))
+        if any(root("scores/copy", direction, "neural", f"{metric}.json").exists() for direction in CONFIG.directions):
+            logger.warning(
+                f"The environment of neural metrics is not on this machine, but scores by {metric} are. Run `snakemake"
+                " fetch` first: if a job has to build it, all of these scores are made again."
+            )
+
+
+warn_of_copied_results()
 
 
 def check_cluster():
