@@ -68,7 +68,7 @@ File, key, what was found, what was expected; at most ten lines, before the firs
 
 ```text
 config/config.yaml: tuning.epocs is not a known key. Known: batch_size, clip, ... Did you mean 'epochs'?
-config/config.yaml: mixtures.all names the domain 'medcial', which direction de-en does not have. Known: it, koran, ...
+config/config.yaml: mixtures.all.de-en names the domain 'medcial', which direction de-en does not have. Known: it, ...
 ```
 
 ## What changes rerun

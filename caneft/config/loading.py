@@ -26,6 +26,7 @@ from caneft.config.names import RESERVED_DIRECTIONS, RESERVED_DOMAINS
 from caneft.config.paths import missing_files, same_splits, sources
 from caneft.config.prompts import template_fields
 from caneft.config.root import Config
+from caneft.config.section import twice
 from caneft.demo import dates
 from caneft.errors import InputError, did_you_mean
 
@@ -88,8 +89,9 @@ def problems(config: Config) -> Iterator[tuple[str, str]]:
     yield from _significance_problems(config)
     if sum(method.method == "base" for method in config.methods.values()) > 1:
         yield "methods", "has more than one entry with method: base"
-    if len(set(config.seeds)) != len(config.seeds):
-        yield "seeds", "names a seed twice"
+    if repeated := twice(config.seeds):
+        yield "seeds", f"names {repeated} twice"
+    yield from _label_problems(config)
 
 
 def _task_problems(config: Config) -> Iterator[tuple[str, str]]:
@@ -141,8 +143,8 @@ def _method_problems(config: Config) -> Iterator[tuple[str, str]]:
         listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
         yield "methods", f"has grids of learning rates of different sizes, which is no fair comparison: {listed}"
     for name, grid in grids.items():
-        if len(set(grid)) < len(grid):
-            yield f"methods.{name}.learning_rate", "names a rate twice"
+        if repeated := twice(grid):
+            yield f"methods.{name}.learning_rate", f"names {repeated} twice"
         for rate in grid:
             if float(f"{rate:g}") != rate:  # as it stands in the name of a trial's folder
                 said = f"has the rate {rate!r}; in a grid, rates have six digits at most, such as {rate:g}"
@@ -155,6 +157,14 @@ def _method_problems(config: Config) -> Iterator[tuple[str, str]]:
         for key in ("layers_of", "equal_to") if isinstance(method, Neurons | Lora) else ():
             if (other := getattr(method, key, None)) is not None:
                 yield from _reference_problems(config, f"methods.{name}.{key}", other)
+
+
+def _label_problems(config: Config) -> Iterator[tuple[str, str]]:
+    """Labels of what does not exist."""
+    known = {*config.methods, *(domain for direction in config.directions.values() for domain in direction.domains)}
+    for name in config.report.labels:
+        if name not in known:
+            yield f"report.labels.{name}", f"is the label of no variant or domain. {did_you_mean(name, known)}"
 
 
 def _significance_problems(config: Config) -> Iterator[tuple[str, str]]:
@@ -221,7 +231,7 @@ def _demo_problems(key: str, source: Source) -> Iterator[tuple[str, str]]:
 
 
 def _mixture_problems(config: Config, name: str, direction_name: str, mixture: Mixture) -> Iterator[tuple[str, str]]:
-    key = f"mixtures.{name}"
+    key = f"mixtures.{name}.{direction_name}"
     if direction_name not in config.directions:
         yield key, f"names the direction '{direction_name}'. {did_you_mean(direction_name, config.directions)}"
         return
@@ -233,8 +243,8 @@ def _mixture_problems(config: Config, name: str, direction_name: str, mixture: M
     for domain in mixture.domains:
         if domain in domains and domains[domain].train is None:
             yield key, f"trains on '{domain}', which has only a test set in direction {direction_name}"
-    if len(set(mixture.domains)) != len(mixture.domains):
-        yield key, "names a domain twice"
+    if repeated := twice(mixture.domains):
+        yield key, f"names {repeated} twice"
     for variant in mixture.methods or ():
         if variant not in config.methods:
             yield f"{key}.methods", f"names the variant '{variant}'. {did_you_mean(variant, config.methods)}"

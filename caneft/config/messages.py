@@ -1,5 +1,8 @@
 """Validation errors of the configuration as sentences: file, key, what was found, what was expected."""
 
+import datetime
+import difflib
+import re
 import reprlib
 import types
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +16,29 @@ from caneft.config import yamlfiles
 from caneft.errors import did_you_mean
 
 SHOWN = 4
+SECTIONS = ("dict_type", "model_type", "model_attributes_type")
+WANTED = {
+    "bool_parsing": "be true or false",
+    "bool_type": "be true or false",
+    "finite_number": "be a finite number",
+    "float_parsing": "be a number",
+    "float_type": "be a number",
+    "greater_than": "be more than {gt}",
+    "greater_than_equal": "be at least {ge}",
+    "int_from_float": "be a whole number",
+    "int_parsing": "be a whole number",
+    "int_type": "be a whole number",
+    "less_than": "be less than {lt}",
+    "less_than_equal": "be at most {le}",
+    "list_type": "be a list",
+    "literal_error": "be {expected}",
+    "multiple_of": "be a multiple of {multiple_of}",
+    "string_too_long": "have at most {max_length} characters",
+    "string_type": "be text",
+    "too_short": "name at least {min_length}",
+    **dict.fromkeys(SECTIONS, "be a section with keys"),
+}
+"""What a value has to be, by pydantic's kinds of errors."""
 BRIEF = reprlib.Repr()
 """Aliases of YAML can make a few lines into gigabytes."""
 BRIEF.maxstring = BRIEF.maxother = 100
@@ -21,12 +47,18 @@ BRIEF.maxlevel = 2
 
 def explain(error: ValidationError, model: type[BaseModel], raw: Mapping, files: Sequence[str | Path]) -> str:
     """Message for a pydantic error: two lines a problem, at most four problems."""
-    lines = []
+    problems: list[tuple[tuple, str]] = []
+    wanted: dict[tuple, list[dict]] = {}
     for item in error.errors():
         location = tuple(part for part in item["loc"])
         keys = _written(location, raw)
-        lines.append((keys, _sentence(item, model, location, raw)))
-    return _format(lines, raw, files)
+        if item["type"] in WANTED:  # of several things that a value may be, each is an error of pydantic's
+            if keys not in wanted:
+                problems.append((keys, ""))
+            wanted.setdefault(keys, []).append(item)
+        else:
+            problems.append((keys, _sentence(item, model, location)))
+    return _format([(keys, said or _unlike(wanted[keys], model)) for keys, said in problems], raw, files)
 
 
 def explain_problems(problems: Sequence[tuple[str, str]], raw: Mapping, files: Sequence[str | Path]) -> str:
@@ -50,7 +82,45 @@ def _line(keys: tuple, message: str, raw: Mapping, files: Sequence[str | Path]) 
     return f"{origin}: {'.'.join(map(str, keys)) or 'configuration'}{f' (line {line})' if line else ''} {message}"
 
 
-def _sentence(item: dict, model: type[BaseModel], location: tuple, raw: Mapping) -> str:
+def _unlike(items: Sequence[dict], model: type[BaseModel]) -> str:
+    """What a value is, and what it may be."""
+    value = items[0]["input"]
+    if isinstance(value, bool) and any(item["type"] == "string_type" for item in items):
+        return f'is {value}: YAML reads {_bare(value)} so without quotes; write them, as in "no".'
+    wanted = [WANTED[item["type"]].format(**_readable(item.get("ctx", {}))) + _example(item, model) for item in items]
+    found = "empty" if value is None else str(value) if isinstance(value, datetime.date) else BRIEF.repr(value)
+    return f"is {found}: it must {' or '.join(dict.fromkeys(wanted))}."
+
+
+def _readable(context: Mapping[str, Any]) -> dict[str, Any]:
+    """What pydantic says beside an error, with numbers as people write them: 0.00001 and not 1e-05."""
+    return {
+        key: f"{value:.12f}".rstrip("0").rstrip(".") if isinstance(value, float) else value
+        for key, value in context.items()
+    }
+
+
+def _example(item: dict, model: type[BaseModel]) -> str:
+    """How to write what is needed, where that can be told; or which of the known names was meant."""
+    kind, value = item["type"], item["input"]
+    if kind == "literal_error" and isinstance(value, str):
+        close = difflib.get_close_matches(value, re.findall(r"'(.*?)'", item["ctx"]["expected"]), n=1)
+        return f" (did you mean '{close[0]}'?)" if close else ""
+    if kind == "string_type":
+        return ", in quotes" if isinstance(value, int | float | datetime.date) else ""
+    if kind == "list_type" and not isinstance(value, Mapping | None):
+        return f", as in [{value}]"
+    if kind not in SECTIONS:
+        return ""
+    keys = _known_keys(model, item["loc"])
+    key = next((key for key in ("hub", "method", "path") if key in keys), None)
+    if isinstance(value, str) and key:
+        kept = "format: ..., " if key == "path" and "format" in keys else ""
+        return f", as in {{{kept}{key}: {BRIEF.repr(value)[1:-1]}}}"
+    return f" ({', '.join(keys[:SHOWN])}{', ...' if len(keys) > SHOWN else ''})" if keys else ""
+
+
+def _sentence(item: dict, model: type[BaseModel], location: tuple) -> str:
     kind, context = item["type"], item.get("ctx", {})
     if kind == "extra_forbidden":
         return f"is not a known key. {did_you_mean(str(location[-1]), _known_keys(model, location[:-1]))}"
@@ -64,8 +134,6 @@ def _sentence(item: dict, model: type[BaseModel], location: tuple, raw: Mapping)
         return f"needs the key {context['discriminator']}."
     if kind == "value_error":
         return f"is not usable: {context['error']}."
-    if kind == "string_type" and isinstance(item["input"], bool):
-        return f'is {item["input"]}: YAML reads {_bare(item["input"])} so without quotes; write them, as in "no".'
     if kind == "string_pattern_mismatch" and location[-1] == "[key]":
         return "is not a usable name: lower-case letters, digits, '-' and '_', starting with a letter or digit."
     if kind == "string_pattern_mismatch" and "/" in context["pattern"]:  # not shown: an address may hold a password

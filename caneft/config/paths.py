@@ -129,10 +129,8 @@ def missing_files(config: Config) -> Iterator[tuple[str, str]]:
             yield key, f"cannot be found: {error}"
             return
         if not full.exists():
-            yield (
-                key,
-                f"names the file {full}, which does not exist. Correct the path or data_root ({root})",
-            )
+            remedy = "the path" if Path(path).is_absolute() else f"the path or data_root ({root})"
+            yield key, f"names the file {full}, which does not exist. Correct {remedy}"
         elif inside is None and full.is_dir():
             yield key, f"names {full}, which is a folder; a file is needed. {_in_folder(full)}"
         elif inside is not None and not full.is_dir():

@@ -1,7 +1,8 @@
 """Base of every section of the configuration, and the types that sections share."""
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -22,6 +23,11 @@ def _folder(name: str) -> str:
             f"a folder without braces, angle brackets, control characters or a leading '-' is needed: {said}"
         )
     return name
+
+
+def twice(values: Sequence[Any]) -> str:
+    """The values that stand in a list more than once, as text; empty if none does."""
+    return ", ".join(dict.fromkeys(str(value) for value in values if values.count(value) > 1))
 
 
 Folder = Annotated[str, AfterValidator(_folder)]

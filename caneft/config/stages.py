@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from caneft.config.section import Positive, Scope, Section, Share, Slug
+from caneft.config.section import Positive, Scope, Section, Share, Slug, twice
 
 
 class AutoSamples(Section):
@@ -132,8 +132,8 @@ class Trials(Section):
 
     @model_validator(mode="after")
     def _each_once(self) -> "Trials":
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError("trials.seeds names a seed twice")
+        if repeated := twice(self.seeds):
+            raise ValueError(f"seeds names {repeated} twice")
         return self
 
 

@@ -126,9 +126,9 @@ def test_a_single_rate_is_in_no_folder_s_name_and_may_have_any_digits():
 def test_a_mixture_of_one_domain_is_told_what_it_needs():
     """It must not speak of a mixture that nobody wrote, but of what can be written."""
     alone = message(changed(("mixtures", {"mine": {"de-en": ["it"]}})))
-    assert_names(alone, "mixtures.mine.select_on", "de-en", "add a domain")
+    assert_names(alone, "mixtures.mine.de-en.select_on", "de-en", "add a domain")
     beside = message(changed(("mixtures", {"mine": {"de-en": ["it"]}, "both": {"de-en": ["it", "law"]}})))
-    assert_names(beside, "mixtures.mine.select_on", "both")
+    assert_names(beside, "mixtures.mine.de-en.select_on", "both")
     assert "'all'" not in beside
     assert config.load(changed(("mixtures", {"mine": {"de-en": ["it"]}, "all": {"de-en": ["it", "law"]}})))
 
@@ -178,7 +178,7 @@ def test_each_file_is_laid_over_the_one_before_and_the_first_over_the_demo(check
     assert checked("seeds: [4, 5]\n")[0] == 0  # one without directions
     code, said = checked("tuning: {epochs: 1}\nmixtures:\n  all:\n    de-en: [it, medcial]\n")
     assert code == 1
-    assert_names(said, f"{tmp_path / '0.yaml'}: mixtures.all (line 3)", "'medical'")
+    assert_names(said, f"{tmp_path / '0.yaml'}: mixtures.all.de-en (line 4)", "'medical'")
 
 
 TWICE = {

@@ -42,7 +42,7 @@ def misspelt_pretraining_domain(config):
 
 MISTAKES = {
     "misspelt key": (misspelt_key, ["tuning.epoch ", "'epochs'"]),
-    "unknown domain": (unknown_domain, ["mixtures.all ", "'medcial'", "'medical'"]),
+    "unknown domain": (unknown_domain, ["mixtures.all.de-en ", "'medcial'", "'medical'"]),
     "missing file": (law_files("/nowhere/law.jsonl"), ["domains.law.train ", "/nowhere/law.jsonl"]),
     "no data_root": (law_files("law.jsonl"), ["domains.law.train ", "'law.jsonl'", "data_root", "CANEFT_DATA"]),
     "demo domain": (misspelt_demo_domain, ["domains.koran.test ", "'gardn'", "'garden'"]),
