@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from caneft.prompts.forms import Completion, Instruction, UnusableTarget, choose, token_ids
+from caneft.prompts.forms import Completion, Instruction, UnusableTarget, choose, token_ids, unmarked
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ class Prompts:
         """
         turns = self._turns(source, domain)
         (text,) = self._texts([turns])
-        start, end = self.form.find(text, turns[-1], self.form.tidied(source), domain)
+        start, end = self.form.find(text, turns[-1], self.form.content(source), domain)
         ids, before, rest = self._ids([text, text[:start], text[end:]])
         first = max(1, _common(ids, before))  # nothing predicts the very first token
         after = _common(ids[::-1], rest[::-1])
@@ -145,7 +145,7 @@ class Prompts:
     ) -> list[Example | UnusableTarget]:
         """An example of each (source, target, domain), or why its target cannot be a response."""
         turns = [self._turns(source, domain, examples) for source, _, domain in pairs]
-        targets = [self.form.tidied(target) for _, target, _ in pairs]
+        targets = [self.form.content(target) for _, target, _ in pairs]
         before = self._texts(turns, examples)
         unusable = [self._unusable(ids, target) for ids, target in zip(self._ids(targets), targets, strict=True)]
         after = [a or b for a, b in zip(unusable, self.form.after(before, turns, targets), strict=True)]
@@ -165,13 +165,13 @@ class Prompts:
 
     def _turns(self, source: str, domain: str, examples: Sequence[tuple[str, str]] = ()) -> list[str]:
         """What is said by turns: a question and its answer for each example, last the question."""
-        tidied, question = self.form.tidied, self.form.question
-        said = [turn for shown, answer in examples for turn in (question(tidied(shown), domain), tidied(answer))]
-        return [*said, question(tidied(source), domain)]
+        content, question = self.form.content, self.form.question
+        said = [turn for shown, answer in examples for turn in (question(content(shown), domain), content(answer))]
+        return [*said, question(content(source), domain)]
 
     def _texts(self, conversations: Sequence[Sequence[str]], examples: Sequence[tuple[str, str]] = ()) -> list[str]:
         """Text of each conversation up to where the answer begins. examples: those that it shows."""
-        targets = [self.form.tidied(target) for _, target in examples]
+        targets = [self.form.content(target) for _, target in examples]
         for ids, target in zip(self._ids(targets), targets, strict=True):
             if unusable := self._unusable(ids, target):
                 raise unusable
@@ -183,7 +183,7 @@ class Prompts:
             return None
         token = self.tokenizer.convert_ids_to_tokens(min(found))
         return UnusableTarget(
-            f"a target contains the end-of-turn token {token}: drop this pair from its corpus\n{target!r}"
+            f"a target contains the end-of-turn token {token}: drop this pair from its corpus\n{unmarked(target)!r}"
         )
 
     def _ids(self, texts: Sequence[str]) -> list[tuple[int, ...]]:

@@ -19,6 +19,10 @@ the date that Llama 3's print where they know of none."""
 EMPTY_THOUGHT = re.compile(r"<think>\s*</think>\s*\Z")
 """How a generation prompt ends that says that the model has done its thinking."""
 
+MARK = "\ufdd0"
+"""Stands inside each special token that a text spells, so that it is read as text. Unicode keeps this character out of
+texts; `token_ids` leaves its tokens out."""
+
 Instruction = Callable[[str], str]
 """The text before the source, by the domain's name (which most ignore)."""
 
@@ -77,6 +81,19 @@ class Form(ABC):
     def tidied(self, text: str) -> str:
         """A source or target as it may stand in this form."""
         return text
+
+    def content(self, text: str) -> str:
+        """A source or target, tidied, in which no special token is meant: `<s>` in a text is three characters."""
+        return self._spelled.sub(lambda found: found[0][0] + MARK + found[0][1:], self.tidied(text))
+
+    @cached_property
+    def _spelled(self) -> re.Pattern[str]:
+        """Matches what the tokenizer would take for a special token."""
+        added = (token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special)
+        names = {name for name in (*added, *self.tokenizer.all_special_tokens) if len(name) > 1}
+        if not self.tokenizer.is_fast:  # without offsets the mark's own tokens are not found
+            names = set()
+        return re.compile("|".join(map(re.escape, sorted(names, key=len, reverse=True))) or "(?!)")
 
     def find(self, text: str, question: str, source: str, domain: str) -> tuple[int, int]:
         """Where a source begins and ends in a text that ends with its question; all of it where it is not found."""
@@ -253,10 +270,26 @@ def choose(tokenizer, instruction: Instruction, completion: Completion | None, n
 
 
 def token_ids(tokenizer, texts: Sequence[str]) -> list[tuple[int, ...]]:
-    """Token ids of each text as it stands, nothing put before it."""
+    """Token ids of each text as it stands, nothing put before it; those of `MARK` are left out."""
     if not texts:
         return []
-    return [tuple(ids) for ids in tokenizer(list(texts), add_special_tokens=False).input_ids]
+    ids = [tuple(found) for found in tokenizer(list(texts), add_special_tokens=False).input_ids]
+    for place, text in enumerate(texts):
+        if MARK in text:
+            ids[place] = _unmarked_ids(tokenizer, text)
+    return ids
+
+
+def _unmarked_ids(tokenizer, text: str) -> tuple[int, ...]:
+    """Token ids of a text without the tokens that are (bytes of) a mark."""
+    found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    pairs = zip(found.input_ids, found.offset_mapping, strict=True)
+    return tuple(token for token, (start, end) in pairs if text[start:end] != MARK)
+
+
+def unmarked(text: str) -> str:
+    """A text as it was before its special tokens were marked."""
+    return text.replace(MARK, "")
 
 
 def _text(tokenizer, examples: Sequence[str], question: str) -> str:
@@ -298,7 +331,7 @@ def _response_text(before: str, whole: str, target: str) -> str | UnusableTarget
     after = whole[len(shared) :]
     if not after.strip().startswith(target.strip()):
         return UnusableTarget(
-            f"the chat template changes the words of an answer: drop this pair from its corpus\n{target!r}\nbecame"
-            f" {after!r}. A template that changes them all cannot be used for training."
+            f"the chat template changes the words of an answer: drop this pair from its corpus\n{unmarked(target)!r}"
+            f"\nbecame {unmarked(after)!r}. A template that changes them all cannot be used for training."
         )
     return after

@@ -9,7 +9,7 @@ from torch import nn
 from caneft import config
 from caneft.plan.settings import PromptSettings
 from caneft.prompts import Example, Prompts, collate
-from caneft.prompts.forms import Completed, UnusableTarget
+from caneft.prompts.forms import Completed
 from caneft.translation.decoding import Hypothesis, translate
 from tests.messages import refused
 from tests.shapes import BYTE_LEVEL, CHARACTERS
@@ -175,12 +175,13 @@ def test_the_domain_may_be_named(kind):
 
 
 @BOTH
-def test_a_target_that_spells_the_end_of_the_sequence_is_left_out_and_counted(kind):
-    pairs = [("der", "the", "it"), ("der", "the <eos>", "it"), ("Hund", "dog", "it")]
-    encoded = prompts_of(kind).encode_training(pairs, 100)
-    assert (encoded.kept, encoded.left_out) == ([0, 2], {"too_long": 0, "unusable": 1})
-    with refused("<eos>", by=UnusableTarget):
-        prompts_of(kind).encode("x", examples=[("y", "<eos>")])
+def test_a_target_that_spells_the_end_of_the_sequence_is_text(kind):
+    prompts, end = prompts_of(kind), TOKENIZERS[kind].eos_token_id
+    example = prompts.encode("der", "the <eos>", "it", examples=[("<eos>", "<eos>")])
+    assert end not in example.prompt + example.response
+    assert prompts.encode_training([("der", "the <eos>", "it")], 100).examples == [
+        prompts.encode("der", "the <eos>", "it")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -162,32 +162,23 @@ def test_truncation_that_a_tokenizer_was_saved_with_cuts_nothing():
     assert tokenizer.decode(example.response).count("the dog") == 50
 
 
-MARKED = {
-    "llama-2": "the </s> dog",
-    "qwen-2.5": "the <|im_end|> dog",
-    "qwen-3": "a thought</think>the dog",  # its template would cut the answer there
-    "gemma-2": "the <end_of_turn> dog",
-    "mistral": "the</s>",
-    "phi-3": "<|end|>the",
-    "base, with bos": "the </s>",
-    "base, without bos": "<|endoftext|>",
-}
+CUT = "a thought</think>the dog"
+"""Qwen 3's template would cut an answer there: what is left of it is not what the corpus says."""
 
 
-@pytest.mark.parametrize("name", MARKED)
-def test_training_text_that_holds_the_marks_of_the_template_is_left_out_counted_and_said(name, caplog):
-    prompts = translator(name)
-    targets = ["one", MARKED[name], "two", "x" * 400]
+def test_a_target_that_the_template_changes_is_left_out_counted_and_said(caplog):
+    prompts = translator("qwen-3")
+    targets = ["one", CUT, "two", "x" * 400]
     rows = [Row(f"it.train.{i}", "der Hund", target) for i, target in enumerate(targets)]
-    with refused(repr(MARKED[name])[1:-1], by=UnusableTarget):
-        prompts.encode("der Hund", MARKED[name])
+    with refused(CUT, by=UnusableTarget):
+        prompts.encode("der Hund", CUT)
     with caplog.at_level(logging.INFO):
         samples = dumping.draw(rows, prompts, "it", Importance(max_tokens=300), 2)
         examples, left_out = loop.encode(rows, prompts, 300)
     assert sorted(samples.ids) == ["it.train.0", "it.train.2"]
     assert samples.left_out == left_out == {"too_long": 1, "unusable": 1}
     assert [prompts.decode(example.response) for example in examples] == ["one", "two"]
-    unusable = [record.getMessage() for record in caplog.records if MARKED[name] in record.getMessage()]
+    unusable = [record.getMessage() for record in caplog.records if CUT in record.getMessage()]
     too_long = [record.getMessage() for record in caplog.records if " 300 " in record.getMessage()]
     assert len(unusable) == len(too_long) == 2
     for said in unusable + too_long:
@@ -195,8 +186,5 @@ def test_training_text_that_holds_the_marks_of_the_template_is_left_out_counted_
 
 
 def test_such_a_pair_is_an_error_where_nothing_else_could_take_its_place():
-    prompts = translator("phi-3")
-    with refused("end-of-turn", "v<|end|>"):
-        prompts.encode("x", examples=[("u", "v<|end|>")])
     with refused(1, 300, "tuning.max_tokens"):
-        loop.encode([Row("it.train.1", "x", "<|end|>")], prompts, 300)
+        loop.encode([Row("it.train.1", "x", CUT)], translator("qwen-3"), 300)

@@ -239,9 +239,10 @@ def test_long_pairs_are_not_truncated(prompts):
     assert prompts.tokenizer.decode(example.prompt).count("Hund ") == 500
 
 
-def test_a_target_that_spells_the_end_of_turn_is_not_cut_silently(prompts):
-    with refused("<|end|>"):
-        prompts.encode("Schreiben Sie das Zeichen.", "Write <|end|> here.")
+def test_a_target_that_spells_the_end_of_turn_is_not_cut(prompts):
+    response = prompts.encode("Schreiben Sie das Zeichen.", "Write <|end|> here.").response
+    assert response.count(prompts.end_of_turn) == 1 and response[-1] == prompts.end_of_turn
+    assert prompts.decode(response) == "Write <|end|> here."
 
 
 def test_decoding_stops_at_the_end_of_turn(prompts):
@@ -331,11 +332,6 @@ def test_a_template_that_hides_earlier_turns_is_an_error():
     prompts.encode("x", "y")
     with refused("chat template", repr("<bos>[U]Translate.")[1:-1]):
         prompts.encode("x", examples=[("u", "v")])
-
-
-def test_an_example_that_spells_the_end_of_turn_is_an_error(prompts):
-    with refused("end-of-turn", "<|end|>", "cat<|end|>"):
-        prompts.encode("Hund", examples=[("Katze", "cat<|end|>")])
 
 
 @given(source=text, target=text, examples=st.lists(st.tuples(text, text), max_size=3))
