@@ -118,13 +118,23 @@ def sizes(domains: Mapping[str, Domain], resolve: Resolve, asked: Sizes) -> Size
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Files of a folder and those in it, hidden ones aside, from the folder on; sorted."""
+    """Files of a folder and those in it, hidden ones aside, from the folder on; sorted.
+
+    Raises InputError if it is no folder, has too many files, or one whose name is not UTF-8 or has control characters.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: is no folder. Name the one that holds the corpora.")
     paths = []
     for place, inside, names in os.walk(folder):
         inside[:] = [name for name in inside if not name.startswith(".")]
         paths += [Path(place, name).relative_to(folder) for name in names if not name.startswith(".")]
         if len(paths) > MOST_FILES:
             raise InputError(f"{folder}: holds more than {MOST_FILES} files. Name the folder of the corpora alone.")
+    for path in paths:
+        if not str(path).isprintable():
+            raise InputError(
+                f"{folder}: holds a file with a name that cannot be written: {ascii(str(path))}. Rename it."
+            )
     return iter(sorted(paths))
 
 

@@ -234,7 +234,10 @@ def _whose(plan: Plan, names: pd.Series) -> str:
 
 def cost_caption(plan: Plan, costs: pd.DataFrame) -> str:
     """Caption of one block of the cost table. costs: rows of this block alone."""
-    machines = sorted({f"{row.device}, {row.threads} thread{'s' * (row.threads > 1)}" for row in costs.itertuples()})
+    machines = [
+        f"{device}, {_range(rows['threads'], ',')} thread{'s' * int(rows['threads'].max() > 1)}"
+        for device, rows in costs.groupby("device")
+    ]
     count = len(plan.config.seeds)
     trials = "Trials are all rates of a grid: tuning and decoding of dev. " if "trials" in set(costs["stage"]) else ""
     drawn = bool(plan.own_draws()) and costs["stage"].str.startswith("importance").any()

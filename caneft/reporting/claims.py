@@ -309,10 +309,11 @@ def _layers(plan: Plan, found: Found, method: str) -> Verdict:
     above, below = ((op.sum() + 1) / (len(drawn) + 1) for op in (drawn >= counts.max(), drawn <= counts.max()))
     where = int(np.argmax(counts))
     numbers = [
-        f"layer {where} of 0 to {chosen.layers - 1} holds {100 * counts.max() / len(chosen):.1f} % of {len(chosen):,}"
-        f" neurons, and {100 * candidates[where] / sum(candidates):.1f} % of the {sum(candidates):,} candidates",
-        f"random sets of candidates: as full a layer with {p_text(above)}, none fuller with {p_text(below)}"
-        f" ({len(drawn):,} draws)",
+        f"layer {where} of {chosen.layers}, counted from 0, holds {100 * counts.max() / len(chosen):.1f} % of"
+        f" {len(chosen):,} neurons, and {100 * candidates[where] / sum(candidates):.1f} % of the"
+        f" {sum(candidates):,} candidates",
+        f"a random set of candidates ({len(drawn):,} draws) has as full a layer with {p_text(above)}, and no fuller one"
+        f" with {p_text(below)}",
         *evidence.overlaps(plan, method, found.neurons),
     ]
     each_side = plan.config.significance.alpha / 2

@@ -103,12 +103,13 @@ def _mixture(plan: Plan, direction: str, mixture: str, rows: pd.DataFrame) -> Ta
 def _table(name: str, title: str, sentences: Iterable[str], columns: list[Column], rows: pd.DataFrame) -> Table:
     """Transposed: a line for each count, as there are many reasons and few domains."""
     counts = [count for count in rows.columns if count not in KEYS and rows[count].fillna(0).any()]
+    shown = 2 if any(_words(count)[1] for count in counts) else 1  # nothing was dropped: there are no reasons
     return Table(
         label=f"tab:corpora-{name}",
         title=title,
         caption=" ".join(filter(None, sentences)),
-        columns=[Column("Pairs", numeric=False), Column("Reason", numeric=False), *columns],
-        rows=[[*map(Cell, _words(count)), *map(_number, rows[count])] for count in counts],
+        columns=[*(Column(name, numeric=False) for name in ("Pairs", "Reason")[:shown]), *columns],
+        rows=[[*map(Cell, _words(count)[:shown]), *map(_number, rows[count])] for count in counts],
     )
 
 

@@ -1,7 +1,9 @@
 """A table as it is printed, and its Markdown form. `latex` has the other one."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
+AS_ABOVE, NOTES_AS_ABOVE = "As above.", "All other notes are those of the table above."
 BEST, SECOND = "best", "second"
 
 
@@ -48,9 +50,20 @@ def mark_best(texts: list[str], lowest: bool = False) -> list[str]:
     return [marks.get(float(text), "") for text in texts]
 
 
+def said_once(tables: list[Table]) -> list[Table]:
+    """Tables that stand one under the other, without what the one before says word for word."""
+    found = tables[:1]
+    for before, table in pairwise(tables):
+        same = [note for note in table.notes if note in before.notes]
+        notes = [note for note in table.notes if note not in same]
+        caption = AS_ABOVE if table.caption == before.caption and table.caption else table.caption
+        found.append(replace(table, caption=caption, notes=[*notes, *([NOTES_AS_ABOVE] if same else [])]))
+    return found
+
+
 def markdown(tables: list[Table]) -> str:
-    """Tables one under the other: caption, table with aligned columns, notes."""
-    return "\n".join(map(_markdown, tables))
+    """Tables one under the other: caption, table with aligned columns, notes; none of it twice."""
+    return "\n".join(map(_markdown, said_once(tables)))
 
 
 def _markdown(table: Table) -> str:

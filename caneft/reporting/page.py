@@ -3,7 +3,7 @@
 from html import escape
 from itertools import groupby
 
-from caneft.reporting.layout import BEST, SECOND, Cell, Table
+from caneft.reporting.layout import BEST, SECOND, Cell, Table, said_once
 
 STYLE = """\
 body { font: 14px/1.5 system-ui, sans-serif; color: #222; margin: 2em; max-width: 75em; }
@@ -20,8 +20,8 @@ p { color: #555; }"""
 
 
 def html(tables: list[Table], absent: str = "") -> str:
-    """Tables one under the other: caption, table, notes. absent: what to say if there are none."""
-    body = "\n".join(map(fragment, tables)) or f"<p>{escape(absent)}</p>"
+    """Tables one under the other: caption, table, notes; none of it twice. absent: what to say if there are none."""
+    body = "\n".join(map(fragment, said_once(tables))) or f"<p>{escape(absent)}</p>"
     return document(tables[0].title if tables else absent, body)
 
 

@@ -156,6 +156,23 @@ def test_two_files_for_one_split_are_an_error(bring, names):
         find(bring(*names), TAGS)
 
 
+@pytest.mark.parametrize("name", [b"it\xff.train.tsv", b"it\n.train.tsv"])
+def test_names_that_cannot_be_written_are_refused(bring, name):
+    folder = bring("law.train.tsv")
+    os.close(os.open(os.fsencode(folder) + b"/" + name, os.O_CREAT))
+    with refused(folder, ascii(os.fsdecode(name))):
+        find(folder, TAGS)
+
+
+def test_a_folder_that_is_none_or_holds_too_much_is_refused(bring, tmp_path, monkeypatch):
+    with refused(tmp_path / "nothing"):
+        find(tmp_path / "nothing", TAGS)
+    folder = bring("a.tsv", "b.tsv", "c.tsv")
+    monkeypatch.setattr(finding, "MOST_FILES", 2)
+    with refused(folder, 2):
+        find(folder, TAGS)
+
+
 def test_what_is_missing_is_drawn_from_the_training_file(bring):
     """A fifth for test, a tenth for dev, other pairs for each; a file without a split is a training file."""
     rows = [f"Satz {n} ist da.\tSentence {n} is there." for n in range(60)]

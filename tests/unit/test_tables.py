@@ -309,6 +309,17 @@ def test_gpu_memory_is_a_column_only_where_there_was_a_gpu(plan, root):
     assert "GPU memory (MB)" in headers()
 
 
+def test_the_machines_of_a_cost_table_are_each_named_once(plan, root):
+    path = root / "runs/tiny/de-en/all/lora/seed1/cost.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"device": "cpu", "threads": 2}))
+    path = root / "runs/tiny/de-en/all/lora/seed2/cost.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"device": "H200", "threads": 1}))
+    costs, records = results.costs(plan, root), results.records(plan, root)
+    caption = next(tables.cost_tables(plan, tables.cost_table(plan, costs, records), costs)).caption
+    assert_names(caption, "cpu, 1 to 2 threads", "H200, 1 thread")
+    assert caption.count("cpu") == 1
+
+
 def test_a_configuration_without_neurons_or_base_has_tables(tmp_path):
     plan = fake_results.plan({"lora": {"method": "lora", "learning_rate": 1e-2}})
     fake_results.write(plan, tmp_path)
@@ -386,6 +397,20 @@ def test_the_configuration_can_come_from_a_file(plan, tmp_path):
     assert read_config(f"@{path}") == plan.config
     with refused("nowhere.json"):
         read_config("@nowhere.json")
+
+
+def test_what_stands_above_is_not_said_again():
+    """By table: what is said there of caption and notes, in Markdown and on the page; LaTeX's tables float alone."""
+    body = {"columns": [Column("Method", numeric=False)], "rows": [[Cell("lora")]]}
+    first = Table("a", "BLEU", "Trained on 9 pairs.", notes=["of BLEU", "of both"], **body)
+    second = Table("b", "chrF2", "Trained on 9 pairs.", notes=["of chrF2", "of both"], **body)
+    other = Table("c", "COMET", "Trained on 7 pairs.", notes=["of COMET"], **body)
+    words = ["Trained on 9 pairs.", "of BLEU", "of both", "of chrF2", "Trained on 7 pairs.", "of COMET"]
+    once = [words[:3], words[3:4], words[4:]]
+    for text in (tables.markdown([first, second, other]), html([first, second, other])):
+        parts = re.split(r"(?:BLEU|chrF2|COMET)\.", text)[1:]
+        assert [[word for word in words if word in part] for part in parts] == once
+    assert "".join(map(latex, ([first], [second]))).count("Trained on 9 pairs.") == 2
 
 
 def test_the_page_shows_what_markdown_shows(plan, root):
