@@ -126,6 +126,10 @@ def _first_shown(plan: Plan, path: Path, found: pd.DataFrame, wanted: dict[str, 
 def _cell(plan: Plan, table: str, column: str, row: dict[str, Any]) -> Cell:
     block = row.get("model"), row["direction"], row.get("mixture")
     made, runs, files = MADE.get(table, _of_scores)(plan, block, row, column)
+    if column in ABOUT:
+        made = "what the row is about, by the configuration; no number is computed"
+    elif column == "n_seeds":
+        made = "the number of runs behind the row, a seed each"
     return Cell(table, column, row[column], made, row, row.get("metric"), runs, files)
 
 
@@ -150,6 +154,8 @@ def _of_scores(plan: Plan, block: Block, row: dict[str, Any], column: str) -> Ma
 def _of_costs(plan: Plan, block: Block, row: dict[str, Any], column: str) -> Made:
     key = block, row["stage"], row["variant"]
     files = [file.path for file in inputs.cost_files(plan) if (file.block, file.stage, file.variant) == key]
+    if not column.endswith(("_seconds", "_mb")):
+        return f"what {len(files)} processes say of themselves", {}, files
     made = "the highest of" if "memory" in column else "a sum over processes, and a mean over the seeds, of"
     return f"{made} what {len(files)} processes took", {}, files
 
@@ -212,6 +218,13 @@ def _of_stability(plan: Plan, block: Block, row: dict[str, Any], column: str) ->
     return made, {}, [path]
 
 
+ABOUT = {
+    *("model", "direction", "mixture", "series", "variant", "method", "metric", "stage", "criterion", "scope"),
+    *("domain", "split", "seen", "trained_on", "a", "b", "column", "family", "test"),
+}
+"""Columns that say of what a row is."""
+COUNTS = ("empty", "truncated", "overlong", "wrong_language")
+"""Columns about failures of decoding."""
 OF_SETS = ("neurons", "fraction", "gamma", "jaccard", "chance_jaccard", "top_layer", "top_layer_share")
 """Columns about selected neurons."""
 MADE = {
@@ -265,7 +278,9 @@ def _aggregated(column: str, runs: dict[Run, list[str]]) -> str:
         return f"{kind}{over} of {each} mean over the domains {', '.join(domains)}"
     if column.endswith(("_mean", "_std")):
         return f"{kind}{over} of the scores on {name}"
-    return f"sum over the domains{' and seeds' if count > 1 else ''} of what the score files say"
+    if column in COUNTS:
+        return f"sum over the domains{' and seeds' if count > 1 else ''} of what the score files say"
+    return f"unknown: this command has no account of how the column '{column}' is made; these are the row's runs"
 
 
 def name_of(row: dict[str, Any]) -> str:

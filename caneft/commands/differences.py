@@ -16,12 +16,11 @@ from caneft.errors import InputError
 from caneft.plan import Plan, comparison
 from caneft.reporting import inputs
 from caneft.reporting.inputs import COPY, Block
-from caneft.reporting.reading import naming, read_json, read_lines
+from caneft.reporting.reading import missing, naming, read_json
 from caneft.reporting.results import SCALE
 from caneft.reporting.results import scores as read_scores
-from caneft.scoring import significance, statistics
+from caneft.scoring import significance, statistics, translated
 from caneft.scoring.significance import Pairs, Score
-from caneft.storage.bounded import parse
 
 BOOTSTRAP = 1000
 ELSEWHERE = ("results_root", "data_root", "report")
@@ -70,7 +69,7 @@ def between(a: Plan, b: Plan, root_a: Path, root_b: Path, resamples: int, seed: 
     return {
         "a": str(root_a),
         "b": str(root_b),
-        "configuration": list(_keys(_flat(a), _flat(b))),
+        "configuration": list(_keys(_settings(a), _settings(b))),
         "only_a": sorted(runs[0] - runs[1]),
         "only_b": sorted(runs[1] - runs[0]),
         "notes": notes,
@@ -81,31 +80,27 @@ def between(a: Plan, b: Plan, root_a: Path, root_b: Path, resamples: int, seed: 
 
 def _check_finished(side: Side) -> None:
     paths = [file.path for file in inputs.score_files(side.plan)]
-    missing = [path for path in paths if not (side.root / path).exists()]
-    if missing:
+    lacking = [path for path in paths if not (side.root / path).exists()]
+    if lacking:
         raise InputError(
-            f"{side.root}: {len(missing)} of {len(paths)} score files are missing, {missing[0]} first. Its run is not"
+            f"{side.root}: {len(lacking)} of {len(paths)} score files are missing, {lacking[0]} first. Its run is not"
             " finished: wait for it, or go on with the command that began it"
         )
 
 
-def _flat(plan: Plan) -> dict[str, Any]:
-    """The configuration by dotted keys, defaults included."""
-
-    def walk(value: Any, key: str) -> Iterator[tuple[str, Any]]:
-        if isinstance(value, dict) and value:
-            for name, inner in value.items():
-                yield from walk(inner, f"{key}.{name}" if key else name)
-        else:
-            yield key, value
-
-    return dict(walk(plan.config.model_dump(mode="json", exclude=set(ELSEWHERE)), ""))
+def _settings(plan: Plan) -> dict[str, Any]:
+    """The configuration, defaults included."""
+    return plan.config.model_dump(mode="json", exclude=set(ELSEWHERE))
 
 
-def _keys(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for key in dict.fromkeys([*a, *b]):
-        if a.get(key) != b.get(key):
-            yield {"key": key, "a": a.get(key), "b": b.get(key)}
+def _keys(a: Mapping[str, Any], b: Mapping[str, Any], above: str = "") -> Iterator[dict[str, Any]]:
+    """Dotted keys whose values differ; what is in one alone as a whole, by the highest key that the other lacks."""
+    for name in dict.fromkeys([*a, *b]):
+        key, one, other = f"{above}{name}", a.get(name), b.get(name)
+        if isinstance(one, dict) and isinstance(other, dict):
+            yield from _keys(one, other, f"{key}.")
+        elif one != other:
+            yield {"key": key, "a": one, "b": other}
 
 
 def _block(
@@ -198,16 +193,11 @@ def _outputs(side: Side, block: Block, references: Mapping[str, list[store.Row]]
     found = {}
     for output in comparison.outputs(side.plan, block):
         path = side.root / output.translations
-        own = {domain: references[domain] for domain in output.domains if domain in references}
-        with naming(path):
-            lines = [
-                (line["domain"], line["id"], line["hypothesis"]) for line in map(parse, read_lines(path) if own else [])
-            ]
-        for domain, rows in own.items():
-            texts = {name: hypothesis for place, name, hypothesis in lines if place == domain}
-            if texts.keys() != {row.id for row in rows}:
-                raise InputError(f"{path}: its ids are not those of the test set of {domain}")
-            found[output.variant, output.seed, domain] = [texts[row.id] for row in rows]
+        if own := {domain: references[domain] for domain in output.domains if domain in references}:
+            if not path.exists():
+                raise missing(path)
+            for domain, texts in translated.hypotheses(path, own, partly=True).items():
+                found[output.variant, output.seed, domain] = texts
     return found
 
 

@@ -27,9 +27,12 @@ from caneft.plan.settings import DumpSettings
 from caneft.prompts import Example, Prompts, batches, collate
 from caneft.runtime.parallel import ALONE, Team
 from caneft.storage import integrity, records
+from caneft.storage.bounded import LARGEST_JSON
 from caneft.storage.files import sha256, write_json
 
 logger = logging.getLogger(__name__)
+OF_SIDECAR = 100_000
+"""Bytes of a sidecar that its samples do not take, at most."""
 
 MEANING = {
     NEURON: "stored = 2**scale_exponent * mean over response positions of |a * dL/da|, L the summed loss",
@@ -91,6 +94,7 @@ def write(
     # Longest first: a batch that is too large for the memory is met at once, and the time left is not underestimated.
     plan = batches([len(example) for example in examples], settings.tokens_per_batch)[::-1]
     about = described(about, samples)
+    _check_sidecar(samples)
     with Taps(model, about.get("unit", NEURON)) as taps:
         shape = (len(taps.layers), len(examples), taps.width)
         name, folder = about["model"]["name"], path.with_name(f".{path.stem}.partial")
@@ -186,6 +190,19 @@ def _identity(about: dict[str, Any], samples: Samples, model: nn.Module) -> str:
     device = next(model.parameters()).device.type
     content = [about, samples.ids, device, torch.get_num_threads()]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _check_sidecar(samples: Samples) -> None:
+    """Raises InputError, before they are scored, for so many samples that their sidecar would not be read."""
+    widest = {"loss": -sys.float_info.max, "tokens": 10**9, "response_tokens": 10**9}
+    listed = {"samples": [{"id": name, **widest} for name in samples.ids]}
+    size = len(json.dumps(listed, indent=1, ensure_ascii=False).encode("utf-8")) + OF_SIDECAR
+    if size > LARGEST_JSON:
+        most = len(samples.ids) * (LARGEST_JSON - OF_SIDECAR) // (size - OF_SIDECAR)
+        raise InputError(
+            f"importance.samples: {len(samples.ids):,} samples of {samples.domain} have a sidecar of up to {size:,}"
+            f" bytes, and one of more than {LARGEST_JSON:,} is not read. Ask for {max(most, 1):,} at most"
+        )
 
 
 def _sidecar(

@@ -276,9 +276,9 @@ class Dump(Part):
         self.discard()
 
     def discard(self) -> None:
-        """Removes the folder."""
-        self.release()
+        """Removes the folder, and only then lets others at it: what they begin there must not go with it."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        self.release()
 
     def release(self) -> None:
         """Leaves the folder to whoever takes the work up."""

@@ -98,9 +98,9 @@ def _alone(folder: Path, places: list[dict[str, Place]], undo: Path) -> Iterator
                     left.unlink()
         yield
     finally:
-        lock.release()
         if [left.name for left in aside.iterdir()] == ["lock"]:
-            shutil.rmtree(aside)
+            shutil.rmtree(aside)  # before others may lock what is in it
+        lock.release()
 
 
 def _inverse(patch: Patch, present: Slices) -> Patch:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from caneft.config import Neurons
+from caneft.config import Direction, Neurons
 from caneft.neurons import NeuronSet, read_description
 from caneft.plan import Plan, comparison
 from caneft.reporting import captions, claims, inputs, overlap, power, results, roles, tables
@@ -92,13 +92,19 @@ def selected(plan: Plan, root: Path, block: Block) -> tuple[dict[str, NeuronSet]
     return found, candidates
 
 
+def _languages(direction: Direction) -> str:
+    """In brackets behind a direction's name; a task of another kind may have none."""
+    named = [language for language in (direction.source_language, direction.target_language) if language]
+    return f" ({' to '.join(named)})" if named else ""
+
+
 def what_was_run(plan: Plan, records: pd.DataFrame) -> Iterator[tuple[str, str]]:
     """Names and texts of what the configuration asked for."""
     config = plan.config
     yield "Models", ", ".join(f"{name} ({_source(model)})" for name, model in config.models.items())
     yield (
         "Directions",
-        ", ".join(f"{n} ({d.source_language} to {d.target_language})" for n, d in config.directions.items()),
+        ", ".join(f"{name}{_languages(direction)}" for name, direction in config.directions.items()),
     )
     for direction in config.directions:
         for mixture in plan.mixtures(direction):

@@ -39,13 +39,15 @@ def launch(module: str, arguments: Sequence[str], processes: int, what: str) -> 
     command = [sys.executable, "-m", module, *arguments]
     with tempfile.TemporaryDirectory(prefix="caneft-") as folder:
         environment = _environment(processes) | {SAID: str(Path(folder, "said"))}
-        started = [
-            # Open files go along: a GPU's lock (`lease.py`) is free when the last process that uses it has ended.
-            subprocess.Popen(command, env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, close_fds=False)
-            for rank in range(processes)
-        ]
+        started: list[subprocess.Popen] = []
         try:
-            with _passing_on(started):
+            with _passing_on(started) as passed:
+                for rank in range(processes):
+                    ranks = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+                    # Open files go along: a GPU's lock (`lease.py`) is free when the last that uses it ends.
+                    started.append(subprocess.Popen(command, env=environment | ranks, close_fds=False))
+                    for number in passed:  # one that came before this process was there
+                        started[-1].send_signal(number)
                 return _outcome(started)
         finally:
             _end(started)
@@ -65,16 +67,18 @@ def _environment(processes: int) -> dict[str, str]:
 
 
 @contextmanager
-def _passing_on(started: Sequence[subprocess.Popen]) -> Iterator[None]:
-    """Within the block, signals that ask for a checkpoint reach every process."""
+def _passing_on(started: Sequence[subprocess.Popen]) -> Iterator[list[int]]:
+    """Within the block, signals that ask for a checkpoint reach every process; yields those that came."""
+    passed: list[int] = []
 
     def pass_on(number: int, _) -> None:
+        passed.append(number)
         for process in started:
             process.send_signal(number)
 
     before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGUSR1)}
     try:
-        yield
+        yield passed
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -21,9 +21,12 @@ def in_words(error: BaseException) -> str | None:
     """Message for an error that the machine is to blame for: what is wrong where, and the remedy; None for others."""
     for cause in _causes(error):
         if (number := _number(cause)) in FULL | NOT_WRITABLE:
-            place = getattr(cause, "filename", None) or "a file of this job, such as its log"
+            named = getattr(cause, "filename", None)
+            place = named or "a file of this job, such as its log"
             if number in FULL:
                 return f"{place}: no space left on the device. Make room and {AGAIN}."
+            if named and Path(named).is_file() and not os.access(Path(named), os.R_OK):
+                return f"{place}: may not be read (its rights do not let you). Make it readable and {AGAIN}."
             return f"{place}: may not be written (read-only, or not yours). Make it writable and {AGAIN}."
         inside = Path(getattr(cause, "filename", None) or "/").is_relative_to(sys.prefix)
         if isinstance(cause, ImportError) or (isinstance(cause, FileNotFoundError) and inside):

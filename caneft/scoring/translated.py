@@ -19,8 +19,8 @@ def copies(references: Mapping[str, Sequence[Row]]) -> dict[str, list[dict[str, 
     }
 
 
-def read(path: Path, references: Mapping[str, Sequence[Row]]) -> dict[str, list[dict[str, Any]]]:
-    """Lines of a translations file by domain.
+def read(path: Path, references: Mapping[str, Sequence[Row]], partly: bool = False) -> dict[str, list[dict[str, Any]]]:
+    """Lines of a translations file by domain. partly: those of other domains than the references' are left out.
 
     Raises InputError unless their ids are those of the references, in order, and the file is what was written.
     """
@@ -31,7 +31,8 @@ def read(path: Path, references: Mapping[str, Sequence[Row]]) -> dict[str, list[
             line = parse(text)
             if not (isinstance(line["hypothesis"], str) and isinstance(line["flags"], list)):
                 raise TypeError("a hypothesis is a string, its flags are a list")
-            found[line["domain"]].append(line)
+            if line["domain"] in found or not partly:
+                found[line["domain"]].append(line)
         for entries in found.values():
             _check_alternatives(entries)
         aligned = all([line["id"] for line in found[d]] == [row.id for row in rows] for d, rows in references.items())
@@ -44,9 +45,10 @@ def read(path: Path, references: Mapping[str, Sequence[Row]]) -> dict[str, list[
     return found
 
 
-def hypotheses(path: Path, references: Mapping[str, Sequence[Row]]) -> dict[str, list[str]]:
+def hypotheses(path: Path, references: Mapping[str, Sequence[Row]], partly: bool = False) -> dict[str, list[str]]:
     """As `read`, the hypotheses alone."""
-    return {domain: [line["hypothesis"] for line in found] for domain, found in read(path, references).items()}
+    found = read(path, references, partly)
+    return {domain: [line["hypothesis"] for line in of_domain] for domain, of_domain in found.items()}
 
 
 def _check_alternatives(entries: Sequence[dict[str, Any]]) -> None:

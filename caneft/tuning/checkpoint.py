@@ -26,6 +26,8 @@ from caneft.tuning.state import State
 
 logger = logging.getLogger(__name__)
 SIGNALS = signal.SIGTERM, signal.SIGUSR1
+MOST_OF_TIME = 0.1
+"""Share of the time that checkpoints may take, at most: that of a large model is copied, hashed and synced."""
 
 
 def identity(content: Mapping[str, Any], *examples: Sequence[Example]) -> str:
@@ -37,13 +39,14 @@ def identity(content: Mapping[str, Any], *examples: Sequence[Example]) -> str:
 class Checkpoints:
     """The newest checkpoint of a run, in a folder of its own. Only the main process of a team writes there.
 
-    seconds: between two checkpoints; 0: after every step. A checkpoint of another `identity`, or one whose content
-    lacks its checksum, is not gone on with. Raises InputError while another process works in the folder.
+    seconds: between two checkpoints, or more, so that slow ones take no more than `MOST_OF_TIME`; 0: after every step.
+    A checkpoint of another `identity`, or one whose content lacks its checksum, is not gone on with. Raises InputError
+    while another process works in the folder.
     """
 
     def __init__(self, folder: Path, identity: str, seconds: float, team: Team = ALONE):
         self.folder, self.identity, self.seconds, self.team = folder, identity, seconds, team
-        self.path, self._written = folder / "state.safetensors", time.monotonic()
+        self.path, self._written, self._took = folder / "state.safetensors", time.monotonic(), 0.0
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(folder / "lock")
         if team.main:
@@ -56,10 +59,12 @@ class Checkpoints:
 
     @property
     def due(self) -> bool:
-        return self.team.main and time.monotonic() - self._written >= self.seconds
+        pause = max(self.seconds, self._took * (1 / MOST_OF_TIME - 1)) if self.seconds else 0
+        return self.team.main and time.monotonic() - self._written >= pause
 
     def save(self, state: State) -> None:
         """Puts a checkpoint in the place of the last one; every process of the team must call it."""
+        started = time.monotonic()
         tensors = state.tensors(self.team)
         if self.team.main:
             values = {name: value.detach().cpu().contiguous() for name, value in sorted(tensors.items())}
@@ -68,6 +73,7 @@ class Checkpoints:
             with replacing(self.path) as beside:
                 save_file(values, beside, metadata=about)
         self._written = time.monotonic()
+        self._took = self._written - started
 
     def after_step(self, state: State, stop: "Stop") -> None:
         """Saves if it is time, and ends the process if that was asked of any in the team."""
@@ -101,10 +107,10 @@ class Checkpoints:
         return True
 
     def discard(self) -> None:
-        """Removes the folder: nothing is left to do."""
-        self.release()
+        """Removes the folder, as nothing is left to do, and only then lets others at it."""
         if self.team.main:
             shutil.rmtree(self.folder, ignore_errors=True)
+        self.release()
 
     def release(self) -> None:
         """Leaves the folder to whoever takes the work up."""

@@ -6,20 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 
 from caneft.config import Full
 from caneft.errors import InputError
 from caneft.models.loading import DTYPES
+from caneft.models.stored import shapes, weight_files
 
 
 def parameters(manifest: dict[str, Any]) -> int:
-    """Number of weights in the files of a model, of which only the heads are read."""
-    total = 0
-    for name in manifest["weights"]:
-        with safe_open(Path(manifest["folder"]) / name, framework="pt") as file:
-            total += sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys())  # noqa: SIM118 (not a dict)
-    return total
+    """Number of weights in the files that a model is loaded from; no weight is read."""
+    files = weight_files(Path(manifest["folder"]), pickled=manifest.get("allow_pickle", False))
+    return sum(math.prod(shape) for file in files for shape, _ in shapes(file).values())
 
 
 def cards(device_map: str) -> list[int]:

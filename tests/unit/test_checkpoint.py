@@ -10,10 +10,12 @@ import signal
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock, Timeout
 from safetensors import safe_open
 from safetensors.torch import save
 
 from caneft import config
+from caneft.importance.dumps import Dump
 from caneft.neurons import NeuronSet
 from caneft.runtime.parallel import ALONE
 from caneft.tuning import checkpoint, ways
@@ -196,6 +198,42 @@ def test_checkpoints_are_written_as_often_as_asked(run, tmp_path, monkeypatch):
     written.clear()
     run("never", seconds=61, watch=tick)
     assert not written and sorted(file.name for file in (tmp_path / "never").iterdir()) == ["lock", "log"]
+
+
+def test_writing_takes_a_tenth_of_the_time_at_most(run, monkeypatch):
+    """A step takes 10 seconds and a checkpoint 5, so there are 45 between two, not the 20 that were asked for."""
+    clock, written = [0.0], []
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: clock[0])
+    save_file = checkpoint.save_file
+
+    def slow(*arguments, **named):
+        written.append(clock[0])
+        clock[0] += 5
+        save_file(*arguments, **named)
+
+    def tick(_):
+        clock[0] += 10
+
+    monkeypatch.setattr(checkpoint, "save_file", slow)
+    run("slow", seconds=20, watch=tick)
+    assert written == [20]  # six steps end after 65 seconds, and 45 after the first would be 70
+
+
+def test_a_folder_is_let_go_only_when_it_is_gone(tmp_path, monkeypatch):
+    """Else another process begins in it, and what it has begun is removed."""
+    held, remove = [], shutil.rmtree
+
+    def remove_last(folder, **named):
+        with pytest.raises(Timeout):
+            FileLock(folder / "lock").acquire(timeout=0)
+        held.append(folder)
+        remove(folder, **named)
+
+    monkeypatch.setattr(shutil, "rmtree", remove_last)
+    Checkpoints(tmp_path / "run", "x", 0).discard()
+    Dump(tmp_path / "x.partial", (1, 2, 4), [[0], [1]], 0, "tiny", "a").discard()
+    assert held == [tmp_path / "run", tmp_path / "x.partial"] and list(tmp_path.iterdir()) == []
+    Checkpoints(tmp_path / "run", "x", 0).release()  # it was let go
 
 
 def said_of_checkpoints(caplog):

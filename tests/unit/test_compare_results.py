@@ -226,6 +226,36 @@ def test_what_did_not_change_is_one_line(folders, call):
     assert {line.split()[0] for line in out.splitlines() if " p " in line and "[" in line} == {"caneft"}
 
 
+def test_translations_are_read_as_where_they_are_scored(spoilable, call):
+    """Out of order, or cut off in the middle of a line, they are no outputs of this test set."""
+    root_a, root_b = spoilable
+    path = root_b / "runs/tiny/de-en/all/caneft/seed1/translations/seen.jsonl"
+    text = path.read_text()
+    first, second, *others = text.splitlines()
+    mistyped = text.replace('"hypothesis": "', '"hypothesis": 1, "x": "', 1)
+    for content in ("\n".join([second, first, *others]), text[:-20], mistyped):
+        path.write_text(content)
+        code, _, err = call(root_a, root_b, "--resamples", 99)
+        assert code == 1
+        assert_names(err, path)
+    path.unlink()
+    code, _, err = call(root_a, root_b, "--resamples", 99)
+    assert code == 1
+    assert_names(err, path)
+
+
+def test_what_one_configuration_lacks_is_named_by_its_highest_key():
+    a = {"models": {"x": {"path": "p", "resources": {"gpu": 1}}}, "seeds": [1], "auto": None, "tuning": {"epochs": 1}}
+    b = {"models": {"y": {"path": "p"}}, "seeds": [1, 2], "auto": {"gain": 1}, "tuning": {"epochs": 2}}
+    assert list(differences._keys(a, b)) == [
+        {"key": "models.x", "a": {"path": "p", "resources": {"gpu": 1}}, "b": None},
+        {"key": "models.y", "a": None, "b": {"path": "p"}},
+        {"key": "seeds", "a": [1], "b": [1, 2]},
+        {"key": "auto", "a": None, "b": {"gain": 1}},
+        {"key": "tuning.epochs", "a": 1, "b": 2},
+    ]
+
+
 def test_csv_has_a_line_for_each_score(folders, call):
     root_a, root_b, *_ = folders
     rows = list(csv.DictReader(io.StringIO(call(root_a, root_b, "--csv", "--resamples", 100)[1])))

@@ -206,6 +206,21 @@ def test_scores_that_are_not_finite_are_refused(dump, tiny_model, tmp_path):
     assert list((tmp_path / "dump").iterdir()) == []
 
 
+def test_so_many_samples_that_their_sidecar_is_not_read_are_refused_before_they_are_scored(
+    dump, tiny_model, tmp_path, monkeypatch
+):
+    """The bound is on the safe side: a sidecar that is written is read."""
+    monkeypatch.setattr(dumping, "OF_SIDECAR", 3000)
+    samples, path = dump(tiny_model())
+    written = path.with_suffix(".json").stat().st_size
+    monkeypatch.setattr(dumping, "LARGEST_JSON", 2 * written + 3000)
+    dump(tiny_model())
+    monkeypatch.setattr(dumping, "LARGEST_JSON", written - 1)
+    monkeypatch.setattr(dumping, "_fill", None)  # where they would be scored
+    with refused("importance.samples", len(samples.ids), f"{written - 1:,}"):
+        dump(tiny_model())
+
+
 def test_a_failed_dump_leaves_the_old_one_alone(dump, tiny_model):
     _, path = dump(tiny_model())
     before = {file.name: file.read_bytes() for file in path.parent.iterdir()}

@@ -14,6 +14,7 @@ import yaml
 from snakemake.persistence.file import FilePersistence
 
 from caneft import __main__
+from caneft.commands import cells
 from caneft.commands.cells import FILTERS
 from caneft.commands.jobs import Jobs
 from caneft.reporting import inputs, listing, tables
@@ -196,6 +197,18 @@ def test_a_neural_metric_has_files_of_its_own(root, call):
 def test_intervals_come_from_the_file_of_significance(call):
     found = call("main.csv", "--row", "lora", "--column", "law_low")
     assert list(found["files"]) == ["significance/tiny/de-en/all.json"]
+
+
+def test_columns_that_no_score_is_behind_get_no_account_of_scores(call):
+    """Nor does one that came later than this command."""
+    of_domain = {"main.csv": [], "health.csv": ["--domain", "it"], "unseen.csv": ["--domain", "koran"]}
+    for table, domain in of_domain.items():
+        for column, value in (("n_seeds", 2), ("method", "caneft")):
+            found = call(table, "--row", "caneft", "--column", column, "--mixture", "all", *domain)
+            assert found["value"] == value and "score" not in found["made"]
+    counted = call("main.csv", "--row", "caneft", "--column", "empty", "--mixture", "all")
+    assert "of what the score files" in counted["made"]
+    assert_names(cells._aggregated("brand_new", {}), "no account", "brand_new")
 
 
 def test_every_table_is_explained(root, call):

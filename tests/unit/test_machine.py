@@ -57,6 +57,18 @@ def test_a_full_disk_and_missing_rights_have_messages_of_their_own():
     assert machine.in_words(nameless) != machine.in_words(OSError(errno.EROFS, "Read-only file system"))
 
 
+def test_what_may_not_be_read_is_told_from_what_may_not_be_written(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    error = PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "file"))
+    said = {}
+    for allowed in (os.R_OK, os.W_OK):
+        monkeypatch.setattr(machine.os, "access", lambda _, asked, allowed=allowed: asked == allowed)
+        said[allowed] = machine.in_words(error)
+    assert_names(said[os.W_OK], tmp_path / "file", "readable")
+    assert_names(said[os.R_OK], tmp_path / "file", "writable")
+    assert "writ" not in said[os.W_OK]
+
+
 @pytest.mark.parametrize("error", [ValueError("28"), FileNotFoundError(2, "No such file", "a/b"), ImportError("x")])
 def test_other_errors_are_not_the_machine_s(error):
     assert machine.in_words(error) is None

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from caneft import config
 from caneft.models.loss import response_losses
@@ -147,6 +148,21 @@ def test_parameters_are_counted_in_the_heads_of_all_files(manifest):
     described, model = manifest
     assert memory.parameters(described) == sum(weight.numel() for weight in model.parameters())
     assert memory.parameters(described) == 2 * 500 * 24 + 3 * (24 * (24 + 12 + 12 + 24) + 3 * 24 * 40 + 2 * 24) + 24
+
+
+def test_weights_that_lie_beside_the_models_own_are_not_counted(manifest, tmp_path):
+    """A second copy in another layout, as some folders have it."""
+    described, model = manifest
+    save_file({"a": torch.zeros(10**5)}, tmp_path / "consolidated.safetensors")
+    described["weights"]["consolidated.safetensors"] = ""
+    assert memory.parameters(described) == sum(weight.numel() for weight in model.parameters())
+
+
+def test_pickled_weights_are_counted_where_they_are_allowed(tiny_model, tmp_path):
+    model = tiny_model()
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    described = {"id": "tiny", "folder": str(tmp_path), "weights": {"pytorch_model.bin": ""}, "allow_pickle": True}
+    assert memory.parameters(described) == sum(weight.numel() for weight in model.parameters())
 
 
 @pytest.mark.parametrize(

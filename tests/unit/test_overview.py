@@ -93,6 +93,16 @@ def test_what_was_run_is_counted(overview):
     assert found.made_by["Computing"].startswith(f"{hours:,.1f} hours in {len(costs)} processes")
 
 
+@pytest.mark.parametrize(
+    ("named", "shown"), [(("German", "English"), "de-en (German to English)"), ((None, None), "de-en")]
+)
+def test_a_direction_without_languages_has_none_in_the_overview(tmp_path, named, shown):
+    plan = fake_results.plan(METHODS)
+    languages = dict(zip(("source_language", "target_language"), named, strict=True))
+    plan.config.directions["de-en"] = plan.config.directions["de-en"].model_copy(update=languages)
+    assert overview_of(tmp_path, plan)[1].what["Directions"] == shown
+
+
 def test_warnings_say_what_weakens_the_numbers(tmp_path):
     plan = fake_results.plan(METHODS, seeds=(1,))
     dev = {("lora", 1e-3): None, ("caneft", 1e-3): 70.0}

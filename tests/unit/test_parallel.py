@@ -227,6 +227,42 @@ def test_signals_reach_every_process(light, tmp_path):
     assert time.monotonic() - start < 90  # long before they have slept
 
 
+def test_a_signal_while_they_are_started_reaches_them_all(light, monkeypatch):
+    """One comes after the first process, before there is a second."""
+    start, ours = subprocess.Popen, signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+    def started(*arguments, **named):
+        process = start(*arguments, **named)
+        if named["env"]["RANK"] == "0":
+            os.kill(os.getpid(), signal.SIGUSR1)
+        return process
+
+    monkeypatch.setattr(launching.subprocess, "Popen", started)
+    monkeypatch.setattr(launching, "GRACE", 20)
+    try:
+        before = time.monotonic()
+        assert light("time.sleep(60)") == 128 + signal.SIGUSR1
+        assert time.monotonic() - before < 15  # the second did not wait to be ended
+    finally:
+        signal.signal(signal.SIGUSR1, ours)
+
+
+def test_processes_that_are_started_end_with_one_that_is_not(light, monkeypatch, tmp_path):
+    start, processes = subprocess.Popen, []
+
+    def started(*arguments, **named):
+        if processes:
+            raise OSError("no more processes")
+        processes.append(start(*arguments, **named))
+        return processes[0]
+
+    monkeypatch.setattr(launching.subprocess, "Popen", started)
+    monkeypatch.setattr(launching, "GRACE", 0.1)
+    with pytest.raises(OSError, match="no more processes"):
+        light("time.sleep(60)")
+    assert processes[0].poll() is not None
+
+
 def test_one_that_a_signal_ends_has_the_exit_code_of_a_shell(light):
     assert light("os.kill(os.getpid(), signal.SIGUSR1) if rank == '1' else None") == 128 + signal.SIGUSR1
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock, Timeout
 from safetensors.torch import load_file, save_file
 from test_patch import HEADS, NEURONS, SETS, changed, tampered, write
 
@@ -116,6 +118,21 @@ def test_a_linked_file_is_replaced_and_what_it_links_to_stays(tmp_path, tiny_mod
     (folder / "model.safetensors").symlink_to(tmp_path / "blob")
     on_disk.apply(folder, path)
     assert sums(folder) == after and sha256(tmp_path / "blob") == before["model.safetensors"]
+
+
+def test_the_folder_of_the_lock_is_let_go_only_when_it_is_gone(tmp_path, tiny_model, monkeypatch):
+    folder, path, before, _ = make(tmp_path, tiny_model())
+    on_disk.apply(folder, path)
+    remove = shutil.rmtree
+
+    def remove_last(aside):
+        with pytest.raises(Timeout):
+            FileLock(aside / "lock").acquire(timeout=0)
+        remove(aside)
+
+    monkeypatch.setattr(on_disk.shutil, "rmtree", remove_last)
+    on_disk.revert(folder)
+    assert sums(folder) == before and not (folder / "caneft").exists()
 
 
 def test_applying_twice_changes_nothing(tmp_path, tiny_model):
