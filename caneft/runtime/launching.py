@@ -44,7 +44,7 @@ def launch(module: str, arguments: Sequence[str], processes: int, what: str) -> 
             with _passing_on(started) as passed:
                 for rank in range(processes):
                     ranks = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-                    # Open files go along: a GPU's lock (`lease.py`) is free when the last that uses it ends.
+                    # Open files go along: a GPU's lock is free when the last process that uses it has ended.
                     started.append(subprocess.Popen(command, env=environment | ranks, close_fds=False))
                     for number in passed:  # one that came before this process was there
                         started[-1].send_signal(number)
