@@ -64,8 +64,8 @@ class Resources(Section):
     runtime: Positive = 120
     """Time limit of a job, in minutes."""
     checkpoint_seconds: Positive = 300
-    """Time between checkpoints of a tuning job, which goes on at the last one if it is killed. Slow ones are written less
-    often: they take a tenth of the time at most."""
+    """Seconds between checkpoints of a tuning job; a killed job resumes from the last one. Slow checkpoints are written
+    less often: they take a tenth of the time at most."""
     device_map: Literal["none", "auto", "balanced", "sequential"] = "none"
     """How a model that one GPU does not hold is spread over the GPUs of its job (accelerate's rules)."""
 
