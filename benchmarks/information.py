@@ -43,7 +43,7 @@ from tqdm import tqdm
 from caneft.errors import InputError
 from caneft.importance.dumps import SUMS, DumpReader
 from caneft.plan.settings import InformationSettings
-from caneft.selection import counting, information, measuring
+from caneft.selection import counting, information, information_table
 from caneft.storage import records
 from caneft.storage.files import write_json
 
@@ -216,7 +216,7 @@ def measure(folder: Path, threads: int) -> dict[str, float]:
     """What the workflow's step does with the dumps of a folder, and what it took; in a process of its own."""
     paths = sorted(folder.glob("*.npy"))
     progress = partial(tqdm, desc="large set", unit="tile", leave=False)
-    (table, _), took = timed(measuring.measure, paths, SETTINGS, folder / "manifest.json", threads, progress)
+    (table, _), took = timed(information_table.measure, paths, SETTINGS, folder / "manifest.json", threads, progress)
     table.to_parquet(folder / "information.parquet", index=False)
     return {
         "mi_peak_mb": round(peak_mb(), 1),

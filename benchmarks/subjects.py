@@ -12,7 +12,7 @@ from benchmarks.ways import Everything
 from caneft.models.loss import response_losses
 from caneft.models.norms import as_published
 from caneft.prompts import Batch
-from caneft.tuning.way import Way
+from caneft.tuning.base import TuningMethod
 
 RATE = 1e-4
 MB = 2**20
@@ -22,7 +22,7 @@ IGNORED = -100  # the label that transformers leaves out of a loss
 class Subject:
     """A model, the way it is tuned and an optimizer: steps to time, and what can be counted."""
 
-    def __init__(self, model: nn.Module, way: Way, optimizer: Callable[..., torch.optim.Optimizer]):
+    def __init__(self, model: nn.Module, way: TuningMethod, optimizer: Callable[..., torch.optim.Optimizer]):
         self.model, self.way = model.train(), way
         parameters = list(way.parameters())
         self.trainable = sum(parameter.numel() for parameter in parameters)
@@ -89,7 +89,7 @@ class ByTrainer(Subject):
     beside that (clipping, schedule, log) is left out, as it is for the others.
     """
 
-    def __init__(self, model: nn.Module, way: Way, optimizer: type[torch.optim.Optimizer]):
+    def __init__(self, model: nn.Module, way: TuningMethod, optimizer: type[torch.optim.Optimizer]):
         super().__init__(model, way, optimizer)
         from transformers import Trainer, TrainingArguments
 

@@ -11,9 +11,9 @@ from torch import nn
 from benchmarks.common import SEED
 from caneft import config
 from caneft.neurons import NeuronSet
+from caneft.tuning.base import TuningMethod
 from caneft.tuning.lora import Lora, rank_of
 from caneft.tuning.neuron_rows import NeuronRows
-from caneft.tuning.way import Way
 
 FRACTIONS = {"slices-5%": 0.05, "slices-1%": 0.01}
 """Of the neurons, by subject, where a program has several; `slices` alone takes what the command line says."""
@@ -40,7 +40,7 @@ def masks(model: nn.Module, neurons: NeuronSet) -> dict[str, torch.Tensor]:
     return found
 
 
-class Everything(Way):
+class Everything(TuningMethod):
     """Trains every weight, through float32 masters where a weight is not in float32.
 
     masks: by name, for weights of which a part is trained; with masks, weights that have none do not move.
@@ -79,7 +79,7 @@ class Everything(Way):
         return sum(weight.numel() * weight.element_size() for weight in self.model.parameters())
 
 
-class Shira(Way):
+class Shira(TuningMethod):
     """PEFT's SHiRA: a rank r trains r (m + n) scattered weights of a module with m x n."""
 
     def __init__(self, model: nn.Module, rank: int):
@@ -104,7 +104,7 @@ def _scattered(linear: nn.Linear, rank: int, **_) -> torch.Tensor:
     return mask.view(linear.weight.shape)
 
 
-class Floor(Way):
+class Floor(TuningMethod):
     """Trains nothing; the graph begins at the embeddings' output."""
 
     def __init__(self, model: nn.Module):
@@ -123,7 +123,7 @@ class Floor(Way):
         return 0
 
 
-def way_of(name: str, model: nn.Module, neurons: NeuronSet) -> Way:
+def way_of(name: str, model: nn.Module, neurons: NeuronSet) -> TuningMethod:
     """The model made trainable in the way that a subject stands for."""
     match name:
         case "slices" | "slices-5%" | "slices-1%":

@@ -1,6 +1,6 @@
 """NeuronSet: which FFN neurons of a model are meant. A neuron is a pair (layer, index within the layer).
 
-The units of a set can also be attention heads; all else is the same.
+The units of a set can also be attention heads; everything else is the same.
 """
 
 import json
@@ -13,7 +13,7 @@ import numpy as np
 
 from caneft.errors import InputError
 from caneft.storage.bounded import parse, read_arrays
-from caneft.storage.files import replacing
+from caneft.storage.files import atomic_write
 
 NEURON, HEAD = "neuron", "head"
 FORMAT = 1
@@ -145,9 +145,9 @@ def save(path: str | Path, neurons: NeuronSet, description: dict) -> None:
         "description": np.frombuffer(text, dtype=np.uint8),
         "format": np.array(FORMAT),
     }
-    with replacing(path) as beside, zipfile.ZipFile(beside, "w") as archive:
+    with atomic_write(path) as beside, zipfile.ZipFile(beside, "w") as archive:
         for name, array in arrays.items():
-            # a ZipInfo of one's own carries a fixed date, where np.savez leaves the date to the Python version
+            # a ZipInfo of your own carries a fixed date, where np.savez leaves the date to the Python version
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
 

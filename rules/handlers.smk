@@ -6,7 +6,7 @@ from caneft.commands.jobs import Jobs
 from caneft.reporting import power
 from caneft.runtime import holding, machine, slurm
 from caneft.runtime.screen import Screen
-from caneft.storage.files import replacing
+from caneft.storage.files import atomic_write
 
 
 def reasons():
@@ -62,12 +62,12 @@ def check_cluster():
             slurm.wait_for_earlier(earlier.read_text())
     except InputError as error:
         raise WorkflowError(str(error))
-    with replacing(earlier) as beside:
+    with atomic_write(earlier) as beside:
         beside.write_text(workflow.scheduler._executor.run_uuid)
 
 
 def see_cancelled_jobs():
-    """sacct says `CANCELLED by 1000`, which the executor compares with `CANCELLED` and takes for running, for ever."""
+    """sacct says `CANCELLED by 1000`, which the executor compares with `CANCELLED` and takes for running, forever."""
     import snakemake_executor_plugin_slurm as plugin
 
     # Not part of the plugin's interface: another version may do without.
@@ -108,14 +108,14 @@ def hold_results():
 
 
 def store_configuration():
-    """Leaves the merged configuration beside the results, in full: what was run, and what the report is made from."""
+    """Writes the merged configuration beside the results, in full: what was run, and what the report is made from."""
     import yaml
 
     content = CONFIG.model_dump(mode="json", exclude_unset=True) | {
         "data_root": str(configuration.data_root(CONFIG) or "") or None
     }
     try:
-        with replacing(root("config.yaml")) as beside:
+        with atomic_write(root("config.yaml")) as beside:
             beside.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
     except OSError as error:
         raise WorkflowError(machine.in_words(error) or str(error))

@@ -8,7 +8,7 @@ needs   translations and test corpora; of a checkpoint on the hub the network, o
 leaves  .venvs/comet/                                            the environment; another place: CANEFT_VENVS
         <results>/metrics/{metric}/manifest.json                 which checkpoint, checksum, encoder
         <results>/metrics/comet/{checkpoints,encoder}/           of one that is trained here; its manifest says how
-                                                                 well it knows spoilt translations
+                                                                 well it knows corrupted translations
         <results>/runs/{model}/{direction}/{run}/scores/neural/{metric}.json    of all test sets, one number a segment
         <results>/scores/copy/{direction}/neural/{metric}.json
 """

@@ -108,7 +108,7 @@ rule show_examples:
 rule overview:
     input:
         script=here("workflow/scripts/overview.py"),
-        # An edited caption runs this job again, after which the handler makes the report anew.
+        # An edited caption runs this job again, after which the handler makes the report again.
         captions=captions(),
         results=under_results(inputs.overview_inputs(PLAN)),
     output:

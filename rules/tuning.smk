@@ -12,7 +12,7 @@ leaves  <results>/runs/{model}/{direction}/{mixture}/{variant}/{attempt}/
             cost.json     what it took: time and memory
             log.jsonl     one line an optimizer step
         <results>/runs/{model}/{direction}/{mixture}/{variant}/choice.json    the chosen rate, and what each reached
-A killed job goes on at its last checkpoint, in `.checkpoint` of the run's folder.
+A killed job resumes from its last checkpoint, in `.checkpoint` of the run's folder.
 """
 
 

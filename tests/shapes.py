@@ -125,7 +125,7 @@ class Shape:
         return fast
 
     def spelt(self, text: str) -> list[str]:
-        """Tokens of a text by hand: special tokens whole, all else one by one."""
+        """Tokens of a text by hand: special tokens whole, everything else one by one."""
         parts = [part for part in re.split(f"({'|'.join(map(re.escape, self.specials()))})", text) if part]
         tokens = []
         for place, part in enumerate(parts):

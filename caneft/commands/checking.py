@@ -141,7 +141,7 @@ def pairs_at_most(config: Config, source: Source, enough: int) -> int | None:
 
 
 def _lines(config: Config, source: Source, enough: int) -> int | None:
-    """Lines of a text file that is neither packed nor of another shape, by what a pair takes of them."""
+    """Lines of a text file that is neither compressed nor of another shape, by what a pair takes of them."""
     if not isinstance(source, Jsonl | Tsv | Moses | Alternating):
         return None
     resolve = configuration.resolver(configuration.data_root(config))

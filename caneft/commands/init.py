@@ -1,4 +1,4 @@
-"""The command line `python -m caneft init`: a configuration for corpora and a model of one's own."""
+"""The command line `python -m caneft init`: a configuration for corpora and a model of your own."""
 
 import argparse
 import math
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> None:
     """Writes the file, says what it found, and checks it as `caneft check` does."""
     from caneft.commands import check
     from caneft.config import languages  # late: --help without them
-    from caneft.storage.files import replacing
+    from caneft.storage.files import atomic_write
 
     if args.file.exists():
         raise InputError(f"{args.file}: exists already. Name another file, or move this one away.")
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
             "For a task other than translation, start from config/task-dates.yaml."
         )
     content = _content(args.file, args.data, args.model, direction)
-    with replacing(args.file) as beside:
+    with atomic_write(args.file) as beside:
         beside.write_text(content, encoding="utf-8")
     print(f"{args.file}: written.")
     if args.data and args.model:

@@ -17,7 +17,7 @@ from typing import Any
 
 from caneft.config import Config
 from caneft.selection.criteria import CRITERIA
-from caneft.storage.files import replacing
+from caneft.storage.files import atomic_write
 
 ROOT = Path(__file__).parents[2]
 COMMAND = "python -m caneft.commands.reference"
@@ -363,7 +363,7 @@ def main() -> None:
     for path, text in stale:
         print(f"{path.relative_to(ROOT)} {'is stale: run `make docs`' if check else 'written'}")
         if not check:
-            with replacing(path) as beside:
+            with atomic_write(path) as beside:
                 beside.write_text(text, encoding="utf-8")
     sys.exit(1 if check and stale else 0)
 

@@ -71,7 +71,7 @@ class MetricCorpus(Section):
 
 
 class MetricTraining(Section):
-    """A small metric that is trained here, on synthetic corruptions, where no checkpoint can be had. It shows how the
+    """A small metric that is trained here, on synthetic corruptions, where no checkpoint is available. It shows how the
     column comes about; it is no judge of translations."""
 
     corpora: Annotated[list[MetricCorpus], Field(min_length=1)]

@@ -22,7 +22,7 @@ class PretrainingCorpus(Section):
 
 
 class Pretraining(Section):
-    """A small base model that the workflow pretrains itself, where no weights can be had."""
+    """A small base model that the workflow pretrains itself, where no weights are available."""
 
     architecture: Literal["llama", "qwen2", "gemma2"] = "llama"
     """Architecture of the decoder."""

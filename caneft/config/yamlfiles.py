@@ -115,7 +115,7 @@ def _name(node: yaml.Node) -> str:
 
 
 def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Two configurations put together as Snakemake does: sections key by key, all else is replaced."""
+    """Two configurations put together as Snakemake does: sections key by key, everything else is replaced."""
     result = dict(below)
     for key, value in above.items():
         if isinstance(value, Mapping):

@@ -18,7 +18,7 @@ def fetch(source: Source, resolve: Resolve) -> dict[str, Any]:
     """Reads a remote source to its end, so that it is in its library's cache, and says what it was.
 
     Returns revision (the commit on the hub; as configured for what was not asked for there), number of pairs, and
-    SHA-256 of their text. Raises InputError if it cannot be had.
+    SHA-256 of their text. Raises InputError if it is not available.
     """
     return {"revision": _revision(source), **_content(source, resolve)}
 

@@ -1,4 +1,4 @@
-"""What a corpus file is, told by how it begins, before any pair of it is used.
+"""What a corpus file is, recognised by how it begin, before any pair of it is used.
 
 Only what is certain is refused: bytes that no text begins with, what stands in the place of a file (a pointer, a web
 page), and a file of another corpus format than the configured one.

@@ -9,7 +9,7 @@ from caneft.corpora.text import lines
 from caneft.errors import InputError
 from caneft.storage import bounded, integrity
 from caneft.storage.bounded import parse
-from caneft.storage.files import replacing, write_json
+from caneft.storage.files import atomic_write, write_json
 
 if TYPE_CHECKING:
     from caneft.config import Cleaning, Domain, Source
@@ -41,7 +41,7 @@ class Row(NamedTuple):
 
 def write(path: str | Path, rows: Iterable[Row]) -> None:
     """Writes rows as JSONL in UTF-8, whole or not at all; fields in the order of `Row`, without those that are None."""
-    with replacing(path) as beside, open(beside, "w", encoding="utf-8", newline="\n") as file:
+    with atomic_write(path) as beside, open(beside, "w", encoding="utf-8", newline="\n") as file:
         for row in rows:
             record = {field: value for field, value in row._asdict().items() if value is not None}
             file.write(json.dumps(record, ensure_ascii=False) + "\n")

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from caneft.errors import InputError
 from caneft.storage.bounded import array_header, read_arrays
-from caneft.storage.files import allocate, replacing, sha256, sync
+from caneft.storage.files import allocate, atomic_write, sha256, sync
 
 LARGEST = float(np.finfo(np.float16).max)
 UNDERFLOW_SHARE = 0.01
@@ -189,7 +189,7 @@ class Part:
         """Every batch, so not waited for: a process may die at any time, and after a power cut checksums tell."""
         known = {name: value for name, value in vars(batch).items() if name not in ("scores", "sums")}
         checksum = np.array(_checksum(batch.scores))
-        with replacing(self._record(index), durable=False) as beside:
+        with atomic_write(self._record(index), durable=False) as beside:
             np.savez(beside, identity=np.array(self.identity), checksum=checksum, **known, **_named(batch.sums))
 
     def _opened(self) -> np.memmap:
@@ -214,7 +214,8 @@ class Dump(Part):
     folder: holds `scores.npy`, a memory map, and `state.npz`, the progress after the first so many batches. Batches
     beyond these that a `Part` has written have a record each, `batch-{index}.npz`, and are taken into the progress in
     their order, so that its sums are the same to the last bit whoever scored them. A folder of another `identity`, or
-    one whose scores lack their checksums (a machine that lost power), is begun anew. At first `mine` is all that lacks.
+    one whose scores lack their checksums (a machine that lost power), starts over.
+    `mine` starts as the list of missing batches.
     Raises InputError as a `Part`, and while another job works in the folder, and for scores of which more than 1 % of
     the positive ones vanish in float16.
     """
@@ -313,7 +314,7 @@ class Dump(Part):
     def _save(self) -> None:
         """As in `_keep`, not waited for."""
         known = {name: value for name, value in vars(self.progress).items() if name != "sums"}
-        with replacing(self._state, durable=False) as beside:
+        with atomic_write(self._state, durable=False) as beside:
             np.savez(beside, identity=np.array(self.identity), **known, **_named(self.progress.sums))
 
     def _resumed(self) -> np.memmap | None:
@@ -365,5 +366,5 @@ def _checksum(scores: np.ndarray) -> int:
 
 def save_statistics(path: Path, statistics: dict[str, np.ndarray]) -> None:
     """Writes `.stats.npz`, atomically."""
-    with replacing(path) as beside:
+    with atomic_write(path) as beside:
         np.savez(beside, **statistics)

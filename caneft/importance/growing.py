@@ -18,7 +18,7 @@ from caneft.prompts import Prompts
 from caneft.runtime.parallel import ALONE, Team
 from caneft.storage import integrity
 from caneft.storage.bounded import read_arrays
-from caneft.storage.files import replacing, sha256, write_json
+from caneft.storage.files import atomic_write, sha256, write_json
 
 SUFFIXES = (".stats.npz", ".json", ".npy")
 """Of a dump's files; the one that makes it a dump comes last."""
@@ -47,7 +47,7 @@ class Source:
         dumping.write(path, self.model, samples, self.prompts, self.settings, self.about, self.team)
 
     def grow(self, path: Path, count: int) -> None:
-        """Leaves the dump of the first `count` samples at `path`, and scores those only that a dump there lacks."""
+        """Writes the dump of the first `count` samples at `path`, and scores those only that a dump there lacks."""
         (held,) = map(int, self.team.sum([self._held(path) if self.team.main else 0]))
         wanted = self.samples.part(held, count)
         if held == 0:
@@ -78,7 +78,7 @@ def _join(path: Path, more: Path, described: dict[str, Any]) -> None:
     samples = [entry for sidecar in sidecars for entry in sidecar["samples"]]
     layers, _, neurons = parts[0].shape
     statistics = _joined_statistics([path, more], sidecars)
-    with replacing(path) as beside:
+    with atomic_write(path) as beside:
         shape = (layers, len(samples), neurons)
         joined = np.lib.format.open_memmap(beside, mode="w+", dtype=np.float16, shape=shape)
         for layer in range(layers):

@@ -1,6 +1,6 @@
 """What is wrong with a model folder, all of it said at once and before any job needs the model.
 
-Nothing is loaded: files are told by how they begin, weights by their headers.
+Nothing is loaded: files are recognised by how they begin, weights by their headers.
 """
 
 from collections.abc import Iterator, Mapping

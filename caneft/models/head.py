@@ -97,7 +97,7 @@ def _chunk(
     """Losses of some positions, float32 (positions,), and a function that returns their gradient, times a factor, with
     respect to the logits before the soft-cap: (positions, vocabulary) in the weight's dtype. To be called once.
 
-    Logits are there once in the weight's dtype and once in float32; all else is computed in their place.
+    Logits are there once in the weight's dtype and once in float32; everything else is computed in their place.
     """
     raw = F.linear(hidden, weight)
     wide = raw.float() if cap is None else torch.tanh(raw.float() / cap)

@@ -19,7 +19,7 @@ from caneft.config import Model
 from caneft.errors import InputError
 from caneft.models.ffn import layout
 from caneft.models.filling import NAMED, misfits, not_finite
-from caneft.storage.files import delivering, sha256
+from caneft.storage.files import atomic_folder, sha256
 
 SUFFIX, PART = ".gguf", ".gguf.part"
 MAGIC = b"GGUF"
@@ -65,7 +65,7 @@ def dequantise(files: list[Path], folder: Path, dtype: torch.dtype) -> tuple[Any
     Raises InputError if it is no whole GGUF file, is of an unknown architecture, or does not hold exactly the weights
     of its model.
     """
-    with delivering(folder) as beside:
+    with atomic_folder(folder) as beside:
         file = _joined(files, beside)
         about = _about(file)
         model, tokenizer = _loaded(file, dtype)

@@ -21,7 +21,7 @@ from caneft.models.manifests import UNDO, results_of
 from caneft.patch.form import Patch, read, save
 from caneft.patch.hashing import check_replaced, count_units, equal, tensor_hash, unit_hashes
 from caneft.patch.weights import Place, check_dtype, find, read_slices
-from caneft.storage.files import replacing
+from caneft.storage.files import atomic_write
 
 Slices = tuple[dict[str, torch.Tensor], ...]
 
@@ -92,7 +92,7 @@ def _alone(folder: Path, places: list[dict[str, Place]], undo: Path) -> Iterator
         raise InputError(f"another process is at work in {folder}; wait for it") from None
     try:
         for file in {place.stored.file for of_layer in places for place in of_layer.values()} | {undo}:
-            unfinished = re.compile(rf"\.{re.escape(file.stem)}\.\d+{re.escape(file.suffix)}")  # by `replacing`
+            unfinished = re.compile(rf"\.{re.escape(file.stem)}\.\d+{re.escape(file.suffix)}")  # by `atomic_write`
             for left in file.parent.glob(".*"):
                 if unfinished.fullmatch(left.name):
                     left.unlink()
@@ -147,7 +147,7 @@ def _put(places: list[dict[str, Place]], present: Slices, wanted: Slices) -> Non
             if tensor_hash(old[name]) != tensor_hash(new[name]):
                 changes[place.stored.file].append((place, new[name]))
     for file, of_file in changes.items():
-        with replacing(file) as beside:
+        with atomic_write(file) as beside:
             shutil.copy2(file, beside)
             for place, slices in of_file:
                 place.write(slices, beside)

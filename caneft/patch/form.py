@@ -22,7 +22,7 @@ from caneft.models.loading import DTYPES
 from caneft.neurons import HEAD, MOST_LAYERS, NEURON, NeuronSet
 from caneft.patch.hashing import BYTES, unit_hashes
 from caneft.storage.bounded import parse
-from caneft.storage.files import replacing
+from caneft.storage.files import atomic_write
 
 FORMAT = 2
 METADATA = "caneft"
@@ -94,7 +94,7 @@ def save(path: str | Path, patch: Patch) -> None:
     }
     if patch.applied is not None:
         manifest["applied"] = patch.applied
-    with replacing(path) as beside:
+    with atomic_write(path) as beside:
         # not save_file, which leaves a file that none but its owner may read
         beside.write_bytes(serialised(tensors, {METADATA: json.dumps(manifest, sort_keys=True)}))
 

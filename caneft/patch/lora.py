@@ -47,7 +47,7 @@ def warning(patch: Patch) -> str | None:
 
 
 def export(base: str | Path, path: str | Path, out: str | Path) -> Patch:
-    """Leaves a PEFT adapter in the folder `out` that makes of the base, loaded in the patch's dtype, the patched model.
+    """Writes a PEFT adapter in the folder `out` that makes of the base, loaded in the patch's dtype, the patched model.
 
     base: a model folder or a model's manifest.json. Raises InputError for another base, or if `out` exists.
     """

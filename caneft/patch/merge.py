@@ -24,7 +24,7 @@ DTYPE_KEYS = ("dtype", "torch_dtype")  # transformers has renamed it
 
 
 def merge(base: str | Path, path: str | Path, out: str | Path) -> Patch:
-    """Leaves in `out` what `AutoModelForCausalLM.from_pretrained` loads, the base with the patch in it; and a card.
+    """Writes in `out` what `AutoModelForCausalLM.from_pretrained` loads, the base with the patch in it; and a card.
 
     base: a model folder or a model's manifest.json. Weights in another floating-point dtype are cast to the patch's, as
     loading the base in that dtype does. Raises InputError for another base, or if `out` exists.

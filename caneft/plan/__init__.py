@@ -168,7 +168,7 @@ class Plan:
     def neuron_set(self, run: Run) -> str | None:
         """Path of the neurons that a run tunes, or whose number it takes for its own; None if there are none.
 
-        `random` draws anew for every seed. A trial has the shared draw of importance samples, as has a run of no seed.
+        `random` draws again for every seed. A trial has the shared draw of importance samples, as has a run of no seed.
         """
         method = self.config.methods[run.variant]
         variant = run.variant if isinstance(method, Neurons) else getattr(method, "equal_to", None)

@@ -405,7 +405,7 @@ def score(configuration: Config, direction: str) -> ScoreSettings:
 
 
 def choice(configuration: Config, direction: str, mixture: str) -> ChoiceSettings:
-    """By the judging metric and no other: tables with more metrics choose no rate anew."""
+    """By the judging metric and no other: tables with more metrics choose no rate again."""
     domains = sorted(configuration.mixtures[mixture][direction].domains)
     target = config.target_code(direction)
     return ChoiceSettings(metric=configuration.scoring.judge, target_language=target, domains=domains)

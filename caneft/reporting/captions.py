@@ -22,7 +22,7 @@ def demonstration(training: dict) -> str:
     comet, chrf = (training[judge]["pearson"] for judge in ("comet", "chrf"))
     return (
         f"This COMET is no published one: it is a small model that was trained here on {training['pairs']:,} references"
-        f" with words spoilt at random, to show the column. On {training['held_out']:,} others its scores correlate"
+        f" with randomly corrupted words, to show the column. On {training['held_out']:,} others its scores correlate"
         f" with the share of unspoilt words at {comet:.2f} (Pearson; chrF2 of the sentence: {chrf:.2f})."
     )
 

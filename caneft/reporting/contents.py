@@ -68,5 +68,5 @@ def every_table(plan: Plan, root: str | Path) -> Iterator[Reported]:
 
 
 def every_score(plan: Plan, root: str | Path) -> pd.DataFrame:
-    """`runs.parquet`, for plots of one's own."""
+    """`runs.parquet`, for plots of your own."""
     return tidy.runs(results.scores(plan, root), results.records(plan, root))

@@ -125,7 +125,7 @@ def what_was_run(plan: Plan, records: pd.DataFrame) -> Iterator[tuple[str, str]]
     )
     yield "Training", f"{config.tuning.pairs_per_domain:,} pairs a domain, {config.tuning.epochs} epochs"
     if plan.variants(Neurons):
-        drawn = ", drawn anew for each seed" if plan.own_draws() else ""
+        drawn = ", drawn again for each seed" if plan.own_draws() else ""
         yield "Importance", f"{_samples(config.importance.samples)} samples a domain{drawn}"
         budget = {k: getattr(config.selection, k) for k in ("fraction", "gamma", "parameters")}
         yield "Budget", ", ".join(f"{name} {value}" for name, value in budget.items() if value is not None)

@@ -78,7 +78,7 @@ def _scored(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def metric_training(plan: Plan, root: str | Path) -> dict[str, dict[str, Any]]:
-    """How well the neural metrics that are trained here know spoilt translations: `training` of their manifests."""
+    """How well the neural metrics that are trained here know corrupted translations: `training` of their manifests."""
     found = {}
     for metric, name in inputs.metric_files(plan).items():
         manifest = read_json(Path(root) / name, with_format=True)

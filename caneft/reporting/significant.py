@@ -176,7 +176,7 @@ def _p(value: float) -> str:
 
 
 def significance_tables(plan: Plan, table: pd.DataFrame) -> Iterator[Table]:
-    """The method less every other variant, one table per shown block and metric. table: from `significance_table`."""
+    """The method minus every other variant, one table per shown block and metric. table: from `significance_table`."""
     for block in plan.shown_blocks():
         method = comparison.method(plan, block)
         for metric in plan.config.scoring.all:
@@ -203,7 +203,7 @@ def _differences(plan: Plan, block: Block, metric: str, method: str, rows: pd.Da
     )
     return Table(
         label="tab:significance-" + "-".join([*block, metric]),
-        title=f"{label(plan, method)} less every other method, {metric_label(plan, metric)}, {', '.join(block)}",
+        title=f"{label(plan, method)} minus every other method, {metric_label(plan, metric)}, {', '.join(block)}",
         caption=" ".join(filter(None, [said, plan.config.report.note.strip()])),
         columns=[Column("Against", numeric=False), *(Column(*head) for head in heads)],
         rows=[

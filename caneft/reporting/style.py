@@ -14,7 +14,7 @@ from matplotlib.figure import Figure, SubFigure
 from PIL import Image
 
 from caneft.plan import Plan
-from caneft.storage.files import replacing
+from caneft.storage.files import atomic_write
 
 COLUMN, DOUBLE = 3.3, 7.0
 """Widths of one and of two columns of a paper, in inches."""
@@ -127,7 +127,7 @@ def save(figure: Figure, stem: str | Path) -> None:
     """Writes `{stem}.pdf`, `.svg` and `.png`, each whole or not at all. Equal figures give equal bytes."""
     with mpl.rc_context(SETTINGS):
         for suffix, metadata in METADATA.items():
-            with replacing(f"{stem}.{suffix}") as beside:
+            with atomic_write(f"{stem}.{suffix}") as beside:
                 figure.savefig(beside, format=suffix, metadata=metadata)
                 if suffix == "png":
                     _fewer_colours(beside)

@@ -17,7 +17,7 @@ from caneft.reporting.layout import Cell, Column, Table, mark_best, markdown
 from caneft.reporting.page import html
 from caneft.reporting.results import BLOCK, of_block
 from caneft.reporting.serving import TOLD, told
-from caneft.storage.files import replacing
+from caneft.storage.files import atomic_write
 
 SEEN, UNSEEN, ALL = AVERAGES
 MAIN_COLUMNS = ["variant", "method", "metric", "trainable_parameters", "n_seeds"]
@@ -226,5 +226,5 @@ def write(stem: str | Path, frame: pd.DataFrame, printed: list[Table], absent: s
         ".html": html(printed, absent),
     }
     for suffix, text in contents.items():
-        with replacing(f"{stem}{suffix}") as beside:
+        with atomic_write(f"{stem}{suffix}") as beside:
             beside.write_text(text, encoding="utf-8")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from caneft.reporting.results import BLOCK, FLAGS
-from caneft.storage.files import replacing
+from caneft.storage.files import atomic_write
 
 RUN = [*BLOCK, "variant", "method", "seed"]
 OF_SCORES = ["domain", "seen", "metric", "score", "signature", "segments", *FLAGS]
@@ -27,5 +27,5 @@ def runs(scores: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
 
 def write_runs(path: str | Path, frame: pd.DataFrame) -> None:
     """Writes the table as Parquet, whole or not at all. Equal tables give equal bytes."""
-    with replacing(path) as beside:
+    with atomic_write(path) as beside:
         frame.to_parquet(beside, index=False)

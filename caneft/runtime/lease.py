@@ -183,7 +183,7 @@ def main() -> None:
         place = Path(args.command[0])
         raise InputError(
             f"{place}: is missing from its environment. Remove the folder {place.parent.parent} and give the same"
-            " command again, which builds it anew."
+            " command again, which builds it again."
         ) from None
 
 

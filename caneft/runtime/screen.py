@@ -22,7 +22,7 @@ WHY = {
     "output files have to be generated": "its files are missing",
     "incomplete output files": "its files are incomplete",
     "updated input files": "a file that it reads has changed",
-    FOLLOWS: "a file that it reads is made anew",
+    FOLLOWS: "a file that it reads is made again",
     "set of input files has changed since last execution": "it reads other files than before",
     "params have changed since last execution": "its settings have changed",
     "code has changed since last execution": "its code has changed",

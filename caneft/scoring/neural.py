@@ -38,7 +38,7 @@ def find(metric: NeuralMetric, resolve: Callable[[str], Path]) -> dict[str, Any]
     """Manifest of a checkpoint on the hub, or in a folder: `describe` of what was found.
 
     What is on the hub is downloaded unless it is cached; so are, for the jobs that work offline, the configuration and
-    the tokenizer of the encoder that a checkpoint names. Raises InputError if one cannot be had.
+    the tokenizer of the encoder that a checkpoint names. Raises InputError if one is not available.
     """
     if isinstance(metric, MetricX):
         return _find_metricx(metric, resolve)

@@ -1,6 +1,6 @@
-"""A small COMET that is trained here, by unbabel-comet's own model and loss, on references that were spoilt.
+"""A small COMET that is trained here, by unbabel-comet's own model and loss, on references that were corrupted.
 
-Runs in the environment of COMET. It stands for a real one where no checkpoint can be had, and says how well it does:
+Runs in the environment of COMET. It stands for a real one where no checkpoint is available, and says how well it does:
 the correlation of its scores with the level of corruption on pairs that it was not trained on.
 """
 
@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from caneft.config.metrics import MetricTraining
-from caneft.scoring.corruptions import Judged
+from caneft.scoring.corruptions import ScoredPair
 from caneft.scoring.neural import OWN_ENCODER, stand_alone
 
 POSITIONS, LAYERS, HEADS = 130, 2, 4
 
 
-def train(settings: MetricTraining, pairs: Sequence[Judged], folder: Path, threads: int) -> None:
-    """Leaves `hparams.yaml`, `checkpoints/model.ckpt` and `encoder/` in `folder`; equal input gives equal weights."""
+def train(settings: MetricTraining, pairs: Sequence[ScoredPair], folder: Path, threads: int) -> None:
+    """Writes `hparams.yaml`, `checkpoints/model.ckpt` and `encoder/` in `folder`; equal input gives equal weights."""
     import pytorch_lightning
     import torch
     import yaml
@@ -97,14 +97,14 @@ def _make_encoder(settings: MetricTraining, texts: Sequence[str], folder: Path) 
     ).save_pretrained(folder)
 
 
-def _write_csv(path: str, pairs: Sequence[Judged]) -> None:
+def _write_csv(path: str, pairs: Sequence[ScoredPair]) -> None:
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["src", "mt", "ref", "score"])
         writer.writerows(pairs)
 
 
-def correlations(scores: Sequence[float], pairs: Sequence[Judged]) -> dict[str, Any]:
+def correlations(scores: Sequence[float], pairs: Sequence[ScoredPair]) -> dict[str, Any]:
     """Pearson and Spearman correlation of scores with what is left unspoilt, and those of sentence chrF2 beside."""
     from sacrebleu import sentence_chrf
     from scipy import stats

@@ -73,7 +73,7 @@ def joint(counts: np.ndarray) -> np.ndarray:
     return mutual_information(counts)
 
 
-def given_strata(measure: Callable[[np.ndarray], np.ndarray], tables: Sequence[np.ndarray]) -> np.ndarray:
+def conditional_on_strata(measure: Callable[[np.ndarray], np.ndarray], tables: Sequence[np.ndarray]) -> np.ndarray:
     """`one_vs_rest` or `joint` given the stratum of a sample: sum over strata of N_s / N times the stratum's own.
 
     tables: one array of counts (..., bins, domains) per stratum, its N_s the same in all of them.
@@ -91,7 +91,7 @@ def permutation_null(
     over the domains is taken after the shuffle and after the sum over strata, as for the real one.
     """
     drawn = [shuffled(np.broadcast_to(counts, (permutations, *counts.shape)), rng) for counts in tables]
-    return given_strata(one_vs_rest, drawn).min(axis=-1), given_strata(joint, drawn)
+    return conditional_on_strata(one_vs_rest, drawn).min(axis=-1), conditional_on_strata(joint, drawn)
 
 
 def shuffled(counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -204,9 +204,9 @@ def _measure_block(
         counting.count_block([scores[rows[domain]] for domain, scores in block.items()], wanted.bins)
         for rows in wanted.rows
     ]
-    by_domain = given_strata(one_vs_rest, tables)
+    by_domain = conditional_on_strata(one_vs_rest, tables)
     columns |= {f"mi_{domain}": mi for domain, mi in zip(block, by_domain.T, strict=True)}
-    columns |= {"consensus": by_domain.min(axis=-1), "joint": given_strata(joint, tables)}
+    columns |= {"consensus": by_domain.min(axis=-1), "joint": conditional_on_strata(joint, tables)}
     rng = np.random.default_rng([wanted.seed, layer, start])  # of the block: the same for every tiling and thread
     null_consensus, null_joint = permutation_null(tables, wanted.permutations, rng)
     columns |= {"null_consensus": null_consensus.mean(axis=0), "null_joint": null_joint.mean(axis=0)}

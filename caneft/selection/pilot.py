@@ -17,7 +17,7 @@ from caneft.errors import InputError
 from caneft.importance.growing import Source
 from caneft.plan.settings import PilotSettings
 from caneft.runtime.parallel import ALONE, Team
-from caneft.selection import measuring, stability
+from caneft.selection import information_table, stability
 from caneft.selection.stability import Point
 from caneft.storage import integrity
 
@@ -65,9 +65,9 @@ def decide(
 
 def _agreement(dumps: Sequence[Path], count: int, settings: PilotSettings) -> Point:
     """The curve of CRITERION at the halves of all samples so far."""
-    table, about = measuring.measure(dumps, settings.information)
+    table, about = information_table.measure(dumps, settings.information)
     halves = [count // 2]
-    points = stability.agreement(measuring.open_dumps(dumps), table, about, halves, settings.stability)
+    points = stability.agreement(information_table.open_dumps(dumps), table, about, halves, settings.stability)
     (point,) = stability.of(points, CRITERION, settings.stability.budget.mask)
     logger.info("%d samples: Jaccard %.3f, noise %.3f", count, np.mean(point.jaccard), np.mean(point.noise_jaccard))
     return point

@@ -276,9 +276,9 @@ def _frame(layer: int, scales: Mapping[str, float], stream: list[int], half: Hal
 
 def _measured(tables: Sequence[np.ndarray], domains: Sequence[str]) -> dict[str, np.ndarray]:
     """What CRITERIA score by, from the counts of the strata: the columns of `information.table`."""
-    by_domain = information.given_strata(information.one_vs_rest, tables)
+    by_domain = information.conditional_on_strata(information.one_vs_rest, tables)
     columns = {f"mi_{domain}": mi for domain, mi in zip(domains, by_domain.T, strict=True)}
-    joint = information.given_strata(information.joint, tables)
+    joint = information.conditional_on_strata(information.joint, tables)
     return columns | {"consensus": by_domain.min(axis=-1), "joint": joint}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 
 @contextmanager
-def replacing(path: str | Path, durable: bool = True) -> Iterator[Path]:
+def atomic_write(path: str | Path, durable: bool = True) -> Iterator[Path]:
     """Path beside `path` to write to; it takes `path`'s place when the block ends well and goes when it does not.
 
     The suffix is kept, for libraries that look at it. durable: whether it must be on disk before it takes the place;
@@ -34,7 +34,7 @@ def replacing(path: str | Path, durable: bool = True) -> Iterator[Path]:
 
 
 @contextmanager
-def delivering(folder: str | Path) -> Iterator[Path]:
+def atomic_folder(folder: str | Path) -> Iterator[Path]:
     """Folder to fill, for libraries that write folders; its files go to `folder` when the block ends well.
 
     Each is on disk before it goes. What a killed process had begun is removed.
@@ -77,7 +77,7 @@ def allocate(path: str | Path) -> None:
 
 def write_json(path: str | Path, content: Any) -> None:
     """Writes JSON with sorted keys, atomically."""
-    with replacing(path) as beside:
+    with atomic_write(path) as beside:
         text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
         beside.write_text(text + "\n", encoding="utf-8")
 
@@ -90,7 +90,7 @@ def sha256(path: str | Path) -> str:
 
 def write_jsonl(path: str | Path, lines: Iterable[Any]) -> None:
     """Writes one JSON object a line, keys as they come, atomically."""
-    with replacing(path) as beside, open(beside, "w", encoding="utf-8", newline="\n") as file:
+    with atomic_write(path) as beside, open(beside, "w", encoding="utf-8", newline="\n") as file:
         for line in lines:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 

@@ -137,7 +137,7 @@ def _hypothesis(prompts: Prompts, ids: list[int], limit: int) -> Hypothesis:
 def _encoded(
     prompts: Prompts, sources: Sequence[str], domain: str, examples: Examples | None, room: Sequence[int]
 ) -> list[Example]:
-    """Prompt of each source, with as many of its examples as leave it at most so many tokens, the likest ones."""
+    """Prompt of each source, with as many of its examples as leave it at most so many tokens, the most similar ones."""
     if examples is None:
         return prompts.encode_sources(sources, domain)
     result, fewer, withheld = [], 0, examples.withheld

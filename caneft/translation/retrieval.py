@@ -45,7 +45,7 @@ class Examples:
         self._scorers: dict[str, Callable[[str], np.ndarray]] = {}
 
     def of(self, source: str, domain: str) -> list[tuple[str, str]]:
-        """Sources and targets in the order in which they are shown: with BM25 the likest last, next to the question.
+        """Sources and targets in the order in which they are shown: with BM25, the most similar one is last.
 
         They are pairs of the domain or, if the mixture lacks it, of the whole mixture; fewer than asked for if there
         are no more. They depend on nothing but the pairs, the settings, the source and the domain.
@@ -56,7 +56,7 @@ class Examples:
         if self.settings.retrieval == "random":
             chosen = self._drawn(source, pool[free])
         else:
-            chosen = pool[free][self._likest(self._scores(source, domain, pool)[free])]
+            chosen = pool[free][self._most_similar(self._scores(source, domain, pool)[free])]
         return [(self.rows[i].source, self.rows[i].target) for i in chosen]
 
     def _drawn(self, source: str, pool: np.ndarray) -> np.ndarray:
@@ -65,7 +65,7 @@ class Examples:
         generator = np.random.default_rng(int.from_bytes(digest[:16], "big"))
         return generator.choice(pool, size=min(self.settings.examples, len(pool)), replace=False)
 
-    def _likest(self, scores: np.ndarray) -> np.ndarray:
+    def _most_similar(self, scores: np.ndarray) -> np.ndarray:
         """Places of the highest scores, the highest last; of equal ones the first place counts as higher."""
         return np.argsort(-scores, kind="stable")[: self.settings.examples][::-1]
 

@@ -23,8 +23,8 @@ from torch import nn
 from caneft.errors import InputError
 from caneft.models.ffn import ffn_layers
 from caneft.storage.bounded import parse
-from caneft.storage.files import replacing
-from caneft.tuning.way import Way
+from caneft.storage.files import atomic_write
+from caneft.tuning.base import TuningMethod
 
 FORMAT = 1
 SPREAD = 0.02
@@ -43,11 +43,11 @@ class Bottleneck(nn.Module):
         return F.linear(F.relu(F.linear(h.float(), self.down)), self.up)
 
 
-class Adapters(Way):
+class Adapters(TuningMethod):
     """Puts adapters of several domains into a causal LM and makes them trainable; every other weight is frozen.
 
     `begin` says which row of the passes that follow goes through which domain's adapter. It holds until it is called
-    again: a backward pass that computes activations anew must come before that. What an adapter is given, and so its
+    again: a backward pass that computes activations again must come before that. What an adapter is given, and so its
     gradient, is of its own domain's rows only; the adapter of a domain without rows gets no gradient at all.
     """
 
@@ -122,10 +122,10 @@ class Adapters(Way):
         }
 
     def save(self, folder: Path) -> None:
-        """Leaves `adapters.safetensors`."""
+        """Writes `adapters.safetensors`."""
         manifest = {"format": FORMAT, **self.described(), **self.sizes, "base": self.base}
         tensors = {name: parameter.detach().cpu() for name, parameter in self.named_parameters().items()}
-        with replacing(folder / "adapters.safetensors") as beside:
+        with atomic_write(folder / "adapters.safetensors") as beside:
             save_file(tensors, beside, metadata={"caneft": json.dumps(manifest, sort_keys=True)})
 
     @classmethod

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from caneft.errors import InputError
 from caneft.prompts import Example
 from caneft.runtime.parallel import ALONE, Team
-from caneft.storage.files import replacing
+from caneft.storage.files import atomic_write
 from caneft.tuning.state import State
 
 logger = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class Checkpoints:
             values = {name: value.detach().cpu().contiguous() for name, value in sorted(tensors.items())}
             content = json.dumps({"identity": self.identity, **state.content()})
             about = {"content": content, "sha256": _checksum(content, values)}
-            with replacing(self.path) as beside:
+            with atomic_write(self.path) as beside:
                 save_file(values, beside, metadata=about)
         self._written = time.monotonic()
         self._took = self._written - started
@@ -96,11 +96,11 @@ class Checkpoints:
         except (OSError, KeyError, TypeError, SafetensorError):
             whole = False
         if not whole:
-            logger.warning("%s is damaged; training begins anew", self.path)
+            logger.warning("%s is damaged; training starts over", self.path)
             return False
         content = json.loads(about["content"])
         if content["identity"] != self.identity:
-            logger.info("%s is of a run with other settings, data or code; training begins anew", self.path)
+            logger.info("%s is of a run with other settings, data or code; training starts over", self.path)
             return False
         state.restore(content, tensors, self.team)
         logger.info("going on after step %d", state.done)

@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from caneft.tuning.way import Way
+from caneft.tuning.base import TuningMethod
 
 
-class Full(Way):
+class Full(TuningMethod):
     """Makes every weight of a causal LM trainable. The model should be in float32; it is saved in `dtype`."""
 
     def __init__(self, model: nn.Module, dtype: torch.dtype):
@@ -19,5 +19,5 @@ class Full(Way):
         return self.model.parameters()
 
     def save(self, folder: Path) -> None:
-        """Leaves an ordinary Hugging Face model in the folder, in one weight file."""
+        """Writes an ordinary Hugging Face model in the folder, in one weight file."""
         self.model.to(self.dtype).save_pretrained(folder, max_shard_size="1000GB")

@@ -18,12 +18,12 @@ from caneft.corpora.store import Row
 from caneft.errors import InputError
 from caneft.prompts import Example, Prompts
 from caneft.runtime.parallel import ALONE, Team
+from caneft.tuning.base import TuningMethod
 from caneft.tuning.checkpoint import Checkpoints, Stop, stopping
 from caneft.tuning.passes import Passes, training_mode
 from caneft.tuning.schedule import schedule
 from caneft.tuning.state import State
 from caneft.tuning.training import Training
-from caneft.tuning.way import Way
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def orders(examples: int, batch_size: int, epochs: int, seed: int) -> Iterator[n
 
 def train(
     model: nn.Module,
-    way: Way,
+    way: TuningMethod,
     examples: Sequence[Example],
     dev: Sequence[Example],
     settings: Tuning,

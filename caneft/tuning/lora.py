@@ -13,7 +13,7 @@ from caneft.models.ffn import ffn_layers, layout
 from caneft.models.units import unit_layers, unit_parameters
 from caneft.neurons import NeuronSet
 from caneft.storage.files import write_json
-from caneft.tuning.way import Way
+from caneft.tuning.base import TuningMethod
 
 RANK = 16
 """Unless it is given, or follows from a neuron set."""
@@ -33,7 +33,7 @@ def rank_of(model: nn.Module, neurons: NeuronSet) -> int:
     return max(1, lower + (2 * rest > per_rank))
 
 
-class Lora(Way):
+class Lora(TuningMethod):
     """Adds low-rank adapters to gate, up and down projections of a causal LM; only they are trained.
 
     neurons: those whose number of weights decides the rank, if the settings say so.
@@ -63,7 +63,7 @@ class Lora(Way):
         return {"rank": self.rank}
 
     def save(self, folder: Path) -> None:
-        """Leaves a PEFT adapter: `adapter_config.json` and `adapter_model.safetensors`."""
+        """Writes a PEFT adapter: `adapter_config.json` and `adapter_model.safetensors`."""
         self.adapted.peft_config["default"].base_model_name_or_path = None  # else PEFT looks for it on the hub
         self.adapted.save_pretrained(folder)
         described = folder / "adapter_config.json"

@@ -24,7 +24,7 @@ from caneft.models.attention import Heads
 from caneft.models.ffn import FFN, ROWS, Projection
 from caneft.models.units import unit_layers
 from caneft.neurons import NeuronSet
-from caneft.tuning.way import Way
+from caneft.tuning.base import TuningMethod
 
 
 class Slice:
@@ -50,7 +50,7 @@ def _rows_gradient(dy: torch.Tensor, x: torch.Tensor, index: torch.Tensor) -> to
 class _SliceFFN(torch.autograd.Function):
     """y = down(act(gate x) * up x) with a gradient for x and, in `masters`, for slices of the three.
 
-    It keeps x alone and computes all else again: two more products, and about a third less memory for a layer. Frozen
+    It keeps x alone and computes the rest again: two more products, and about a third less memory for a layer. Frozen
     linear modules that are composed would keep the outputs of gate and up, act(gate x) and the product.
     """
 
@@ -115,7 +115,7 @@ class _SliceLinear(torch.autograd.Function):
         return dx, None, None, (dy.T @ kept).float()
 
 
-class NeuronRows(Way, AbstractContextManager):
+class NeuronRows(TuningMethod, AbstractContextManager):
     """Makes the selected units of a causal LM trainable: neurons or attention heads. Every other weight is frozen.
 
     model: of transformers, of a known architecture. base: id, revision and weights of it, for the patch. While it is
@@ -179,6 +179,6 @@ class NeuronRows(Way, AbstractContextManager):
         self._changed.clear()
 
     def save(self, folder: Path) -> None:
-        """Leaves `patch.safetensors`: the tuned slices and what they replace."""
+        """Writes `patch.safetensors`: the tuned slices and what they replace."""
         self.detach()
         patch.write(folder / "patch.safetensors", self.model, self.neurons, self._before, self.base)

@@ -10,7 +10,7 @@ from torch import nn
 from caneft.models.loss import response_losses
 from caneft.prompts import Example, batches, collate
 from caneft.runtime.parallel import ALONE, Team
-from caneft.tuning.way import Way
+from caneft.tuning.base import TuningMethod
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Passes:
     """Passes of at most `tokens` tokens each (one example at least), padding included."""
 
     model: nn.Module
-    way: Way
+    way: TuningMethod
     pad: int
     tokens: int
 

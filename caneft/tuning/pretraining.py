@@ -89,7 +89,7 @@ def build_model(settings: Pretraining, tokenizer, max_positions: int = 1024) -> 
 
 
 def token_batches(lengths: Sequence[int], tokens: int, seed: int) -> Iterator[list[int]]:
-    """Endless batches of about so many tokens with padding, shuffled anew every pass."""
+    """Endless batches of about so many tokens with padding, shuffled again every pass."""
     generator = np.random.default_rng(seed)
     while True:
         order = generator.permutation(len(lengths))

@@ -19,10 +19,11 @@ from caneft.runtime import devices
 from caneft.runtime.devices import prepare
 from caneft.runtime.parallel import Team
 from caneft.storage import integrity, records
-from caneft.storage.files import delivering, sync, write_json
-from caneft.tuning import loop, memory, ways
+from caneft.storage.files import atomic_folder, sync, write_json
+from caneft.tuning import loop, memory
+from caneft.tuning import methods as tuning_methods
+from caneft.tuning.base import TuningMethod
 from caneft.tuning.checkpoint import Checkpoints, identity
-from caneft.tuning.way import Way
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Job:
 
 
 def tune(job: Job, team: Team) -> Checkpoints:
-    """Leaves artefact, log and record in the run's folder; returns the checkpoints, which are to be discarded last.
+    """Writes artefact, log and record in the run's folder; returns the checkpoints, which are to be discarded last.
 
     Raises InputError where the inputs do not fit each other, and for a final run that diverges.
     """
@@ -83,7 +84,7 @@ def tune(job: Job, team: Team) -> Checkpoints:
         checkpoints.discard()  # it would end like this again
         raise
     if team.main:
-        with delivering(job.out) as beside:
+        with atomic_folder(job.out) as beside:
             way.save(beside)
             sums = integrity.sums(*beside.iterdir())
         sync(log)
@@ -111,14 +112,20 @@ def _dtype(job: Job, manifest: dict[str, Any], device: torch.device) -> str:
     return "float32" if method.optimizer == "adamw" else dtype
 
 
-def _way(job: Job, model: nn.Module, base: dict[str, Any], train: list[Example]) -> Way:
+def _way(job: Job, model: nn.Module, base: dict[str, Any], train: list[Example]) -> TuningMethod:
     chosen = neurons.load(job.neurons) if job.neurons else None
     domains = sorted({example.domain for example in train})
-    return ways.trainable(model, job.settings.method, job.settings.dtype, chosen, base, domains)
+    return tuning_methods.trainable(model, job.settings.method, job.settings.dtype, chosen, base, domains)
 
 
 def _record(
-    job: Job, way: Way, prompts: Prompts, base: dict[str, Any], choice: dict[str, Any] | None, rate: float, total: int
+    job: Job,
+    way: TuningMethod,
+    prompts: Prompts,
+    base: dict[str, Any],
+    choice: dict[str, Any] | None,
+    rate: float,
+    total: int,
 ) -> dict[str, Any]:
     """What was run, all but what came of it."""
     method, trainable = job.settings.method, sum(parameter.numel() for parameter in way.parameters())

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from caneft.runtime.parallel import Team
-from caneft.tuning.way import Way
+from caneft.tuning.base import TuningMethod
 
 
 @dataclass
@@ -18,7 +18,7 @@ class State:
     before: dev loss of the base. best: the parameters of the lowest dev loss, on the CPU, if they are kept.
     """
 
-    way: Way
+    way: TuningMethod
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     lines: list[dict[str, Any]] = field(default_factory=list)

@@ -23,7 +23,7 @@ def lost_results():
     """What the finished tables were made from and is not there any more, to be made again.
 
     Snakemake does not miss a file that only a finished job has read. Many at once are no loss: then the configuration
-    has grown, and the tables are made anew in any case.
+    has grown, and the tables are made again in any case.
     """
     if not root("tables", "main.csv").exists():
         return []

@@ -282,11 +282,11 @@ def test_everything_that_is_wrong_is_in_one_message(folder, wrong):
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
 def test_a_weight_that_is_not_finite_is_found_when_it_is_loaded(folder, number):
-    def spoil(tensors):
+    def corrupt(tensors):
         tensors["model.layers.1.mlp.up_proj.weight"][7, 3] = number
         return tensors
 
-    rewrite(folder, spoil)
+    rewrite(folder, corrupt)
     with refused(folder, "model.layers.1.mlp.up_proj.weight", "float32"):
         load(folder)
 

@@ -10,7 +10,7 @@ PACKAGES = Path(sysconfig.get_path("purelib")).relative_to(sys.prefix)
 
 
 def build(prefix: Path) -> Path:
-    """Makes it anew; returns its folder."""
+    """Makes it again; returns its folder."""
     shutil.rmtree(prefix, ignore_errors=True)
     packages = prefix / PACKAGES
     packages.mkdir(parents=True)

@@ -20,7 +20,7 @@ from caneft.corpora.store import Row
 from caneft.importance import dumps
 from caneft.reporting import corpora, results, significant
 from caneft.scoring import rival, translated
-from caneft.selection import measuring
+from caneft.selection import information_table
 from caneft.storage import files
 from tests.unit import fake_results
 
@@ -138,7 +138,7 @@ def dump(folder: Path) -> Path:
 
 
 def read_dump(folder: Path) -> None:
-    found = measuring.open_dumps([folder / "it.npy"])
+    found = information_table.open_dumps([folder / "it.npy"])
     found.scales, found.lengths, found.scores["it"][0, :, 0:5]
 
 

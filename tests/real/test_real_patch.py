@@ -63,7 +63,7 @@ def tuned(tuning, disk):
 
 
 def without_git():
-    """A commit that somebody makes meanwhile would be another program, and so begin anew."""
+    """A commit that somebody makes meanwhile would be another program, and so start over."""
     return os.environ | {"GIT_DIR": "/nowhere"}
 
 

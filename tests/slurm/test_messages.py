@@ -43,6 +43,6 @@ def test_gpus_in_the_configuration_is_a_message_at_plan_time(login):
 
 
 def test_a_cluster_without_accounts_needs_squeue(login, without_accounts):
-    """Else Snakemake would wait for ever."""
+    """Else Snakemake would wait forever."""
     elsewhere = dataclasses.replace(login, cluster=without_accounts)
     assert_refused(elsewhere, expected=("slurm-status-command is sacct", "set it to squeue"))

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from caneft import config
 from caneft.models.loss import response_losses
 from caneft.prompts import collate
-from caneft.tuning import ways
+from caneft.tuning import methods as tuning_methods
 from caneft.tuning.adapters import Adapters
 from tests import naive
 from tests.messages import refused
@@ -25,7 +25,7 @@ BASE = {"id": "tiny", "revision": None, "weights": {"model.safetensors": "00"}}
 
 def adapted(model, domains=DOMAINS, seed=4):
     torch.manual_seed(seed)
-    return ways.trainable(model, METHOD, "float32", None, BASE, domains)
+    return tuning_methods.trainable(model, METHOD, "float32", None, BASE, domains)
 
 
 def filled(way, seed=5):

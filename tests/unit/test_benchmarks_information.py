@@ -8,7 +8,7 @@ from pytest import approx
 from sklearn.metrics import mutual_info_score
 
 from benchmarks import information as benchmark
-from caneft.selection import counting, information, measuring
+from caneft.selection import counting, information, information_table
 from tests.messages import refused
 
 KEYS = ("mi_vs_joint_loop", "mi_vs_ovr_loop")
@@ -62,7 +62,7 @@ def test_the_large_set_takes_no_room_and_is_measured_as_the_step_does(tmp_path):
     sizes = [path.stat() for path in paths]
     assert sum(size.st_size for size in sizes) == approx(0.002e9, rel=0.01)
     assert sum(512 * size.st_blocks for size in sizes) < 1e5
-    table, _ = measuring.measure(paths, benchmark.SETTINGS, tmp_path / "manifest.json")
+    table, _ = information_table.measure(paths, benchmark.SETTINGS, tmp_path / "manifest.json")
     assert len(table) == 10_000
 
 

@@ -18,11 +18,12 @@ from caneft import config
 from caneft.importance.dumps import Dump
 from caneft.neurons import NeuronSet
 from caneft.runtime.parallel import ALONE
-from caneft.tuning import checkpoint, ways
+from caneft.tuning import checkpoint
+from caneft.tuning import methods as tuning_methods
+from caneft.tuning.base import TuningMethod
 from caneft.tuning.checkpoint import Checkpoints, identity
 from caneft.tuning.loop import train
 from caneft.tuning.state import State
-from caneft.tuning.way import Way
 from tests.messages import assert_names, refused
 
 PAD = 0
@@ -51,7 +52,7 @@ def run(tiny_model, examples, tmp_path):
         model = tiny_model(dtype=dtype)
         torch.manual_seed(7)  # as a step does
         neurons = NeuronSet(3, 40, (np.array([1, 5]), np.array([], dtype=int), np.array([0, 8, 39])))
-        way = ways.trainable(model, METHODS[method], "float32", neurons, {}, [""])
+        way = tuning_methods.trainable(model, METHODS[method], "float32", neurons, {}, [""])
         after_step = way.after_step
 
         def counted():
@@ -107,7 +108,7 @@ def test_a_killed_run_ends_like_an_undisturbed_one(run, method):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_so_does_a_run_in_half_precision(run, dtype, monkeypatch):
-    """The scale of float16 too: it would be found anew, in other steps."""
+    """The scale of float16 too: it would be found again, in other steps."""
     scaler = torch.amp.GradScaler
     scales = {"init_scale": 2.0**24, "growth_interval": 2}
     monkeypatch.setattr(torch.amp, "GradScaler", lambda *args, **options: scaler(*args, **options, **scales))
@@ -281,7 +282,7 @@ def test_a_damaged_checkpoint_is_not_gone_on_with(run, tmp_path, caplog):
 
 
 def test_any_changed_byte_is_found(run, tmp_path, caplog):
-    """In the header as in the tensors: it is begun anew."""
+    """In the header as in the tensors: it is started over."""
     run("whole", "caneft", epochs=1)
     file = tmp_path / "whole" / "state.safetensors"
     whole = file.read_bytes()
@@ -359,7 +360,7 @@ OPTIMIZERS = {
 }
 
 
-class Given(Way):
+class Given(TuningMethod):
     """A way that trains parameters as they are."""
 
     def __init__(self, parameters):
@@ -403,7 +404,7 @@ def test_every_optimizer_goes_on_where_it_was(tmp_path, name):
 
 def test_the_parameters_of_the_lowest_dev_loss_are_kept(tiny_model):
     """The first of equal ones; a loss that is not finite is never the lowest."""
-    way = ways.trainable(tiny_model(), METHODS["lora"], "float32", None, {}, [""])
+    way = tuning_methods.trainable(tiny_model(), METHODS["lora"], "float32", None, {}, [""])
     state, parameter = State(way, None, None, before=2.0), next(way.parameters())
     kept = []
     for step, loss in enumerate([None, 3.0, 1.0, 1.5, 1.0, 0.5], start=1):

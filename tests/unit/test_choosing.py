@@ -25,7 +25,7 @@ def dev():
 def outputs(hits):
     """Hypotheses of which so many per cent match exactly, in every domain; None for a trial that diverged.
 
-    hits: by rate what each of its seeds reaches. The segments that match are drawn anew for each trial.
+    hits: by rate what each of its seeds reaches. The segments that match are drawn again for each trial.
     """
     found = {}
     for rate, seeds in hits.items():

@@ -35,7 +35,7 @@ def sentences(seed):
 REFERENCES = {domain: sentences(place) for place, domain in enumerate(DOMAINS)}
 
 
-def spoilt(texts, share, seed):
+def corrupted(texts, share, seed):
     """A share of the words is replaced."""
     rng = random.Random(seed)
     return [" ".join("x" if rng.random() < share else word for word in text.split()) for text in texts]
@@ -68,7 +68,7 @@ def write(root, share, methods=METHODS, seeds=(1, 2), references=REFERENCES, **s
         for output in comparison.outputs(plan, block):
             lines = []
             for domain in output.domains:
-                texts = spoilt(references[domain], share(output.variant), f"{output.variant}{output.seed}{domain}")
+                texts = corrupted(references[domain], share(output.variant), f"{output.variant}{output.seed}{domain}")
                 said[output.variant, output.seed, domain] = texts
                 lines += [
                     {"id": f"{domain}.test.{n}", "domain": domain, "hypothesis": text, "flags": []}
@@ -97,7 +97,7 @@ def call(command_line):
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """caneft makes fewer mistakes in b, all else is equal. Nothing may change them."""
+    """caneft makes fewer mistakes in b, everything else is equal. Nothing may change them."""
     place = tmp_path_factory.mktemp("folders")
     a = write(place / "a", lambda variant: {"caneft": 0.3}.get(variant, 0.4))
     b = write(place / "b", lambda variant: {"caneft": 0.25}.get(variant, 0.4), tuning={"epochs": 5})

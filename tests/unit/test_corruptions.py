@@ -17,10 +17,10 @@ def rows(count):
 @pytest.mark.parametrize("seed", range(40))
 def test_words_that_are_not_chosen_stay_in_their_order(seed):
     """Whatever happens to three of nine, the other six come out in order; what is new comes from `others`."""
-    spoilt = corrupt(WORDS, 3, ["castle"], Random(seed))
-    kept = [word for word in WORDS if word in spoilt]
-    assert len(kept) >= 6 and set(spoilt) <= {*WORDS, "castle"}
-    assert 6 <= len(spoilt) <= 12  # three dropped, three repeated
+    corrupted = corrupt(WORDS, 3, ["castle"], Random(seed))
+    kept = [word for word in WORDS if word in corrupted]
+    assert len(kept) >= 6 and set(corrupted) <= {*WORDS, "castle"}
+    assert 6 <= len(corrupted) <= 12  # three dropped, three repeated
 
 
 def test_each_of_the_four_ways_by_hand():

@@ -286,7 +286,7 @@ def test_a_killed_dump_goes_on_at_the_last_finished_batch_to_the_same_bytes(dump
 
 @pytest.mark.parametrize("change", ["weights", "prompt", "corpus", "settings", "samples"])
 def test_nothing_foreign_is_gone_on_with(dump, tiny_model, tmp_path, prompts, rows, change):
-    """Each of these makes another dump; what was begun is begun anew, to the bytes of an undisturbed one."""
+    """Each of these makes another dump; what was begun is started over, to the bytes of an undisturbed one."""
     about = {"model": {"name": "tiny", "id": "tiny", "weights": {}}, "corpus_sha256": "1"}
     now = {"model": tiny_model(), "about": about, "prompts": prompts, "settings": {}, "rows": rows}
     model = tiny_model(seed=1) if change == "weights" else now["model"]

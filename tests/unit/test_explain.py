@@ -249,7 +249,7 @@ def test_what_is_not_there_is_said(call, arguments, facts):
 
 
 def note(folder, output, content):
-    """Leaves a note on a job where Snakemake would."""
+    """Writes a note on a job where Snakemake would."""
     length = os.pathconf(folder, "PC_NAME_MAX")
     path = FilePersistence._record_path(SimpleNamespace(_fetch_max_len=lambda _: length), str(folder), output)
     os.makedirs(os.path.dirname(path), exist_ok=True)

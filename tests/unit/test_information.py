@@ -20,8 +20,8 @@ from caneft.selection import counting, information
 from caneft.selection.counting import contingency, quantile_bins
 from caneft.selection.information import (
     NULL_ERROR_RATES,
+    conditional_on_strata,
     consensus,
-    given_strata,
     joint,
     length_strata,
     mutual_information,
@@ -454,8 +454,8 @@ def test_one_stratum_changes_nothing():
     same, same_null = table(dumps, stats, 10, 3, 0, scales, one)
     assert plain.equals(same) and np.array_equal(null, same_null)
     counts = contingency([dump[0] for dump in dumps.values()])
-    assert np.array_equal(given_strata(one_vs_rest, [counts]), one_vs_rest(counts))
-    assert np.array_equal(given_strata(joint, [counts]), joint(counts))
+    assert np.array_equal(conditional_on_strata(one_vs_rest, [counts]), one_vs_rest(counts))
+    assert np.array_equal(conditional_on_strata(joint, [counts]), joint(counts))
 
 
 def test_what_length_alone_tells_vanishes_given_its_strata():

@@ -8,7 +8,7 @@ import pytest
 
 from caneft.corpora import store
 from caneft.storage import integrity
-from caneft.storage.files import delivering
+from caneft.storage.files import atomic_folder
 from tests.messages import refused
 
 TEXT = b"what was written"
@@ -92,11 +92,11 @@ def test_a_prepared_corpus_is_read_only_as_it_was_written(tmp_path):
 def test_a_delivery_comes_whole_or_not_at_all(tmp_path):
     (tmp_path / ".unfinished").mkdir()
     (tmp_path / ".unfinished/left over").touch()
-    with pytest.raises(RuntimeError), delivering(tmp_path) as beside:
+    with pytest.raises(RuntimeError), atomic_folder(tmp_path) as beside:
         (beside / "first").touch()
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
-    with delivering(tmp_path) as beside:
+    with atomic_folder(tmp_path) as beside:
         (beside / "below").mkdir()
         (beside / "below/second").write_text("2")
         assert not (tmp_path / "below").exists()

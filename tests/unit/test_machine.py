@@ -13,7 +13,7 @@ import pytest
 from safetensors import SafetensorError
 
 from caneft.runtime import machine
-from caneft.storage.files import replacing
+from caneft.storage.files import atomic_write
 from tests.messages import assert_names
 
 ROOT = Path(__file__).parents[2]
@@ -77,7 +77,7 @@ def test_other_errors_are_not_the_machine_s(error):
 def test_a_write_to_a_full_disk_is_said_with_the_file(tmp_path):
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
-    with pytest.raises(OSError) as found, replacing(tmp_path / "out.json") as beside:
+    with pytest.raises(OSError) as found, atomic_write(tmp_path / "out.json") as beside:
         beside.symlink_to("/dev/full")
         beside.write_text("x")
     assert machine.in_words(found.value) == machine.in_words(OSError(errno.ENOSPC, "", str(tmp_path / "out.json")))

@@ -1,4 +1,4 @@
-"""A file of neural scores that is made again: what is made from the same is kept, all else is scored."""
+"""A file of neural scores that is made again: what is made from the same is kept, everything else is scored."""
 
 import copy
 

@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 from caneft import config
 from caneft.models.loss import response_losses
 from caneft.prompts import collate
-from caneft.tuning import memory, running, ways
+from caneft.tuning import memory, running
+from caneft.tuning import methods as tuning_methods
 from caneft.tuning.offload import Offloaded, shared
 from tests.conftest import FAMILIES
 from tests.messages import refused
@@ -23,7 +24,7 @@ SEES = ("vision", "multi_modal")  # parts of gemma3 that text does not reach
 
 def tune(model, method, examples, dtype, rate=1e-3, steps=4, clip=1.0):
     """Steps as the training loop takes them; returns the way and the norms."""
-    way, norms = ways.trainable(model, method, dtype), []
+    way, norms = tuning_methods.trainable(model, method, dtype), []
     optimizer = way.optimizer(0.1)
     for step in range(steps):
         response_losses(model, collate(examples[step : step + 4], PAD)).mean().backward()
@@ -112,7 +113,7 @@ def test_weights_are_the_rounded_masters_and_so_is_what_it_leaves(tiny_model, ex
     way.save(tmp_path / "run")
     manifest = {"id": "tiny", "folder": str(tmp_path / "base"), "weights": {}}
     left = tmp_path / "run" / "model.safetensors"
-    restored = ways.load(manifest, "bfloat16", torch.device("cpu"), artefact=left).model
+    restored = tuning_methods.load(manifest, "bfloat16", torch.device("cpu"), artefact=left).model
     assert all(torch.equal(one, other) for one, other in zip(restored.parameters(), rounded, strict=True))
 
 

@@ -27,7 +27,8 @@ from caneft.prompts import Example
 from caneft.runtime import launching, parallel
 from caneft.runtime.devices import prepare
 from caneft.runtime.parallel import ALONE, Processes, Team, pieces
-from caneft.tuning import checkpoint, ways
+from caneft.tuning import checkpoint
+from caneft.tuning import methods as tuning_methods
 from caneft.tuning.checkpoint import Checkpoints
 from caneft.tuning.loop import train
 from caneft.tuning.passes import Passes
@@ -56,7 +57,7 @@ def tuned(folder, method, team, watch=lambda step: None, seconds=3600.0):
     model = AutoModelForCausalLM.from_pretrained(folder / "model").requires_grad_(False).eval()
     examples = [Example(*map(tuple, ids), domain) for *ids, domain in json.loads((folder / "examples").read_text())]
     neurons = NeuronSet(3, 40, (np.array([1, 5]), np.array([], dtype=int), np.array([0, 8, 39])))
-    way = ways.trainable(model, METHODS[method], "float32", neurons, {}, sorted({e.domain for e in examples}))
+    way = tuning_methods.trainable(model, METHODS[method], "float32", neurons, {}, sorted({e.domain for e in examples}))
     after_step, count = way.after_step, [0]
 
     def counted():
@@ -288,7 +289,7 @@ def test_a_process_on_its_own_touches_nothing_distributed(monkeypatch, examples)
 def test_every_process_has_random_numbers_of_its_own(tiny_model, examples):
     """But the first (and a single one) goes on with those that it has."""
     model = tiny_model()
-    way = ways.trainable(model, METHODS["full"], "float32")
+    way = tuning_methods.trainable(model, METHODS["full"], "float32")
     for rank, expected in ((0, 3), (1, 6), (2, 7)):
         team = Team()
         team.rank = rank

@@ -104,7 +104,7 @@ def test_the_workflow_takes_over_what_the_pilot_kept(source, tmp_path):
 
 def decide(source, tmp_path, monkeypatch, agreement, scope="model", **auto):
     """Decision where halves of n samples agree as `agreement` says by the geometric mean and in the mask's scope, and
-    are flat by all else; also how many samples were scored."""
+    are flat by everything else; also how many samples were scored."""
     sizes, decides = [], ("caneft-geometric", scope)
 
     def curve(dumps, halves, *_):

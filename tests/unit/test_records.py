@@ -9,7 +9,7 @@ from datetime import datetime
 import pytest
 
 from caneft.storage import records
-from caneft.storage.files import replacing, write_json, write_jsonl
+from caneft.storage.files import atomic_write, write_json, write_jsonl
 
 KEYS = {
     "format",
@@ -106,7 +106,7 @@ def test_the_commit_is_that_of_the_workflows_own_repository(monkeypatch, tmp_pat
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "x.json"
     write_json(path, {"old": 1})
-    with pytest.raises(ValueError), replacing(path) as beside:
+    with pytest.raises(ValueError), atomic_write(path) as beside:
         beside.write_text("half")
         raise ValueError
     with pytest.raises(TypeError):

@@ -107,7 +107,7 @@ def test_a_domain_of_the_mixture_shows_its_own_pairs_and_another_those_of_all(re
 
 
 def test_an_index_is_of_its_own_domain():
-    """Of all pairs another would be the likest; and asking for one domain leaves the others as they were."""
+    """Of all pairs another would be the most similar; and asking for one domain leaves the others as they were."""
     examples = Examples(IT + LAW, settings(examples=1))
     for _ in range(2):
         assert examples.of("Der Hund haftet nicht!", "it") == [(IT[0].source, IT[0].target)]

@@ -80,7 +80,7 @@ def test_only_the_metrics_asked_for():
 
 
 def test_exact_match_by_hand():
-    """White space at the ends does not count, all else does: two of five are equal."""
+    """White space at the ends does not count, everything else does: two of five are equal."""
     references = ["2021-04-03", "2021-04-03", "2021-04-03", "2021-04-03", "Ja"]
     hypotheses = ["2021-04-03", " 2021-04-03\n", "2021-4-3", "", "ja"]
     found = corpus_scores(hypotheses, references, None, ["exact"])

@@ -122,8 +122,8 @@ def test_a_plan_has_a_row_a_rule_with_its_own_reasons():
     table = plan({"tune": 3, "score": 1, "other": 1}, reasons)
     tune, score, other, total = table.splitlines()[2:]
     assert_names(tune, 3, "settings have changed (2)", "missing (1)")
-    assert tune.index("settings") < tune.index("missing") and "anew" not in tune
-    assert_names(score, 1, "anew")
+    assert tune.index("settings") < tune.index("missing") and "again" not in tune
+    assert_names(score, 1, "again")
     assert_names(other, "a reason of a later Snakemake")
     assert_names(total, 5)
 

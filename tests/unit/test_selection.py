@@ -204,9 +204,9 @@ def test_a_score_that_is_not_a_number_is_refused():
         select(table, "activation", 5)
 
 
-@pytest.mark.parametrize("spoil", [lambda t: t.iloc[:-1], lambda t: t.iloc[::-1], lambda t: t.iloc[:0]])
-def test_a_table_that_is_no_grid_is_refused(spoil):
-    table = spoil(make_table())
+@pytest.mark.parametrize("corrupt", [lambda t: t.iloc[:-1], lambda t: t.iloc[::-1], lambda t: t.iloc[:0]])
+def test_a_table_that_is_no_grid_is_refused(corrupt):
+    table = corrupt(make_table())
     with refused(len(table)):
         select(table, "caneft", 1)
 

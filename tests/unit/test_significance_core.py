@@ -19,7 +19,7 @@ LIBRARIES = [("bleu", BLEU), ("chrf", CHRF), ("ter", TER)]
 REFERENCES = [target for _, target in pairs("law", "test", 120)]
 
 
-def spoilt(share, seed, texts=REFERENCES):
+def corrupted(share, seed, texts=REFERENCES):
     """Texts in which some words are replaced by `uh`."""
     rng = Random(seed)
     return [" ".join("uh" if rng.random() < share else word for word in text.split()) for text in texts]
@@ -47,7 +47,7 @@ def settings(**changes):
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize(("name", "library"), LIBRARIES)
 def test_scores_from_sums_are_sacrebleus(name, library, seed):
-    hypotheses = spoilt(0.15 * seed, seed)
+    hypotheses = corrupted(0.15 * seed, seed)
     hypotheses[seed] = ""
     measure = statistics.Surface(name, "en", REFERENCES)
     found = measure.score(measure(hypotheses).sum(axis=0))
@@ -93,7 +93,7 @@ def test_p_agrees_with_sacrebleus_paired_randomisation(name, library, share, mon
     """To three standard errors of two independent estimates. Not TER's: its edits are whole numbers, so many
     resamples have the very difference that was observed, and sacrebleu does not count these."""
     monkeypatch.setenv("SACREBLEU_SEED", "7")
-    first, second, count = spoilt(0.2, 1), spoilt(share, 2), 2000
+    first, second, count = corrupted(0.2, 1), corrupted(share, 2), 2000
     metric = library(references=[REFERENCES])
     test = PairedTest([("a", first), ("b", second)], {name: metric}, None, test_type="ar", n_samples=count)
     theirs = next(results for label, results in test()[1].items() if label != "System")[1].p_value
@@ -103,10 +103,10 @@ def test_p_agrees_with_sacrebleus_paired_randomisation(name, library, share, mon
 
 
 def test_identical_outputs_have_p_one_and_a_plain_difference_the_least_one():
-    same = spoilt(0.3, 1)
+    same = corrupted(0.3, 1)
     assert p_of(same, list(same)) == 1
     assert p_of(same, list(same), "chrf") == 1
-    assert p_of(REFERENCES, spoilt(0.6, 1)) == 1 / 2001
+    assert p_of(REFERENCES, corrupted(0.6, 1)) == 1 / 2001
 
 
 def test_other_texts_with_the_same_score_have_p_one():
@@ -136,7 +136,12 @@ def test_p_is_uniform_where_there_is_no_difference():
 
 def test_seeds_are_swapped_together_as_in_a_naive_loop():
     """Two seeds of one variant, two of another: each resample swaps a segment in both pairs or in none."""
-    texts = {("a", 1): spoilt(0.2, 1), ("a", 2): spoilt(0.2, 2), ("b", 1): spoilt(0.24, 3), ("b", 2): spoilt(0.24, 4)}
+    texts = {
+        ("a", 1): corrupted(0.2, 1),
+        ("a", 2): corrupted(0.2, 2),
+        ("b", 1): corrupted(0.24, 3),
+        ("b", 2): corrupted(0.24, 4),
+    }
     measure = statistics.Surface("chrf", "en", REFERENCES)
     systems = np.stack([measure(found) for found in texts.values()])
     places = comparing.pairs(list(texts), "a", "b")
@@ -170,9 +175,9 @@ def test_what_is_compared():
 
 
 def test_the_bootstrap_is_that_of_a_naive_loop():
-    hypotheses = spoilt(0.2, 1)
+    hypotheses = corrupted(0.2, 1)
     measure = statistics.Surface("bleu", "en", REFERENCES)
-    systems = np.stack([measure(hypotheses), measure(spoilt(0.3, 2))])
+    systems = np.stack([measure(hypotheses), measure(corrupted(0.3, 2))])
     drawn = significance.bootstrapped(systems, measure.score, 30, np.random.default_rng(9))
     numbers = np.random.default_rng(9).integers(120, size=(significance.CHUNK, 120))[:30]
     for chosen, value in zip(numbers, drawn[:, 0], strict=True):
@@ -202,7 +207,7 @@ def test_averages_are_swapped_independently_in_every_domain():
     domains = {"it": [t for _, t in pairs("it", "test", 50)], "law": REFERENCES[:50]}
     texts = {
         (variant, seed): {
-            domain: spoilt(share, seed + 10 * (variant == "base"), found) for domain, found in domains.items()
+            domain: corrupted(share, seed + 10 * (variant == "base"), found) for domain, found in domains.items()
         }
         for variant, seed, share in (("base", 0, 0.3), ("caneft", 1, 0.26), ("caneft", 2, 0.26))
     }
@@ -243,8 +248,8 @@ def _difference(outputs, domain, references, swap):
 
 
 def test_a_further_variant_changes_no_other_test():
-    texts = {("base", None): {"law": spoilt(0.3, 1)}, ("caneft", 1): {"law": spoilt(0.28, 2)}}
-    more = {**texts, ("lora", 1): {"law": spoilt(0.1, 3)}}
+    texts = {("base", None): {"law": corrupted(0.3, 1)}, ("caneft", 1): {"law": corrupted(0.28, 2)}}
+    more = {**texts, ("lora", 1): {"law": corrupted(0.1, 3)}}
 
     def tested(outputs):
         samples = comparing.surface_samples("chrf", "en", {"law": REFERENCES}, outputs)

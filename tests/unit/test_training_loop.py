@@ -19,11 +19,11 @@ from caneft import config
 from caneft.corpora.store import Row
 from caneft.neurons import NeuronSet
 from caneft.prompts import Example, batches
-from caneft.tuning import ways
+from caneft.tuning import methods as tuning_methods
+from caneft.tuning.base import TuningMethod
 from caneft.tuning.loop import as_record, encode, orders, train
 from caneft.tuning.passes import Passes
 from caneft.tuning.schedule import schedule
-from caneft.tuning.way import Way
 from tests import naive
 from tests.messages import refused
 
@@ -42,7 +42,7 @@ def some_neurons():
 def run(model, method, examples, log, seed=1, rate=None, trial=False, watch=None, **settings):
     """Trains on all examples but the last two, which are the dev set. watch: called with the way after every step."""
     chosen = METHODS[method]
-    way = ways.trainable(model, chosen, "float32", some_neurons(), {})
+    way = tuning_methods.trainable(model, chosen, "float32", some_neurons(), {})
     if watch:
         after_step, way.after_step = way.after_step, lambda: (after_step(), watch(way))
     tuning = config.Tuning(**{"batch_size": 4, "tokens_per_batch": 120, "epochs": 2} | settings)
@@ -62,7 +62,7 @@ def equal(first, second):
     return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-class Nothing(Way):
+class Nothing(TuningMethod):
     """A way for passes alone."""
 
     def parameters(self):
@@ -338,7 +338,7 @@ def test_patience_falls_back_on_the_base(tiny_model, examples, tmp_path):
 def test_nothing_to_train_is_an_error(tiny_model, examples, tmp_path):
     none = NeuronSet(3, 40, (np.array([], dtype=int),) * 3)
     model = tiny_model()
-    way, tuning = ways.trainable(model, METHODS["caneft"], "float32", none), config.Tuning()
+    way, tuning = tuning_methods.trainable(model, METHODS["caneft"], "float32", none), config.Tuning()
     with refused("neuron"):
         train(model, way, examples[:-2], examples[-2:], tuning, 1e-3, 1, PAD, tmp_path / "log")
 
@@ -347,7 +347,7 @@ def test_a_way_is_told_the_domain_of_every_row(tiny_model, examples, tmp_path):
     named = [dataclasses.replace(example, domain=f"d{i}") for i, example in enumerate(examples)]
     domains = {example.prompt + example.response: example.domain for example in named}
     model, told, given = tiny_model(), [], []
-    way = ways.trainable(model, METHODS["full"], "float32")
+    way = tuning_methods.trainable(model, METHODS["full"], "float32")
     way.begin = told.append
 
     def see(_, __, kwargs):
@@ -368,7 +368,9 @@ def test_recomputed_activations_give_the_same_steps(tiny_model, examples, tmp_pa
     for recompute in (False, True):
         model, passes = tiny_model(family), []
         torch.manual_seed(7)
-        way = ways.trainable(model, METHODS[method].model_copy(update={"dropout": dropout}), "float32", some_neurons())
+        way = tuning_methods.trainable(
+            model, METHODS[method].model_copy(update={"dropout": dropout}), "float32", some_neurons()
+        )
         naive.decoder_layers(model)[1].input_layernorm.register_forward_hook(lambda *_, p=passes: p.append(1))
         tuning = config.Tuning(batch_size=4, tokens_per_batch=120, epochs=1, gradient_checkpointing=recompute)
         log = tmp_path / str(recompute)

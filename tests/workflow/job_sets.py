@@ -193,7 +193,7 @@ def change_scope(config):
     config["selection"]["task_relevant_scope"] = "layer"
 
 
-# lora has as many parameters as caneft, so its rates are tried anew; the heads have a budget of their own
+# lora has as many parameters as caneft, so its rates are tried again; the heads have a budget of their own
 NEW_NEURONS = {
     *selected(*NEURONS),
     *tried(*RATES),

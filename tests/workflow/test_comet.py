@@ -54,7 +54,7 @@ def scored(finished, tmp_path_factory):
 
 
 def test_adding_comet_runs_its_own_jobs_and_the_aggregates(finished):
-    """Beside what the two methods alone would run anew."""
+    """Beside what the two methods alone would run again."""
     without = finished.plan(finished.configuration(lambda config: with_comet(config) or config.pop("scoring")))
     ours = finished.plan(finished.configuration(with_comet)) - without - {"comet_environment"}  # may be there already
     assert ours == SCORING | {"prepare_metric_pairs comet", "train_comet comet"}

@@ -314,11 +314,11 @@ def test_what_translates_is_the_base_with_the_runs_weights(results, variant):
     import torch
 
     from caneft.models import manifests
-    from caneft.tuning import ways
+    from caneft.tuning.methods import load
 
     artefact = run_folder(results, variant) / f"{ARTEFACTS.get(variant, 'patch')}.safetensors"
     manifest = manifests.read_manifest(results / "models/mini-llama/manifest.json")
-    model = ways.load(manifest, "float32", torch.device("cpu"), artefact=artefact).model
+    model = load(manifest, "float32", torch.device("cpu"), artefact=artefact).model
     state = {name.removeprefix("base_model.model."): tensor.numpy() for name, tensor in model.state_dict().items()}
     state = {name.replace(".base_layer", ""): tensor for name, tensor in state.items()}
     base = load_file(results / "models/mini-llama/model.safetensors")

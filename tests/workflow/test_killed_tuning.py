@@ -65,7 +65,7 @@ def command(root, tiny_model, tokenizer, pairs):
 
 @pytest.fixture(scope="module", autouse=True)
 def no_git():
-    """A commit that somebody makes meanwhile would be another program, and so begin anew."""
+    """A commit that somebody makes meanwhile would be another program, and so start over."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GIT_DIR", "/nowhere")
         yield

@@ -8,9 +8,9 @@ from tqdm import tqdm
 
 from caneft.plan.settings import InformationSettings
 from caneft.runtime.cli import step
-from caneft.selection import measuring
+from caneft.selection import information_table
 from caneft.storage import integrity, records
-from caneft.storage.files import replacing, write_json
+from caneft.storage.files import atomic_write, write_json
 
 
 @step
@@ -24,8 +24,8 @@ def main() -> None:
     args = parser.parse_args()
     with records.cost(args.table.with_suffix(".cost.json"), "information", args.threads):
         progress = partial(tqdm, unit="tile", mininterval=2)
-        table, about = measuring.measure(args.dumps, args.settings, args.manifest, args.threads, progress)
-        with replacing(args.table) as beside:
+        table, about = information_table.measure(args.dumps, args.settings, args.manifest, args.threads, progress)
+        with atomic_write(args.table) as beside:
             table.to_parquet(beside, index=False)
         write_json(args.table.with_suffix(".json"), about | {integrity.KEY: integrity.sums(args.table)})
 

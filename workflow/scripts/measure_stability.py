@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from caneft.plan.settings import StabilitySettings
 from caneft.runtime.cli import step
-from caneft.selection import measuring, stability
+from caneft.selection import information_table, stability
 from caneft.storage import records
 from caneft.storage.files import write_json
 
@@ -22,8 +22,8 @@ def main() -> None:
     parser.add_argument("--stability", type=Path, required=True, help=".json; .cost.json stands beside")
     args = parser.parse_args()
     with records.cost(args.stability.with_suffix(".cost.json"), "stability", args.threads):
-        dumps = measuring.open_dumps(args.dumps)
-        table, about = measuring.read_table(args.table)
+        dumps = information_table.open_dumps(args.dumps)
+        table, about = information_table.read_table(args.table)
         with tqdm(total=args.settings.splits * len(table), unit="neuron", mininterval=2) as bar:
             found = stability.measure(dumps, table, about, args.settings, args.threads, bar.update)
         write_json(args.stability, found)

@@ -8,7 +8,7 @@ from caneft.reporting import overview_page
 from caneft.reporting.overview import gather
 from caneft.reporting.reading import read_config
 from caneft.runtime.cli import step
-from caneft.storage.files import replacing
+from caneft.storage.files import atomic_write
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -27,7 +27,7 @@ def main() -> None:
         ("overview.html", overview_page.html(overview)),
         ("summary.md", overview_page.summary(overview)),
     ):
-        with replacing(args.out / name) as beside:
+        with atomic_write(args.out / name) as beside:
             beside.write_text(text, encoding="utf-8")
 
 

@@ -12,7 +12,7 @@ from caneft.prompts import Prompts
 from caneft.runtime.cli import step
 from caneft.runtime.devices import prepare
 from caneft.storage import records
-from caneft.storage.files import delivering, write_json
+from caneft.storage.files import atomic_folder, write_json
 from caneft.tuning import pretraining
 
 
@@ -35,7 +35,7 @@ def main() -> None:
         examples = pretraining.encode(rows, prompts, settings.max_tokens)
         logging.info("%d pairs, %d parameters", len(rows), sum(p.numel() for p in model.parameters()))
         losses = pretraining.pretrain(model, examples, settings, tokenizer.pad_token_id)
-        with delivering(folder) as beside:
+        with atomic_folder(folder) as beside:
             model.save_pretrained(beside)
             tokenizer.save_pretrained(beside)
         origin = {"id": manifests.PRETRAINED_HERE, "revision": None, "folder": "."}

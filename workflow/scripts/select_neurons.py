@@ -7,7 +7,7 @@ from caneft import neurons
 from caneft.plan.settings import SelectionSettings
 from caneft.runtime.cli import step
 from caneft.selection import criteria as selection
-from caneft.selection import measuring
+from caneft.selection import information_table
 
 
 @step
@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--like", type=Path, help="neuron set whose numbers in each layer are the budget")
     parser.add_argument("--neurons", type=Path, required=True)
     args = parser.parse_args()
-    table, about = measuring.read_table(args.table)
+    table, about = information_table.read_table(args.table)
     like = neurons.load(args.like) if args.like else None
     chosen, description = selection.choose(table, about, args.settings, args.draw, like)
     neurons.save(args.neurons, chosen.neurons, description)

@@ -7,7 +7,7 @@ from caneft.plan import Plan
 from caneft.reporting.examples import example_page
 from caneft.reporting.reading import read_config
 from caneft.runtime.cli import step
-from caneft.storage.files import replacing
+from caneft.storage.files import atomic_write
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -22,7 +22,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     args = parse_arguments()
     text = example_page(Plan(read_config(args.config)), args.results)
-    with replacing(args.out) as beside:
+    with atomic_write(args.out) as beside:
         beside.write_text(text, encoding="utf-8")
 
 

@@ -13,7 +13,7 @@ from caneft.storage import integrity, records
 from caneft.storage.files import write_jsonl
 from caneft.translation import decoding
 from caneft.translation.retrieval import Examples
-from caneft.tuning import ways
+from caneft.tuning import methods as tuning_methods
 
 
 @step
@@ -36,7 +36,7 @@ def main() -> None:
         manifest = manifests.read_manifest(args.manifest)
         settings = args.settings
         merged = settings.lora == "merged"
-        tuned = ways.load(manifest, settings.dtype, device, args.device_map, args.adapted, merged)
+        tuned = tuning_methods.load(manifest, settings.dtype, device, args.device_map, args.adapted, merged)
         prompts = Prompts.of(loading.load_tokenizer(manifest), settings.prompt)
         examples = Examples(store.read(args.examples), settings.icl) if args.examples else None
         lines = []

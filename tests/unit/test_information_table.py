@@ -11,7 +11,7 @@ from sklearn.metrics import mutual_info_score
 from caneft.importance.dumps import DumpReader
 from caneft.plan.settings import InformationSettings
 from caneft.selection import counting, information
-from caneft.selection.measuring import measure, open_dump
+from caneft.selection.information_table import measure, open_dump
 from tests.messages import refused
 
 SETTINGS = InformationSettings(bins=4, null_permutations=3, error_rate=0.05, seed=0)
@@ -20,7 +20,7 @@ LAYERS, NEURONS = 2, 5
 
 @pytest.fixture
 def dumped(tmp_path):
-    """Leaves a dump of seeded scores as the importance step would; returns its path."""
+    """Writes a dump of seeded scores as the importance step would; returns its path."""
 
     def write(
         domain, samples=24, seed=0, weights="abc", exponent=3, shape=None, dtype=np.float16, model=None, **sidecar

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 
-class Way(ABC):
+class TuningMethod(ABC):
     """A model made trainable. A subclass says what the optimizer gets and what a run leaves."""
 
     @abstractmethod
@@ -36,7 +36,7 @@ class Way(ABC):
 
     @abstractmethod
     def save(self, folder: Path) -> None:
-        """Leaves the result in the run's folder."""
+        """Writes the result in the run's folder."""
 
     def described(self) -> dict[str, Any]:
         """Sizes that the settings leave open, for the run's record."""

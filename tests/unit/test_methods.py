@@ -12,7 +12,7 @@ from caneft.models.loss import response_losses
 from caneft.neurons import NeuronSet
 from caneft.prompts import collate
 from caneft.storage.integrity import sums
-from caneft.tuning import ways
+from caneft.tuning import methods as tuning_methods
 from tests import naive
 from tests.conftest import FAMILIES
 from tests.messages import refused
@@ -41,7 +41,7 @@ def copy_of(state):
 
 def tune(model, method, examples, dtype="float32", steps=3):
     torch.manual_seed(3)
-    way = ways.trainable(model, method, dtype, some_neurons(), {"id": "tiny"}, DOMAINS)
+    way = tuning_methods.trainable(model, method, dtype, some_neurons(), {"id": "tiny"}, DOMAINS)
     optimizer = torch.optim.AdamW(list(way.parameters()), lr=method.learning_rate)
     for _ in range(steps):
         optimizer.zero_grad()
@@ -53,7 +53,7 @@ def tune(model, method, examples, dtype="float32", steps=3):
 
 
 def artefact(folder, method):
-    return folder / ways.ARTEFACTS[type(method)]
+    return folder / tuning_methods.ARTEFACTS[type(method)]
 
 
 SEES = re.compile("vision|multi_modal")  # parts of gemma3 that text does not reach
@@ -74,7 +74,7 @@ def load(tmp_path):
         weights = sums(*(tmp_path / "base").glob("*.safetensors")) if known else None
         dtype = str(next(base.parameters()).dtype).removeprefix("torch.")
         manifest = {"id": "tiny", "revision": None, "folder": str(tmp_path / "base"), "weights": weights}
-        return ways.load(manifest, dtype, torch.device("cpu"), artefact=artefact, **options)
+        return tuning_methods.load(manifest, dtype, torch.device("cpu"), artefact=artefact, **options)
 
     return load
 
@@ -121,9 +121,9 @@ def test_a_model_tuned_in_full_is_loaded_in_the_place_of_its_base(tiny_model, ex
         calls.append((manifest["folder"], dtype, device_map))
         return tiny_model()
 
-    monkeypatch.setattr(ways, "load_model", load_model)
+    monkeypatch.setattr(tuning_methods, "load_model", load_model)
     manifest = {"id": "tiny", "folder": "/nowhere", "weights": {}}
-    ways.load(manifest, "bfloat16", torch.device("cpu"), "balanced", artefact(folder, FULL))
+    tuning_methods.load(manifest, "bfloat16", torch.device("cpu"), "balanced", artefact(folder, FULL))
     assert calls == [(str(folder), "bfloat16", "balanced")]
 
 
@@ -158,7 +158,7 @@ def by_hand(tiny_model, folder, load, a, b, weight, **options):
     a: of every input in LoRA's first row; b: of every output; their scaling is 2 (twice the rank over the rank).
     """
     base = tiny_model(dtype=torch.bfloat16)
-    way = ways.trainable(base, LORA, "bfloat16")
+    way = tuning_methods.trainable(base, LORA, "bfloat16")
     down = naive.decoder_layers(base)[0].mlp.down_proj
     with torch.no_grad():
         for parameter in way.parameters():
@@ -228,7 +228,7 @@ def test_lora_leaves_no_path_of_this_machine(tiny_model, examples, folder):
 
 @pytest.mark.parametrize("alpha, expected", [(None, 4), (3, 3)])
 def test_alpha_is_twice_the_rank_unless_given(tiny_model, alpha, expected):
-    way = ways.trainable(tiny_model(), LORA.model_copy(update={"alpha": alpha}), "float32")
+    way = tuning_methods.trainable(tiny_model(), LORA.model_copy(update={"alpha": alpha}), "float32")
     assert way.adapted.peft_config["default"].lora_alpha == expected
 
 
@@ -247,7 +247,7 @@ def test_a_rank_equal_to_neurons_is_the_nearest_of_all(tiny_model, architecture,
     wanted, per_rank = sum(counts) * 3 * 24, 3 * SIZES.get(architecture, 3 * (24 + 40))
     nearest = min(range(1, 100), key=lambda rank: (abs(rank * per_rank - wanted), rank))
     method = config.Lora(method="lora", learning_rate=1e-2, equal_to="caneft")
-    way = ways.trainable(tiny_model(architecture), method, "float32", neurons)
+    way = tuning_methods.trainable(tiny_model(architecture), method, "float32", neurons)
     assert way.described() == {"rank": nearest}
     assert sum(parameter.numel() for parameter in way.parameters()) == nearest * per_rank
     assert way.adapted.peft_config["default"].lora_alpha == 2 * nearest
@@ -258,14 +258,14 @@ def test_of_two_ranks_as_near_it_is_the_lower(tiny_model):
     method = config.Lora(method="lora", learning_rate=1e-2, equal_to="caneft")
     for count, rank in ((12, 1), (13, 2)):
         neurons = NeuronSet(3, 40, (np.arange(count), np.array([], dtype=int), np.array([], dtype=int)))
-        assert ways.trainable(tiny_model(), method, "float32", neurons).described() == {"rank": rank}
+        assert tuning_methods.trainable(tiny_model(), method, "float32", neurons).described() == {"rank": rank}
 
 
 def test_the_rank_is_16_unless_something_is_said_and_neurons_alone_say_nothing(tiny_model):
     plain = config.Lora(method="lora", learning_rate=1e-2)
-    assert ways.trainable(tiny_model(), plain, "float32", some_neurons()).described() == {"rank": 16}
+    assert tuning_methods.trainable(tiny_model(), plain, "float32", some_neurons()).described() == {"rank": 16}
     with refused("'caneft'", "neurons"):
-        ways.trainable(tiny_model(), plain.model_copy(update={"equal_to": "caneft"}), "float32")
+        tuning_methods.trainable(tiny_model(), plain.model_copy(update={"equal_to": "caneft"}), "float32")
 
 
 def test_adapters_come_back_bit_for_bit_and_know_their_domains(tiny_model, architecture, examples, folder, load):
@@ -306,13 +306,13 @@ def test_neurons_come_back_bit_for_bit(tiny_model, architecture, examples, folde
 
 def test_what_cannot_be_trained_is_an_error(tiny_model):
     with refused("'base'"):
-        ways.trainable(tiny_model(), config.Base(method="base"), "float32")
+        tuning_methods.trainable(tiny_model(), config.Base(method="base"), "float32")
     with refused("'caneft'", "neurons"):
-        ways.trainable(tiny_model(), NEURONS, "float32")
+        tuning_methods.trainable(tiny_model(), NEURONS, "float32")
     with refused("'adapters'", "domains"):
-        ways.trainable(tiny_model(), ADAPTERS, "float32")
+        tuning_methods.trainable(tiny_model(), ADAPTERS, "float32")
 
 
 def test_an_unknown_artefact_is_an_error_that_lists_the_known_ones(tiny_model, tmp_path, load):
-    with refused(tmp_path / "weights.bin", *ways.ARTEFACTS.values()):
+    with refused(tmp_path / "weights.bin", *tuning_methods.ARTEFACTS.values()):
         load(tiny_model(), tmp_path / "weights.bin")

@@ -15,11 +15,11 @@ from caneft.neurons import NeuronSet
 from caneft.plan import ARTEFACTS
 from caneft.storage import integrity
 from caneft.tuning.adapters import Adapters
+from caneft.tuning.base import TuningMethod
 from caneft.tuning.full import Full
 from caneft.tuning.lora import Lora
 from caneft.tuning.neuron_rows import NeuronRows
 from caneft.tuning.offload import Offloaded
-from caneft.tuning.way import Way
 
 
 def trainable(
@@ -29,7 +29,7 @@ def trainable(
     neurons: NeuronSet | None = None,
     base: dict | None = None,
     domains: Sequence[str] = (),
-) -> Way:
+) -> TuningMethod:
     """The model made trainable by a method.
 
     neurons: for neuron methods, and for LoRA of their size; base: id of the model, for what the run leaves; domains:
