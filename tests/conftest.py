@@ -22,6 +22,11 @@ PAIRS = [
 ]
 
 
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Bytes are no names: an archive has the time in it, so the workers of pytest-xdist would collect other tests."""
+    return argname if isinstance(val, bytes) else None
+
+
 FAMILIES = ["llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3", "gemma3_text", "phi3"]
 
 
