@@ -15,7 +15,7 @@ TORCH := $(shell grep '^torch==' requirements.txt)
 demo: $(VENV)/.ready
 	@$(RUN) snakemake --cores all
 
-# A language model that people use, on real text: config/gemma.yaml, about 40 minutes on two cores. DATA is the folder of the
+# A language model that people use, on real text: config/gemma.yaml, about 50 minutes on two cores (an estimate). DATA is the folder of the
 # corpora, laid out as config/gemma.yaml says. REAL=config/smollm.yaml runs that file instead.
 REAL ?= config/gemma.yaml
 real: real-packages
