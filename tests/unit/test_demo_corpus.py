@@ -159,7 +159,7 @@ def test_pretraining_depends_on_neither_count_nor_the_order_of_domains(language)
 def test_text_is_the_same_in_another_process():
     """Python's own hash of a text differs from process to process; ours must not."""
     program = (
-        "from caneft.corpora import demo; "
+        "from caneft import demo; "
         "print(demo.pairs('general', 'test', 50), demo.pretraining(['laws'], 50, language='zh'))"
     )
     environment = os.environ | {
