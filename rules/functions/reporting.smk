@@ -14,7 +14,7 @@ def labelled(listed, kind, name):
 
 def table(name):
     """Output files of a table; the HTML goes into the report."""
-    caption, labels = f"../../workflow/report/{name}.rst", labelled(listing.TABLES, "table", name)
+    caption, labels = f"../workflow/report/{name}.rst", labelled(listing.TABLES, "table", name)
     shown = report(f"<results>/tables/{name}.html", caption=caption, category=CATEGORIES["tables"], labels=labels)
     return [shown, *(f"<results>/tables/{name}{suffix}" for suffix in (".csv", ".md", ".tex"))]
 
@@ -38,6 +38,6 @@ def captions():
 
 def figure(name):
     """Output files of a figure; the PNG goes into the report."""
-    caption, labels = f"../../workflow/report/{name}.rst", labelled(listing.FIGURES, "figure", name)
+    caption, labels = f"../workflow/report/{name}.rst", labelled(listing.FIGURES, "figure", name)
     shown = report(f"<results>/figures/{name}.png", caption=caption, category=CATEGORIES["figures"], labels=labels)
     return [shown, f"<results>/figures/{name}.svg", f"<results>/figures/{name}.pdf"]
