@@ -20,6 +20,7 @@ SCREEN = Screen(
     reasons=reasons,
     quiet=[choice.name.lower() for choice in workflow.output_settings.quiet or ()],
     dry=workflow.output_settings.dryrun,
+    commands=workflow.output_settings.printshellcmds,
 )
 if workflow.exec_mode == workflow.exec_mode.DEFAULT:
     SCREEN.attach(logger)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -161,10 +161,15 @@ def _method_problems(config: Config) -> Iterator[tuple[str, str]]:
 
 def _label_problems(config: Config) -> Iterator[tuple[str, str]]:
     """Labels of what does not exist."""
-    known = {*config.methods, *(domain for direction in config.directions.values() for domain in direction.domains)}
+    criteria = get_args(Neurons.model_fields["method"].annotation)  # the table of stability has them all
+    domains = (domain for direction in config.directions.values() for domain in direction.domains)
+    known = {*config.methods, *criteria, *domains}
     for name in config.report.labels:
         if name not in known:
-            yield f"report.labels.{name}", f"is the label of no variant or domain. {did_you_mean(name, known)}"
+            yield (
+                f"report.labels.{name}",
+                f"is the label of no variant, criterion or domain. {did_you_mean(name, known)}",
+            )
 
 
 def _significance_problems(config: Config) -> Iterator[tuple[str, str]]:

@@ -37,12 +37,19 @@ Reasons = Callable[[], Iterable[tuple[str, Iterable[str]]]]
 class Screen(logging.Handler):
     """Handler of Snakemake's events. Of an event that it does not know it says nothing."""
 
-    def __init__(self, targets: Callable[[], Iterable[str]], reasons: Reasons, quiet: Collection[str], dry: bool):
+    def __init__(
+        self,
+        targets: Callable[[], Iterable[str]],
+        reasons: Reasons,
+        quiet: Collection[str],
+        dry: bool,
+        commands: bool = False,
+    ):
         """targets: gives the names that the command line may ask for; quiet: names of Snakemake's `quiet`; dry: whether
-        nothing will run.
+        nothing will run; commands: whether shell commands are shown (`-p`).
         """
         super().__init__(logging.INFO)
-        self.targets, self.reasons, self.dry = targets, reasons, dry
+        self.targets, self.reasons, self.dry, self.commands = targets, reasons, dry, commands
         self.speaks = "rules" in quiet
         self.tells = self.speaks and "progress" not in quiet
         self.progress = Progress()
@@ -120,6 +127,11 @@ class Screen(logging.Handler):
         self.failures.pop(record.jobid, None)
         if record.output:  # a target, such as `all`, does nothing itself
             self._tell(f"start   {self._names[record.jobid]}")
+
+    def _on_shellcmd(self, record: logging.LogRecord, now: float) -> None:
+        command = getattr(record, "shellcmd", None)
+        if self.speaks and self.commands and command:
+            self._say(f"          {command}")
 
     def _on_job_finished(self, record: logging.LogRecord, now: float) -> None:
         if self.dry:

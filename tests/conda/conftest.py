@@ -131,11 +131,11 @@ def call(workspace: Workspace, *arguments: str, config: str | Path = CONFIG, **v
 
 
 def job_stats(output: str) -> Counter:
-    """Jobs of each rule by Snakemake's table before a run, without the total; none where nothing is to be done."""
-    tables = re.findall(r"^job +count\n-[- ]*\n((?:\S+ +\d+\n)+)", output, re.MULTILINE)
+    """Jobs of each rule by the plan's table, without the total; none where nothing is to be done."""
+    tables = re.findall(r"^rule +jobs +why\n-[- ]*\n((?:\w+ +\d+.*\n)+)", output, re.MULTILINE)
     stats = Counter()
     for line in tables[0].splitlines() if tables else ():
-        rule, count = line.split()
+        rule, count = line.split()[:2]
         stats[rule] = int(count)
     assert stats.pop("total", 0) == stats.total()
     return stats

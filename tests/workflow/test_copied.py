@@ -6,7 +6,6 @@ import pytest
 import yaml
 
 from tests.messages import assert_names
-from tests.workflow import conftest
 from tests.workflow import job_sets as jobs
 from tests.workflow.conftest import RESULTS, Workspace
 
@@ -53,7 +52,7 @@ def neural(found):
 def test_the_environment_of_neural_metrics_is_built_first_on_another_machine(finished, tmp_path, monkeypatch):
     """Where `fetch` builds it, which asks for no score, old scores stay; a job that needs it takes them all with it."""
     copy = finished.copy(tmp_path / "copy")
-    monkeypatch.setattr(conftest, "REPOSITORY", tmp_path)
+    monkeypatch.setitem(type(finished).copy.__globals__, "REPOSITORY", tmp_path)  # of the module that pytest loaded
     ready = tmp_path / ".venvs/comet/ready.json"
     scores = [f"runs/{jobs.M}/{run}/scores/neural/comet.json" for run in jobs.FINAL_RUNS]
     files = "metrics/comet/manifest.json", "scores/copy/de-en/neural/comet.json", *scores
