@@ -13,7 +13,8 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from caneft.prompts.forms import Completion, Instruction, UnusableTarget, choose, token_ids, unmarked
+from caneft.prompts.controls import UnusableText, token_ids, unmarked
+from caneft.prompts.forms import Completion, Instruction, choose
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class Example:
 @dataclass(frozen=True)
 class Encoded:
     """Training pairs as token ids. kept: index of each example's pair. left_out: number of other pairs by reason,
-    `too_long` or `unusable` (see `UnusableTarget`)."""
+    `too_long` or `unusable` (see `UnusableText`)."""
 
     examples: list[Example]
     kept: list[int]
@@ -82,7 +83,7 @@ class Prompts:
         if target is None:
             return self.encode_sources([source], domain, examples)[0]
         (example,) = self._encode_pairs([(source, target, domain)], examples)
-        if isinstance(example, UnusableTarget):
+        if isinstance(example, UnusableText):
             raise example
         return example
 
@@ -90,6 +91,7 @@ class Prompts:
         self, sources: Sequence[str], domain: str = "", examples: Sequence[tuple[str, str]] = ()
     ) -> list[Example]:
         """Prompts of several sources, each as `encode` gives it; faster than one by one."""
+        self._check(*sources)
         texts = self._texts([self._turns(source, domain, examples) for source in sources], examples)
         return [Example(ids, domain=domain) for ids in self._ids(texts)]
 
@@ -98,7 +100,7 @@ class Prompts:
         examples, kept, unusable, too_long = [], [], [], 0
         several = (self._encode_pairs(chunk) for chunk in _chunks(pairs))
         for index, example in enumerate(chain.from_iterable(several)):
-            if isinstance(example, UnusableTarget):
+            if isinstance(example, UnusableText):
                 unusable.append(example)
                 continue
             if len(example) > max_tokens:
@@ -109,9 +111,7 @@ class Prompts:
         if too_long:
             logger.info("%d pairs of more than %d tokens are left out", too_long, max_tokens)
         if unusable:
-            logger.warning(
-                "%d pairs are left out whose target cannot be a response; first: %s", len(unusable), unusable[0]
-            )
+            logger.warning("%d pairs are left out that cannot be trained on; first: %s", len(unusable), unusable[0])
         return Encoded(examples, kept, {"too_long": too_long, "unusable": len(unusable)})
 
     def encode_source(self, source: str, domain: str = "") -> Example:
@@ -120,6 +120,7 @@ class Prompts:
         A token that reaches over the border belongs to the source; and if the chat template has changed the user's
         words, so that they are not found again, all tokens do.
         """
+        self._check(source)
         turns = self._turns(source, domain)
         (text,) = self._texts([turns])
         start, end = self.form.find(text, turns[-1], self.form.content(source), domain)
@@ -142,18 +143,19 @@ class Prompts:
 
     def _encode_pairs(
         self, pairs: Sequence[tuple[str, str, str]], examples: Sequence[tuple[str, str]] = ()
-    ) -> list[Example | UnusableTarget]:
-        """An example of each (source, target, domain), or why its target cannot be a response."""
+    ) -> list[Example | UnusableText]:
+        """An example of each (source, target, domain), or why it cannot be one."""
         turns = [self._turns(source, domain, examples) for source, _, domain in pairs]
         targets = [self.form.content(target) for _, target, _ in pairs]
         before = self._texts(turns, examples)
-        unusable = [self._unusable(ids, target) for ids, target in zip(self._ids(targets), targets, strict=True)]
-        after = [a or b for a, b in zip(unusable, self.form.after(before, turns, targets), strict=True)]
+        obeyed = [self.form.controls.obeyed(source) for source, _, _ in pairs]
+        unusable = self._unusable(targets)
+        after = [a or b or c for a, b, c in zip(obeyed, unusable, self.form.after(before, turns, targets), strict=True)]
         prompts = self._ids(before)
         whole = self._ids([b + a if isinstance(a, str) else b for b, a in zip(before, after, strict=True)])
-        found: list[Example | UnusableTarget] = []
+        found: list[Example | UnusableText] = []
         for (_, _, domain), prompt, ids, text in zip(pairs, prompts, whole, after, strict=True):
-            if isinstance(text, UnusableTarget):
+            if isinstance(text, UnusableText):
                 found.append(text)
                 continue
             # Ids of the response as it stands after its prompt: on its own, SentencePiece would put a space before it.
@@ -171,20 +173,32 @@ class Prompts:
 
     def _texts(self, conversations: Sequence[Sequence[str]], examples: Sequence[tuple[str, str]] = ()) -> list[str]:
         """Text of each conversation up to where the answer begins. examples: those that it shows."""
-        targets = [self.form.content(target) for _, target in examples]
-        for ids, target in zip(self._ids(targets), targets, strict=True):
-            if unusable := self._unusable(ids, target):
+        self._check(*(source for source, _ in examples))
+        for unusable in self._unusable([self.form.content(target) for _, target in examples]):
+            if unusable:
                 raise unusable
         return self.form.before(conversations)
 
-    def _unusable(self, ids: tuple[int, ...], target: str) -> UnusableTarget | None:
-        found = self.form.ends.intersection(ids)
-        if not found:
-            return None
-        token = self.tokenizer.convert_ids_to_tokens(min(found))
-        return UnusableTarget(
-            f"a target contains the end-of-turn token {token}: drop this pair from its corpus\n{unmarked(target)!r}"
-        )
+    def _check(self, *sources: str) -> None:
+        """Raises `UnusableText` for the first that is not read as it stands."""
+        for unusable in map(self.form.controls.obeyed, sources):
+            if unusable:
+                raise unusable
+
+    def _unusable(self, targets: Sequence[str]) -> list[UnusableText | None]:
+        """Of each target, as content, why it cannot be a response."""
+        found: list[UnusableText | None] = []
+        for ids, target in zip(self._ids(targets), targets, strict=True):
+            ends = self.form.ends.intersection(ids)
+            unusable = self.form.controls.obeyed(target)
+            if ends and not unusable:
+                token = self.tokenizer.convert_ids_to_tokens(min(ends))
+                unusable = UnusableText(
+                    f"a target contains the end-of-turn token {token}: drop this pair from its corpus"
+                    f"\n{unmarked(target)!r}"
+                )
+            found.append(unusable)
+        return found
 
     def _ids(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
         return token_ids(self.tokenizer, texts)

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import ClassVar
 
 from caneft.errors import InputError
+from caneft.prompts.controls import Controls, UnusableText, token_ids, unmarked
 
 ONE_DATE = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro %}{{ '' }}"
 """What stands before a chat template that prints the day's date, which would make another prompt of every day. It is
@@ -19,19 +20,11 @@ the date that Llama 3's print where they know of none."""
 EMPTY_THOUGHT = re.compile(r"<think>\s*</think>\s*\Z")
 """How a generation prompt ends that says that the model has done its thinking."""
 
-MARK = "\ufdd0"
-"""Stands inside each special token that a text spells, so that it is read as text. Unicode keeps this character out of
-texts; `token_ids` leaves its tokens out."""
-
 Instruction = Callable[[str], str]
 """The text before the source, by the domain's name (which most ignore)."""
 
 Completion = Callable[[str, str], str]
 """The text around a source up to where its translation begins, by source and domain."""
-
-
-class UnusableTarget(InputError):
-    """A target that cannot be a response as it stands."""
 
 
 class Form(ABC):
@@ -57,11 +50,16 @@ class Form(ABC):
     @abstractmethod
     def after(
         self, before: Sequence[str], conversations: Sequence[Sequence[str]], targets: Sequence[str]
-    ) -> list[str | UnusableTarget]:
+    ) -> list[str | UnusableText]:
         """What follows each text when the target is the answer, or why it cannot be; the end of the turn may lack."""
 
     @abstractmethod
     def _end_of_turn(self) -> int: ...
+
+    @cached_property
+    def controls(self) -> Controls:
+        """The tokenizer's special tokens."""
+        return Controls(self.tokenizer)
 
     @property
     def ends(self) -> frozenset[int]:
@@ -84,16 +82,7 @@ class Form(ABC):
 
     def content(self, text: str) -> str:
         """A source or target, tidied, in which no special token is meant: `<s>` in a text is three characters."""
-        return self._spelled.sub(lambda found: found[0][0] + MARK + found[0][1:], self.tidied(text))
-
-    @cached_property
-    def _spelled(self) -> re.Pattern[str]:
-        """Matches what the tokenizer would take for a special token."""
-        added = (token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special)
-        names = {name for name in (*added, *self.tokenizer.all_special_tokens) if len(name) > 1}
-        if not self.tokenizer.is_fast:  # without offsets the mark's own tokens are not found
-            names = set()
-        return re.compile("|".join(map(re.escape, sorted(names, key=len, reverse=True))) or "(?!)")
+        return self.controls.as_text(self.tidied(text))
 
     def find(self, text: str, question: str, source: str, domain: str) -> tuple[int, int]:
         """Where a source begins and ends in a text that ends with its question; all of it where it is not found."""
@@ -106,7 +95,11 @@ class Form(ABC):
 
     def answer(self, ids: Sequence[int]) -> str:
         """Text of generated tokens up to the first that ends them, stripped."""
-        return self.tokenizer.decode(ids[: self._length(ids)], skip_special_tokens=True).strip()
+        return self._read(ids[: self._length(ids)]).strip()
+
+    def _read(self, ids: Sequence[int]) -> str:
+        """Text of tokens without control tokens."""
+        return self.tokenizer.decode([token for token in ids if token not in self.controls.ids])
 
     def _length(self, ids: Sequence[int]) -> int:
         """Number of tokens before the first that ends them."""
@@ -138,7 +131,7 @@ class Instructed(Form):
 
     def after(
         self, before: Sequence[str], conversations: Sequence[Sequence[str]], targets: Sequence[str]
-    ) -> list[str | UnusableTarget]:
+    ) -> list[str | UnusableText]:
         return list(targets)
 
     def _end_of_turn(self) -> int:
@@ -158,7 +151,7 @@ class Chat(Instructed):
 
     def after(
         self, before: Sequence[str], conversations: Sequence[Sequence[str]], targets: Sequence[str]
-    ) -> list[str | UnusableTarget]:
+    ) -> list[str | UnusableText]:
         finished = [[*turns, target] for turns, target in zip(conversations, targets, strict=True)]
         whole = self._rendered(finished, add_generation_prompt=False)
         return [_response_text(*parts) for parts in zip(before, whole, targets, strict=True)]
@@ -179,11 +172,10 @@ class Chat(Instructed):
     def _end_of_turn(self) -> int:
         """The first special token after an answer, else the end-of-sequence token."""
         (after,) = self.after(self.before([["a"]]), [["a"]], ["b"])
-        if isinstance(after, UnusableTarget):
+        if isinstance(after, UnusableText):
             raise after
-        special = {i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special}  # Gemma 3 lists few
         for token in token_ids(self.tokenizer, [after])[0][1:]:
-            if token in special:
+            if token in self.controls.ids:
                 return token
         return self._end_of_sequence()
 
@@ -203,14 +195,22 @@ class Completed(Form):
         super().__init__(tokenizer)
 
     def question(self, source: str, domain: str) -> str:
-        return self.completion(source, domain)
+        """The wording may hold special tokens, but none is made of its end and the source's beginning: `<{source}>`."""
+        before, after = self._around(domain)
+        text = before + source + after
+        return self.controls.apart(text, {len(before), len(text) - len(after)})
+
+    def _around(self, domain: str) -> tuple[str, str]:
+        """What stands before and after a source."""
+        before, after = self.completion("\0", domain).split("\0")
+        return before, after
 
     def before(self, conversations: Sequence[Sequence[str]]) -> list[str]:
         return [_text(self.tokenizer, [f"{q} {a}\n" for q, a in _answered(t)], t[-1]) for t in conversations]
 
     def after(
         self, before: Sequence[str], conversations: Sequence[Sequence[str]], targets: Sequence[str]
-    ) -> list[str | UnusableTarget]:
+    ) -> list[str | UnusableText]:
         return [f" {target}" for target in targets]
 
     @property
@@ -234,15 +234,14 @@ class Completed(Form):
 
     def find(self, text: str, question: str, source: str, domain: str) -> tuple[int, int]:
         """By its place in the template, which may have the same words."""
-        start = len(text) - len(question) + self.completion("\0", domain).index("\0")
-        return start, start + len(source)
+        before, after = self._around(domain)
+        return len(text) - len(question) + len(before), len(text) - len(after)
 
     def answer(self, ids: Sequence[int]) -> str:
         """The first line; the last token may have the end of it."""
         length = self._length(ids)
         ends_in_text = length < len(ids) and ids[length] != self.tokenizer.eos_token_id
-        text = self.tokenizer.decode(ids[: length + ends_in_text], skip_special_tokens=True)
-        return text.partition("\n")[0].strip()
+        return self._read(ids[: length + ends_in_text]).partition("\n")[0].strip()
 
     def _end_of_turn(self) -> int:
         """The token of a line break; SentencePiece may put a space before it."""
@@ -269,29 +268,6 @@ def choose(tokenizer, instruction: Instruction, completion: Completion | None, n
     return (Chat if name == Chat.name else Instructed)(tokenizer, instruction)
 
 
-def token_ids(tokenizer, texts: Sequence[str]) -> list[tuple[int, ...]]:
-    """Token ids of each text as it stands, nothing put before it; those of `MARK` are left out."""
-    if not texts:
-        return []
-    ids = [tuple(found) for found in tokenizer(list(texts), add_special_tokens=False).input_ids]
-    for place, text in enumerate(texts):
-        if MARK in text:
-            ids[place] = _unmarked_ids(tokenizer, text)
-    return ids
-
-
-def _unmarked_ids(tokenizer, text: str) -> tuple[int, ...]:
-    """Token ids of a text without the tokens that are (bytes of) a mark."""
-    found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    pairs = zip(found.input_ids, found.offset_mapping, strict=True)
-    return tuple(token for token, (start, end) in pairs if text[start:end] != MARK)
-
-
-def unmarked(text: str) -> str:
-    """A text as it was before its special tokens were marked."""
-    return text.replace(MARK, "")
-
-
 def _text(tokenizer, examples: Sequence[str], question: str) -> str:
     """Beginning of sequence, where there is one, examples and question."""
     return f"{tokenizer.bos_token or ''}{''.join(examples)}{question}"
@@ -316,7 +292,7 @@ def _check_shown(text: str, turns: Sequence[str]) -> None:
         )
 
 
-def _response_text(before: str, whole: str, target: str) -> str | UnusableTarget:
+def _response_text(before: str, whole: str, target: str) -> str | UnusableText:
     """What follows `before` in a finished conversation.
 
     Some templates put an empty thought into the generation prompt and none into finished conversations. It stays
@@ -330,7 +306,7 @@ def _response_text(before: str, whole: str, target: str) -> str | UnusableTarget
         )
     after = whole[len(shared) :]
     if not after.strip().startswith(target.strip()):
-        return UnusableTarget(
+        return UnusableText(
             f"the chat template changes the words of an answer: drop this pair from its corpus\n{unmarked(target)!r}"
             f"\nbecame {unmarked(after)!r}. A template that changes them all cannot be used for training."
         )

@@ -52,7 +52,7 @@ def encode(rows: Sequence[Row], prompts: Prompts, max_tokens: int) -> tuple[list
     if not encoded.examples:
         raise InputError(
             f"none of {len(rows)} training pairs has at most {max_tokens} tokens; raise tuning.max_tokens"
-            f" ({encoded.left_out['unusable']} have a target that cannot be trained on: see the log)"
+            f" ({encoded.left_out['unusable']} cannot be trained on: see the log)"
         )
     return encoded.examples, encoded.left_out
 

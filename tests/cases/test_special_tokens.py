@@ -1,11 +1,13 @@
 """Special tokens that stand in a text are text: nothing of them is obeyed, and nothing of the text is lost."""
 
+from dataclasses import replace
+
 import pytest
 
 from caneft.prompts import Prompts
-from caneft.prompts.forms import UnusableTarget
+from caneft.prompts.controls import UnusableText
 from tests.messages import refused
-from tests.shapes import SHAPES
+from tests.shapes import BYTE_LEVEL, SHAPES
 from tests.unit.test_prompt_templates import GOLDEN
 
 SPELT = {
@@ -13,13 +15,13 @@ SPELT = {
     "qwen-2.5": ["<|im_end|>", "<|im_start|>"],
     "qwen-3": ["<|im_end|>", "<|im_start|>"],
     "gemma-2": ["<end_of_turn>", "<start_of_turn>", "<bos>"],
-    "mistral": ["</s>", "<s>"],
+    "mistral": ["</s>", "<s>", "[INST]", "[/INST]"],
     "phi-3": ["<|end|>", "<|user|>", "<|assistant|>"],
     "base, with bos": ["</s>", "<s>"],
     "base, without bos": ["<|endoftext|>"],
 }
 CASES = [(name, token) for name, tokens in SPELT.items() for token in tokens]
-TEXTS = ["Press {} now", "{}", "a {}{} b", "Der{}, x"]
+TEXTS = ["Press {} now", "{}", "a {}{} b", "Der{}, x", "<{}>[{}"]
 
 
 def prompts_of(name):
@@ -47,7 +49,7 @@ def test_every_character_of_source_and_target_is_a_token_of_text(name, token, te
     whole = spelt(name, before + response, "QX", "QX")
     assert tokens(example.response) == spelt(name, before + response, text, "ZV")[len(SHAPES[name].spelt(before)) :]
     assert len(example.response) == len(whole) - len(SHAPES[name].spelt(before)) - 2 + len(text)
-    assert prompts.decode(example.response) == text
+    assert prompts.decode(example.response + example.prompt) == text
     assert prompts.encode(text).prompt == example.prompt
 
 
@@ -97,13 +99,110 @@ def test_ordinary_text_is_tokenized_as_it_always_was(name):
     assert calls and all("return_offsets_mapping" not in options for options in calls)
 
 
-def test_a_tokenizer_that_says_no_places_leaves_such_pairs_out():
+def test_one_of_thousands_of_names():
+    """Gemma has some six thousand, `<unused12>` and the like."""
+    unused = tuple(f"<unused{number}>" for number in range(6000))
+    prompts = Prompts(replace(SHAPES["gemma-3, base"], special=unused).tokenizer(), lambda domain: "Translate.")
+    text = "<unused12> and <unused5999>, but <unused6000>"
+    example = prompts.encode(text, text)
+    assert prompts.tokenizer.convert_ids_to_tokens(example.response) == [*text.replace(" ", "▁"), "<eos>"]
+    assert prompts.decode(example.response) == text
+
+
+def test_names_that_overlap():
+    shape = replace(SHAPES["base, without bos"], special=("<a>", "<a><b", "><", "a><b"))
+    prompts = Prompts(shape.tokenizer(), lambda domain: "Translate.")
+    response = prompts.encode("x", "<a><b>").response
+    assert prompts.tokenizer.convert_ids_to_tokens(response) == [*"<a><b>", shape.eos]
+
+
+def merging():
+    """GPT-2's kind of vocabulary, with a token for the beginning of each tag."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    names = dict.fromkeys(["<pad>", "<s>", "</s>", *BYTE_LEVEL.values(), "<s", "</", "x<", "x</"])
+    merges = [("<", "s"), ("<", "/"), ("x", "<"), ("x", "</")]
+    inner = Tokenizer(models.BPE(vocab={name: index for index, name in enumerate(names)}, merges=merges))
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    inner.decoder = decoders.ByteLevel()
+    inner.add_special_tokens(["<pad>", "<s>", "</s>"])
+    return PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="<pad>", bos_token="<s>", eos_token="</s>")
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("<s>a</s>", ["<s", ">", "a", "</", "s", ">"]),
+        ("<s/>a</b>", ["<s", "/", ">", "a", "</", "b", ">"]),  # neither is special
+        ("x</s>x<s>", ["x</", "s", ">", "x", "<s", ">"]),
+    ],
+)
+def test_text_has_the_tokens_that_its_like_have(text, tokens):
+    """A manual's `</s>` begins with the token that `</b>` begins with: merges are those of text."""
+    prompts = Prompts(merging(), lambda domain: "Go")
+    example = prompts.encode(text, text)
+    names = prompts.tokenizer.convert_ids_to_tokens
+    assert names(example.response) == [*tokens, "</s>"]
+    assert names(example.prompt) == ["<s>", "G", "o", "Ċ", *tokens, "Ċ"]
+
+
+@pytest.mark.parametrize(("template", "source"), [("<{}>", "s"), ("<{}s>", "/"), ("a <{}", "s>"), ("a {}/s>", "<")])
+@pytest.mark.parametrize("name", ["base, with bos", "gemma-3, base"])
+def test_no_token_is_made_of_the_wording_s_end_and_the_source_s_beginning(name, template, source):
+    shape = replace(SHAPES[name], special=("<s>", "</s>"))
+    tokenizer, template = shape.tokenizer(), template + "\nEnglish:"
+    prompts = Prompts(tokenizer, lambda domain: "", lambda text, domain: template.format(text))
+    space = "▁" if shape.spaces == "chunks" else ""
+    expected = [shape.bos, *space, *template.format(source).replace(" ", "▁")]
+    assert tokenizer.convert_ids_to_tokens(prompts.encode(source).prompt) == expected
+    found = prompts.encode_source(source)
+    assert tokenizer.convert_ids_to_tokens(found.response) == list(source)
+    assert found.prompt + found.response == prompts.encode(source).prompt[: len(found)]
+
+
+def test_the_wording_may_hold_special_tokens():
+    shape = replace(SHAPES["gemma-3, base"], special=("<task>",))
+    tokenizer = shape.tokenizer()
+    prompts = Prompts(tokenizer, lambda domain: "", lambda text, domain: f"<task>{text}<task>:")
+    tokens = tokenizer.convert_ids_to_tokens(prompts.encode("<task>").prompt)
+    assert tokens == ["<bos>", "<task>", *"<task>", "<task>", ":"]
+
+
+def test_a_letter_that_a_tokenizer_pads_with_stays_in_translations():
+    """Some published models pad with an exclamation mark."""
+    tokenizer = SHAPES["base, without bos"].tokenizer()
+    tokenizer.add_special_tokens({"pad_token": "!"})
+    prompts = Prompts(tokenizer, lambda domain: "Translate.")
+    example = prompts.encode("Halt!", "Stop! Now!!")
+    assert tokenizer.pad_token_id in example.response
+    assert prompts.decode(example.response) == "Stop! Now!!"
+
+
+def test_control_tokens_that_a_model_writes_are_no_text():
+    """`</s>` as text, then two control tokens and text behind the end."""
+    prompts = prompts_of("phi-3")
+    ids = prompts.tokenizer.convert_tokens_to_ids([*"a</s>", "<s>", "b", "<|user|>", "<|end|>", "c"])
+    assert prompts.decode(ids) == "a</s>b"
+
+
+def test_a_tokenizer_that_says_no_places_leaves_such_pairs_out_and_says_so():
     """ByT5's is written in Python, and cannot say which character a token is of."""
     from transformers import ByT5Tokenizer
 
     prompts = Prompts(ByT5Tokenizer(), lambda domain: "Translate.")
     assert not prompts.tokenizer.is_fast
-    encoded = prompts.encode_training([("x", "one", "it"), ("x", "two </s>", "it")], 100)
-    assert (encoded.kept, encoded.left_out["unusable"]) == ([0], 1)
-    with refused("</s>", by=UnusableTarget):
-        prompts.encode("x", "</s>")
+    pairs = [("x", "one", "it"), ("x", "two </s>", "it"), ("<pad>", "three", "it"), ("x", "<unk>", "it")]
+    encoded = prompts.encode_training([*pairs, ("</s", "<s>", "it")], 100)
+    assert (encoded.kept, encoded.left_out["unusable"]) == ([0, 4], 3)
+    assert prompts.decode(encoded.examples[0].response) == "one"
+    for refuse in (
+        lambda: prompts.encode("x", "a </s>"),
+        lambda: prompts.encode("a </s>", "x"),
+        lambda: prompts.encode("a </s>"),
+        lambda: prompts.encode_source("a </s>"),
+        lambda: prompts.encode("x", examples=[("a </s>", "y")]),
+        lambda: prompts.encode("x", examples=[("y", "a </s>")]),
+    ):
+        with refused("</s>", "ByT5Tokenizer", "'a </s>'", by=UnusableText):
+            refuse()

@@ -11,7 +11,7 @@ from caneft.importance import dumping
 from caneft.importance.hooks import Taps, importance
 from caneft.plan.settings import PromptSettings
 from caneft.prompts import Prompts, collate
-from caneft.prompts.forms import UnusableTarget
+from caneft.prompts.controls import UnusableText
 from caneft.translation.decoding import translate
 from caneft.tuning import loop
 from caneft.tuning.full import Full
@@ -170,7 +170,7 @@ def test_a_target_that_the_template_changes_is_left_out_counted_and_said(caplog)
     prompts = translator("qwen-3")
     targets = ["one", CUT, "two", "x" * 400]
     rows = [Row(f"it.train.{i}", "der Hund", target) for i, target in enumerate(targets)]
-    with refused(CUT, by=UnusableTarget):
+    with refused(CUT, by=UnusableText):
         prompts.encode("der Hund", CUT)
     with caplog.at_level(logging.INFO):
         samples = dumping.draw(rows, prompts, "it", Importance(max_tokens=300), 2)
