@@ -177,6 +177,22 @@ def test_special_tokens(smollm2, gemma3):
     assert smollm2.tokenizer("Ja.").input_ids == smollm2.tokenizer("Ja.", add_special_tokens=False).input_ids
 
 
+@pytest.mark.parametrize("text", ["Press {} now", "{}", "a{}b", "x</{}>", "{}.{}"])
+def test_special_tokens_that_a_text_spells_have_the_tokens_of_text(smollm2, gemma3, text):
+    """The tokenizer itself says which those are."""
+    for real, space in ((smollm2, ""), (gemma3, " ")):
+        tokenizer = real.tokenizer
+        prompts = Prompts(tokenizer, lambda domain: "Translate.", lambda source, domain: f"German: {source}\nEnglish:")
+        names = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special][:40]
+        assert len(names) > 10
+        for name in names:
+            spelt = text.format(name, name)
+            response = prompts.encode("x", spelt).response
+            expected = tokenizer(space + spelt, add_special_tokens=False, split_special_tokens=True).input_ids
+            assert response == (*expected, prompts.end_of_turn)
+            assert prompts.decode(response) == spelt
+
+
 def translated(real, source, language):
     """Prompt and English translation of a source."""
     languages = {"source_language": language, "target_language": "English"}
