@@ -108,7 +108,7 @@ rule show_examples:
 rule overview:
     input:
         script=here("workflow/scripts/overview.py"),
-        # An edited caption runs this job again, after which the handler makes the report again.
+        # An edited caption runs this job again, and then the handler makes the report.
         captions=captions(),
         results=under_results(inputs.overview_inputs(PLAN)),
     output:

@@ -23,7 +23,7 @@ PAIRS = [
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
-    """Bytes are no names: an archive has the time in it, so the workers of pytest-xdist would collect other tests."""
+    """An archive contains the time, so ids made of bytes would differ between the workers of pytest-xdist."""
     return argname if isinstance(val, bytes) else None
 
 

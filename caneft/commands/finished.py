@@ -24,5 +24,5 @@ def open_plan(root: Path) -> Plan:
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
     if not isinstance(raw, dict):
-        raise InputError(f"{path}: holds no configuration. Start the workflow again, which writes it again")
+        raise InputError(f"{path}: holds no configuration. Run the workflow again; it writes this file first")
     return Plan(config.load(raw, files=[path], check_files=False))

@@ -20,7 +20,7 @@ EXAMPLE = {
     domain: {split: {"format": "tsv", "path": f"{domain}.{split}.tsv"} for split in ("train", "dev", "test")}
     for domain in ("law", "medical")
 }
-"""What stands in the place of corpora that are not named."""
+"""Placeholders, where no corpora are named."""
 DIRECTION = "de-en"
 LEAST_MB, STEP_MB = 4000, 1000
 COPIES, OF_GGUF = 4, 4

@@ -17,9 +17,9 @@ from caneft.errors import InputError
 
 CONVENTION = """\
 A file's name, with the folders that it is in, says domain and split: it.train.tsv, law/dev.jsonl, test/medical.tmx.
-Aligned files end in the codes of their languages (it.train.de and it.train.en, also .de.txt). The format is told by
-how a file begins: TSV, JSON lines, a JSON list or TMX, also as .gz, .xz or .zip. A file that names no split is all that
-its domain has: dev and test are drawn from it."""
+Aligned files end in the codes of their languages (it.train.de and it.train.en, or it.train.de.txt). The first bytes of
+a file show its format: TSV, JSON lines, a JSON list or TMX, compressed as .gz, .xz or .zip or not. If a file names no
+split, dev and test are drawn from it."""
 
 SPLITS = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
@@ -32,7 +32,7 @@ NO_DOMAIN = {"bitext", "clean", "corpora", "corpus", "data", "instruct", "moses"
 ENDINGS = {".json", ".jsonl", ".ndjson", ".tmx", ".tsv", ".txt", ".xml"}
 MOST_FILES = 5000
 LOOKED_AT = 50
-"""Pairs by which the columns of a file, and prefixes, are told."""
+"""Pairs that are read to recognise the columns of a file, and prefixes."""
 COUNTED = 10_000
 """More pairs of a file are not counted."""
 SHARES = {"test": (5, 500), "dev": (10, 100)}

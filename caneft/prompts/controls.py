@@ -1,7 +1,7 @@
 """Special tokens that a text spells: they are text, of which nothing is obeyed and nothing is lost.
 
 A conversation is one string, in which the tokenizer finds control tokens by their names. A mark inside each name that a
-source or target spells hides it; the tokens of marks are left out afterwards. All else is tokenized as without them.
+source or target spells hides it; the tokens of marks are left out afterwards. The rest is tokenized as it always was.
 """
 
 import re

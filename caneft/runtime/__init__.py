@@ -1,1 +1,1 @@
-"""What happens around a step: what the screen says of a run, and what one machine has room for."""
+"""How a step runs: command line, errors in words, GPUs, processes, the cluster, memory, and what the screen shows."""

@@ -182,8 +182,8 @@ def main() -> None:
     except FileNotFoundError:
         place = Path(args.command[0])
         raise InputError(
-            f"{place}: is missing from its environment. Remove the folder {place.parent.parent} and give the same"
-            " command again, which builds it again."
+            f"{place}: is missing from its environment. Remove the folder {place.parent.parent} and run the same"
+            " command again; it rebuilds the folder."
         ) from None
 
 

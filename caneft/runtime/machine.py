@@ -80,7 +80,7 @@ def _environment() -> str | None:
     more = f", and {len(gone) - 1} more files are missing" if len(gone) > 1 else ""
     again = (prefix / "whole.json").exists() or ".snakemake" in prefix.parts
     remedy = (
-        f"Remove the folder {prefix} and give the same command again, which builds it again."
+        f"Remove the folder {prefix} and run the same command again; it rebuilds the folder."
         if again
         else f"Rebuild the environment {prefix}: remove that folder and install requirements.txt as before"
         " (`make demo` does so for .venv)."

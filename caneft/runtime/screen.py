@@ -81,7 +81,7 @@ class Screen(logging.Handler):
         chatter = event is None and record.levelno <= logging.INFO
         if chatter and self.planned and (self.dry or record.getMessage().startswith("Select jobs")):
             return False
-        return event not in SAID_HERE
+        return event not in SAID_HERE and not hasattr(record, "provided_resources")
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -127,6 +127,12 @@ class Screen(logging.Handler):
         self.failures.pop(record.jobid, None)
         if record.output:  # a target, such as `all`, does nothing itself
             self._tell(f"start   {self._names[record.jobid]}")
+
+    def _on_resources_info(self, record: logging.LogRecord, now: float) -> None:
+        given = getattr(record, "provided_resources", None)
+        if self.speaks and given:
+            shown = {name: getattr(value, "value", value) for name, value in given.items() if not name.startswith("_")}
+            self._say(f"Provided resources: {', '.join(f'{name}={value}' for name, value in shown.items())}")
 
     def _on_shellcmd(self, record: logging.LogRecord, now: float) -> None:
         command = getattr(record, "shellcmd", None)

@@ -40,7 +40,7 @@ class Checkpoints:
     """The newest checkpoint of a run, in a folder of its own. Only the main process of a team writes there.
 
     seconds: between two checkpoints, or more, so that slow ones take no more than `MOST_OF_TIME`; 0: after every step.
-    A checkpoint of another `identity`, or one whose content lacks its checksum, is not gone on with. Raises InputError
+    A run resumes only from a checkpoint of the same `identity` whose content matches its checksum. Raises InputError
     while another process works in the folder.
     """
 

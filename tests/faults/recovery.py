@@ -54,10 +54,10 @@ def _remedies(bench: Bench, done: Done, said: str) -> list[str]:
         if place.is_relative_to(bench.results) and place.exists():
             shutil.rmtree(place) if place.is_dir() else place.unlink()
             taken.append(f"deleted {place.relative_to(bench.results)}")
-    if done.undo and re.search(r"[Mm]ake room|[Mm]ake it writable|[Rr]ebuild|builds it again", said):
+    if done.undo and re.search(r"[Mm]ake room|[Mm]ake it writable|[Rr]ebuild", said):
         done.undo()
         done.undo = None
-        taken.append(re.search(r"[Mm]ake room|[Mm]ake it writable|[Rr]ebuild|builds it again", said)[0])
+        taken.append(re.search(r"[Mm]ake room|[Mm]ake it writable|[Rr]ebuild", said)[0])
     return taken
 
 

@@ -226,3 +226,11 @@ def test_of_what_a_machine_cannot_give_the_most_is_named(monkeypatch):
 def test_logits_come_in_chunks():
     shape = Shape(vocabulary=2**18, hidden=8, layers=1, neurons=8, queries=8, keys=8, tied=True)
     assert shape.logits(10) == 12 * 10 * 2**18 and shape.logits(10**6) == 12 * 2**24
+
+
+def test_the_chunk_is_that_of_the_head():
+    """Which this module does not import: the Snakefile does without torch."""
+    from caneft.models import head
+    from caneft.models.memory import CHUNK
+
+    assert CHUNK == head.LOGITS["cpu"]
