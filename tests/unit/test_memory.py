@@ -233,4 +233,4 @@ def test_the_chunk_is_that_of_the_head():
     from caneft.models import head
     from caneft.models.memory import CHUNK
 
-    assert CHUNK == head.LOGITS["cpu"]
+    assert head.LOGITS["cpu"] == CHUNK
