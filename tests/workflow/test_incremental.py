@@ -18,20 +18,25 @@ from tests.workflow import job_sets as jobs
 
 PAGE = (Path(__file__).parents[2] / "docs/incremental.md").read_text(encoding="utf-8")
 REPORTS = jobs.AGGREGATES - {"all"}
+COMPARISONS = {"score_without_overlap", "test_significance", *REPORTS}
 
 
 def rows():
-    """Change and jobs of every row of the page's tables, in order."""
-    lines = [line.strip("| ").split(" | ") for line in PAGE.splitlines() if line.startswith("| ")]
-    return {cells[0]: cells[1] for cells in lines if cells[0] != "change"}
+    """Change and jobs of every row of the page's tables, in order; `the same jobs` are those of the row before."""
+    found, jobs_before = {}, ""
+    for line in PAGE.splitlines():
+        if line.startswith("| ") and not line.startswith("| change"):
+            change, named, *_ = line.strip("| ").split(" | ")
+            found[change] = jobs_before = jobs_before if named == "the same jobs" else named
+    return found
 
 
 def counted(cell):
-    """Rules and numbers of jobs that a cell of the page names."""
+    """Rules and numbers of jobs that a cell of the page names; `reports` and `comparisons` stand for several rules."""
     if cell == "none":
         return Counter()
     found = Counter({rule: int(count) for rule, count in re.findall(r"`(\w+)` × (\d+)", cell)})
-    return found + Counter(REPORTS if "reports" in cell else ())
+    return found + Counter(REPORTS if "reports" in cell else COMPARISONS if "comparisons" in cell else ())
 
 
 # --- changes of files: each takes a copy of the finished workspace and a folder; returns a configuration or none ---
