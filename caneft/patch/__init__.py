@@ -8,6 +8,6 @@ other programs load, `compare` patches beside each other, `command` the command 
 """
 
 from caneft.patch.form import Patch, read, save
-from caneft.patch.memory import apply, slices_hash, swap, taken, write
+from caneft.patch.memory import apply, slices_hash, swap, taken
 
-__all__ = ["Patch", "apply", "read", "save", "slices_hash", "swap", "taken", "write"]
+__all__ = ["Patch", "apply", "read", "save", "slices_hash", "swap", "taken"]

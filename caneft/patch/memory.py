@@ -13,7 +13,7 @@ from caneft.models.attention import Heads
 from caneft.models.ffn import FFN
 from caneft.models.units import unit_layers
 from caneft.neurons import NeuronSet
-from caneft.patch.form import AXES, Patch, dtype_name, read, save
+from caneft.patch.form import AXES, Patch, dtype_name, read
 from caneft.patch.hashing import check_replaced, unit_hashes
 
 
@@ -50,13 +50,6 @@ def taken(
         raise InputError(f"the layers' weights are in {', '.join(sorted(map(dtype_name, dtypes)))}; load them in one")
     slices = _present(model, neurons)
     return Patch(neurons, slices, tuple(replaced), dtypes.pop(), base or {}, model.config.model_type, modules)
-
-
-def write(
-    path: str | Path, model: nn.Module, neurons: NeuronSet, replaced: Sequence[np.ndarray], base: dict[str, Any]
-) -> None:
-    """Writes the model's present slices as a patch. Arguments as those of `taken`."""
-    save(path, taken(model, neurons, replaced, base))
 
 
 def apply(path: str | Path, model: nn.Module) -> NeuronSet:

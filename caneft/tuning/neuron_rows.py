@@ -178,7 +178,11 @@ class NeuronRows(TuningMethod, AbstractContextManager):
                 module.forward = forward
         self._changed.clear()
 
+    def as_patch(self) -> patch.Patch:
+        """The tuned slices, and hashes of those that they replace."""
+        return patch.taken(self.model, self.neurons, self._before, self.base)
+
     def save(self, folder: Path) -> None:
         """Writes `patch.safetensors`: the tuned slices and what they replace."""
         self.detach()
-        patch.write(folder / "patch.safetensors", self.model, self.neurons, self._before, self.base)
+        patch.save(folder / "patch.safetensors", self.as_patch())

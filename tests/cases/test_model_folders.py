@@ -167,7 +167,8 @@ def patched(tiny_model, tmp_path):
         tuned.model.layers[layer].mlp.down_proj.weight[:, neuron] += 1
     neurons = NeuronSet.from_flat(3, 40, [3, 2 * 40 + 39])
     path = tmp_path / "patch.safetensors"
-    patch.write(path, tuned, neurons, patch.slices_hash(base, neurons), {"id": "tiny", "revision": None, "weights": {}})
+    said = {"id": "tiny", "revision": None, "weights": {}}
+    patch.save(path, patch.taken(tuned, neurons, patch.slices_hash(base, neurons), said))
     return tuned, path
 
 

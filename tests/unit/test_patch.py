@@ -61,7 +61,7 @@ def bits(model):
 
 def write(path, base, tuned, neurons, said=BASE):
     """The patch between two models."""
-    patch.write(path, tuned, neurons, patch.slices_hash(base, neurons), said)
+    patch.save(path, patch.taken(tuned, neurons, patch.slices_hash(base, neurons), said))
     return path
 
 

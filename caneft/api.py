@@ -1,0 +1,150 @@
+"""The method in a program of your own: importance, information, a set of neurons, tuning, and the patch.
+
+    domains = {"law": [(source, target), ...], "medical": [...]}
+    examples = {domain: api.encode(tokenizer, pairs, "German", "English") for domain, pairs in domains.items()}
+    table = api.information({domain: api.importance(model, ours) for domain, ours in examples.items()})
+    neurons = api.select(table, fraction=0.01)
+    with api.NeuronRows(model, neurons) as tuned:
+        ...  # a training loop: tuned.parameters(), and tuned.after_step() after each step of the optimizer
+    api.save("patch.safetensors", tuned.as_patch())
+
+The workflow computes with the same functions: equal pairs, prompts and settings give equal neurons. `encode` writes
+pairs as the workflow's prompts do; for any other task, make each `Example` from token ids.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from torch import nn
+
+from caneft.config.prompts import Prompt, PromptSettings
+from caneft.errors import InputError, did_you_mean
+from caneft.importance import hooks
+from caneft.importance.dumps import SUMS, UNDERFLOW_SHARE, Progress
+from caneft.neurons import NeuronSet
+from caneft.patch import Patch, read, save, swap
+from caneft.prompts import Example, Prompts, batches, collate
+from caneft.selection import criteria
+from caneft.selection import information as measures
+from caneft.tuning.neuron_rows import NeuronRows
+
+__all__ = [
+    "Example", "Importance", "InputError", "NeuronRows", "NeuronSet", "Patch", "encode", "importance", "information",
+    "read", "save", "select", "swap",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Importance:
+    """How much every neuron matters for each example of one domain.
+
+    scores: float16 (layers, examples, neurons): `scale` times the mean over response positions of |a * dL/da|, L the
+    summed loss. loss: float32 (examples,), in nats. statistics: mean |a|, mean |dL/da| and the share of positions with
+    an open gate, float32 (layers, neurons) each.
+    """
+
+    scores: np.ndarray
+    scale: float
+    loss: np.ndarray
+    statistics: Mapping[str, np.ndarray]
+
+
+def encode(
+    tokenizer, pairs: Sequence[tuple[str, str]], source_language: str, target_language: str, max_tokens: int = 512
+) -> list[Example]:
+    """Token ids of pairs of source and target, as the workflow's default prompts have them: in the chat template, or
+    as text to complete for a tokenizer without one. Pairs of more tokens, and those that no prompt can hold, are left
+    out. source_language, target_language: in words, "German".
+    """
+    wording = PromptSettings(
+        instruction=Prompt().instruction, source_language=source_language, target_language=target_language
+    )
+    rows = ((source, target, "") for source, target in pairs)
+    return Prompts.of(tokenizer, wording).encode_training(rows, max_tokens).examples
+
+
+def importance(
+    model: nn.Module, examples: Sequence[Example], tokens_per_batch: int = 4096, scale_exponent: int = 12
+) -> Importance:
+    """Importance of a model's neurons for each example, in the order that they are given.
+
+    model: a causal LM of transformers, of a known architecture; it comes back as it was given. tokens_per_batch: with
+    padding; more take more memory. scale_exponent: scores are multiplied by 2 to this power, so that float16 holds
+    them. Raises InputError for no examples, for one without a response, and for scores that float16 cannot hold.
+    """
+    if not examples:
+        raise InputError("no examples to score")
+    if empty := sum(not example.response for example in examples):
+        raise InputError(f"{empty} of {len(examples)} examples have no response, on which importance is measured")
+    plan = batches([len(example) for example in examples], tokens_per_batch)
+    with _frozen(model), hooks.Taps(model) as taps:
+        shape = len(taps.layers), len(examples), taps.width
+        scores = np.empty(shape, np.float16)
+        zeros = {name: np.zeros((shape[0], shape[2])) for name in SUMS}
+        progress = Progress(zeros, np.zeros(len(examples), np.float32))
+        collated = (collate([examples[i] for i in chosen], 0) for chosen in plan)
+        found = hooks.stored(hooks.importance(model, collated, taps), scale_exponent)
+        for chosen, batch in zip(plan, found, strict=True):
+            scores[:, chosen] = batch.scores
+            progress.add(batch, chosen)
+    if not np.isfinite(scores).all():
+        raise InputError(f"scores of up to {progress.largest:g} do not fit float16. Lower scale_exponent")
+    if progress.vanished > UNDERFLOW_SHARE * progress.positive:
+        share = progress.vanished / progress.positive
+        raise InputError(f"{share:.1%} of the positive scores vanish in float16. Raise scale_exponent")
+    return Importance(scores, 2.0**scale_exponent, progress.loss, progress.statistics())
+
+
+@contextmanager
+def _frozen(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode, and no gradients of weights; both are given back."""
+    training, trained = model.training, [weight for weight in model.parameters() if weight.requires_grad]
+    model.requires_grad_(False).eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+        for weight in trained:
+            weight.requires_grad_()
+
+
+def information(
+    by_domain: Mapping[str, Importance], bins: int = 10, permutations: int = 20, seed: int = 0, threads: int = 1
+) -> pd.DataFrame:
+    """What each neuron's importance tells about the domain, in nats: one row per neuron.
+
+    by_domain: at least two domains, of one model and with equally many examples. The columns are layer, neuron; per
+    domain importance, activation, gradient, positive and mi (its label against the rest); consensus, the least of
+    these; joint, with all labels; null_consensus and null_joint, the means over shuffled labels. The plug-in estimate
+    is biased upwards by about (bins - 1)(domains - 1) / (2 x examples): compare it with the null.
+    """
+    dumps = {domain: found.scores for domain, found in by_domain.items()}
+    statistics = {domain: found.statistics for domain, found in by_domain.items()}
+    scales = {domain: found.scale for domain, found in by_domain.items()}
+    table, _ = measures.table(dumps, statistics, bins, permutations, seed, scales, threads=threads)
+    return table
+
+
+def select(
+    table: pd.DataFrame,
+    fraction: float = 0.01,
+    criterion: str = "caneft",
+    task_relevant: float | None = 0.5,
+    scope: Literal["model", "layer"] = "model",
+    seed: int = 0,
+) -> NeuronSet:
+    """The neurons that a criterion chooses from the table of `information`.
+
+    fraction: share of all neurons. criterion: `caneft` (the highest consensus), or another one of
+    caneft.selection.criteria.CRITERIA. task_relevant: share of the neurons that a candidate must be in by mean
+    importance, in every domain; None for no such mask. scope: whether that share is of the model or of each layer.
+    seed: of `random`.
+    """
+    if criterion not in criteria.CRITERIA:
+        raise InputError(f"criterion {criterion}: {did_you_mean(criterion, criteria.CRITERIA)}")
+    mask = None if task_relevant is None else criteria.task_relevant(table, task_relevant, scope)
+    return criteria.select(table, criterion, criteria.budget(table, fraction), mask, seed).neurons
