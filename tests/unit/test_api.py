@@ -1,4 +1,4 @@
-"""The method by its five functions: the numbers are the witness's and the workflow's, and a model comes back as it was."""
+"""The method in a program: the numbers are the witness's and the workflow's, and a model comes back as it was."""
 
 import copy
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from caneft import api, neurons
+from caneft import api
 from caneft.config.stages import Importance
 from caneft.importance import dumping
 from caneft.plan.settings import InformationSettings
