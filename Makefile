@@ -8,9 +8,10 @@ VENV := .venv
 RUN := . $(VENV)/bin/activate &&
 PIP_AUDIT := 2.10.1
 COSMIC_RAY := 8.7.0
+SITE := mkdocs==1.6.1 mkdocs-material==9.8.2 mkdocstrings[python]==1.0.8
 TORCH := $(shell grep '^torch==' requirements.txt)
 
-.PHONY: demo help wheel real real-packages test test-all test-slurm test-conda test-mutants test-faults test-fuzz audit check-demo repro lint format docs images lock lock-comet clean
+.PHONY: demo help wheel site real real-packages test test-all test-slurm test-conda test-mutants test-faults test-fuzz audit check-demo repro lint format docs images lock lock-comet clean
 
 demo: $(VENV)/.ready ## run the whole method on the built-in corpus
 	@$(RUN) snakemake --cores all
@@ -20,6 +21,11 @@ help: ## list the targets
 
 wheel: $(VENV)/.ready ## build the package as a wheel, in dist/
 	@$(RUN) python -m pip wheel -q --no-deps --no-build-isolation -w dist .
+
+# mkdocs has an environment of its own. A broken link or a page without a place fails.
+site: ## build the documentation as pages with search, in site/
+	@[ -x .venv-site/bin/mkdocs ] || { "$(PYTHON)" -m venv .venv-site && .venv-site/bin/pip install -q $(SITE); }
+	@.venv-site/bin/mkdocs build --quiet --strict
 
 # A language model that people use, on real text: config/gemma.yaml, about 50 minutes on two cores (an estimate). DATA is the folder of the
 # corpora, laid out as config/gemma.yaml says. REAL=config/smollm.yaml runs that file instead.
@@ -89,7 +95,7 @@ repro: $(VENV)/.ready ## run the demo twice and compare the bytes
 	@$(RUN) python -m tests.repro
 
 lint: $(VENV)/.ready ## check style, layers and rules
-	@$(RUN) ruff check . && ruff format --check . && lint-imports --no-cache --no-logo && snakefmt --check Snakefile rules && snakemake --lint
+	@$(RUN) ruff check . && ruff format --check . && lint-imports --no-cache --no-logo && mypy && snakefmt --check Snakefile rules && snakemake --lint
 
 format: $(VENV)/.ready ## mend style
 	@$(RUN) ruff check --fix . && ruff format . && snakefmt Snakefile rules

@@ -15,7 +15,7 @@ pairs as the workflow's prompts do; for any other task, make each `Example` from
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,9 @@ from caneft.prompts import Example, Prompts, batches, collate
 from caneft.selection import criteria
 from caneft.selection import information as measures
 from caneft.tuning.neuron_rows import NeuronRows
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 __all__ = [
     "Example", "Importance", "InputError", "NeuronRows", "NeuronSet", "Patch", "encode", "importance", "information",
@@ -54,7 +57,11 @@ class Importance:
 
 
 def encode(
-    tokenizer, pairs: Sequence[tuple[str, str]], source_language: str, target_language: str, max_tokens: int = 512
+    tokenizer: "PreTrainedTokenizerBase",
+    pairs: Sequence[tuple[str, str]],
+    source_language: str,
+    target_language: str,
+    max_tokens: int = 512,
 ) -> list[Example]:
     """Token ids of pairs of source and target, as the workflow's default prompts have them: in the chat template, or
     as text to complete for a tokenizer without one. Pairs of more tokens, and those that no prompt can hold, are left
