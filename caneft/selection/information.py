@@ -1,6 +1,6 @@
 """What a neuron's importance tells about the domain: mutual information, its null, and the table of all neurons.
 
-Definitions: section 3 of the method's description. Information is in nats. Nothing here knows of models.
+docs/method.md has the definitions. Information is in nats. Nothing here knows of models.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
