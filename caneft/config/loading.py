@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from caneft import demo
-from caneft.config import languages, yamlfiles
+from caneft.config import languages, trying, yamlfiles
 from caneft.config.corpora import (
     Demo,
     DemoDates,
@@ -35,7 +35,7 @@ REPEATED = 5
 
 
 def load(raw: Mapping[str, Any], files: Sequence[str | Path] = (), check_files: bool = True) -> Config:
-    """Validated configuration.
+    """Validated configuration, cut to its `limit`.
 
     raw: the merged configuration as nested dicts; files: where it was read from, named in messages.
     check_files: whether every corpus file and model folder must exist.
@@ -51,7 +51,7 @@ def load(raw: Mapping[str, Any], files: Sequence[str | Path] = (), check_files: 
         raise InputError(explain_problems(found, raw, files))
     if check_files and (found := list(missing_files(config)) or list(same_splits(config))):
         raise InputError(explain_problems(found, raw, files))
-    return config
+    return trying.small(config)
 
 
 def problems(config: Config) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from caneft.config.methods import Method
 from caneft.config.metrics import Scoring
 from caneft.config.models import Model
 from caneft.config.prompts import Prompt
-from caneft.config.section import Folder, Section, Slug
+from caneft.config.section import Folder, Positive, Section, Slug
 from caneft.config.stages import Decoding, Importance, Report, Selection, Significance, Trials, Tuning
 
 
@@ -21,6 +21,10 @@ class Config(Section):
     """Folder of everything that is computed; two runs can stand side by side."""
     data_root: str | None = None
     """Folder that relative corpus and model paths start from; by default the environment variable CANEFT_DATA."""
+    limit: Positive | None = Field(None, exclude_if=lambda limit: limit is None)
+    """For a first try of minutes: at most so many pairs of every corpus, test sets too, and no more for importance and
+    tuning. Results go to `{results_root}/limit{limit}`, so they never mix with those of whole corpora, and every caption
+    says so. What a base or a metric of your own is trained on stays whole."""
     verify_up_to_gb: Annotated[float, Field(ge=0)] | None = None
     """Files above this size are not compared with their checksum when they are read: it takes about a second a GB, and
     each job that reads them does it. By default all are; `python -m caneft verify` compares all in any case."""

@@ -1,0 +1,47 @@
+"""A first try of minutes: the same configuration on a few pairs of every corpus, in a results folder of its own."""
+
+from caneft.config.corpora import Source
+from caneft.config.root import Config
+from caneft.config.section import Section
+
+
+def small(config: Config) -> Config:
+    """The configuration cut to its `limit`: corpora, samples of importance, training and dev pairs.
+
+    Results go to `{results_root}/limit{limit}`, and every caption says so. Unchanged without a limit; cutting it once
+    more changes nothing, so the configuration that a results folder keeps reads as it was. What a base or a metric of
+    one's own is trained on stays whole.
+    """
+    most = config.limit
+    if most is None:
+        return config
+    samples = max(1, most // 2)  # some pairs are too long, and importance needs as many of each domain
+    asked = config.importance.samples
+    importance = {"samples": samples if asked == "auto" else min(asked, samples)}
+    of_domains = {domain: min(pairs, most) for domain, pairs in config.tuning.pairs.items()}
+    tuning = {name: min(getattr(config.tuning, name), most) for name in ("pairs_per_domain", "dev_pairs_per_domain")}
+    root, note = config.results_root, config.report.note.strip()
+    said = f"A first try, on at most {most} pairs of every corpus."
+    return config.model_copy(
+        update={
+            "results_root": root if root.endswith(f"/limit{most}") else f"{root.rstrip('/')}/limit{most}",
+            "directions": {name: _cut(direction, most) for name, direction in config.directions.items()},
+            "importance": config.importance.model_copy(update=importance),
+            "tuning": config.tuning.model_copy(update=tuning | {"pairs": of_domains}),
+            "report": config.report.model_copy(update={"note": note if said in note else f"{said} {note}".strip()}),
+        }
+    )
+
+
+def _cut(section: Section, most: int) -> Section:
+    """A section with `limit` lowered in every source that it holds."""
+    if isinstance(section, Source):
+        return section.model_copy(update={"limit": most if section.limit is None else min(section.limit, most)})
+    update = {}
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            update[name] = _cut(value, most)
+        elif isinstance(value, dict):
+            update[name] = {key: _cut(of, most) if isinstance(of, Section) else of for key, of in value.items()}
+    return section.model_copy(update=update)
