@@ -59,7 +59,8 @@ def run(args: argparse.Namespace) -> None:
     print(f"{args.file}: written.")
     if args.data and args.model:
         check.run(argparse.Namespace(files=[args.file]))
-        print(f"Next: snakemake --cores all --configfile {args.file}")
+        print(f"A first try of minutes: snakemake --cores all --configfile {args.file} --config limit=50")
+        print(f"Everything:             snakemake --cores all --configfile {args.file}")
     else:
         print(f"Put your own in place, then: python -m caneft check {args.file}")
 
@@ -81,7 +82,7 @@ def _content(file: Path, data: Path | None, model: str | None, direction: str) -
         said = f"The smallest domain has {has.train} training pairs that are clean and in no dev or test set."
     return template.text(
         template.Values(
-            schema=os.path.relpath(SCHEMA, file.parent),
+            schema=os.path.relpath(SCHEMA, file.parent) if SCHEMA.exists() else None,
             results_root=f"results/{re.sub(r'[^A-Za-z0-9_.-]+', '-', file.stem)}",
             data_root=str(data or FOLDER),
             model=_model(model, data),

@@ -11,7 +11,8 @@ import yaml
 class Values:
     """What stands in the template's gaps."""
 
-    schema: str
+    schema: str | None
+    """Where it lies, for editors; None: the package was installed without it."""
     results_root: str
     data_root: str
     model: Mapping[str, Any]
@@ -36,9 +37,9 @@ def text(values: Values) -> str:
         for domain, splits in values.domains.items()
     )
     seen = [domain for domain, splits in values.domains.items() if "train" in splits]
+    schema = f"# yaml-language-server: $schema={values.schema}\n" if values.schema else ""
     return f"""\
-# yaml-language-server: $schema={values.schema}
-# Every key, with its default: docs/configuration.md.
+{schema}# Every key, with its default: docs/configuration.md.
 results_root: {_flow(values.results_root)} # what is computed
 data_root: {_flow(values.data_root)} # relative paths of corpora and models start here
 
