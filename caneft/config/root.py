@@ -23,7 +23,7 @@ class Config(Section):
     """Folder that relative corpus and model paths start from; by default the environment variable CANEFT_DATA."""
     limit: Positive | None = Field(None, exclude_if=lambda limit: limit is None)
     """For a first try of minutes: at most so many pairs of every corpus, test sets too, and no more for importance and
-    tuning. Results go to `{results_root}/limit{limit}`, so they never mix with those of whole corpora, and every caption
+    tuning. Results go to `{results_root}/limit{limit}`, so they never mix with those of whole corpora; every caption
     says so. What a base or a metric of your own is trained on stays whole."""
     verify_up_to_gb: Annotated[float, Field(ge=0)] | None = None
     """Files above this size are not compared with their checksum when they are read: it takes about a second a GB, and
