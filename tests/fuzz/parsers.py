@@ -1,6 +1,8 @@
 """Every parser of files from outside: sound files made by the project's own writers, and the call that reads them."""
 
+import contextlib
 import gzip
+import io
 import json
 import lzma
 import shutil
@@ -14,7 +16,7 @@ import numpy as np
 import yaml
 
 from caneft import config, neurons
-from caneft.commands import finished
+from caneft.commands import finished, init
 from caneft.corpora import store
 from caneft.corpora.store import Row
 from caneft.importance import dumps
@@ -85,6 +87,29 @@ def reader(form: str, pack: str = "") -> Parser:
         read,
         {"instruct": "json", "jsonl": "bytes" if pack else "jsonl"}.get(form, "bytes"),
     )
+
+
+def found_by_init(form: str) -> Parser:
+    """A folder of two domains of which `init` writes a configuration; the training file of one is damaged."""
+    name, text = FORMATS[form]
+    ending = "/train.de" if form == "moses" else f".train{Path(name).suffix}"
+
+    def make(folder: Path) -> Path:
+        data = folder / "data"
+        for domain in ("it", "law"):
+            (data / domain).mkdir(parents=True, exist_ok=True)
+            (data / domain / "train.en").write_text("".join(f"{row.target}\n" for row in ROWS), encoding="utf-8")
+            (data / domain / "train.de").write_text("".join(f"{row.source}\n" for row in ROWS), encoding="utf-8")
+        if form != "moses":
+            shutil.rmtree(data / "it")
+        (data / f"it{ending}").write_text(text, encoding="utf-8")
+        return data / f"it{ending}"
+
+    def read(folder: Path) -> None:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yaml.safe_load(init._content(folder / "mine.yaml", folder / "data", None, "de-en"))
+
+    return Parser(f"init {form}", make, read, {"instruct": "json", "jsonl": "jsonl"}.get(form, "bytes"))
 
 
 def one_json(name: str, file: str, content: Any, read: Callable[[Path], Any]) -> Parser:
@@ -259,6 +284,7 @@ RUN = "runs/tiny/de-en/all/caneft/seed1"
 PARSERS = [
     *(reader(form) for form in FORMATS),
     *(reader("jsonl", pack) for pack in (".gz", ".xz", ".zip")),
+    *(found_by_init(form) for form in FORMATS if form != "alternating"),
     Parser("configuration", configuration, finished.open_plan, "yaml"),
     Parser("prepared corpus", prepared, lambda folder: store.read(folder / "test.jsonl"), "jsonl"),
     Parser(
