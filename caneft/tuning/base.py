@@ -34,6 +34,13 @@ class TuningMethod(ABC):
     def after_step(self) -> None:  # noqa: B027
         """Called after every optimizer step, and after the parameters were put back to those of a checkpoint."""
 
+    @torch.no_grad()
+    def put_back(self, values: Sequence[torch.Tensor]) -> None:
+        """Sets the parameters, and the model with them."""
+        for parameter, value in zip(self.parameters(), values, strict=True):
+            parameter.copy_(value)
+        self.after_step()
+
     @abstractmethod
     def save(self, folder: Path) -> None:
         """Writes the result in the run's folder."""

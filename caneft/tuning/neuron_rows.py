@@ -20,10 +20,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from caneft import patch
+from caneft.errors import InputError
 from caneft.models.attention import Heads
 from caneft.models.ffn import FFN, ROWS, Projection
 from caneft.models.units import unit_layers
 from caneft.neurons import NeuronSet
+from caneft.patch.hashing import check_replaced
 from caneft.tuning.base import TuningMethod
 
 
@@ -179,8 +181,15 @@ class NeuronRows(TuningMethod, AbstractContextManager):
         self._changed.clear()
 
     def as_patch(self) -> patch.Patch:
-        """The tuned slices, and hashes of those that they replace."""
+        """The tuned slices as they are now, and what they replace."""
         return patch.taken(self.model, self.neurons, self._before, self.base)
+
+    def put(self, tuned: patch.Patch, name: str = "the patch") -> None:
+        """Sets masters and weights to those of a patch. Raises InputError for one of other units or another base."""
+        if tuned.neurons != self.neurons:
+            raise InputError(f"{name} is of other {tuned.neurons.unit}s than those that are tuned here")
+        check_replaced(name, tuned, self._before)
+        self.put_back([lines for slices in tuned.slices for lines in slices.values()])
 
     def save(self, folder: Path) -> None:
         """Writes `patch.safetensors`: the tuned slices and what they replace."""

@@ -1,7 +1,7 @@
 """The state of a training run: all that a step changes, as JSON and tensors, without any pickle."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,13 +42,6 @@ class State:
         if losses.index(min(losses)) == len(losses) - 1:
             self.best = [parameter.detach().to("cpu", copy=True) for parameter in self.way.parameters()]
 
-    @torch.no_grad()
-    def put_back(self, values: Sequence[torch.Tensor]) -> None:
-        """Sets the parameters."""
-        for parameter, value in zip(self.way.parameters(), values, strict=True):
-            parameter.copy_(value)
-        self.way.after_step()
-
     def content(self) -> dict[str, Any]:
         """The part that is JSON."""
         scalars, _ = optimizer_state(self.optimizer)
@@ -71,7 +64,7 @@ class State:
         """Sets everything to what a checkpoint holds."""
         count = sum(1 for _ in self.way.parameters())
         self.lines, self.before = list(content["lines"]), content["before"]
-        self.put_back([tensors[f"parameter.{i}"] for i in range(count)])
+        self.way.put_back([tensors[f"parameter.{i}"] for i in range(count)])
         self.best = [tensors[f"best.{i}"] for i in range(count)] if content["kept"] else None
         restore_optimizer(self.optimizer, content["optimizer"], tensors)
         self.scaler.load_state_dict(content["scaler"])

@@ -88,7 +88,7 @@ class Training:
         """Leaves the parameters that are asked for; returns their dev loss."""
         steps, losses = zip(*self.state.measurements, strict=True)
         if self.state.best is not None:
-            self.state.put_back(self.state.best)
+            self.state.way.put_back(self.state.best)
             return min(losses)
         return _finite(losses[-1] if steps[-1] == self.state.done else self._dev_loss())
 
