@@ -14,7 +14,6 @@ clipping, and the exchange of gradients between processes.
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
@@ -26,15 +25,11 @@ from caneft.tuning.neuron_rows import NeuronRows
 
 PATCH, MASTERS = "patch.safetensors", "masters.safetensors"
 UNFIT = {
-    "bf16": "Load the model in bfloat16 (dtype) and set bf16=False: masters and optimizer stay in float32",
-    "fp16": "Load the model in bfloat16 or float32 (dtype) and set fp16=False",
     "bf16_full_eval": "It rounds the weights for good. Load the model in bfloat16 (dtype)",
     "fp16_full_eval": "It rounds the weights for good. Load the model in float16 (dtype)",
     "use_liger_kernel": "It replaces the modules that train the neurons",
-    "deepspeed": "Start several processes with `accelerate launch` alone",
-    "fsdp": "Start several processes with `accelerate launch` alone",
 }
-"""Arguments of a trainer that neuron tuning does not go with, and what to do."""
+"""Arguments of a trainer that neuron tuning does not go with, and why, or what to do."""
 
 
 class Masters(nn.ParameterList):
@@ -75,12 +70,20 @@ class TunesNeurons:
         base: dict[str, Any] | None = None,
         **options: Any,
     ):
-        _check(args)
+        _check(model, args)
         if getattr(model, "hf_device_map", None) is None:
             model.to(args.device)  # before the slices are taken out
         self.tuned = NeuronRows(model, neurons, base or {"id": _name(model)})
         model.neuron_masters = Masters(self.tuned.parameters())
         super().__init__(model=model, args=args, **options)
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            raise InputError(
+                "neuron tuning keeps the whole model in each process: start them without FSDP and DeepSpeed"
+            )
+        if self.model is not model:
+            raise InputError(
+                f"the trainer has put a {type(self.model).__name__} around the model: leave out peft_config"
+            )
         self.add_callback(WriteBack(self.tuned))
 
     def detach(self) -> PreTrainedModel:
@@ -90,9 +93,10 @@ class TunesNeurons:
         return self.tuned.model
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        folder = Path(output_dir or self.args.output_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        patch.save(folder / PATCH, self.tuned.taken())
+        if self.args.should_save:
+            folder = Path(output_dir or self.args.output_dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            patch.save(folder / PATCH, self.tuned.taken())
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
@@ -118,10 +122,19 @@ class NeuronTrainer(TunesNeurons, Trainer):
     """The `Trainer` of transformers, tuning neurons."""
 
 
-def _check(args: TrainingArguments) -> None:
+def _check(model: PreTrainedModel, args: TrainingArguments) -> None:
+    """Raises InputError for what would fail later, or train something else."""
+    if not isinstance(model, PreTrainedModel):
+        raise InputError(f"neuron tuning takes a model of transformers that is loaded, not {type(model).__name__}")
+    if args.mixed_precision != "no":
+        raise InputError(
+            f"neuron tuning computes in the model's dtype, not in mixed precision ({args.mixed_precision}). Set"
+            f" {args.mixed_precision}=False, or `accelerate launch --mixed_precision no`, and load the model in"
+            " bfloat16 if it is to be smaller: masters and optimizer stay in float32"
+        )
     for name, remedy in UNFIT.items():
-        if getattr(args, name, None):
-            raise InputError(f"neuron tuning does not go with {name}={getattr(args, name)!r}. {remedy}")
+        if getattr(args, name):
+            raise InputError(f"neuron tuning does not go with {name}=True. {remedy}")
     if args.n_gpu > 1:
         raise InputError(
             f"this process sees {args.n_gpu} GPUs, and the trainer would copy the model to each at every step. Start a"

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
 
@@ -22,7 +23,7 @@ from caneft.runtime import launching
 from caneft.runtime.parallel import ALONE
 from caneft.tuning.neuron_rows import NeuronRows
 from caneft.tuning.passes import Passes
-from caneft.tuning.trainer import NeuronTrainer
+from caneft.tuning.trainer import NeuronTrainer, TunesNeurons
 from caneft.tuning.training import Training
 from tests.conftest import PAIRS
 from tests.messages import refused
@@ -183,19 +184,57 @@ def test_a_checkpoint_of_other_neurons_or_of_another_base_is_refused(tmp_path, t
         NeuronTrainer(model=tiny_model(), neurons=others, args=args, train_dataset=[{}]).train(checkpoint)
 
 
-@pytest.mark.parametrize("name", ["bf16", "fp16", "bf16_full_eval", "fp16_full_eval", "use_liger_kernel", "fsdp"])
-def test_what_does_not_go_with_neurons_is_refused(tmp_path, tiny_model, name):
-    args = TrainingArguments(tmp_path / "out", use_cpu=True)
-    setattr(args, name, True)
-    with refused(f"{name}=True"):
-        NeuronTrainer(model=tiny_model(), neurons=some_neurons(), args=args)
+def refuses(folder, model, *facts, kind=NeuronTrainer, set_to=None, **options):
+    args = TrainingArguments(folder / "out", use_cpu=True, report_to="none", **options)
+    for name, value in (set_to or {}).items():
+        setattr(args, name, value)
+    with refused(*facts):
+        kind(model=model, neurons=some_neurons(), args=args)
+
+
+@pytest.mark.parametrize("name", ["bf16_full_eval", "fp16_full_eval", "use_liger_kernel"])
+def test_arguments_that_do_not_go_with_neurons_are_refused(tmp_path, tiny_model, name):
+    refuses(tmp_path, tiny_model(), f"{name}=True", set_to={name: True})
+
+
+def test_mixed_precision_is_refused_whoever_asks_for_it(tmp_path, tiny_model, monkeypatch):
+    refuses(tmp_path, tiny_model(), "bf16=False", "float32", bf16=True)
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")  # as `accelerate launch` does
+    refuses(tmp_path, tiny_model(), "bf16", "accelerate launch --mixed_precision no")
 
 
 def test_several_gpus_in_one_process_are_refused(tmp_path, tiny_model):
-    args = TrainingArguments(tmp_path / "out", use_cpu=True)
-    args._n_gpu = 2
-    with refused(2, "accelerate launch", "CUDA_VISIBLE_DEVICES"):
-        NeuronTrainer(model=tiny_model(), neurons=some_neurons(), args=args)
+    refuses(tmp_path, tiny_model(), 2, "accelerate launch", "CUDA_VISIBLE_DEVICES", set_to={"_n_gpu": 2})
+
+
+class InParts(TunesNeurons, Trainer):
+    """As if started with FSDP."""
+
+    def create_accelerator_and_postprocess(self):
+        super().create_accelerator_and_postprocess()
+        self.is_fsdp_enabled = True
+
+
+def test_a_model_in_parts_is_refused(tmp_path, tiny_model):
+    refuses(tmp_path, tiny_model(), "FSDP", kind=InParts)
+
+
+def test_what_is_no_loaded_model_is_refused(tmp_path):
+    refuses(tmp_path, "a/name", "str")
+
+
+def test_a_lora_beside_the_neurons_is_refused(folder):
+    trl = pytest.importorskip("trl", reason="TRL is not installed: pip install trl==1.16.0")
+    from peft import LoraConfig
+
+    class NeuronSFTTrainer(TunesNeurons, trl.SFTTrainer):
+        pass
+
+    args = trl.SFTConfig(folder / "out", use_cpu=True, bf16=False, report_to="none")
+    rows = Dataset.from_list([{"prompt": "a", "completion": "b"}])
+    options = {"args": args, "train_dataset": rows, "peft_config": LoraConfig(target_modules=["q_proj"])}
+    with refused("peft_config"):
+        NeuronSFTTrainer(model=base(folder), neurons=some_neurons(), **options)
 
 
 @pytest.mark.slow
