@@ -138,7 +138,7 @@ def _check(model: PreTrainedModel, args: TrainingArguments) -> None:
     if args.n_gpu > 1:
         raise InputError(
             f"this process sees {args.n_gpu} GPUs, and the trainer would copy the model to each at every step. Start a"
-            " process for each with `accelerate launch`, or let this one see one (CUDA_VISIBLE_DEVICES)"
+            " process for each with `torchrun`, or let this one see one (CUDA_VISIBLE_DEVICES)"
         )
 
 

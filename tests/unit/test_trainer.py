@@ -3,7 +3,9 @@
 Two processes run this file.
 """
 
+import importlib.util
 import json
+import re
 import runpy
 import subprocess
 import sys
@@ -204,7 +206,7 @@ def test_mixed_precision_is_refused_whoever_asks_for_it(tmp_path, tiny_model, mo
 
 
 def test_several_gpus_in_one_process_are_refused(tmp_path, tiny_model):
-    refuses(tmp_path, tiny_model(), 2, "accelerate launch", "CUDA_VISIBLE_DEVICES", set_to={"_n_gpu": 2})
+    refuses(tmp_path, tiny_model(), 2, "torchrun", "CUDA_VISIBLE_DEVICES", set_to={"_n_gpu": 2})
 
 
 class InParts(TunesNeurons, Trainer):
@@ -256,6 +258,38 @@ def test_two_processes_end_like_one(trainer, folder):
     assert all(torch.equal(first[name], second[name]) for name in first)
     for name, weight in alone.items():
         torch.testing.assert_close(first[name], weight, rtol=0, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_the_commands_of_the_guide_run(tmp_path, tiny_model, tokenizer, command_line, monkeypatch):
+    """Those of docs/trainers.md where the demo's files are, on the set that its Python draws."""
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "trainers.md").read_text(encoding="utf-8")
+    wide = tiny_model(intermediate_size=384)
+    folder = prepared(tmp_path, wide, tokenizer)
+    exec(re.findall(r"```python\n(.+?)```", text, re.DOTALL)[-1], {})
+    for found, there in (
+        ("model", "models/tiny-llama"),
+        ("SET.npz", "neurons/tiny-llama/de-en/all/caneft/draw0.npz"),
+        ("pairs.jsonl", "mixtures/de-en/all/train.jsonl"),
+    ):
+        Path("results", there).parent.mkdir(parents=True)
+        (folder / found).rename(Path("results", there))
+    monkeypatch.setenv("HF_HUB_DISABLE_TELEMETRY", "1")
+    lines = [line.split() for block in re.findall(r"```sh\n(.+?)```", text, re.DOTALL) for line in block.splitlines()]
+    for line in lines:
+        if line[1].startswith("examples/"):
+            if "trl" in line[1] and not importlib.util.find_spec("trl"):
+                continue
+            monkeypatch.setattr(
+                sys, "argv", [line[1], *line[2:], "--use_cpu", "--report_to", "none", "--disable_tqdm", "yes"]
+            )
+            runpy.run_path(str(ROOT / line[1]))["main"]()
+        else:
+            assert line[:3] == ["python", "-m", "caneft"]
+            assert command_line(*line[3:])[0] == 0, line
+    chosen = patch.read("tuned/patch.safetensors").neurons
+    assert len(chosen) == 115
+    assert assert_only_selected_weights_moved(AutoModelForCausalLM.from_pretrained("merged"), wide, chosen) > 0.9
 
 
 if __name__ == "__main__":
