@@ -5,7 +5,7 @@ needs   scores, records, logs and costs of all runs, trials too; choices of lear
         some translations and the test corpora
 leaves  <results>/tables/*.{csv,md,tex,html}          by the names of listing.TABLES
         <results>/runs.parquet                        every score of every run, a row each
-        <results>/figures/*.{pdf,svg,png}             by the names of listing.FIGURES
+        <results>/figures/*.{pdf,svg,png}             by the names of listing.figures(PLAN)
         <results>/examples.html
         <results>/overview.html, <results>/summary.md
         <results>/report.html is made after the run, by the handler in the Snakefile
@@ -49,7 +49,7 @@ rule plot:
         script=here("workflow/scripts/plot.py"),
         results=under_results(inputs.figure_inputs(PLAN)),
     output:
-        [path for name in listing.FIGURES for path in figure(name)],
+        [path for name in listing.figures(PLAN) for path in figure(name)],
     log:
         "<logs>/plot.log",
     benchmark:

@@ -19,7 +19,7 @@ def files(plan: Plan) -> set[str]:
     kinds = _corpora, _mixtures, _models, _importance, _neuron_sets, _runs, _metrics
     made = {path for kind in kinds for path in kind(plan)}
     tables = {f"tables/{name}{suffix}" for name in listing.TABLES for suffix in (".csv", ".html", ".md", ".tex")}
-    figures = {f"figures/{name}{suffix}" for name in listing.FIGURES for suffix in (".pdf", ".png", ".svg")}
+    figures = {f"figures/{name}{suffix}" for name in listing.figures(plan) for suffix in (".pdf", ".png", ".svg")}
     return {*opened, *made, *tables, *figures, *REPORTS}
 
 

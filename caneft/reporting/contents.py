@@ -39,7 +39,7 @@ def every_table(plan: Plan, root: str | Path) -> Iterator[Reported]:
     scores, records = results.scores(plan, root), results.records(plan, root)
     main = tables.main_table(plan, scores, records, significant.intervals(plan, root))
     compared, training = significant.comparisons(plan, root), results.metric_training(plan, root)
-    tested = significant.of_main_tables(plan, compared, significant.best_rivals(plan, root))
+    tested = significant.of_main_tables(plan, root, compared)
     yield Reported("main", main, list(tables.main_tables(plan, main, scores, records, training, tested)))
     differences = significant.significance_table(plan, compared)
     printed = list(significant.significance_tables(plan, differences))

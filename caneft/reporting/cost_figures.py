@@ -1,7 +1,5 @@
 """Figures of what quality takes: against the number of trained parameters, and against time and memory of tuning."""
 
-from typing import NamedTuple
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -9,24 +7,17 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from caneft.plan import ARTEFACTS, Plan
+from caneft.reporting import shown
+from caneft.reporting.evidence import columns
 from caneft.reporting.inputs import COPY, Block
 from caneft.reporting.labels import METRICS, label
-from caneft.reporting.placement import label_points
 from caneft.reporting.results import of_block
-from caneft.reporting.shown import Family, families, main_variants
-from caneft.reporting.style import DOUBLE, GREY, look, note, panels, styled
+from caneft.reporting.shown import Family, main_variants
+from caneft.reporting.significant import Intervals
+from caneft.reporting.style import DOUBLE, GREY, look, panels, styled
 
 AVERAGES = {True: "average over seen domains", False: "average over unseen domains"}
 PREFIXES = ["", "k", "M", "G", "T"]
-
-
-class _Labelled(NamedTuple):
-    """Points that get their labels at the end, when the layout is fixed."""
-
-    axes: Axes
-    points: list[tuple[float, float]]
-    texts: list[str]
-    clear: list[tuple[float, float]]
 
 
 @styled
@@ -34,19 +25,16 @@ def budget(plan: Plan, scores: pd.DataFrame, records: pd.DataFrame) -> Figure:
     """Trained parameters against the seen and the unseen average: a line for each kind of method that has budgets.
 
     scores, records: from `results`. Bars are standard deviations over seeds; the dashed line is the base. A line joins
-    the variants that differ in their budget alone, if there are two budgets (`shown.families`); others are points.
+    the variants that differ in their budget alone (`shown.families`); others are points. Blocks without a sweep are
+    left out.
     """
-    blocks = plan.shown_blocks()
-    trained = {block: plan.variants_on(*block[1:], *ARTEFACTS) for block in blocks}
-    kinds = {block: families(plan, names) for block, names in trained.items()}
-    heights = [max(2.4, 0.15 * len(kinds[block]) + 0.5) if trained[block] else 1.0 for block in blocks]
-    figure, parts = panels([", ".join(block) for block in blocks], DOUBLE, heights)
+    blocks = shown.swept(plan)
+    kinds = {block: shown.kinds(plan, block) for block in blocks}
+    heights = [max(2.4, 0.15 * len(kinds[block]) + 0.5) for block in blocks]
+    figure, parts = panels(plan, blocks, DOUBLE, heights)
     for part, block in zip(parts, blocks, strict=True):
-        if trained[block]:
-            parameters = of_block(records, block).groupby("variant")["trainable"].mean().astype(float)
-            _block_of_budgets(plan, part, block, kinds[block], averages(plan, scores, block), parameters)
-        else:
-            note(part, "No method of this configuration is trained.")
+        parameters = of_block(records, block).groupby("variant")["trainable"].mean().astype(float)
+        _block_of_budgets(plan, part, block, kinds[block], averages(plan, scores, block), parameters)
     return figure
 
 
@@ -71,11 +59,11 @@ def _block_of_budgets(
     parameters: pd.Series,
 ) -> None:
     """found: from `averages`. parameters: that are trained, by variant."""
-    shown = [True, False] if plan.unseen(*block[1:]) else [True]
+    halves = [True, False] if plan.unseen(*block[1:]) else [True]
     bases = [name for name in found.index if plan.config.methods[name].method == "base"]
     kinds = sorted(kinds, key=lambda kind: kind.budgets == 1)  # lines first
-    grid = part.subplots(1, len(shown), sharex=True, squeeze=False)[0]
-    for axes, seen in zip(grid, shown, strict=True):
+    grid = part.subplots(1, len(halves), sharex=True, squeeze=False)[0]
+    for axes, seen in zip(grid, halves, strict=True):
         for name in bases:
             line = {"color": GREY, "linewidth": 0.9, "linestyle": (0, (3, 2)), "zorder": 1}
             axes.axhline(found.loc[name, (seen, "mean")], label=label(plan, name), **line)
@@ -87,7 +75,8 @@ def _block_of_budgets(
         _few_ticks(axes)
     handles, texts = grid[0].get_legend_handles_labels()
     part.legend(handles, texts, loc="outside right center", handlelength=1.8, labelspacing=0.35)
-    part.supxlabel("trained parameters", fontsize=7.5)
+    bars = " (bars: standard deviation over seeds)" if len(plan.config.seeds) > 1 else ""
+    part.supxlabel(f"trained parameters{bars}", fontsize=7.5)
     part.supylabel(METRICS[plan.config.scoring.metrics[0]], fontsize=7.5)
 
 
@@ -118,65 +107,46 @@ def _short(value: float) -> str:
 
 
 @styled
-def quality_cost(plan: Plan, scores: pd.DataFrame, costs: pd.DataFrame) -> Figure:
-    """Seen average against wall time and peak memory of a tuning process: a marker for each trained variant.
+def quality_cost(plan: Plan, scores: pd.DataFrame, costs: pd.DataFrame, intervals: Intervals) -> Figure:
+    """Seen average of each trained variant beside the time and the peak memory of its tuning: a row each.
 
-    scores: from `results.scores`. costs: of the stage `tuning`, from `results.costs`; where there is a GPU, its memory
-    is shown. The grey line is the Pareto front: nothing is both better and cheaper than a point on it.
+    scores: from `results.scores`. costs: of the stage `tuning`, from `results.costs`. On CPUs time is that of the
+    processor, since jobs run side by side; on a GPU it is wall time, and memory is the GPU's.
     """
-    blocks = plan.shown_blocks()
-    shown = {block: main_variants(plan, plan.variants_on(*block[1:], *ARTEFACTS)) for block in blocks}
-    heights = [2.6 + 0.1 * max(0, len(shown[block]) - 8) if shown[block] else 1.0 for block in blocks]
-    figure, parts = panels([", ".join(block) for block in blocks], DOUBLE, heights)
-    drawn: list[_Labelled] = []
+    blocks = shown.trained(plan)
+    variants = {block: main_variants(plan, plan.variants_on(*block[1:], *ARTEFACTS)) for block in blocks}
+    figure, parts = panels(plan, blocks, DOUBLE, [0.7 + 0.2 * len(variants[block]) for block in blocks])
     for part, block in zip(parts, blocks, strict=True):
-        if shown[block]:
-            quality = averages(plan, scores, block)[(True, "mean")]
-            cost = _cost(of_block(costs, block)).loc[shown[block]]
-            drawn += _block_of_costs(plan, part, cost.assign(quality=quality))
-        else:
-            note(part, "No method of this configuration is trained.")
-    _label(drawn)
+        own, metric = of_block(costs, block), plan.config.scoring.metrics[0]
+        quality = averages(plan, scores, block)[(True, "mean")]
+        column = columns(plan, block)[0]
+        ends = {variant: intervals.get((*block, metric, variant, column)) for variant in variants[block]}
+        on_gpu = own["cuda_peak_memory_mb"].notna().any()
+        time, memory = ("wall", "cuda_peak") if on_gpu else ("cpu", "peak")
+        left, middle, right = part.subplots(1, 3, sharey=True)
+        for row, variant in enumerate(variants[block]):
+            runs = own[own["variant"] == variant]
+            left.plot(
+                ends[variant] or (), [row, row] if ends[variant] else (), color=look(plan, variant).colour, lw=0.9
+            )
+            left.plot(quality[variant], row, **look(plan, variant).markers(4.6), zorder=3)
+            _bar(middle, row, runs[f"{time}_seconds"].mean(), look(plan, variant).fill)
+            _bar(right, row, runs[f"{memory}_memory_mb"].max(), look(plan, variant).fill)
+        left.set_yticks(range(len(variants[block])), [label(plan, variant) for variant in variants[block]])
+        left.set(ylim=(len(variants[block]) - 0.4, -0.6))
+        left.set_xlabel(f"{METRICS[metric]}, average over seen domains\n(bars: 95 % intervals over segments)")
+        mean = " (mean over seeds)" if len(plan.config.seeds) > 1 else ""
+        middle.set_xlabel(f"{'wall' if on_gpu else 'processor'} time of tuning, s{mean}")
+        right.set_xlabel(f"peak memory of {'the GPU in ' if on_gpu else ''}tuning, MB")
+        for axes in (left, middle, right):
+            axes.tick_params(axis="y", length=0)
+            axes.grid(visible=False, axis="y")
+            axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     return figure
 
 
-def _cost(costs: pd.DataFrame) -> pd.DataFrame:
-    """By variant: seconds (mean over seeds), memory in MB (highest of the seeds), and whether it is a GPU's."""
-    on_gpu = costs["cuda_peak_memory_mb"].notna().any()
-    memory = "cuda_peak_memory_mb" if on_gpu else "peak_memory_mb"
-    found = costs.groupby("variant").agg(seconds=("wall_seconds", "mean"), memory=(memory, "max"))
-    return found.astype(float).assign(on_gpu=on_gpu)
-
-
-def _block_of_costs(plan: Plan, part: Figure | SubFigure, found: pd.DataFrame) -> list[_Labelled]:
-    """found: from `_cost`, with quality."""
-    memory = "peak GPU memory of tuning (MB)" if found["on_gpu"].any() else "peak memory of the tuning process (MB)"
-    drawn = []
-    grid = part.subplots(1, 2, sharey=True)
-    for axes, column, name in zip(grid, ("seconds", "memory"), ("wall time of tuning (s)", memory), strict=True):
-        points = found[[column, "quality"]]
-        for variant in points.index:
-            axes.plot(*points.loc[variant], **look(plan, variant).markers(5.5), zorder=3)
-        axes.margins(0.14)
-        axes.set(xlabel=name)
-        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-        cheapest_front(axes, points.to_numpy())
-        texts, places = [label(plan, variant) for variant in points.index], [tuple(row) for row in points.to_numpy()]
-        drawn.append(_Labelled(axes, places, texts, places))
-    grid[0].set_ylabel(f"{METRICS[plan.config.scoring.metrics[0]]}, average over seen domains")
-    return drawn
-
-
-def cheapest_front(axes: Axes, points: np.ndarray) -> None:
-    """Pareto front of (cost, quality): the best that each cost buys, as a step line to the right border."""
-    ordered = points[np.lexsort((-points[:, 1], points[:, 0]))]  # cost, ascending
-    front = ordered[ordered[:, 1] > np.maximum.accumulate(np.append(-np.inf, ordered[:-1, 1]))]
-    limits = {"xlim": axes.get_xlim(), "ylim": axes.get_ylim()}
-    cost, quality = [front[0, 0], *front[:, 0], limits["xlim"][1]], [limits["ylim"][0], *front[:, 1], front[-1, 1]]
-    axes.step(cost, quality, where="post", color=GREY, linewidth=0.7, zorder=1)
-    axes.set(**limits)
-
-
-def _label(drawn: list[_Labelled]) -> None:
-    for axes, points, texts, clear in drawn:
-        label_points(axes, np.array(points), texts, np.array(clear))
+def _bar(axes: Axes, row: int, value: float, colour: str) -> None:
+    """A bar from 0 with its number."""
+    axes.barh(row, value, height=0.6, color=colour, linewidth=0)
+    axes.annotate(f"{value:,.0f}", (value, row), (3, 0), textcoords="offset points", va="center", fontsize=7)
+    axes.set_xlim(0, max(axes.get_xlim()[1], 1.25 * value))

@@ -11,68 +11,96 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
+from caneft.config import Base
 from caneft.plan import ARTEFACTS, Plan
+from caneft.reporting import shown
+from caneft.reporting.evidence import columns as seen_and_unseen
 from caneft.reporting.inputs import Block, block_runs
 from caneft.reporting.labels import METRICS, UNTRAINED, label
 from caneft.reporting.placement import label_points
 from caneft.reporting.results import AVERAGES, of_block
 from caneft.reporting.shown import main_variants
-from caneft.reporting.style import DOUBLE, GREY, clear_unused, grid_shape, look, note, panels, styled
+from caneft.reporting.significant import Intervals, Signs
+from caneft.reporting.style import DOUBLE, GREY, clear_unused, grid_shape, look, panels, styled
 
 MOST_PANELS, MOST_POINTS = 24, 120
 """Of the losses: panels of a block, points of a line."""
+PALE_DOT = {"markersize": 3.2, "alpha": 0.35, "mew": 0}
+INTERVAL = "bars: 95 % intervals over test segments"
+SEEDS, TRIALS = "pale: single seeds", "pale and joined: trials of a grid, in the order of rates"
 
 
 @styled
-def scores(plan: Plan, frame: pd.DataFrame) -> Figure:
-    """Headline metric per domain: methods as rows, a dot each, with the standard deviation over several seeds.
+def scores(plan: Plan, frame: pd.DataFrame, intervals: Intervals, signs: dict[tuple, Signs]) -> Figure:
+    """Headline metric per domain: methods as rows, a dot each with its interval and the signs of the main table.
 
-    frame: from `results.scores`. The line of a dot starts at the base, so that its length is the gain.
+    frame: from `results.scores`; intervals, signs: from `significant`. The line of a dot starts at the base, so that
+    its length is the gain. Runs of several seeds are pale.
     """
-    blocks = plan.shown_blocks()
+    blocks, metric = plan.shown_blocks(), plan.config.scoring.metrics[0]
     shapes = [grid_shape(len(plan.tested(*block[1:])), most=5) for block in blocks]
     sizes = [rows * (0.45 + 0.2 * len(_variants(plan, block))) for (rows, _), block in zip(shapes, blocks, strict=True)]
-    figure, parts = panels([", ".join(block) for block in blocks], DOUBLE, [size + 0.35 for size in sizes])
+    figure, parts = panels(plan, blocks, DOUBLE, [size + 0.5 for size in sizes])
     for part, block, shape in zip(parts, blocks, shapes, strict=True):
-        _block_of_scores(plan, part, block, shape, _headline(plan, frame, block))
+        own = {key[-2:]: ends for key, ends in intervals.items() if key[:-2] == (*block, metric)}
+        _block_of_scores(plan, part, block, shape, _headline(plan, frame, block), own, signs.get((*block, metric)))
     return figure
 
 
-def _block_of_scores(plan: Plan, part: Figure | SubFigure, block: Block, shape: tuple[int, int], frame) -> None:
+def _block_of_scores(
+    plan: Plan,
+    part: Figure | SubFigure,
+    block: Block,
+    shape: tuple[int, int],
+    frame: pd.DataFrame,
+    intervals: dict[tuple[str, str], tuple[float, float]],
+    signs: Signs | None,
+) -> None:
     tested, unseen = plan.tested(*block[1:]), plan.unseen(*block[1:])
-    summary = frame.groupby(["domain", "variant"])["score"].agg(["mean", "std"]).fillna({"std": 0})
-    low, high = (summary["mean"] - summary["std"]).min(), (summary["mean"] + summary["std"]).max()
+    low = min(frame["score"].min(), *(ends[0] for (_, column), ends in intervals.items() if column in tested))
+    high = max(frame["score"].max(), *(ends[1] for (_, column), ends in intervals.items() if column in tested))
     span = max(high - low, 1)
-    limits = (low - 0.2 * span, high + 0.5 * span)  # room for the number beside the dot
     ticks = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low, high)
     grid = part.subplots(*shape, sharex=True, sharey=True, squeeze=False)
     for axes, domain in zip(grid.flat, tested, strict=False):
         axes.set_title(fill(label(plan, domain) + (" (unseen)" if domain in unseen else ""), 18))
-        _dots(plan, axes, summary.loc[domain])
-        axes.set_xlim(limits)
+        runs = {variant: rows["score"] for variant, rows in frame[frame["domain"] == domain].groupby("variant")}
+        ends = {variant: intervals.get((variant, domain)) for variant in runs}
+        _dots(plan, axes, runs, ends, {v: signs.by_cell.get((v, domain), "") if signs else "" for v in runs})
+        axes.set_xlim(low - 0.1 * span, high + 0.5 * span)  # room for the number beside the dot
         axes.set_xticks(ticks[(low <= ticks) & (ticks <= high)])
     clear_unused(grid, len(tested))
-    part.supxlabel(METRICS[plan.config.scoring.metrics[0]], fontsize=7.5)
+    seeds = ", pale dots: single seeds" if len(plan.config.seeds) > 1 else ""
+    dashed = "dashed: base; " if plan.variants(Base) else ""
+    said = [f"{METRICS[plan.config.scoring.metrics[0]]} ({dashed}{INTERVAL}{seeds}; bold: best)"]
+    part.supxlabel("\n".join([*said, *([fill(signs.meaning, 120)] if signs else [])]), fontsize=7.5)
 
 
-def _dots(plan: Plan, axes: Axes, summary: pd.DataFrame) -> None:
-    """One domain's methods. summary: mean and std by variant."""
-    variants = [variant for variant in plan.config.methods if variant in summary.index]
-    bases = [summary.loc[v, "mean"] for v in variants if plan.config.methods[v].method == "base"]
+def _dots(
+    plan: Plan,
+    axes: Axes,
+    runs: dict[str, pd.Series],
+    intervals: dict[str, tuple[float, float] | None],
+    signs: dict[str, str],
+) -> None:
+    """One domain's methods: by variant the scores of its seeds, the ends of its interval, and its signs."""
+    variants = [variant for variant in plan.config.methods if variant in runs]
+    means = {variant: runs[variant].mean() for variant in variants}
+    bases = [means[v] for v in variants if plan.config.methods[v].method == "base"]
     for base in bases:
         axes.axvline(base, color=GREY, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
-    best = max(round(summary.loc[variant, "mean"], 1) for variant in variants)
-    for row, variant in enumerate(variants):
-        mean, deviation = summary.loc[variant, ["mean", "std"]]
-        own = look(plan, variant)
+    best = max(round(mean, 1) for mean in means.values())
+    for row, (variant, mean) in enumerate(means.items()):
+        own, ends = look(plan, variant), intervals[variant] or (mean, mean)
         for base in bases:
-            axes.plot([base, mean], [row, row], color=own.colour, linewidth=1, alpha=0.35, zorder=2)
-        if deviation:
-            axes.errorbar(mean, row, xerr=deviation, color=own.colour, linewidth=0.9, capsize=2.2, zorder=3)
+            axes.plot([base, mean], [row, row], color=own.colour, linewidth=2.4, alpha=0.25, zorder=2)
+        axes.plot(ends, [row, row], color=own.colour, linewidth=0.9, marker="|", markersize=4, zorder=3)
+        if len(runs[variant]) > 1:
+            axes.plot(runs[variant], [row] * len(runs[variant]), own.marker, color=own.fill, **PALE_DOT, zorder=3.5)
         axes.plot(mean, row, **own.markers(4.6), zorder=4)
         text = {"fontsize": 7, "va": "center", "weight": "bold" if round(mean, 1) == best else "normal"}
-        right = max(mean + deviation, *bases, -np.inf)  # a loss stands left of the base, its number right of it
-        axes.annotate(f"{mean:.1f}", (right, row), (5, 0), textcoords="offset points", **text)
+        right = max(*ends, *bases, -np.inf)  # a loss stands left of the base, its number right of it
+        axes.annotate(f"{mean:.1f}{signs[variant]}", (right, row), (5, 0), textcoords="offset points", **text)
     axes.set_yticks(range(len(variants)), [label(plan, variant) for variant in variants])
     axes.set_ylim(len(variants) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
@@ -80,31 +108,31 @@ def _dots(plan: Plan, axes: Axes, summary: pd.DataFrame) -> None:
 
 
 @styled
-def seen_unseen(plan: Plan, frame: pd.DataFrame, trials: pd.DataFrame) -> Figure:
+def seen_unseen(plan: Plan, frame: pd.DataFrame, trials: pd.DataFrame, intervals: Intervals) -> Figure:
     """Seen average against unseen average of each variant; seeds and trials faint. Left all, right the trained ones.
 
-    frame: from `results.scores`, trials: from `results.trials`. A block without an unseen domain says so.
+    frame: from `results.scores`, trials: from `results.trials`, intervals: from `significant`. Blocks without an unseen
+    domain are left out.
     """
-    blocks = plan.shown_blocks()
-    comparable = {block: plan.unseen(*block[1:]) and plan.variants_on(*block[1:], *ARTEFACTS) for block in blocks}
-    heights = [2.5 + 0.075 * max(6, len(_variants(plan, block))) if comparable[block] else 1.0 for block in blocks]
-    figure, parts = panels([", ".join(block) for block in blocks], DOUBLE, heights)
+    blocks = shown.with_unseen(plan)
+    heights = [2.7 + 0.075 * max(6, len(_variants(plan, block))) for block in blocks]
+    figure, parts = panels(plan, blocks, DOUBLE, heights)
     drawn = []
     for part, block in zip(parts, blocks, strict=True):
-        if comparable[block]:
-            tried = of_block(trials, block).dropna(subset=AVERAGES)
-            tried = tried[tried["variant"].isin(_variants(plan, block))]
-            drawn += _seen_unseen_axes(plan, part, _headline(plan, frame, block), tried)
-        else:
-            note(part, f"Mixture {block[2]} of {block[1]}: no unseen test domain or no trained method to compare.")
+        tried = of_block(trials, block).dropna(subset=AVERAGES)
+        tried = tried[tried["variant"].isin(_variants(plan, block))]
+        drawn += _seen_unseen_axes(plan, part, block, _headline(plan, frame, block), tried, intervals)
     for axes, points, means in drawn:  # last: labels fix the layout
         texts = [label(plan, variant) for variant in means.index]
         label_points(axes, means.to_numpy(), texts, points.to_numpy())
     return figure
 
 
-def _seen_unseen_axes(plan: Plan, part: Figure | SubFigure, frame: pd.DataFrame, trials: pd.DataFrame) -> list[tuple]:
+def _seen_unseen_axes(
+    plan: Plan, part: Figure | SubFigure, block: Block, frame: pd.DataFrame, trials: pd.DataFrame, intervals: Intervals
+) -> list[tuple]:
     """Draws the markers; returns (axes, points that labels keep off, points to label) of both panels."""
+    metric, columns = plan.config.scoring.metrics[0], seen_and_unseen(plan, block)
     by_seed = frame.assign(seed=frame["seed"].fillna(0)).groupby(["variant", "seed", "seen"])["score"].mean()
     points = by_seed.unstack("seen").sort_index(axis="columns", ascending=False)  # True: seen
     means = points.groupby("variant").mean().loc[[v for v in plan.config.methods if v in points.index]]
@@ -113,19 +141,25 @@ def _seen_unseen_axes(plan: Plan, part: Figure | SubFigure, frame: pd.DataFrame,
     left, right = part.subplots(1, 2, width_ratios=(2, 3))
     for axes, variants in ((left, list(means.index)), (right, crowd)):
         for variant in variants:
-            own, seeds = look(plan, variant), points.loc[variant].to_numpy()
+            own, seeds, (x, y) = look(plan, variant), points.loc[variant].to_numpy(), means.loc[variant]
             if axes is right and len(seeds) > 1:
-                axes.plot(*seeds.T, own.marker, color=own.fill, markersize=3.2, alpha=0.35, mew=0)
-            axes.plot(*means.loc[variant], **own.markers(5.5), zorder=3)
-        axes.margins(0.14)
-        axes.set(xlabel=f"{METRICS[plan.config.scoring.metrics[0]]}, average over seen domains")
+                axes.plot(*seeds.T, own.marker, color=own.fill, **PALE_DOT)
+            ends = [intervals.get((*block, metric, variant, column)) for column in columns]
+            line = {"color": own.colour, "linewidth": 0.7, "alpha": 0.5, "zorder": 2}
+            if all(ends):
+                axes.plot(ends[0], [y, y], **line)
+                axes.plot([x, x], ends[1], **line)
+            axes.plot(x, y, **own.markers(5.5), zorder=3)
+        axes.margins(0.1)
+        axes.set(xlabel="average over seen domains")
     left.set(title="all methods", ylabel="average over unseen domains")
     right.set(title="trained methods, enlarged" + (", outliers left out" if len(crowd) < len(trained) else ""))
     right.set(xlim=right.get_xlim(), ylim=right.get_ylim())  # whatever the trials reached
     for axes in (left, right):
         _trials(plan, axes, trials)
-        _front(axes, means.to_numpy())
     _outline(left, right)
+    pale = [text for text, said in ((SEEDS, len(plan.config.seeds) > 1), (TRIALS, len(trials))) if said]
+    part.supxlabel(f"{METRICS[metric]} ({'; '.join([INTERVAL, *pale])})", fontsize=7.5)
     tried = trials[AVERAGES].set_axis(points.columns, axis="columns")
     others = [variant for variant in means.index if variant not in crowd]
     return [
@@ -150,20 +184,12 @@ def _trials(plan: Plan, axes: Axes, trials: pd.DataFrame) -> None:
         axes.plot(seen, unseen, own.marker, color=own.fill, markersize=2.6, alpha=0.5, mew=0, zorder=1.6)
 
 
-def _front(axes: Axes, points: np.ndarray) -> None:
-    """Pareto front: the border of what at least one of the points equals or surpasses on both axes."""
-    ordered = points[np.lexsort(-points.T[::-1])]  # seen, descending
-    front = ordered[ordered[:, 1] > np.maximum.accumulate(np.append(-np.inf, ordered[:-1, 1]))][::-1]
-    (left, _), (bottom, _) = axes.get_xlim(), axes.get_ylim()
-    seen, unseen = [left, *front[:, 0], front[-1, 0]], [front[0, 1], *front[:, 1], bottom]
-    axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
-    axes.step(seen, unseen, where="pre", color=GREY, linewidth=0.7, zorder=1)
-
-
 def _outline(left: Axes, right: Axes) -> None:
     """Marks in the left panel what the right one shows."""
     (x0, x1), (y0, y1) = right.get_xlim(), right.get_ylim()
     left.plot([x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0], color=GREY, linewidth=0.7, linestyle=(0, (3, 2)))
+    where = {"ha": "right", "va": "bottom", "textcoords": "offset points", "fontsize": 7, "color": GREY}
+    left.annotate("enlarged on the right", (x1, y1), (0, 2), **where)
 
 
 @styled
@@ -172,16 +198,12 @@ def training(plan: Plan, frame: pd.DataFrame) -> Figure:
 
     frame: from `results.losses`. The first seed is bold. Training is a running mean over a fortieth of the steps.
     """
-    blocks = plan.shown_blocks()
+    blocks = shown.trained(plan)
     trained = [main_variants(plan, plan.variants_on(*block[1:], *ARTEFACTS))[:MOST_PANELS] for block in blocks]
     shapes = [grid_shape(len(variants), most=4) for variants in trained]
-    heights = [1.15 * rows + 0.5 if variants else 1.0 for variants, (rows, _) in zip(trained, shapes, strict=True)]
-    figure, parts = panels([", ".join(block) for block in blocks], DOUBLE, heights)
+    figure, parts = panels(plan, blocks, DOUBLE, [1.15 * rows + 0.5 for rows, _ in shapes])
     for part, block, variants, shape in zip(parts, blocks, trained, shapes, strict=True):
-        if variants:
-            _block_of_losses(plan, part, variants, shape, of_block(frame, block))
-        else:
-            note(part, "No method of this configuration is trained.")
+        _block_of_losses(plan, part, variants, shape, of_block(frame, block))
     return figure
 
 
@@ -195,6 +217,9 @@ def _block_of_losses(
         rows = frame[frame["variant"] == variant]
         for number, (_, run) in enumerate(rows.groupby("seed")):
             drawn += _losses(plan, axes, variant, run.sort_values("step"), bold=number == 0)
+        for epoch in range(1, plan.config.tuning.epochs):
+            end = (rows["step"].max() + 1) * epoch / plan.config.tuning.epochs
+            axes.axvline(end, color=GREY, linewidth=0.8, linestyle=(0, (1, 1.5)), zorder=1)
     ends = np.concatenate([values[len(values) // 20 :] for values in drawn])  # a first step far above hides the rest
     room = 0.05 * (ends.max() - ends.min())
     grid[0, 0].set_ylim(ends.min() - room, ends.max() + room)
@@ -202,7 +227,8 @@ def _block_of_losses(
     clear_unused(grid, len(variants))
     left_out = frame["variant"].nunique() - len(variants)
     more = f"; {left_out} more variants: see their log.jsonl" if left_out else ""
-    part.supxlabel(f"optimizer step (lines: training, markers: dev{more})", fontsize=7.5)
+    epochs = ", dotted: end of an epoch" if plan.config.tuning.epochs > 1 else ""
+    part.supxlabel(f"optimizer step (lines: training, markers: dev{epochs}{more})", fontsize=7.5)
     part.supylabel("loss, nats per token", fontsize=7.5)
 
 

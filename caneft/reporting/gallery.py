@@ -1,4 +1,4 @@
-"""Every figure that is reported: the one list of what draws each."""
+"""Every figure that is reported: the one list of what draws each. A plan has none of what there is nothing for."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,21 +6,37 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from caneft.plan import Plan
-from caneft.reporting import cost_figures, figures, heat_maps, jaccard, neuron_figures, results
+from caneft.reporting import (
+    cost_figures,
+    figures,
+    heat_maps,
+    jaccard,
+    listing,
+    neuron_figures,
+    results,
+    significant,
+)
 from caneft.reporting.inputs import drawn_blocks
 
 
 def every_figure(plan: Plan, root: str | Path) -> Iterator[tuple[str, Figure]]:
-    """All of `listing.FIGURES`, by name."""
+    """The figures that a plan has something for, in the order of `listing.FIGURES`."""
     blocks = plan.shown_blocks()
     scores, tried = results.scores(plan, root, drawn_blocks(plan)), results.trials(plan, root, blocks)
-    yield "scores", figures.scores(plan, scores)
-    yield "seen_unseen", figures.seen_unseen(plan, scores, tried)
-    yield "budget", cost_figures.budget(plan, scores, results.records(plan, root, blocks))
-    yield "quality_cost", cost_figures.quality_cost(plan, scores, results.costs(plan, root, blocks, "tuning"))
-    yield "interference", heat_maps.interference(plan, scores)
-    yield "neurons_per_layer", neuron_figures.neurons_per_layer(plan, results.neuron_counts(plan, root))
-    yield "jaccard", heat_maps.jaccard(plan, jaccard.sets(plan, root), jaccard.across(plan, root))
-    yield "importance_information", neuron_figures.importance_information(plan, results.information(plan, root))
-    yield "stability", neuron_figures.stability(plan, results.stability(plan, root))
-    yield "training", figures.training(plan, results.losses(plan, root, blocks))
+    intervals = significant.intervals(plan, root)
+    signs = significant.of_main_tables(plan, root, significant.comparisons(plan, root))
+    draw = {
+        "scores": lambda: figures.scores(plan, scores, intervals, signs),
+        "seen_unseen": lambda: figures.seen_unseen(plan, scores, tried, intervals),
+        "budget": lambda: cost_figures.budget(plan, scores, results.records(plan, root, blocks)),
+        "quality_cost": lambda: cost_figures.quality_cost(
+            plan, scores, results.costs(plan, root, blocks, "tuning"), intervals
+        ),
+        "interference": lambda: heat_maps.interference(plan, scores),
+        "neurons_per_layer": lambda: neuron_figures.neurons_per_layer(plan, results.neuron_counts(plan, root)),
+        "jaccard": lambda: heat_maps.jaccard(plan, jaccard.sets(plan, root), jaccard.across(plan, root)),
+        "importance_information": lambda: neuron_figures.importance_information(plan, results.information(plan, root)),
+        "stability": lambda: neuron_figures.stability(plan, results.stability(plan, root)),
+        "training": lambda: figures.training(plan, results.losses(plan, root, blocks)),
+    }
+    yield from ((name, draw[name]()) for name in listing.figures(plan))

@@ -13,16 +13,18 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 
 from caneft.plan import Plan
-from caneft.reporting.inputs import COPY, matrices
+from caneft.reporting.inputs import COPY
 from caneft.reporting.interference import signed
 from caneft.reporting.jaccard import Sets
 from caneft.reporting.labels import METRICS, label
 from caneft.reporting.results import of_block
-from caneft.reporting.style import DOUBLE, GREY, INK, clear_unused, grid_shape, note, panels, styled
+from caneft.reporting.shown import interfering
+from caneft.reporting.style import DOUBLE, GREY, INK, clear_unused, grid_shape, panels, styled
 
 SHARED = LinearSegmentedColormap.from_list("shared", ["#ffffff", "#a8d5e8", "#0072B2", "#00304d"])
 CHANGE = LinearSegmentedColormap.from_list("change", ["#00304d", "#0072B2", "#ffffff", "#F6C244", "#E08A00"])
 """Losses are dark in print without colour, gains are not."""
+BASELINE = "Jaccard (grey bar: labels shuffled,\nor random sets of candidates)"
 
 
 @styled
@@ -32,10 +34,7 @@ def interference(plan: Plan, scores: pd.DataFrame) -> Figure:
     scores: from `results.scores`, of `inputs.drawn_blocks`. Frames are around a row's own domain. Colours are the same
     in all panels.
     """
-    found = {blocks[0][:2]: _differences(plan, blocks, scores) for blocks in matrices(plan)}
-    found = {pair: frame for pair, frame in found.items() if len(frame)}
-    if not found:
-        return _absent("No interference to show: no method is trained on a single domain,\nor there is no base.")
+    found = {blocks[0][:2]: _differences(plan, blocks, scores) for blocks in interfering(plan)}
     shapes, heights = {}, []
     for pair, frame in found.items():
         rows, columns = frame["trained_on"].nunique(), frame["domain"].nunique()
@@ -43,7 +42,7 @@ def interference(plan: Plan, scores: pd.DataFrame) -> Figure:
         below = _slant([label(plan, domain) for domain in frame["domain"].unique()])
         heights.append(shapes[pair][0] * (0.24 * rows + 0.62 + below) + 0.35)
     most = max(1, *(frame["difference"].abs().max() for frame in found.values()))
-    figure, parts = panels([", ".join(pair) for pair in found], DOUBLE, heights)
+    figure, parts = panels(plan, found, DOUBLE, heights)
     for part, (pair, frame) in zip(parts, found.items(), strict=True):
         _matrices_of_pair(plan, part, shapes[pair], frame, TwoSlopeNorm(0, -most, most))
     return figure
@@ -91,17 +90,15 @@ def _matrices_of_pair(plan: Plan, part: Figure | SubFigure, shape, frame: pd.Dat
 def jaccard(plan: Plan, found: dict[tuple[str, str, str], Sets], across: pd.DataFrame) -> Figure:
     """Jaccard of selected sets: between criteria, between domains, between draws; and across models and directions.
 
-    found, across: from `jaccard.sets` and `jaccard.across`. Chance is what two random sets of that size share.
+    found, across: from `jaccard.sets` and `jaccard.across`. Beside what sets share stands what they would share if the
+    mask of their candidates, or shuffled labels, had chosen them.
     """
-    if not found:
-        return _absent("No method of this configuration\nselects neurons.")
     names = [[label(plan, name) for name in [*sets.criteria, *sets.domains]] for sets in found.values()]
     sides = [max(len(sets.criteria), len(sets.draws) + 2, 4) for sets in found.values()]
     heights = [0.27 * side + 0.65 + _slant(own) for side, own in zip(sides, names, strict=True)]
-    titles = [", ".join(selection) for selection in found]
     if len(across):
-        titles, heights = [*titles, "across models and directions"], [*heights, 0.22 * len(across) + 0.6]
-    figure, parts = panels(titles, DOUBLE, heights)
+        heights.append(0.22 * len(across) + 0.6)
+    figure, parts = panels(plan, [*found, *[("across models and directions",)] * bool(len(across))], DOUBLE, heights)
     for part, sets in zip(parts, found.values(), strict=False):
         _sets(plan, part, sets)
     if len(across):
@@ -111,25 +108,28 @@ def jaccard(plan: Plan, found: dict[tuple[str, str, str], Sets], across: pd.Data
 
 
 def _sets(plan: Plan, part: Figure | SubFigure, sets: Sets) -> None:
-    left, right = part.subfigures(1, 2, width_ratios=(1.45, 1))
-    left.suptitle(f"criteria: {sets.neurons:,} of {sets.total:,} neurons (chance {sets.chance:.2f})", fontsize=8)
+    right = part
     if len(sets.criteria) > 1:
-        _lower_triangle(left.subplots(), sets.criteria, [label(plan, name) for name in sets.criteria])
-    else:
-        note(left, "One criterion alone: nothing to compare.")
-    right.suptitle(f"domains: as many by MI with each (chance {sets.chance:.2f})", fontsize=8)
+        left, right = part.subfigures(1, 2, width_ratios=(1.45, 1))
+        left.suptitle(f"criteria: {sets.neurons:,} of {sets.total:,} neurons", fontsize=8)
+        _lower_triangle(left.subplots(), sets.criteria, [label(plan, name) for name in sets.criteria], sets.by_chance)
+        left.supxlabel("in brackets: random sets of the same candidates", fontsize=7.5)
     heights = [max(3, len(sets.domains)), *([0.8 * len(sets.draws) + 1] if len(sets.draws) else [])]
     stacked = right.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    stacked[0].set_title(f"domains: as many by MI with each\n(random sets: {sets.chance:.2f})")
     _lower_triangle(stacked[0], sets.domains, [label(plan, name) for name in sets.domains])
     if len(sets.draws):
         names = [sets.draws_of(row, label(plan, row.variant)) for row in sets.draws.itertuples()]
         _dots(stacked[1], names, sets.draws)
 
 
-def _lower_triangle(axes: Axes, matrix: pd.DataFrame, names: list[str]) -> None:
-    """A symmetric matrix without its diagonal of ones; few cells do not fill the whole panel."""
+def _lower_triangle(axes: Axes, matrix: pd.DataFrame, names: list[str], beside: pd.DataFrame | None = None) -> None:
+    """A symmetric matrix without its diagonal of ones; few cells do not fill the whole panel. beside: in brackets."""
     values = np.where(np.tri(len(matrix), k=-1, dtype=bool), matrix.to_numpy(), np.nan)[1:, :-1]
     heat_map(axes, values, names[1:], names[:-1], SHARED, Normalize(0, 1), lambda value: f"{value:.2f}")
+    for cell in axes.texts if beside is not None else ():
+        column, row = map(int, cell.get_position())
+        cell.set_text(f"{cell.get_text()}\n({beside.iloc[row + 1, column]:.2f})")
     room = max(3, len(values))
     axes.set(xlim=(-0.5, room - 0.5), ylim=(len(values) - 0.5, len(values) - room - 0.5))
 
@@ -141,7 +141,7 @@ def _dots(axes: Axes, names: Sequence[str], frame: pd.DataFrame) -> None:
         axes.plot(chance, row, "|", color=GREY, markersize=9, mew=1.4, zorder=3)
         axes.plot(value, row, "o", color="#0072B2", markersize=4.6, zorder=4)
         axes.annotate(f"{value:.2f}", (max(value, chance), row), (6, 0), textcoords="offset points", va="center")
-    axes.set(xlim=(0, 1.12), xticks=[0, 0.5, 1], ylim=(len(frame) - 0.4, -0.6), xlabel="Jaccard (grey bar: chance)")
+    axes.set(xlim=(0, 1.12), xticks=[0, 0.5, 1], ylim=(len(frame) - 0.4, -0.6), xlabel=BASELINE)
     axes.set_yticks(range(len(frame)), names)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
@@ -181,9 +181,3 @@ def _slant(names: Sequence[str]) -> float:
 def _lightness(colour: Iterable[float]) -> float:
     red, green, blue, _ = colour
     return 0.299 * red + 0.587 * green + 0.114 * blue
-
-
-def _absent(text: str) -> Figure:
-    figure, (part,) = panels([""], DOUBLE, [1.0])
-    note(part, text)
-    return figure

@@ -349,6 +349,7 @@ def figure_inputs(plan: Plan) -> list[str]:
     kinds = record_files, log_files, stability_files
     paths = {file.path for files in kinds for file in files(plan, blocks)}
     paths |= {file.path for file in score_files(plan, drawn_blocks(plan))}
+    paths |= {comparison.path(block) for block in blocks}
     paths |= {file.path for file in cost_files(plan, blocks) if file.stage == "tuning"}
     paths |= {file.path for file in neuron_files(plan, blocks) if file.unit == "neuron"}
     paths |= _neural_paths(plan)

@@ -1,6 +1,6 @@
 """How far selected sets of neurons overlap: Jaccard between criteria, domains, draws, models and directions."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from caneft.neurons import NeuronSet
-from caneft.plan import Plan, settings
-from caneft.reporting import inputs
+from caneft.neurons import NeuronSet, read_description
+from caneft.plan import Plan
+from caneft.reporting import inputs, results
 from caneft.reporting.inputs import Block
 from caneft.reporting.numeric import read_neurons, read_parquet
 from caneft.reporting.reading import naming, read_json
@@ -23,14 +23,17 @@ class Sets:
     """Overlaps within one selection (model, direction, mixture that neurons are selected on).
 
     criteria: Jaccard of the variants with `neurons` neurons each, of several draws the first. domains: of the neurons
-    with the highest MI of each domain against the rest, as many. draws: one row per variant: kind (`seeds`, pairs of
-    draws; `halves`, disjoint halves of the samples), samples (of a domain in a half), jaccard (mean), chance.
+    with the highest MI of each domain against the rest, as many, and chance what random sets of that size share.
+    by_chance: what random sets of the candidates of two criteria share. draws: one row per variant: kind (`seeds`,
+    pairs of draws; `halves`, disjoint halves of the samples), samples (of a domain in a half), jaccard (mean), and
+    chance: of random sets of the candidates, of halves with shuffled labels.
     """
 
     neurons: int
     total: int
     chance: float
     criteria: pd.DataFrame
+    by_chance: pd.DataFrame
     domains: pd.DataFrame
     draws: pd.DataFrame
 
@@ -51,15 +54,15 @@ def chance(first: int, second: int, total: int) -> float:
 
 def sets(plan: Plan, root: str | Path) -> dict[Block, Sets]:
     """Overlaps by (model, direction, mixture selected on). Variants of other budgets are left out."""
+    curves = results.stability(plan, root)
     return {
-        selection: found
+        selection: _sets(plan, Path(root), blocks, results.of_block(curves, selection))
         for selection, blocks in inputs.selections(plan).items()
-        if (found := _sets(plan, Path(root), blocks)) is not None
     }
 
 
-def _sets(plan: Plan, root: Path, blocks: list[Block]) -> Sets | None:
-    chosen = _chosen(plan, root, blocks)
+def _sets(plan: Plan, root: Path, blocks: list[Block], curves: pd.DataFrame) -> Sets:
+    chosen, candidates = _chosen(plan, root, blocks)
     first = {variant: draws[min(draws)] for variant, draws in chosen.items()}
     sizes = [len(found) for found in first.values()]
     neurons = max(sizes, key=lambda size: (sizes.count(size), size))  # the budget that most variants have
@@ -71,23 +74,35 @@ def _sets(plan: Plan, root: Path, blocks: list[Block]) -> Sets | None:
         total=total,
         chance=chance(neurons, neurons, total),
         criteria=_matrix(equal),
+        by_chance=pd.DataFrame(
+            [[chance(neurons, neurons, max(candidates[a], candidates[b])) for b in equal] for a in equal],
+            index=list(equal),
+            columns=list(equal),
+        ),
         domains=_matrix(_of_domains(plan, root, blocks, one, neurons)),
         draws=pd.DataFrame(
-            [*_seeds(chosen), *_halves(plan, root, blocks)],
+            [*_seeds(chosen, candidates), *_halves(plan, blocks, curves)],
             columns=["variant", "kind", "samples", "jaccard", "chance"],
         ),
     )
 
 
-def _chosen(plan: Plan, root: Path, blocks: list[Block]) -> dict[str, dict[int, NeuronSet]]:
-    """Neuron sets by variant and draw, without further budgets of the same."""
+def _chosen(plan: Plan, root: Path, blocks: list[Block]) -> tuple[dict[str, dict[int, NeuronSet]], dict[str, int]]:
+    """Neuron sets by variant and draw, without further budgets of the same; and how many each was selected among.
+
+    The candidates of one criterion are taken to be among those of any other that has more.
+    """
     files = {file.path: file for file in inputs.neuron_files(plan, blocks) if file.unit == "neuron"}.values()
     kept = main_variants(plan, dict.fromkeys(file.variant for file in files))
     found: dict[str, dict[int, NeuronSet]] = {variant: {} for variant in kept}
+    candidates = {}
     for file in files:
         if file.variant in found:
-            found[file.variant][file.draw] = read_neurons(root / file.path)
-    return found
+            chosen = found[file.variant][file.draw] = read_neurons(root / file.path)
+            candidates[file.variant] = read_description(root / file.path).get(
+                "candidates", chosen.layers * chosen.width
+            )
+    return found, candidates
 
 
 def _of_domains(plan: Plan, root: Path, blocks: list[Block], one: NeuronSet, count: int) -> dict[str, NeuronSet]:
@@ -105,34 +120,29 @@ def _of_domains(plan: Plan, root: Path, blocks: list[Block], one: NeuronSet, cou
     return found
 
 
-def _seeds(chosen: Mapping[str, dict[int, NeuronSet]]) -> list[dict[str, Any]]:
+def _seeds(chosen: Mapping[str, dict[int, NeuronSet]], candidates: Mapping[str, int]) -> Iterator[dict[str, Any]]:
     """Variants with a set for each seed (`random`, or all where importance is drawn per seed): means over pairs."""
-    rows = []
     for variant, draws in chosen.items():
         if len(draws) > 1:
             pairs = list(combinations(draws.values(), 2))
-            by_chance = [chance(len(a), len(b), a.layers * a.width) for a, b in pairs]
+            by_chance = [chance(len(a), len(b), candidates[variant]) for a, b in pairs]
             means = {"jaccard": np.mean([a.jaccard(b) for a, b in pairs]), "chance": np.mean(by_chance)}
-            rows.append({"variant": variant, "kind": "seeds"} | means)
-    return rows
+            yield {"variant": variant, "kind": "seeds"} | means
 
 
-def _halves(plan: Plan, root: Path, blocks: list[Block]) -> list[dict[str, Any]]:
-    """What two disjoint halves of the samples select, at the largest size: the seed means nothing to `caneft`."""
+def _halves(plan: Plan, blocks: list[Block], curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """What two disjoint halves of the samples select, at the largest size: the seed means nothing to `caneft`.
+
+    curves: rows of `results.stability`. Chance is the grey line of the figure of stability.
+    """
     caneft = next((file for file in inputs.neuron_files(plan, blocks) if file.method == "caneft"), None)
-    if caneft is None:
-        return []
-    path = root / next(inputs.stability_files(plan, blocks)).path
-    found = read_json(path)
-    with naming(path):
-        own = "caneft", settings.selection(plan.config, caneft.variant).mask
-        points = [point for point in found["points"] if (point["criterion"], point["scope"]) == own]
-        if not points:
-            return []
-        last = points[-1]
-        neurons, total = int(found["neurons"]), int(found["neurons_of_the_model"])
-        agreement = {"samples": int(last["samples"]), "jaccard": float(np.mean(last["jaccard"]))}
-    return [{"variant": caneft.variant, "kind": "halves"} | agreement | {"chance": chance(neurons, neurons, total)}]
+    curve = results.own_curve(plan, curves, caneft.variant if caneft else None)
+    if len(curve):
+        largest = curve["samples"].max()
+        last, same = (rows[rows["samples"] == largest] for rows in (curve, curves))
+        noise = same.loc[same["scope"] == curve["scope"].iloc[0], "noise_jaccard"].mean()
+        agreement = {"samples": largest, "jaccard": last["jaccard"].mean(), "chance": noise}
+        yield {"variant": caneft.variant, "kind": "halves"} | agreement
 
 
 def _matrix(found: Mapping[str, NeuronSet]) -> pd.DataFrame:

@@ -1,4 +1,8 @@
-"""Names of tables and figures: of their files, and in the report."""
+"""Names of tables and figures: of their files, and in the report. What a plan has nothing for is not shown."""
+
+from caneft.config import Neurons
+from caneft.plan import Plan
+from caneft.reporting import inputs, shown
 
 TABLES = {
     "main": "scores",
@@ -28,4 +32,33 @@ FIGURES = {
     "stability": "stability of the selection",
     "training": "training",
 }
-"""Every figure, in the same way. `gallery.every_figure` draws them."""
+"""Every figure, in the same way. `gallery.every_figure` draws those that a plan has something for."""
+
+
+def figures(plan: Plan) -> list[str]:
+    """Figures that a plan has something for: the others are not made."""
+    selected = bool(inputs.selections(plan))
+    drawn = {
+        "seen_unseen": shown.with_unseen(plan),
+        "budget": shown.swept(plan),
+        "quality_cost": shown.trained(plan),
+        "interference": shown.interfering(plan),
+        **dict.fromkeys(["neurons_per_layer", "jaccard", "importance_information", "stability"], selected),
+        "training": shown.trained(plan),
+    }
+    return [name for name in FIGURES if drawn.get(name, True)]
+
+
+def tables(plan: Plan) -> list[str]:
+    """Tables that a plan has something for: the others have files, which are empty, and no place in the report."""
+    blocks = plan.shown_blocks()
+    printed = {
+        "unseen": any(plan.unseen(*block[1:]) for block in blocks),
+        "criteria": any(len(plan.variants_on(*block[1:], Neurons)) > 1 for block in blocks),
+        "stability": inputs.selections(plan),
+        "budget": shown.swept(plan),
+        "interference": shown.interfering(plan),
+        "trials": next(inputs.trial_files(plan), None),
+        "overlap": any(inputs.overlap_files(plan)),
+    }
+    return [name for name in TABLES if printed.get(name, True)]

@@ -19,17 +19,19 @@ from caneft.reporting.style import (
     COLUMN,
     DOUBLE,
     GREY,
+    HALO,
     INK,
     LOOKS,
     clear_unused,
     grid_shape,
     look,
-    note,
     panels,
     styled,
 )
 
 MOST_POINTS = 20_000
+MOST_NUMBERS = 6
+"""Layers whose bars have their numbers."""
 MOST_LABELS = 5
 """Of the numbers of samples below a panel of stability."""
 MEASURES = {"jaccard": "Jaccard", "phi": "Nogueira's Phi", "held_out": "held-out consensus (mnats)"}
@@ -44,18 +46,18 @@ def neurons_per_layer(plan: Plan, frame: pd.DataFrame) -> Figure:
     even spread.
     """
     found = {selection: rows for selection, rows in frame.groupby(BLOCK, sort=False)}
-    if not found:
-        return absent()
     variants = {selection: main_variants(plan, dict.fromkeys(rows["variant"])) for selection, rows in found.items()}
     shapes = {selection: grid_shape(len(names), most=4) for selection, names in variants.items()}
     heights = [1.25 * rows + 0.45 for rows, _ in shapes.values()]
-    figure, parts = panels([", ".join(selection) for selection in found], DOUBLE, heights)
+    figure, parts = panels(plan, found, DOUBLE, heights)
     for part, (selection, rows) in zip(parts, found.items(), strict=True):
         grid = part.subplots(*shapes[selection], sharex=True, sharey=True, squeeze=False)
         for axes, variant in zip(grid.flat, variants[selection], strict=False):
             _layers(plan, axes, variant, rows[rows["variant"] == variant])
         clear_unused(grid, len(variants[selection]))
-        part.supxlabel("layer", fontsize=7.5)
+        several = rows.groupby("variant")["draw"].nunique().max() > 1
+        draws = ", thin lines: range over draws" if several else ""
+        part.supxlabel(f"layer (dashed: an even spread{draws})", fontsize=7.5)
         part.supylabel("selected neurons", fontsize=7.5)
     return figure
 
@@ -65,6 +67,11 @@ def _layers(plan: Plan, axes: Axes, variant: str, frame: pd.DataFrame) -> None:
     axes.bar(counts.index, counts["mean"], color=look(plan, variant).fill, width=0.75, linewidth=0)
     if frame["draw"].nunique() > 1:
         axes.vlines(counts.index, counts["min"], counts["max"], color=INK, linewidth=0.7, alpha=0.7)
+    if len(counts) <= MOST_NUMBERS:
+        for layer, mean in counts["mean"].items():
+            above = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center", "va": "bottom", "fontsize": 7}
+            axes.annotate(f"{mean:,.0f}", (layer, counts.loc[layer, "max"]), bbox=HALO, **above)
+        axes.margins(y=0.2)
     axes.axhline(counts["mean"].mean(), color=INK, linewidth=0.7, linestyle=(0, (3, 2)))
     axes.set_title(label(plan, variant))
     axes.grid(visible=False, axis="x")
@@ -78,9 +85,7 @@ def importance_information(plan: Plan, tables: dict[Block, Information]) -> Figu
 
     tables: from `results.information`. Beyond 20,000, unselected neurons are a sample.
     """
-    if not tables:
-        return absent()
-    figure, parts = panels([", ".join(selection) for selection in tables], COLUMN, [3.0] * len(tables))
+    figure, parts = panels(plan, tables, COLUMN, [3.0] * len(tables))
     for part, found in zip(parts, tables.values(), strict=True):
         _neuron_cloud(plan, part.subplots(), *found)
     return figure
@@ -112,11 +117,11 @@ def _reference_lines(axes: Axes, sidecar: dict, highest: float) -> None:
     """What a neuron without information reaches by chance, and what length and loss of a sample alone tell."""
     null, quantile = sidecar["null"], float(sidecar["null"]["quantile"])
     top = 1.06 * max(highest, 1.5 * quantile)
-    axes.axhline(quantile, color="#0072B2", linewidth=1, label=f"null, error rate {null['error_rate']:g}")
-    for name, dashes, text in (("length", (3, 2), "response length"), ("loss", (1, 1.5), "loss of the sample")):
+    axes.axhline(quantile, color="#0072B2", linewidth=1, label=f"null at {null['error_rate']:g}: {quantile:.2g}")
+    for name, dashes, text in (("length", (3, 2), "length alone"), ("loss", (1, 1.5), "loss alone")):
         if by_domain := (sidecar.get(name) or {}).get("one_vs_rest"):
             least = min(by_domain.values())
-            text = text if least < top else f"{text}: {least:.2g}, above"
+            text = f"{text}: {least:.2g}" + ("" if least < top else ", above")
             axes.axhline(least, color=INK, linewidth=0.9, linestyle=(0, dashes), label=text)
     axes.set_ylim(0, top)
 
@@ -129,11 +134,9 @@ def stability(plan: Plan, frame: pd.DataFrame) -> Figure:
     splits, with standard errors as bars. Grey: labels shuffled, mean over the criteria.
     """
     found = {selection: rows for selection, rows in frame.groupby(BLOCK, sort=False)}
-    if not found:
-        return absent()
     scopes = {selection: list(dict.fromkeys(rows["scope"])) for selection, rows in found.items()}
     heights = [0.75 + 1.75 * len(names) for names in scopes.values()]
-    figure, parts = panels([", ".join(selection) for selection in found], DOUBLE, heights)
+    figure, parts = panels(plan, found, DOUBLE, heights)
     for part, (selection, rows) in zip(parts, found.items(), strict=True):
         grid = part.subplots(len(scopes[selection]), len(MEASURES), sharex=True, sharey="col", squeeze=False)
         for line, scope in zip(grid, scopes[selection], strict=True):
@@ -163,14 +166,7 @@ def _curves(plan: Plan, axes: Axes, frame: pd.DataFrame, measure: str) -> None:
         axes.errorbar(means.index, means, errors.fillna(0), elinewidth=0.8, label=label(plan, criterion), **line)
     sizes = sorted(frame["samples"].unique())
     axes.set(xscale="log", xlim=(sizes[0] / 1.25, sizes[-1] * 1.25))
-    axes.set_ylim(min(0, axes.get_ylim()[0]), axes.get_ylim()[1] if measure == "held_out" else 1)
+    axes.set_ylim(min(0, axes.get_ylim()[0]), axes.get_ylim()[1])
     labelled = sizes[::-1][:: -(-len(sizes) // MOST_LABELS)]
     axes.set_xticks(sizes, [f"{samples:,}" if samples in labelled else "" for samples in sizes])
     axes.xaxis.set_minor_locator(NullLocator())
-
-
-def absent() -> Figure:
-    """What stands in place of these figures where there is nothing to draw."""
-    figure, (part,) = panels([""], COLUMN, [1.0])
-    note(part, "No method of this configuration\nselects neurons.")
-    return figure

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 
-from caneft.reporting.style import GREY
+from caneft.reporting.style import GREY, HALO
 
 RADII = (3, 6, 10, 15, 21, 28, 36, 45)  # points of type between a marker and its label
 ANGLES = np.deg2rad([0, 180, 90, 270, 35, 145, 215, 325, 60, 120, 240, 300, 15, 165, 195, 345])
@@ -22,8 +22,7 @@ def label_points(axes: Axes, points: np.ndarray, texts: list[str], clear: np.nda
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     pixel = figure.dpi / 72
-    halo = {"boxstyle": "square,pad=0.02", "fc": "white", "ec": "none", "alpha": 0.7}  # above thin lines
-    centred = {"textcoords": "offset points", "ha": "center", "va": "center", "fontsize": 7.5, "bbox": halo}
+    centred = {"textcoords": "offset points", "ha": "center", "va": "center", "fontsize": 7.5, "bbox": HALO}
     labels = [axes.annotate(text, point, (0, 0), **centred) for text, point in zip(texts, points, strict=True)]
     sizes = np.array([label.get_window_extent().size for label in labels]) / pixel + 1.5
     here, away = axes.transData.transform(points) / pixel, axes.transData.transform(clear) / pixel

@@ -1,4 +1,4 @@
-"""Which variants stand for many: families that differ in their budget alone, and who is shown with examples.
+"""What is shown of a plan: blocks that a figure has something for, variants that stand for many, and examples.
 
 As `inputs`, it needs neither pandas nor numpy.
 """
@@ -6,11 +6,11 @@ As `inputs`, it needs neither pandas nor numpy.
 from collections.abc import Hashable, Iterable, Iterator
 from typing import NamedTuple
 
-from caneft.config import Lora, Neurons
-from caneft.plan import Plan, Run, settings
-from caneft.reporting.inputs import Block, block_runs
+from caneft.config import Base, Lora, Neurons
+from caneft.plan import ARTEFACTS, Plan, Run, settings
+from caneft.reporting.inputs import Block, block_runs, matrices
 
-BUDGET = {"fraction", "parameters", "rank", "equal_to"}
+BUDGET = {"fraction", "parameters", "rank", "equal_to", "bottleneck"}
 """Settings that say how much a variant trains."""
 NEITHER = {"learning_rate", "resources", "task_relevant", "task_relevant_scope"}
 """Those that make no other kind of it, or that `selection` has a say in."""
@@ -37,6 +37,36 @@ class ExampleFile(NamedTuple):
     method: str
     domains: list[str]
     path: str
+
+
+def trained(plan: Plan) -> list[Block]:
+    """Shown blocks in which something is trained."""
+    return [block for block in plan.shown_blocks() if plan.variants_on(*block[1:], *ARTEFACTS)]
+
+
+def with_unseen(plan: Plan) -> list[Block]:
+    """Those that are tested on a domain that they are not trained on."""
+    return [block for block in trained(plan) if plan.unseen(*block[1:])]
+
+
+def swept(plan: Plan) -> list[Block]:
+    """Those of which a method has several budgets."""
+    return [block for block in trained(plan) if any(kind.budgets > 1 for kind in kinds(plan, block))]
+
+
+def kinds(plan: Plan, block: Block) -> list["Family"]:
+    """Families of what is trained in a block."""
+    return families(plan, plan.variants_on(*block[1:], *ARTEFACTS))
+
+
+def interfering(plan: Plan) -> list[list[Block]]:
+    """Matrices of interference that have a base, and runs on single domains to compare with it."""
+    base = plan.variants(Base)
+    return [
+        blocks
+        for blocks in matrices(plan)
+        if base and any(run.variant not in base for block in blocks[:-1] or blocks for run in block_runs(plan, block))
+    ]
 
 
 def families(plan: Plan, variants: Iterable[str]) -> list[Family]:

@@ -5,7 +5,7 @@ A family of comparisons is one printed table: p values are adjusted over it by H
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -27,6 +27,22 @@ RUNS, SEGMENTS = "runs", "segments"
 """Tests behind the signs of a table: of methods, of which there are several runs, or of the outputs that there are."""
 ABSENT = "No tests of significance: there is no baseline and no method to compare the others with."
 RANKED = {"dev_loss": "by the loss on dev", "exact": "by exact match on dev", "chrf": "by chrF2 on dev"}
+
+
+Intervals = dict[tuple, tuple[float, float]]
+"""Ends of 95 % intervals of scores, by block, metric, variant and column."""
+
+
+class Signs(NamedTuple):
+    """Signs of one main table by variant and column; what they mean, and which test says so."""
+
+    by_cell: dict[tuple[str, str], str]
+    meaning: str
+    test: str
+
+    @property
+    def caption(self) -> str:
+        return f"{self.meaning}: {self.test} of this table." if self.meaning else ""
 
 
 def comparisons(plan: Plan, root: str | Path) -> pd.DataFrame:
@@ -52,7 +68,7 @@ def _scaled(metric: str, value: float | None) -> float:
     return float("nan") if value is None else SCALE.get(metric, 1) * value
 
 
-def intervals(plan: Plan, root: str | Path) -> dict[tuple, tuple[float, float]]:
+def intervals(plan: Plan, root: str | Path) -> Intervals:
     """Ends of the 95 % interval of a score by block, metric, variant and column, neural metrics times 100."""
     found = {}
     for block in plan.shown_blocks():
@@ -65,10 +81,10 @@ def intervals(plan: Plan, root: str | Path) -> dict[tuple, tuple[float, float]]:
     return found
 
 
-def best_rivals(plan: Plan, root: str | Path) -> dict[Block, tuple[str, str]]:
-    """Best rival of the method in each shown block that has one, and what it was ranked by."""
-    read = {block: _read(root, block) for block in plan.shown_blocks()}
-    return {block: (found["rival"], found["rival_by"]) for block, found in read.items() if found.get("rival")}
+def _best_rival(root: str | Path, block: Block) -> tuple[str | None, str | None]:
+    """Best rival of the method in a block, and what it was ranked by; None where it has none."""
+    found = _read(root, block)
+    return (found["rival"], found["rival_by"]) if found.get("rival") else (None, None)
 
 
 def _read(root: str | Path, block: Block) -> dict[str, Any]:
@@ -105,33 +121,29 @@ def _a_is_better(row) -> bool:
     return is_better(row.metric, row.difference, 0)
 
 
-def of_main_tables(
-    plan: Plan, rows: pd.DataFrame, rivals: dict[Block, tuple[str, str]]
-) -> dict[tuple, tuple[dict[tuple[str, str], str], str]]:
-    """By shown block and metric the signs of its main table, and what they mean. rows: from `comparisons`."""
+def of_main_tables(plan: Plan, root: str | Path, rows: pd.DataFrame) -> dict[tuple, Signs]:
+    """Signs by shown block and metric. rows: from `comparisons`."""
     found = {}
     for block in plan.shown_blocks():
-        rival = rivals.get(block)
-        name = rival[0] if rival else None
+        rival, by = _best_rival(root, block)
         for metric, part in of_block(rows, block).groupby("metric", sort=False):
-            family = main_family(plan, block, part, name)
-            found[*block, metric] = signs(plan, block, family, name), caption(plan, block, family, rival)
+            family = main_family(plan, block, part, rival)
+            if len(family):
+                of_cells, meaning = signs(plan, block, family, rival), _meaning(plan, block, rival, by)
+                found[*block, metric] = Signs(of_cells, meaning, _tested(plan, family))
     return found
 
 
-def caption(plan: Plan, block: Block, family: pd.DataFrame, rival: tuple[str, str] | None) -> str:
-    """What the signs of one main table mean. rival: with what it was ranked by."""
-    if family.empty:
-        return ""
+def _meaning(plan: Plan, block: Block, rival: str | None, by: str | None) -> str:
+    """What the signs of one main table mean. by: what the rival was ranked by."""
     baseline, method = comparison.baseline(plan, block), comparison.method(plan, block)
     parts = []
     if baseline is not None:
         parts.append(f"{BETTER} better, {WORSE} worse than {label(plan, baseline)}")
     if rival is not None:
-        name, by = rival
-        pair = f"{label(plan, method)} and its best rival {RANKED[by]}, {label(plan, name)}"
+        pair = f"{label(plan, method)} and its best rival {RANKED[by]}, {label(plan, rival)}"
         parts.append(f"{BEST_RIVAL} the better one of {pair}")
-    return f"{'; '.join(parts)}: {_tested(plan, family)} of this table."
+    return "; ".join(parts)
 
 
 def _tested(plan: Plan, family: pd.DataFrame) -> str:

@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,14 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure, SubFigure
 from PIL import Image
 
-from caneft.plan import Plan
+from caneft.plan import Block, Plan
 from caneft.storage.files import atomic_write
 
 COLUMN, DOUBLE = 3.3, 7.0
 """Widths of one and of two columns of a paper, in inches."""
 
 INK, GREY, PALE = "#333333", "#8c8c8c", "#d9d9d9"
+HALO = {"boxstyle": "square,pad=0.02", "fc": "white", "ec": "none", "alpha": 0.7}  # of a label above thin lines
 LOOKS = {  # method -> colour, marker; the markers tell families apart in print without colour
     "base": (GREY, "X"),
     "icl": ("#5a5a5a", "d"),
@@ -141,15 +142,16 @@ def _fewer_colours(path: Path) -> None:
     small.save(path, format="png", optimize=True, dpi=dots)
 
 
-def panels(titles: list[str], width: float, heights: list[float]) -> tuple[Figure, list[Figure | SubFigure]]:
-    """A figure with one part below the other for each block; with several, each has its title."""
+def panels(
+    plan: Plan, blocks: Iterable[Block], width: float, heights: list[float]
+) -> tuple[Figure, list[Figure | SubFigure]]:
+    """A figure with one part below the other for each block; where the plan shows several, each has its title."""
     figure = Figure(figsize=(width, sum(heights)), layout="constrained")
-    if len(heights) == 1:
-        return figure, [figure]
-    parts = figure.subfigures(len(heights), 1, height_ratios=heights)
-    for part, title in zip(parts, titles, strict=True):
-        part.suptitle(title, fontweight="bold")
-    return figure, list(parts)
+    parts = [figure] if len(heights) == 1 else list(figure.subfigures(len(heights), 1, height_ratios=heights))
+    if len(plan.shown_blocks()) > 1:
+        for part, block in zip(parts, blocks, strict=True):
+            part.suptitle(", ".join(block), fontweight="bold")
+    return figure, parts
 
 
 def grid_shape(count: int, most: int) -> tuple[int, int]:
@@ -165,10 +167,3 @@ def clear_unused(grid: np.ndarray, used: int) -> None:
     for column in grid.T:
         axes = [axes for axes in column if axes.axison][-1]
         axes.tick_params(axis="x", labelbottom=True)
-
-
-def note(part: Figure | SubFigure, text: str) -> None:
-    """A sentence in place of a figure that there is nothing for."""
-    axes = part.subplots()
-    axes.axis("off")
-    axes.text(0.5, 0.5, text, ha="center", va="center", color=INK, transform=axes.transAxes)

@@ -17,6 +17,7 @@ from caneft.reporting.layout import Cell, Column, Table, mark_best, markdown
 from caneft.reporting.page import html
 from caneft.reporting.results import BLOCK, of_block
 from caneft.reporting.serving import TOLD, told
+from caneft.reporting.significant import Signs
 from caneft.storage.files import atomic_write
 
 SEEN, UNSEEN, ALL = AVERAGES
@@ -84,21 +85,20 @@ def main_tables(
     scores: pd.DataFrame,
     records: pd.DataFrame,
     training: dict[str, dict] | None = None,
-    tested: dict[tuple, tuple[dict, str]] | None = None,
+    tested: dict[tuple, Signs] | None = None,
 ) -> Iterator[Table]:
     """The main table as it is printed: one per shown block and metric. table: from `main_table`.
 
-    training: from `results.metric_training`. tested: by block and metric the signs of variants and columns, and what
-    they mean.
+    training: from `results.metric_training`. tested: from `significant.of_main_tables`.
     """
     for block in plan.shown_blocks():
         for metric in plan.config.scoring.all:
             rows = of_block(table, block).query("metric == @metric")
             part = of_block(scores, block).query("metric == @metric")
             about = captions.demonstration(training[metric]) if metric in (training or {}) else ""
-            signs, meaning = (tested or {}).get((*block, metric), ({}, ""))
-            notes = [note for note in (about, meaning) if note]
-            yield _main(plan, block, metric, rows, part, of_block(records, block), notes, signs)
+            signs = (tested or {}).get((*block, metric), Signs({}, "", ""))
+            notes = [note for note in (about, signs.caption) if note]
+            yield _main(plan, block, metric, rows, part, of_block(records, block), notes, signs.by_cell)
 
 
 def _main(

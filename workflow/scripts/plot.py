@@ -1,12 +1,13 @@
-"""Draw the figures, each as PDF, SVG and PNG."""
+"""Draw the figures, each as PDF, SVG and PNG; those of an earlier configuration go."""
 
 import argparse
 from pathlib import Path
 
 from caneft.plan import Plan
 from caneft.reporting.gallery import every_figure
+from caneft.reporting.listing import FIGURES, figures
 from caneft.reporting.reading import read_config
-from caneft.reporting.style import save
+from caneft.reporting.style import METADATA, save
 from caneft.runtime.cli import step
 
 
@@ -24,6 +25,9 @@ def main() -> None:
     plan = Plan(read_config(args.config))
     for name, figure in every_figure(plan, args.results):
         save(figure, args.out / name)
+    for name in set(FIGURES) - set(figures(plan)):  # of an earlier configuration
+        for suffix in METADATA:
+            (args.out / f"{name}.{suffix}").unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
