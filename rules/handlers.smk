@@ -134,11 +134,13 @@ def write_report():
     if not page.exists() or max(part.stat().st_mtime for part in parts) > page.stat().st_mtime:
         command = ["snakemake", "--snakefile", str(HOME / "Snakefile"), "--report", str(page), "--nolock", "--quiet"]
         command += ["--configfile", str(root("config.yaml"))]
+        command += ["--report-stylesheet", here("workflow/report/page.css")]
+        command += ["--report-metadata", here("workflow/report/opening.yaml")]
         done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True)
         if done.returncode != 0:
             print(done.stdout + done.stderr, f"The report was not made. By hand: {shlex.join(command)}", sep="\n")
     print(f"\n{summary.read_text(encoding='utf-8')}\ntables   {root('tables')}/\nfigures  {root('figures')}/")
-    print(f"report   {page}\n")
+    print(f"overview {root('overview.html')}   all of it in one page, to send\nreport   {page}\n")
 
 
 def print_power():

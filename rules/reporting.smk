@@ -110,7 +110,7 @@ rule overview:
         script=here("workflow/scripts/overview.py"),
         # An edited caption runs this job again, and then the handler makes the report.
         captions=captions(),
-        results=under_results(inputs.overview_inputs(PLAN)),
+        results=under_results(listing.overview_inputs(PLAN)),
     output:
         report(
             "<results>/overview.html",

@@ -234,10 +234,6 @@ def _whose(plan: Plan, names: pd.Series) -> str:
 
 def cost_caption(plan: Plan, costs: pd.DataFrame) -> str:
     """Caption of one block of the cost table. costs: rows of this block alone."""
-    machines = [
-        f"{device}, {_range(rows['threads'], ',')} thread{'s' * int(rows['threads'].max() > 1)}"
-        for device, rows in costs.groupby("device")
-    ]
     count = len(plan.config.seeds)
     trials = "Trials are all rates of a grid: tuning and decoding of dev. " if "trials" in set(costs["stage"]) else ""
     drawn = bool(plan.own_draws()) and costs["stage"].str.startswith("importance").any()
@@ -245,7 +241,15 @@ def cost_caption(plan: Plan, costs: pd.DataFrame) -> str:
     return (
         f"Pretraining, importance (sum over domains) and information are shared by all methods; tuning is one run, "
         f"decoding all test sets of one run{f', mean over {count} seeds' if count > 1 else ''}. {draws}{trials}"
-        f"Peak memory is the highest of the processes. Measured on {'; '.join(machines)}."
+        f"Peak memory is the highest of the processes. Measured on {devices(costs)}."
+    )
+
+
+def devices(costs: pd.DataFrame) -> str:
+    """Each device once, with the threads that its processes had."""
+    return "; ".join(
+        f"{device}, {_range(rows['threads'], ',')} thread{'s' * int(rows['threads'].max() > 1)}"
+        for device, rows in costs.groupby("device")
     )
 
 

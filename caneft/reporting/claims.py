@@ -22,7 +22,7 @@ from caneft.reporting.results import AVERAGES, of_block
 from caneft.scoring.significance import Errors
 
 SUPPORTED, CONTRADICTED = "supported", "contradicted"
-OPEN, UNTESTED = "not distinguishable", "not tested"
+OPEN, UNTESTED = "not distinguishable", "no verdict"
 MOST = 0.8
 """Share of the largest gain that a small budget must keep."""
 SPLITS, BEYOND = 10, 3
@@ -309,11 +309,11 @@ def _layers(plan: Plan, found: Found, method: str) -> Verdict:
     above, below = ((op.sum() + 1) / (len(drawn) + 1) for op in (drawn >= counts.max(), drawn <= counts.max()))
     where = int(np.argmax(counts))
     numbers = [
-        f"layer {where} of {chosen.layers}, counted from 0, holds {100 * counts.max() / len(chosen):.1f} % of"
+        f"layer {where} (of {chosen.layers}, counted from 0) holds {100 * counts.max() / len(chosen):.1f} % of"
         f" {len(chosen):,} neurons, and {100 * candidates[where] / sum(candidates):.1f} % of the"
         f" {sum(candidates):,} candidates",
-        f"a random set of candidates ({len(drawn):,} draws) has as full a layer with {p_text(above)}, and no fuller one"
-        f" with {p_text(below)}",
+        f"of {len(drawn):,} random sets of candidates {100 * (drawn >= counts.max()).mean():.1f} % have a layer as full"
+        f" ({p_text(above)}), {100 * (drawn <= counts.max()).mean():.1f} % have none that is fuller",
         *evidence.overlaps(plan, method, found.neurons),
     ]
     each_side = plan.config.significance.alpha / 2
@@ -354,7 +354,7 @@ def _stability(found: Found) -> Verdict:
 
 
 def counted(by_block: Mapping[Block, list[Verdict]]) -> dict[str, str]:
-    """By claim how often which verdict came out over several blocks, such as `supported 2, not tested 1`."""
+    """By claim how often which verdict came out over several blocks, such as `supported 2, no verdict 1`."""
     came = {claim: [v.verdict for found in by_block.values() for v in found if v.claim == claim] for claim in CLAIMS}
     order = (SUPPORTED, CONTRADICTED, OPEN, UNTESTED)
     return {c: ", ".join(f"{name} {found.count(name)}" for name in order if name in found) for c, found in came.items()}

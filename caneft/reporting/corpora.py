@@ -3,7 +3,7 @@
 Reasons are whatever the reports have: nothing here knows what cleaning looks for.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from caneft.reporting.tables import NONE
 KEYS = ["direction", "mixture", "domain", "split"]
 FIRST = ["read", "dropped", "leakage", "kept", "copies"]
 """Entries of a report in the order of the table; others follow."""
+LIMIT = "Limit: not drawn."
 
 
 def corpus_table(plan: Plan, root: str | Path) -> pd.DataFrame:
@@ -76,50 +77,49 @@ def corpus_tables(plan: Plan, table: pd.DataFrame) -> Iterator[Table]:
 
 def _corpora(plan: Plan, direction: str, split: str, rows: pd.DataFrame) -> Table:
     held_out = " or ".join(HELD_OUT[split])
-    sentences = [
-        "Test sets are normalised and never filtered: what cleaning would have dropped is counted as present."
+    said = {
+        "": "Test sets are normalised and never filtered: what cleaning would have dropped is counted as present."
         if split == "test"
-        else "What was dropped is what was read and not kept; a pair counts for the first reason that it meets.",
-        f"Leakage: dropped as the source stands in {held_out} of the same domain; pairs: with the same target."
-        if held_out
         else "",
-        "A pair that leaks from both counts in both." if len(HELD_OUT[split]) > 1 else "",
-        "Limit: not drawn. Copies: kept pairs whose target is their source.",
-    ]
+        "dropped": "Dropped is what was read and not kept; a pair counts for the first reason that it meets.",
+        "leakage": f"Leakage: dropped as the source stands in {held_out} of the same domain; pairs: with the same"
+        f" target.{' A pair that leaks from both counts in both.' if len(HELD_OUT[split]) > 1 else ''}",
+        "dropped.limit": LIMIT,
+        "copies": "Copies: kept pairs whose target is their source.",
+    }
     columns = [Column(label(plan, domain)) for domain in rows["domain"]]
-    return _table(f"{direction}-{split}", f"Corpora of {direction}: {split}", sentences, columns, rows)
+    return _table(f"{direction}-{split}", f"Corpora of {direction}: {split}", said, columns, rows)
 
 
 def _mixture(plan: Plan, direction: str, mixture: str, rows: pd.DataFrame) -> Table:
     rows = rows.sort_values("split", key=lambda splits: splits.map(list(HELD_OUT).index), kind="stable")
-    sentences = [
-        "Of what the corpora kept, what the mixture draws. Leakage: the source stands in a held-out set of any domain"
-        " of the mixture; pairs: with the same target. What leaks from several sets counts in each. Limit: not drawn."
-    ]
+    said = {
+        "": "Of what the corpora kept, what the mixture draws.",
+        "leakage": "Leakage: the source stands in a held-out set of any domain of the mixture; pairs: with the same"
+        " target. What leaks from several sets counts in each.",
+        "dropped.limit": LIMIT,
+    }
     columns = [Column(label(plan, row.domain), row.split) for row in rows.itertuples()]
-    return _table(f"{direction}-{mixture}", f"Mixture {mixture} of {direction}", sentences, columns, rows)
+    return _table(f"{direction}-{mixture}", f"Mixture {mixture} of {direction}", said, columns, rows)
 
 
-def _table(name: str, title: str, sentences: Iterable[str], columns: list[Column], rows: pd.DataFrame) -> Table:
-    """Transposed: a line for each count, as there are many reasons and few domains."""
+def _table(name: str, title: str, said: dict[str, str], columns: list[Column], rows: pd.DataFrame) -> Table:
+    """Transposed: a line for each count, as there are many reasons and few domains. said: by how a count begins."""
     counts = [count for count in rows.columns if count not in KEYS and rows[count].fillna(0).any()]
-    shown = 2 if any(_words(count)[1] for count in counts) else 1  # nothing was dropped: there are no reasons
+    sentences = [text for first, text in said.items() if text and any(count.startswith(first) for count in counts)]
     return Table(
         label=f"tab:corpora-{name}",
         title=title,
-        caption=" ".join(filter(None, sentences)),
-        columns=[*(Column(name, numeric=False) for name in ("Pairs", "Reason")[:shown]), *columns],
-        rows=[[*map(Cell, _words(count)[:shown]), *map(_number, rows[count])] for count in counts],
+        caption=" ".join(sentences),
+        columns=[Column("Pairs", numeric=False), *columns],
+        rows=[[Cell(_words(count)), *map(_number, rows[count])] for count in counts],
     )
 
 
-def _words(count: str) -> tuple[str, str]:
-    """`dropped.too_long` is (dropped, too long); of leakage the held-out set comes first."""
-    first, *rest = count.split(".")
-    if first == "leakage":
-        *held_out, kind = rest
-        return first, f"{' '.join(held_out)}: {kind.removeprefix('leaked_')}"
-    return first, " ".join(rest).replace("_", " ")
+def _words(count: str) -> str:
+    """`dropped.too_long` is `dropped: too long`; of leakage the held-out set comes first."""
+    *first, last = count.split(".")
+    return f"{' '.join(first)}: {last.removeprefix('leaked_').replace('_', ' ')}" if first else last
 
 
 def _number(count: int) -> Cell:

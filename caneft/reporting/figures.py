@@ -57,8 +57,8 @@ def _block_of_scores(
     signs: Signs | None,
 ) -> None:
     tested, unseen = plan.tested(*block[1:]), plan.unseen(*block[1:])
-    low = min(frame["score"].min(), *(ends[0] for (_, column), ends in intervals.items() if column in tested))
-    high = max(frame["score"].max(), *(ends[1] for (_, column), ends in intervals.items() if column in tested))
+    reached = [*frame["score"], *(end for (_, column), ends in intervals.items() if column in tested for end in ends)]
+    low, high = min(reached), max(reached)
     span = max(high - low, 1)
     ticks = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low, high)
     grid = part.subplots(*shape, sharex=True, sharey=True, squeeze=False)

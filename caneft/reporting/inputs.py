@@ -338,11 +338,6 @@ def table_inputs(plan: Plan) -> list[str]:
     return sorted(paths | set(_trial_paths(plan)))
 
 
-def overview_inputs(plan: Plan) -> list[str]:
-    """Every file that the overview opens, each once, sorted: those of the tables, and no others."""
-    return table_inputs(plan)
-
-
 def figure_inputs(plan: Plan) -> list[str]:
     """Every file that the figures open, each once, sorted. They show neurons, no heads, and not every block."""
     blocks = plan.shown_blocks()

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-AS_ABOVE, NOTES_AS_ABOVE = "As above.", "All other notes are those of the table above."
 BEST, SECOND = "best", "second"
 
 
@@ -54,10 +53,8 @@ def said_once(tables: list[Table]) -> list[Table]:
     """Tables that stand one under the other, without what the one before says word for word."""
     found = tables[:1]
     for before, table in pairwise(tables):
-        same = [note for note in table.notes if note in before.notes]
-        notes = [note for note in table.notes if note not in same]
-        caption = AS_ABOVE if table.caption == before.caption and table.caption else table.caption
-        found.append(replace(table, caption=caption, notes=[*notes, *([NOTES_AS_ABOVE] if same else [])]))
+        caption = "" if table.caption == before.caption else table.caption
+        found.append(replace(table, caption=caption, notes=[n for n in table.notes if n not in before.notes]))
     return found
 
 
@@ -82,7 +79,7 @@ def _markdown(table: Table) -> str:
         for line in lines
     ]
     rows = [f"| {' | '.join(line)} |" for line in [aligned[0], rule, *aligned[1:]]]
-    parts = [f"**{table.title}.** {table.caption}", "\n".join(rows), *table.notes]
+    parts = [f"**{table.title}.** {table.caption}".rstrip(), "\n".join(rows), *table.notes]
     return "\n\n".join(parts) + "\n"
 
 

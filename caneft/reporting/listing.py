@@ -62,3 +62,9 @@ def tables(plan: Plan) -> list[str]:
         "overlap": any(inputs.overlap_files(plan)),
     }
     return [name for name in TABLES if printed.get(name, True)]
+
+
+def overview_inputs(plan: Plan) -> list[str]:
+    """Every file that the overview opens: what the tables are made from, the tables, and the figures."""
+    pages = [f"tables/{name}.html" for name in tables(plan)]
+    return [*inputs.table_inputs(plan), *pages, *(f"figures/{name}.png" for name in figures(plan))]

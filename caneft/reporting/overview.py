@@ -9,19 +9,19 @@ import pandas as pd
 from caneft.config import Direction, Neurons
 from caneft.neurons import NeuronSet, read_description
 from caneft.plan import Plan, comparison
-from caneft.reporting import captions, claims, inputs, overlap, power, results, roles, tables
+from caneft.reporting import captions, claims, inputs, listing, overlap, page, power, results, roles, tables
 from caneft.reporting.claims import Verdict
 from caneft.reporting.inputs import COPY, Block
 from caneft.reporting.labels import METRICS, label, metric_label
 from caneft.reporting.layout import Cell, Column, Table, mark_best
 from caneft.reporting.numeric import read_neurons
-from caneft.reporting.reading import naming, read_json
+from caneft.reporting.reading import naming, read_bytes, read_json
 from caneft.reporting.results import of_block
 
 
 class Overview(NamedTuple):
     """what: of the run, by name. made_by: code, versions and machines, by name. By shown block: main, named (labels
-    that claims name, first the method's), verdicts and warnings."""
+    that claims name, first the method's), verdicts and warnings. tables, figures: HTML and PNG, by name."""
 
     title: str
     note: str
@@ -31,6 +31,8 @@ class Overview(NamedTuple):
     named: dict[Block, list[str]]
     verdicts: dict[Block, list[Verdict]]
     warnings: dict[Block, list[str]]
+    tables: dict[str, str]
+    figures: dict[str, bytes]
 
 
 def gather(plan: Plan, root: str | Path) -> Overview:
@@ -59,6 +61,8 @@ def gather(plan: Plan, root: str | Path) -> Overview:
         warnings={
             b: list(warnings(plan, of_block(scores, b), of_block(records, b), of_block(shared, b))) for b in blocks
         },
+        tables={n: page.body_of(read_bytes(root / f"tables/{n}.html").decode()) for n in listing.tables(plan)},
+        figures={name: read_bytes(root / f"figures/{name}.png") for name in listing.figures(plan)},
     )
 
 
@@ -158,16 +162,10 @@ def made_by(plan: Plan, root: Path, costs: pd.DataFrame) -> dict[str, str]:
     paths = dict.fromkeys(file.path for file in inputs.cost_files(plan))
     started = [read_json(root / path)["started"] for path in paths]
     hours = sum(read_json(root / path)["wall_seconds"] for path in paths) / 3600
-    machines = sorted(
-        {
-            f"{device}, {threads} thread{'s' * (threads > 1)}"
-            for device, threads in zip(costs["device"], costs["threads"], strict=True)
-        }
-    )
     said = {
         "Code": ", ".join(sorted(commits)),
         "Packages": ", ".join(f"{name} {' or '.join(sorted(found))}" for name, found in sorted(versions.items())),
-        "Devices": "; ".join(machines),
+        "Devices": captions.devices(costs),
         "Computing": f"{hours:,.1f} hours in {len(paths):,} processes, the first begun {min(started)}"
         if started
         else "",

@@ -1,5 +1,7 @@
-"""The overview as the report's first page, and as text for the terminal."""
+"""The overview: one page to send, with which the report opens; and as text for the terminal."""
 
+from base64 import b64encode
+from collections.abc import Iterable
 from html import escape
 from itertools import zip_longest
 
@@ -23,39 +25,77 @@ SHOWN_IN = {
     "g": ("stability",),
 }
 """Tables and figures that a claim is about, by name."""
+FIRST = ("scores", "seen_unseen")
+"""Figures that stand beside the main result; the others are folded below."""
 STYLE = """
-h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin: 2em 0 .5em; } h3 { font-size: 1em; margin: 1.2em 0 .2em; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .15em 1.2em; margin: 0; }
-dt { color: #555; } dd { margin: 0; overflow-wrap: anywhere; } ul { margin: .2em 0; padding-left: 1.3em; }
-.claim { border-left: 4px solid #bbb; padding: .1em 0 .1em 1em; margin: 1em 0; break-inside: avoid; }
-.claim h3 { margin: 0; } .claim p { margin: .2em 0; color: inherit; } .claim ul { color: #444; font-size: .93em; }
-.verdict { font-weight: 600; border: 1px solid #999; border-radius: .6em; padding: 0 .5em; margin-left: .5em; }
-.supported { border-left-color: #00745a; } .supported .verdict { background: #d5efe6; border-color: #00745a; }
-.contradicted { border-left-color: #a33c00; } .contradicted .verdict { background: #fbe2d3; border-color: #a33c00; }
-.where { color: #555; font-size: .93em; }
-@media print { body { margin: 0; max-width: none; font-size: 11px; } h2 { break-after: avoid; } }"""
+.page h1 { font-size: 1.5em; margin: .5em 0; font-weight: 700; color: inherit; }
+.page h2 { font-size: 1.15em; margin: 2em 0 .5em; font-weight: 700; color: inherit; }
+.page h3 { font-size: 1em; margin: 0; font-weight: 700; color: inherit; }
+.page dl { display: grid; grid-template-columns: max-content 1fr; gap: .15em 1.2em; margin: 0; }
+.page dt { color: var(--dim); font-weight: 400; } .page dd { margin: 0; padding: 0; overflow-wrap: anywhere; }
+@media (max-width: 40em) { .page dl { grid-template-columns: 1fr; } .page dd { margin-bottom: .5em; } }
+.page ul { margin: .2em 0; padding-left: 1.3em; list-style: disc; } .page li { color: inherit; }
+.page a { color: inherit; font-weight: inherit; }
+.page img { min-width: 44em; width: 100%; max-width: 58em; margin: 0; background: #fff; }
+.page summary { cursor: pointer; } .page details { margin: .3em 0; }
+.page .claim { border-left: 4px solid var(--line); padding: .1em 0 .1em 1em; margin: 1em 0; break-inside: avoid; }
+.page .claim p { margin: .2em 0; color: inherit; } .page .claim details { color: var(--dim); font-size: .93em; }
+.page .verdict { border: 1px solid var(--line); border-radius: .6em; padding: 0 .5em; font-weight: 600;
+  display: inline-block; }
+.page .supported { border-left-color: #00745a; } .page .supported .verdict { background: #00745a; color: #fff; }
+.page .contradicted { border-left-color: #a33c00; } .page .contradicted .verdict { background: #a33c00; color: #fff; }
+@media print { .page { max-width: none; font-size: 11px; } .page h2 { break-after: avoid; }
+  .page details::details-content { content-visibility: visible; block-size: auto; } }"""
 
 
 def html(overview: Overview) -> str:
-    """One page without scripts or links."""
+    """One page without scripts or links to elsewhere: verdicts, main result and its figures, then all the rest."""
     several = len(overview.main) > 1
+    claimed = []
+    for block, found in overview.verdicts.items():
+        of = f"{', '.join(overview.named[block][:1])}{_of(block) if several else ''}"
+        claimed += [f"<h2>Claims about {escape(of)}</h2>", *(_claim(verdict, overview) for verdict in found)]
+    claimed += [f"<p>{escape(line)}</p>" for line in explanation()]
+    result = [
+        "<h2>Main result</h2>",
+        *map(fragment, overview.main.values()),
+        _pointer(("main", "significance"), overview),
+    ]
+    result += [_figure(name, overview.figures[name]) for name in FIRST if name in overview.figures]
     parts = [f"<h1>{escape(overview.title)}</h1>", f"<p>{escape(overview.note)}</p>" if overview.note else ""]
-    parts += ["<h2>What was run</h2>", _definitions(overview.what)]
-    parts += ["<h2>Main result</h2>", *map(fragment, overview.main.values())]
-    parts += [f"<p>{escape(_pointer('main', 'scores'))}</p>"]
     if several:
         counts = claims.counted(overview.verdicts)
         rows = {f"({claim}) {CLAIMS[claim]}": counts[claim] for claim in CLAIMS}
-        parts += [f"<h2>Claims over {len(overview.main)} blocks</h2>", _definitions(rows)]
-    for block, found in overview.verdicts.items():
-        of = f"{', '.join(overview.named[block][:1])}{_of(block) if several else ''}"
-        parts += [f"<h2>Claims about {escape(of)}</h2>", *map(_claim, found)]
-    parts += [f"<p>{escape(line)}</p>" for line in explanation()]
+        parts += [f"<h2>Claims over {len(overview.main)} blocks</h2>", _definitions(rows), *result, *claimed]
+    else:
+        parts += [*claimed, *result]
     for block, lines in overview.warnings.items():
         if lines:
             parts += [f"<h2>To know before believing{escape(_of(block)) if several else ''}</h2>", _list(lines)]
-    parts += ["<h2>Made by</h2>", _definitions(overview.made_by)]
+    parts += [
+        "<h2>Tables</h2>",
+        *(_folded("table", TABLES[name], name, text) for name, text in overview.tables.items()),
+    ]
+    others = {name: picture for name, picture in overview.figures.items() if name not in FIRST}
+    parts += ["<h2>More figures</h2>"] if others else []
+    parts += [_folded("figure", FIGURES[name], name, _picture(name, picture)) for name, picture in others.items()]
+    parts += ["<h2>What was run</h2>", _definitions(overview.what), "<h2>Made by</h2>", _definitions(overview.made_by)]
     return document(overview.title, "\n".join(filter(None, parts)), STYLE)
+
+
+def _figure(name: str, picture: bytes) -> str:
+    return f'<figure id="figure-{name}">{_picture(name, picture)}</figure>'
+
+
+def _picture(name: str, picture: bytes) -> str:
+    data = b64encode(picture).decode()
+    return f'<div class="wide"><img alt="{escape(FIGURES[name])}" src="data:image/png;base64,{data}"></div>'
+
+
+def _folded(kind: str, label: str, name: str, content: str) -> str:
+    """A part that its title opens, and a link to it."""
+    title = label[0].upper() + label[1:]
+    return f'<details><summary>{escape(title)}</summary><div id="{kind}-{name}">\n{content}\n</div></details>'
 
 
 def explanation() -> list[str]:
@@ -68,21 +108,23 @@ def explanation() -> list[str]:
     ]
 
 
-def _claim(verdict: Verdict) -> str:
+def _claim(verdict: Verdict, overview: Overview) -> str:
     kind = verdict.verdict.split()[0]
     head = f"({verdict.claim}) {CLAIMS[verdict.claim]}"
+    numbers = f"<details><summary>Numbers</summary>{_list(verdict.numbers)}</details>\n" if verdict.numbers else ""
     return (
         f'<div class="claim {kind}"><h3>{escape(head)} <span class="verdict">{escape(verdict.verdict)}</span></h3>\n'
-        f"<p>{escape(verdict.reason)}</p>\n{_list(verdict.numbers)}\n"
-        f'<p class="where">{escape(_pointer(*SHOWN_IN[verdict.claim]))}</p></div>'
+        f"<p>{escape(verdict.reason)}</p>\n{numbers}{_pointer(SHOWN_IN[verdict.claim], overview)}</div>"
     )
 
 
-def _pointer(*names: str) -> str:
-    """Where in the report more of it is."""
-    tables, figures = ([of[name] for name in names if name in of] for of in (TABLES, FIGURES))
-    said = [f"{kind} {', '.join(found)}" for kind, found in (("table", tables), ("figure", figures)) if found]
-    return f"More: {'; '.join(said)}."
+def _pointer(names: Iterable[str], overview: Overview) -> str:
+    """Links to where more of it is, further below; nothing where there is no more."""
+    said = []
+    for kind, of, found in (("table", TABLES, overview.tables), ("figure", FIGURES, overview.figures)):
+        links = [f'<a href="#{kind}-{name}">{escape(of[name])}</a>' for name in names if name in found]
+        said += [f"{kind} {', '.join(links)}"] if links else []
+    return f"<p>More: {'; '.join(said)}.</p>" if said else ""
 
 
 def _of(block: Block) -> str:

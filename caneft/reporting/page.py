@@ -1,22 +1,34 @@
-"""HTML form of printed tables: one page without scripts or links, for the report."""
+"""HTML form of printed tables: pages without scripts, to send and for the report; readable in the dark, on a phone."""
 
 from html import escape
 from itertools import groupby
 
 from caneft.reporting.layout import BEST, SECOND, Cell, Table, said_once
 
+OPENING, CLOSING = '<main class="page">\n', "\n</main>"
+# Every rule is of `.page`: the report opens with such a page inside its own.
 STYLE = """\
-body { font: 14px/1.5 system-ui, sans-serif; color: #222; margin: 2em; max-width: 75em; }
-table { border-collapse: collapse; border-top: 2px solid; border-bottom: 2px solid; margin: 1em 0; }
-caption { caption-side: top; text-align: left; padding-bottom: .7em; min-width: 42em; }
-th, td { padding: .25em .8em; text-align: right; font-variant-numeric: tabular-nums; }
-th { font-weight: normal; } .text { text-align: left; }
-.group { text-align: center; border-bottom: 1px solid #999; }
-tbody { border-top: 1px solid; } .second { text-decoration: underline; }
-td:not(.text) { white-space: nowrap; }
-.deviation, .signs { display: inline-block; text-align: left; white-space: pre; }
-sup { line-height: 0; }
-p { color: #555; }"""
+.page { color-scheme: light dark; --ink: #222; --dim: #555; --line: #999; --paper: #fff;
+  font: 14px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 0 auto; max-width: 75em;
+  padding: 1.5em; box-sizing: border-box; }
+@media (prefers-color-scheme: dark) {
+  .page { --ink: #dcdcdc; --dim: #a6a6a6; --line: #777; --paper: #17191c; } body:has(> .page) { background: #17191c; } }
+@media (max-width: 40em) { .page { padding: .8em; } }
+body:has(> .page) { margin: 0; }
+.page figure { margin: 1em 0; }
+.page figcaption { margin: 0 0 .5em; max-width: 60em; font-size: 1em; color: inherit; line-height: inherit; }
+.page .wide { overflow-x: auto; }
+.page table { border-collapse: collapse; border-top: 2px solid; border-bottom: 2px solid; margin: 0; width: auto;
+  font-size: 1em; line-height: inherit; }
+.page th, .page td { padding: .25em .8em; text-align: right; font-variant-numeric: tabular-nums; color: inherit; }
+.page th { font-weight: normal; } .page .text { text-align: left; }
+.page .text:first-child { position: sticky; left: 0; background: var(--paper); }
+.page .group { text-align: center; border-bottom: 1px solid var(--line); }
+.page tbody { border-top: 1px solid; } .page tr { border: 0; } .page .second { text-decoration: underline; }
+.page td:not(.text) { white-space: nowrap; }
+.page .deviation, .page .signs { display: inline-block; text-align: left; white-space: pre; }
+.page sup { line-height: 0; }
+.page p { color: var(--dim); margin: 1em 0; } .page strong { color: inherit; }"""
 
 
 def html(tables: list[Table], absent: str = "") -> str:
@@ -27,13 +39,21 @@ def html(tables: list[Table], absent: str = "") -> str:
 
 def document(title: str, body: str, style: str = "") -> str:
     """A whole page. body: HTML. style: CSS beside that of all pages."""
-    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>\n{STYLE}{style}\n</style>'
-    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n{body}\n</body></html>\n'
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    head += f"<title>{escape(title)}</title><style>\n{STYLE}{style}\n</style>"
+    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n{OPENING}{body}{CLOSING}\n</body></html>\n'
+
+
+def body_of(page: str) -> str:
+    """What `document` has put a page around."""
+    return page.partition(OPENING)[2].rpartition(CLOSING)[0]
 
 
 def fragment(table: Table) -> str:
-    """A table without the page around it: caption, table, notes."""
-    lines = [f"<table><caption><strong>{escape(table.title)}.</strong> {escape(table.caption)}</caption>", "<thead>"]
+    """A table without the page around it: caption, table in a box that scrolls, notes."""
+    caption = f" {escape(table.caption)}" if table.caption else ""
+    lines = [f"<figure><figcaption><strong>{escape(table.title)}.</strong>{caption}</figcaption>"]
+    lines += ['<div class="wide"><table>', "<thead>"]
     if any(column.group for column in table.columns):
         lines.append(_row([_group(*group) for group in groupby(table.columns, key=lambda column: column.group)]))
     lines.append(_row([_tag("th", escape(column.name), "" if column.numeric else "text") for column in table.columns]))
@@ -42,7 +62,7 @@ def fragment(table: Table) -> str:
         if rows:
             lines += ["<tbody>", *(_row(_cells(table, row)) for row in rows), "</tbody>"]
     notes = [f"<p>{escape(note).replace('`', '')}</p>" for note in table.notes]
-    return "\n".join([*lines, "</table>", *notes])
+    return "\n".join([*lines, "</table></div>", *notes, "</figure>"])
 
 
 def _group(name: str, members) -> str:

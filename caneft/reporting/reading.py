@@ -32,6 +32,13 @@ def read_lines(path: Path) -> list[str]:
     return [text for _, text in lines(path)]
 
 
+def read_bytes(path: Path) -> bytes:
+    """A page or picture that an earlier step has made."""
+    if not path.exists():
+        raise missing(path)
+    return path.read_bytes()
+
+
 def missing(path: Path) -> InputError:
     """The error for a file that is not there."""
     return InputError(f"{path}: does not exist.\nThe workflow makes it: run `snakemake` with the same configuration.")

@@ -13,10 +13,12 @@ def labelled(listed, kind, name):
 
 
 def table(name):
-    """Output files of a table; the HTML goes into the report."""
+    """Output files of a table; the HTML goes into the report if there is something for it."""
     caption, labels = f"../workflow/report/{name}.rst", labelled(listing.TABLES, "table", name)
-    shown = report(f"<results>/tables/{name}.html", caption=caption, category=CATEGORIES["tables"], labels=labels)
-    return [shown, *(f"<results>/tables/{name}{suffix}" for suffix in (".csv", ".md", ".tex"))]
+    page = f"<results>/tables/{name}.html"
+    if name in listing.tables(PLAN):
+        page = report(page, caption=caption, category=CATEGORIES["tables"], labels=labels)
+    return [page, *(f"<results>/tables/{name}{suffix}" for suffix in (".csv", ".md", ".tex"))]
 
 
 def lost_results():
@@ -32,8 +34,8 @@ def lost_results():
 
 
 def captions():
-    """Texts of the report."""
-    return sorted(here(str(path.relative_to(HOME))) for path in HOME.glob("workflow/report/*.rst"))
+    """Texts of the report, and how it opens."""
+    return sorted(here(str(path.relative_to(HOME))) for path in HOME.glob("workflow/report/*.*"))
 
 
 def figure(name):

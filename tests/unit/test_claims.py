@@ -461,4 +461,4 @@ def test_verdicts_are_counted_over_blocks():
     plan = plan_of()
     one, other = ([claims.Verdict(c, v, "", []) for c in claims.CLAIMS] for v in (SUPPORTED, UNTESTED))
     counted = claims.counted({("a", "b", "c"): one, ("a", "b", "d"): other, ("a", "b", "e"): other})
-    assert plan and set(counted.values()) == {"supported 1, not tested 2"}
+    assert plan and set(counted.values()) == {"supported 1, no verdict 2"}

@@ -6,8 +6,6 @@ import json
 import fake_results
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from caneft.reporting import cost_figures, results
 
@@ -30,10 +28,6 @@ TRAINABLE = {
     "caneft-30": 99_360,
     "joint": 33_120,
 }
-
-
-def texts(figure):
-    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
 
 
 def change(path, **entries):
@@ -139,17 +133,15 @@ def test_every_range_of_parameters_has_some_ticks_that_keep_apart(plan, root, hi
 # --- quality against cost --------------------------------------------------------------------------------------------
 
 
-def draw_cost(plan, root):
-    return cost_figures.quality_cost(plan, results.scores(plan, root), results.costs(plan, root, stage="tuning"))
+def draw_cost(plan, root, intervals=None):
+    scores, costs = results.scores(plan, root), results.costs(plan, root, stage="tuning")
+    return cost_figures.quality_cost(plan, scores, costs, intervals or {})
 
 
-def markers(axes):
-    """Points by the marker and colour that they are drawn with, as a list of (x, y)."""
-    return sorted(
-        (*map(float, line.get_xdata()), *map(float, line.get_ydata()))
-        for line in axes.lines
-        if len(line.get_xdata()) == 1
-    )
+def bars(axes):
+    """Lengths of the bars from above, each of which begins at 0."""
+    assert all(bar.get_x() == 0 for bar in axes.patches) and axes.get_xlim()[0] == 0
+    return [bar.get_width() for bar in axes.patches]
 
 
 def cost_of(root, variant, name):
@@ -162,49 +154,29 @@ def cost_of(root, variant, name):
 SHOWN = ["full", "lora", "caneft-5", "caneft", "joint"]
 
 
-def test_quality_stands_against_mean_time_and_highest_memory(plan, root):
-    time, memory = draw_cost(plan, root).axes
-    quality = {name: by_hand(root, name, ["it", "law"]).mean() for name in SHOWN}
-    seconds = sorted((np.mean(cost_of(root, name, "wall_seconds")), quality[name]) for name in SHOWN)
-    peaks = sorted((max(cost_of(root, name, "peak_memory_mb")), quality[name]) for name in SHOWN)
-    assert np.array(markers(time)) == pytest.approx(np.array(seconds))
-    assert np.array(markers(memory)) == pytest.approx(np.array(peaks))
-    assert "(MB)" in memory.get_xlabel() and "GPU" not in memory.get_xlabel()
-    assert {text.get_text() for text in time.texts} - {""} == set(SHOWN)
+def test_quality_stands_beside_mean_processor_time_and_highest_memory(plan, root):
+    ends = {("tiny", "de-en", "all", "bleu", name, "average_seen"): (50.0, 60.0 + i) for i, name in enumerate(SHOWN)}
+    quality, time, memory = draw_cost(plan, root, ends).axes
+    dots = [line for line in quality.lines if line.get_marker() != "None"]
+    assert [dot.get_xdata()[0] for dot in dots] == pytest.approx(
+        [by_hand(root, name, ["it", "law"]).mean() for name in SHOWN]
+    )
+    assert [list(line.get_xdata()) for line in quality.lines if line.get_marker() == "None"] == [
+        [50.0, 60.0 + i] for i in range(len(SHOWN))
+    ]
+    assert [label.get_text() for label in quality.get_yticklabels()] == SHOWN
+    assert bars(time) == pytest.approx([np.mean(cost_of(root, name, "cpu_seconds")) for name in SHOWN])
+    assert bars(memory) == [max(cost_of(root, name, "peak_memory_mb")) for name in SHOWN]
+    assert "processor" in time.get_xlabel() and "GPU" not in memory.get_xlabel() and "MB" in memory.get_xlabel()
 
 
 def test_memory_is_that_of_the_gpu_where_there_is_one(plan, root):
     for path in root.glob("runs/tiny/de-en/all/*/seed*/cost.json"):
         change(path, cuda_peak_memory_mb=5000.0 + int(path.parent.name[-1]))
-    memory = draw_cost(plan, root).axes[1]
-    assert {x for x, _ in markers(memory)} == {5003}
-    assert "GPU" in memory.get_xlabel() and "(MB)" in memory.get_xlabel()
-
-
-def test_the_front_is_the_best_that_each_cost_buys():
-    rng = np.random.default_rng(2)
-    for points in (rng.normal(50, 5, (15, 2)), np.array([[1.0, 2], [1, 3], [2, 3], [3, 5], [4, 1]])):
-        axes = Figure().subplots()
-        axes.plot(*points.T, "o")
-        cost_figures.cheapest_front(axes, points)
-        cost, quality = axes.lines[-1].get_data()
-        efficient = {
-            tuple(p)
-            for p in points
-            if not any(q[0] <= p[0] and q[1] >= p[1] and (q[0] < p[0] or q[1] > p[1]) for q in points)
-        }
-        assert set(zip(cost[1:-1], quality[1:-1], strict=True)) == efficient
-        assert axes.lines[-1].get_drawstyle() == "steps-post"
-        for x in rng.uniform(points[:, 0].min(), axes.get_xlim()[1], 20):
-            affordable = points[points[:, 0] <= x]
-            assert quality[np.searchsorted(cost, x, side="right") - 1] == affordable[:, 1].max()
-
-
-def test_without_trained_methods_both_say_so(tmp_path):
-    plan = fake_results.plan({"base": METHODS["base"]})
-    fake_results.write(plan, tmp_path)
-    for figure in (draw_budget(plan, tmp_path), draw_cost(plan, tmp_path)):
-        assert len(texts(figure)) == 1 and not any(axes.lines for axes in figure.axes)
+    _, time, memory = draw_cost(plan, root).axes
+    assert bars(memory) == [5003] * len(SHOWN)
+    assert bars(time) == pytest.approx([np.mean(cost_of(root, name, "wall_seconds")) for name in SHOWN])
+    assert "GPU" in memory.get_xlabel() and "wall" in time.get_xlabel()
 
 
 def test_labels_of_many_methods_keep_apart(tmp_path):
@@ -215,7 +187,8 @@ def test_labels_of_many_methods_keep_apart(tmp_path):
     fake_results.write(plan, tmp_path, score=lambda *_: float(rng.normal(70, 3)))
     figure = draw_cost(plan, tmp_path)
     figure.draw_without_rendering()
-    for axes in figure.axes:
-        boxes = [text.get_window_extent() for text in axes.texts if text.get_text()]
+    for labels in (figure.axes[0].get_yticklabels(), *(axes.texts for axes in figure.axes[1:])):
+        boxes = [text.get_window_extent() for text in labels]
         assert len(boxes) == 11
         assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+        assert all(box.x1 <= figure.bbox.x1 for box in boxes)

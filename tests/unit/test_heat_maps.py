@@ -12,8 +12,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from caneft import neurons
-from caneft.reporting import heat_maps, inputs, interference, jaccard, results, tables
-from tests.messages import assert_names
+from caneft.reporting import heat_maps, inputs, interference, jaccard, listing, results, tables
 
 METHODS = {
     "base": {"method": "base"},
@@ -114,11 +113,12 @@ ALONE = {"all": MIXTURES["all"], "only-it": {"de-en": {"domains": ["it"], "test"
 @pytest.mark.parametrize(
     "plan", [fake_results.plan(), fake_results.plan({"full": METHODS["full"]}, mixtures=ALONE)], ids=["all", "no base"]
 )
-def test_without_single_domains_or_base_interference_says_so(plan, tmp_path):
-    fake_results.write(plan, tmp_path)
-    figure = draw_interference(plan, tmp_path)
-    assert_names(" ".join(texts(figure)), "interference")
-    assert not any(axes.collections for axes in figure.axes)
+def test_without_single_domains_or_base_there_is_no_interference(plan):
+    assert "interference" not in listing.figures(plan) + listing.tables(plan)
+
+
+def test_with_both_there_is(plan):
+    assert "interference" in listing.figures(plan) and "interference" in listing.tables(plan)
 
 
 def test_losses_and_gains_differ_in_grey_and_deepen_with_size():
@@ -171,6 +171,21 @@ def test_draws_are_seeds_of_random_and_halves_of_the_samples(plan, root):
     last = [point for point in points if (point["criterion"], point["scope"]) == ("caneft", "model")][-1]
     assert draws.loc["halves", "jaccard"] == pytest.approx(sum(last["jaccard"]) / 3)
     assert draws.loc["halves", ["variant", "samples"]].tolist() == ["caneft", 400]
+    same = [point for point in points if (point["scope"], point["samples"]) == ("model", 400)]
+    grey = np.mean([point["noise_jaccard"] for point in same])  # of all criteria, as in the figure of stability
+    assert len(same) == 4 and draws.loc["halves", "chance"] == pytest.approx(grey)
+    assert draws.loc["seeds", "chance"] == pytest.approx(jaccard.chance(115, 115, 1152))
+
+
+def test_a_mask_alone_makes_sets_alike(plan, root):
+    """Two criteria of 300 candidates share what random sets of these do; of all neurons, less."""
+    for variant, candidates in (("joint", 300), ("caneft", 300), ("random", 1152)):
+        for path in (root / f"neurons/tiny/de-en/all/{variant}").glob("*.npz"):
+            neurons.save(path, neurons.load(path), {"candidates": candidates})
+    by_chance = jaccard.sets(plan, root)[ALL].by_chance
+    shared = 115 * 115 / 300
+    assert by_chance.loc["joint", "caneft"] == pytest.approx(shared / (230 - shared))
+    assert by_chance.loc["random", "caneft"] == pytest.approx(jaccard.chance(115, 115, 1152))
 
 
 @pytest.mark.parametrize(("first", "second", "total"), [(115, 115, 1152), (40, 300, 1000), (5000, 5000, 500_000)])
@@ -190,15 +205,14 @@ def test_the_figure_shows_the_lower_triangle_with_numbers_and_chance(plan, root)
     assert [label.get_text() for label in criteria.get_xticklabels()] == ["random", "joint"]
     matrix = found[ALL].criteria
     assert cells(criteria) == {
-        (0, 0): f"{matrix.loc['joint', 'random']:.2f}",
-        (1, 0): f"{matrix.loc['caneft', 'random']:.2f}",
-        (1, 1): f"{matrix.loc['caneft', 'joint']:.2f}",
+        (0, 0): f"{matrix.loc['joint', 'random']:.2f}\n(0.05)",
+        (1, 0): f"{matrix.loc['caneft', 'random']:.2f}\n(0.05)",
+        (1, 1): f"{matrix.loc['caneft', 'joint']:.2f}\n(0.05)",
     }
     assert list(cells(domains)) == [(0, 0)]
-    level = 115 * 115 / 1152 / (230 - 115 * 115 / 1152)
-    assert any("115 of 1,152" in text and f"{level:.2f}" in text for text in texts(figure))
+    assert any("115 of 1,152" in text for text in texts(figure))
     bars = [line.get_xdata()[0] for line in draws.lines if line.get_marker() == "|"]
-    assert bars == pytest.approx([level, level])
+    assert bars == found[ALL].draws["chance"].tolist()
     assert [label.get_text() for label in draws.get_yticklabels()] == [
         "random: seeds",
         "caneft: halves\n(400 a domain)",
@@ -223,7 +237,8 @@ def test_one_criterion_alone_has_nothing_to_be_compared_with(tmp_path, method):
     plan = fake_results.plan({"one": {"method": method, "learning_rate": 1e-2}})
     fake_results.write(plan, tmp_path)
     figure = heat_maps.jaccard(plan, jaccard.sets(plan, tmp_path), jaccard.across(plan, tmp_path))
-    assert any("criterion" in text for text in texts(figure))
+    panels = figure.findobj(matplotlib.axes.Axes)
+    assert len(panels) == 1 + (method == "caneft") and "domains" in panels[0].get_title()
     assert any("one: halves" in text and "400" in text for text in texts(figure)) == (method == "caneft")
 
 

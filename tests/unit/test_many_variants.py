@@ -62,7 +62,7 @@ def test_further_budgets_are_left_to_the_figure_of_budgets(drawn, name):
 
 def test_trials_of_further_budgets_are_not_drawn(plan, root):
     trials = results.trials(plan, root)
-    axes = figures.seen_unseen(plan, results.scores(plan, root), trials).axes[0]
+    axes = figures.seen_unseen(plan, results.scores(plan, root), trials, {}).axes[0]
     lines = [line for line in axes.lines if line.get_linewidth() == 0.6 and line.get_linestyle() == "-"]
     assert len(lines) == trials["variant"].nunique() - len(FURTHER) == 11
 
@@ -109,8 +109,9 @@ def test_a_method_far_out_is_left_out_of_the_enlarged_panel_and_named_beside(tmp
         return 12.0 if (method, domain) == ("full", "koran") else float(rng.normal(70, 1))
 
     fake_results.write(plan, tmp_path, score=score)
-    left, right = figures.seen_unseen(plan, results.scores(plan, tmp_path), results.trials(plan, tmp_path)).axes
-    assert {text.get_text() for text in left.texts} - {""} == {"base", "full"}
+    scores, trials = results.scores(plan, tmp_path), results.trials(plan, tmp_path)
+    left, right = figures.seen_unseen(plan, scores, trials, {}).axes
+    assert {text.get_text() for text in left.texts} - {""} == {"base", "full", "enlarged on the right"}
     assert {text.get_text() for text in right.texts} - {""} == {"lora", *CRITERIA}
     assert right.get_ylim()[0] > 60 and right.get_title().endswith("outliers left out")
 

@@ -7,7 +7,6 @@ import fake_results
 import matplotlib.colors
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from caneft.config import Neurons
@@ -37,8 +36,8 @@ EVERY = {
 }
 
 
-def seen_unseen(plan, root):
-    return figures.seen_unseen(plan, results.scores(plan, root), results.trials(plan, root))
+def seen_unseen(plan, root, intervals=None):
+    return figures.seen_unseen(plan, results.scores(plan, root), results.trials(plan, root), intervals or {})
 
 
 @pytest.fixture
@@ -79,25 +78,17 @@ def test_trials_far_away_leave_the_enlarged_panel_alone(plan, tmp_path):
     assert left.get_xlim()[0] < 2 and right.get_xlim()[0] > 60 and right.get_ylim()[0] > 60
 
 
-def test_the_front_is_the_border_of_what_no_run_surpasses():
-    rng = np.random.default_rng(4)
-    for points in (rng.normal(70, 5, (12, 2)), np.array([[1.0, 2], [1, 3], [2, 3], [2, 1], [0, 3]])):
-        axes = Figure().subplots()
-        axes.plot(*points.T, "o")
-        figures._front(axes, points)
-        seen, unseen = axes.lines[-1].get_data()
-        efficient = {
-            tuple(p)
-            for p in points
-            if not any((q >= p).all() and (q > p).any() for q in points)  # by the definition
-        }
-        assert {(x, y) for x, y in zip(seen[1:-1], unseen[1:-1], strict=True)} == efficient
-        assert (np.diff(seen) >= 0).all() and (np.diff(unseen) <= 0).all()
-        assert axes.lines[-1].get_drawstyle() == "steps-pre"
-        for x in rng.uniform(*axes.get_xlim(), 20):  # a step line: height is the best that runs this good on seen reach
-            beyond = points[points[:, 0] >= x]
-            if len(beyond):
-                assert unseen[np.searchsorted(seen, x)] == beyond[:, 1].max()
+def test_both_averages_have_their_intervals(plan, tmp_path):
+    """Of one unseen domain the average is that domain."""
+    fake_results.write(plan, tmp_path)
+    key = ("tiny", "de-en", "all", "bleu", "lora")
+    figure = seen_unseen(plan, tmp_path, {(*key, "average_seen"): (61.0, 63.0), (*key, "koran"): (40.0, 45.0)})
+    for axes in figure.axes:
+        bars = [line for line in axes.lines if line.get_marker() == "None" and line.get_color() == "#0072B2"]
+        (across, up) = bars
+        assert (list(across.get_xdata()), list(up.get_ydata())) == ([61.0, 63.0], [40.0, 45.0])
+        point = next(line for line in axes.lines if line.get_marker() == "D")
+        assert {*across.get_ydata()} == {*point.get_ydata()} and {*up.get_xdata()} == {*point.get_xdata()}
 
 
 def test_nineteen_methods_and_their_grids_keep_their_labels_apart(tmp_path):
@@ -111,7 +102,7 @@ def test_nineteen_methods_and_their_grids_keep_their_labels_apart(tmp_path):
     )
     figure = seen_unseen(plan, tmp_path)
     figure.draw_without_rendering()
-    for axes, count in zip(figure.axes, (3, 16), strict=True):
+    for axes, count in zip(figure.axes, (4, 16), strict=True):
         boxes = [text.get_window_extent() for text in axes.texts if text.get_text()]
         assert len(boxes) == count
         assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
@@ -144,6 +135,8 @@ def test_training_shows_the_losses_of_every_seed_and_dev_as_markers(tmp_path):
     assert curves[0].get_ydata()[0] == losses[0]
     assert curves[0].get_ydata()[1:] == pytest.approx((losses[1:] + losses[:-1]) / 2)
     assert markers[0].get_xdata().tolist() == [39, 79] and markers[0].get_ydata().tolist() == [2.5, 2.25]
+    epochs = [line.get_xdata()[0] for line in axes.lines if line.get_zorder() == 1]
+    assert epochs == [40], "two epochs of 80 steps"
     assert "loss, nats per token" in [text.get_text() for text in figure.findobj(Text)]
 
 
