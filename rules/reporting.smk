@@ -1,4 +1,4 @@
-"""Reporting: tables and figures, from run records, scores and neuron sets only; a page of examples.
+"""Reporting: tables and figures, from run records, scores and neuron sets only; a page of examples; the overview.
 
 needs   scores, records, logs and costs of all runs, trials too; choices of learning rates; scores without overlap;
         reports of corpora and mixtures; information tables, neuron sets and stability curves; for the examples
@@ -36,7 +36,7 @@ rule tabulate:
         module=module_of_script,
         config=lambda wildcards: settings.reporting(CONFIG),
         root=subpath(output[0], ancestor=2),
-        stage_version=4,
+        stage_version=5,
     message:
         "tables"
     shell:
@@ -64,7 +64,7 @@ rule plot:
         module=module_of_script,
         config=lambda wildcards: settings.reporting(CONFIG),
         root=subpath(output[0], ancestor=2),
-        stage_version=4,
+        stage_version=5,
     message:
         "figures"
     shell:
@@ -133,7 +133,7 @@ rule overview:
         module=module_of_script,
         config=lambda wildcards: settings.reporting(CONFIG),
         root=subpath(output[0], parent=True),
-        stage_version=2,
+        stage_version=3,
     message:
         "overview"
     shell:

@@ -96,7 +96,7 @@ class TunesNeurons:
         if self.args.should_save:
             folder = Path(output_dir or self.args.output_dir)
             folder.mkdir(parents=True, exist_ok=True)
-            patch.save(folder / PATCH, self.tuned.taken())
+            patch.save(folder / PATCH, self.tuned.as_patch())
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)

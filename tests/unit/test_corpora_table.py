@@ -34,8 +34,8 @@ def edit(root, path, change):
 
 
 def lines(table):
-    """Printed lines as {(pairs, reason): numbers}."""
-    return {(row[0].text, row[1].text): [cell.text for cell in row[2:]] for row in table.rows}
+    """Printed lines as {what is counted: numbers}."""
+    return {row[0].text: [cell.text for cell in row[1:]] for row in table.rows}
 
 
 def flat(entry, above=""):
@@ -70,34 +70,40 @@ def test_a_line_for_each_count_and_none_for_what_is_zero(plan, root):
         "Mixture all of de-en",
     ]
     train, dev, test, mixture = printed
-    assert [column.name for column in train.columns] == ["Pairs", "Reason", "it", "law"]
-    assert [column.numeric for column in train.columns] == [False, False, True, True]
+    assert [column.name for column in train.columns] == ["Pairs", "it", "law"]
+    assert [column.numeric for column in train.columns] == [False, True, True]
     assert lines(train) == {
-        ("read", ""): ["1,234", "1,234"],
-        ("dropped", "duplicate pair"): ["30", "30"],
-        ("dropped", "leakage"): ["4", "4"],
-        ("dropped", "limit"): ["200", "200"],
-        ("leakage", "test: pairs"): ["1", "1"],
-        ("leakage", "test: sources"): ["3", "3"],
-        ("kept", ""): ["1,000", "1,000"],
-        ("copies", ""): ["7", "7"],
+        "read": ["1,234", "1,234"],
+        "dropped: duplicate pair": ["30", "30"],
+        "dropped: leakage": ["4", "4"],
+        "dropped: limit": ["200", "200"],
+        "leakage test: pairs": ["1", "1"],
+        "leakage test: sources": ["3", "3"],
+        "kept": ["1,000", "1,000"],
+        "copies": ["7", "7"],
     }
-    assert [column.name for column in dev.columns] == ["Pairs", "it", "law"]  # nothing was dropped, for no reason
     assert [[cell.text for cell in row] for row in dev.rows] == [["read", "100", "100"], ["kept", "100", "100"]]
-    assert [column.name for column in test.columns[2:]] == ["it", "law", "koran"]
-    assert lines(test)["present", "duplicate pair"] == ["5", "5", "5"]
-    assert [(column.name, column.group) for column in mixture.columns[2:]] == [
+    words = ["Dropped", "Leakage", "Limit", "Copies"]
+    assert [[word for word in words if word in table.caption] for table in printed] == [
+        words,
+        [],
+        ["Copies"],
+        ["Leakage", "Limit"],
+    ], "a caption explains the lines that there are"
+    assert [column.name for column in test.columns[1:]] == ["it", "law", "koran"]
+    assert lines(test)["present: duplicate pair"] == ["5", "5", "5"]
+    assert [(column.name, column.group) for column in mixture.columns[1:]] == [
         ("it", "train"),
         ("law", "train"),
         ("it", "dev"),
         ("law", "dev"),
     ]
     assert lines(mixture) == {
-        ("read", ""): ["1,000"] * 4,
-        ("dropped", "leakage"): ["1", "0", "0", "0"],
-        ("dropped", "limit"): ["199", "200", "900", "900"],
-        ("leakage", "law test: pairs"): ["1", "0", "0", "0"],
-        ("kept", ""): ["800", "800", "100", "100"],
+        "read": ["1,000"] * 4,
+        "dropped: leakage": ["1", "0", "0", "0"],
+        "dropped: limit": ["199", "200", "900", "900"],
+        "leakage law test: pairs": ["1", "0", "0", "0"],
+        "kept": ["800", "800", "100", "100"],
     }
 
 
@@ -115,10 +121,10 @@ def test_reasons_that_nobody_has_thought_of_get_a_line_and_a_column(plan, root):
     counts = law[["dropped.too_long", "dropped.other_script", "repaired.mojibake"]]
     assert counts.tolist() == [12345, 0, 6]
     train, _, test, _ = corpora.corpus_tables(plan, frame)
-    assert lines(train)["dropped", "too long"] == ["–", "12,345"]
-    assert lines(train)["repaired", "mojibake"] == ["–", "6"]
-    assert ("dropped", "other script") not in lines(train)
-    assert lines(test)["present", "html entity"] == ["–", "2", "–"]
+    assert lines(train)["dropped: too long"] == ["–", "12,345"]
+    assert lines(train)["repaired: mojibake"] == ["–", "6"]
+    assert "dropped: other script" not in lines(train)
+    assert lines(test)["present: html entity"] == ["–", "2", "–"]
     assert "too long" in latex([train])
     tables.write(root / "corpora-table", frame, [train])
     header, *rows = (root / "corpora-table.csv").read_text().splitlines()

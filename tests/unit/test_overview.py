@@ -1,5 +1,6 @@
 """The overview: what it gathers, its page, and its text for the terminal."""
 
+import base64
 import json
 import re
 from html.parser import HTMLParser
@@ -8,7 +9,7 @@ import fake_results
 import pytest
 
 from caneft.plan import Plan
-from caneft.reporting import inputs, overview_page
+from caneft.reporting import inputs, listing, overview_page, page
 from caneft.reporting.overview import gather
 from tests.messages import assert_names, refused
 
@@ -31,7 +32,7 @@ class Tags(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.found.append((tag, dict(attrs)))
-        if tag != "meta":
+        if tag not in ("meta", "img"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
@@ -41,6 +42,11 @@ class Tags(HTMLParser):
 def overview_of(tmp_path, plan=None, **made) -> tuple[Plan, object]:
     plan = plan or fake_results.plan(METHODS, seeds=(1, 2))
     fake_results.write(plan, tmp_path, **made)
+    for name in listing.overview_inputs(plan):
+        if not (tmp_path / name).exists():  # what other steps make
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            picture = f"picture {name}".encode()
+            (tmp_path / name).write_bytes(page.document("", f"<p>{name}</p>").encode() if "html" in name else picture)
     return plan, gather(plan, tmp_path)
 
 
@@ -54,10 +60,49 @@ def overview(tmp_path_factory):
 def test_the_page_is_whole_and_stands_alone(overview):
     text = overview_page.html(overview[1])
     tags = Tags(text)
-    assert not {tag for tag, _ in tags.found} & {"script", "link", "img", "a", "iframe"}
+    assert not {tag for tag, _ in tags.found} & {"script", "link", "iframe"}
     assert "http" not in text
-    for heading in ("What was run", "Main result", "Claims about caneft", "To know before believing", "Made by"):
-        assert f"<h2>{heading}</h2>" in text
+    named = {attributes["id"] for _, attributes in tags.found if "id" in attributes}
+    links = {attributes["href"] for tag, attributes in tags.found if tag == "a"}
+    assert links and links <= {f"#{name}" for name in named}, "nothing is elsewhere"
+
+
+def test_verdicts_come_first_then_the_main_table_then_two_figures(overview):
+    text = overview_page.html(overview[1])
+    order = [
+        "Claims about caneft</h2>",
+        '"verdict"',
+        "Main result</h2>",
+        "<table>",
+        'id="figure-scores"',
+        'id="figure-seen_unseen"',
+    ]
+    order += [
+        "To know before believing</h2>",
+        "Tables</h2>",
+        'id="figure-training"',
+        "What was run</h2>",
+        "Made by</h2>",
+    ]
+    places = [text.rindex(word) if word == "Tables</h2>" else text.index(word) for word in order]
+    assert places == sorted(places)
+
+
+def test_the_page_has_every_figure_and_table_in_it(overview):
+    """Those of the report: none that there is nothing for."""
+    plan, found, root = overview
+    text = overview_page.html(found)
+    pictures = [base64.b64decode(data).decode() for data in re.findall(r"data:image/png;base64,([^\"]+)", text)]
+    assert sorted(pictures) == sorted(f"picture figures/{name}.png" for name in listing.figures(plan))
+    assert re.findall(r"<p>tables/(\w+).html</p>", text) == listing.tables(plan)
+    assert "interference" not in listing.tables(plan) and "trials" in listing.tables(plan)
+
+
+def test_a_page_that_is_missing_is_named(tmp_path):
+    plan, _ = overview_of(tmp_path)
+    (tmp_path / "tables/main.html").unlink()
+    with refused(tmp_path / "tables/main.html"):
+        gather(plan, tmp_path)
 
 
 def test_text_of_the_configuration_is_escaped(tmp_path):
@@ -125,7 +170,7 @@ def test_a_missing_file_of_significance_is_named(tmp_path):
 
 def test_every_file_that_is_opened_is_an_input_of_the_rule(tmp_path):
     plan, _ = overview_of(tmp_path)
-    wanted = set(inputs.overview_inputs(plan))
+    wanted = set(listing.overview_inputs(plan))
     for file in tmp_path.rglob("*"):
         if file.is_file() and str(file.relative_to(tmp_path)) not in wanted:
             file.unlink()
@@ -143,7 +188,7 @@ def test_several_blocks_are_summed_up(tmp_path):
     mixtures = {"all": {"de-en": ["it", "law"]}, "other": {"de-en": ["it", "law"]}}
     _, found = overview_of(tmp_path, fake_results.plan(METHODS, seeds=(1, 2), mixtures=mixtures))
     text = overview_page.html(found)
-    assert "<h2>Claims over 2 blocks</h2>" in text and "not tested 2" in text
+    assert "<h2>Claims over 2 blocks</h2>" in text and "no verdict 2" in text
     assert "<h2>Claims about caneft on tiny, de-en, mixture other</h2>" in text
 
 

@@ -36,8 +36,8 @@ def results_in(tmp_path, rival="lora", metrics=("chrf",), **sections):
 
 
 def signs_of(plan, root, metric="chrf"):
-    rows, rivals = significant.comparisons(plan, root), significant.best_rivals(plan, root)
-    return significant.of_main_tables(plan, rows, rivals)[*BLOCK, metric]
+    found = significant.of_main_tables(plan, root, significant.comparisons(plan, root))[*BLOCK, metric]
+    return found.by_cell, found.caption
 
 
 def test_signs_follow_holm_over_the_main_table(tmp_path):

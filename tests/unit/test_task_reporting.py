@@ -69,7 +69,7 @@ def test_the_trials_table_of_translations_keeps_its_judge(tmp_path):
 def test_figures_of_a_task_speak_of_its_metric(of_task):
     plan, root, _ = of_task
     scores, tried = results.scores(plan, root), results.trials(plan, root)
-    for figure in (figures.scores(plan, scores), figures.seen_unseen(plan, scores, tried)):
+    for figure in (figures.scores(plan, scores, {}, {}), figures.seen_unseen(plan, scores, tried, {})):
         texts = [text.get_text() for text in figure.findobj(Text)]
         assert any("exact match (%)" in text for text in texts)
         assert [text for text in texts if any(word in text for word in OF_TRANSLATION)] == []

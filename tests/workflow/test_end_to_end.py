@@ -16,7 +16,10 @@ import yaml
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
+from caneft import config
+from caneft.plan import Plan
 from caneft.reporting import listing
+from caneft.reporting.page import body_of
 from tests.workflow.job_sets import AGGREGATES
 
 WITNESS = Path(__file__).parents[1] / "witness/select_neurons.py"
@@ -33,6 +36,11 @@ SELECTED = 13  # a tenth of 2 x 64 neurons
 @pytest.fixture(scope="module")
 def results(finished):
     return finished.results
+
+
+@pytest.fixture(scope="module")
+def plan(finished):
+    return Plan(config.load(finished.configuration(), check_files=False))
 
 
 def run_folder(results, variant, attempt="seed1"):
@@ -68,9 +76,9 @@ def test_a_second_run_has_nothing_to_do(finished):
     assert "Nothing to be done" in again.stdout
 
 
-def test_tables_and_figures_exist_in_every_format(results):
+def test_tables_and_figures_exist_in_every_format(results, plan):
     tables = {f"{table}.{suffix}" for table in listing.TABLES for suffix in ("csv", "html", "md", "tex")}
-    figures = {f"{figure}.{suffix}" for figure in listing.FIGURES for suffix in ("pdf", "svg", "png")}
+    figures = {f"{figure}.{suffix}" for figure in listing.figures(plan) for suffix in ("pdf", "svg", "png")}
     assert {file.name for file in (results / "tables").iterdir()} == tables
     assert {file.name for file in (results / "figures").iterdir()} == figures
     heads = {".pdf": b"%PDF", ".svg": b"<?xml", ".png": b"\x89PNG"}
@@ -99,20 +107,31 @@ def test_the_main_table_prints_the_scores_of_the_score_files(results):
             assert table.loc[variant, f"{domain}_mean"] == pytest.approx(scores[domain]["bleu"]["score"], abs=1e-3)
 
 
-def test_the_report_shows_every_table_and_figure_with_its_caption(finished):
+def test_the_report_shows_every_table_and_figure_with_its_caption(finished, plan):
+    """Those that there is something for."""
     page = (finished.results / "report.html").read_text(encoding="utf-8")
     categories = json.loads(re.search(r"var categories = (\{.*?\});", page)[1])
     found = {name: len(shown["Other"]) for name, shown in categories.items()}
-    places = {"1. Overview": 1, "2. Tables": len(listing.TABLES), "3. Figures": len(listing.FIGURES), "4. Examples": 1}
-    assert found == places
+    tables, figures = listing.tables(plan), listing.figures(plan)
+    assert found == {"1. Overview": 1, "2. Tables": len(tables), "3. Figures": len(figures), "4. Examples": 1}
     note = finished.configuration()["report"]["note"]
     captions = list((finished.root / "workflow/report").glob("*.rst"))
     assert len(captions) == len({*listing.TABLES, *listing.FIGURES, "overview", "examples", "workflow"})
     for file in captions:
         text = re.sub(r"\{\{.*?\}\}", "\n", file.read_text(encoding="utf-8"))
         plain = [line for line in text.splitlines() if len(line) > 40 and not re.search(r"[`*|\\]", line)]
-        assert plain and all(line in page for line in plain), file.name
+        shown = file.stem in {*tables, *figures, "overview", "examples", "workflow"}
+        assert plain and all((line in page) == shown for line in plain), file.name
     assert page.count(note) >= 4
+
+
+def test_the_report_opens_with_the_overview(finished):
+    """Its page stands in the workflow's description; without metadata a drawing of all jobs would stand beside it."""
+    page = (finished.results / "report.html").read_text(encoding="utf-8")
+    opening = json.loads(re.search(r"var workflow_desc = (\".*?\");\n", page)[1])
+    overview = (finished.results / "overview.html").read_text(encoding="utf-8")
+    assert body_of(overview) in opening and "data:image/png" in opening
+    assert json.loads(re.search(r"var metadata = (\{.*?\});?\n", page)[1])
 
 
 def test_an_edited_caption_remakes_the_report_alone(finished, tmp_path):
