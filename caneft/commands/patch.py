@@ -40,6 +40,7 @@ def add(commands) -> None:
         verb.add_argument("base", type=Path, help=BASE_HELP)
         verb.add_argument("patch", type=Path, help=PATCH_HELP)
         verb.add_argument("out", type=Path, help="new folder")
+    verb.add_argument("--own-ranks", action="store_true", help="a smaller file, for PEFT and vLLM: no module is padded")
 
     verb = _verb(verbs, "diff", "say how two patches differ")
     verb.add_argument("a", type=Path, help=PATCH_HELP)

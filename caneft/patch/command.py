@@ -52,7 +52,7 @@ def _merge(args: argparse.Namespace) -> None:
 
 
 def _to_lora(args: argparse.Namespace) -> None:
-    patch = lora.export(args.base, args.patch, args.out)
+    patch = lora.export(args.base, args.patch, args.out, args.own_ranks)
     print(f"{args.out}: a LoRA adapter for {_say(patch)}")
     _warn(patch)
 

@@ -8,6 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save as serialised
 
 from caneft.errors import InputError
@@ -46,10 +47,12 @@ def warning(patch: Patch) -> str | None:
     )
 
 
-def export(base: str | Path, path: str | Path, out: str | Path) -> Patch:
+def export(base: str | Path, path: str | Path, out: str | Path, own_ranks: bool = False) -> Patch:
     """Writes a PEFT adapter in the folder `out` that makes of the base, loaded in the patch's dtype, the patched model.
 
-    base: a model folder or a model's manifest.json. Raises InputError for another base, or if `out` exists.
+    base: a model folder or a model's manifest.json. own_ranks: whether each module has the rank that it needs, by
+    patterns, which PEFT and vLLM read. Otherwise all have the highest, filled up with zeros, for servers that know no
+    patterns. Raises InputError for another base, or if `out` exists.
     """
     (folder, pickled), patch = model_folder(base), read(path)
     if not len(patch.neurons):
@@ -61,38 +64,39 @@ def export(base: str | Path, path: str | Path, out: str | Path) -> Patch:
     for of_layer, old, new in zip(places, present, patch.slices, strict=True):
         for name, place in of_layer.items():
             changes[place.module].append((place, new[name].float() - old[name].float()))
+    ranks_needed = {module: sum(len(place.lines) for place, _ in of_module) for module, of_module in changes.items()}
+    given = ranks_needed if own_ranks else dict.fromkeys(ranks_needed, max(ranks_needed.values()))
     tensors = {}
     for module, of_module in changes.items():
-        a, b = _factors(of_module)
+        a, b = _factors(of_module, given[module])
         tensors[f"base_model.model.{module}.lora_A.weight"] = a
         tensors[f"base_model.model.{module}.lora_B.weight"] = b
     with new_folder(out) as beside:
         (beside / "adapter_model.safetensors").write_bytes(serialised(tensors, {"format": "pt"}))
-        write_json(beside / "adapter_config.json", _config(patch, changes))
+        write_json(beside / "adapter_config.json", _config(patch, given))
         (beside / NAME).write_text(card(patch, path, folder, Path(out).name, "peft"), encoding="utf-8")
     return patch
 
 
-def _factors(changes: list[tuple[Place, torch.Tensor]]) -> tuple[torch.Tensor, torch.Tensor]:
+def _factors(changes: list[tuple[Place, torch.Tensor]], rank: int) -> tuple[torch.Tensor, torch.Tensor]:
     """A (rank, in_features) and B (out_features, rank), float32, of one module; gate and up may both lie in it."""
     projection = changes[0][0].projection
     lines = torch.cat([torch.from_numpy(place.lines) for place, _ in changes])
     delta = torch.cat([difference for _, difference in changes], projection.axis)
-    rank = torch.arange(len(lines))
+    used, zeros = torch.arange(len(lines)), rank - len(lines)
     if projection.axis == ROWS:
-        where = torch.zeros(projection.linear.out_features, len(lines))
-        where[lines, rank] = 1
-        return delta, where
-    where = torch.zeros(len(lines), projection.linear.in_features)
-    where[rank, lines] = 1
-    return where, delta.contiguous()
+        where = torch.zeros(projection.linear.out_features, rank)
+        where[lines, used] = 1
+        return F.pad(delta, (0, 0, 0, zeros)), where
+    where = torch.zeros(rank, projection.linear.in_features)
+    where[used, lines] = 1
+    return where, F.pad(delta, (0, zeros)).contiguous()
 
 
-def _config(patch: Patch, changes: Changes) -> dict:
-    """What PEFT reads. `r` is the highest rank and alpha equals it: servers that know of no patterns scale by 1 too."""
-    own = {module: sum(len(place.lines) for place, _ in of_module) for module, of_module in changes.items()}
-    most = max(own.values())
-    others = {module: rank for module, rank in own.items() if rank != most}
+def _config(patch: Patch, ranks: dict[str, int]) -> dict:
+    """What PEFT reads. ranks: by module; alpha equals them, so servers scale by 1."""
+    most = max(ranks.values())
+    others = {module: rank for module, rank in ranks.items() if rank != most}
     revision = patch.base.get("revision")
     return {
         "peft_type": "LORA",
@@ -104,7 +108,7 @@ def _config(patch: Patch, changes: Changes) -> dict:
         "lora_alpha": most,
         "rank_pattern": others,
         "alpha_pattern": others,
-        "target_modules": sorted(own),
+        "target_modules": sorted(ranks),
         "lora_dropout": 0.0,
         "bias": "none",
         "fan_in_fan_out": False,

@@ -48,7 +48,7 @@ def same_weights(a, b):
 def test_the_adapter_is_the_patched_model(tmp_path, tiny_model, examples, architecture, unit, dtype):
     base = tiny_model(architecture, dtype=dtype)
     folder, path, tuned = make(tmp_path, base, SETS[unit])
-    export(folder, path, tmp_path / "lora")
+    export(folder, path, tmp_path / "lora", own_ranks=dtype == torch.float32)
     untouched, expected, truth = (logits(model, examples) for model in (base, tuned, copy.deepcopy(tuned).float()))
     adapted = PeftModel.from_pretrained(base, tmp_path / "lora")
     found = logits(adapted, examples)
@@ -66,7 +66,7 @@ def test_the_adapter_is_the_patched_model(tmp_path, tiny_model, examples, archit
 def test_modules_ranks_and_alphas(tmp_path, tiny_model, unit):
     """Layer 0 has 3 neurons or 1 head, layer 1 none, layer 2 has 1 neuron or 2 heads."""
     folder, path, _ = make(tmp_path, tiny_model("phi3"), SETS[unit])
-    export(folder, path, tmp_path / "lora")
+    export(folder, path, tmp_path / "lora", own_ranks=True)
     said = json.loads((tmp_path / "lora" / "adapter_config.json").read_text())
     if unit == NEURON:  # gate and up are one module
         ranks = {"0.mlp.gate_up_proj": 6, "0.mlp.down_proj": 3, "2.mlp.gate_up_proj": 2, "2.mlp.down_proj": 1}
@@ -86,12 +86,29 @@ def test_modules_ranks_and_alphas(tmp_path, tiny_model, unit):
     }
 
 
+@pytest.mark.parametrize("unit", SETS)
+def test_every_module_has_one_rank_where_nothing_else_is_asked_for(tmp_path, tiny_model, examples, unit):
+    """llama.cpp scales by alpha over the tensor's own rank, SGLang wants the configured rank in every tensor."""
+    base = tiny_model()
+    folder, path, tuned = make(tmp_path, base, SETS[unit])
+    export(folder, path, tmp_path / "lora")
+    said = json.loads((tmp_path / "lora" / "adapter_config.json").read_text())
+    tensors = load_file(tmp_path / "lora" / "adapter_model.safetensors")
+    assert {len(tensor if "lora_A" in name else tensor.T) for name, tensor in tensors.items()} == {said["r"]}
+    assert said["lora_alpha"] == said["r"] and said["rank_pattern"] == said["alpha_pattern"] == {}
+    by_server = copy.deepcopy(base)  # as those servers compute it, without PEFT
+    for module in said["target_modules"]:
+        a, b = (tensors[f"base_model.model.{module}.lora_{side}.weight"] for side in "AB")
+        by_server.get_submodule(module).weight.data += said["lora_alpha"] / len(a) * b @ a
+    torch.testing.assert_close(logits(by_server, examples), logits(tuned, examples), rtol=0, atol=1e-4)
+
+
 def test_ranks_of_one_layer_are_not_taken_for_those_of_another(tmp_path, tiny_model, examples):
     """PEFT matches names as regular expressions: layers 1 and 11 have different ranks."""
     indices = [np.arange(layer % 5 + 1) for layer in range(12)]
     base = tiny_model(num_hidden_layers=12, initializer_range=0.1)
     folder, path, tuned = make(tmp_path, base, NeuronSet(12, 40, tuple(indices)))
-    export(folder, path, tmp_path / "lora")
+    export(folder, path, tmp_path / "lora", own_ranks=True)
     adapted = PeftModel.from_pretrained(base, tmp_path / "lora")
     for number, layer in enumerate(adapted.base_model.model.model.layers):
         module = layer.mlp.down_proj
