@@ -3,7 +3,6 @@
 Two processes run this file.
 """
 
-import importlib.util
 import json
 import re
 import runpy
@@ -260,7 +259,7 @@ def test_two_processes_end_like_one(trainer, folder):
         torch.testing.assert_close(first[name], weight, rtol=0, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}")
 
 
-def test_the_commands_of_the_guide_run(tmp_path, tiny_model, tokenizer, command_line, monkeypatch):
+def test_the_commands_of_the_guide_run(trainer, tmp_path, tiny_model, tokenizer, command_line, monkeypatch):
     """Those of docs/trainers.md where the demo's files are, on the set that its Python draws."""
     monkeypatch.chdir(tmp_path)
     text = (ROOT / "docs" / "trainers.md").read_text(encoding="utf-8")
@@ -274,22 +273,19 @@ def test_the_commands_of_the_guide_run(tmp_path, tiny_model, tokenizer, command_
     ):
         Path("results", there).parent.mkdir(parents=True)
         (folder / found).rename(Path("results", there))
-    monkeypatch.setenv("HF_HUB_DISABLE_TELEMETRY", "1")
-    lines = [line.split() for block in re.findall(r"```sh\n(.+?)```", text, re.DOTALL) for line in block.splitlines()]
-    for line in lines:
-        if line[1].startswith("examples/"):
-            if "trl" in line[1] and not importlib.util.find_spec("trl"):
-                continue
-            monkeypatch.setattr(
-                sys, "argv", [line[1], *line[2:], "--use_cpu", "--report_to", "none", "--disable_tqdm", "yes"]
-            )
-            runpy.run_path(str(ROOT / line[1]))["main"]()
-        else:
-            assert line[:3] == ["python", "-m", "caneft"]
-            assert command_line(*line[3:])[0] == 0, line
-    chosen = patch.read("tuned/patch.safetensors").neurons
+    blocks = [block.splitlines() for block in re.findall(r"```sh\n(.+?)```", text, re.DOTALL)]
+    (block,) = (block for block in blocks if f"examples/{trainer}.py" in block[0])
+    first, *others = (line.split() for line in block)
+    quietly = ["--use_cpu", "--report_to", "none", "--disable_tqdm", "yes"]
+    monkeypatch.setattr(sys, "argv", [*first[1:], *quietly])
+    ended = runpy.run_path(str(ROOT / first[1]))["main"]()
+    for line in others:
+        assert line[:3] == ["python", "-m", "caneft"]
+        assert command_line(*line[3:])[0] == 0, line
+    merged = AutoModelForCausalLM.from_pretrained("merged") if others else ended.model
+    chosen = patch.read(Path(ended.args.output_dir, "patch.safetensors")).neurons
     assert len(chosen) == 115
-    assert assert_only_selected_weights_moved(AutoModelForCausalLM.from_pretrained("merged"), wide, chosen) > 0.9
+    assert assert_only_selected_weights_moved(merged, wide, chosen) > 0.9
 
 
 if __name__ == "__main__":
