@@ -11,7 +11,7 @@ from tests.messages import assert_names
 
 
 def scalars(folder):
-    """(tag, step) -> value, from the records of the only file of a folder: length, its checksum, data, their checksum."""
+    """(tag, step) -> value, from the records of a folder's only file: length, its checksum, data, their checksum."""
     (file,) = folder.iterdir()
     data, place, found = file.read_bytes(), 0, {}
     while place < len(data):
