@@ -15,7 +15,7 @@ from caneft.reporting.inputs import COPY, Block
 from caneft.reporting.labels import METRICS, label, metric_label
 from caneft.reporting.layout import Cell, Column, Table, mark_best
 from caneft.reporting.numeric import read_neurons
-from caneft.reporting.reading import naming, read_bytes, read_json
+from caneft.reporting.reading import checked, naming, read_bytes, read_json
 from caneft.reporting.results import of_block
 
 
@@ -154,14 +154,18 @@ def made_by(plan: Plan, root: Path, costs: pd.DataFrame) -> dict[str, str]:
     commits, versions, started = set(), {}, []
     for file in inputs.record_files(plan):
         record = read_json(root / file.path, with_format=True)
-        code = record.get("code") or {}
-        if code.get("commit"):
-            commits.add(code["commit"][:12] + (" with changes" if code.get("dirty") else ""))
-        for name, version in (record.get("packages") or {}).items():
-            versions.setdefault(name, set()).add(version)
-    paths = dict.fromkeys(file.path for file in inputs.cost_files(plan))
-    started = [read_json(root / path)["started"] for path in paths]
-    hours = sum(read_json(root / path)["wall_seconds"] for path in paths) / 3600
+        with naming(root / file.path):
+            code = record.get("code") or {}
+            if code.get("commit"):
+                commits.add(checked(code["commit"], str)[:12] + (" with changes" if code.get("dirty") else ""))
+            for name, version in (record.get("packages") or {}).items():
+                versions.setdefault(name, set()).add(checked(version, str))
+    paths, hours = dict.fromkeys(file.path for file in inputs.cost_files(plan)), 0.0
+    for path in paths:
+        cost = read_json(root / path)
+        with naming(root / path):
+            started.append(checked(cost["started"], str))
+            hours += float(cost["wall_seconds"]) / 3600
     said = {
         "Code": ", ".join(sorted(commits)),
         "Packages": ", ".join(f"{name} {' or '.join(sorted(found))}" for name, found in sorted(versions.items())),

@@ -15,7 +15,7 @@ from caneft.plan import Plan, comparison
 from caneft.reporting.inputs import Block
 from caneft.reporting.labels import METRICS, label, metric_label
 from caneft.reporting.layout import Cell, Column, Table
-from caneft.reporting.reading import naming, read_json
+from caneft.reporting.reading import checked, naming, read_json
 from caneft.reporting.results import BLOCK, SCALE, of_block
 from caneft.scoring.significance import LEAST_RUNS, holm
 
@@ -55,25 +55,27 @@ def comparisons(plan: Plan, root: str | Path) -> pd.DataFrame:
     """
     rows = []
     for block in plan.shown_blocks():
-        for metric, entry in _read(root, block)["metrics"].items():
-            with naming(Path(root) / comparison.path(block)):
+        with naming(Path(root) / comparison.path(block)):
+            for metric, entry in _read(root, block)["metrics"].items():
                 for found in entry["comparisons"]:
-                    scaled = {name: _scaled(metric, found[name]) for name in SCALED}
-                    about = {name: found[name] for name in COLUMNS[1:] if name not in SCALED}
-                    rows.append(dict(zip(BLOCK, block, strict=True)) | {"metric": metric} | about | scaled)
+                    about = {name: checked(found[name], str) for name in ("a", "b", "column")}
+                    about |= {name: _number(found[name]) for name in ("p", "p_runs")}
+                    about |= {name: SCALE.get(metric, 1) * _number(found[name]) for name in SCALED}
+                    about["df"] = checked(found["df"], int)
+                    rows.append(dict(zip(BLOCK, block, strict=True)) | {"metric": metric} | about)
     return pd.DataFrame(rows, columns=[*BLOCK, *COLUMNS]).astype({"se_runs": float, "df": "Int64", "p_runs": float})
 
 
-def _scaled(metric: str, value: float | None) -> float:
-    return float("nan") if value is None else SCALE.get(metric, 1) * value
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
 
 
 def intervals(plan: Plan, root: str | Path) -> Intervals:
     """Ends of the 95 % interval of a score by block, metric, variant and column, neural metrics times 100."""
     found = {}
     for block in plan.shown_blocks():
-        for metric, entry in _read(root, block)["metrics"].items():
-            with naming(Path(root) / comparison.path(block)):
+        with naming(Path(root) / comparison.path(block)):
+            for metric, entry in _read(root, block)["metrics"].items():
                 for variant, columns in entry["scores"].items():
                     for column, score in columns.items():
                         ends = (SCALE.get(metric, 1) * float(score[end]) for end in ("low", "high"))
@@ -84,7 +86,10 @@ def intervals(plan: Plan, root: str | Path) -> Intervals:
 def _best_rival(root: str | Path, block: Block) -> tuple[str | None, str | None]:
     """Best rival of the method in a block, and what it was ranked by; None where it has none."""
     found = _read(root, block)
-    return (found["rival"], found["rival_by"]) if found.get("rival") else (None, None)
+    with naming(Path(root) / comparison.path(block)):
+        if not found.get("rival"):
+            return None, None
+        return checked(found["rival"], str), checked(found["rival_by"], str)
 
 
 def _read(root: str | Path, block: Block) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from caneft.commands import finished, init
 from caneft.corpora import store
 from caneft.corpora.store import Row
 from caneft.importance import dumps
-from caneft.reporting import corpora, results, significant
+from caneft.reporting import corpora, overview, results, significant
 from caneft.scoring import rival, translated
 from caneft.selection import information_table
 from caneft.storage import files
@@ -110,6 +110,15 @@ def found_by_init(form: str) -> Parser:
             yaml.safe_load(init._content(folder / "mine.yaml", folder / "data", None, "de-en"))
 
     return Parser(f"init {form}", make, read, {"instruct": "json", "jsonl": "jsonl"}.get(form, "bytes"))
+
+
+def best_rivals(plan, root: Path) -> None:
+    for block in plan.shown_blocks():
+        significant._best_rival(root, block)
+
+
+def made_by(plan, root: Path) -> None:
+    overview.made_by(plan, root, results.costs(plan, root))
 
 
 def one_json(name: str, file: str, content: Any, read: Callable[[Path], Any]) -> Parser:
@@ -320,6 +329,10 @@ PARSERS = [
     of_results(one_of("neurons/**/information.json"), results.information, "information"),
     of_results(one_of("neurons/**/stability.json"), results.stability, "stability"),
     of_results(one_of("significance/**/*.json"), significant.comparisons, "significance"),
+    of_results(one_of("significance/**/*.json"), significant.intervals, "intervals"),
+    of_results(one_of("significance/**/*.json"), best_rivals, "best rival"),
+    of_results(lambda root: root / RUN / "record.json", made_by, "record in the overview"),
+    of_results(lambda root: root / RUN / "cost.json", made_by, "cost in the overview"),
     of_results(one_of("corpora/**/report.json"), corpora.corpus_table, "corpus report"),
 ]
 BY_NAME = {parser.name: parser for parser in PARSERS}
