@@ -1,11 +1,11 @@
 """The table of budgets: variants that differ only in how much they train."""
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 
 import pandas as pd
 
 from caneft.plan import Plan
-from caneft.reporting import captions
+from caneft.reporting import captions, shown
 from caneft.reporting.inputs import Block
 from caneft.reporting.labels import METRICS, label
 from caneft.reporting.layout import Cell, Column, Table
@@ -13,8 +13,6 @@ from caneft.reporting.results import BLOCK, of_block
 from caneft.reporting.tables import NONE, SEEN, UNSEEN, score_cells
 
 ABSENT = "No table of budgets: no two variants of a method differ in how much they train alone."
-BUDGETS = {"fraction", "parameters", "rank", "equal_to", "bottleneck"}
-"""Keys of a method that say how much is trained; a budget may have learning rates and resources of its own, too."""
 BY_CONSENSUS = ("caneft", "caneft-attention")
 """Methods whose gamma is a cut: of other criteria it is only the smallest consensus that happens to be selected."""
 COLUMNS = ["trainable_parameters", "share", "neurons", "fraction", "gamma", "n_seeds"]
@@ -34,24 +32,13 @@ def budget_table(plan: Plan, main: pd.DataFrame, records: pd.DataFrame) -> pd.Da
     for block in plan.shown_blocks():
         found = of_block(main, block)
         headline = found[found["metric"] == plan.config.scoring.metrics[0]].set_index("variant", drop=False)
-        for series in _series(plan, block):
+        for series in (kind.variants for kind in shown.kinds(plan, block) if kind.budgets > 1):
             points = [_row(headline.loc[v], of_block(records, block).query("variant == @v"), series[0]) for v in series]
             points.sort(key=lambda row: row["trainable_parameters"])
             rows += points if points[0]["trainable_parameters"] < points[-1]["trainable_parameters"] else []
     frame = pd.DataFrame(rows, columns=[*BLOCK, "series", "variant", "method", "metric", *COLUMNS, *STATISTICS])
     kinds = dict.fromkeys(["share", "fraction", "gamma", *STATISTICS], "Float64")
     return frame.astype(kinds | {"trainable_parameters": "Int64", "neurons": "Int64"})
-
-
-def _series(plan: Plan, block: Block) -> list[list[str]]:
-    """Variants that differ in their budget alone, in the configuration's order."""
-    series: dict[Hashable, list[str]] = {}
-    for variant in dict.fromkeys(run.variant for run in plan.trained_runs(*block)):
-        said = plan.config.methods[variant].model_dump(exclude=BUDGETS | {"learning_rate", "resources"})
-        # null switches the filter off, which is not the same as leaving it to `selection`
-        said["filter"] = "task_relevant" in plan.config.methods[variant].model_fields_set
-        series.setdefault(tuple(said.items()), []).append(variant)
-    return [variants for variants in series.values() if len(variants) > 1]
 
 
 def _row(main: pd.Series, records: pd.DataFrame, series: str) -> dict:

@@ -314,7 +314,7 @@ def _layers(plan: Plan, found: Found, method: str) -> Verdict:
         f" {sum(candidates):,} candidates",
         f"of {len(drawn):,} random sets of candidates {100 * (drawn >= counts.max()).mean():.1f} % have a layer as full"
         f" ({p_text(above)}), {100 * (drawn <= counts.max()).mean():.1f} % have none that is fuller",
-        *evidence.overlaps(plan, method, found.neurons),
+        *evidence.overlaps(plan, method, found.neurons, found.candidates),
     ]
     each_side = plan.config.significance.alpha / 2
     if above < each_side:

@@ -11,7 +11,7 @@ from caneft.config.names import AVERAGE_SEEN, AVERAGE_UNSEEN
 from caneft.errors import InputError
 from caneft.neurons import NeuronSet
 from caneft.plan import Plan, comparison
-from caneft.reporting import roles
+from caneft.reporting import jaccard, roles
 from caneft.reporting.inputs import COPY, Block
 from caneft.reporting.labels import label, p_text, signed
 from caneft.scoring.significance import LEAST_RUNS, Difference, Errors, holm, pooled_deviation
@@ -160,11 +160,13 @@ def fullest_by_chance(candidates: Sequence[int], neurons: int) -> np.ndarray:
     return rng.multivariate_hypergeometric(list(candidates), neurons, size=DRAWS).max(axis=1)
 
 
-def overlaps(plan: Plan, method: str, sets: Mapping[str, NeuronSet]) -> Iterator[str]:
-    """Jaccard of the method's set with those of other variants, and what it would be of random sets of these sizes."""
+def overlaps(
+    plan: Plan, method: str, sets: Mapping[str, NeuronSet], candidates: Mapping[str, Sequence[int]]
+) -> Iterator[str]:
+    """Jaccard of the method's set with those of other variants, and of random sets of the candidates of both."""
     own = sets[method]
     for variant, other in sets.items():
         if variant != method and len(other):
-            shared = len(own) * len(other) / (own.layers * own.width)
-            expected = shared / (len(own) + len(other) - shared)
-            yield f"Jaccard with {label(plan, variant)} {own.jaccard(other):.2f}, by chance {expected:.2f}"
+            among = max(sum(candidates.get(name, [own.layers * own.width])) for name in (method, variant))
+            by_chance = jaccard.chance(len(own), len(other), among)
+            yield f"Jaccard with {label(plan, variant)} {own.jaccard(other):.2f}, by chance {by_chance:.2f}"

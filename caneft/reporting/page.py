@@ -28,7 +28,7 @@ body:has(> .page) { margin: 0; }
 .page td:not(.text) { white-space: nowrap; }
 .page .deviation, .page .signs { display: inline-block; text-align: left; white-space: pre; }
 .page sup { line-height: 0; }
-.page p { color: var(--dim); margin: 1em 0; } .page strong { color: inherit; }"""
+.page p { color: var(--dim); margin: 1em 0; overflow-wrap: anywhere; } .page strong { color: inherit; }"""
 
 
 def html(tables: list[Table], absent: str = "") -> str:

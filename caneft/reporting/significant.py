@@ -13,7 +13,7 @@ from caneft.config.metrics import MEASURES, is_better
 from caneft.config.names import AVERAGE_ALL, AVERAGE_SEEN, AVERAGE_UNSEEN
 from caneft.plan import Plan, comparison
 from caneft.reporting.inputs import Block
-from caneft.reporting.labels import METRICS, label, metric_label
+from caneft.reporting.labels import label, metric_label
 from caneft.reporting.layout import Cell, Column, Table
 from caneft.reporting.reading import checked, naming, read_json
 from caneft.reporting.results import BLOCK, SCALE, of_block
@@ -213,9 +213,9 @@ def _differences(plan: Plan, block: Block, metric: str, method: str, rows: pd.Da
     in_order = [*seen, AVERAGE_SEEN, *plan.unseen(*block[1:]), AVERAGE_UNSEEN, AVERAGE_ALL]
     columns = [column for column in in_order if column in found]
     heads = [names.get(c) or (label(plan, c), "seen" if c in seen else "unseen") for c in columns]
-    alpha, better = plan.config.significance.alpha, "negative" if MEASURES[metric].lower_is_better else "positive"
+    alpha, better = plan.config.significance.alpha, "Negative" if MEASURES[metric].lower_is_better else "Positive"
     said = (
-        f"Differences in {METRICS[metric]}; {better}: {label(plan, method)} is better. {BETTER} {_tested(plan, rows)}"
+        f"{better}: {label(plan, method)} is better. {BETTER} {_tested(plan, rows)}"
         " of this table. Both tests, intervals and standard errors are in significance.csv."
     )
     return Table(
