@@ -97,7 +97,7 @@ rule show_examples:
         module=module_of_script,
         config=lambda wildcards: settings.reporting(CONFIG),
         root=subpath(output.page, parent=True),
-        stage_version=1,
+        stage_version=2,
     message:
         "examples"
     shell:

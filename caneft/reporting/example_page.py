@@ -7,6 +7,8 @@ from difflib import SequenceMatcher
 from html import escape
 from itertools import groupby
 
+from caneft.reporting.page import document
+
 WITHOUT_SPACES = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
     "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # kana, Chinese characters
@@ -14,23 +16,23 @@ WITHOUT_SPACES = (
 TOKEN = re.compile(rf"[{WITHOUT_SPACES}]|(?:(?![{WITHOUT_SPACES}])\w)+|[^\w\s]")
 """A word, a mark of punctuation, or a character of a script that puts no space between words."""
 
-STYLE = """\
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff; margin: 2em; max-width: 70em; }
-h2 { border-bottom: 2px solid; margin-top: 2em; } h3 { margin-bottom: .2em; }
-table { border-collapse: collapse; width: 100%; margin: .8em 0 1.6em; border-top: 1px solid; border-bottom: 1px solid;
-        break-inside: avoid; }
-caption { text-align: left; color: #555; font-size: 13px; padding-bottom: .2em; }
-th, td { padding: .2em .7em; text-align: left; vertical-align: top; border-top: 1px solid #e4e4e4; }
-th { font-weight: normal; white-space: nowrap; color: #555; width: 9em; }
-td.text { white-space: pre-wrap; overflow-wrap: anywhere; text-align: start; }
-tr.given td, tr.given th { background: #f6f6f6; color: #222; }
-td.score { text-align: right; font-variant-numeric: tabular-nums; width: 3.5em; }
-td.notes { font-size: 13px; width: 8em; }
-tr.best td.score { font-weight: bold; }
-mark { background: #ffe2b8; color: inherit; border-bottom: 2px solid #d55e00; }
-del { color: #767676; margin: 0 .1em 0 .3em; } p, nav { color: #444; }
-nav a { margin-right: 1em; color: #0072b2; }
-@media print { body { margin: 0; font-size: 10pt; } nav { display: none; } mark { print-color-adjust: exact; } }"""
+STYLE = """
+.page { --given: #f6f6f6; --mark: #ffe2b8; --part: #e4e4e4; }
+@media (prefers-color-scheme: dark) { .page { --given: #24272b; --mark: #6b4a10; --part: #3a3d42; } }
+.page h2 { border-bottom: 2px solid; margin-top: 2em; } .page h3 { margin-bottom: .2em; }
+.page table { width: 100%; margin: .8em 0 1.6em; border-width: 1px; break-inside: avoid; }
+.page caption { text-align: left; color: var(--dim); font-size: 13px; padding-bottom: .2em; }
+.page th, .page td { padding: .2em .7em; text-align: left; vertical-align: top; border-top: 1px solid var(--part); }
+.page th { color: var(--dim); width: 9em; overflow-wrap: anywhere; }
+.page td.text { white-space: pre-wrap; overflow-wrap: anywhere; text-align: start; position: static; }
+.page tr.given td, .page tr.given th { background: var(--given); }
+.page td.score { text-align: right; width: 3.5em; } .page td.notes { font-size: 13px; width: 8em; white-space: normal; }
+.page tr.best td.score { font-weight: bold; }
+.page mark { background: var(--mark); color: inherit; border-bottom: 2px solid #d55e00; }
+.page del { color: var(--dim); margin: 0 .1em 0 .3em; } .page nav a { margin-right: 1em; color: inherit; }
+@media (max-width: 40em) { .page th { width: 5em; } .page th, .page td { padding: .2em .3em; }
+  .page td.notes { width: auto; } }
+@media print { .page { font-size: 10pt; } .page nav { display: none; } .page mark { print-color-adjust: exact; } }"""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,6 @@ class Section:
 
 def page(title: str, introduction: str, measure: str, sections: list[Section]) -> str:
     """The page: blocks, in them domains, in them a table for each example. measure: what the outputs' scores are."""
-    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>\n{STYLE}\n</style>'
     body = [
         f"<h1>{escape(title)}</h1>",
         f"<p>{escape(introduction)}</p>",
@@ -78,7 +79,7 @@ def page(title: str, introduction: str, measure: str, sections: list[Section]) -
         for number, section in members:
             body.append(f'<h3 id="part{number}">{escape(section.domain)}</h3>')
             body += map(_table, section.examples)
-    return '<!DOCTYPE html>\n<html lang="en"><head>' + head + "</head><body>\n" + "\n".join(body) + "\n</body></html>\n"
+    return document(title, "\n".join(body), STYLE)
 
 
 LEGEND = (

@@ -210,7 +210,7 @@ def test_text_of_corpora_models_and_labels_is_no_markup():
     outputs = (Output(EVIL, EVIL, 12.34, (EVIL,)), Output("other", "שלום עולם", 50.0))
     section = Section(EVIL, EVIL, (Example(EVIL, EVIL, EVIL, EVIL, outputs),))
     parsed = Parsed(page(EVIL, EVIL, EVIL, [section]))
-    allowed = "html head meta title style body h1 h2 h3 p nav div a table caption tr th td mark del"
+    allowed = "html head meta title style body main h1 h2 h3 p nav div a table caption tr th td mark del"
     assert set(parsed.tags) <= set(allowed.split())
     assert {name for name, _ in parsed.attributes} <= {"charset", "lang", "href", "id", "class", "scope", "dir"}
     assert [value for name, value in parsed.attributes if name == "href"] == ["#part0"]
