@@ -212,7 +212,17 @@ def test_text_of_corpora_models_and_labels_is_no_markup():
     parsed = Parsed(page(EVIL, EVIL, EVIL, [section]))
     allowed = "html head meta title style body main h1 h2 h3 p nav div a table caption tr th td mark del"
     assert set(parsed.tags) <= set(allowed.split())
-    assert {name for name, _ in parsed.attributes} <= {"charset", "lang", "href", "id", "class", "scope", "dir"}
+    assert {name for name, _ in parsed.attributes} <= {
+        "charset",
+        "name",
+        "content",
+        "lang",
+        "href",
+        "id",
+        "class",
+        "scope",
+        "dir",
+    }
     assert [value for name, value in parsed.attributes if name == "href"] == ["#part0"]
     assert EVIL in parsed.cells
 
