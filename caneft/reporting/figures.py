@@ -99,7 +99,7 @@ def _dots(
             axes.plot(runs[variant], [row] * len(runs[variant]), own.marker, color=own.fill, **PALE_DOT, zorder=3.5)
         axes.plot(mean, row, **own.markers(4.6), zorder=4)
         text = {"fontsize": 7, "va": "center", "weight": "bold" if round(mean, 1) == best else "normal"}
-        right = max(*ends, *bases, -np.inf)  # a loss stands left of the base, its number right of it
+        right = max(*ends, *bases, *runs[variant])  # a loss stands left of the base, its number right of it
         axes.annotate(f"{mean:.1f}{signs[variant]}", (right, row), (5, 0), textcoords="offset points", **text)
     axes.set_yticks(range(len(variants)), [label(plan, variant) for variant in variants])
     axes.set_ylim(len(variants) - 0.4, -0.6)
