@@ -25,7 +25,7 @@ wheel: $(VENV)/.ready ## build the package as a wheel, in dist/
 # mkdocs has an environment of its own. A broken link or a page without a place fails.
 site: ## build the documentation as pages with search, in site/
 	@[ -x .venv-site/bin/mkdocs ] || { "$(PYTHON)" -m venv .venv-site && .venv-site/bin/pip install -q $(SITE); }
-	@.venv-site/bin/mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 .venv-site/bin/mkdocs build --quiet --strict
 
 # A language model that people use, on real text: config/gemma.yaml, about 50 minutes on two cores (an estimate). DATA is the folder of the
 # corpora, laid out as config/gemma.yaml says. REAL=config/smollm.yaml runs that file instead.
