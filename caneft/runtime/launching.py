@@ -3,7 +3,6 @@
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from torch.distributed import TCPStore
 
 from caneft.errors import InputError
 from caneft.runtime.cli import SAID
@@ -38,7 +38,9 @@ def launch(module: str, arguments: Sequence[str], processes: int, what: str) -> 
         )
     command = [sys.executable, "-m", module, *arguments]
     with tempfile.TemporaryDirectory(prefix="caneft-") as folder:
-        environment = _environment(processes) | {SAID: str(Path(folder, "said"))}
+        # The port is bound from here on: one that is only found free may be another program's before it is used.
+        meeting = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        environment = _environment(processes, meeting.port) | {SAID: str(Path(folder, "said"))}
         started: list[subprocess.Popen] = []
         try:
             with _passing_on(started) as passed:
@@ -53,13 +55,12 @@ def launch(module: str, arguments: Sequence[str], processes: int, what: str) -> 
             _end(started)
 
 
-def _environment(processes: int) -> dict[str, str]:
+def _environment(processes: int, port: int) -> dict[str, str]:
+    """Environment of a team whose processes meet at a port that this one has opened, as torchrun's do."""
     from accelerate.utils import check_cuda_p2p_ib_support
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    address |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}
     sizes = {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
     threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}  # else accelerate sets it, with a warning
     cards = {} if cpu_wanted() or check_cuda_p2p_ib_support() else {"NCCL_P2P_DISABLE": "1", "NCCL_IB_DISABLE": "1"}

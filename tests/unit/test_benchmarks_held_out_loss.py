@@ -18,7 +18,7 @@ def test_losses_of_pairs_are_those_of_one_pair_after_the_other(tiny_model, examp
 
 
 def test_a_difference_and_its_errors():
-    """300 pairs of 10 tokens a domain: with equal lengths the error of segments is that of a mean of paired differences."""
+    """300 pairs of 10 tokens a domain: with equal lengths the error of segments is that of a mean of differences."""
     rng = np.random.default_rng(1)
     level = {"base": [3.0], "caneft": [2.0, 2.1, 2.2], "lora": [2.4, 2.3, 2.5]}
     shared = {domain: rng.normal(0, 5, 300) for domain in ("it", "law")}

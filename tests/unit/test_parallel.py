@@ -20,6 +20,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
+from torch.distributed import TCPStore
 
 from caneft import config
 from caneft.neurons import NeuronSet
@@ -127,7 +128,8 @@ def results(folder, name):
 
 def test_two_processes_end_like_one(folder):
     command = [sys.executable, "-m", MODULE, "split", "methods", str(folder)]
-    subprocess.run(command, cwd=ROOT, env=launching._environment(2), check=True, timeout=600)
+    meeting = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    subprocess.run(command, cwd=ROOT, env=launching._environment(2, meeting.port), check=True, timeout=600)
     both_end_like_one(folder)
 
 
