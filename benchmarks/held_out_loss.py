@@ -82,7 +82,7 @@ def measured(
             with atomic_write(kept) as beside, beside.open("wb") as file:
                 np.savez(file, **{domain: segment_losses(tuned, own) for domain, own in given.items()})
             print(f"measured {run.name if run else 'base'}", flush=True)
-        losses = dict(np.load(kept))
+        losses = dict(np.load(kept, allow_pickle=False))
         if any(len(losses[domain]) != pairs for domain in given):
             raise InputError(f"{kept}: is of another number of pairs. Delete {root / 'held-out'} and begin again")
         yield run, {domain: (losses[domain], lengths[domain]) for domain in given}

@@ -15,7 +15,7 @@ from caneft.reporting.inputs import COPY, Block
 from caneft.reporting.labels import METRICS, label, metric_label
 from caneft.reporting.layout import Cell, Column, Table, mark_best
 from caneft.reporting.numeric import read_neurons
-from caneft.reporting.reading import checked, naming, read_bytes, read_json
+from caneft.reporting.reading import naming, read_bytes, read_json, text
 from caneft.reporting.results import of_block
 
 
@@ -157,14 +157,14 @@ def made_by(plan: Plan, root: Path, costs: pd.DataFrame) -> dict[str, str]:
         with naming(root / file.path):
             code = record.get("code") or {}
             if code.get("commit"):
-                commits.add(checked(code["commit"], str)[:12] + (" with changes" if code.get("dirty") else ""))
+                commits.add(text(code["commit"])[:12] + (" with changes" if code.get("dirty") else ""))
             for name, version in (record.get("packages") or {}).items():
-                versions.setdefault(name, set()).add(checked(version, str))
+                versions.setdefault(name, set()).add(text(version))
     paths, hours = dict.fromkeys(file.path for file in inputs.cost_files(plan)), 0.0
     for path in paths:
         cost = read_json(root / path)
         with naming(root / path):
-            started.append(checked(cost["started"], str))
+            started.append(text(cost["started"]))
             hours += float(cost["wall_seconds"]) / 3600
     said = {
         "Code": ", ".join(sorted(commits)),

@@ -64,6 +64,13 @@ def checked(value: Any, *kinds: type) -> Any:
     raise TypeError(f"{str(value)[:40]!r} where {' or '.join(kind.__name__ for kind in kinds)} belongs")
 
 
+def text(value: Any) -> str:
+    """A value of a file if it is text; else TypeError."""
+    if type(value) is str:
+        return value
+    raise TypeError(f"{str(value)[:40]!r} where text belongs")
+
+
 def read_config(argument: str) -> Config:
     """Configuration from a command line: JSON, or `@FILE` with JSON in it. Corpus files need not exist any more."""
     path = Path(argument[1:]) if argument.startswith("@") else None

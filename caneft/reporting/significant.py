@@ -15,7 +15,7 @@ from caneft.plan import Plan, comparison
 from caneft.reporting.inputs import Block
 from caneft.reporting.labels import label, metric_label
 from caneft.reporting.layout import Cell, Column, Table
-from caneft.reporting.reading import checked, naming, read_json
+from caneft.reporting.reading import checked, naming, read_json, text
 from caneft.reporting.results import BLOCK, SCALE, of_block
 from caneft.scoring.significance import LEAST_RUNS, holm
 
@@ -58,7 +58,7 @@ def comparisons(plan: Plan, root: str | Path) -> pd.DataFrame:
         with naming(Path(root) / comparison.path(block)):
             for metric, entry in _read(root, block)["metrics"].items():
                 for found in entry["comparisons"]:
-                    about = {name: checked(found[name], str) for name in ("a", "b", "column")}
+                    about = {name: text(found[name]) for name in ("a", "b", "column")}
                     about |= {name: _number(found[name]) for name in ("p", "p_runs")}
                     about |= {name: SCALE.get(metric, 1) * _number(found[name]) for name in SCALED}
                     about["df"] = checked(found["df"], int)
@@ -89,7 +89,7 @@ def _best_rival(root: str | Path, block: Block) -> tuple[str | None, str | None]
     with naming(Path(root) / comparison.path(block)):
         if not found.get("rival"):
             return None, None
-        return checked(found["rival"], str), checked(found["rival_by"], str)
+        return text(found["rival"]), text(found["rival_by"])
 
 
 def _read(root: str | Path, block: Block) -> dict[str, Any]:
