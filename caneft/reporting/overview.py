@@ -174,7 +174,7 @@ def made_by(plan: Plan, root: Path, costs: pd.DataFrame) -> dict[str, str]:
         if started
         else "",
     }
-    return {name: text for name, text in said.items() if text}
+    return {name: words for name, words in said.items() if words}
 
 
 def headline(plan: Plan, block: Block, rows: pd.DataFrame) -> Table:
