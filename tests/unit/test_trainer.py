@@ -15,6 +15,7 @@ import pytest
 import torch
 from datasets import Dataset
 from safetensors.torch import load_file, save_file
+from torch.distributed import TCPStore
 from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
 
 from caneft import config, neurons, patch
@@ -241,7 +242,8 @@ def test_a_lora_beside_the_neurons_is_refused(folder):
 @pytest.mark.slow
 def test_two_processes_end_like_one(trainer, folder):
     """Each has one of a step's two passes."""
-    environment = launching._environment(2)
+    meeting = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    environment = launching._environment(2, meeting.port)
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", MODULE, trainer, str(folder)],
