@@ -24,7 +24,7 @@ from torch import nn
 from caneft.config.prompts import Prompt, PromptSettings
 from caneft.errors import InputError, did_you_mean
 from caneft.importance import hooks
-from caneft.importance.dumps import SUMS, UNDERFLOW_SHARE, Progress
+from caneft.importance.dumps import SUMS, Progress
 from caneft.neurons import NeuronSet
 from caneft.patch import Patch, read, save, swap
 from caneft.prompts import Example, Prompts, batches, collate
@@ -100,9 +100,8 @@ def importance(
             progress.add(batch, chosen)
     if not np.isfinite(scores).all():
         raise InputError(f"scores of up to {progress.largest:g} do not fit float16. Lower scale_exponent")
-    if progress.vanished > UNDERFLOW_SHARE * progress.positive:
-        share = progress.vanished / progress.positive
-        raise InputError(f"{share:.1%} of the positive scores vanish in float16. Raise scale_exponent")
+    if progress.lost:
+        raise InputError(f"{progress.lost:.1%} of the positive scores vanish in float16. Raise scale_exponent")
     return Importance(scores, 2.0**scale_exponent, progress.loss, progress.statistics())
 
 

@@ -1,6 +1,7 @@
 """The command line `python -m caneft tensorboard`: losses and scores of finished runs, as TensorBoard reads them."""
 
 import argparse
+import math
 from pathlib import Path
 
 from caneft.errors import InputError
@@ -25,15 +26,15 @@ def run(args: argparse.Namespace) -> None:
     plan = open_plan(args.results)
     if args.out.exists():
         raise InputError(f"{args.out}: exists already. Name another folder, or delete this one.")
-    run = [*results.BLOCK, "variant", "seed"]
-    scores = {name: of_run for name, of_run in results.scores(plan, args.results).dropna(subset="seed").groupby(run)}
-    losses = results.losses(plan, args.results).groupby(run)
+    of_run = [*results.BLOCK, "variant", "seed"]
+    scores = dict(list(results.scores(plan, args.results).dropna(subset="seed").groupby(of_run)))
+    losses = results.losses(plan, args.results).groupby(of_run)
     for name, steps in losses:
         *folders, seed = name
         with SummaryWriter(str(args.out.joinpath(*folders, f"seed{seed}")), filename_suffix=".caneft") as writer:
             for row in steps.itertuples():
                 writer.add_scalar("training/loss", row.loss, row.step)
-                if row.dev_loss == row.dev_loss:
+                if not math.isnan(row.dev_loss):
                     writer.add_scalar("training/dev_loss", row.dev_loss, row.step)
             for row in scores[name].itertuples():
                 writer.add_scalar(f"{row.metric}/{row.domain}", row.score, steps["step"].max())

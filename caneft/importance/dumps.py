@@ -148,6 +148,11 @@ class Progress:
         self.vanished += batch.vanished
         self.checksums.append(_checksum(batch.scores))
 
+    @property
+    def lost(self) -> float:
+        """Share of the positive scores that float16 stored as 0; 0 where it is too small to matter."""
+        return self.vanished / self.positive if self.vanished > UNDERFLOW_SHARE * self.positive else 0.0
+
     def statistics(self) -> dict[str, np.ndarray]:
         """Mean |a|, mean |dL/da| and share of positive gates over response positions, float32 (layers, neurons)."""
         return {name: (total / max(self.positions, 1)).astype(np.float32) for name, total in self.sums.items()}
@@ -257,8 +262,7 @@ class Dump(Part):
 
     def check(self) -> None:
         """Refuses a dump that lost too many of its scores, or lacks a batch."""
-        if self.progress.vanished > UNDERFLOW_SHARE * self.progress.positive:
-            share = self.progress.vanished / self.progress.positive
+        if share := self.progress.lost:
             self.largest = self.progress.largest
             raise InputError(f"{self.name}: {share:.1%} of the positive scores vanish in float16. {self._remedy()}")
         if self.finished < len(self.batches):

@@ -126,9 +126,8 @@ def quality_cost(plan: Plan, scores: pd.DataFrame, costs: pd.DataFrame, interval
         left, middle, right = part.subplots(1, 3, sharey=True)
         for row, variant in enumerate(variants[block]):
             runs = own[own["variant"] == variant]
-            left.plot(
-                ends[variant] or (), [row, row] if ends[variant] else (), color=look(plan, variant).colour, lw=0.9
-            )
+            if ends[variant]:
+                left.plot(ends[variant], [row, row], color=look(plan, variant).colour, lw=0.9)
             left.plot(quality[variant], row, **look(plan, variant).markers(4.6), zorder=3)
             _bar(middle, row, runs[f"{time}_seconds"].mean(), look(plan, variant).fill)
             _bar(right, row, runs[f"{memory}_memory_mb"].max(), look(plan, variant).fill)

@@ -64,6 +64,11 @@ def checked(value: Any, *kinds: type) -> Any:
     raise TypeError(f"{str(value)[:40]!r} where {' or '.join(kind.__name__ for kind in kinds)} belongs")
 
 
+def number(value: Any) -> float:
+    """A value of a file as a float, nan where it is None; else TypeError or ValueError."""
+    return float("nan") if value is None else float(value)
+
+
 def text(value: Any) -> str:
     """A value of a file if it is text; else TypeError."""
     if type(value) is str:

@@ -16,7 +16,7 @@ from caneft.plan import SEEN, Plan, settings
 from caneft.reporting import inputs
 from caneft.reporting.inputs import Block
 from caneft.reporting.numeric import read_neurons, read_parquet
-from caneft.reporting.reading import checked, naming, read_json, read_lines
+from caneft.reporting.reading import checked, naming, number, read_json, read_lines
 from caneft.storage.bounded import parse
 
 BLOCK = ["model", "direction", "mixture"]
@@ -192,8 +192,8 @@ def _trial_row(plan: Plan, files: list[inputs.TrialFile], root: Path) -> dict[st
     first, rate = files[0], f"{files[0].rate:g}"
     choice = read_json(root / first.choice, with_format=True)
     with naming(root / first.choice):
-        dev, error, edge = _number(choice["grid"][rate]), _number(choice["errors"][rate]), choice["edge"]
-        highest = _number(choice["grid"][f"{choice['best']:g}"])
+        dev, error, edge = number(choice["grid"][rate]), number(choice["errors"][rate]), choice["edge"]
+        highest = number(choice["grid"][f"{choice['best']:g}"])
         chosen = choice["learning_rate"] == first.rate
     stops = [_diverged_at(plan, file, root) for file in files]
     averages = [_trial_averages(plan, file, root) for file in files] if not math.isnan(dev) else []
@@ -228,10 +228,6 @@ def _test_scores(plan: Plan, file: inputs.TrialFile, testset: str, path: Path) -
         return [float(found["domains"][domain][plan.config.scoring.metrics[0]]["score"]) for domain in domains]
 
 
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else float(value)
-
-
 def _mean(values: list[float]) -> float:
     return sum(values) / len(values) if values else float("nan")
 
@@ -250,7 +246,7 @@ def _loss_rows(file: inputs.LogFile, path: Path) -> Iterator[dict[str, Any]]:
     texts = read_lines(path)
     with naming(path):
         for line in map(parse, texts):
-            losses = {"loss": float(line["loss"]), "dev_loss": _number(line.get("dev_loss"))}
+            losses = {"loss": float(line["loss"]), "dev_loss": number(line.get("dev_loss"))}
             yield _identity(file) | {"step": int(checked(line["step"], int))} | losses
 
 

@@ -15,7 +15,7 @@ from caneft.plan import Plan, comparison
 from caneft.reporting.inputs import Block
 from caneft.reporting.labels import label, metric_label
 from caneft.reporting.layout import Cell, Column, Table
-from caneft.reporting.reading import checked, naming, read_json, text
+from caneft.reporting.reading import checked, naming, number, read_json, text
 from caneft.reporting.results import BLOCK, SCALE, of_block
 from caneft.scoring.significance import LEAST_RUNS, holm
 
@@ -59,15 +59,11 @@ def comparisons(plan: Plan, root: str | Path) -> pd.DataFrame:
             for metric, entry in _read(root, block)["metrics"].items():
                 for found in entry["comparisons"]:
                     about = {name: text(found[name]) for name in ("a", "b", "column")}
-                    about |= {name: _number(found[name]) for name in ("p", "p_runs")}
-                    about |= {name: SCALE.get(metric, 1) * _number(found[name]) for name in SCALED}
+                    about |= {name: number(found[name]) for name in ("p", "p_runs")}
+                    about |= {name: SCALE.get(metric, 1) * number(found[name]) for name in SCALED}
                     about["df"] = checked(found["df"], int)
                     rows.append(dict(zip(BLOCK, block, strict=True)) | {"metric": metric} | about)
     return pd.DataFrame(rows, columns=[*BLOCK, *COLUMNS]).astype({"se_runs": float, "df": "Int64", "p_runs": float})
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else float(value)
 
 
 def intervals(plan: Plan, root: str | Path) -> Intervals:

@@ -5,13 +5,14 @@ import pytest
 import torch
 from scipy import stats
 
-from benchmarks import held_out_loss
+from caneft.translation import held_out
+from caneft.tuning.methods import Tuned
 from tests import naive
 
 
 def test_losses_of_pairs_are_those_of_one_pair_after_the_other(tiny_model, examples):
     model = tiny_model()
-    found = held_out_loss.segment_losses(model, examples, tokens=100)
+    found = held_out.pair_losses(Tuned(model), examples, tokens=100)
     with torch.no_grad():
         expected = [float(naive.summed_loss(model, one.prompt, one.response)) for one in examples]
     assert found == pytest.approx(expected, rel=1e-5)
@@ -24,12 +25,11 @@ def test_a_difference_and_its_errors():
     shared = {domain: rng.normal(0, 5, 300) for domain in ("it", "law")}
     own = {name: {domain: rng.normal(0, 1, 300) for domain in shared} for name in level}
     lengths = np.full(300, 10)
-    found = {
-        (name, seed): {domain: (10 * mean + shared[domain] + own[name][domain], lengths) for domain in shared}
+    runs = {
+        name: [{d: held_out.Losses(10 * mean + shared[d] + own[name][d], lengths) for d in shared} for mean in means]
         for name, means in level.items()
-        for seed, mean in enumerate(means)
     }
-    table = held_out_loss.differences(found, "caneft").set_index("b")
+    table = held_out.differences(runs, "caneft").set_index("b")
     paired = {domain: (own["caneft"][domain] - own["lora"][domain]) / 10 for domain in shared}
     value = 2.1 - 2.4 + np.mean([difference.mean() for difference in paired.values()])
     segments = np.sqrt(sum(difference.var(ddof=1) / 300 for difference in paired.values())) / 2
