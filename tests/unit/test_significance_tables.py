@@ -7,7 +7,7 @@ import pytest
 
 from caneft.plan import comparison
 from caneft.reporting import significant
-from tests.messages import assert_names
+from tests.messages import assert_names, refused
 
 BLOCK = ("tiny", "de-en", "all")
 RAW = {  # (a, b, column): difference, p; all others 1 and 0.2
@@ -118,3 +118,15 @@ def test_the_table_of_differences_is_a_family_of_its_own(tmp_path):
 def test_intervals_stand_by_variant_and_column(tmp_path):
     plan = results_in(tmp_path)
     assert significant.intervals(plan, tmp_path) == {(*BLOCK, "chrf", "caneft", "it"): (58.5, 61.25)}
+
+
+@pytest.mark.parametrize(
+    "name", ["a", "b", "column", "difference", "low", "high", "p", "se_segments", "se_runs", "df", "p_runs"]
+)
+def test_a_value_of_the_wrong_kind_is_refused_with_its_file(tmp_path, name):
+    plan, path = results_in(tmp_path), tmp_path / comparison.path(BLOCK)
+    content = json.loads(path.read_text())
+    content["metrics"]["chrf"]["comparisons"][3][name] = ["$(x)"]
+    path.write_text(json.dumps(content))
+    with refused(path):
+        significant.comparisons(plan, tmp_path)
