@@ -64,7 +64,7 @@ rule plot:
         module=module_of_script,
         config=lambda wildcards: settings.reporting(CONFIG),
         root=subpath(output[0], ancestor=2),
-        stage_version=5,
+        stage_version=6,
     message:
         "figures"
     shell:
@@ -133,7 +133,7 @@ rule overview:
         module=module_of_script,
         config=lambda wildcards: settings.reporting(CONFIG),
         root=subpath(output[0], parent=True),
-        stage_version=3,
+        stage_version=4,
     message:
         "overview"
     shell:

@@ -27,12 +27,22 @@ def run(args: argparse.Namespace) -> None:
 
     plan = open_plan(args.results)
     blocks = [block for block in plan.blocks() if block[2] == args.mixture]
-    if len(blocks) != 1:
+    if not blocks:
+        raise InputError(f"--mixture {args.mixture}: {did_you_mean(args.mixture, plan.config.mixtures)}")
+    if len(blocks) > 1:
         raise InputError(f"--mixture {args.mixture}: {len(blocks)} blocks of model and direction have it, not one")
     (block,) = blocks
     trained = list(dict.fromkeys(run.variant for run in plan.trained_runs(*block)))
     if unknown := set(args.variants or ()) - set(trained):
         raise InputError(f"--variants {min(unknown)}: {did_you_mean(min(unknown), trained)}")
+    method = comparison.method(plan, block)
+    if method not in (args.variants or trained):
+        raise InputError(f"--variants lacks {method}, which the others are compared with (significance.method)")
+    for name in ("pairs", "threads"):
+        if getattr(args, name) < 1:
+            raise InputError(f"--{name} {getattr(args, name)}: at least one is needed")
+    if args.out.exists() and not args.out.is_dir():
+        raise InputError(f"{args.out}: is a file. Name a folder")
     found = []
     for one, losses in held_out.measured(plan, args.results, block, args.variants or trained, args.pairs, args.threads):
         found.append((one, losses))
@@ -40,9 +50,8 @@ def run(args: argparse.Namespace) -> None:
     runs: dict[str, list] = {}
     for one, losses in found:
         runs.setdefault(one.variant if one else held_out.BASE, []).append(losses)
-    method = comparison.method(plan, block)
     if method not in runs:
-        raise InputError(f"no finished run of {method}, which the others are compared with (significance.method)")
+        raise InputError(f"no run of {method} is finished, which the others are compared with (significance.method)")
     args.out.mkdir(parents=True, exist_ok=True)
     held_out.table(block, found).to_csv(args.out / "held_out_loss.csv", index=False, float_format="%.6f")
     table = held_out.differences(runs, method)

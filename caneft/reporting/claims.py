@@ -130,7 +130,8 @@ def _gather(plan: Plan, block: Block, found: Found, method: str) -> Evidence:
     single = {
         mixture: evidence.errors(tests, plan.config.scoring.metrics[0]) for mixture, tests in found.single.items()
     }
-    for other in rivals + controls:
+    alone = evidence.on_single_domains(plan, block, found.scores, roles.single_domains(plan, block))
+    for other in dict.fromkeys(rivals + controls + roles.rivals(plan, block, method, alone)):
         if (harm := evidence.interference(plan, block, found.scores, single, method, other)) is not None:
             quoted[OTHERS, other] = harm
     if len(sweep) > 1 and base is not None:
@@ -240,22 +241,25 @@ def _interference(plan: Plan, block: Block, found: Found, known: Evidence) -> Ve
     Harm grows with learning. So less harm counts where the method's dev loss on its own domain is as low as the
     rival's, and more harm where it is not lower.
     """
-    off, on = (evidence.on_single_domains(plan, block, found.scores, own_domain) for own_domain in (False, True))
-    losses = evidence.dev_losses(plan, block, found.records)
+    single = roles.single_domains(plan, block)
+    off, on = (evidence.on_single_domains(plan, block, found.scores, single, own) for own in (False, True))
+    losses = evidence.dev_losses(block, found.records, single)
     metric = METRICS[plan.config.scoring.metrics[0]]
     numbers = [
         f"{label(plan, variant)}: {signed(np.mean(values))} {metric} on other domains,"
         f" {signed(np.mean(on[variant]))} on its own, where the dev loss is {losses[variant]:.4f}"
         for variant, values in off.items()
-    ] + _numbers(plan, known, OTHERS, known.rivals + known.controls)
+    ] + _numbers(plan, known, OTHERS, known.rivals + known.controls + roles.rivals(plan, block, known.method, off))
     if known.method not in off:
         return Verdict("c", UNTESTED, "The method is trained on no single domain, or there is no base.", numbers)
     rivals = roles.rivals(plan, block, known.method, off)
     if reason := _lacking(plan, "c", rivals) or evidence.unfair(plan, [known.method, *rivals]):
         return Verdict("c", UNTESTED, reason, numbers)
     signs = _signs(plan, known, OTHERS, rivals)
-    less = [other for other in rivals if signs[other] > 0 and losses[known.method] > losses[other]]
-    more = [other for other in rivals if signs[other] < 0 and losses[known.method] < losses[other]]
+    mixtures = {other: evidence.common_mixtures(plan, block, known.method, other) for other in rivals}
+    learnt = {other: evidence.dev_losses(block, found.records, mixtures[other]) for other in rivals}
+    less = [v for v in rivals if signs[v] > 0 and not learnt[v][known.method] <= learnt[v][v]]  # nor where one is nan
+    more = [v for v in rivals if signs[v] < 0 and not learnt[v][known.method] >= learnt[v][v]]
     verdict, reason = _judged(plan, signs | dict.fromkeys([*less, *more], 0), "on other domains")
     unequal = [(less, "less harm than", "higher"), (more, "more harm than", "lower")]
     said = [
@@ -304,6 +308,8 @@ def _layers(plan: Plan, found: Found, method: str) -> Verdict:
         return Verdict("f", UNTESTED, "The method selects no neurons, or the model has one layer.", [])
     if candidates is None:
         return Verdict("f", UNTESTED, "The set is of a version that did not count each layer's candidates.", [])
+    if plan.config.selection.per_layer is not None:
+        return Verdict("f", UNTESTED, "No layer may have more neurons than selection.per_layer, for any criterion.", [])
     counts = chosen.per_layer()
     drawn = evidence.fullest_by_chance(candidates, len(chosen))
     above, below = ((op.sum() + 1) / (len(drawn) + 1) for op in (drawn >= counts.max(), drawn <= counts.max()))

@@ -87,14 +87,23 @@ def best_on_dev(records: pd.DataFrame, variants: Sequence[str]) -> str | None:
     return max(reached, key=reached.__getitem__, default=variants[0] if variants else None)
 
 
+def common_mixtures(plan: Plan, block: Block, *variants: str) -> list[str]:
+    """Mixtures of one of the block's domains on which all of these variants are trained."""
+    trained = {
+        mixture: {run.variant for run in plan.trained_runs(*block[:2], mixture)}
+        for mixture in roles.single_domains(plan, block)
+    }
+    return [mixture for mixture, found in trained.items() if {*variants} <= found]
+
+
 def on_single_domains(
-    plan: Plan, block: Block, scores: pd.DataFrame, own_domain: bool = False
+    plan: Plan, block: Block, scores: pd.DataFrame, mixtures: Sequence[str], own_domain: bool = False
 ) -> dict[str, list[float]]:
-    """By variant, for each seed: mean difference to base, in the headline metric, of runs trained on one domain of the
-    block's model and direction, on all of the block's other domains; or on that domain itself."""
+    """By variant, for each seed: mean difference to base, in the headline metric, of runs trained on these mixtures of
+    one domain, on all of the block's other domains; or on that domain itself."""
     own = scores[(scores["model"] == block[0]) & (scores["direction"] == block[1])]
     own = own[(own["metric"] == plan.config.scoring.metrics[0]) & (own["method"] != COPY)]
-    own = own[own["mixture"].isin(roles.single_domains(plan, block)) & own["domain"].isin(plan.seen(*block[1:]))]
+    own = own[own["mixture"].isin(mixtures) & own["domain"].isin(plan.seen(*block[1:]))]
     own = own[own["seen"] == own_domain]
     base = own[own["method"] == "base"].groupby("domain")["score"].first()
     trained = own[own["seed"].notna()]
@@ -105,26 +114,27 @@ def on_single_domains(
     return {variant: part.tolist() for variant, part in by_seed.groupby("variant", sort=False)}
 
 
-def dev_losses(plan: Plan, block: Block, records: pd.DataFrame) -> dict[str, float]:
-    """By variant: mean dev loss of its runs on single domains, each on its own domain. records: of all blocks."""
+def dev_losses(block: Block, records: pd.DataFrame, mixtures: Sequence[str]) -> dict[str, float]:
+    """By variant: mean dev loss of its runs on these mixtures, each on its own domain. records: of all blocks."""
     own = records[(records["model"] == block[0]) & (records["direction"] == block[1]) & records["seed"].notna()]
-    own = own[own["mixture"].isin(roles.single_domains(plan, block))]
+    own = own[own["mixture"].isin(mixtures)]
     return own.groupby("variant", sort=False)["dev_loss"].mean().astype(float).to_dict()
 
 
 def interference(
     plan: Plan, block: Block, scores: pd.DataFrame, tests: Mapping[str, Mapping[str, Errors]], a: str, b: str
 ) -> Difference | None:
-    """How much less a harms other domains than b, both trained on single domains. None if one is not.
+    """How much less a harms other domains than b, both trained on the same single domains. None if there are none.
 
     tests: by single-domain mixture the errors of its columns. All of these share the test segments of a domain, so the
     error of the mean over mixtures is taken as the mean of their errors, which it cannot exceed.
     """
-    by_seed = on_single_domains(plan, block, scores)
+    mixtures = common_mixtures(plan, block, a, b)
+    by_seed = on_single_domains(plan, block, scores, mixtures)
     if a not in by_seed or b not in by_seed:
         return None
     segments = []
-    for mixture, columns in tests.items():
+    for mixture, columns in ((mixture, tests[mixture]) for mixture in mixtures):
         others = [d for d in plan.seen(*block[1:]) if d in columns and d not in plan.seen(block[1], mixture)]
         pairs = [columns[domain].contrast({a: 1, b: -1}).segments for domain in others]
         segments += [math.hypot(*pairs) / len(pairs)] if pairs else []
@@ -139,7 +149,11 @@ def sweep(plan: Plan, block: Block, method: str, records: pd.DataFrame) -> dict[
     counts = records[records["unit"] == "neuron"].groupby("variant", sort=False)["neurons"].mean().to_dict()
     own = [v for v in counts if _but_for_budget(plan, v) == _but_for_budget(plan, method)]
     methods = plan.config.methods
-    drawn = {v: n for v, n in counts.items() if methods[v].method == "random" and methods[v].layers_of is None}
+    drawn = {
+        v: n
+        for v, n in counts.items()
+        if methods[v].method == "random" and not (methods[v].layers_of or methods[v].among)
+    }
     found = {}
     for variant in sorted(own, key=lambda variant: counts[variant]):
         same = [other for other, count in drawn.items() if count == counts[variant]]

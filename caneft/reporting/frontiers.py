@@ -46,7 +46,9 @@ def matched(
 
     Between two rates a frontier is a straight line. on_seen, on_unseen: differences of the final runs, of which the
     errors are taken, times `scale`, since a trial has fewer seeds. An error in the seen score counts by the steeper of
-    the two frontiers. That of a mean over the range is taken to be that of one of its points, which it cannot exceed.
+    the two frontiers, by its mean slope over the range. Where the range is one score, the steepest part counts that
+    touches it, of a frontier of one point that of the whole grid. The error of a mean over the range is taken to be
+    that of one of its points, which it cannot exceed.
     """
     a, b = (np.array(frontier(points)).reshape(-1, 2).T for points in (first, second))
     if not a.size or not b.size:
@@ -57,10 +59,22 @@ def matched(
     places = np.unique([low, high, *(seen for curve in (a, b) for seen in curve[0] if low <= seen <= high)])
     gaps = np.interp(places, *a) - np.interp(places, *b)
     width = high - low
-    slope = max(abs(np.diff(np.interp([low, high], *curve))[0]) / width for curve in (a, b)) if width else 0.0
+    if width:
+        slope = max(abs(np.diff(np.interp([low, high], *curve))[0]) / width for curve in (a, b))
+    else:
+        grids = (np.array(sorted(set(points))).T for points in (first, second))
+        lines = [curve if curve.shape[1] > 1 else grid for curve, grid in zip((a, b), grids, strict=True)]
+        slope = max((steep for line in lines for steep in _slopes(line, low)), default=0.0)
     segments, runs = (
         scale * math.hypot(getattr(on_unseen, part), slope * getattr(on_seen, part)) for part in ("segments", "runs")
     )
     mean = float(np.trapezoid(gaps, places) / width if width else gaps[0])
     at = [(float(seen), float(gap)) for seen, gap in zip(places, gaps, strict=True)]
     return Matched(Difference(mean, segments, runs, on_unseen.df), float(low), float(high), at)
+
+
+def _slopes(curve: np.ndarray, seen: float) -> list[float]:
+    """Steepness of the parts of a curve that touch a seen score. curve: seen and unseen scores, (2, rates)."""
+    rise, run = np.abs(np.diff(curve[1])), np.diff(curve[0])
+    touching = (curve[0, :-1] <= seen) & (seen <= curve[0, 1:]) & (run > 0)
+    return list(rise[touching] / run[touching])

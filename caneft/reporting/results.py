@@ -351,10 +351,13 @@ def stability(plan: Plan, root: str | Path) -> pd.DataFrame:
 
 
 def own_curve(plan: Plan, frame: pd.DataFrame, variant: str | None) -> pd.DataFrame:
-    """Of `stability` the rows of a variant's criterion and mask; none of a variant, or mask, that has no curve."""
+    """Of `stability` the rows of a variant's criterion and mask; none where its mask or budget has no curve."""
     if not isinstance(plan.config.methods.get(variant), Neurons):
         return frame[:0]
-    own = settings.selection(plan.config, variant)
+    own, shared = settings.selection(plan.config, variant), plan.config.selection
+    budget = all(getattr(own, key) == getattr(shared, key) for key in ("fraction", "parameters", "gamma"))
+    if not budget or own.task_relevant not in (None, shared.task_relevant):
+        return frame[:0]
     return frame[(frame["criterion"] == own.criterion) & (frame["scope"] == own.mask)]
 
 

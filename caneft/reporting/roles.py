@@ -8,13 +8,14 @@ from caneft.plan import Block, Plan
 
 
 def rivals(plan: Plan, block: Block, method: str | None, among: Container[str] | None = None) -> list[str]:
-    """The block's first `full`, and the LoRA of the method's size; the first LoRA where there is none of that size.
+    """The block's first `full`, and the LoRA of the method's size; the first LoRA where there is none of that size. The
+    method is no rival of its own.
 
     among: only these variants; None for all.
     """
     of_size = sorted(loras(plan, block), key=lambda variant: plan.config.methods[variant].equal_to != method)
     kinds = plan.variants_on(*block[1:], Full), of_size
-    return [v for kind in kinds for v in [v for v in kind if among is None or v in among][:1]]
+    return [v for kind in kinds for v in [v for v in kind if v != method and (among is None or v in among)][:1]]
 
 
 def loras(plan: Plan, block: Block) -> list[str]:
@@ -24,17 +25,19 @@ def loras(plan: Plan, block: Block) -> list[str]:
 
 def controls(plan: Plan, block: Block, method: str) -> list[str]:
     """LoRA of a rank of its own, and random neurons of the method's budget."""
-    own = [v for v in loras(plan, block) if plan.config.methods[v].equal_to is None]
+    own = [v for v in loras(plan, block) if v != method and plan.config.methods[v].equal_to is None]
     return own[:1] + chance(plan, block, method)
 
 
 def chance(plan: Plan, block: Block, method: str) -> list[str]:
-    """Random neurons of the method's budget: overall, and with as many in each layer."""
+    """Random neurons of the method's budget, drawn from all: overall, and with as many in each layer."""
     own = _budget_of(plan, method)
     return [
         v
         for v in plan.variants_on(*block[1:], Neurons)
-        if plan.config.methods[v].method == "random"
+        if v != method
+        and plan.config.methods[v].method == "random"
+        and not plan.config.methods[v].among
         and (plan.config.methods[v].layers_of in (None, method))
         and (plan.config.methods[v].layers_of == method or _budget_of(plan, v) == own)
     ]
@@ -64,5 +67,6 @@ def _budget_of(plan: Plan, variant: str) -> str:
 
 
 def single_domains(plan: Plan, block: Block) -> list[str]:
-    """Mixtures of one domain of the block's direction."""
-    return [mixture for mixture in plan.mixtures(block[1]) if len(plan.seen(block[1], mixture)) == 1]
+    """Mixtures of the block's direction that have one of its domains and no other."""
+    seen = {mixture: plan.seen(block[1], mixture) for mixture in plan.mixtures(block[1])}
+    return [mixture for mixture, domains in seen.items() if len(domains) == 1 and domains[0] in plan.seen(*block[1:])]

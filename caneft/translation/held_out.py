@@ -1,8 +1,11 @@
 """Loss of finished runs on dev pairs that nothing was chosen on: more exact than the BLEU of as many sentences."""
 
+import hashlib
+import json
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,6 +19,8 @@ from caneft.plan import Block, Plan, Run, settings
 from caneft.prompts import Example, Prompts, batches, collate
 from caneft.runtime.devices import prepare
 from caneft.scoring.significance import Errors, holm, pooled_deviation
+from caneft.storage import integrity
+from caneft.storage.bounded import read_arrays
 from caneft.storage.files import atomic_write
 from caneft.tuning import methods
 
@@ -46,7 +51,8 @@ def examples(plan: Plan, root: Path, block: Block, prompts: Prompts, pairs: int)
         found[domain] = prompts.encode_training(told, plan.config.tuning.max_tokens).examples[:pairs]
         if len(found[domain]) < pairs:
             raise InputError(
-                f"{domain} has {len(found[domain])} dev pairs that the mixture does not have; ask for as many (--pairs)"
+                f"domain {domain}: {len(found[domain])} dev pairs are left beside those of the mixture, and {pairs} are"
+                " asked for. Ask for fewer (--pairs), or give the domain more dev pairs"
             )
     return found
 
@@ -75,7 +81,8 @@ def measured(
     dtype, device = plan.config.models[model].dtype, prepare(threads)
     asked = (run for run in plan.trained_runs(*block) if run.variant in variants)
     for run in [None, *(run for run in asked if (root / run.folder / "record.json").exists())]:
-        kept = root / FOLDER / (f"{run.folder}.npz" if run else f"{model}-{direction}-{mixture}.npz")
+        what = integrity.read(root / run.folder / "record.json") if run else manifest["weights"]
+        kept = root / FOLDER / f"{run.folder if run else mixture}-{_identity(what, given)}.npz"
         if not kept.exists():
             artefact = root / plan.artefact(run) if run else None
             merged = bool(run) and settings.translation(plan.config, model, direction, run.variant).lora == "merged"
@@ -83,11 +90,18 @@ def measured(
             kept.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(kept) as beside, beside.open("wb") as file:
                 np.savez(file, **{domain: pair_losses(tuned, own) for domain, own in given.items()})
-        losses = dict(np.load(kept, allow_pickle=False))
-        if any(len(losses[domain]) != pairs for domain in given):
-            raise InputError(f"{kept}: is of another number of pairs. Delete {root / FOLDER} and begin again")
+        try:
+            losses = read_arrays(kept, given)
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"{kept}: cannot be read: {error}. Delete it and run this again") from None
         lengths = {domain: np.array([len(pair.response) for pair in own]) for domain, own in given.items()}
         yield run, {domain: Losses(losses[domain], tokens) for domain, tokens in lengths.items()}
+
+
+def _identity(what: Any, given: dict[str, list[Example]]) -> str:
+    """Of what is measured, by the checksums of its weights, on these pairs: neither changes what is kept of others."""
+    pairs = {domain: [(pair.prompt, pair.response) for pair in own] for domain, own in given.items()}
+    return hashlib.sha256(json.dumps([what, pairs], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def average(losses: ByDomain, drawn: dict[str, np.ndarray] | None = None) -> np.ndarray:
@@ -116,15 +130,21 @@ def errors(runs: dict[str, list[ByDomain]]) -> Errors:
 
 
 def differences(runs: dict[str, list[ByDomain]], method: str) -> pd.DataFrame:
-    """The method less each other variant, by the test of methods; p_holm is over all rows."""
+    """The method less each other variant, by the test of methods; p_holm is over all rows that have a p.
+
+    There is none where one of the two has fewer than three runs. runs: as for `errors`.
+    """
     found, rows = errors(runs), []
-    for name in runs.keys() - {method}:
+    for name in (variant for variant in runs if variant != method):
         difference = found.contrast({method: 1, name: -1})
-        ends, parts = difference.interval, (difference.segments, difference.runs, difference.df)
-        rows.append([method, name, difference.value, *ends, *parts, difference.p])
+        p = difference.p if found.enough([method, name]) else math.nan
+        parts = difference.segments, difference.runs, difference.df
+        rows.append([method, name, difference.value, *difference.interval, *parts, p])
     columns = ["a", "b", "difference", "low", "high", "se_segments", "se_runs", "df", "p_runs"]
-    table = pd.DataFrame(sorted(rows, key=lambda row: list(runs).index(row[1])), columns=columns)
-    return table.assign(p_holm=holm(table["p_runs"].tolist()))
+    table = pd.DataFrame(rows, columns=columns)
+    tested = table["p_runs"].notna()
+    table.loc[tested, "p_holm"] = holm(table.loc[tested, "p_runs"].tolist())
+    return table.reindex(columns=[*columns, "p_holm"])
 
 
 def table(block: Block, found: list[tuple[Run | None, ByDomain]]) -> pd.DataFrame:
