@@ -1,6 +1,7 @@
 """`caneft held-out` on the finished run: losses are those of merged models, pair after pair."""
 
 import csv
+import json
 import shutil
 
 import pytest
@@ -10,6 +11,7 @@ from caneft.commands.finished import open_plan
 from caneft.corpora import store
 from caneft.plan import settings
 from caneft.prompts import Prompts
+from caneft.storage import integrity
 from tests import naive
 
 PAIRS = 5
@@ -19,6 +21,9 @@ def test_losses_are_those_of_the_models_that_users_run(finished, tmp_path, comma
     results, out = finished.copy(tmp_path / "here").results, tmp_path / "out"
     used = results / "mixtures/de-en/all/dev.jsonl"
     store.write(used, store.read(used)[::4])  # else none would be left
+    report = json.loads(used.with_name("report.json").read_text())
+    report[integrity.KEY] |= integrity.sums(used)
+    used.with_name("report.json").write_text(json.dumps(report))
     code, said, errors = command_line("held-out", results, out, "--pairs", PAIRS)
     assert code == 0, errors
     with open(out / "held_out_loss.csv") as file:
