@@ -169,7 +169,7 @@ class Significance(Section):
     smallest difference that the plan says it can show; the default is that of BLEU in docs/study.md."""
     expected_runs: Annotated[float, Field(ge=0)] = 0.46
     """Deviation of the average between runs of one method, for the same purpose."""
-    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    alpha: Annotated[float, Field(ge=0.001, lt=1)] = 0.05
     """Level of the marks in tables: the largest chance of one or more false ones in a table."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of both."""

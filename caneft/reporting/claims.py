@@ -19,7 +19,7 @@ from caneft.reporting.frontiers import Matched
 from caneft.reporting.inputs import Block
 from caneft.reporting.labels import METRICS, label, p_text, signed
 from caneft.reporting.results import AVERAGES, of_block
-from caneft.scoring.significance import Errors
+from caneft.scoring.significance import TOLERANCE, Errors
 
 SUPPORTED, CONTRADICTED = "supported", "contradicted"
 OPEN, UNTESTED = "not distinguishable", "no verdict"
@@ -302,7 +302,7 @@ def _budget(plan: Plan, known: Evidence) -> Verdict:
 
 
 def _layers(plan: Plan, found: Found, method: str) -> Verdict:
-    """The fullest layer's share against as many neurons drawn among the same candidates, and overlaps of sets."""
+    """How uneven the set's layers are against as many neurons drawn among the same candidates, and overlaps of sets."""
     chosen, candidates = found.neurons.get(method), found.candidates.get(method)
     if chosen is None or not len(chosen) or chosen.layers < 2:
         return Verdict("f", UNTESTED, "The method selects no neurons, or the model has one layer.", [])
@@ -311,23 +311,26 @@ def _layers(plan: Plan, found: Found, method: str) -> Verdict:
     if plan.config.selection.per_layer is not None:
         return Verdict("f", UNTESTED, "No layer may have more neurons than selection.per_layer, for any criterion.", [])
     counts = chosen.per_layer()
-    drawn = evidence.fullest_by_chance(candidates, len(chosen))
-    above, below = ((op.sum() + 1) / (len(drawn) + 1) for op in (drawn >= counts.max(), drawn <= counts.max()))
+    own = evidence.unevenness(counts, candidates)
+    drawn = evidence.unevenness(evidence.per_layer_by_chance(candidates, len(chosen)), candidates)
+    more, less = (drawn >= own - TOLERANCE), (drawn <= own + TOLERANCE)
+    above, below = ((among.sum() + 1) / (len(drawn) + 1) for among in (more, less))
     where = int(np.argmax(counts))
     numbers = [
-        f"layer {where} (of {chosen.layers}, counted from 0) holds {100 * counts.max() / len(chosen):.1f} % of"
+        f"layer {where} (of {chosen.layers}, counted from 0) holds most: {100 * counts.max() / len(chosen):.1f} % of"
         f" {len(chosen):,} neurons, and {100 * candidates[where] / sum(candidates):.1f} % of the"
         f" {sum(candidates):,} candidates",
-        f"of {len(drawn):,} random sets of candidates {100 * (drawn >= counts.max()).mean():.1f} % have a layer as full"
-        f" ({p_text(above)}), {100 * (drawn <= counts.max()).mean():.1f} % have none that is fuller",
+        f"chi-squared of all layers against their candidates {own:.1f}; {100 * more.mean():.1f} % of {len(drawn):,}"
+        f" random sets of candidates are no more even ({p_text(above)}), {100 * less.mean():.1f} % no less"
+        f" ({p_text(below)})",
         *evidence.overlaps(plan, method, found.neurons, found.candidates),
     ]
     each_side = plan.config.significance.alpha / 2
     if above < each_side:
-        return Verdict("f", SUPPORTED, "The fullest layer is fuller than a draw among the candidates.", numbers)
+        return Verdict("f", SUPPORTED, "Its layers are less even than a draw among the candidates.", numbers)
     if below < each_side:
-        return Verdict("f", CONTRADICTED, "They are spread more evenly than a draw among the candidates.", numbers)
-    return Verdict("f", OPEN, "The fullest layer is about as full as in a draw among the candidates.", numbers)
+        return Verdict("f", CONTRADICTED, "Its layers are more even than a draw among the candidates.", numbers)
+    return Verdict("f", OPEN, "Its layers are about as even as a draw among the candidates.", numbers)
 
 
 def _stability(found: Found) -> Verdict:

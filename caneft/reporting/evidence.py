@@ -44,6 +44,7 @@ class Quoted:
             return f"{signed(found.value)} {unit} (standard error {found.segments:.2f} of segments, unknown of runs)"
         low, high = found.interval
         parts = f"standard error {found.segments:.2f} of segments, {found.runs:.2f} of runs"
+        parts += f"; a bend between rates may hide {found.bias:.2f}" if found.bias else ""
         return f"{signed(found.value)} {unit} (95 % {signed(low)} to {signed(high)}; {parts}; {p_text(p)})"
 
 
@@ -168,10 +169,19 @@ def _but_for_budget(plan: Plan, variant: str) -> dict[str, Any]:
     return plan.config.methods[variant].model_dump(exclude=elsewhere, exclude_unset=True)
 
 
-def fullest_by_chance(candidates: Sequence[int], neurons: int) -> np.ndarray:
-    """Neurons in the fullest layer of sets of as many, drawn at random among the candidates of each layer: (DRAWS,)."""
-    rng = np.random.default_rng(0)
-    return rng.multivariate_hypergeometric(list(candidates), neurons, size=DRAWS).max(axis=1)
+def per_layer_by_chance(candidates: Sequence[int], neurons: int) -> np.ndarray:
+    """Neurons of each layer in sets of as many, drawn at random among the candidates of each layer: (DRAWS, layers)."""
+    return np.random.default_rng(0).multivariate_hypergeometric(list(candidates), neurons, size=DRAWS)
+
+
+def unevenness(counts: np.ndarray, candidates: Sequence[int]) -> np.ndarray:
+    """Pearson's chi-squared of sets' neurons in each layer against the layers' shares of the candidates.
+
+    counts: (..., layers); (...) is returned. Layers without candidates have no part in it.
+    """
+    share = np.array(candidates) / sum(candidates)
+    expected = counts.sum(axis=-1, keepdims=True) * share
+    return (((counts - expected) ** 2)[..., share > 0] / expected[..., share > 0]).sum(axis=-1)
 
 
 def overlaps(

@@ -44,11 +44,12 @@ def matched(
 ) -> Matched | None:
     """The difference of two frontiers; None where they share no seen score.
 
-    Between two rates a frontier is a straight line. on_seen, on_unseen: differences of the final runs, of which the
-    errors are taken, times `scale`, since a trial has fewer seeds. An error in the seen score counts by the steeper of
-    the two frontiers, by its mean slope over the range. Where the range is one score, the steepest part counts that
-    touches it, of a frontier of one point that of the whole grid. The error of a mean over the range is taken to be
-    that of one of its points, which it cannot exceed.
+    Between two rates a frontier is a straight line. What the one that is behind may rise above it, by `bulge`, is the
+    difference's bias. on_seen, on_unseen: differences of the final runs, of which the errors are taken, times `scale`,
+    since a trial has fewer seeds. An error in the seen score counts by the steeper of the two frontiers, by its mean
+    slope over the range. Where the range is one score, the steepest part counts that touches it, of a frontier of one
+    point that of the whole grid. The error of a mean over the range is taken to be that of one of its points, which it
+    cannot exceed.
     """
     a, b = (np.array(frontier(points)).reshape(-1, 2).T for points in (first, second))
     if not a.size or not b.size:
@@ -69,8 +70,35 @@ def matched(
         scale * math.hypot(getattr(on_unseen, part), slope * getattr(on_seen, part)) for part in ("segments", "runs")
     )
     mean = float(np.trapezoid(gaps, places) / width if width else gaps[0])
+    bias = bulge(b if mean > 0 else a, low, high)
     at = [(float(seen), float(gap)) for seen, gap in zip(places, gaps, strict=True)]
-    return Matched(Difference(mean, segments, runs, on_unseen.df), float(low), float(high), at)
+    return Matched(Difference(mean, segments, runs, on_unseen.df, bias), float(low), float(high), at)
+
+
+FINE = 512
+"""Places at which the room above a frontier is measured."""
+
+
+def bulge(curve: np.ndarray, low: float, high: float) -> float:
+    """Mean height, over a range of seen scores, up to which a frontier may rise above the lines between its rates.
+
+    A frontier that falls ever faster lies between two rates above their line, and below the lines of the neighbouring
+    pairs of rates drawn on. Where there is no such pair, or the rates themselves do not fall ever faster, it lies no
+    higher than the left rate. curve: seen and unseen scores, (2, rates), the first rising and the second falling.
+    """
+    if curve.shape[1] < 2:
+        return 0.0
+    places = np.linspace(low, high, FINE)
+    part = np.clip(np.searchsorted(curve[0], places, side="right") - 1, 0, curve.shape[1] - 2)
+    slopes = np.diff(curve[1]) / np.diff(curve[0])
+    before = np.where(part > 0, slopes[part - 1], 0.0)
+    room = curve[1, part] + before * (places - curve[0, part])
+    last = part == len(slopes) - 1
+    after = np.where(last, 0.0, slopes[np.minimum(part + 1, len(slopes) - 1)])
+    drawn_back = curve[1, part + 1] + after * (places - curve[0, part + 1])
+    room = np.where(last, room, np.minimum(room, drawn_back))
+    line = np.interp(places, *curve)
+    return float(np.where(room < line, curve[1, part] - line, room - line).mean())
 
 
 def _slopes(curve: np.ndarray, seen: float) -> list[float]:

@@ -33,13 +33,14 @@ class Difference(NamedTuple):
     """A difference between methods and the two parts of its standard error, in points of the score.
 
     segments: what other test segments would change. runs: what other runs, with other seeds, would change. df: degrees
-    of freedom of the deviation behind `runs`.
+    of freedom of the deviation behind `runs`. bias: by how much the value may be wrong apart from both, at most.
     """
 
     value: float
     segments: float
     runs: float
     df: int
+    bias: float = 0.0
 
     @property
     def error(self) -> float:
@@ -48,17 +49,20 @@ class Difference(NamedTuple):
 
     @property
     def p(self) -> float:
-        """Two-sided p of no difference between the methods: Student's t with `df` degrees of freedom, nan without."""
+        """Two-sided p of no difference between the methods, of the value less its bias: Student's t with `df` degrees
+        of freedom, nan without."""
         if self.df == 0:
             return math.nan
-        if abs(self.value) <= TOLERANCE:
+        value = abs(self.value) - self.bias
+        if value <= TOLERANCE:
             return 1.0
-        return float(2 * stdtr(self.df, -abs(self.value) / self.error)) if self.error else 0.0
+        return float(2 * stdtr(self.df, -value / self.error)) if self.error else 0.0
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Ends of the 95 % interval; of segments alone where the deviation between runs is not known."""
-        margin = float(stdtrit(self.df or math.inf, 0.975)) * self.error
+        """Ends of the 95 % interval, the bias on both sides; of segments alone where the deviation between runs is not
+        known."""
+        margin = float(stdtrit(self.df or math.inf, 0.975)) * self.error + self.bias
         return self.value - margin, self.value + margin
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests import warm
 from tests.conda.conftest import WithConda, registry  # noqa: F401  a fixture
 from tests.slurm import faults
 from tests.slurm.cluster import Cluster, ClusterError, Loopback, missing, wait_for
@@ -188,7 +189,7 @@ def local_run(pristine, tmp_path_factory) -> Iterator[Head]:  # noqa: F811
     """The run on this machine, begun: it goes on while other tests wait for time limits."""
     workspace = copied(pristine, tmp_path_factory.mktemp("local"))
     with (workspace.root / "head.log").open("wb") as log:
-        command = workspace.command("--cores", "2", config=CONFIG)
+        command = [*warm.COMMAND, *workspace.command("--cores", "2", config=CONFIG)]
         environment = workspace.environment | {"OMP_NUM_THREADS": "1"}
         process = subprocess.Popen(command, cwd=workspace.root, env=environment, stdout=log, stderr=subprocess.STDOUT)
     yield Head(process, workspace.root / "head.log")

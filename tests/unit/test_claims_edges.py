@@ -1,13 +1,14 @@
 """Verdicts where a configuration is unusual: none may come out of a comparison that there is not."""
 
 import fake_results
+import numpy as np
 import pandas as pd
 import pytest
 from test_claims import BLOCK, METHODS, neuron_set, plan_of, verdict_of
 
 from caneft.reporting import evidence, results, roles
-from caneft.reporting.claims import OPEN, UNTESTED
-from caneft.reporting.frontiers import matched
+from caneft.reporting.claims import OPEN, SUPPORTED, UNTESTED
+from caneft.reporting.frontiers import bulge, matched
 from caneft.scoring.significance import Difference
 from tests.messages import assert_names
 
@@ -117,3 +118,48 @@ def test_an_error_of_the_seen_score_counts_where_frontiers_meet_in_a_point(first
     assert found.low == found.high
     assert found.difference.segments == pytest.approx(0.3 * (1 + slope**2) ** 0.5)
     assert found.difference.runs == pytest.approx(0.3 * (1 + slope**2) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    "curve, low, high, room",
+    [
+        # one pair of rates: up to the left rate, half of the fall of 4 by the mean
+        ([(50, 60), (60, 56)], 50, 60, 2.0),
+        ([(50, 60), (60, 56)], 50, 55, 1.0),
+        ([(50, 60)], 50, 50, 0.0),
+        # slopes -0.1 and -1: no higher than 60, nor than 59 + (60 - seen), which meet at 59: a triangle of height 0.9
+        ([(50, 60), (60, 59), (70, 49)], 50, 60, 0.45),
+        # slopes -1 and -0.5 do not fall ever faster, so the left rate of each: 5 and 2.5
+        ([(50, 60), (60, 50), (70, 45)], 50, 70, 3.75),
+    ],
+)
+def test_a_frontier_may_bend_between_its_rates(curve, low, high, room):
+    assert bulge(np.array(curve, float).T, low, high) == pytest.approx(room, abs=0.01)
+
+
+@pytest.mark.parametrize("rates", [2, 3, 5])
+@pytest.mark.parametrize("flat, steep", [(0.0, 0.0), (0.1, 2.0), (0.5, 0.5)])
+def test_rates_on_different_sides_of_a_bend_are_no_difference(rates, flat, steep):
+    """Two grids on one frontier that bends at a seen score of 60; the errors are small, so that only the bend counts.
+    Without the room above the lines, half of the pairs and more are called different where there is a bend."""
+    rng, segments, runs = np.random.default_rng(0), 0.05, 0.1
+    noise, unit = np.hypot(segments, runs) / 2**0.5, Difference(0.0, segments, runs, 24)
+
+    def grid(gap):
+        seen = np.sort(rng.uniform(50, 65, rates))
+        unseen = 60 + gap - np.where(seen < 60, flat * (seen - 50), flat * 10 + steep * (seen - 60))
+        return list(zip(seen + rng.normal(0, noise, rates), unseen + rng.normal(0, noise, rates), strict=True))
+
+    def significant(gap):
+        found = [matched(grid(gap), grid(0), unit, unit, 1.0) for _ in range(400)]
+        return np.mean([each.difference.p < 0.05 for each in found if each])
+
+    assert significant(0) <= 0.05
+    assert significant(3) >= 0.7
+
+
+def test_a_set_that_leaves_small_layers_empty_is_uneven():
+    """A draw of 100 of 500 candidates leaves a layer of 40 empty with probability (1 - 40/500)^100 < 0.0003. The other
+    two are equally full, so the fullest layer alone shows nothing."""
+    chosen = neuron_set([*range(50), *range(384, 434)])
+    assert verdict_of("f", sets={"caneft": chosen}, candidates={"caneft": [230, 230, 40]}).verdict == SUPPORTED

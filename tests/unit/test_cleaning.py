@@ -42,7 +42,7 @@ def test_normalise(text, expected):
     assert normalise(text) == expected
 
 
-@settings(deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.text())
 def test_normalise_is_idempotent_and_leaves_one_line(text):
     once = normalise(text)

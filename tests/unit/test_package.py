@@ -70,6 +70,7 @@ def run(site, folder, *arguments):
     return subprocess.run(command, cwd=folder, env=environment, check=True, text=True, capture_output=True).stdout
 
 
+@pytest.mark.slow
 def test_the_example_of_the_readme_runs_in_a_bare_environment(installed, base, tmp_path):
     (example,) = re.findall(r"```python\n(from caneft import api\n.*?)```", (ROOT / "README.md").read_text(), re.S)
     before, after = example.split("    ...")

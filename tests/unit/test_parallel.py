@@ -126,6 +126,7 @@ def results(folder, name):
     return load_file(folder / f"{name}.safetensors"), json.loads((folder / f"{name}.json").read_text())
 
 
+@pytest.mark.slow
 def test_two_processes_end_like_one(folder):
     command = [sys.executable, "-m", MODULE, "split", "methods", str(folder)]
     meeting = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)

@@ -217,6 +217,7 @@ folder.apply(*sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 def test_sigkill_in_the_middle_leaves_what_the_next_run_clears(tmp_path, tiny_model):
     folder, path, before, after = make(tmp_path, tiny_model(), shards=SHARDS)
     done = subprocess.run([sys.executable, "-c", SUICIDE, folder, path], cwd=ROOT, timeout=120)

@@ -13,6 +13,7 @@ from caneft.corpora.mixing import mix
 from caneft.corpora.overlap import flags
 from caneft.corpora.sides import without_mojibake
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("corpora")]  # which are read once
 REPOSITORY = Path(__file__).parents[2]
 DATA = Path(os.environ.get("CANEFT_DATA") or REPOSITORY.parent / "shared" / "data")
 NAMES = {"it": "it", "law": "law", "medical": "med", "subtitles": "sub", "koran": "koran"}

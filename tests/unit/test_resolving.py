@@ -93,6 +93,7 @@ def started(hub, home, manifest):
     )
 
 
+@pytest.mark.slow
 def test_a_hub_model_is_downloaded_once_and_pinned_to_its_commit(hub, resolve, folder, tmp_path):
     published, home = tmp_path / "published", tmp_path / "home"
     shutil.copytree(folder, published)

@@ -128,6 +128,7 @@ def test_a_plan_has_a_row_a_rule_with_its_own_reasons():
     assert_names(total, 5)
 
 
+@pytest.mark.slow
 def test_steps_draw_no_bars_of_loaded_weights_into_their_logs():
     imports = "import workflow.scripts.translate; from transformers.utils import logging"
     asked = f"{imports}; print(logging.is_progress_bar_enabled())"

@@ -65,6 +65,7 @@ def unit_of(criterion):
 
 
 @pytest.mark.parametrize("criterion", sorted(NAIVE))
+@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 1000), neurons=st.integers(1, 8))
 def test_selection_equals_a_naive_ranking(criterion, seed, neurons):
     table = make_table(seed)
@@ -325,7 +326,7 @@ def test_parameters_without_the_weights_of_one_are_refused():
 
 
 @pytest.mark.parametrize("criterion", sorted(CRITERIA))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 1000), neurons=st.integers(1, 9), per_layer=st.integers(1, 4))
 def test_a_full_layer_is_passed_over(criterion, seed, neurons, per_layer):
     table, unit = make_table(seed, layers=4, width=5), unit_of(criterion)
@@ -491,10 +492,10 @@ def witness(folder, dumps, *options):
 @pytest.mark.parametrize(
     ("seed", "sizes", "fraction", "q"),
     [
-        (0, (40, 40, 40), 0.1, 1),
+        pytest.param(0, (40, 40, 40), 0.1, 1, marks=pytest.mark.slow),
         (1, (31, 40, 30), 0.05, 0.5),
-        (2, (17, 17, 17), 0.2, 0.9),
-        (3, (37, 37, 37), 0.13, 0.8),
+        pytest.param(2, (17, 17, 17), 0.2, 0.9, marks=pytest.mark.slow),
+        pytest.param(3, (37, 37, 37), 0.13, 0.8, marks=pytest.mark.slow),
     ],
 )
 def test_the_witness_selects_the_same_neurons(tmp_path, seed, sizes, fraction, q):

@@ -146,8 +146,8 @@ def test_seeds_are_swapped_together_as_in_a_naive_loop():
     systems = np.stack([measure(found) for found in texts.values()])
     places = comparing.pairs(list(texts), "a", "b")
     assert places == [(0, 2), (1, 3)]
-    drawn = significance.randomised(systems, [places], measure.score, 40, np.random.default_rng(3))[:, 0]
-    swaps = np.random.default_rng(3).integers(2, size=(significance.CHUNK, 120), dtype=bool)[:40]
+    drawn = significance.randomised(systems, [places], measure.score, 12, np.random.default_rng(3))[:, 0]
+    swaps = np.random.default_rng(3).integers(2, size=(significance.CHUNK, 120), dtype=bool)[:12]
     for swap, value in zip(swaps, drawn, strict=True):
         naive = []
         for seed in (1, 2):
@@ -288,6 +288,9 @@ def test_a_difference_between_methods_by_hand():
     unknown = significance.Difference(3.0, 0.6, 0.0, 0)
     assert np.isnan(unknown.p) and unknown.interval == pytest.approx((3 - 1.96 * 0.6, 3 + 1.96 * 0.6), abs=1e-4)
     assert significance.Difference(0.0, 0.0, 0.0, 4).p == 1
+    wrong = significance.Difference(-5.0, 0.6, 0.8, 4, bias=2.0)
+    assert wrong.p == found.p and wrong.interval == pytest.approx((-9.776, -0.224), abs=5e-4)
+    assert significance.Difference(1.9, 0.0, 0.0, 4, bias=2.0).p == 1
 
 
 def test_a_contrast_weighs_covariances_and_runs():
@@ -300,8 +303,8 @@ def test_a_contrast_weighs_covariances_and_runs():
         3,
     )
     found = errors.contrast({"a": 1, "b": -1})
-    assert found == pytest.approx((2.0, 3.0, 0.5 * (5 / 6) ** 0.5, 3))
-    assert errors.contrast({"a": 1, "base": -1}) == pytest.approx((4.0, 5**0.5, 0.5 * 3**-0.5, 3))
+    assert found == pytest.approx((2.0, 3.0, 0.5 * (5 / 6) ** 0.5, 3, 0.0))
+    assert errors.contrast({"a": 1, "base": -1}) == pytest.approx((4.0, 5**0.5, 0.5 * 3**-0.5, 3, 0.0))
     assert errors.enough(["a", "base"]) and not errors.enough(["a", "b"])
     again = significance.Errors.from_json(errors.score, errors.runs, errors.as_json())
     assert again.contrast({"a": 1, "b": -1}) == found

@@ -142,19 +142,25 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize(("q", "neurons", "more"), CASES.values(), ids=CASES)
+SLOW = ("all", "relevant", "too many")
+
+
+@pytest.mark.parametrize(
+    ("q", "neurons", "more"),
+    [pytest.param(*case, id=name, marks=[pytest.mark.slow] * (name in SLOW)) for name, case in CASES.items()],
+)
 def test_the_curves_equal_loops(q, neurons, more, monkeypatch):
     """Shuffled labels are made to tell nothing, so that held-out consensus is that of the other half."""
-    dumps = scores()
+    dumps, splits = scores(), 1 if more.get("lengths") else 2
     tiles_of(7, monkeypatch)
     monkeypatch.setattr(information, "shuffled", lambda counts, rng: np.ones_like(counts))
-    points = run_all(dumps, [20, 7], splits=2, neurons=neurons, task_relevant=q, seed=4, **more)
+    points = run_all(dumps, [20, 7], splits=splits, neurons=neurons, task_relevant=q, seed=4, **more)
     scopes = ("model", "layer") if q else ("off",)
     assert [(p.criterion, p.scope, p.samples, p.neurons) for p in points] == [
         (criterion, scope, size, neurons) for criterion in CRITERIA for scope in scopes for size in (7, 20)
     ]
     counts = {(scope, n): [] for scope in scopes for n in (7, 20)}
-    for n, split in itertools.product((7, 20), range(2)):
+    for n, split in itertools.product((7, 20), range(splits)):
         orders = {d: order(dumps[d].shape[1], 4, split, i) for i, d in enumerate(sorted(dumps))}
         halves = [{d: o[first : first + n] for d, o in orders.items()} for first in (0, n)]
         scored = [naive_scores(dumps, rows, BINS, more.get("lengths"), 3) for rows in halves]

@@ -125,6 +125,7 @@ def assert_same_weights(found, expected):
     assert all(torch.equal(found[name], expected[name]) for name in found)
 
 
+@pytest.mark.slow
 def test_it_goes_on_from_a_checkpoint_as_if_nothing_had_happened(trainer, tmp_path, tiny_model, tokenizer):
     """In bfloat16, where the patch alone has lost what the masters know."""
     folder = prepared(tmp_path, tiny_model(dtype=torch.bfloat16), tokenizer)

@@ -24,7 +24,7 @@ from snakemake.dag import DAG
 from snakemake.settings.enums import RerunTrigger
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
 
-from tests import offline
+from tests import offline, warm
 
 REPOSITORY = Path(__file__).parents[2]
 PARTS = (
@@ -239,7 +239,8 @@ class FinishedRun:
 
 @pytest.fixture(scope="session")
 def first_run(pristine, tmp_path_factory) -> FinishedRun:
-    """The one real run, to the report, whatever became of it; without a network, where the machine lets us do so."""
+    """The one real run, to the report, whatever became of it; without a network, where the machine lets us do so, and
+    without each step's imports (tests/warm.py)."""
     if worker := os.environ.get("PYTEST_XDIST_WORKER"):
         made_by = tmp_path_factory.getbasetemp().parent / "finished.made-by"
         try:
@@ -249,7 +250,7 @@ def first_run(pristine, tmp_path_factory) -> FinishedRun:
     workspace = pristine.copy(tmp_path_factory.mktemp("finished"))
     counted = tmp_path_factory.mktemp("network") / "sent"
     started = time.perf_counter()
-    done = workspace.snakemake("--cores", "2", before=offline.command(counted))
+    done = workspace.snakemake("--cores", "2", before=[*offline.command(counted), *warm.COMMAND])
     seconds = time.perf_counter() - started
     sent = int(counted.read_text()) if counted.exists() else None
     return FinishedRun(workspace, done.returncode, done.stdout, seconds, sent)

@@ -6,6 +6,8 @@ import pandas as pd
 import pytest
 from sacrebleu.metrics import BLEU
 
+from tests import warm
+
 CONFIG = "tests/workflow/mini-zh.yaml"
 SEEN = ["education", "thesis"]
 TESTSETS = {"seen": SEEN, "science": ["science"]}
@@ -16,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chinese")]
 @pytest.fixture(scope="module")
 def results(pristine, tmp_path_factory):
     workspace = pristine.copy(tmp_path_factory.mktemp("chinese"))
-    done = workspace.snakemake("--cores", "2", "tables", config=CONFIG)
+    done = workspace.snakemake("--cores", "2", "tables", config=CONFIG, before=warm.COMMAND)
     assert done.returncode == 0, done.stdout[-5000:]
     return workspace.results
 

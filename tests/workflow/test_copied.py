@@ -35,6 +35,7 @@ def test_with_snakemakes_notes_nothing_is_made_again(clone, finished):
     assert "--touch" not in clone.snakemake_here("-n").stdout
 
 
+@pytest.mark.slow
 def test_after_a_touch_nothing_is_made_again_and_a_change_is_seen(clone):
     """With the configuration of the results themselves, as the warning has it."""
     done = clone.snakemake("--cores", "1", "--touch", "--forceall", config=f"{RESULTS}/config.yaml")
@@ -49,6 +50,7 @@ def neural(found):
     return {job for job in found if job.split()[0] in rules}
 
 
+@pytest.mark.slow
 def test_the_environment_of_neural_metrics_is_built_first_on_another_machine(finished, tmp_path, monkeypatch):
     """Where `fetch` builds it, which asks for no score, old scores stay; a job that needs it takes them all with it."""
     copy = finished.copy(tmp_path / "copy")

@@ -134,6 +134,7 @@ def test_the_report_opens_with_the_overview(finished):
     assert json.loads(re.search(r"var metadata = (\{.*?\});?\n", page)[1])
 
 
+@pytest.mark.slow
 def test_an_edited_caption_remakes_the_report_alone(finished, tmp_path):
     workspace = finished.copy(tmp_path)
     made = [*(workspace.results / "tables").iterdir(), *(workspace.results / "figures").iterdir()]

@@ -90,6 +90,7 @@ def test_snakemake_keeps_to_that_limit(pristine, tmp_path, three_gpus, options, 
     assert re.search(rf"^Provided resources:.*\bgpu={limit}\b", done.stdout, re.MULTILINE), done.stdout
 
 
+@pytest.mark.slow
 def test_two_snakemakes_share_three_gpus(pristine, tmp_path, three_gpus):
     environment = pristine.environment | {"PYTHONPATH": str(pristine.root)}
     running = []

@@ -274,6 +274,7 @@ def content(results):
     return {name: path.read_bytes() for name, path in files.items() if not name.startswith(timed)}
 
 
+@pytest.mark.slow
 def test_what_a_deleted_score_makes_anew_has_the_same_bytes(finished, tmp_path):
     """By the steps alone: scores, tests and tables. Figures take seconds."""
     copy = finished.copy(tmp_path)

@@ -268,6 +268,7 @@ def test_the_workflow_reads_an_artefact_of_another_version_or_wants_it_made_agai
             assert_refused(done.stdout, root / artefact, number)
 
 
+@pytest.mark.slow
 def test_two_snakemakes_of_two_folders_do_not_work_on_one_results_folder(pristine, tmp_path):
     """The second is refused, with the first one's number, and may work when the first has ended."""
     one, two = pristine.copy(tmp_path / "one"), pristine.copy(tmp_path / "two")

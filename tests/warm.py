@@ -1,0 +1,162 @@
+"""Runs a command whose Python steps need not import torch and transformers: one process has, and forks for each step.
+
+    python tests/warm.py snakemake --cores 2 ...
+
+Most of the time of a step on a tiny model is imports. The command finds a `python` first on its PATH that hands each
+`python -m workflow.scripts.*` and `python -m caneft.runtime.lease` to the process with the imports. Signals, the exit
+code and a kill go from one to the other. Everything else starts as usual, and nothing of the package is imported before
+the fork. Only for tests: Snakemake's benchmarks measure the process that waits for a step, not the one that works.
+"""
+
+import atexit
+import contextlib
+import importlib
+import json
+import os
+import runpy
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+COMMAND = (sys.executable, __file__)
+"""What to put before a command."""
+SERVE = "--serve"
+STEPS = ("workflow.scripts.", "caneft.runtime.lease")
+IMPORTS = (
+    "numpy",
+    "pandas",
+    "pyarrow.parquet",
+    "pydantic",
+    "safetensors.torch",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.auto.tokenization_auto",
+    "transformers.models.llama.modeling_llama",
+    "transformers.tokenization_utils_tokenizers",
+)
+CLIENT = """\
+#!{python} -IS
+import json, os, signal, socket, sys
+if sys.argv[1:2] != ["-m"] or not sys.argv[2].startswith({steps}):
+    os.execv({python!r}, [{python!r}, *sys.argv[1:]])
+server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+server.connect({address!r})
+asked = json.dumps([sys.argv[2:], os.getcwd(), dict(os.environ)]).encode()
+socket.send_fds(server, [len(asked).to_bytes(4, "big")], [0, 1, 2])
+server.sendall(asked)
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, lambda number, frame: server.sendall(bytes([number])))
+code = int(server.recv(16) or b"1")
+if code < 0:
+    signal.signal(-code, signal.SIG_DFL)
+    os.kill(os.getpid(), -code)
+os._exit(code)
+"""
+
+
+def work(argv: list[str], cwd: str, environment: dict[str, str], files: list[int]) -> None:
+    """The rest of a forked process: what `python -m` does, and its exit code."""
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv, sys.path[0] = argv, cwd
+    code: int | str | None = 0
+    try:
+        runpy.run_module(argv[0], run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = end.code
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        code = 1
+    if isinstance(code, str):
+        print(code, file=sys.stderr)
+        code = 1
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code or 0)
+
+
+def received(peer: socket.socket) -> tuple[list, list[int]]:
+    """Arguments, folder and variables of a step, and its standard streams."""
+    length, files, _, _ = socket.recv_fds(peer, 4, 3)
+    with peer.makefile("rb", buffering=0) as stream:
+        asked = b""
+        while len(asked) < int.from_bytes(length, "big"):
+            asked += stream.read(int.from_bytes(length, "big") - len(asked))
+    return json.loads(asked), files
+
+
+def serve(server: socket.socket) -> None:
+    """Forks for each that connects, until it is killed."""
+    for name in IMPORTS:
+        importlib.import_module(name)
+    waiting = selectors.DefaultSelector()
+
+    def begin() -> None:
+        peer, _ = server.accept()
+        asked, files = received(peer)
+        if (child := os.fork()) == 0:
+            for other in [key.fd for key in waiting.get_map().values()]:
+                os.close(other)
+            waiting.close()
+            peer.close()
+            work(*asked, files)
+        for file in files:
+            os.close(file)
+        ended = os.pidfd_open(child)
+        waiting.register(peer, selectors.EVENT_READ, lambda: pass_on(peer, ended))
+        waiting.register(ended, selectors.EVENT_READ, lambda: end(child, peer, ended))
+
+    def pass_on(peer: socket.socket, ended: int) -> None:
+        """A signal, or the end of who waits for the step, which must have been killed."""
+        said = peer.recv(1)
+        signal.pidfd_send_signal(ended, said[0] if said else signal.SIGKILL)
+        if not said:
+            waiting.unregister(peer)
+
+    def end(child: int, peer: socket.socket, ended: int) -> None:
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        for file in (peer, ended):
+            if file in waiting.get_map():
+                waiting.unregister(file)
+        os.close(ended)
+        with contextlib.suppress(OSError), peer:
+            peer.sendall(str(code).encode())
+
+    waiting.register(server, selectors.EVENT_READ, begin)
+    while True:
+        waiting.select()[0][0].data()  # one at a time: it may end what the next is about
+
+
+def main() -> None:
+    if sys.argv[1] == SERVE:
+        serve(socket.socket(fileno=int(sys.argv[2])))
+    with tempfile.TemporaryDirectory() as place, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
+        address = f"{place}/socket"
+        server.bind(address)
+        server.listen(64)
+        client = Path(place, "bin", "python")
+        client.parent.mkdir()
+        client.write_text(CLIENT.format(python=sys.executable, steps=STEPS, address=address), encoding="utf-8")
+        client.chmod(0o755)
+        warm = subprocess.Popen([*COMMAND, SERVE, str(server.fileno())], pass_fds=[server.fileno()])
+        environment = os.environ | {"PATH": os.pathsep.join([str(client.parent), os.environ["PATH"]])}
+        try:
+            code = subprocess.run(sys.argv[1:], env=environment).returncode
+        finally:
+            warm.kill()
+            warm.wait()
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
