@@ -21,7 +21,7 @@ from caneft.commands import checking
 from caneft.config import Adapters, Full, Icl, Lora, Neurons
 from caneft.errors import InputError
 from caneft.models import memory
-from caneft.plan import ARTEFACTS, DEV, Plan, Run, comparison, importance_folder, information_folder, needs, settings
+from caneft.plan import ARTEFACTS, DEV, Plan, Run, comparison, importance_folder, information_folder, needs, parts
 from caneft.reporting import inputs, listing, shown
 from caneft.storage import integrity
 from caneft.storage.files import split_archive

@@ -75,7 +75,7 @@ rule draw_mixture:
         runtime=growing(30),
     params:
         module=module_of_script,
-        settings=of(settings.mixture, "direction", "mixture"),
+        settings=of(parts.mixture, "direction", "mixture"),
         corpora=lambda wildcards, input: str(Path(input.corpora[0]).parents[1]),
         out=subpath(output.report, parent=True),
         stage_version=2,

@@ -28,7 +28,7 @@ rule fetch_corpus:
         runtime=240,
     params:
         module=module_of_script,
-        settings=lambda wildcards: settings.fetching(FETCHED[wildcards.corpus]).model_dump_json(),
+        settings=lambda wildcards: parts.fetching(FETCHED[wildcards.corpus]).model_dump_json(),
         stage_version=1,
     message:
         "fetching the corpus {wildcards.corpus}"

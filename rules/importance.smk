@@ -37,7 +37,7 @@ rule decide_samples:
         device_map=resource_of("device_map"),
     params:
         module=module_of_script,
-        settings=of(settings.pilot, "model", "direction"),
+        settings=of(parts.pilot, "model", "direction"),
         domains=deciding_domains,
         stage_version=2,
     message:

@@ -61,7 +61,7 @@ rule resolve_metric:
         runtime=growing(240),
     params:
         module=module_of_script,
-        settings=lambda wildcards: settings.metric(CONFIG, wildcards.metric),
+        settings=lambda wildcards: parts.metric(CONFIG, wildcards.metric),
         stage_version=1,
     message:
         "finding the checkpoint of {wildcards.metric}"
@@ -90,7 +90,7 @@ rule prepare_metric_pairs:
         runtime=growing(30),
     params:
         module=module_of_script,
-        settings=of(settings.metric_pairs, "metric"),
+        settings=of(parts.metric_pairs, "metric"),
         stage_version=1,
     message:
         "pairs to train {wildcards.metric} on"

@@ -31,7 +31,7 @@ rule prepare_pretraining:
         runtime=growing(30),
     params:
         module=module_of_script,
-        settings=of(settings.pretraining_text, "model"),
+        settings=of(parts.pretraining_text, "model"),
         stage_version=2,
     message:
         "pretraining corpus of {wildcards.model}"
@@ -65,7 +65,7 @@ rule pretrain_model:
         runtime=resource_of("runtime", grows=True),
     params:
         module=module_of_script,
-        settings=of(settings.pretraining, "model"),
+        settings=of(parts.pretraining, "model"),
         stage_version=1,
     message:
         "pretraining the small base {wildcards.model} (progress: tail -f {log})"

@@ -34,7 +34,7 @@ rule tabulate:
         runtime=growing(30),
     params:
         module=module_of_script,
-        config=lambda wildcards: settings.reporting(CONFIG),
+        config=lambda wildcards: parts.reporting(CONFIG),
         root=subpath(output[0], ancestor=2),
         stage_version=5,
     message:
@@ -62,7 +62,7 @@ rule plot:
         runtime=growing(30),
     params:
         module=module_of_script,
-        config=lambda wildcards: settings.reporting(CONFIG),
+        config=lambda wildcards: parts.reporting(CONFIG),
         root=subpath(output[0], ancestor=2),
         stage_version=6,
     message:
@@ -95,7 +95,7 @@ rule show_examples:
         runtime=growing(30),
     params:
         module=module_of_script,
-        config=lambda wildcards: settings.reporting(CONFIG),
+        config=lambda wildcards: parts.reporting(CONFIG),
         root=subpath(output.page, parent=True),
         stage_version=2,
     message:
@@ -131,7 +131,7 @@ rule overview:
         runtime=growing(30),
     params:
         module=module_of_script,
-        config=lambda wildcards: settings.reporting(CONFIG),
+        config=lambda wildcards: parts.reporting(CONFIG),
         root=subpath(output[0], parent=True),
         stage_version=4,
     message:

@@ -60,7 +60,7 @@ rule score_copy:
         runtime=growing(30),
     params:
         module=module_of_script,
-        settings=of(settings.score, "direction"),
+        settings=of(parts.score, "direction"),
         stage_version=2,
     message:
         "scoring copied sources of {wildcards.domain} ({wildcards.direction})"
@@ -90,7 +90,7 @@ rule score_without_overlap:
         runtime=growing(30),
     params:
         module=module_of_script,
-        settings=of(settings.score, "direction"),
+        settings=of(parts.score, "direction"),
         runs=lambda wildcards: [run.name for run in runs_of_block(wildcards)],
         stage_version=2,
     message:

@@ -36,7 +36,7 @@ rule measure_information:
         runtime=growing(120),
     params:
         module=module_of_script,
-        settings=lambda wildcards: settings.information(CONFIG).model_dump_json(),
+        settings=lambda wildcards: parts.information(CONFIG).model_dump_json(),
         stage_version=2,
     message:
         "information of {wildcards.model}'s {wildcards.units} about the domains of {wildcards.mixture} ({wildcards.direction})"
@@ -67,7 +67,7 @@ rule select_neurons:
         runtime=growing(30),
     params:
         module=module_of_script,
-        settings=of(settings.selection, "variant"),
+        settings=of(parts.selection, "variant"),
         like=optional("--like", "like"),
         stage_version=1,
     message:
@@ -101,7 +101,7 @@ rule measure_stability:
         runtime=growing(240),
     params:
         module=module_of_script,
-        settings=lambda wildcards: settings.stability(CONFIG).model_dump_json(),
+        settings=lambda wildcards: parts.stability(CONFIG).model_dump_json(),
         stage_version=2,
     message:
         "stability of {wildcards.model}'s neurons selected on {wildcards.mixture} ({wildcards.direction})"

@@ -141,7 +141,7 @@ rule choose_rate:
         runtime=growing(30),
     params:
         module=module_of_script,
-        settings=lambda wildcards: settings.choice(CONFIG, *block_of(wildcards)[1:]).model_dump_json(),
+        settings=lambda wildcards: parts.choice(CONFIG, *block_of(wildcards)[1:]).model_dump_json(),
         trials=lambda wildcards: [trial.name for trial in trials_of(wildcards)],
         stage_version=2,
     message:

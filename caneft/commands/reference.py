@@ -73,7 +73,7 @@ config/config.yaml: mixtures.all.de-en names the domain 'medcial', which directi
 
 ## What changes rerun
 
-Each stage is given the keys that its result depends on and no others (`caneft/plan/settings.py`), so a change reruns
+Each stage is given the keys that its result depends on and no others (`caneft/plan/parts.py`), so a change reruns
 the stages whose results it changes and what follows them. The words of `report`, the `resources` of models and
 `tuning.keep_full_weights` belong to no result. More: [architecture](architecture.md), "When things run again".
 

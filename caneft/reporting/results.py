@@ -12,7 +12,7 @@ from caneft.config.methods import MASKED
 from caneft.config.metrics import MEASURES, NEURAL, best
 from caneft.config.names import AVERAGE_SEEN, AVERAGE_UNSEEN
 from caneft.errors import InputError
-from caneft.plan import SEEN, Plan, settings
+from caneft.plan import SEEN, Plan, parts
 from caneft.reporting import inputs
 from caneft.reporting.inputs import Block
 from caneft.reporting.numeric import read_neurons, read_parquet
@@ -157,7 +157,7 @@ def _read_record(plan: Plan, file: Any, path: Path, rate: float | None = None) -
     """Record of a run of the block's model, direction and variant. rate: of a trial."""
     record = read_json(path, with_format=True)
     model, direction, _ = file.block
-    asked = settings.tune(plan.config, model, direction, file.variant, rate).model_dump(mode="json")
+    asked = parts.tune(plan.config, model, direction, file.variant, rate).model_dump(mode="json")
     with naming(path):
         stale = sorted(key for key, value in asked.items() if record["settings"][key] != value)
     if stale:  # a copied or renamed results folder has lost what Snakemake knew of it
@@ -354,7 +354,7 @@ def own_curve(plan: Plan, frame: pd.DataFrame, variant: str | None) -> pd.DataFr
     """Of `stability` the rows of a variant's criterion and mask; none where its mask or budget has no curve."""
     if not isinstance(plan.config.methods.get(variant), Neurons):
         return frame[:0]
-    own, shared = settings.selection(plan.config, variant), plan.config.selection
+    own, shared = parts.selection(plan.config, variant), plan.config.selection
     budget = all(getattr(own, key) == getattr(shared, key) for key in ("fraction", "parameters", "gamma"))
     if not budget or own.task_relevant not in (None, shared.task_relevant):
         return frame[:0]

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from typing import NamedTuple
 
 from caneft.config import Base, Lora, Neurons
-from caneft.plan import ARTEFACTS, Plan, Run, settings
+from caneft.plan import ARTEFACTS, Plan, Run, parts
 from caneft.reporting.inputs import Block, block_runs, matrices
 
 BUDGET = {"fraction", "parameters", "rank", "equal_to", "bottleneck"}
@@ -89,7 +89,7 @@ def _kind(plan: Plan, variant: str) -> Hashable:
 def _mask(plan: Plan, variant: str) -> Iterator[Hashable]:
     """What limits the candidates of a variant, wherever it is said."""
     if isinstance(plan.config.methods[variant], Neurons):
-        chosen = settings.selection(plan.config, variant)
+        chosen = parts.selection(plan.config, variant)
         yield from (chosen.task_relevant, chosen.task_relevant and chosen.task_relevant_scope)
 
 

@@ -15,7 +15,7 @@ from caneft.corpora import store
 from caneft.errors import InputError
 from caneft.models import loading, manifests
 from caneft.models.loss import response_losses
-from caneft.plan import Block, Plan, Run, settings
+from caneft.plan import Block, Plan, Run, parts
 from caneft.prompts import Example, Prompts, batches, collate
 from caneft.runtime.devices import prepare
 from caneft.scoring.significance import Errors, holm, pooled_deviation
@@ -76,7 +76,7 @@ def measured(
     """None, for the base, and each finished run of the variants, as it is served, with its losses."""
     model, direction, mixture = block
     manifest = manifests.read_manifest(root / f"models/{model}/manifest.json")
-    prompts = Prompts.of(loading.load_tokenizer(manifest), settings.prompt(plan.config, model, direction))
+    prompts = Prompts.of(loading.load_tokenizer(manifest), parts.prompt(plan.config, model, direction))
     given = examples(plan, root, block, prompts, pairs)
     dtype, device = plan.config.models[model].dtype, prepare(threads)
     asked = (run for run in plan.trained_runs(*block) if run.variant in variants)
@@ -85,7 +85,7 @@ def measured(
         kept = root / FOLDER / f"{run.folder if run else mixture}-{_identity(what, given)}.npz"
         if not kept.exists():
             artefact = root / plan.artefact(run) if run else None
-            merged = bool(run) and settings.translation(plan.config, model, direction, run.variant).lora == "merged"
+            merged = bool(run) and parts.translation(plan.config, model, direction, run.variant).lora == "merged"
             tuned = methods.load(manifest, dtype, device, artefact=artefact, merged=merged)
             kept.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(kept) as beside, beside.open("wb") as file:

@@ -20,7 +20,7 @@ def domain_entry(wildcards):
 
 
 def corpus_settings(wildcards):
-    return settings.corpus(CONFIG, *wildcards.corpus.split("/")).model_dump_json()
+    return parts.corpus(CONFIG, *wildcards.corpus.split("/")).model_dump_json()
 
 
 def raw_files(source):

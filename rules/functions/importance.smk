@@ -19,7 +19,7 @@ def decided_samples(wildcards):
 
 def dump_settings(wildcards):
     drawn = FOLDERS["dumps"][wildcards.dumps]
-    return settings.dump(CONFIG, wildcards.model, wildcards.direction, *drawn).model_dump_json()
+    return parts.dump(CONFIG, wildcards.model, wildcards.direction, *drawn).model_dump_json()
 
 
 def every_dump():

@@ -2,7 +2,7 @@
 
 
 def score_settings(wildcards):
-    return settings.score(CONFIG, wildcards.direction).model_dump_json()
+    return parts.score(CONFIG, wildcards.direction).model_dump_json()
 
 
 def runs_of_block(wildcards):

@@ -8,7 +8,7 @@ def gpus_of_one(wildcards):
 
 def translation_settings(wildcards):
     run = run_of(wildcards)
-    return settings.translation(CONFIG, run.model, run.direction, run.variant).model_dump_json()
+    return parts.translation(CONFIG, run.model, run.direction, run.variant).model_dump_json()
 
 
 def examples_of_run(wildcards):

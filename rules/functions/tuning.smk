@@ -20,7 +20,7 @@ def choice_of_run(wildcards):
 
 def tune_settings(wildcards):
     run = run_of(wildcards)
-    return settings.tune(CONFIG, run.model, run.direction, run.variant, run.rate).model_dump_json()
+    return parts.tune(CONFIG, run.model, run.direction, run.variant, run.rate).model_dump_json()
 
 
 def trials_of(wildcards):

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from caneft import config, neurons
-from caneft.plan import Plan, comparison, settings
+from caneft.plan import Plan, comparison, parts
 from caneft.reporting import inputs
 
 SIGNATURES = {
@@ -204,7 +204,7 @@ def _write_trial_scores(plan: Plan, path: Path, file: inputs.TrialFile, testset:
 def _record(plan: Plan, file, choice: dict | None, rate: float | None = None, diverged: bool = False) -> dict:
     """rate: of a trial. choice: content of choice.json, None for a fixed rate."""
     method = plan.config.methods[file.variant]
-    asked = settings.tune(plan.config, *file.block[:2], file.variant, rate)
+    asked = parts.tune(plan.config, *file.block[:2], file.variant, rate)
     used = rate or (choice["learning_rate"] if choice else method.learning_rate)
     count = neuron_count(plan, file.variant)
     selection = {"neurons": count, "fraction": count / (LAYERS * WIDTH), "gamma": round(0.24 / count, 4)}

@@ -7,7 +7,7 @@ import pytest
 
 from caneft import config
 from caneft.corpora import fetching
-from caneft.plan import settings
+from caneft.plan import parts, settings
 from tests.messages import refused
 
 PAIRS = [("Der Hund.", "The dog."), ("Öl", "oil")]
@@ -62,7 +62,7 @@ def test_remote_splits_are_fetched_and_no_others():
             "selection": {"fraction": 0.1},
         }
     )
-    found = {name: settings.fetching(sources) for name, sources in config.remote_sources(loaded)}
+    found = {name: parts.fetching(sources) for name, sources in config.remote_sources(loaded)}
     assert {name: list(given.sources) for name, given in found.items()} == {
         "de-en/it": ["train", "test"],
         "pretraining/mini": ["1"],

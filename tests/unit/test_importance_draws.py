@@ -8,7 +8,7 @@ import fake_results
 import pytest
 
 from caneft import neurons
-from caneft.plan import Run, importance_folder, information_folder, settings
+from caneft.plan import Run, importance_folder, information_folder, parts
 from caneft.reporting import captions, criteria, inputs, jaccard, results, tables
 
 METHODS = {
@@ -105,7 +105,7 @@ def listed(plan):
 
 def test_shared_is_what_it_was():
     said = planned(draws="shared")
-    assert listed(said) == listed(SHARED) and settings.reporting(said.config) == settings.reporting(SHARED.config)
+    assert listed(said) == listed(SHARED) and parts.reporting(said.config) == parts.reporting(SHARED.config)
     assert not any("-seed" in Path(path).parts[0] for path in [*listed(said)[1], *listed(said)[2]])
     assert sets_of(said, 1) == {
         "full": None,
@@ -137,21 +137,21 @@ def test_tables_and_figures_open_what_each_seed_selected():
 @pytest.mark.parametrize("own", [0, 3])
 def test_no_two_draws_have_one_seed(own):
     plan = planned(seed=own, **PER_SEED)
-    seeds = [settings.dump(plan.config, *BLOCK[:2], seed=seed).importance.seed for seed in (None, 0, 1, 2, 3, 100)]
+    seeds = [parts.dump(plan.config, *BLOCK[:2], seed=seed).importance.seed for seed in (None, 0, 1, 2, 3, 100)]
     assert seeds == [own, own + 1, own + 2, own + 3, own + 4, own + 101]
 
 
 def test_a_dump_is_of_its_samples_alone():
     """The shared one stays when others are drawn beside it; one of a seed differs from it in nothing but the seed."""
     shared, still, drawn = (
-        json.loads(settings.dump(plan.config, *BLOCK[:2], "head", seed).model_dump_json())
+        json.loads(parts.dump(plan.config, *BLOCK[:2], "head", seed).model_dump_json())
         for plan, seed in ((SHARED, None), (DRAWN, None), (DRAWN, 1))
     )
     assert still == shared and "draws" not in shared["importance"]
     assert drawn == shared | {"importance": shared["importance"] | {"seed": 2}}
-    for made in (settings.information, settings.stability):
+    for made in (parts.information, parts.stability):
         assert made(DRAWN.config) == made(SHARED.config)
-    assert settings.pilot(DRAWN.config, *BLOCK[:2]) == settings.pilot(SHARED.config, *BLOCK[:2])
+    assert parts.pilot(DRAWN.config, *BLOCK[:2]) == parts.pilot(SHARED.config, *BLOCK[:2])
 
 
 # --- tables and figures ---------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from caneft import config
-from caneft.plan import Plan, Run, settings
+from caneft.plan import Plan, Run, parts, settings
 from caneft.reporting import inputs
 from tests.messages import refused
 
@@ -238,20 +238,18 @@ def everything(configuration):
     kinds = plan.variants(config.Neurons)
     trained = plan.variants(config.Full, config.Lora, config.Neurons)
     told = plan.variants(config.Base, config.Full, config.Icl)
-    found = {("information",): settings.information(c)}
-    found |= {("stability",): settings.stability(c)}
-    found |= {("selection", v): settings.selection(c, v) for v in kinds}
-    found |= {("score", d): settings.score(c, d) for d in c.directions}
-    found |= {("mixture", d, m): settings.mixture(c, d, m) for d in c.directions for m in plan.mixtures(d)}
-    found |= {("dump", *pair): settings.dump(c, *pair) for pair in pairs}
-    found |= {("translation", *pair, v): settings.translation(c, *pair, v) for pair in pairs for v in told}
-    found |= {("tune", *pair, v): settings.tune(c, *pair, v) for pair in pairs for v in trained}
+    found = {("information",): parts.information(c)}
+    found |= {("stability",): parts.stability(c)}
+    found |= {("selection", v): parts.selection(c, v) for v in kinds}
+    found |= {("score", d): parts.score(c, d) for d in c.directions}
+    found |= {("mixture", d, m): parts.mixture(c, d, m) for d in c.directions for m in plan.mixtures(d)}
+    found |= {("dump", *pair): parts.dump(c, *pair) for pair in pairs}
+    found |= {("translation", *pair, v): parts.translation(c, *pair, v) for pair in pairs for v in told}
+    found |= {("tune", *pair, v): parts.tune(c, *pair, v) for pair in pairs for v in trained}
     for model in (name for name, entry in c.models.items() if entry.pretrain):
-        found |= {("text", model): settings.pretraining_text(c, model)}
-        found |= {("pretraining", model): settings.pretraining(c, model)}
-    found |= {
-        ("corpus", d, name): settings.corpus(c, d, name) for d in c.directions for name in c.directions[d].domains
-    }
+        found |= {("text", model): parts.pretraining_text(c, model)}
+        found |= {("pretraining", model): parts.pretraining(c, model)}
+    found |= {("corpus", d, name): parts.corpus(c, d, name) for d in c.directions for name in c.directions[d].domains}
     return {key: value.model_dump_json() for key, value in found.items()}
 
 
@@ -283,8 +281,8 @@ def test_what_belongs_to_no_result_reaches_no_step(change):
 def test_folders_and_resources_do_not_reach_the_report_either():
     resources = ("models", "tiny", "resources", {"gpu": 2}), ("methods", "full", "resources", {"gpu": 1, "threads": 3})
     moved = load(("results_root", "elsewhere"), ("data_root", "data"), *resources)
-    assert settings.reporting(moved) == settings.reporting(load())
-    assert settings.reporting(load(("report", "title", "Other"))) != settings.reporting(load())
+    assert parts.reporting(moved) == parts.reporting(load())
+    assert parts.reporting(load(("report", "title", "Other"))) != parts.reporting(load())
 
 
 def tunes(*variants):
@@ -297,40 +295,40 @@ TRAINED = ("lora", "full", "random", "caneft", "wide")
 
 def test_a_rate_of_the_grid_reaches_its_trial_and_what_waits_for_the_choice():
     wider = load(("methods", "caneft", "learning_rate", [1e-2, 1e-3, 3e-3]))
-    asked = [settings.tune(c, "tiny", "de-en", "caneft", 1e-2) for c in (load(GRID), wider)]
+    asked = [parts.tune(c, "tiny", "de-en", "caneft", 1e-2) for c in (load(GRID), wider)]
     assert asked[0] == asked[1] and asked[0].method.learning_rate == 1e-2
-    assert settings.tune(wider, "tiny", "de-en", "caneft") != settings.tune(load(GRID), "tiny", "de-en", "caneft")
+    assert parts.tune(wider, "tiny", "de-en", "caneft") != parts.tune(load(GRID), "tiny", "de-en", "caneft")
 
 
 def test_trials_are_judged_by_chrf_alone_whatever_the_tables_show():
     only_bleu, more = (load(("scoring", "metrics", metrics)) for metrics in (["bleu"], ["bleu", "chrf", "exact"]))
-    assert settings.score(only_bleu, "de-en").metrics == ["bleu"]
-    asked = settings.choice(only_bleu, "de-en", "all")
+    assert parts.score(only_bleu, "de-en").metrics == ["bleu"]
+    asked = parts.choice(only_bleu, "de-en", "all")
     assert (asked.metric, asked.domains) == ("chrf", ["it", "law"])
-    assert settings.choice(more, "de-en", "all") == asked
+    assert parts.choice(more, "de-en", "all") == asked
 
 
 def test_how_examples_are_shown_reaches_their_translation_alone():
-    shown = [settings.translation(load(SHOWN), "tiny", "de-en", v).icl for v in ("shown", "zero")]
+    shown = [parts.translation(load(SHOWN), "tiny", "de-en", v).icl for v in ("shown", "zero")]
     assert shown == [config.Icl(method="icl", examples=2, seed=3), None]
 
 
 def test_how_a_lora_is_served_reaches_its_translations_alone():
     merged = load(("methods", "lora", "merged", True))
-    found = [settings.translation(c, "tiny", "de-en", "lora").lora for c in (load(), merged)]
+    found = [parts.translation(c, "tiny", "de-en", "lora").lora for c in (load(), merged)]
     assert found == ["unmerged", "merged"]
-    assert settings.tune(merged, "tiny", "de-en", "lora") == settings.tune(load(), "tiny", "de-en", "lora")
-    assert settings.tune(load(), "tiny", "de-en", "lora").model_dump_json().count("merged") == 0
-    others = (settings.translation(load(), "tiny", "de-en", v).model_dump_json() for v in ("zero", "full", "caneft"))
+    assert parts.tune(merged, "tiny", "de-en", "lora") == parts.tune(load(), "tiny", "de-en", "lora")
+    assert parts.tune(load(), "tiny", "de-en", "lora").model_dump_json().count("merged") == 0
+    others = (parts.translation(load(), "tiny", "de-en", v).model_dump_json() for v in ("zero", "full", "caneft"))
     assert not any("lora" in text for text in others), "finished translations of other methods stay"
 
 
 def test_the_route_of_adapters_reaches_their_translations_alone():
     adapters = {"method": "adapters", "learning_rate": 1e-4}
     plain, routed = (load(("methods", "a", adapters | more)) for more in ({}, {"route": "source_loss"}))
-    assert [settings.translation(c, "tiny", "de-en", "a").route for c in (plain, routed)] == ["domain", "source_loss"]
-    assert "route" not in settings.translation(plain, "tiny", "de-en", "a").model_dump_json()
-    told = (settings.tune(c, "tiny", "de-en", "a").model_dump_json() for c in (plain, routed))
+    assert [parts.translation(c, "tiny", "de-en", "a").route for c in (plain, routed)] == ["domain", "source_loss"]
+    assert "route" not in parts.translation(plain, "tiny", "de-en", "a").model_dump_json()
+    told = (parts.tune(c, "tiny", "de-en", "a").model_dump_json() for c in (plain, routed))
     assert len(set(told)) == 1 and everything(plain) == everything(load()) | {
         key: value for key, value in everything(plain).items() if key[-1] == "a"
     }
@@ -359,11 +357,11 @@ def test_a_variants_own_budget_replaces_the_shared_one():
     asked = {"gamma": 0.002}, {"parameters": 9000}, {"fraction": 0.1}
     for shared, own in itertools.product(asked, asked[1:]):
         changes = [("methods", "caneft", key, value) for key, value in own.items()]
-        found = settings.selection(load(("selection", {**shared, "per_layer": 7}), *changes), "caneft")
+        found = parts.selection(load(("selection", {**shared, "per_layer": 7}), *changes), "caneft")
         budget = {"fraction": found.fraction, "gamma": found.gamma, "parameters": found.parameters}
         assert {key: value for key, value in budget.items() if value is not None} == own
         assert (found.per_layer, found.task_relevant, found.budget_task_relevant) == (7, 0.5, None)
-    shared = settings.selection(load(("selection", {"gamma": 0.002})), "caneft")
+    shared = parts.selection(load(("selection", {"gamma": 0.002})), "caneft")
     assert (shared.gamma, shared.fraction, shared.parameters, shared.budget_task_relevant) == (0.002, None, None, 0.5)
 
 
@@ -399,7 +397,7 @@ def test_a_scope_at_its_default_is_in_no_job():
 def test_a_variants_own_scope_replaces_the_shared_one():
     layers = ("selection", {"gamma": 0.002, "task_relevant_scope": "layer"})
     shared, own = (
-        settings.selection(load(layers, *more), "caneft")
+        parts.selection(load(layers, *more), "caneft")
         for more in ([], [("methods", "caneft", "task_relevant_scope", "model")])
     )
     assert (shared.task_relevant_scope, shared.budget_task_relevant_scope) == ("layer", "layer")
@@ -441,14 +439,14 @@ def test_cleaning_reaches_the_corpora_alone():
         assert reruns("cleaning", change) == CORPORA
     assert reruns("cleaning", {"language_bytes": 90}) == set()  # asks nothing while languages are not checked
     checked = [load(("cleaning", {"wrong_language": "drop", "language_bytes": size})) for size in (60, 90)]
-    assert settings.corpus(checked[0], "zh-en", "news") != settings.corpus(checked[1], "zh-en", "news")
+    assert parts.corpus(checked[0], "zh-en", "news") != parts.corpus(checked[1], "zh-en", "news")
 
 
 def test_languages_come_from_the_directions_name():
     checked = load(("cleaning", {"wrong_language": "drop"}))
-    assert settings.corpus(load(), "zh-en", "news").languages is None
-    assert settings.corpus(checked, "zh-en", "news").languages == ("zh", "en")
-    assert settings.pretraining_text(checked, "tiny").languages == {"de-en": ("de", "en")}
+    assert parts.corpus(load(), "zh-en", "news").languages is None
+    assert parts.corpus(checked, "zh-en", "news").languages == ("zh", "en")
+    assert parts.pretraining_text(checked, "tiny").languages == {"de-en": ("de", "en")}
 
 
 def test_a_domains_entry_reaches_its_corpus_alone():
@@ -493,21 +491,19 @@ def test_a_step_reads_what_the_rule_wrote():
     for key, text in (everything(load()) | everything(null)).items():
         read = TypeAdapter(KINDS[key[0]]).validate_json(text)
         assert read.model_dump_json() == text
-    tune = settings.tune(load(), "tiny", "de-en", "lora")
+    tune = parts.tune(load(), "tiny", "de-en", "lora")
     assert settings.TuneSettings.model_validate_json(tune.model_dump_json()) == tune
     assert isinstance(tune.method, config.Lora)
 
 
 def test_the_instruction_is_filled_in():
     named = load(("prompt", {"instruction": "{domain}: {source_language} > {target_language}", "name_domain": True}))
-    assert settings.prompt(named, "tiny", "zh-en").instruct("news") == "news: Chinese > English"
-    assert (
-        settings.prompt(load(), "tiny", "de-en").instruct("it") == settings.prompt(load(), "tiny", "de-en").instruct()
-    )
+    assert parts.prompt(named, "tiny", "zh-en").instruct("news") == "news: Chinese > English"
+    assert parts.prompt(load(), "tiny", "de-en").instruct("it") == parts.prompt(load(), "tiny", "de-en").instruct()
 
 
 def test_target_code():
-    assert settings.score(load(), "zh-en").target_language == "en"
+    assert parts.score(load(), "zh-en").target_language == "en"
     assert [config.target_code(name) for name in ("de-en", "zh-pt-br", "dates", "dates-")] == [
         "en",
         "pt-br",
@@ -529,8 +525,8 @@ def test_target_code():
 def test_rates_are_judged_by_chrf_unless_the_headline_is_exact_match(metrics, judge):
     c = load(("scoring", {"metrics": metrics}))
     assert c.scoring.judge == judge
-    assert settings.choice(c, "de-en", "all").metric == judge
-    assert settings.score(c, "de-en").metrics == metrics
+    assert parts.choice(c, "de-en", "all").metric == judge
+    assert parts.score(c, "de-en").metrics == metrics
 
 
 def test_samples_are_decided_on_the_mixture_that_is_named_where_there_is_one():

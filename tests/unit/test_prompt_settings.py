@@ -5,7 +5,7 @@ import json
 import pytest
 
 from caneft import config
-from caneft.plan import settings
+from caneft.plan import parts, settings
 from tests.messages import refused
 
 DEMO = {"format": "demo", "domain": "it", "pairs": 4}
@@ -36,10 +36,10 @@ def configured(own=None, model=None, **more):
 def instructions(configuration, direction):
     """The prompt of every kind of step that has one."""
     kinds = (
-        settings.dump(configuration, "mini", direction),
-        settings.pilot(configuration, "mini", direction).dump,
-        settings.tune(configuration, "mini", direction, "full"),
-        settings.translation(configuration, "mini", direction, "base"),
+        parts.dump(configuration, "mini", direction),
+        parts.pilot(configuration, "mini", direction).dump,
+        parts.tune(configuration, "mini", direction, "full"),
+        parts.translation(configuration, "mini", direction, "base"),
     )
     return [kind.prompt for kind in kinds]
 
@@ -53,14 +53,14 @@ def test_a_direction_may_have_an_instruction_of_its_own_in_every_stage():
 
 def test_without_one_no_settings_change():
     """Else every dump and run there is would be made again."""
-    assert json.loads(settings.prompt(configured(), "mini", "de-en").model_dump_json()) == {
+    assert json.loads(parts.prompt(configured(), "mini", "de-en").model_dump_json()) == {
         "instruction": "Translate the following text from {source_language} into {target_language}. Reply only with the"
         " translation.",
         "source_language": "German",
         "target_language": "English",
     }
-    other = settings.tune(configured(own=GERMAN), "mini", "zh-en", "full")
-    assert other.model_dump_json() == settings.tune(configured(), "mini", "zh-en", "full").model_dump_json()
+    other = parts.tune(configured(own=GERMAN), "mini", "zh-en", "full")
+    assert other.model_dump_json() == parts.tune(configured(), "mini", "zh-en", "full").model_dump_json()
 
 
 @pytest.mark.parametrize(
@@ -85,15 +85,15 @@ def test_a_text_that_no_model_could_get_is_in_no_settings(own, model):
         configured(own=own, model=model), "de-en"
     )
     kept = configured(own={"form": "completion"} | other, model=HERE)
-    assert settings.pretraining(kept, "mini").prompts["de-en"].complete("Hund") == "Hund ="
+    assert parts.pretraining(kept, "mini").prompts["de-en"].complete("Hund") == "Hund ="
 
 
 def test_a_direction_does_not_inherit_the_switch():
     """The instruction and whether it names the domain belong together."""
     named = {"instruction": "Translate this {domain} text.", "name_domain": True}
     found = configured(own={"instruction": "Translate:"}, prompt=named)
-    assert settings.prompt(found, "mini", "de-en").instruct("law") == "Translate:"
-    assert settings.prompt(found, "mini", "zh-en").instruct("law") == "Translate this law text."
+    assert parts.prompt(found, "mini", "de-en").instruct("law") == "Translate:"
+    assert parts.prompt(found, "mini", "zh-en").instruct("law") == "Translate this law text."
     with refused("directions.de-en.prompt", "{domain}", "name_domain: true"):
         configured(own={"instruction": "Translate this {domain} text."}, prompt=named)
 

@@ -6,7 +6,7 @@ import fake_results
 import pytest
 
 from caneft import config
-from caneft.plan import Plan, settings
+from caneft.plan import Plan, parts
 from caneft.reporting.shown import example_files, example_inputs, example_runs, families, main_variants
 
 METHODS = {
@@ -53,7 +53,7 @@ def test_a_family_differs_in_its_budget_alone(plan):
 
 def test_the_same_holds_of_the_configuration_that_steps_get(plan):
     """`task_relevant: null` is the default of the key but not what its absence means."""
-    passed = Plan(config.load(json.loads(settings.reporting(plan.config)), check_files=False))
+    passed = Plan(config.load(json.loads(parts.reporting(plan.config)), check_files=False))
     assert families(passed, METHODS) == families(plan, METHODS)
 
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from caneft.config.loading import load
-from caneft.plan import settings
+from caneft.plan import parts
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,7 +33,7 @@ def test_everything_that_takes_time_gets_smaller(raw):
     assert (config.tuning.pairs_per_domain, config.tuning.dev_pairs_per_domain) == (50, 50)
     assert config.tuning.pairs == {"it": 50, "law": 20}
     whole = load(raw, check_files=False)
-    assert settings.pretraining_text(config, "tiny-llama") == settings.pretraining_text(whole, "tiny-llama")
+    assert parts.pretraining_text(config, "tiny-llama") == parts.pretraining_text(whole, "tiny-llama")
 
 
 def test_results_never_mix_and_captions_say_it(raw):

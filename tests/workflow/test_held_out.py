@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from caneft.commands.finished import open_plan
 from caneft.corpora import store
-from caneft.plan import settings
+from caneft.plan import parts
 from caneft.prompts import Prompts
 from caneft.storage import integrity
 from tests import naive
@@ -35,7 +35,7 @@ def test_losses_are_those_of_the_models_that_users_run(finished, tmp_path, comma
 
     base, run = results / "models/mini-llama", results / "runs/mini-llama/de-en/all/caneft/seed1"
     assert command_line("patch", "merge", base, run / "patch.safetensors", tmp_path / "merged")[0] == 0
-    prompts = Prompts.of(AutoTokenizer.from_pretrained(base), settings.prompt(plan.config, "mini-llama", "de-en"))
+    prompts = Prompts.of(AutoTokenizer.from_pretrained(base), parts.prompt(plan.config, "mini-llama", "de-en"))
     taken = {row.id for row in store.read(used)}
     rows = [row for row in store.read(results / "corpora/de-en/law/dev.jsonl") if row.id not in taken][:PAIRS]
     pairs = [prompts.encode(row.source, row.target, "law") for row in rows]
