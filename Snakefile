@@ -64,6 +64,7 @@ rule all:
 
 onstart:
     check_cluster()
+    lift_rate()
     hold_results()
     store_configuration()
     print_power()

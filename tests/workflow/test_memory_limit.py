@@ -4,6 +4,7 @@ import json
 
 import pytest
 import yaml
+from snakemake.scheduling.job_scheduler import JobScheduler
 
 from caneft.runtime.memory import limit_mb
 from tests.messages import assert_names
@@ -73,3 +74,16 @@ def test_what_a_model_of_the_hub_needs_is_known_once_it_is_resolved(pristine, tm
     with pristine.planned(config, nodes=4) as dag:
         (asked,) = memory_of_jobs(dag, "dump_importance")
     assert asked > 60_900 if known else asked == 4000
+
+
+@pytest.mark.parametrize(("options", "looks"), [((), False), (("--max-jobs-per-timespan", "50/1s"), True)])
+def test_snakemake_looks_for_jobs_when_one_has_ended_and_not_each_second(
+    pristine, tmp_path, monkeypatch, options, looks
+):
+    """Unless the user limits the rate; then it has to look again."""
+    asked = []
+    monkeypatch.setattr(JobScheduler, "_schedule_reevalutation", lambda self, delay: asked.append(delay))
+    target = "out/mini/corpora/de-en/koran/test.jsonl"
+    done = pristine.copy(tmp_path / "copy").snakemake_here("--cores", "1", *options, "--", target)
+    assert done.returncode == 0, done.stdout
+    assert bool(asked) == looks
