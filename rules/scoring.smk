@@ -122,7 +122,7 @@ rule test_significance:
         module=module_of_script,
         settings=lambda wildcards: comparison.settings(PLAN, block_of(wildcards)).model_dump_json(),
         root=subpath(output[0], ancestor=4),
-        stage_version=2,
+        stage_version=3,
     message:
         "tests of significance on {wildcards.mixture} ({wildcards.model}, {wildcards.direction})"
     shell:

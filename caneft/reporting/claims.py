@@ -13,9 +13,9 @@ import pandas as pd
 from caneft.config import Base
 from caneft.neurons import NeuronSet
 from caneft.plan import Plan
-from caneft.reporting import evidence, frontiers, roles, stability
+from caneft.reporting import curves, evidence, roles, stability
+from caneft.reporting.curves import Matched
 from caneft.reporting.evidence import Quoted
-from caneft.reporting.frontiers import Matched
 from caneft.reporting.inputs import Block
 from caneft.reporting.labels import METRICS, label, p_text, signed
 from caneft.reporting.results import AVERAGES, of_block
@@ -27,8 +27,9 @@ MOST = 0.8
 """Share of the largest gain that a small budget must keep."""
 SPLITS, BEYOND = 10, 3
 """Of a curve of stability: splits that a verdict takes, and standard errors by which it must lie above its noise."""
-AGREED, CLIMBING = 0.8, 0.05
-"""Jaccard of halves from which on they select the same, and its gain by doubling the samples that is a rise."""
+AGREED, CORRECTED, CLIMBING = 0.8, 0.75, 0.05
+"""Jaccard of halves from which on they select the same, and that as a share of the way from noise to 1; and its gain by
+doubling the samples that is a rise."""
 
 CLAIMS = {
     "a": "On seen domains it is better than full fine-tuning and LoRA",
@@ -72,7 +73,7 @@ class Evidence(NamedTuple):
     """What the claims (a) to (e) quote of one block.
 
     method, base: variants. seen, unseen: columns, unseen None without one. errors: by column. matched: by variant, None
-    where the frontiers share no seen score. sweep: variants by budget. quoted: all differences.
+    where the curves share no range of seen scores. sweep: variants by budget. quoted: all differences.
     """
 
     method: str
@@ -126,7 +127,7 @@ def _gather(plan: Plan, block: Block, found: Found, method: str) -> Evidence:
         matched = {
             other: _matched(plan, block, found, errors, (seen, unseen), method, other) for other in rivals + controls
         }
-        quoted |= {(MATCHED, other): curves.difference for other, curves in matched.items() if curves}
+        quoted |= {(MATCHED, other): both.difference for other, both in matched.items() if both}
     single = {
         mixture: evidence.errors(tests, plan.config.scoring.metrics[0]) for mixture, tests in found.single.items()
     }
@@ -159,13 +160,13 @@ def _gather(plan: Plan, block: Block, found: Found, method: str) -> Evidence:
 def _matched(
     plan: Plan, block: Block, found: Found, errors: Mapping[str, Errors], columns: tuple[str, str], a: str, b: str
 ) -> Matched | None:
-    own = of_block(found.trials, block).dropna(subset=AVERAGES)
+    own = of_block(found.trials, block).dropna(subset=AVERAGES).sort_values("learning_rate")
     points = [
         list(own.loc[own["variant"] == variant, AVERAGES].itertuples(index=False, name=None)) for variant in (a, b)
     ]
     differences = [errors[column].contrast({a: 1, b: -1}) for column in columns]
     scale = math.sqrt(len(plan.config.seeds) / len(plan.config.trials.seeds))
-    return frontiers.matched(*points, *differences, scale)
+    return curves.matched(*points, *differences, scale)
 
 
 def _seen(plan: Plan, known: Evidence, claim: str, rivals: list[str], others: list[str]) -> Verdict:
@@ -181,21 +182,21 @@ def _unseen(plan: Plan, known: Evidence) -> Verdict:
     if known.unseen is None:
         return Verdict("b", UNTESTED, "No domain is unseen.", [])
     numbers = []
-    for other, curves in known.matched.items():
-        if curves is None:
-            numbers.append(f"against {label(plan, other)}: no seen score that both grids reach")
+    for other, both in known.matched.items():
+        if both is None:
+            numbers.append(f"against {label(plan, other)}: no range of seen scores that three rates of each span")
             continue
-        gaps = ", ".join(f"{signed(gap)} at {seen:.1f}" for seen, gap in curves.at)
+        gaps = ", ".join(f"{signed(gap)} at {seen:.1f}" for seen, gap in both.at)
         said = known.quoted.say(MATCHED, other, METRICS[plan.config.scoring.metrics[0]])
         numbers.append(
-            f"against {label(plan, other)} where both reach {curves.low:.1f} to {curves.high:.1f} on seen domains:"
+            f"against {label(plan, other)} where both reach {both.low:.1f} to {both.high:.1f} on seen domains:"
             f" {said}; over the grids {gaps}"
         )
     if reason := _lacking(plan, "b", known.rivals) or evidence.unfair(plan, [known.method, *known.rivals]):
         return Verdict("b", UNTESTED, reason, numbers)
     apart = [other for other in known.rivals if known.matched[other] is None]
     if len(apart) == len(known.rivals):
-        return Verdict("b", UNTESTED, "No grid of a rival reaches the method's scores on seen domains.", numbers)
+        return Verdict("b", UNTESTED, "No grid of a rival spans the method's scores on seen domains.", numbers)
     verdict, reason = _judged(plan, _signs(plan, known, MATCHED, known.rivals), "at equal scores on seen domains")
     return Verdict("b", verdict, reason, numbers)
 
@@ -310,25 +311,27 @@ def _layers(plan: Plan, found: Found, method: str) -> Verdict:
         return Verdict("f", UNTESTED, "The set is of a version that did not count each layer's candidates.", [])
     if plan.config.selection.per_layer is not None:
         return Verdict("f", UNTESTED, "No layer may have more neurons than selection.per_layer, for any criterion.", [])
+    if len(chosen) == sum(candidates) or np.count_nonzero(candidates) < 2:
+        return Verdict("f", UNTESTED, "The candidates leave no choice between layers.", [])
     counts = chosen.per_layer()
     own = evidence.unevenness(counts, candidates)
     drawn = evidence.unevenness(evidence.per_layer_by_chance(candidates, len(chosen)), candidates)
     more, less = (drawn >= own - TOLERANCE), (drawn <= own + TOLERANCE)
-    above, below = ((among.sum() + 1) / (len(drawn) + 1) for among in (more, less))
+    above, below = (min(1.0, 2 * (tail.sum() + 1) / (len(drawn) + 1)) for tail in (more, less))
     where = int(np.argmax(counts))
     numbers = [
         f"layer {where} (of {chosen.layers}, counted from 0) holds most: {100 * counts.max() / len(chosen):.1f} % of"
         f" {len(chosen):,} neurons, and {100 * candidates[where] / sum(candidates):.1f} % of the"
         f" {sum(candidates):,} candidates",
         f"chi-squared of all layers against their candidates {own:.1f}; {100 * more.mean():.1f} % of {len(drawn):,}"
-        f" random sets of candidates are no more even ({p_text(above)}), {100 * less.mean():.1f} % no less"
-        f" ({p_text(below)})",
+        f" random sets of candidates are no more even, {100 * less.mean():.1f} % no less ({p_text(min(above, below))},"
+        " two-sided)",
         *evidence.overlaps(plan, method, found.neurons, found.candidates),
     ]
-    each_side = plan.config.significance.alpha / 2
-    if above < each_side:
+    alpha = plan.config.significance.alpha
+    if above < alpha:
         return Verdict("f", SUPPORTED, "Its layers are less even than a draw among the candidates.", numbers)
-    if below < each_side:
+    if below < alpha:
         return Verdict("f", CONTRADICTED, "Its layers are more even than a draw among the candidates.", numbers)
     return Verdict("f", OPEN, "Its layers are about as even as a draw among the candidates.", numbers)
 
@@ -354,6 +357,8 @@ def _stability(found: Found) -> Verdict:
         return Verdict("g", CONTRADICTED, "The halves agree no more than with shuffled labels.", numbers)
     if gain - 2 * gain_error > CLIMBING:
         return Verdict("g", CONTRADICTED, "The curve is still climbing.", numbers)
+    if (agreement - noise) / (1 - noise) < CORRECTED <= agreement:
+        return Verdict("g", OPEN, "The halves agree, but most of it is chance.", numbers)
     if agreement >= AGREED and gain + 2 * gain_error < CLIMBING:
         return Verdict("g", SUPPORTED, f"The curve is flat, and the halves agree by {AGREED} or more.", numbers)
     if agreement < AGREED:

@@ -174,14 +174,23 @@ def per_layer_by_chance(candidates: Sequence[int], neurons: int) -> np.ndarray:
     return np.random.default_rng(0).multivariate_hypergeometric(list(candidates), neurons, size=DRAWS)
 
 
+LEAST_EXPECTED = 1
+"""Neuron of a layer: those that expect less count as one, or they would drown the others."""
+
+
 def unevenness(counts: np.ndarray, candidates: Sequence[int]) -> np.ndarray:
     """Pearson's chi-squared of sets' neurons in each layer against the layers' shares of the candidates.
 
-    counts: (..., layers); (...) is returned. Layers without candidates have no part in it.
+    counts: (..., layers); (...) is returned. Layers that expect less than one neuron count as one layer.
     """
-    share = np.array(candidates) / sum(candidates)
-    expected = counts.sum(axis=-1, keepdims=True) * share
-    return (((counts - expected) ** 2)[..., share > 0] / expected[..., share > 0]).sum(axis=-1)
+    expected = counts.sum(axis=-1, keepdims=True) * (np.array(candidates) / sum(candidates))
+    small = expected.reshape(-1, len(candidates))[0] < LEAST_EXPECTED
+    grouped = [
+        np.concatenate([part[..., ~small], part[..., small].sum(axis=-1, keepdims=True)], axis=-1)
+        for part in (counts, expected)
+    ]
+    there = grouped[1].reshape(-1, grouped[1].shape[-1])[0] > 0
+    return ((grouped[0] - grouped[1]) ** 2 / np.where(there, grouped[1], 1)).sum(axis=-1, where=there)
 
 
 def overlaps(

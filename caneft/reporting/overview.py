@@ -9,7 +9,7 @@ import pandas as pd
 from caneft.config import Direction, Neurons
 from caneft.neurons import NeuronSet, read_description
 from caneft.plan import Plan, comparison
-from caneft.reporting import captions, claims, inputs, listing, overlap, page, power, results, roles, tables
+from caneft.reporting import captions, claims, evidence, inputs, listing, overlap, page, power, results, roles, tables
 from caneft.reporting.claims import Verdict
 from caneft.reporting.inputs import COPY, Block
 from caneft.reporting.labels import METRICS, label, metric_label
@@ -73,8 +73,8 @@ def tests(root: Path, block: Block) -> Mapping[str, Any]:
     with naming(path):
         for name in ("method", "baseline"):
             content[name]
-        for tested in dict(content["metrics"]).values():
-            dict(tested["scores"]), dict(tested["runs"]), dict(tested["errors"])
+        for metric in dict(content["metrics"]):
+            evidence.errors(content, metric)
     return content
 
 

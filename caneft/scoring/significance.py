@@ -98,15 +98,20 @@ class Errors:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """For a file; `from_json` reads it."""
+        """For a file; `from_json` reads it. The file's keys are sorted, so the matrix names its rows and columns."""
         covariance = [[float(f"{value:.9g}") for value in row] for row in self.covariance]
-        return {"covariance": covariance, "deviation": float(f"{self.deviation:.9g}"), "df": self.df}
+        deviation = float(f"{self.deviation:.9g}")
+        return {"variants": list(self.score), "covariance": covariance, "deviation": deviation, "df": self.df}
 
     @classmethod
     def from_json(cls, score: Mapping[str, float], runs: Mapping[str, int], content: Mapping[str, Any]) -> "Errors":
         """Raises KeyError, TypeError or ValueError if the content is not what `as_json` wrote."""
+        variants = content["variants"]
+        if sorted(variants) != sorted(score):
+            raise ValueError(f"errors of {variants}, scores of {list(score)}")
         covariance = np.array(content["covariance"], float).reshape(len(score), len(score))
-        return cls(dict(score), covariance, dict(runs), float(content["deviation"]), int(content["df"]))
+        deviation, df = float(content["deviation"]), int(content["df"])
+        return cls({variant: score[variant] for variant in variants}, covariance, dict(runs), deviation, df)
 
 
 def pooled_deviation(scores: Iterable[Sequence[float]]) -> tuple[float, int]:

@@ -316,7 +316,12 @@ def significance(plan: Plan, block: inputs.Block, difference: float = 1.0, p: fl
     runs = {
         run.variant: len(plan.config.seeds) if run.seed is not None else 0 for run in inputs.block_runs(plan, block)
     }
-    apart = {"covariance": np.diag(np.full(len(variants), 0.125)).tolist(), "deviation": 0.3, "df": 8}
+    apart = {
+        "variants": variants,
+        "covariance": np.diag(np.full(len(variants), 0.125)).tolist(),
+        "deviation": 0.3,
+        "df": 8,
+    }
     errors = dict.fromkeys(columns, apart)
     content = {"scores": scores, "runs": runs, "errors": errors, "comparisons": tests}
     found = dict.fromkeys(plan.config.scoring.all, content)

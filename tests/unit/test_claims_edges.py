@@ -8,7 +8,7 @@ from test_claims import BLOCK, METHODS, neuron_set, plan_of, verdict_of
 
 from caneft.reporting import evidence, results, roles
 from caneft.reporting.claims import OPEN, SUPPORTED, UNTESTED
-from caneft.reporting.frontiers import bulge, matched
+from caneft.reporting.curves import curve, matched, room
 from caneft.scoring.significance import Difference
 from tests.messages import assert_names
 
@@ -103,59 +103,73 @@ def test_a_curve_is_of_one_budget_and_mask(own, rows):
 UNIT = Difference(0.0, 0.3, 0.3, 24)
 
 
-@pytest.mark.parametrize(
-    "first, second, slope",
-    [
-        # the last rate is best in both scores, so the frontier is a point; the other one falls by 1 for each 1
-        ([(60.0, 51.0), (65.0, 53.0)], [(50.0, 65.0), (80.0, 35.0)], 1.0),
-        # both are points: what is left is the rise of the grids
-        ([(60.0, 50.0), (65.0, 52.5)], [(60.0, 50.0), (65.0, 60.0)], 2.0),
-        ([(40.0, 50.0), (60.0, 50.0)], [(40.0, 48.0), (60.0, 48.0)], 0.0),
-    ],
-)
-def test_an_error_of_the_seen_score_counts_where_frontiers_meet_in_a_point(first, second, slope):
-    found = matched(first, second, UNIT, UNIT, 1.0)
-    assert found.low == found.high
-    assert found.difference.segments == pytest.approx(0.3 * (1 + slope**2) ** 0.5)
-    assert found.difference.runs == pytest.approx(0.3 * (1 + slope**2) ** 0.5)
+def test_an_error_of_the_seen_score_counts_by_the_steeper_curve():
+    """From 50 to 70 one falls by 10 and rises by 10 again: 1 for each 1, as the other one does, on the way, by 0.5."""
+    dips = [(50.0, 60.0), (60.0, 50.0), (70.0, 60.0)]
+    falls = [(50.0, 60.0), (60.0, 55.0), (70.0, 50.0)]
+    found = matched(dips, falls, UNIT, UNIT, 2.0)
+    assert (found.low, found.high) == (50, 70)
+    assert found.difference.segments == pytest.approx(2 * 0.3 * 2**0.5)
+    assert found.difference.runs == pytest.approx(2 * 0.3 * 2**0.5)
+
+
+def test_a_curve_ends_at_the_best_seen_score():
+    found = curve([(50.0, 60.0), (60.0, 58.0), (60.0, 59.0), (66.0, 50.0), (64.0, 40.0)])
+    assert found.tolist() == [[50, 60, 66], [60, 59, 50]]
+    assert curve([]).shape == (2, 0)
 
 
 @pytest.mark.parametrize(
-    "curve, low, high, room",
+    "points, low, high, below, above",
     [
-        # one pair of rates: up to the left rate, half of the fall of 4 by the mean
-        ([(50, 60), (60, 56)], 50, 60, 2.0),
-        ([(50, 60), (60, 56)], 50, 55, 1.0),
-        ([(50, 60)], 50, 50, 0.0),
-        # slopes -0.1 and -1: no higher than 60, nor than 59 + (60 - seen), which meet at 59: a triangle of height 0.9
-        ([(50, 60), (60, 59), (70, 49)], 50, 60, 0.45),
-        # slopes -1 and -0.5 do not fall ever faster, so the left rate of each: 5 and 2.5
-        ([(50, 60), (60, 50), (70, 45)], 50, 70, 3.75),
+        ([(50, 60), (60, 56)], 50, 60, 2.0, 2.0),  # half of the fall of 4
+        ([(50, 60), (60, 56)], 50, 55, 3.0, 1.0),
+        ([(50, 56), (60, 60)], 50, 55, 1.0, 3.0),  # it rises
+        ([(50, 60), (60, 59), (70, 49)], 50, 70, 2.75, 2.75),  # 0.5 and 5
+        ([(50, 60), (60, 60)], 50, 60, 0.0, 0.0),
     ],
 )
-def test_a_frontier_may_bend_between_its_rates(curve, low, high, room):
-    assert bulge(np.array(curve, float).T, low, high) == pytest.approx(room, abs=0.01)
+def test_between_rates_a_curve_may_run_anywhere_between_their_scores(points, low, high, below, above):
+    own = np.array(points, float).T
+    places = np.unique([low, high, *own[0][(own[0] >= low) & (own[0] <= high)]])
+    assert room(own, places, min) == pytest.approx(below)
+    assert room(own, places, max) == pytest.approx(above)
 
 
-@pytest.mark.parametrize("rates", [2, 3, 5])
-@pytest.mark.parametrize("flat, steep", [(0.0, 0.0), (0.1, 2.0), (0.5, 0.5)])
-def test_rates_on_different_sides_of_a_bend_are_no_difference(rates, flat, steep):
-    """Two grids on one frontier that bends at a seen score of 60; the errors are small, so that only the bend counts.
-    Without the room above the lines, half of the pairs and more are called different where there is a bend."""
-    rng, segments, runs = np.random.default_rng(0), 0.05, 0.1
+SHAPES = {
+    "flat": lambda seen: 60 + 0 * seen,
+    "straight": lambda seen: 60 - 0.5 * (seen - 50),
+    "bent down": lambda seen: 60 - np.where(seen < 60, 0.1 * (seen - 50), 1 + 2 * (seen - 60)),
+    "bent up": lambda seen: 60 - np.where(seen < 54, 3 * (seen - 50), 12 + 0.2 * (seen - 54)),
+    "falling fast": lambda seen: 40 + 20 * np.exp(-(seen - 50) / 4),
+    "a hump": lambda seen: 60 - 0.08 * (seen - 58) ** 2,
+    "rising": lambda seen: 50 + 0.5 * (seen - 50),
+}
+
+
+@pytest.mark.parametrize("rates", [(3, 3), (3, 5), (5, 3)])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_grids_on_one_curve_are_no_difference(shape, rates):
+    """Wherever their rates lie. Without the room around the lines half of them and more are called different."""
+    rng, segments, runs = np.random.default_rng(0), 0.3, 0.46
     noise, unit = np.hypot(segments, runs) / 2**0.5, Difference(0.0, segments, runs, 24)
 
-    def grid(gap):
-        seen = np.sort(rng.uniform(50, 65, rates))
-        unseen = 60 + gap - np.where(seen < 60, flat * (seen - 50), flat * 10 + steep * (seen - 60))
-        return list(zip(seen + rng.normal(0, noise, rates), unseen + rng.normal(0, noise, rates), strict=True))
+    def grid(number):
+        seen = np.sort(rng.uniform(50, 66, number))
+        scores = np.stack([seen, SHAPES[shape](seen)], axis=1) + rng.normal(0, noise, (number, 2))
+        return list(map(tuple, scores))
 
-    def significant(gap):
-        found = [matched(grid(gap), grid(0), unit, unit, 1.0) for _ in range(400)]
-        return np.mean([each.difference.p < 0.05 for each in found if each])
+    found = [matched(*map(grid, rates), unit, unit, 1.0) for _ in range(200)]
+    assert np.mean([each.difference.p < 0.05 for each in found if each]) <= 0.05
 
-    assert significant(0) <= 0.05
-    assert significant(3) >= 0.7
+
+@pytest.mark.parametrize("shape", ["flat", "straight", "a hump", "rising"])
+def test_a_large_difference_is_seen(shape):
+    """Of 10, by five rates each, where half of a step of both grids is at most 2."""
+    seen, unit = np.linspace(50, 66, 5), Difference(0.0, 0.3, 0.46, 24)
+    first, second = (list(zip(seen, SHAPES[shape](seen) + gap, strict=True)) for gap in (10, 0))
+    found = matched(first, second, unit, unit, 1.0).difference
+    assert found.value == pytest.approx(10) and found.bias <= 4 and found.p < 0.001
 
 
 def test_a_set_that_leaves_small_layers_empty_is_uneven():
@@ -163,3 +177,21 @@ def test_a_set_that_leaves_small_layers_empty_is_uneven():
     two are equally full, so the fullest layer alone shows nothing."""
     chosen = neuron_set([*range(50), *range(384, 434)])
     assert verdict_of("f", sets={"caneft": chosen}, candidates={"caneft": [230, 230, 40]}).verdict == SUPPORTED
+
+
+def test_small_layers_do_not_drown_large_ones():
+    """Of 2,020 candidates twenty layers have one each, and 205 neurons are drawn: 123 and 80 of the two large layers, 2
+    of the small ones. Expected are 101.5, 101.5 and 2.03 together, so chi-squared is 4.55 + 4.55 + 0.00."""
+    candidates = [1000, 1000, *[1] * 20]
+    counts = np.array([123, 80, 1, 1, *[0] * 18])
+    assert evidence.unevenness(counts, candidates) == pytest.approx(9.11, abs=0.01)
+    both = np.stack([counts, counts])
+    assert evidence.unevenness(both, candidates) == pytest.approx([9.11, 9.11], abs=0.01)
+    assert evidence.unevenness(np.array([10, 0, 0]), [5, 5, 0]) == pytest.approx(10)
+
+
+@pytest.mark.parametrize("candidates", [[80, 0, 0], [50, 20, 10]])
+def test_candidates_that_leave_no_choice_test_nothing(candidates):
+    flat = np.concatenate([layer * 384 + np.arange(n) for layer, n in enumerate(candidates)])
+    chosen = neuron_set(flat[:60] if candidates[0] == 80 else flat)
+    assert verdict_of("f", sets={"caneft": chosen}, candidates={"caneft": candidates}).verdict == UNTESTED

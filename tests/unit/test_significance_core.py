@@ -12,7 +12,10 @@ from sacrebleu.significance import PairedTest
 
 from caneft.demo import pairs
 from caneft.plan.settings import SignificanceSettings
+from caneft.reporting import evidence
 from caneft.scoring import comparing, rival, significance, statistics
+from caneft.storage.bounded import read_json
+from caneft.storage.files import write_json
 from tests.messages import refused
 
 LIBRARIES = [("bleu", BLEU), ("chrf", CHRF), ("ter", TER)]
@@ -308,6 +311,26 @@ def test_a_contrast_weighs_covariances_and_runs():
     assert errors.enough(["a", "base"]) and not errors.enough(["a", "b"])
     again = significance.Errors.from_json(errors.score, errors.runs, errors.as_json())
     assert again.contrast({"a": 1, "b": -1}) == found
+    with pytest.raises(ValueError, match="base"):
+        significance.Errors.from_json({"a": 5.0, "b": 3.0}, errors.runs, errors.as_json())
+
+
+def test_the_errors_in_the_file_are_those_of_its_comparisons(tmp_path):
+    """The file's keys are sorted; the variants are not, and each has an error of its own."""
+    domains = {"it": REFERENCES}
+    shares = {"zero": 0.05, "base": 0.3, "middle": 0.5, "caneft": 0.1}
+    systems = [(variant, seed) for variant in shares for seed in ([None] if variant == "base" else [1, 2, 3])]
+    outputs = {(v, s): {"it": corrupted(shares[v], 7 * (s or 1) + len(v), REFERENCES)} for v, s in systems}
+    asked = settings(seen=["it"], unseen=[], method="caneft", resamples=50)
+    tested = comparing.test_metric(asked, systems, comparing.surface_samples("bleu", "en", domains, outputs))
+    write_json(tmp_path / "tests.json", {"metrics": {"bleu": tested}})
+    read = evidence.errors(read_json(tmp_path / "tests.json"), "bleu")["it"]
+    found = {(e["a"], e["b"]): e for e in tested["comparisons"]}
+    assert len(found) == 5 and len({round(e["se_segments"], 3) for e in found.values()}) == 5
+    for (a, b), entry in found.items():
+        own = read.contrast({a: 1, b: -1})
+        assert own.value == pytest.approx(entry["difference"], abs=2e-6)
+        assert own.segments == pytest.approx(entry["se_segments"], abs=2e-6)
 
 
 def test_the_deviation_is_pooled_over_variants():
