@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ def add(commands) -> None:
     parser = commands.add_parser("init", help=about, description=about)
     parser.add_argument("file", type=Path, nargs="?", default=Path("mine.yaml"), help="to write; default: mine.yaml")
     parser.add_argument("--data", type=Path, help="folder of the corpora: it.train.tsv, law/test.tmx, ...")
-    parser.add_argument("--model", help="folder of a model, .gguf file, or owner/name on the hub")
+    parser.add_argument("--model", help="folder of a model, .gguf file, package of one, or owner/name on the hub")
     parser.add_argument("--direction", help="codes of source and target language, such as de-en; needed with --data")
     parser.set_defaults(run=run)
 
@@ -133,7 +134,7 @@ def _told(source: "Source") -> str:
 
 
 def _model(given: str | None, data: Path | None) -> dict[str, Any]:
-    """The model's entry. Raises InputError for what is neither a model here nor a name on the hub."""
+    """The model's entry. Raises InputError for what is no model here, no name on the hub and no package of a model."""
     from caneft.runtime.lease import usable
 
     resources = {"gpu": min(len(usable(os.environ)), 1), "mem_mb": LEAST_MB}
@@ -143,11 +144,24 @@ def _model(given: str | None, data: Path | None) -> dict[str, Any]:
     if not path.exists():
         if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", given, re.ASCII) and not path.parent.is_dir():
             return {"hub": given, "dtype": "bfloat16", "resources": resources}
-        raise InputError(f"--model {given}: is not here, and is no owner/name on the hub.")
+        if re.fullmatch(r"[^\W\d]\w*", given, re.ASCII) and find_spec(given):
+            size = sum(part.stat().st_size for part in _in_package(given)) * OF_GGUF
+            resources["mem_mb"] += math.ceil(COPIES * size / 10**6 / STEP_MB) * STEP_MB
+            return {"package": given, "dtype": "bfloat16", "resources": resources}
+        raise InputError(
+            f"--model {given}: is not here, is no owner/name on the hub, and no installed package with a GGUF file."
+        )
     size, is_float32 = _weights(path)
     resources["mem_mb"] += math.ceil(COPIES * size / 10**6 / STEP_MB) * STEP_MB
     place = os.path.relpath(path, data) if data and not path.is_absolute() else str(path.absolute())
     return {"path": place, "dtype": "float32" if is_float32 else "bfloat16", "resources": resources}
+
+
+def _in_package(name: str) -> list[Path]:
+    from caneft.config import Model
+    from caneft.models import quantised
+
+    return quantised.parts(Model(package=name), Path)
 
 
 def _weights(path: Path) -> tuple[int, bool]:

@@ -279,6 +279,25 @@ def test_the_hub_s_models_are_named_by_owner_and_name(command_line, tmp_path, mo
         assert_names(said, wrong)
 
 
+def test_a_model_may_be_an_installed_package(command_line, tmp_path, monkeypatch):
+    """Which is not imported. Its 300 MB become four times as many bytes of weights, of which four copies count."""
+    data, package = own.corpora(tmp_path / "data"), tmp_path / "site" / "tiny_gguf"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise SystemExit('imported')")
+    with open(package / "tiny.gguf", "wb") as file:
+        file.truncate(300_000_000)
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    arguments = "--data", data, "--direction", "de-en", "--model"
+    assert command_line("init", tmp_path / "a.yaml", *arguments, "tiny_gguf")[0] == 0
+    found = yaml.safe_load((tmp_path / "a.yaml").read_text(encoding="utf-8"))["models"]["mine"]
+    assert (found["package"], found["dtype"]) == ("tiny_gguf", "bfloat16")
+    assert found["resources"]["mem_mb"] == 4000 + 5000
+    (package / "tiny.gguf").unlink()
+    code, _, said = command_line("init", tmp_path / "b.yaml", *arguments, "tiny_gguf")
+    assert code == 1
+    assert_names(said, "tiny_gguf", ".gguf")
+
+
 @pytest.mark.parametrize("direction", ["de-em", "german-english", "dates"])
 def test_a_direction_must_name_languages(command_line, tmp_path, direction):
     code, _, said = command_line("init", tmp_path / "a.yaml", "--direction", direction)
