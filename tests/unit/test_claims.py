@@ -469,6 +469,35 @@ def test_where_nothing_differs_hardly_anything_is_said(blocks):
     assert wrong <= 0.05 * blocks
 
 
+@pytest.mark.parametrize("blocks", [40, pytest.param(400, marks=pytest.mark.slow)])
+def test_harm_and_budget_are_hardly_ever_wrong_where_nothing_differs(blocks):
+    """(c) where all methods harm other domains alike, (e) where the smallest budget keeps 80 % of the gain exactly, and
+    random neurons as much. Runs of a method differ by RUNS, all share the noise of a test set's segments."""
+    rng, plan, wrong = np.random.default_rng(1), plan_of(mixtures=SINGLE), {"c": 0, "e": 0}
+    records, truth = records_of(plan, counts={"caneft-2": 23, "random-2": 23}), {"base": 40.0}
+    truth |= {v: 50.0 if v == "caneft" else 48.0 for v in METHODS if v != "base"}
+    for _ in range(blocks):
+        shared = {v: rng.normal(0, SEGMENTS / 2**0.5) for v in METHODS}
+        runs = {(v, seed): rng.normal(0, RUNS) for v in METHODS for seed in plan.config.seeds}
+
+        def score(mixture, variant, seed, domain, shared=shared, runs=runs):
+            return 50.0 if variant == "base" else 40.0 + shared[variant] + runs[variant, int(seed)]
+
+        def mean(column, v, shared=shared, runs=runs):
+            of_runs = np.mean([runs[v, seed] for seed in plan.config.seeds]) * (v != "base")
+            return truth[v] + shared[v] + of_runs
+
+        tests = outcomes_of(plan, None, mean)
+        single = {m: outcomes_of(plan, lambda *_: SAME, columns=["it", "law"]) for m in ("it",)}
+        trials = trials_of(plan, lambda v: [(rate, 50.0) for rate in (40.0, 50.0, 60.0)])
+        found = Found(scores_of(plan, score), records, trials, curve({}), tests, single, {}, {})
+        said = {v.claim: v.verdict for v in claims.verdicts(plan, BLOCK, found)}
+        assert UNTESTED not in (said["c"], said["e"])
+        for claim in wrong:
+            wrong[claim] += said[claim] != OPEN
+    assert max(wrong.values()) <= 0.05 * blocks
+
+
 def test_without_the_method_nothing_is_tested():
     plan = plan_of()
     found = Found(*[pd.DataFrame()] * 3, curve({}), {"method": None}, {}, {}, {})
