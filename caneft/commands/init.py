@@ -4,6 +4,7 @@ import argparse
 import math
 import os
 import re
+import shlex
 import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"{args.file}: exists already. Name another file, or move this one away.")
     if args.data and not args.direction:
         raise InputError("--data needs --direction: the codes of source and target language, such as de-en.")
-    if languages.of_direction(direction := args.direction or DIRECTION) is None:
+    if languages.of_direction(direction := (args.direction or DIRECTION).lower()) is None:
         raise InputError(
             f"--direction {direction}: does not name two languages, as de-en and en-zh_hans do.\n"
             "For a task other than translation, start from config/task-dates.yaml."
@@ -58,12 +59,13 @@ def run(args: argparse.Namespace) -> None:
     with atomic_write(args.file) as beside:
         beside.write_text(content, encoding="utf-8")
     print(f"{args.file}: written.")
+    quoted = shlex.quote(str(args.file))
     if args.data and args.model:
         check.run(argparse.Namespace(files=[args.file]))
-        print(f"A first try of minutes: snakemake --cores all --configfile {args.file} --config limit=50")
-        print(f"Everything:             snakemake --cores all --configfile {args.file}")
+        print(f"A first try of minutes: snakemake --cores all --configfile {quoted} --config limit=50")
+        print(f"Everything:             snakemake --cores all --configfile {quoted}")
     else:
-        print(f"Put your own in place, then: python -m caneft check {args.file}")
+        print(f"Put your own in place, then: python -m caneft check {quoted}")
 
 
 def _content(file: Path, data: Path | None, model: str | None, direction: str) -> str:

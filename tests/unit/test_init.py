@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -303,6 +305,24 @@ def test_a_direction_must_name_languages(command_line, tmp_path, direction):
     code, _, said = command_line("init", tmp_path / "a.yaml", "--direction", direction)
     assert code == 1
     assert_names(said, direction)
+
+
+@pytest.mark.parametrize("direction", ["DE-EN", "De-En"])
+def test_a_direction_s_codes_may_be_written_large(command_line, tmp_path, model, direction):
+    data, file = own.corpora(tmp_path / "data"), tmp_path / "a.yaml"
+    assert command_line("init", file, "--data", data, "--model", model, "--direction", direction)[0] == 0
+    assert list(yaml.safe_load(file.read_text(encoding="utf-8"))["directions"]) == ["de-en"]
+
+
+def test_commands_for_a_file_with_a_blank_in_its_name_can_be_pasted(command_line, tmp_path, monkeypatch, model):
+    monkeypatch.chdir(tmp_path)
+    data = own.corpora(tmp_path / "data")
+    for arguments in ([], ["--data", data, "--model", model, "--direction", "de-en"]):
+        code, said, _ = command_line("init", "sp ace.yaml", *arguments)
+        commands = [found for line in said.splitlines() if (found := re.search(r": +((?:python|snakemake) .*)", line))]
+        pasted = [shlex.split(found[1]) for found in commands]
+        assert code == 0 and pasted and all("sp ace.yaml" in words for words in pasted)
+        Path("sp ace.yaml").unlink()
 
 
 def test_a_language_without_a_known_name_is_named_by_check(command_line, tmp_path, model):
