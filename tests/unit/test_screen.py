@@ -1,5 +1,6 @@
 """What the screen says of a run: reasons of failures, progress, and the table of a plan."""
 
+import logging
 import subprocess
 import sys
 
@@ -7,7 +8,7 @@ import pytest
 
 from caneft.runtime.failures import failure, in_log, summary
 from caneft.runtime.progress import Progress, duration
-from caneft.runtime.screen import plan
+from caneft.runtime.screen import Screen, plan
 from tests.messages import assert_names
 
 TRACE = """12:00:00 loading
@@ -102,6 +103,22 @@ def test_the_line_counts_jobs_done_failed_and_running():
     assert_names(progress.line(10.0), "1 of 4", "1 failed", "1 running")
     progress.start(2, "score", 11.0)  # a cluster tries it again
     assert "failed" not in progress.line(12.0)
+
+
+def test_the_lines_of_a_run_count_its_failed_jobs(capsys, tmp_path):
+    screen = Screen(list, list, {"rules"}, dry=False)
+    job = {"rule_name": "tune", "rule_msg": None, "output": ["x"], "log": [str(tmp_path / "none.log")]}
+    told = [
+        {"event": "run_info", "stats": {"tune": 3, "total": 3}},
+        *({"event": "job_info", "jobid": number} | job for number in (1, 2)),
+        {"event": "job_error", "jobid": 1} | job,
+        {"event": "job_finished", "job_id": 2},
+    ]
+    for event in told:
+        screen.emit(logging.makeLogRecord(event))
+    *_, last = capsys.readouterr().err.splitlines()
+    assert_names(last, "done", "1 of 3", "1 failed")
+    assert "running" not in last
 
 
 def test_durations():
