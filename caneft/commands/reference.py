@@ -254,7 +254,7 @@ def _type(whole: Schema, part: Schema) -> str:
             return "name"
     words = {"string": "text", "integer": "integer", "number": "number", "boolean": "`true` or `false`"}
     bounds = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
-    limits = " and ".join(f"{phrase} {part[bound]:g}" for bound, phrase in bounds.items() if bound in part)
+    limits = " and ".join(f"{phrase} {part[bound]:.12g}" for bound, phrase in bounds.items() if bound in part)
     return f"{words[part['type']]} {limits}".strip()
 
 

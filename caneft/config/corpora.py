@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from caneft.config import languages
 from caneft.config.prompts import Prompt
-from caneft.config.section import Positive, Section, Slug
+from caneft.config.section import Positive, Section, Seed, Slug, Unique
 from caneft.errors import InputError
 
 
@@ -18,7 +18,7 @@ class Source(Section):
 
     limit: Positive | None = None
     """At most so many pairs, drawn with `seed` after cleaning; file order is kept. Without it, all pairs."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the draw (and, for the built-in corpora, of the text)."""
     reverse: bool = False
     """Whether to swap source and target after reading, so that one corpus serves both directions."""
@@ -256,10 +256,10 @@ class Direction(Section):
 class Mixture(Section):
     """A named list of domains that a run is trained on. A bare list of names is short for `domains`."""
 
-    domains: Annotated[list[Slug], Field(min_length=1)]
+    domains: Unique[Slug]
     """Domains of the training data; they must have `train` and `dev`."""
     select_on: Slug | None = None
-    """Mixture whose domains the neurons are selected on; by default this one. Needs at least two domains."""
+    """Mixture whose domains the neurons are selected on, at least two; by default this one, or `all` for one domain."""
     rates_on: Slug | None = None
     """Mixture on which learning rates are chosen from their grids; by default that of `select_on`."""
     methods: list[Slug] | None = None

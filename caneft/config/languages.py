@@ -69,6 +69,20 @@ def name(tag: str) -> str | None:
     return None if found is None else NAMES.get(found.language, NAMES.get(code(tag)))
 
 
+def named(words: str) -> str | None:
+    """The code of a common language by its English name; None for others, and for words that say more than a name."""
+    return next((code for code, name in NAMES.items() if name.lower() == words.strip().lower()), None)
+
+
+def is_called(tag: str, words: str) -> bool:
+    """Whether a language may be called so; false only where the words are the name of another common language.
+
+    A language may have the name of its macrolanguage, and the other way round: `nb` is Norwegian.
+    """
+    other = named(words)
+    return other is None or other in (code(tag), macrolanguage(tag)) or macrolanguage(other) == code(tag)
+
+
 def alpha3(tag: str) -> str | None:
     """The language alone, in the three letters of ISO 639-3; None for none."""
     found = parsed(tag)

@@ -1,6 +1,6 @@
 """The door: from nested dicts to a checked `Config`, or to one readable message."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, get_args
@@ -22,16 +22,17 @@ from caneft.config.corpora import (
 )
 from caneft.config.messages import explain, explain_problems
 from caneft.config.methods import Full, Lora, Method, Neurons, Trained
-from caneft.config.names import RESERVED_DIRECTIONS, RESERVED_DOMAINS
+from caneft.config.names import RESERVED_DIRECTIONS, RESERVED_DOMAINS, RESERVED_METHODS
 from caneft.config.paths import missing_files, same_splits, sources
 from caneft.config.prompts import template_fields
 from caneft.config.root import Config
-from caneft.config.section import twice
+from caneft.config.section import LAST_SEED
 from caneft.demo import dates
 from caneft.errors import InputError, did_you_mean
 
-REPEATED = 5
-"""Keys given twice that one message names."""
+SPOKEN = "source_language", "target_language"
+FAULTS = 5
+"""Faults of files that one message names."""
 
 
 def load(raw: Mapping[str, Any], files: Sequence[str | Path] = (), check_files: bool = True) -> Config:
@@ -41,8 +42,8 @@ def load(raw: Mapping[str, Any], files: Sequence[str | Path] = (), check_files: 
     check_files: whether every corpus file and model folder must exist.
     Raises InputError of at most ten lines: file, key, line, what was found, what was expected.
     """
-    if found := [f"{file}: {said}" for file in files for said in yamlfiles.repeated(yamlfiles.tree(file))]:
-        raise InputError("\n".join(found[:REPEATED]))
+    if found := [f"{file}: {said}" for file in files for said in yamlfiles.faults(yamlfiles.tree(file))]:
+        raise InputError("\n".join(found[:FAULTS]))
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
@@ -56,12 +57,10 @@ def load(raw: Mapping[str, Any], files: Sequence[str | Path] = (), check_files: 
 
 def problems(config: Config) -> Iterator[tuple[str, str]]:
     """Contradictions between sections, as (key, message)."""
+    yield from _reserved_problems("directions", config.directions, RESERVED_DIRECTIONS)
     for direction_name, direction in config.directions.items():
-        if direction_name in RESERVED_DIRECTIONS:
-            yield f"directions.{direction_name}", f"is reserved: {RESERVED_DIRECTIONS[direction_name]}"
-        for domain in direction.domains:
-            if domain in RESERVED_DOMAINS:
-                yield f"directions.{direction_name}.domains.{domain}", f"is reserved: {RESERVED_DOMAINS[domain]}"
+        yield from _reserved_problems(f"directions.{direction_name}.domains", direction.domains, RESERVED_DOMAINS)
+    yield from _reserved_problems("methods", config.methods, RESERVED_METHODS)
     yield from _task_problems(config)
     for name, by_direction in config.mixtures.items():
         for direction_name, mixture in by_direction.items():
@@ -86,21 +85,31 @@ def problems(config: Config) -> Iterator[tuple[str, str]]:
     for domain in sorted(config.tuning.pairs.keys() - trained):
         yield "tuning.pairs", f"names '{domain}', a domain without training pairs. {did_you_mean(domain, trained)}"
     yield from _method_problems(config)
+    yield from _budget_problems(config)
     yield from _significance_problems(config)
+    last = max(config.seeds)
+    if config.importance.draws == "per_seed" and (drawn := config.importance.seed + 1 + last) > LAST_SEED:
+        said = f"have {last}, whose draw of importance samples (importance.seed + 1 + {last}) has the seed {drawn}"
+        yield "seeds", f"{said}; it must be at most {LAST_SEED}. Lower one of them"
     if sum(method.method == "base" for method in config.methods.values()) > 1:
         yield "methods", "has more than one entry with method: base"
-    if repeated := twice(config.seeds):
-        yield "seeds", f"names {repeated} twice"
     yield from _label_problems(config)
+
+
+def _reserved_problems(key: str, names: Iterable[str], reserved: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for name in names:
+        if name in reserved:
+            yield f"{key}.{name}", f"is reserved: {reserved[name]}. Choose another name"
 
 
 def _task_problems(config: Config) -> Iterator[tuple[str, str]]:
     """What the instruction and the metrics need of a direction, which may be any task."""
     for name, direction in config.directions.items():
         prompt = config.prompt if direction.prompt is None else direction.prompt
-        for (text, template), key in product(prompt.read.items(), ("source_language", "target_language")):
+        for (text, template), key in product(prompt.read.items(), SPOKEN):
             if getattr(direction, key) is None and key in template_fields(template):
                 yield f"directions.{name}.{key}", f"is missing, but prompt.{text} speaks of {{{key}}}"
+        yield from _other_names(name, direction)
         if (target := target_code(name)) is None:
             yield from _unnamed_problems(config, name, direction)
         elif (of_words := config.scoring.of_words) and languages.tokenizer(target) is None:
@@ -125,6 +134,19 @@ def _unnamed_problems(config: Config, name: str, direction: Direction) -> Iterat
         yield key, f"{unnamed} cleaning.wrong_language: drop needs. Rename it, or keep such pairs"
 
 
+def _other_names(name: str, direction: Direction) -> Iterator[tuple[str, str]]:
+    """Languages of the prompt that are not those of the direction's codes."""
+    for tag, key in zip(languages.of_direction(name) or (), SPOKEN, strict=False):
+        words = getattr(direction, key)
+        if words is not None and not languages.is_called(tag, words):
+            own = languages.name(tag)
+            yield (
+                f"directions.{name}.{key}",
+                f"is {words}, whose code is '{languages.named(words)}', but the direction's name has '{tag}'"
+                f"{f', the code of {own}' if own else ''}. Rename the direction, or write here what '{tag}' is",
+            )
+
+
 def _meant_codes(name: str, direction: Direction) -> str:
     """Which parts of a direction's name are no codes, and which were meant, where that can be told."""
     spoken = direction.source_language, direction.target_language
@@ -143,8 +165,6 @@ def _method_problems(config: Config) -> Iterator[tuple[str, str]]:
         listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
         yield "methods", f"has grids of learning rates of different sizes, which is no fair comparison: {listed}"
     for name, grid in grids.items():
-        if repeated := twice(grid):
-            yield f"methods.{name}.learning_rate", f"names {repeated} twice"
         for rate in grid:
             if float(f"{rate:g}") != rate:  # as it stands in the name of a trial's folder
                 said = f"has the rate {rate!r}; in a grid, rates have six digits at most, such as {rate:g}"
@@ -157,6 +177,32 @@ def _method_problems(config: Config) -> Iterator[tuple[str, str]]:
         for key in ("layers_of", "equal_to") if isinstance(method, Neurons | Lora) else ():
             if (other := getattr(method, key, None)) is not None:
                 yield from _reference_problems(config, f"methods.{name}.{key}", other)
+
+
+def _budget_problems(config: Config) -> Iterator[tuple[str, str]]:
+    """Budgets that can never fit into what they are taken from."""
+    shared = config.selection
+    for name, method in config.methods.items():
+        if not isinstance(method, Neurons) or method.layers_of is not None:
+            continue
+        own = f"methods.{name}"
+        has_budget = method.fraction or method.parameters
+        key, fraction = (own, method.fraction) if has_budget else ("selection", shared.fraction)
+        if fraction is None:
+            continue
+        has_mask = "task_relevant" in method.model_fields_set
+        mask = method.task_relevant if has_mask else shared.task_relevant
+        if method.masked and mask is not None and fraction > mask:
+            limit = f"{own if has_mask else 'selection'}.task_relevant"
+            said = f"is {fraction}, but {limit} leaves only {mask} of all neurons to choose from"
+            yield f"{key}.fraction", f"{said}. Lower the first, raise the second, or switch it off with null"
+        for label, model in config.models.items() if method.unit == "neuron" and shared.per_layer else ():
+            if (base := model.pretrain) is None:
+                continue  # its layers are known once it is read
+            asked, most = max(1, round(fraction * base.layers * base.intermediate_size)), base.layers * shared.per_layer
+            if asked > most:
+                said = f"is {fraction}, {asked} neurons of '{label}', but selection.per_layer leaves {most}"
+                yield f"{key}.fraction", f"{said}. Lower the first, or raise the second"
 
 
 def _label_problems(config: Config) -> Iterator[tuple[str, str]]:
@@ -248,24 +294,33 @@ def _mixture_problems(config: Config, name: str, direction_name: str, mixture: M
     for domain in mixture.domains:
         if domain in domains and domains[domain].train is None:
             yield key, f"trains on '{domain}', which has only a test set in direction {direction_name}"
-    if repeated := twice(mixture.domains):
-        yield key, f"names {repeated} twice"
     for variant in mixture.methods or ():
         if variant not in config.methods:
             yield f"{key}.methods", f"names the variant '{variant}'. {did_you_mean(variant, config.methods)}"
     if mixture.rates_on and direction_name not in config.mixtures.get(mixture.rates_on, {}):
         hint = did_you_mean(mixture.rates_on, config.mixtures)
         yield f"{key}.rates_on", f"names the mixture '{mixture.rates_on}' of direction {direction_name}. {hint}"
-    selection = select_on(name, mixture)
-    if direction_name not in config.mixtures.get(selection, {}):
-        if mixture.select_on is None:
-            yield (
-                f"{key}.select_on",
-                f"is needed in direction {direction_name}: {_no_second_domain(config, direction_name)}",
-            )
-            return
+    yield from _selection_problems(config, name, direction_name, mixture)
+
+
+def _selection_problems(config: Config, name: str, direction_name: str, mixture: Mixture) -> Iterator[tuple[str, str]]:
+    """Of the mixture that a mixture's neurons are selected on, and its rates chosen."""
+    key, selection = f"mixtures.{name}.{direction_name}", select_on(name, mixture)
+    is_there = direction_name in config.mixtures.get(selection, {})
+    variants = config.methods if mixture.methods is None else mixture.methods
+    run = [config.methods[variant] for variant in variants if variant in config.methods]
+    if not is_there and mixture.select_on is not None:
         hint = did_you_mean(selection, config.mixtures)
         yield f"{key}.select_on", f"names the mixture '{selection}' of direction {direction_name}. {hint}"
+    elif not any(isinstance(method, Neurons) or getattr(method, "equal_to", None) for method in run):
+        if not is_there and mixture.rates_on is None and any(getattr(method, "grid", None) for method in run):
+            said = f"is needed in direction {direction_name}: learning rates are chosen on the mixture '{selection}'"
+            yield f"{key}.rates_on", f"{said}, which there is none of. Name one, such as '{name}' itself"
+    elif not is_there:
+        yield (
+            f"{key}.select_on",
+            f"is needed in direction {direction_name}: {_no_second_domain(config, direction_name)}",
+        )
     elif len(config.mixtures[selection][direction_name].domains) < 2:
         yield (
             f"{key}.select_on",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from caneft.config.models import Resources
-from caneft.config.section import Positive, Scope, Section, Share, Slug
+from caneft.config.section import Positive, Scope, Section, Seed, Share, Slug, Unique
 
 Half = Literal[
     "high-information", "low-information", "high-importance", "low-importance", "early-layers", "late-layers"
@@ -17,7 +17,7 @@ MASKED = {"caneft", "caneft-geometric", "caneft-harmonic", "joint", "bottom"}
 """Methods that select among task-relevant neurons alone."""
 Rate = Annotated[float, Field(gt=0)]
 Rates = Annotated[
-    Annotated[Rate, Tag("number")] | Annotated[list[Rate], Field(min_length=2), Tag("list")],
+    Annotated[Rate, Tag("number")] | Annotated[Unique[Rate], Field(min_length=2), Tag("list")],
     Discriminator(lambda value: "list" if isinstance(value, list) else "number"),
 ]
 
@@ -36,7 +36,7 @@ class Icl(Section):
     """Pairs in the prompt, of the test domain; an unseen domain gets pairs of the whole mixture."""
     retrieval: Literal["random", "bm25"] = "random"
     """How they are found among the mixture's training pairs: by chance, or by the likeness of the sources."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of `random`."""
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from caneft.config.corpora import CorpusSource
-from caneft.config.section import HubName, Positive, Section, Slug
+from caneft.config.section import HubName, Positive, Section, Seed, Slug, Unique
 
 NEURAL = ("comet", "kiwi", "xcomet", "metricx")
 """Names of the neural metrics."""
@@ -89,7 +89,7 @@ class MetricTraining(Section):
     """Width of the encoder, of two layers and four heads."""
     vocabulary: Annotated[int, Field(ge=100)] = 2000
     """Entries of its unigram tokenizer."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the corruptions, the weights and the order of training."""
 
 
@@ -139,7 +139,7 @@ class MetricX(NeuralMetric):
 class Scoring(Section):
     """Metrics of the tables."""
 
-    metrics: Annotated[list[Literal["bleu", "chrf", "ter", "exact"]], Field(min_length=1)] = ["bleu", "chrf"]
+    metrics: Unique[Literal["bleu", "chrf", "ter", "exact"]] = ["bleu", "chrf"]
     """The first is the headline. `bleu`, `chrf`, `ter`: of sacrebleu, what is a word follows the target language, which
     is the second in the direction's name; `ter` counts edits: **lower is better**, and it cannot be the headline;
     `exact`: share of outputs equal to the reference, in per cent."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from caneft.config.corpora import PretrainingSource
-from caneft.config.section import HubName, Positive, Section, Slug
+from caneft.config.section import HubName, Positive, Section, Seed, Slug
 
 ORIGINS = ("hub", "path", "package", "pretrain")
 PackageName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]
@@ -46,7 +46,7 @@ class Pretraining(Section):
     """Peak rate of AdamW; warm-up over 5 % of the steps, then cosine to zero."""
     max_tokens: Positive = 256
     """Longer training examples are left out (and counted)."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of weights and data order."""
 
 

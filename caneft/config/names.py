@@ -1,10 +1,12 @@
-"""Names that files and columns of the results have, and that no domain or direction can have beside them."""
+"""Names that files, columns and rows of the results have, and that no domain, direction or method can have too."""
 
 SEEN, DEV = "seen", "dev"
 """Test sets of a run: its own mixture; of a trial, its mixture's dev pairs."""
 SAMPLES = "samples"
 AVERAGES = AVERAGE_SEEN, AVERAGE_UNSEEN, AVERAGE_ALL = "average_seen", "average_unseen", "average_all"
 """Columns of tables that hold averages over domains."""
+COPY = "copy"
+"""Row under the main table: the source itself in place of an output."""
 PRETRAINING, METRICS = "pretraining", "metrics"
 """Folders beside those of the directions, with the text that models and metrics are trained on."""
 
@@ -18,4 +20,5 @@ RESERVED_DIRECTIONS = {
     PRETRAINING: "it names the folder of the text that models are pretrained on",
     METRICS: "it names the folder of the text that metrics are trained on",
 }
+RESERVED_METHODS = {COPY: "it names the row of the untranslated sources in the tables"}
 """Each with the reason."""

@@ -106,8 +106,11 @@ def remote_sources(config: Config) -> Iterator[tuple[str, dict[str, Source]]]:
 
 
 def missing_files(config: Config) -> Iterator[tuple[str, str]]:
-    """Corpus files (or the archives that hold them) and model folders that are not there, or are something else, as
-    (key, message)."""
+    """Corpus files (or the archives that hold them), and folders of models and of results, that are not there, or are
+    something else, as (key, message)."""
+    results = Path(config.results_root)
+    if file := next((place for place in (results, *results.parents) if place.is_file()), None):
+        yield "results_root", f"is {results}, but {file} is a file. Name another folder, or move the file away"
     wanted = [(key, path, None) for key, source in sources(config) for path in source.paths()]
     for name, model in config.models.items():
         if model.path:

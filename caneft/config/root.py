@@ -10,7 +10,7 @@ from caneft.config.methods import Method
 from caneft.config.metrics import Scoring
 from caneft.config.models import Model
 from caneft.config.prompts import Prompt
-from caneft.config.section import Folder, Positive, Section, Slug
+from caneft.config.section import Folder, Positive, Section, Seed, Slug, Unique
 from caneft.config.stages import Decoding, Importance, Report, Selection, Significance, Trials, Tuning
 
 
@@ -36,7 +36,7 @@ class Config(Section):
     """Training mixtures: name, then direction, then domains."""
     methods: Annotated[dict[Slug, Method], Field(min_length=1)]
     """Rows of the main table, in this order: named variants of the methods."""
-    seeds: Annotated[list[int], Field(min_length=1)] = [1]
+    seeds: Unique[Seed] = [1]
     """Seeds of tuning. `random` draws its neurons by the same seed."""
     prompt: Prompt = Prompt()
     """The instruction given to the model."""

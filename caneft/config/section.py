@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -10,6 +10,9 @@ Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_le
 HubName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$")]
 """`owner/name`. Nothing else: an address could carry a password, which would then stand in records and reports."""
 Positive = Annotated[int, Field(gt=0)]
+LAST_SEED = 2**32 - 1
+Seed = Annotated[int, Field(ge=0, le=LAST_SEED)]
+"""What every generator of random numbers takes: Python's, NumPy's and torch's."""
 Share = Annotated[float, Field(gt=0, le=1)]
 Scope = Literal["model", "layer"]
 """Whose neurons one is ranked among: all of the model, or those of its own layer."""
@@ -30,10 +33,19 @@ def twice(values: Sequence[Any]) -> str:
     return ", ".join(dict.fromkeys(str(value) for value in values if values.count(value) > 1))
 
 
+def _once(values: list) -> list:
+    if repeated := twice(values):
+        raise ValueError(f"it names {repeated} twice; name each once")
+    return values
+
+
+T = TypeVar("T")
+Unique = Annotated[list[T], Field(min_length=1, json_schema_extra={"uniqueItems": True}), AfterValidator(_once)]
+"""At least one value, none of them twice."""
 Folder = Annotated[str, AfterValidator(_folder)]
 
 
 class Section(BaseModel):
-    """Base of every section: unknown keys are errors, values do not change after loading."""
+    """Base of every section: unknown keys are errors, numbers are finite, values do not change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)

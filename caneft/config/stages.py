@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from caneft.config.section import Positive, Scope, Section, Share, Slug, twice
+from caneft.config.section import Positive, Scope, Section, Seed, Share, Slug, Unique
 
 
 class AutoSamples(Section):
@@ -33,7 +33,7 @@ class Importance(Section):
     draws: Literal["shared", "per_seed"] = Field("shared", exclude_if=lambda draws: draws == "shared")
     """`per_seed`: each final seed has a draw of its own and selects on it, so that deviations over seeds contain the
     selection. Trials keep the shared draw; k seeds are k + 1 draws."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the shared draw. The draw of a final seed s has `seed` + 1 + s, so it is never the shared one."""
     tokens_per_batch: Positive = 4096
     """Token budget of a batch, padding included. Does not change the numbers beyond float tolerance."""
@@ -68,7 +68,7 @@ class Selection(Section):
     """That share of all neurons of the model, or of those of each layer: then no layer gets more by its scale alone."""
     stability_splits: Positive = 10
     """Random splits of the samples into disjoint halves, behind the stability curves; a verdict needs ten."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the permutations."""
 
     @model_validator(mode="after")
@@ -109,7 +109,7 @@ class Tuning(Section):
     """Steps between measurements of the dev loss; by default once an epoch."""
     patience: Positive | None = None
     """Stop early after so many measurements without a lower dev loss, at the weights of the lowest; null: never."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the draw of pairs; the order of training follows the run's seed."""
     keep_full_weights: bool = True
     """Keep the weights of `full` runs. Without them a test domain added later trains `full` again."""
@@ -126,15 +126,9 @@ class Trials(Section):
     mean dev chrF2 over the mixture's domains (exact match, where that is the headline) lies within one standard error
     of the highest, the lowest is taken: dev does not tell these apart, and a lower rate forgets less."""
 
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0, 100]
+    seeds: Unique[Seed] = [0, 100]
     """Seeds of the trials; none of them is one of `seeds`. With one seed the standard error knows of the segments only,
     not of the runs."""
-
-    @model_validator(mode="after")
-    def _each_once(self) -> "Trials":
-        if repeated := twice(self.seeds):
-            raise ValueError(f"seeds names {repeated} twice")
-        return self
 
 
 class Decoding(Section):
@@ -171,7 +165,7 @@ class Significance(Section):
     """Deviation of the average between runs of one method, for the same purpose."""
     alpha: Annotated[float, Field(ge=0.001, lt=1)] = 0.05
     """Level of the marks in tables: the largest chance of one or more false ones in a table."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     """Seed of both."""
 
 

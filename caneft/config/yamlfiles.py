@@ -1,4 +1,4 @@
-"""The files of a configuration as they are written: where a key stands, and which key stands there twice."""
+"""The files of a configuration as they are written: where a key stands, and which keys and aliases cannot be meant."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,21 +9,23 @@ import yaml
 from caneft.errors import InputError
 
 MERGE = "<<"
+NO_TEXT = {"bool": "a truth value", "float": "a number", "int": "a number", "null": "nothing", "timestamp": "a date"}
+"""How YAML reads keys without quotes that are not text, by its tags."""
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """Content of one file. Raises InputError, with its line, where it is no mapping in YAML, or gives a key twice."""
+    """Content of one file. Raises InputError, with its line, where it is no mapping in YAML, or has a fault."""
     text = _text(path)
     try:
-        content, tree = yaml.safe_load(text), yaml.compose(text, Loader)
+        if found := list(faults(yaml.compose(text, Loader))):
+            raise InputError("\n".join(f"{path}: {said}" for said in found))
+        content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise InputError(_broken(path, error)) from None
     if not isinstance(content, dict):
         found = "it is empty" if content is None else f"it holds a {type(content).__name__}"
         raise InputError(f"{path}: a configuration has keys with values, such as 'seeds: [1, 2]', but {found}.")
-    if found := list(repeated(tree)):
-        raise InputError("\n".join(f"{path}: {said}" for said in found))
     return content
 
 
@@ -57,9 +59,31 @@ def tree(path: str | Path) -> yaml.Node | None:
         return None
 
 
-def repeated(node: yaml.Node | None) -> Iterator[str]:
-    """Of each key that a section gives twice: its name and lines."""
-    waiting: list[tuple[tuple[str, ...], yaml.Node]] = [((), node)] if node else []
+def faults(node: yaml.Node | None) -> Iterator[str]:
+    """What is YAML, but cannot be meant, with its line: aliases within what they stand for, keys that are given twice
+    or are no text."""
+    if node is not None:
+        yield from _endless(node, set(), set())
+        yield from _unusable_keys(node)
+
+
+def _endless(node: yaml.Node, around: set[int], done: set[int]) -> Iterator[str]:
+    """Of each section that holds itself: its line. around: nodes that this one stands in; done: those without aliases
+    to look for."""
+    if id(node) in around:
+        line = node.start_mark.line + 1
+        yield f"an alias (*) stands within its own anchor (&, line {line}), so it has no end. Write out what is meant."
+    elif isinstance(node, yaml.CollectionNode) and id(node) not in done:
+        around.add(id(node))
+        for child in node.value:
+            for part in child if isinstance(child, tuple) else [child]:
+                yield from _endless(part, around, done)
+        around.remove(id(node))
+        done.add(id(node))
+
+
+def _unusable_keys(node: yaml.Node) -> Iterator[str]:
+    waiting: list[tuple[tuple[str, ...], yaml.Node]] = [((), node)]
     seen = set()
     while waiting:
         keys, here = waiting.pop()
@@ -72,8 +96,10 @@ def repeated(node: yaml.Node | None) -> Iterator[str]:
             first: dict[str, int] = {}
             for key, value in here.value:
                 name, line = _name(key), key.start_mark.line + 1
-                if name in first:
-                    dotted = ".".join((*keys, name))
+                dotted = ".".join((*keys, name))
+                if read := NO_TEXT.get(key.tag.rpartition(":")[2]):
+                    yield f"{dotted} (line {line}) is no name, but {read} to YAML. Write the key in quotes, or another."
+                elif name in first:
                     yield (
                         f"{dotted} (line {line}) stands in line {first[name]} already; only one of them would count."
                         " Give it once, or another name."

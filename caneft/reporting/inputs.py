@@ -9,10 +9,8 @@ from typing import NamedTuple
 
 from caneft.config import Neurons
 from caneft.config.metrics import neural_scores
+from caneft.config.names import COPY
 from caneft.plan import DEV, Block, Plan, Run, comparison, importance_folder, information_folder
-
-COPY = "copy"
-"""Row under the main table: the source itself in place of an output."""
 
 
 class ScoreFile(NamedTuple):

@@ -16,7 +16,7 @@ CHINESE = ["今天天气很好。"], ["今天天气不错。"]
 
 def direction(name, **languages_of_prompt):
     """Changes that put a direction of another name in the place of the valid configuration's."""
-    own = VALID["directions"]["de-en"] | languages_of_prompt
+    own = VALID["directions"]["de-en"] | {"source_language": "one", "target_language": "another"} | languages_of_prompt
     corpora = VALID["models"]["tiny"]["pretrain"]["corpora"]
     return (
         ("directions", {name: own}),
@@ -57,7 +57,7 @@ def test_a_direction_is_read_by_its_tags(name, tags):
 @pytest.mark.parametrize(
     ("name", "spoken", "facts"),
     [
-        ("de-em", {}, ["'em'", "'en'"]),
+        ("de-em", {"target_language": "English"}, ["'em'", "'en'"]),
         ("en-cn", {"source_language": "English", "target_language": "Chinese"}, ["'cn'", "'zh'"]),
         ("de-gr", {"target_language": "Greek"}, ["'gr'", "'el'"]),
         ("jp-en", {"source_language": "Japanese"}, ["'jp'", "'ja'"]),
@@ -83,7 +83,18 @@ def test_a_name_of_two_readings_is_refused_with_the_way_to_write_it():
 
 @pytest.mark.parametrize(
     "name",
-    ["en-zh", "en-zh-cn", "en-zh_cn", "eng-zho", "en-zh-hans", "en-cmn", "en-yue", "en-zh_hant_tw", "en-zho_hant"],
+    [
+        "en-zh",
+        "en-zh-cn",
+        "en-zh_cn",
+        "eng-zho",
+        "en-zh-hans",
+        "en-cmn",
+        "en-yue",
+        "en-zh_hant_tw",
+        "en-zho_hant",
+        "en-zh_hani",
+    ],
 )
 def test_chinese_is_cut_into_characters_under_every_code(name):
     """今天天气, then 不错 for 很好: of 7, 6, 5 and 4 n-grams 5, 3, 2 and 1 are found; (5/7 3/6 2/5 1/4) ** 1/4."""
@@ -105,12 +116,23 @@ def test_what_sacrebleu_cannot_cut_is_refused(name):
         surface.corpus_scores(["a"], ["a"], config.target_code(name), ["bleu"])
 
 
+@pytest.mark.parametrize("name", ["en-th", "en-lo"])
+def test_edits_are_of_words_too(name):
+    """TER counts words that are put elsewhere, so it needs them as BLEU does."""
+    for metrics in (["chrf", "ter"], ["chrf", "bleu"]):
+        said = message(changed(*direction(name), ("scoring", "metrics", metrics)))
+        assert_names(said, f"directions.{name}", metrics[1], "scoring.metrics")
+    assert config.load(changed(*direction(name), ("scoring", "metrics", ["chrf", "exact"])))
+
+
 # --- the language of a text ----------------------------------------------------------------------------------------
 
 NEAR = {
     "hr": ["Komisija će u roku od šest mjeseci podnijeti izvješće o primjeni ove Uredbe.", "Otvorite datoteku."],
     "sr-latn": ["Komisija će u roku od šest meseci podneti izveštaj o primeni ove uredbe."],
     "id": ["Saya akan pergi ke pasar besok pagi.", "Silakan buka berkas dan simpan perubahan Anda."],
+    "da": ["Kommissionen forelægger en rapport om anvendelsen af denne forordning inden seks måneder."],
+    "ar": ["تقدم المفوضية تقريرا عن تطبيق هذه اللائحة في غضون ستة أشهر."],
     "nb": ["Kommisjonen skal legge fram en rapport innen seks måneder."],
     "zh-hant": ["今日天氣好好呀，我哋一齊去行街啦。"],
     "fil": ["Buksan ang file at i-save ang mga pagbabago."],
@@ -121,6 +143,14 @@ NEAR = {
 def test_near_languages_count_as_one(tag, text):
     assert sides.language(text, tag) == tag
     assert sides.language(text, "de") != "de"
+
+
+@pytest.mark.parametrize(
+    ("written", "tag"),
+    [("da", "nb"), ("da", "no"), ("nb", "da"), ("nb", "nn"), ("ar", "arz"), ("ar", "ary"), ("id", "ms")],
+)
+def test_the_languages_of_a_group_count_for_one_another(written, tag):
+    assert sides.language(NEAR[written][0], tag) == tag
 
 
 def test_outputs_in_a_near_language_are_no_failures():

@@ -257,7 +257,7 @@ MISTAKES = {
     "nearly a name": ([("scoring", "metrics", ["bleeu"])], ["scoring.metrics.0", "'bleeu'", "'bleu'?"]),
     "domain twice": ([("mixtures", "all", "de-en", ["it", "law", "it"])], ["mixtures.all.de-en", "it", "twice"]),
     "seeds twice": ([("seeds", [3, 14, 15, 14])], ["seeds", 14, "twice"]),
-    "trials twice": ([("trials", "seeds", [7, 8, 8])], ["trials", 8, "twice"]),
+    "trials twice": ([("trials", "seeds", [7, 8, 8])], ["trials.seeds", 8, "twice"]),
     "rate twice": (
         [("methods", "caneft", "learning_rate", [0.01, 0.02, 0.02])],
         ["methods.caneft.learning_rate", "0.02", "twice"],
@@ -469,7 +469,7 @@ def layered(tmp_path, *changes):
 
 
 def test_the_message_names_the_file_that_holds_the_key(tmp_path):
-    below, over, raw = layered(tmp_path, ("tuning", "epocs", 1), ("seeds", [1, 1]))
+    below, over, raw = layered(tmp_path, ("tuning", "epocs", 1))
     assert message(raw, [below, over]).startswith(f"{over}: tuning.epocs")
     below, over, raw = layered(tmp_path, ("seeds", [1, 1]))
     assert message(raw, [below, over]).startswith(f"{over}: seeds")

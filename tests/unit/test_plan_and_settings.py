@@ -349,7 +349,7 @@ def test_the_budget_reaches_the_selection_alone():
     assert reruns("selection", "task_relevant_scope", "layer") == masked
     own = reruns("methods", "wide", "task_relevant_scope", "layer")
     assert own == {("selection", "wide")} | tunes("wide")
-    assert reruns("selection", "per_layer", 7) == shares | {("selection", "wide")}
+    assert reruns("selection", "per_layer", 200) == shares | {("selection", "wide")}
     assert reruns("methods", "caneft", "parameters", 9000) == {("selection", "caneft")} | tunes("caneft")
 
 
@@ -357,10 +357,10 @@ def test_a_variants_own_budget_replaces_the_shared_one():
     asked = {"gamma": 0.002}, {"parameters": 9000}, {"fraction": 0.1}
     for shared, own in itertools.product(asked, asked[1:]):
         changes = [("methods", "caneft", key, value) for key, value in own.items()]
-        found = parts.selection(load(("selection", {**shared, "per_layer": 7}), *changes), "caneft")
+        found = parts.selection(load(("selection", {**shared, "per_layer": 200}), *changes), "caneft")
         budget = {"fraction": found.fraction, "gamma": found.gamma, "parameters": found.parameters}
         assert {key: value for key, value in budget.items() if value is not None} == own
-        assert (found.per_layer, found.task_relevant, found.budget_task_relevant) == (7, 0.5, None)
+        assert (found.per_layer, found.task_relevant, found.budget_task_relevant) == (200, 0.5, None)
     shared = parts.selection(load(("selection", {"gamma": 0.002})), "caneft")
     assert (shared.gamma, shared.fraction, shared.parameters, shared.budget_task_relevant) == (0.002, None, None, 0.5)
 
