@@ -161,9 +161,9 @@ def _model(given: str | None, data: Path | None) -> dict[str, Any]:
 
 def _in_package(name: str) -> list[Path]:
     from caneft.config import Model
-    from caneft.models import quantised
+    from caneft.models import packages
 
-    return quantised.parts(Model(package=name), Path)
+    return packages.gguf_files(Model(package=name), Path)
 
 
 def _weights(path: Path) -> tuple[int, bool]:

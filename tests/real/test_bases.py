@@ -11,7 +11,7 @@ import torch
 
 from caneft.config import Decoding, Model
 from caneft.config.prompts import Prompt
-from caneft.models import loading, manifests, quantised
+from caneft.models import loading, manifests, packages
 from caneft.models.ffn import ffn_layers
 from caneft.prompts import Prompts
 from caneft.translation import decoding
@@ -53,7 +53,7 @@ class Real:
 def opened(package: str, manifest: Path, model: torch.nn.Module) -> Real:
     from gguf import GGUFReader
 
-    parts = quantised.parts(Model(package=package), Path)
+    parts = packages.gguf_files(Model(package=package), Path)
     file = manifest.with_name("again.gguf")
     file.write_bytes(b"".join(part.read_bytes() for part in parts))
     return Real(manifests.read_manifest(manifest), GGUFReader(file), model)

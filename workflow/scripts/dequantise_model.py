@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from caneft import config
-from caneft.models import manifests, quantised
+from caneft.models import manifests, packages, quantised
 from caneft.models.loading import DTYPES
 from caneft.runtime.cli import step
 from caneft.storage.files import write_json
@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--manifest", type=Path, required=True, help="manifest.json; the model is written beside it")
     args = parser.parse_args()
     folder, settings = args.manifest.parent, args.settings
-    files = quantised.parts(settings, config.resolver(args.data_root))
+    files = packages.gguf_files(settings, config.resolver(args.data_root))
     architecture, about = quantised.dequantise(files, folder, DTYPES[settings.dtype])
     origin = {"id": Path(about["file"]).stem, "revision": None, "folder": ".", manifests.QUANTISED: about}
     write_json(args.manifest, manifests.describe(folder, origin, architecture))
