@@ -8,23 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from caneft.errors import InputError
+from caneft.models import beside
+from caneft.models.beside import CONFIG, GENERATION, OF_TOKENIZER, without_tokenizer
 from caneft.models.filling import fill, misfits
 from caneft.models.foreign import foreign
 from caneft.models.loading import load_tokenizer
-from caneft.models.manifests import BESIDE, hashed
+from caneft.models.manifests import hashed
 from caneft.models.resolving import architecture
-from caneft.models.stored import AGAIN, INDEX, PICKLED_INDEX, adapters, shapes, weight_files
+from caneft.models.stored import AGAIN, INDEX, PICKLED_INDEX, shapes, weight_files
 from caneft.storage.bounded import read_json
 
-CONFIG, GENERATION = "config.json", "generation_config.json"
-OBJECTS = (CONFIG, GENERATION, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
-"""Small JSON files that hold an object. `tokenizer.json`, which may be large, is read as the tokenizer."""
-OTHERS = (*BESIDE, "added_tokens.json", "vocab.json", "merges.txt", INDEX, PICKLED_INDEX)
-MAY_BE_EMPTY = ("merges.txt", "chat_template.jinja")
-TOKENIZERS = ("tokenizer.json", "*.model", "vocab*", "merges.txt", "tekken.json", "*.tiktoken")
-"""One of these holds a tokenizer's vocabulary. Without one, transformers invents an empty one for some models."""
-OF_TOKENIZER = ("tokenizer", "special_tokens", "added_tokens", "chat_template", "vocab", "merges", "tekken")
-"""How the names of files begin that a tokenizer is made of."""
 QUANTISED = ("quantization_config", "compression_config")
 IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
 SIZES = ("vocab_size", "hidden_size", "intermediate_size", "head_dim", "num_attention_heads", "num_key_value_heads")
@@ -46,7 +39,7 @@ def checked(origin: dict[str, Any]) -> Any:
     vocabulary. An unknown architecture is reported alone.
     """
     folder = Path(origin["folder"])
-    wrong = [*_files(folder), *_adapter(folder)]
+    wrong = beside.wrong(folder)
     config = None
     if (folder / CONFIG).is_file() and not any(said.startswith(CONFIG) for said in wrong):
         config = architecture(origin)
@@ -58,34 +51,6 @@ def checked(origin: dict[str, Any]) -> Any:
     if wrong:
         raise InputError("\n  ".join([f"{folder} cannot be used as a model:", *wrong]))
     return config or architecture(origin)
-
-
-def _files(folder: Path) -> Iterator[str]:
-    """What is wrong with the files beside the weights."""
-    for name in dict.fromkeys([*OTHERS, *_vocabularies(folder)]):
-        file = folder / name
-        if not file.is_file() or (name in MAY_BE_EMPTY and not file.stat().st_size):
-            continue
-        if said := foreign(file):
-            yield f"{name} {said}"
-        elif name in OBJECTS:
-            try:
-                read_json(file, AGAIN)
-            except InputError as error:
-                yield str(error).removeprefix(f"{folder}/")
-
-
-def _vocabularies(folder: Path) -> list[str]:
-    return [file.name for pattern in TOKENIZERS for file in sorted(folder.glob(pattern))]
-
-
-def _adapter(folder: Path) -> Iterator[str]:
-    if found := adapters(folder):
-        yield (
-            f"{', '.join(found)} belong to an adapter, which transformers would load into the model. If you want the"
-            " adapter, merge it into the model first. Otherwise delete these files; for a model of the hub, in a copy"
-            " that models.*.path names"
-        )
 
 
 def _weights(folder: Path, origin: dict[str, Any], config: Any) -> Iterator[str]:
@@ -150,16 +115,13 @@ def _stored(folder: Path, origin: dict[str, Any]) -> tuple[dict[str, Stored], li
         return {}, [] if _foreign_index(folder) else [str(error).replace(f"{folder} ", "it ", 1)]
     for file in files:
         try:
-            if said := foreign(file):
-                wrong.append(f"{file.name} {said}")
-            else:
-                own = shapes(file)
-                if twice := sorted(found.keys() & own.keys()):
-                    wrong.append(
-                        f"{file.name} holds {twice[0]}, which another weight file holds too, and which of the two is"
-                        f" loaded is left to chance. {AGAIN}"
-                    )
-                found |= own
+            own = shapes(file)
+            if twice := sorted(found.keys() & own.keys()):
+                wrong.append(
+                    f"{file.name} holds {twice[0]}, which another weight file holds too, and which of the two is loaded"
+                    f" is left to chance. {AGAIN}"
+                )
+            found |= own
         except InputError as error:
             wrong.append(str(error).removeprefix(f"{folder}/"))
     return found, wrong
@@ -190,8 +152,8 @@ def _several(found: Any) -> list[int]:
 
 def _tokenizer(folder: Path, origin: dict[str, Any], config: Any) -> Iterator[str]:
     """What is wrong with the tokenizer."""
-    if not _vocabularies(folder):
-        yield "it has no tokenizer (tokenizer.json): save the model's own there, tokenizer.save_pretrained(FOLDER)"
+    if said := without_tokenizer(folder):
+        yield said
         return
     try:
         tokenizer = load_tokenizer(origin)
