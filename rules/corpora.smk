@@ -37,7 +37,7 @@ rule prepare_corpus:
         settings=corpus_settings,
         domain=lambda wildcards: wildcards.corpus.split("/")[1],
         out=subpath(output.report, parent=True),
-        stage_version=2,
+        stage_version=3,
     message:
         "corpus {wildcards.corpus}"
     shell:
@@ -78,7 +78,7 @@ rule draw_mixture:
         settings=of(parts.mixture, "direction", "mixture"),
         corpora=lambda wildcards, input: str(Path(input.corpora[0]).parents[1]),
         out=subpath(output.report, parent=True),
-        stage_version=2,
+        stage_version=3,
     message:
         "training data of the mixture {wildcards.mixture} ({wildcards.direction})"
     shell:
@@ -105,7 +105,7 @@ rule flag_overlap:
         runtime=growing(30),
     params:
         module=module_of_script,
-        stage_version=1,
+        stage_version=2,
     message:
         "what {wildcards.domain} tests on and {wildcards.mixture} is trained on ({wildcards.direction})"
     shell:

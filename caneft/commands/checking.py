@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from caneft.storage.files import split_archive
 
 DEMO = Path(__file__).parents[2] / "config" / "config.yaml"
 PACKED = (".gz", ".xz", ".zip")
+SMALL, FIRST = 2**16, 50
+"""Bytes of a file that is read as a whole, and pairs that are read of others."""
 LONGEST = 2**20
 """Bytes of a line that are read at once."""
 
@@ -41,7 +44,7 @@ def checked(raw: Mapping[str, Any], files: Sequence[str | Path], here: bool = Tr
     """
     config = configuration.load(raw, files, check_files=here)
     if here:
-        found = [*_tokenizers(config), *_detectors(config), *(list(_foreign(config)) or _pairs(config))]
+        found = [*_tokenizers(config), *_detectors(config), *_models(config), *_corpora(config)]
         if found:
             raise InputError(explain_problems(found, raw, files))
     return config
@@ -107,6 +110,25 @@ def _detectors(config: Config) -> Iterator[tuple[str, str]]:
                 )
 
 
+def _models(config: Config) -> Iterator[tuple[str, str]]:
+    """Model folders and GGUF files in which something is wrong that names and first bytes show."""
+    from caneft.models import beside, foreign  # late: with what reads files
+
+    resolve = configuration.resolver(configuration.data_root(config))
+    for name, model in config.models.items():
+        if model.path is None:
+            continue
+        path = resolve(model.path)
+        said = [foreign.no_gguf(path)] if model.quantised else [*beside.wrong(path), *beside.in_weights(path)]
+        if wrong := [one for one in said if one]:
+            yield f"models.{name}.path", "\n".join([f"names {path}, which cannot be used as a model:", *wrong])
+
+
+def _corpora(config: Config) -> Iterator[tuple[str, str]]:
+    """What is wrong with corpora: of several kinds the first, as what is no corpus has too few pairs as well."""
+    return next((found for look in (_foreign, _sides, _unread, _pairs) if (found := [*look(config)])), [])
+
+
 def _foreign(config: Config) -> Iterator[tuple[str, str]]:
     """Corpora whose files begin as none of their format does."""
     resolve = configuration.resolver(configuration.data_root(config))
@@ -116,6 +138,41 @@ def _foreign(config: Config) -> Iterator[tuple[str, str]]:
                 head(resolve(path), source.format)
         except InputError as error:
             yield key, f"cannot be read: {error}"
+
+
+def _sides(config: Config) -> Iterator[tuple[str, str]]:
+    """Corpora of domains of which every target is its source."""
+    resolve = configuration.resolver(configuration.data_root(config))
+    for key, source in configuration.sources(config):
+        if not key.startswith("directions."):
+            continue
+        sides = [getattr(source, f"source{end}", None) for end in ("", "_path", "_column")]
+        targets = [getattr(source, f"target{end}", None) for end in ("", "_path", "_column")]
+        if isinstance(source, Moses):
+            sides[1], targets[1] = resolve(source.source_path).resolve(), resolve(source.target_path).resolve()
+        for end, one, other in zip(("", "_path", "_column"), sides, targets, strict=True):
+            if one is not None and one == other:
+                yield f"{key}.target{end}", f"is {other}, and so is source{end}: every target would be its source"
+
+
+def _unread(config: Config) -> Iterator[tuple[str, str]]:
+    """Corpora of files that cannot be read, or hold no text: small files as a whole, of others the first pairs."""
+    from caneft.corpora import readers  # late, as not every command asks
+
+    resolve = configuration.resolver(configuration.data_root(config))
+    for key, source in configuration.sources(config):
+        files = [split_archive(resolve(path))[0] for path in source.paths()]
+        is_small = all(file.stat().st_size <= SMALL and file.suffix.lower() not in PACKED for file in files)
+        if not files or not (is_small or isinstance(source, Jsonl | Tsv | Moses | Alternating)):
+            continue
+        try:
+            pairs = list(islice(readers.read(source, "train", resolve), None if is_small else FIRST))
+        except InputError as error:
+            yield key, f"cannot be read: {error}"
+        else:
+            if is_small and not any(pair.source.strip() and pair.target.strip() for pair in pairs):
+                listed = ", ".join(str(resolve(path)) for path in source.paths())
+                yield key, f"has no pair with text on both sides: correct or replace {listed}"
 
 
 def _pairs(config: Config) -> Iterator[tuple[str, str]]:

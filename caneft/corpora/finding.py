@@ -192,7 +192,7 @@ def _same(name: _Name, first: str, second: str) -> InputError:
 def _source(path: Path, tags: tuple[str, str], resolve: Resolve) -> Source:
     """A file as a corpus. Raises InputError if it is none."""
     name = path.as_posix()
-    match recognising.format_of(head(resolve(name))):
+    match recognising.format_of(begin := head(resolve(name))):
         case "tsv":
             return _tsv(name, tags, resolve)
         case "tmx":
@@ -201,6 +201,9 @@ def _source(path: Path, tags: tuple[str, str], resolve: Resolve) -> Source:
             return _records(Jsonl(format="jsonl", path=name), tags, resolve)
         case "instruct":
             return _prefixed(_records(Instruct(format="instruct", path=name), tags, resolve), tags, resolve)
+    if recognising.has_tabs(begin):
+        for _ in readers.read(Tsv(format="tsv", path=name), "train", resolve):
+            pass  # up to the line that is none of TSV, which is named
     raise InputError("neither TSV, JSON nor TMX, and no language at the end of its name")
 
 

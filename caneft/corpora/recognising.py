@@ -19,6 +19,7 @@ LFS = b"version https://git-lfs.github.com/spec/"
 UNPACK = "Unpack it, or pack it as .gz, .xz or .zip: these are unpacked as they are read."
 RENAME = "Name it with {} at its end, and it is unpacked as it is read{}."
 EXPORT = "Write its pairs as jsonl or tsv."
+PROLOG = rb"(<\?xml\b[^>]*>\s*)?(<!--[\s\S]{0,2000}?-->\s*)?"
 NO_CORPUS = {
     "gzip": (rb"\x1f\x8b\x08", "compressed by gzip", RENAME.format(".gz", "; of a .tgz, unpack the files (tar -xzf)")),
     "xz": (rb"\xfd7zXZ\0", "compressed by xz", RENAME.format(".xz", "; of a .txz, unpack the files (tar -xJf)")),
@@ -45,13 +46,38 @@ NO_CORPUS = {
     ),
     "annex": (rb"/annex/objects/\w+-", "a pointer of git-annex, not the file itself", "Run `git annex get` for it."),
     "html": (
-        rb"(?i)\s*(<\?xml\b[^>]*>\s*)?(<!--[\s\S]{0,2000}?-->\s*)?(<!doctype\s+html\b|<html\b[\s\S]{0,2000}?<(head|body)\b)",
+        rb"(?i)\s*" + PROLOG + rb"(<!doctype\s+html\b|<html\b[\s\S]{0,2000}?<(head|body)\b"
+        rb"|<head\b[^>]*>\s*<(title|meta|link|script|style|base)\b)",
         "a web page (HTML), not the file itself",
         "Download the file that the page is about.",
     ),
+    "refusal": (
+        rb"(?i)\s*(" + PROLOG + rb"<error\b[^>]*>\s*<(code|message)\b|(404: not found|entry not found)\s*\Z)",
+        "a server's answer (XML, or a line) that it has no such file, or does not give it away",
+        "Download the file again.",
+    ),
+    "xliff": (
+        rb"(?i)\s*" + PROLOG + rb"<xliff\b",
+        "an XLIFF file",
+        "Export it as TMX, or write its pairs as jsonl or tsv.",
+    ),
+    "subtitles": (
+        rb"WEBVTT\b|\s*\d+\r?\n\d\d:\d\d:\d\d[,.]\d{3} --> ",
+        "a file of subtitles, whose lines are not aligned",
+        EXPORT,
+    ),
+    "gettext": (
+        rb'(#[^\n]*\n|[ \t\r]*\n)*(msgctxt "[^\n]*\n)?msgid "[\s\S]{0,4000}?\nmsgstr\b',
+        "a catalogue of messages (PO)",
+        EXPORT,
+    ),
+    "rtf": (rb"\{\\rtf\d", "a document in RTF", "Save it as tab-separated text in UTF-8."),
     "zeros": (rb"\0{64}", "zero bytes at its beginning, as half a download leaves them", "Download it again."),
 }
 """What is no corpus in any format: how it begins, what it is, what to do."""
+
+INSTEAD = {"lfs", "annex", "html", "refusal"}
+"""Of these, what may stand in the place of any file."""
 
 NAMED = {"gzip": ".gz", "xz": ".xz", "zip": ".zip"}
 """What is unpacked as it is read, and the end of its name."""
@@ -112,12 +138,12 @@ def check_packed(head: bytes, path: str | Path, name: str) -> None:
         raise _refusal(path, kind)
 
 
-def check_line_end(first: bytes, path: str | Path) -> None:
+def check_line_end(first: bytes, is_all: bool, path: str | Path) -> None:
     """Raises InputError if the first line is the whole file (or no end of it is in sight) and holds the ends of others.
 
-    Older systems, and some spreadsheets, end a line by a carriage return alone.
+    Older systems, and some spreadsheets, end a line by a carriage return alone; an editor may add a line feed.
     """
-    if not first.endswith(b"\n") and b"\r" in first.rstrip(b"\r"):
+    if (is_all or not first.endswith(b"\n")) and b"\r" in first.rstrip(b"\r\n"):
         raise InputError(
             f"{path}:1: no line feed, but carriage returns: the lines end as on an old Macintosh.\n"
             "Convert the file: tr '\\r' '\\n' < FILE > NEW."
@@ -137,6 +163,18 @@ def format_of(head: bytes) -> str | None:
     if has_json_lines(head):
         return "jsonl"
     return "tsv" if _is_tsv(_whole_lines(head)) else None
+
+
+def has_tabs(head: bytes) -> bool:
+    """Whether more lines of a file that begins so have tabs than have none: TSV, but for some of its lines."""
+    lines = _whole_lines(head)
+    return 2 * sum(b"\t" in line for line in lines) > len(lines)
+
+
+def instead(head: bytes) -> str | None:
+    """What stands in the place of a file that begins so, and what to do; None for what may be the file itself."""
+    kind = _kind(head)
+    return "is {1}: {2}".format(*NO_CORPUS[kind]) if kind in INSTEAD else None
 
 
 def has_json_lines(head: bytes) -> bool:

@@ -46,19 +46,27 @@ class _Marks(dict):
 
 
 class _Invisible(dict):
-    """For str.translate: nothing in the place of format characters (category Cf), filled as it is used."""
+    """For str.translate: nothing in the place of what no one sees, filled as it is used: format characters (category
+    Cf), those of `UNSEEN`."""
 
     def __missing__(self, character: int) -> int | None:
-        self[character] = None if unicodedata.category(chr(character)) == "Cf" else character
+        is_unseen = unicodedata.category(chr(character)) == "Cf" or any(character in some for some in UNSEEN)
+        self[character] = None if is_unseen else character
         return self[character]
 
 
+UNSEEN = (
+    range(0x34F, 0x350), range(0x115F, 0x1161), range(0x17B4, 0x17B6), range(0x180B, 0x1810), range(0x2065, 0x2066),
+    range(0x2800, 0x2801), range(0x3164, 0x3165), range(0xFE00, 0xFE10), range(0xFFA0, 0xFFA1), range(0xFFF0, 0xFFF9),
+    range(0xE0000, 0xE1000),
+)  # fmt: skip
+"""What Unicode calls Default_Ignorable beside category Cf: variation selectors, fillers, joiners; and blank Braille."""
 MARKS, INVISIBLE = _Marks(), _Invisible()
 BETWEEN_DIGITS = re.compile(r"(?<=\d) +(?=\d)")
 
 
 def visible(text: str) -> str:
-    """A text, normalised, without what no one sees: soft hyphens, zero-width spaces, marks of direction (category Cf).
+    """A text, normalised, without what no one sees: soft hyphens, zero-width spaces, marks of direction, fillers.
 
     For comparing alone: in some scripts such characters decide how a word is written.
     """

@@ -43,7 +43,7 @@ def lines(path: str | Path, form: str | None = None, longest: int = LONGEST_LINE
     with opened(path, form) as file:
         for number, raw in enumerate(iter(lambda: file.readline(longest + 1), b""), start=1):
             if number == 1 and form != "instruct":  # in JSON, a carriage return is a blank like any other
-                recognising.check_line_end(raw, path)
+                recognising.check_line_end(raw, not file.peek(1), path)
             if len(raw) > longest:
                 raise InputError(
                     f"{path}:{number}: a line of more than {longest:,} bytes.\n"

@@ -3,77 +3,54 @@
 Nothing is loaded: files are recognised by how they begin, weights by their headers.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from caneft.errors import InputError
+from caneft.models import beside
+from caneft.models.beside import CONFIG, GENERATION, OF_TOKENIZER, without_tokenizer
 from caneft.models.filling import fill, misfits
 from caneft.models.foreign import foreign
 from caneft.models.loading import load_tokenizer
-from caneft.models.manifests import BESIDE, hashed
+from caneft.models.manifests import hashed
 from caneft.models.resolving import architecture
-from caneft.models.stored import AGAIN, INDEX, PICKLED_INDEX, adapters, shapes, weight_files
+from caneft.models.stored import AGAIN, INDEX, PICKLED_INDEX, shapes, weight_files
 from caneft.storage.bounded import read_json
 
-CONFIG, GENERATION = "config.json", "generation_config.json"
-OBJECTS = (CONFIG, GENERATION, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
-"""Small JSON files that hold an object. `tokenizer.json`, which may be large, is read as the tokenizer."""
-OTHERS = (*BESIDE, "added_tokens.json", "vocab.json", "merges.txt", INDEX, PICKLED_INDEX)
-MAY_BE_EMPTY = ("merges.txt", "chat_template.jinja")
-TOKENIZERS = ("tokenizer.json", "*.model", "vocab*", "merges.txt", "tekken.json", "*.tiktoken")
-"""One of these holds a tokenizer's vocabulary. Without one, transformers invents an empty one for some models."""
 QUANTISED = ("quantization_config", "compression_config")
 IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
 SIZES = ("vocab_size", "hidden_size", "intermediate_size", "head_dim", "num_attention_heads", "num_key_value_heads")
 FAR = 10
 """No size of a model is so many times the longest side of its tensors."""
-FLOATS = {"F64", "F32", "BF16", "F16"}
+FLOATS = {"F64", "F32", "BF16", "F16", "torch.float64", "torch.float32", "torch.bfloat16", "torch.float16"}
+"""Dtypes of weights, as safetensors and torch call them."""
+ANOTHER = "is it the tokenizer of another model?"
+
+Stored = tuple[tuple[int, ...], str]
+"""Shape and dtype of a tensor."""
 
 
 def checked(origin: dict[str, Any]) -> Any:
     """Configuration of the model of an origin, whose folder holds all of it.
 
     Raises one InputError that lists every problem: files of another kind, cut off or missing; an adapter's files;
-    quantised weights; weights that do not fill the model; no tokenizer; special tokens beyond the vocabulary. An
-    unknown architecture is reported alone.
+    quantised weights; weights that do not fill the model, or are there twice; no tokenizer; tokens beyond the
+    vocabulary. An unknown architecture is reported alone.
     """
     folder = Path(origin["folder"])
-    wrong = [*_files(folder), *_adapter(folder)]
+    wrong = beside.wrong(folder)
     config = None
     if (folder / CONFIG).is_file() and not any(said.startswith(CONFIG) for said in wrong):
         config = architecture(origin)
         wrong += _weights(folder, origin, config)
-        wrong += _tokenizer(folder, origin, config)
+        if not any(said.startswith(OF_TOKENIZER) for said in wrong):
+            wrong += _tokenizer(folder, origin, config)
     elif wrong and not (folder / CONFIG).is_file():
         wrong.append(f"it has no {CONFIG}")
     if wrong:
         raise InputError("\n  ".join([f"{folder} cannot be used as a model:", *wrong]))
     return config or architecture(origin)
-
-
-def _files(folder: Path) -> Iterator[str]:
-    """What is wrong with the files beside the weights."""
-    for name in dict.fromkeys(OTHERS):
-        file = folder / name
-        if not file.is_file() or (name in MAY_BE_EMPTY and not file.stat().st_size):
-            continue
-        if said := foreign(file):
-            yield f"{name} {said}"
-        elif name in OBJECTS:
-            try:
-                read_json(file, AGAIN)
-            except InputError as error:
-                yield str(error).removeprefix(f"{folder}/")
-
-
-def _adapter(folder: Path) -> Iterator[str]:
-    if found := adapters(folder):
-        yield (
-            f"{', '.join(found)} belong to an adapter, which transformers would load into the model. If you want the"
-            " adapter, merge it into the model first. Otherwise delete these files; for a model of the hub, in a copy"
-            " that models.*.path names"
-        )
 
 
 def _weights(folder: Path, origin: dict[str, Any], config: Any) -> Iterator[str]:
@@ -92,19 +69,30 @@ def _weights(folder: Path, origin: dict[str, Any], config: Any) -> Iterator[str]
     yield from beyond
     if broken or not found:
         return
-    if coded := sorted({dtype for _, dtype in found.values() if dtype.startswith("F") and dtype not in FLOATS}):
-        yield f"its weights are quantised, stored as {', '.join(coded)}. Name the model before it was quantised"
-    tensors = {name: shape for name, (shape, _) in found.items()}
     try:
-        said = _oversized(config.get_text_config(), tensors) or misfits(
-            fill(config, tensors, origin["trust_remote_code"])
-        )
+        said = _unfilled(config, found, origin["trust_remote_code"])
     except Exception as error:  # of transformers, on a configuration that anyone may have written
         if not beyond:
             yield f"{CONFIG} describes no model that can be built: {_first_line(error)}"
         return
     if said:
         yield f"its weights do not fill the model of {CONFIG}: {said}"
+
+
+def _unfilled(config: Any, found: Mapping[str, Stored], trusted: bool) -> str | None:
+    """Words for tensors that do not fill the model, or do so with numbers of a scheme, which transformers would cast.
+
+    What is no weight, such as the positions that some models hold, may be stored as anything.
+    """
+    tensors = {name: shape for name, (shape, _) in found.items()}
+    if said := _oversized(config.get_text_config(), tensors):
+        return said
+    info = fill(config, tensors, trusted)
+    if coded := {name: dtype for name, (_, dtype) in found.items() if dtype not in FLOATS}:
+        floats = {name: shape for name, shape in tensors.items() if name not in coded}
+        if not floats or {*fill(config, floats, trusted)["missing_keys"]} > {*info["missing_keys"]}:
+            return f"they are quantised, stored as {', '.join(sorted({*coded.values()}))}. Name the model before that"
+    return misfits(info)
 
 
 def _oversized(config: Any, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
@@ -117,7 +105,7 @@ def _oversized(config: Any, shapes: Mapping[str, tuple[int, ...]]) -> str | None
     return None
 
 
-def _stored(folder: Path, origin: dict[str, Any]) -> tuple[dict[str, tuple[tuple[int, ...], str]], list[str]]:
+def _stored(folder: Path, origin: dict[str, Any]) -> tuple[dict[str, Stored], list[str]]:
     """Shapes and dtypes of the stored tensors by name, and what is wrong with the files."""
     found, wrong = {}, []
     try:
@@ -127,10 +115,13 @@ def _stored(folder: Path, origin: dict[str, Any]) -> tuple[dict[str, tuple[tuple
         return {}, [] if _foreign_index(folder) else [str(error).replace(f"{folder} ", "it ", 1)]
     for file in files:
         try:
-            if said := foreign(file):
-                wrong.append(f"{file.name} {said}")
-            else:
-                found |= shapes(file)
+            own = shapes(file)
+            if twice := sorted(found.keys() & own.keys()):
+                wrong.append(
+                    f"{file.name} holds {twice[0]}, which another weight file holds too, and which of the two is loaded"
+                    f" is left to chance. {AGAIN}"
+                )
+            found |= own
         except InputError as error:
             wrong.append(str(error).removeprefix(f"{folder}/"))
     return found, wrong
@@ -161,24 +152,52 @@ def _several(found: Any) -> list[int]:
 
 def _tokenizer(folder: Path, origin: dict[str, Any], config: Any) -> Iterator[str]:
     """What is wrong with the tokenizer."""
-    files = [file for pattern in TOKENIZERS for file in sorted(folder.glob(pattern))]
-    if not files:
-        yield "it has no tokenizer (tokenizer.json): save the model's own there, tokenizer.save_pretrained(FOLDER)"
+    if said := without_tokenizer(folder):
+        yield said
         return
-    if any(foreign(file) for file in files):
-        return  # said already
     try:
         tokenizer = load_tokenizer(origin)
     except Exception as error:  # of tokenizers, which has no exceptions of its own
-        yield f"its tokenizer cannot be loaded: {_first_line(error)}"
+        yield f"its tokenizer cannot be loaded: {_first_line(error)}. {AGAIN}"
         return
-    size = config.get_text_config().vocab_size
+    if tokenizer.pad_token_id is None:  # which is that of the end, where there is no other
+        yield "its tokenizer has no eos_token: download tokenizer_config.json too, or name the token there"
+    yield from _out_of_reach(tokenizer, config.get_text_config().vocab_size)
+
+
+def _out_of_reach(tokenizer: Any, size: int) -> Iterator[str]:
+    """Tokens that a text or a prompt can have, but that the model has no embedding of.
+
+    No matter are special tokens that nothing asks for: Gemma 3's vocabulary is larger by some than its embeddings.
+    """
     for name in ("bos_token", "eos_token"):
         if (found := getattr(tokenizer, f"{name}_id")) is not None and found >= size:
             yield (
                 f"its tokenizer has the {name} {getattr(tokenizer, name)!r} with id {found}, but the model has {size}"
-                " embeddings: is it the tokenizer of another model?"
+                f" embeddings: {ANOTHER}"
             )
+    special = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
+    high = {index: token for token, index in tokenizer.get_vocab().items() if index >= size and index not in special}
+    high |= {index: tokenizer.convert_ids_to_tokens(index) for index in _of_template(tokenizer) if index >= size}
+    if high and tokenizer.eos_token_id not in high and tokenizer.bos_token_id not in high:
+        yield (
+            f"its tokenizer has tokens with ids up to {max(high)} ({high[max(high)]!r}), but the model has {size}"
+            f" embeddings: {ANOTHER}"
+        )
+
+
+def _of_template(tokenizer: Any) -> Iterable[int]:
+    """Ids of a conversation in the chat template; none where there is no template, or one that fails when it is used:
+    the configuration may ask for prompts without it."""
+    from caneft.prompts import Prompts  # late, as numpy comes with it
+
+    if tokenizer.chat_template is None:
+        return ()
+    try:
+        example = Prompts(tokenizer, lambda domain: "Translate.").encode("Haus", "house")
+    except Exception:  # of jinja, on a template that anyone may have written
+        return ()
+    return (*example.prompt, *example.response)
 
 
 def _first_line(error: Exception) -> str:

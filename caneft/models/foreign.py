@@ -2,22 +2,24 @@
 
 from pathlib import Path
 
-from caneft.corpora.recognising import LFS, UTF8_BOM
+from caneft.corpora import recognising
 
 BEGINNING = 512
 """Bytes that are looked at."""
+GGUF = b"GGUF"
+"""How a GGUF file begins."""
 
 
 def foreign(path: str | Path) -> str | None:
     """What a file of weights or JSON is instead, and what to do; None if it does not look like anything else.
 
-    Known are pointers of Git LFS, web pages, answers of a server in XML, empty files and files of zeros.
+    Known is what stands in the place of any file (`recognising`), and whatever is in marks: no such file begins so.
     """
     with open(path, "rb") as file:
-        begin = file.read(BEGINNING).removeprefix(UTF8_BOM)
-    text = begin.lstrip().lower()
-    if begin.startswith(LFS):
-        return "is a pointer of Git LFS, not the file itself: run `git lfs pull` where it was cloned"
+        begin = file.read(BEGINNING)
+    text = begin.removeprefix(recognising.UTF8_BOM).lstrip().lower()
+    if said := recognising.instead(begin):
+        return said
     if text.startswith((b"<!doctype html", b"<html", b"<head")):
         return "is a web page (HTML), not the file itself: download the file, not the page about it"
     if text.startswith((b"<?xml", b"<error")):
@@ -25,3 +27,12 @@ def foreign(path: str | Path) -> str | None:
     if not text.strip(b"\0"):
         return "is empty, or begins with nothing but zeros: download the file again"
     return None
+
+
+def no_gguf(path: str | Path) -> str | None:
+    """What a GGUF file is instead, and what to do; None if it begins as one."""
+    with open(path, "rb") as file:
+        begin = file.read(len(GGUF))
+    if begin == GGUF:
+        return None
+    return foreign(path) or f"is no GGUF file: it begins with {begin!r} instead of {GGUF!r}. Download it again"

@@ -16,9 +16,9 @@ from torch import nn
 from caneft.errors import InputError
 from caneft.models.ffn import layout
 from caneft.models.filling import NAMED, misfits, not_finite
+from caneft.models.foreign import no_gguf
 from caneft.storage.files import atomic_folder, sha256
 
-MAGIC = b"GGUF"
 WITHOUT_WEIGHTS = {"rope_freqs.weight"}
 """Tensors that are computed, not learnt; transformers computes them from the configuration."""
 
@@ -60,12 +60,11 @@ def _about(file: Path) -> dict[str, Any]:
     from gguf import GGUFReader, LlamaFileType
 
     try:
-        with open(file, "rb") as opened:
-            found = opened.read(len(MAGIC))
+        said = no_gguf(file)
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror})") from None
-    if found != MAGIC:
-        raise InputError(f"{file}: is no GGUF file: it begins with {found!r} instead of {MAGIC!r}")
+    if said:
+        raise InputError(f"{file}: {said}")
     try:
         reader = GGUFReader(file)
         kind = reader.get_field("general.file_type")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from caneft.errors import InputError
+from caneft.models.foreign import foreign
 from caneft.storage.bounded import parse, read_json
 
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -93,8 +94,11 @@ def _end(said: dict[str, Any]) -> int:
 def shapes(file: Path) -> dict[str, tuple[tuple[int, ...], str]]:
     """Shape and dtype, as safetensors calls it, of each tensor of a weight file; no weight is read.
 
-    Of a pickled file only tensors are unpickled, and its dtypes are torch's. Raises InputError if it cannot be read.
+    Of a pickled file only tensors are unpickled, and its dtypes are torch's. Raises InputError if it cannot be read,
+    or is something else (`foreign`).
     """
+    if said := foreign(file):
+        raise InputError(f"{file} {said}")
     if file.suffix != PICKLED_SUFFIX:
         found, _ = header(file)
         return {n: (tuple(said["shape"]), said["dtype"]) for n, said in found.items() if n != "__metadata__"}

@@ -1,15 +1,16 @@
-"""What no one sees in a text (category Cf) neither hides that two texts are alike nor that a side is empty."""
+"""What no one sees in a text neither hides that two texts are alike nor that a side is empty."""
 
 import unicodedata
 
 import pytest
+import regex
 
 from caneft import config
 from caneft.corpora import readers, store
 from caneft.corpora.cleaning import clean, normalised, without_leakage
 from caneft.corpora.overlap import flags
 from caneft.corpora.readers import Pair
-from caneft.corpora.sides import key
+from caneft.corpora.sides import key, visible
 from caneft.corpora.store import Row
 from caneft.scoring.surface import health
 
@@ -23,6 +24,11 @@ UNSEEN = {
     "word joiner": "Der\u2060 Vertrag ist\u2060 gültig.",
     "tag": "Der Vertrag ist gültig.\U000e0041",
     "between a letter and its accent": "Der Vertrag ist gu\u200b\u0308ltig.",
+    "variation selector": "Der Vertrag\ufe0f ist gültig.",
+    "Hangul fillers": "Der\u3164 Vertrag\u115f ist\uffa0 gültig.",
+    "joiner of graphemes": "Der Ver\u034ftrag ist gültig.",
+    "Mongolian, Khmer": "Der\u180b Vertrag\u17b4 ist gültig.",
+    "blank Braille": "Der Vertrag ist gültig\u2800.",
     "alone between two spaces": "Der Vertrag \u200b ist gültig.",
 }
 
@@ -46,7 +52,22 @@ def test_the_text_itself_stays(text):
     assert kept.source == unicodedata.normalize("NFC", text)
 
 
-@pytest.mark.parametrize("side", ["\u200b", "\u00ad\u00ad", "\u200e \u200f", "\ufeff\ufeff", " \u2060\t", "\U000e0041"])
+@pytest.mark.parametrize(
+    "side",
+    [
+        "\u200b",
+        "\u00ad\u00ad",
+        "\u200e \u200f",
+        "\ufeff\ufeff",
+        " \u2060\t",
+        "\U000e0041",
+        "\ufe0f",
+        "\u3164\u3164",
+        "\u2800 \u2800",
+        "\u115f\u1160",
+        "\u180b",
+    ],
+)
 def test_a_side_of_nothing_else_is_empty(side):
     kept, report = clean([Pair(1, side, "x"), Pair(2, "x", side), Pair(3, "a", "b")])
     assert [pair.line for pair in kept] == [3]
@@ -54,6 +75,16 @@ def test_a_side_of_nothing_else_is_empty(side):
     kept, report = normalised([Pair(1, side, "x"), Pair(2, "x", side)])  # a test set keeps its lines, and counts
     assert (len(kept), report["present"]["empty_source"], report["present"]["empty_target"]) == (2, 1, 1)
     assert health([side, "x"], ["x", "x"], [False, False], None)["empty"] == 1
+
+
+def test_it_is_what_unicode_says():
+    """Its property Default_Ignorable_Code_Point, as another library knows it; emoji are seen, skin tones too."""
+    unseen = regex.findall(r"\p{Default_Ignorable_Code_Point}", "".join(map(chr, range(0x110000))))
+    assert len(unseen) > 4000 and visible("".join(unseen)) == ""
+    hearts = "\u2764\ufe0f", "\U0001f44d", "\U0001f44d\U0001f3fd", "\u2801"
+    assert len({key(text) for text in hearts}) == len(hearts)
+    (kept,), _ = clean([Pair(1, "Ich \u2764\ufe0f dich.", "I \u2764\ufe0f you.")])
+    assert (kept.source, kept.target) == ("Ich \u2764\ufe0f dich.", "I \u2764\ufe0f you.")
 
 
 def test_what_is_seen_makes_a_difference():

@@ -81,6 +81,9 @@ def zipped():
         (archive("w:gz"), ["gzip", "tar -xzf"]),
         (b"\x28\xb5\x2f\xfd\x04\x00rest", ["zstd"]),
         (b"7z\xbc\xaf\x27\x1c\x00\x04", ["7z"]),
+        (b"\x04\x22\x4d\x18d@", ["lz4", ".gz, .xz or .zip"]),
+        (b"Rar!\x1a\x07\x01\x00", ["rar", ".gz, .xz or .zip"]),
+        (b"ARROW1\0\0\xff\xff", ["Arrow", "jsonl or tsv"]),
         (b"PAR1\x15\x04\x15", ["Parquet", "jsonl or tsv"]),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0\0", ["Office", "tab-separated"]),
         (b"%PDF-1.7\n%\xe2\xe3\n", ["PDF"]),
@@ -90,6 +93,17 @@ def zipped():
         (HTML, ["HTML"]),
         (XHTML, ["HTML"]),
         (BARE_HTML, ["HTML"]),
+        (b"<head><title>Sign in</title></head><body>x</body>\n", ["HTML"]),
+        (b"<Error><Code>AccessDenied</Code></Error>", ["server", "ownload"]),
+        (b"<?xml version='1.0'?>\n<Error>\n<Message>no</Message></Error>", ["server", "ownload"]),
+        (b"404: Not Found", ["server", "ownload"]),
+        (b"Entry not found\n", ["server", "ownload"]),
+        (b'<xliff version="1.2"><file><body/></file></xliff>\n', ["XLIFF", "TMX"]),
+        (b'<?xml version="1.0"?>\n<!-- x -->\n<xliff version="1.2"/>\n', ["XLIFF", "TMX"]),
+        (b"1\r\n00:00:01,600 --> 00:00:04,200\r\nWer ist da?\r\n", ["subtitles", "jsonl or tsv"]),
+        (b"WEBVTT\n\n00:01.000 --> 00:04.000\nWer ist da?\n", ["subtitles", "jsonl or tsv"]),
+        (b'# German.\n#, fuzzy\nmsgid ""\nmsgstr ""\n"Language: de\\n"\n', ["PO", "jsonl or tsv"]),
+        (rb"{\rtf1\ansi Wer ist da?\par}", ["RTF", "tab-separated"]),
     ],
 )  # fmt: skip
 def test_what_is_no_corpus_is_named_in_every_format(read, form, data, facts):
@@ -135,6 +149,7 @@ def test_an_archive_of_another_kind_than_its_name_says(read):
         ("jsonl", TMX, "format: tmx"),
         ("instruct", TMX, "format: tmx"),
         ("moses", SGML, "sacrebleu"),
+        ("tsv", SGML, "sacrebleu"),
         ("moses", b'{\n "data": [\n  1]\n}\n', "JSON"),
     ],
 )
@@ -146,6 +161,15 @@ def test_a_file_of_another_format_names_that_format(read, form, data, use):
 def test_content_that_only_resembles_something_is_text(read):
     """Text about JSON, tabs, marks, pages and pointers."""
     lines = ['{"a": 1} is an object.', "<b>x</b>", "<html>Tip</html>", "version https://git", "[1] See", "{}", "PK"]
+    lines += [
+        "<head>Kopf</head>",
+        "404: Not Found is what it says",
+        "msgid",
+        "1",
+        "WEBVTTs",
+        "<error>x</error>",
+        r"\rtf1",
+    ]
     for first in lines:
         data = f"{first}\nplain\n"
         assert read("moses", data.encode()) == [Pair(1, first, first), Pair(2, "plain", "plain")]
@@ -197,6 +221,9 @@ def test_carriage_returns_alone_are_named(read, form):
         read(form, rows.replace(b"\n", b"\r"))
     with refused("corpus:1", "tr '\\r' '\\n'"):  # and without one at the end
         read(form, rows.replace(b"\n", b"\r").rstrip(b"\r"))
+    if form != "alternating":
+        with refused("corpus:1", "tr '\\r' '\\n'"):  # and with a line feed that an editor has added
+            read(form, rows.replace(b"\n", b"\r").rstrip(b"\r") + b"\n")
     with refused("corpus:1", "tr '\\r' '\\n'"):  # also where it is longer than any line may be
         read(form, rows.replace(b"\n", b"\r") * 200_000)
 
@@ -216,7 +243,9 @@ def test_a_carriage_return_inside_a_line_of_a_tsv_is_an_error_and_of_aligned_tex
 @pytest.mark.parametrize(
     "header",
     ["source\ttarget", "Target\tSource", "src\ttgt", "source_text\ttarget_text", "English\tGerman", "en\tfr", "de\ten",
-     "en-US\tde-DE", "eng_Latn\tdeu_Latn"],
+     "en-US\tde-DE", "eng_Latn\tdeu_Latn", "de\tfr", "zh\tja", "DE\tEN", "Deutsch\tEnglisch", "中文\tEnglish",
+     "source\treference", "Source\tTranslation", "input\toutput", "sentence1\tsentence2", "de_text\ten_text",
+     "source:\ttarget:"],
 )  # fmt: skip
 def test_a_header_is_no_pair(read, header):
     with refused("corpus:1", *header.split("\t")):
@@ -225,7 +254,9 @@ def test_a_header_is_no_pair(read, header):
     assert read("tsv", other.encode())[1] == Pair(2, *header.split("\t"))
 
 
-@pytest.mark.parametrize("line", ["Quelle\tsource", "source\tsource", "en\tet", "da\tja", "German\tGerman", "en\ten"])
+@pytest.mark.parametrize("line", ["Quelle\tsource", "source\tsource", "en\tet", "da\tja", "German\tGerman", "en\ten",
+                                  "Deutsch\tGerman", "allemand\tGerman", "de\tno", "En\tDe", "input\tsource", "fr\tFr.",
+                                  "de text\tthe text"])  # fmt: skip
 def test_words_that_may_be_a_pair_are_one(read, line):
     assert read("tsv", f"{line}\n".encode()) == [Pair(1, *line.split("\t"))]
 

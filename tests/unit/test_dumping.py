@@ -13,7 +13,7 @@ from pytest import approx
 from caneft import config
 from caneft.corpora.store import Row
 from caneft.errors import InputError
-from caneft.importance import dumping
+from caneft.importance import dumping, dumps
 from caneft.importance.dumps import Dump, DumpReader, Progress, Scored
 from caneft.importance.hooks import Scores, stored
 from caneft.models.units import unit_layers
@@ -359,6 +359,23 @@ def test_two_processes_never_write_the_same_dump(tmp_path):
         begun(tmp_path, (1, 2, 4), [[0], [1]])
     first.release()
     begun(tmp_path, (1, 2, 4), [[0], [1]])
+
+
+def test_a_folder_goes_before_others_may_have_it(tmp_path, monkeypatch):
+    """What another process begins there as soon as it may must not be removed with what was."""
+    dump = begun(tmp_path, (1, 2, 4), [[0], [1]])
+    removed, tried = dumps.shutil.rmtree, []
+
+    def remove(folder, **options):
+        with refused(folder):
+            begun(tmp_path, (1, 2, 4), [[0], [1]])
+        tried.append(folder)
+        removed(folder, **options)
+
+    monkeypatch.setattr(dumps.shutil, "rmtree", remove)
+    dump.discard()
+    assert tried == [dump.folder] and not dump.folder.exists()
+    assert begun(tmp_path, (1, 2, 4), [[0], [1]]).finished == 0
 
 
 def test_saturation_is_said_at_once(tmp_path):

@@ -20,16 +20,22 @@ HEAVY = {
 }  # fmt: skip
 
 TABLE = {
-    "Snakefile": ("pydantic snakemake", "numpy py3langid scipy torch"),
+    "Snakefile": (
+        "pydantic snakemake",
+        "datasets huggingface_hub numpy py3langid sacrebleu scipy torch transformers",
+    ),
     "python -m caneft": ("", ""),
-    "python -m caneft check": ("pydantic", "py3langid torch"),
+    "python -m caneft check": (
+        "pydantic",
+        "datasets huggingface_hub numpy py3langid sacrebleu torch transformers",
+    ),
     "python -m caneft compare": ("numpy pandas pydantic sacrebleu scipy", "datasets py3langid"),
     "python -m caneft explain": ("pandas pydantic", "numpy"),
     "python -m caneft held_out": (
         "numpy pandas pydantic scipy torch",
         "datasets huggingface_hub peft py3langid sacrebleu transformers",
     ),
-    "python -m caneft init": ("pydantic", "datasets numpy py3langid sacrebleu torch transformers"),
+    "python -m caneft init": ("pydantic", "datasets huggingface_hub numpy py3langid sacrebleu torch transformers"),
     "python -m caneft patch": ("numpy pydantic torch", "huggingface_hub transformers"),
     "python -m caneft tensorboard": ("numpy pandas pydantic", ""),
     "python -m caneft verify": ("pydantic", "huggingface_hub numpy"),

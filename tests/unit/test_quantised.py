@@ -221,10 +221,18 @@ def test_a_file_that_is_cut_off(file, dequantise, tmp_path, kept):
     assert_all(dequantise(path=path), str(path))
 
 
-@pytest.mark.parametrize("content", [b"", b"<!DOCTYPE html>", b"version https://git-lfs.github.com/spec/v1\n"])
-def test_a_file_of_another_kind(dequantise, tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "facts"),
+    [
+        (b"", ["ownload"]),
+        (b"<!DOCTYPE html>", ["HTML", "ownload"]),
+        (b"version https://git-lfs.github.com/spec/v1\n", ["git lfs pull"]),
+        (b"GGML\0\0", ["GGUF", "GGML", "ownload"]),
+    ],
+)
+def test_a_file_of_another_kind(dequantise, tmp_path, content, facts):
     (tmp_path / "tiny.gguf").write_bytes(content)
-    assert_all(dequantise(path=tmp_path / "tiny.gguf"), "tiny.gguf", "GGUF")
+    assert_all(dequantise(path=tmp_path / "tiny.gguf"), "tiny.gguf", *facts)
 
 
 def test_a_file_without_one_of_its_weights(file, dequantise, tmp_path):

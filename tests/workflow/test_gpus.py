@@ -113,8 +113,8 @@ def test_two_snakemakes_share_three_gpus(pristine, tmp_path, three_gpus):
 
 
 def dumping(roots):
-    """Devices by process, of the dumps that run now in these folders."""
-    found = {}
+    """Devices by process, of the dumps that run now in these folders. A child of one, before its exec, looks like it."""
+    found, parents = {}, {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if b"workflow.scripts.dump_importance" not in (process / "cmdline").read_bytes().split(b"\0"):
@@ -122,9 +122,10 @@ def dumping(roots):
             variables = dict(entry.split(b"=", 1) for entry in (process / "environ").read_bytes().split(b"\0") if entry)
             if (process / "cwd").resolve() in roots and b"CUDA_VISIBLE_DEVICES" in variables:
                 found[process.name] = variables[b"CUDA_VISIBLE_DEVICES"].decode()
+                parents[process.name] = (process / "stat").read_text().rpartition(") ")[2].split()[1]
         except OSError:  # it has just ended
             continue
-    return found
+    return {process: device for process, device in found.items() if parents.get(process) not in found}
 
 
 @pytest.mark.slow
