@@ -113,7 +113,7 @@ def test_two_snakemakes_share_three_gpus(pristine, tmp_path, three_gpus):
 
 
 def dumping(roots):
-    """Devices by process, of the dumps that run now in these folders. A child of one, before its exec, looks like it."""
+    """Devices by process, of the dumps that run now in these folders; a child before its exec looks like its parent."""
     found, parents = {}, {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
