@@ -140,7 +140,7 @@ def test_a_draw_is_of_its_source_and_seed_alone():
     assert all(draws([source])[source] == found[source] for source in sources)
     assert len({tuple(shown) for shown in found.values()}) == 40
     assert draws(sources, seed=1) != found
-    assert draws(sources, seed=-1) != found
+    assert draws(sources, seed=77) != found
     assert all(len(set(shown)) == 3 for shown in found.values())
 
 

@@ -82,10 +82,11 @@ def test_broken_yaml_is_called_that(pristine, tmp_path, text):
 
 
 def test_a_broken_line_of_a_corpus_is_named_with_file_and_line(pristine, tmp_path):
+    """In a file that is too large to be read whole before the first job."""
     copy = pristine.copy(tmp_path / "copy")
-    raw = tmp_path / "law.jsonl"
-    lines = [json.dumps({"source": f"Satz {number}.", "target": f"Sentence {number}."}) for number in range(1, 81)]
-    lines[4] = '{"source": "Satz 5.", "target": '
+    raw, long = tmp_path / "law.jsonl", "lang " * 100
+    lines = [json.dumps({"source": f"Satz {number} {long}", "target": f"{number}. {long}"}) for number in range(1, 81)]
+    lines[69] = '{"source": "Satz 70.", "target": '
     raw.write_text("\n".join(lines) + "\n")
     file = tmp_path / "law.yaml"
     file.write_text(yaml.safe_dump(copy.configuration(law_files(str(raw)))))
@@ -96,7 +97,7 @@ def test_a_broken_line_of_a_corpus_is_named_with_file_and_line(pristine, tmp_pat
     assert "Traceback" not in done.stdout
     said = [line for line in done.stdout.splitlines() if line.startswith("Error: ")]
     assert len(said) == 1
-    assert_names(said[0], f"{raw}:5", "JSON")
+    assert_names(said[0], f"{raw}:70", "JSON")
     assert not list((copy.results / "corpora/de-en/law").glob("*"))
 
 

@@ -81,9 +81,9 @@ def test_the_log_of_the_run_keeps_all_that_snakemake_says(failed):
 
 
 def test_the_workflow_ends_with_the_reason(pristine, tmp_path):
-    """Two corpora are broken in the same way."""
-    copy = pristine.copy(tmp_path / "copy")
-    pairs = [f'{{"source": "a{number}", "target": "b{number}"}}\n' for number in range(300)]
+    """Two corpora are broken in the same way, too far behind for the plan to see it."""
+    copy, long = pristine.copy(tmp_path / "copy"), "lang " * 60
+    pairs = [f'{{"source": "a{number} {long}", "target": "b{number} {long}"}}\n' for number in range(300)]
     (copy.root / "broken.jsonl").write_text("".join([*pairs, "{no\n"]))
 
     def edit(config):
