@@ -184,7 +184,9 @@ def _unseen(plan: Plan, known: Evidence) -> Verdict:
     numbers = []
     for other, both in known.matched.items():
         if both is None:
-            numbers.append(f"against {label(plan, other)}: no range of seen scores that three rates of each span")
+            numbers.append(
+                f"against {label(plan, other)}: no trials, fewer than three rates up to a best seen score, or no seen scores in common"
+            )
             continue
         gaps = ", ".join(f"{signed(gap)} at {seen:.1f}" for seen, gap in both.at)
         said = known.quoted.say(MATCHED, other, METRICS[plan.config.scoring.metrics[0]])
@@ -323,8 +325,8 @@ def _layers(plan: Plan, found: Found, method: str) -> Verdict:
         f"layer {where} (of {chosen.layers}, counted from 0) holds most: {100 * counts.max() / len(chosen):.1f} % of"
         f" {len(chosen):,} neurons, and {100 * candidates[where] / sum(candidates):.1f} % of the"
         f" {sum(candidates):,} candidates",
-        f"chi-squared of all layers against their candidates {own:.1f}; {100 * more.mean():.1f} % of {len(drawn):,}"
-        f" random sets of candidates are no more even, {100 * less.mean():.1f} % no less ({p_text(min(above, below))},"
+        f"chi-squared of all layers against their candidates {own:.1f}; of {len(drawn):,} random sets of candidates"
+        f" {100 * more.mean():.1f} % have at least that, {100 * less.mean():.1f} % at most ({p_text(min(above, below))},"
         " two-sided)",
         *evidence.overlaps(plan, method, found.neurons, found.candidates),
     ]
