@@ -326,8 +326,8 @@ def _layers(plan: Plan, found: Found, method: str) -> Verdict:
         f" {len(chosen):,} neurons, and {100 * candidates[where] / sum(candidates):.1f} % of the"
         f" {sum(candidates):,} candidates",
         f"chi-squared of all layers against their candidates {own:.1f}; of {len(drawn):,} random sets of candidates"
-        f" {100 * more.mean():.1f} % have at least that, {100 * less.mean():.1f} % at most ({p_text(min(above, below))},"
-        " two-sided)",
+        f" {100 * more.mean():.1f} % have at least that, {100 * less.mean():.1f} % at most"
+        f" ({p_text(min(above, below))}, two-sided)",
         *evidence.overlaps(plan, method, found.neurons, found.candidates),
     ]
     alpha = plan.config.significance.alpha
