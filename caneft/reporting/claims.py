@@ -184,9 +184,8 @@ def _unseen(plan: Plan, known: Evidence) -> Verdict:
     numbers = []
     for other, both in known.matched.items():
         if both is None:
-            numbers.append(
-                f"against {label(plan, other)}: no trials, fewer than three rates up to a best seen score, or no seen scores in common"
-            )
+            few = "no trials, fewer than three rates up to a best seen score, or no seen scores in common"
+            numbers.append(f"against {label(plan, other)}: {few}")
             continue
         gaps = ", ".join(f"{signed(gap)} at {seen:.1f}" for seen, gap in both.at)
         said = known.quoted.say(MATCHED, other, METRICS[plan.config.scoring.metrics[0]])
