@@ -9,6 +9,7 @@ from test_claims import BLOCK, METHODS, neuron_set, plan_of, verdict_of
 from caneft.reporting import evidence, results, roles
 from caneft.reporting.claims import OPEN, SUPPORTED, UNTESTED
 from caneft.reporting.curves import curve, matched, room
+from caneft.reporting.labels import p_text
 from caneft.scoring.significance import Difference
 from tests.messages import assert_names
 
@@ -195,3 +196,10 @@ def test_candidates_that_leave_no_choice_test_nothing(candidates):
     flat = np.concatenate([layer * 384 + np.arange(n) for layer, n in enumerate(candidates)])
     chosen = neuron_set(flat[:60] if candidates[0] == 80 else flat)
     assert verdict_of("f", sets={"caneft": chosen}, candidates={"caneft": candidates}).verdict == UNTESTED
+
+
+@pytest.mark.parametrize(
+    "p, said", [(1.0, "p = 1.0000"), (0.0001, "p = 0.0001"), (0.00009999, "p < 0.0001"), (0.0, "p < 0.0001")]
+)
+def test_no_p_is_printed_as_nought(p, said):
+    assert p_text(p) == said
