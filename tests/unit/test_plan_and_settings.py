@@ -550,3 +550,21 @@ def test_what_is_not_said_is_one_stratum_and_neurons():
     given = {"importance": config.Importance(), "prompt": prompt, "dtype": "float32"}
     assert settings.DumpSettings(**given).model_dump().keys() == given.keys()
     assert settings.DumpSettings(**given, unit="head").model_dump()["unit"] == "head"
+
+
+def test_a_test_set_of_one_domain_is_of_that_domain_whatever_its_name():
+    asked = settings.SignificanceSettings.model_construct(
+        seen=["it", "law"],
+        systems=[
+            settings.System(variant="caneft", seed=1, folder="runs/a", testsets=["seen", "it", "zulu"]),
+        ],
+    )
+    assert [output.domains for output in asked.outputs] == [["it", "law"], ["it"], ["zulu"]]
+
+
+@pytest.mark.parametrize(
+    "share, scope, mask", [(None, "layer", "off"), (0.5, "layer", "layer"), (0.5, "model", "model")]
+)
+def test_a_mask_is_off_or_has_a_scope(share, scope, mask):
+    asked = settings.SelectionSettings.model_construct(task_relevant=share, task_relevant_scope=scope)
+    assert asked.mask == mask

@@ -114,3 +114,12 @@ def test_the_languages_of_the_detector_are_loaded_once(monkeypatch):
     for tag in ("de", "en", "xh", "de"):
         assert sides.language("Der Vertrag ist gültig, bis er gekündigt wird.", tag) == "de"
     assert len(loaded) == 1
+
+
+def test_no_one_sees_what_unicode_calls_ignorable():
+    """By the Unicode tables of the package regex, over all characters; and blank Braille and format characters."""
+    everything = "".join(map(chr, (*range(0xD800), *range(0xE000, 0x110000))))
+    unseen = set(regex.findall(r"[\p{Default_Ignorable_Code_Point}\u2800]", everything))
+    unseen |= {character for character in everything if unicodedata.category(character) == "Cf"}
+    table = sides._Invisible()
+    assert {character for character in everything if table[ord(character)] is None} == unseen
