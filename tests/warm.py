@@ -96,7 +96,7 @@ def received(peer: socket.socket) -> tuple[list, list[int]]:
 
 
 def serve(server: socket.socket) -> None:
-    """Forks for each that connects, until it is killed."""
+    """Forks for each that connects, until it is killed or its parent has ended."""
     for name in IMPORTS:
         importlib.import_module(name)
     waiting = selectors.DefaultSelector()
@@ -133,13 +133,16 @@ def serve(server: socket.socket) -> None:
             peer.sendall(str(code).encode())
 
     waiting.register(server, selectors.EVENT_READ, begin)
-    while True:
-        waiting.select()[0][0].data()  # one at a time: it may end what the next is about
+    parent = os.getppid()
+    while os.getppid() == parent:
+        for key, _ in waiting.select(5)[:1]:
+            key.data()  # one at a time: it may end what the next is about
 
 
 def main() -> None:
     if sys.argv[1] == SERVE:
         serve(socket.socket(fileno=int(sys.argv[2])))
+        return
     with tempfile.TemporaryDirectory() as place, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
         address = f"{place}/socket"
         server.bind(address)
@@ -151,7 +154,9 @@ def main() -> None:
         warm = subprocess.Popen([*COMMAND, SERVE, str(server.fileno())], pass_fds=[server.fileno()])
         environment = os.environ | {"PATH": os.pathsep.join([str(client.parent), os.environ["PATH"]])}
         try:
-            code = subprocess.run(sys.argv[1:], env=environment).returncode
+            command = subprocess.Popen(sys.argv[1:], env=environment)
+            signal.signal(signal.SIGTERM, lambda *_: command.terminate())
+            code = command.wait()
         finally:
             warm.kill()
             warm.wait()

@@ -64,3 +64,12 @@ def test_a_signal_reaches_the_step(tmp_path, number):
 def test_the_warm_process_ends_with_the_command():
     [server] = run(f"pgrep -P $PPID -f -- {warm.SERVE}").stdout.split()
     assert not psutil.pid_exists(int(server))
+
+
+def test_who_ends_it_ends_the_command_and_the_warm_process():
+    script = f"trap 'exit 7' TERM; pgrep -P $PPID -f -- {warm.SERVE}; while :; do sleep 0.1; done"
+    with subprocess.Popen([*warm.COMMAND, "bash", "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        server = int(process.stdout.readline())
+        process.terminate()
+        assert process.wait(30) == 7
+    assert not psutil.pid_exists(server)
