@@ -3,6 +3,7 @@
 import os
 import re
 import unicodedata
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -202,8 +203,7 @@ def _source(path: Path, tags: tuple[str, str], resolve: Resolve) -> Source:
         case "instruct":
             return _prefixed(_records(Instruct(format="instruct", path=name), tags, resolve), tags, resolve)
     if recognising.has_tabs(begin):
-        for _ in readers.read(Tsv(format="tsv", path=name), "train", resolve):
-            pass  # up to the line that is none of TSV, which is named
+        deque(readers.read(Tsv(format="tsv", path=name), "train", resolve), maxlen=0)  # names the line that is no TSV
     raise InputError("neither TSV, JSON nor TMX, and no language at the end of its name")
 
 
