@@ -109,6 +109,8 @@ def hit(story: Story, head: Head, fault: str, command: str, ready: Callable[[], 
         return hit(story, head, fault, command, ready, comment)
     story.login.cluster.run(command.format(number))
     story.hit[fault], story.number[fault], story.steps[fault] = found, number, steps_done(story, found)
+    # Right of way is given a moment later: an outage before that would let tuning come to its end first.
+    head.wait_for(lambda: story.running(comment(found)) != number, f"job {number} was not {fault}")
 
 
 def in_the_middle(story: Story) -> str | None:
