@@ -18,7 +18,7 @@ sys.path.insert(0, str(HOME))
 
 from caneft import config as configuration
 from caneft.commands import checking
-from caneft.config import Adapters, Full, Icl, Lora, Neurons
+from caneft.config import DEVICE_MAPS, Adapters, Full, Icl, Lora, Neurons
 from caneft.errors import InputError
 from caneft.models import memory
 from caneft.plan import ARTEFACTS, DEV, Plan, Run, comparison, importance_folder, information_folder, needs, parts
@@ -127,6 +127,11 @@ def resource_of(name, grows=False):
     return lambda wildcards, attempt: getattr(CONFIG.models[wildcards.model].resources, name) * (
         attempt if grows else 1
     )
+
+
+def device_map(resources):
+    """How a job's model is spread over its GPUs, by number: Snakemake adds up what the jobs of a group ask for."""
+    return DEVICE_MAPS.index(resources.device_map)
 
 
 def memory_of(stage, *names):

@@ -97,6 +97,8 @@ rule flag_overlap:
         "<logs>/flag_overlap/{direction}/{mixture}/{domain}.log",
     benchmark:
         "<benchmarks>/flag_overlap/{direction}/{mixture}/{domain}.tsv"
+    group:
+        grouped("shared")
     conda:
         "../envs/train.yaml"
     threads: 1

@@ -34,7 +34,7 @@ rule decide_samples:
         gpu=resource_of("gpu"),
         mem_mb=memory_of("importance", "model"),
         runtime=resource_of("runtime"),
-        device_map=resource_of("device_map"),
+        device_map=lambda wildcards: device_map(CONFIG.models[wildcards.model].resources),
     params:
         module=module_of_script,
         settings=of(parts.pilot, "model", "direction"),
@@ -71,7 +71,7 @@ rule dump_importance:
         gpu=resource_of("gpu"),
         mem_mb=memory_of("importance", "model"),
         runtime=resource_of("runtime"),
-        device_map=resource_of("device_map"),
+        device_map=lambda wildcards: device_map(CONFIG.models[wildcards.model].resources),
     params:
         module=module_of_script,
         settings=dump_settings,

@@ -146,6 +146,8 @@ rule score_neural:
         "<logs>/score_neural/{metric}/{model}/{direction}/{run}.log",
     benchmark:
         "<benchmarks>/score_neural/{metric}/{model}/{direction}/{run}.tsv"
+    group:
+        grouped("neural")
     conda:
         "../envs/comet.yaml"
     threads: 1

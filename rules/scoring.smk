@@ -23,6 +23,8 @@ rule score:
         "<logs>/score/{model}/{direction}/{run}/{testset}.log",
     benchmark:
         "<benchmarks>/score/{model}/{direction}/{run}/{testset}.tsv"
+    group:
+        grouped(group_of_run)
     conda:
         "../envs/train.yaml"
     threads: 1
@@ -52,6 +54,8 @@ rule score_copy:
         "<logs>/score_copy/{direction}/{domain}.log",
     benchmark:
         "<benchmarks>/score_copy/{direction}/{domain}.tsv"
+    group:
+        grouped("shared")
     conda:
         "../envs/train.yaml"
     threads: 1
@@ -82,6 +86,8 @@ rule score_without_overlap:
         "<logs>/score_without_overlap/{model}/{direction}/{mixture}/{domain}.log",
     benchmark:
         "<benchmarks>/score_without_overlap/{model}/{direction}/{mixture}/{domain}.tsv"
+    group:
+        grouped("overlap")
     conda:
         "../envs/train.yaml"
     threads: 1
@@ -112,6 +118,8 @@ rule test_significance:
         "<logs>/test_significance/{model}/{direction}/{mixture}.log",
     benchmark:
         "<benchmarks>/test_significance/{model}/{direction}/{mixture}.tsv"
+    group:
+        grouped("significance")
     conda:
         "../envs/train.yaml"
     threads: 1

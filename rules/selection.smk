@@ -28,6 +28,8 @@ rule measure_information:
         "<logs>/measure_information/{units}/{model}/{direction}/{mixture}.log",
     benchmark:
         "<benchmarks>/measure_information/{units}/{model}/{direction}/{mixture}.tsv"
+    group:
+        grouped("selection")
     conda:
         "../envs/train.yaml"
     threads: 2
@@ -59,6 +61,8 @@ rule select_neurons:
         "<benchmarks>/select_neurons/{units}/{model}/{direction}/{mixture}/{variant}/draw{draw}.tsv"
     wildcard_constraints:
         variant=one_of(PLAN.variants(Neurons)),
+    group:
+        grouped("selection")
     conda:
         "../envs/train.yaml"
     threads: 1

@@ -23,6 +23,8 @@ rule translate:
         "<logs>/translate/{model}/{direction}/{run}/{testset}.log",
     benchmark:
         "<benchmarks>/translate/{model}/{direction}/{run}/{testset}.tsv"
+    group:
+        grouped(group_of_run)
     conda:
         "../envs/train.yaml"
     threads: 1
@@ -30,7 +32,7 @@ rule translate:
         gpu=gpus_of_one,
         mem_mb=lambda wildcards, attempt: attempt * MEMORY.translation(wildcards.model, run_of(wildcards).variant),
         runtime=resource_of("runtime", grows=True),
-        device_map=resource_of("device_map"),
+        device_map=lambda wildcards: device_map(CONFIG.models[wildcards.model].resources),
     params:
         module=module_of_script,
         settings=translation_settings,

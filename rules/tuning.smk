@@ -41,6 +41,8 @@ rule tune_neurons:
         "<benchmarks>/tune/{model}/{direction}/{mixture}/{variant}/{attempt}.tsv"
     wildcard_constraints:
         variant=one_of(PLAN.variants(Neurons)),
+    group:
+        grouped(group_of_tuning)
     conda:
         "../envs/train.yaml"
     threads: lambda wildcards: PLAN.tuning_threads(wildcards.variant)
@@ -48,7 +50,7 @@ rule tune_neurons:
         gpu=tuning_resource("gpu"),
         mem_mb=memory_of("tuning", "model", "variant"),
         runtime=tuning_resource("runtime"),
-        device_map=tuning_resource("device_map"),
+        device_map=lambda wildcards: device_map(PLAN.tuning_resources(wildcards.model, wildcards.variant)),
         checkpoint_seconds=tuning_resource("checkpoint_seconds"),
     params:
         module=module_of_script,
@@ -133,6 +135,8 @@ rule choose_rate:
         "<benchmarks>/choose_rate/{model}/{direction}/{mixture}/{variant}.tsv"
     wildcard_constraints:
         variant=one_of(PLAN.variants(*ARTEFACTS)),
+    group:
+        grouped("choice")
     conda:
         "../envs/train.yaml"
     threads: 1

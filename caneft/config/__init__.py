@@ -31,7 +31,7 @@ from caneft.config.corpora import (
 from caneft.config.loading import load, problems
 from caneft.config.methods import Adapters, Base, Full, Half, Icl, Lora, Method, Neurons, Trained, TuningResources
 from caneft.config.metrics import Comet, MetricCorpus, MetricTraining, MetricX, NeuralMetric, Scoring
-from caneft.config.models import Model, Pretraining, PretrainingCorpus, Resources
+from caneft.config.models import DEVICE_MAPS, Model, Pretraining, PretrainingCorpus, Resources, device_map
 from caneft.config.paths import (
     data_root,
     missing_files,
@@ -57,6 +57,8 @@ from caneft.config.stages import (
 )
 
 __all__ = [
+    "DEVICE_MAPS",
+    "device_map",
     "COMPLETION",
     "Adapters",
     "Alternating",

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from caneft.config.models import Resources
+from caneft.config.models import DeviceMap, Resources
 from caneft.config.section import Positive, Scope, Section, Seed, Share, Slug, Unique
 
 Half = Literal[
@@ -51,7 +51,7 @@ class TuningResources(Section):
     """Time limit of a job, in minutes."""
     checkpoint_seconds: Positive | None = None
     """Time between checkpoints."""
-    device_map: Literal["none", "auto", "balanced", "sequential"] | None = None
+    device_map: DeviceMap | None = None
     """How the model is spread over the GPUs of its job."""
     threads: Positive = 1
     """CPU cores of a job; `adamw-offload` takes its steps on them."""

@@ -1,7 +1,7 @@
 """Sections about base models."""
 
 import operator
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -50,6 +50,15 @@ class Pretraining(Section):
     """Seed of weights and data order."""
 
 
+DeviceMap = Literal["none", "auto", "balanced", "sequential"]
+DEVICE_MAPS: tuple[DeviceMap, ...] = get_args(DeviceMap)
+
+
+def device_map(text: str) -> DeviceMap:
+    """A device map by its name, or by its number in `DEVICE_MAPS`, as resources of jobs have it."""
+    return DEVICE_MAPS[int(text) if text.isdigit() else DEVICE_MAPS.index(text)]  # type: ignore[arg-type]
+
+
 class Resources(Section):
     """What one job of a model asks the scheduler for. Never part of a result's identity."""
 
@@ -66,7 +75,7 @@ class Resources(Section):
     checkpoint_seconds: Positive = 300
     """Seconds between checkpoints of a tuning job; a killed job resumes from the last one. Slow checkpoints are written
     less often: they take a tenth of the time at most."""
-    device_map: Literal["none", "auto", "balanced", "sequential"] = "none"
+    device_map: DeviceMap = "none"
     """How a model that one GPU does not hold is spread over the GPUs of its job (accelerate's rules)."""
 
 

@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from caneft.config import device_map
 from caneft.corpora import store
 from caneft.importance import dumping, growing
 from caneft.models import loading, manifests
@@ -25,7 +26,9 @@ def main() -> None:
     parser.add_argument("--decided", type=Path, help="samples.json, for `samples: auto`")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--gpus", type=int, default=0, help="more than one: a process each, unless --device-map")
-    parser.add_argument("--device-map", default="none", help="how to spread a model that one GPU does not hold")
+    parser.add_argument(
+        "--device-map", type=device_map, default="none", help="how to spread a model that one GPU does not hold"
+    )
     parser.add_argument("--scores", type=Path, required=True, help=".npy; .json, .stats.npz, .cost.json stand beside")
     args = parser.parse_args()
     processes = devices.processes(args.gpus, args.device_map)

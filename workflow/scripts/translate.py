@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from caneft.config import device_map
 from caneft.corpora import store
 from caneft.models import loading, manifests
 from caneft.plan.settings import TranslationSettings
@@ -28,7 +29,9 @@ def main() -> None:
     )
     parser.add_argument("--examples", type=Path, help="pairs to show in the prompt, for in-context learning")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--device-map", default="none", help="how to spread a model that one GPU does not hold")
+    parser.add_argument(
+        "--device-map", type=device_map, default="none", help="how to spread a model that one GPU does not hold"
+    )
     parser.add_argument("--translations", type=Path, required=True, help=".jsonl; .cost.json stands beside")
     args = parser.parse_args()
     with records.cost(args.translations.with_suffix(".cost.json"), "translation", args.threads) as about:

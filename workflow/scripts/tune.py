@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from caneft.config import device_map
 from caneft.plan import Run
 from caneft.plan.settings import TuneSettings
 from caneft.runtime import launching, parallel
@@ -26,7 +27,7 @@ def parse_arguments() -> Job:
     add("--threads", type=int, default=1)
     add("--gpus", type=int, default=0, help="more than one: a process each, unless --device-map")
     add("--checkpoint-seconds", type=float, default=300, help="time between checkpoints; 0: each step")
-    add("--device-map", default="none", help="how to spread a model that one GPU does not hold")
+    add("--device-map", type=device_map, default="none", help="how to spread a model that one GPU does not hold")
     add("--out", type=Path, required=True, help="the run's folder")
     return Job(**vars(parser.parse_args()))
 

@@ -1,0 +1,34 @@
+"""Which jobs share an allocation on a cluster: Snakemake's groups. One machine has none, and plans faster without.
+
+    run            tuning, translations and scores of a final run
+    trial          the same of the trial of a rate, some trials together
+    translation    translations and scores where tuning has an allocation of its own (`full`, which asks for more) or none
+    selection      information of a mixture's neurons, and every set that is selected by it
+    choice, neural, overlap, shared, significance    short jobs of one kind, some together
+
+The profile says how many are taken together (`group-components`), and that jobs of an allocation take turns. No job of a
+group waits for another group that waits for a job of the first: hence trials, runs and choices are three.
+"""
+
+
+def grouped(group):
+    """A rule's group, or the function that finds it, where a cluster runs its jobs; None on one machine."""
+    return None if ON_ONE_MACHINE else group
+
+
+def group_of_run(wildcards):
+    """Group of a run's translations and scores."""
+    run = run_of(wildcards)
+    if run.rate is not None:
+        return "trial"
+    return "run" if tuned_in_group(run) else "translation"
+
+
+def group_of_tuning(wildcards):
+    """Group of a tuning job; None where it has an allocation of its own."""
+    return group_of_run(wildcards) if tuned_in_group(run_of(wildcards)) else None
+
+
+def tuned_in_group(run):
+    """Whether what a run's tuning asks for is what its translations ask for."""
+    return isinstance(CONFIG.methods[run.variant], (Adapters, Lora, Neurons))
