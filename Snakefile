@@ -72,6 +72,7 @@ onstart:
 
 
 onsuccess:
+    clear_kept()
     write_report()
 
 

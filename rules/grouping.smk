@@ -1,14 +1,24 @@
 """Which jobs share an allocation on a cluster: Snakemake's groups. One machine has none, and plans faster without.
 
-    run            tuning, translations and scores of a final run
+    runs_...       tuning, translations and scores of the final run of that name
     trial          the same of the trial of a rate, some trials together
     translation    translations and scores where tuning has an allocation of its own (`full`, which asks for more) or none
     selection      information of a mixture's neurons, and every set that is selected by it
     choice, neural, overlap, shared, significance    short jobs of one kind, some together
 
-The profile says how many are taken together (`group-components`), and that jobs of an allocation take turns. No job of a
-group waits for another group that waits for a job of the first: hence trials, runs and choices are three.
+The profile says how many are taken together (`group-components`). No job of a group waits for another group that waits for
+a job of the first: hence trials, runs and choices are three.
 """
+
+
+# Jobs of an allocation take turns: each asks for the one turn (`default-resources` of the profile), in the head as in the
+# Snakemakes inside of the allocation.
+resource_scopes:
+    turn="local",
+
+
+if not ON_ONE_MACHINE and hasattr(workflow, "register_resource"):  # not part of Snakemake's interface
+    workflow.register_resource("turn", 1)
 
 
 def grouped(group):
@@ -17,11 +27,11 @@ def grouped(group):
 
 
 def group_of_run(wildcards):
-    """Group of a run's translations and scores."""
+    """Group of a run's translations and scores. Slurm shows its name, so one of a single run has that run's name."""
     run = run_of(wildcards)
     if run.rate is not None:
         return "trial"
-    return "run" if tuned_in_group(run) else "translation"
+    return "_".join(Path(run.folder).parts) if tuned_in_group(run) else "translation"
 
 
 def group_of_tuning(wildcards):

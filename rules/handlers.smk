@@ -6,6 +6,7 @@ from caneft.commands.jobs import Jobs
 from caneft.reporting import power
 from caneft.runtime import holding, machine, slurm
 from caneft.runtime.screen import Screen
+from caneft.storage import kept
 from caneft.storage.files import atomic_write
 
 
@@ -141,6 +142,12 @@ def write_report():
             print(done.stdout + done.stderr, f"The report was not made. By hand: {shlex.join(command)}", sep="\n")
     print(f"\n{summary.read_text(encoding='utf-8')}\ntables   {root('tables')}/\nfigures  {root('figures')}/")
     print(f"overview {root('overview.html')}   all of it in one page, to send\nreport   {page}\n")
+
+
+def clear_kept():
+    """Removes what steps kept for a second try under Slurm: all has ended well."""
+    if workflow.executor_plugin.name == "slurm":
+        kept.clear(root("runs"))
 
 
 def print_power():

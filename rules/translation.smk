@@ -31,7 +31,7 @@ rule translate:
     resources:
         gpu=gpus_of_one,
         mem_mb=lambda wildcards, attempt: attempt * MEMORY.translation(wildcards.model, run_of(wildcards).variant),
-        runtime=resource_of("runtime", grows=True),
+        runtime=translation_runtime,
         device_map=lambda wildcards: device_map(CONFIG.models[wildcards.model].resources),
     params:
         module=module_of_script,

@@ -72,6 +72,8 @@ class Resources(Section):
     is here, and 4000 until then. On one machine no more jobs run at a time than its memory allows."""
     runtime: Positive = 120
     """Time limit of a job, in minutes."""
+    translation_runtime: Positive | None = None
+    """Time limit of a translation job, in minutes; null: `runtime`."""
     checkpoint_seconds: Positive = 300
     """Seconds between checkpoints of a tuning job; a killed job resumes from the last one. Slow checkpoints are written
     less often: they take a tenth of the time at most."""

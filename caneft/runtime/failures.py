@@ -1,7 +1,7 @@
 """Why jobs failed: each distinct reason once, with the logs that give it."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,9 +35,34 @@ def failure(job: str, logs: Iterable[str], said: str = "") -> Failure:
     return Failure(job, logs, next((text for text in found if text), said.strip() or "It left no message."))
 
 
+def group_failures(
+    jobs: Mapping[int, str], logs: Mapping[int, Sequence[str]], cluster: Sequence[str]
+) -> dict[int, Failure]:
+    """Of the jobs of one allocation, by id, those whose logs say why they failed; without any, the allocation itself.
+
+    jobs: what each is called; logs: of each; cluster: of the allocation. The others had ended well or never begun.
+    """
+    found = {}
+    for job, name in jobs.items():
+        said = [text for text in map(_end_of, map(Path, logs[job])) if _says_why(text)]
+        if said:
+            found[job] = Failure(name, tuple(logs[job]), in_log(said[0]))
+    if found:
+        return found
+    told = "".join(map(_end_of, map(Path, cluster)))
+    words = [line for line in told.splitlines() if re.match(r"(srun|slurmstepd|sbatch): error", line)]
+    reason = KILLED if was_killed(told) or "oom" in told.lower() else "\n".join(words[-1:]) or "It left no message."
+    first = next(iter(jobs))
+    return {first: Failure(f"one of {len(jobs)} jobs, such as {jobs[first]}", tuple(cluster), reason)}
+
+
 def was_killed(said: str) -> bool:
     """Whether an exit status, in the words of Python or Slurm, is that of a process that was killed."""
     return re.search(r"SIGKILL|exit (?:status|code) 137\b|OUT_OF_ME", said) is not None
+
+
+def _says_why(text: str) -> bool:
+    return re.search(r"^(Error: |Traceback \(most recent call last\))", text, re.MULTILINE) is not None
 
 
 def in_log(text: str) -> str:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from caneft.errors import did_you_mean
-from caneft.runtime.failures import Failure, failure, summary
+from caneft.runtime.failures import Failure, failure, group_failures, summary
 from caneft.runtime.progress import Progress, duration
 
 SAID_HERE = {"run_info", "job_started", "job_finished", "progress"}
@@ -147,6 +147,8 @@ class Screen(logging.Handler):
         self._tell(f"done    {name} ({duration(took)}): {self.progress.line(now)}")
 
     def _on_job_error(self, record: logging.LogRecord, now: float) -> None:
+        if getattr(record, "indent", False):  # of a group, which has been told of as a whole
+            return
         self.progress.fail(record.jobid)
         name = self._names.get(record.jobid, record.rule_name)
         mine = [said for said in self._errors if any(log in said for log in record.log)]
@@ -154,6 +156,16 @@ class Screen(logging.Handler):
         failed = failure(name, record.log, "\n".join(filter(None, [record.rule_msg, *mine])))
         self.failures[record.jobid] = failed
         self._tell(f"failed  {name}: {failed.reason.splitlines()[0]}")
+
+    def _on_group_error(self, record: logging.LogRecord, now: float) -> None:
+        members = {job["jobid"]: job for job in record.job_error_info}
+        for jobid in members:
+            self.progress.fail(jobid)
+        named = {jobid: self._names.get(jobid, job["rule_name"]) for jobid, job in members.items()}
+        found = group_failures(named, {jobid: job["log"] for jobid, job in members.items()}, record.aux_logs)
+        self.failures |= found
+        for failed in found.values():
+            self._tell(f"failed  {failed.job}: {failed.reason.splitlines()[0]}")
 
     def _on_error(self, record: logging.LogRecord, now: float) -> None:
         said = record.getMessage()

@@ -49,6 +49,11 @@ class Job:
     out: Path
 
     @property
+    def inputs(self) -> list[Path | None]:
+        """Files that it reads; of the base's weights, the manifest has the checksums."""
+        return [self.manifest, self.train, self.dev, self.neurons, self.choice]
+
+    @property
     def processes(self) -> int:
         """How many share each step: one where the model itself is spread over the GPUs."""
         return devices.processes(self.gpus, self.device_map)

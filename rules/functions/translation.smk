@@ -6,6 +6,12 @@ def gpus_of_one(wildcards):
     return memory.gpus_of_one(CONFIG.models[wildcards.model].resources)
 
 
+def translation_runtime(wildcards, attempt):
+    """Resource function: minutes of a translation job; more at a further try, for it starts over."""
+    asked = CONFIG.models[wildcards.model].resources
+    return attempt * (asked.translation_runtime or asked.runtime)
+
+
 def translation_settings(wildcards):
     run = run_of(wildcards)
     return parts.translation(CONFIG, run.model, run.direction, run.variant).model_dump_json()

@@ -13,7 +13,7 @@ from tests.conda.conftest import WithConda
 from tests.slurm.conftest import CONFIG, Head, Login, copied
 
 RUNS = "runs/mini-llama/de-en/all"
-TUNING = ("full/seed1", "lora/lr0.005-seed0", "lora/lr0.01-seed0", "lora/seed1", "random/seed1", "caneft/seed1")
+TUNING = ("full/seed1", "random/seed1", "caneft/seed1", "lora/seed1")
 DUMPS = ("it", "law", "medical")
 STEPS = 10  # of tuning, before it is killed
 OUTAGE = 5  # seconds
@@ -22,7 +22,7 @@ RIGHT_OF_WAY = "sbatch --partition=urgent --cpus-per-task=8 --mem=100 --output=/
 
 @dataclass
 class Story:
-    """What was seen on the way. Faults: `dump cancelled`, `cancelled`, `requeued` and `preempted`."""
+    """What was seen on the way. Faults: dump cancelled, cancelled, requeued, preempted, cancelled later."""
 
     login: Login
     ctrl_c: tuple[int, str] = (0, "")  # exit code, what was left in the queue
@@ -31,6 +31,7 @@ class Story:
     hit: dict[str, str] = field(default_factory=dict)  # by fault: the dump or run that it met
     number: dict[str, str] = field(default_factory=dict)  # of its job
     steps: dict[str, int] = field(default_factory=dict)  # that tuning had done
+    record: bytes = b""  # of the run that is `cancelled later`, as its tuning left it
     during_outage: set[str] = field(default_factory=set)
     code: int = -1
     output: str = ""
@@ -39,8 +40,9 @@ class Story:
         return self.login.cluster.run(f"squeue --noheader --states={states} --format='{fields}'").splitlines()
 
     def running(self, comment: str) -> str | None:
-        """Number of the job with a comment, which the executor writes at every job, if it runs."""
-        return next((line.split()[0] for line in self.queue(fields="%i %k") if line.split()[1] == comment), None)
+        """Number of the job whose comment, which the executor writes at every job, begins like this, if it runs."""
+        lines = self.queue(fields="%i %k")
+        return next((line.split()[0] for line in lines if line.split()[1].startswith(comment)), None)
 
     def booked(self, number: str) -> list[str]:
         """States of all allocations that a job has had."""
@@ -52,9 +54,10 @@ class Story:
 
 
 def tuning_comment(run: str) -> str:
+    """How the comment begins of the job that tunes a run: `full` has its own, the others share it with what follows."""
     variant, attempt = run.split("/")
-    rule = {"lora": "tune_lora", "full": "tune_full"}.get(variant, "tune_neurons")
-    return f"rule_{rule}_wildcards_mini-llama_de-en_all_{variant}_{attempt}"
+    kind = "rule_tune_full_wildcards" if variant == "full" else "rule_runs"
+    return f"{kind}_mini-llama_de-en_all_{variant}_{attempt}"
 
 
 def dump_comment(domain: str) -> str:
@@ -114,9 +117,17 @@ def hit(story: Story, head: Head, fault: str, command: str, ready: Callable[[], 
 
 
 def in_the_middle(story: Story) -> str | None:
-    """A run that is tuned, has done some steps, and was not met by a fault yet."""
-    runs = (run for run in TUNING if run not in story.hit.values() and steps_done(story, run) >= STEPS)
-    return next(runs, None)
+    """A run that is tuned, has done some steps, and was not met by a fault yet; the first is `full`."""
+    runs = TUNING if story.hit.keys() & {"cancelled"} else TUNING[:1]
+    found = (run for run in runs if run not in story.hit.values() and steps_done(story, run) >= STEPS)
+    return next(found, None)
+
+
+def translates(story: Story) -> str | None:
+    """The last run, when its tuning is over and its translations are not."""
+    run, folder = TUNING[-1], story.login.results / RUNS / TUNING[-1]
+    tuned = (folder / ".kept/kept.json").exists() and not any(folder.glob("translations/*.cost.json"))
+    return run if tuned else None
 
 
 def outage(story: Story, head: Head) -> None:
@@ -155,6 +166,8 @@ def story(with_accounts, pristine, tmp_path_factory, local_run, fault_jobs, regi
     for fault, command in tuned.items():
         hit(story, head, fault, command, lambda: in_the_middle(story), tuning_comment)
     outage(story, head)
+    hit(story, head, "cancelled later", "scancel {}", lambda: translates(story), tuning_comment)
+    story.record = (story.login.results / RUNS / TUNING[-1] / ".kept/record.json").read_bytes()
     story.code, story.output = head.wait(), head.said()
     return story
 
@@ -181,6 +194,16 @@ def test_tuning_that_was_killed_went_on_at_its_checkpoint(story, fault):
     assert int(re.search(r"going on after step (\d+)", log)[1]) >= story.steps[fault] >= STEPS
 
 
+def test_tuning_that_was_over_is_not_done_again(story):
+    """Snakemake removes the results of all jobs of an allocation that fails, and makes all of them again."""
+    run, results = story.hit["cancelled later"], story.login.results
+    assert story.booked(story.number["cancelled later"]) == ["CANCELLED"]
+    log = story.log(f"tune/mini-llama/de-en/all/{run}")
+    assert "finished before" in log and "step/s" not in log
+    assert (results / RUNS / run / "record.json").read_bytes() == story.record
+    assert not list(results.rglob(".kept"))  # once all is well
+
+
 def test_a_dump_that_was_cancelled_went_on_after_its_last_batch(story):
     log = story.log(f"dump_importance/importance/mini-llama/de-en/{story.hit['dump cancelled']}")
     assert 0 < int(re.search(r"going on after batch (\d+) of 500", log)[1]) < 500
@@ -190,7 +213,7 @@ def test_a_dump_that_was_cancelled_went_on_after_its_last_batch(story):
 def test_a_cancelled_job_was_submitted_again_with_more_memory(story):
     assert story.booked(story.number["cancelled"]) == ["CANCELLED"]
     lines = story.login.cluster.run("sacct -n -P -X --format=State,ReqMem,Timelimit,Comment").splitlines()
-    of_run = [line.split("|")[:3] for line in lines if line.endswith(tuning_comment(story.hit["cancelled"]))]
+    of_run = [line.split("|")[:3] for line in lines if tuning_comment(story.hit["cancelled"]) in line]
     megabytes = [int(memory.removesuffix("M")) for _, memory, _ in of_run]
     assert megabytes[-1] == 2 * megabytes[0] > 0, of_run
     assert of_run[-1][0] == "COMPLETED", of_run

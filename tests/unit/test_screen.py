@@ -121,6 +121,44 @@ def test_the_lines_of_a_run_count_its_failed_jobs(capsys, tmp_path):
     assert "running" not in last
 
 
+def group_error(folder, **logs: str) -> dict:
+    """Event of a group whose jobs 1, 2 ... have left these logs, none where the text is empty."""
+    jobs = []
+    for number, (rule, text) in enumerate(logs.items(), 1):
+        log = folder / f"{rule}.log"
+        if text:
+            log.write_text(text)
+        jobs.append({"jobid": number, "rule_name": rule, "log": [str(log)]})
+    return {"event": "group_error", "groupid": "trial", "job_error_info": jobs, "aux_logs": [str(folder / "slurm.log")]}
+
+
+def test_of_a_group_that_failed_only_jobs_that_say_why_are_named(capsys, tmp_path):
+    screen = Screen(list, list, {"rules"}, dry=False)
+    event = group_error(tmp_path, tune="done\n", translate="Error: patch.safetensors is damaged\n", score="")
+    for told in (event, *({"event": "job_error", "indent": True} | job for job in event["job_error_info"])):
+        screen.emit(logging.makeLogRecord(told))
+    screen.close_with_reasons()
+    said = capsys.readouterr().err
+    assert_names(said, "1 job failed", "translate", "translate.log", "patch.safetensors is damaged")
+    assert "tune" not in said and "score" not in said
+
+
+@pytest.mark.parametrize(
+    ("slurm", "words"),
+    [
+        ("slurmstepd: error: *** STEP 7.0 ON n1 CANCELLED AT 2026-11-30 DUE TO TIME LIMIT ***\n", "TIME LIMIT"),
+        ("slurmstepd: error: Detected 1 oom-kill event(s) in StepId=7.0\n", "mem_mb"),
+        ("", "no message"),
+    ],
+)
+def test_a_group_without_a_word_of_its_jobs_has_that_of_slurm(capsys, tmp_path, slurm, words):
+    (tmp_path / "slurm.log").write_text(slurm)
+    screen = Screen(list, list, {"rules"}, dry=False)
+    screen.emit(logging.makeLogRecord(group_error(tmp_path, tune="", score="")))
+    screen.close_with_reasons()
+    assert_names(capsys.readouterr().err, "1 job failed", "one of 2 jobs", "slurm.log", words)
+
+
 def test_durations():
     said = {0.2: "0 s", 99: "99 s", 100: "2 min", 5000: "83 min", 9000: "2.5 h"}
     assert {seconds: duration(seconds) for seconds in said} == said

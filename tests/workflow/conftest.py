@@ -21,8 +21,9 @@ import yaml
 from snakemake import cli
 from snakemake.api import SnakemakeApi
 from snakemake.dag import DAG
+from snakemake.resources import Resources
 from snakemake.settings.enums import RerunTrigger
-from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
+from snakemake.settings.types import ConfigSettings, DAGSettings, GroupSettings, OutputSettings, ResourceSettings
 
 from tests import offline, warm
 
@@ -133,7 +134,8 @@ class Workspace:
     ) -> Iterator[DAG]:
         """Snakemake's plan, by a dry run through its API. resources: as `--resources`; nodes: as a cluster's `--jobs`.
 
-        The API knows no profiles, so what decides about reruns is read from profiles/default here.
+        The API knows no profiles, so what decides about reruns is read from profiles/default here, and what a cluster
+        takes together from profiles/slurm.
         """
         profile = yaml.safe_load((self.root / "profiles/default/config.yaml").read_text(encoding="utf-8"))
         settings = DAGSettings(
@@ -144,13 +146,22 @@ class Workspace:
         output = OutputSettings(dryrun=True, enable_file_logging=False)
         with untouched_interpreter(), SnakemakeApi(output) as api:
             os.environ["CANEFT_VENVS"] = self.environment["CANEFT_VENVS"]
+            asked, groups = ResourceSettings(cores=2, resources=resources or {}), GroupSettings()
+            if nodes:
+                slurm = yaml.safe_load((self.root / "profiles/slurm/config.yaml").read_text(encoding="utf-8"))
+                asked = ResourceSettings(
+                    nodes=nodes,
+                    resources=resources or {},
+                    default_resources=Resources.from_mapping(slurm["default-resources"]),
+                )
+                groups = GroupSettings(group_components=_pairs(slurm["group-components"]))
             workflow = api.workflow(
-                ResourceSettings(cores=2, resources=resources or {}, nodes=nodes),
+                asked,
                 ConfigSettings(config=self.configuration() if config is None else OVERRIDES | config),
                 snakefile=self.root / "Snakefile",
                 workdir=self.root,
             )
-            workflow.dag(settings).execute_workflow(executor="dryrun")
+            workflow.dag(settings).execute_workflow(executor="dryrun", group_settings=groups)
             yield workflow._workflow.dag
 
     def plan(self, config: dict | None = None, targets: Iterable[str] = ()) -> set[str]:
@@ -177,6 +188,11 @@ class Workspace:
             except SystemExit as end:
                 code = end.code
         return subprocess.CompletedProcess(command, code or 0, said.getvalue())
+
+
+def _pairs(given: list[str]) -> dict[str, int]:
+    """What a profile says by `name=number`."""
+    return {name: int(number) for name, number in (item.split("=") for item in given)}
 
 
 @contextmanager

@@ -22,7 +22,10 @@ def test_the_grid_is_planned_as_a_whole(pristine, tmp_path, models, trials, seed
             for path in (source[key] for key in ("path", "source_path", "target_path") if key in source):
                 (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
                 (tmp_path / path).write_text("a\nb\n" * 20000, encoding="utf-8")  # enough pairs for all draws
-    planned = Counter(job.split()[0] for job in pristine.plan(config | {"data_root": str(tmp_path)}))
+    with pristine.planned(config | {"data_root": str(tmp_path)}, nodes=100) as dag:
+        jobs = [job for job in dag.needrun_jobs(exclude_finished=False)]
+        planned = Counter(job.rule.name for job in jobs)
+        submitted = {id(dag.get_job_group(job) or job) for job in jobs if job.shellcmd}
     planned.pop("comet_environment", None)  # which may be there already
     blocks = 2 * models  # by directions
     single = models * 4 * seeds * (4 + 3)  # four variants on each domain alone
@@ -65,3 +68,4 @@ def test_the_grid_is_planned_as_a_whole(pristine, tmp_path, models, trials, seed
         "show_examples": 1,
         "all": 1,
     }
+    assert len(submitted) <= 900  # by --profile slurm

@@ -12,6 +12,7 @@ from caneft.runtime.cli import step
 from caneft.runtime.devices import prepare
 from caneft.storage import integrity, records
 from caneft.storage.files import write_jsonl
+from caneft.storage.kept import Kept
 from caneft.translation import decoding
 from caneft.translation.retrieval import Examples
 from caneft.tuning import methods as tuning_methods
@@ -34,7 +35,12 @@ def main() -> None:
     )
     parser.add_argument("--translations", type=Path, required=True, help=".jsonl; .cost.json stands beside")
     args = parser.parse_args()
-    with records.cost(args.translations.with_suffix(".cost.json"), "translation", args.threads) as about:
+    cost = args.translations.with_suffix(".cost.json")
+    run = args.adapted and args.adapted.with_name("record.json")  # it has the checksums of what the run left
+    kept = Kept(cost.parent, args.translations.stem, [args.manifest, run, args.examples, *args.corpora])
+    if kept.take():
+        return
+    with records.cost(cost, "translation", args.threads) as about:
         device = prepare(args.threads)
         manifest = manifests.read_manifest(args.manifest)
         settings = args.settings
@@ -48,6 +54,7 @@ def main() -> None:
         write_jsonl(args.translations, lines)
         about["prompt"] = prompts.described()
         about[integrity.KEY] = integrity.sums(args.translations)
+    kept.save([args.translations, cost])
 
 
 if __name__ == "__main__":

@@ -4,12 +4,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from caneft.config import device_map
+from caneft.config import Full, device_map
 from caneft.plan import Run
 from caneft.plan.settings import TuneSettings
 from caneft.runtime import launching, parallel
 from caneft.runtime.cli import step
 from caneft.storage import records
+from caneft.storage.kept import Kept
 from caneft.tuning.running import Job, tune
 
 
@@ -35,11 +36,17 @@ def parse_arguments() -> Job:
 @step
 def main() -> None:
     job = parse_arguments()
+    # The weights of `full` are too large to keep, and have an allocation of their own.
+    kept = Kept(job.out, "", job.inputs, wanted=not isinstance(job.settings.method, Full))
+    if not parallel.launched() and kept.take():
+        return
     if job.processes > 1 and not parallel.launched():
         sys.exit(launching.launch("workflow.scripts.tune", sys.argv[1:], job.processes, "tuning"))
     team = parallel.join(job.processes)
     with records.cost(job.out / "cost.json", "tuning", job.threads, team):
         checkpoints = tune(job, team)
+    if team.main:
+        kept.save(path for path in job.out.iterdir() if path.is_file() and not path.name.startswith("."))
     checkpoints.discard()  # last of all: until then a killed job has something to go on with
     team.leave()
 

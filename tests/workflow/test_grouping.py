@@ -1,0 +1,78 @@
+"""Which jobs share an allocation on a cluster, and what it asks for."""
+
+from collections import Counter
+
+from snakemake.resources import GroupResources
+
+from tests.workflow.conftest import Workspace
+
+NODES = 4  # any number: it makes the plan that of a cluster
+
+
+def allocations(pristine: Workspace, config: dict | None = None):
+    """What a cluster would be asked for: groups of jobs, and jobs on their own."""
+    with pristine.planned(config, nodes=NODES) as dag:
+        jobs = [job for job in dag.needrun_jobs(exclude_finished=False) if job.shellcmd]
+        return list({id(found): found for found in (dag.get_job_group(job) or job for job in jobs)}.values())
+
+
+def kinds(jobs) -> Counter:
+    """Number of groups or of jobs on their own, by group or rule."""
+    return Counter(found.groupid if found.is_group() else found.rule.name for found in jobs)
+
+
+def members(group) -> Counter:
+    return Counter(job.rule.name for job in group)
+
+
+def asked(group) -> dict:
+    """What a cluster is asked for; a dry run would add up what one machine has to have."""
+    return GroupResources.basic_layered(group.toposorted, group.global_resources, run_local=False)
+
+
+def test_one_machine_has_no_groups(pristine):
+    with pristine.planned() as dag:
+        assert all(job.group is None for job in dag.needrun_jobs(exclude_finished=False))
+
+
+def test_a_run_is_tuned_translated_and_scored_in_one_allocation(pristine):
+    """mini.yaml: a final run has the test sets `seen` and `koran`; the two trials also that of dev, without a score."""
+    found = allocations(pristine)
+    groups = {each.groupid: each for each in found if each.is_group()}
+    folder = "runs_mini-llama_de-en_all"
+    tuned = {"lora": "tune_lora", "adapters": "tune_adapters"} | dict.fromkeys(
+        ("random", "caneft", "attention"), "tune_neurons"
+    )
+    for variant, rule in tuned.items():
+        assert members(groups[f"{folder}_{variant}_seed1"]) == {rule: 1, "translate": 2, "score": 2}
+    assert members(groups["trial"]) == {"tune_lora": 2, "translate": 6, "score": 4}
+    assert (
+        members(groups["translation"])["translate"] == 4 + 2 + 2
+    )  # base on each domain, icl and full on two test sets
+    assert kinds(found)["tune_full"] == 1  # on its own: it asks for more than what follows
+    assert kinds(found)["choice"] == 1
+
+
+def test_an_allocation_asks_for_what_its_largest_job_needs_and_for_the_time_of_all(pristine):
+    """Jobs take turns: two translations need one GPU. Minutes: 50 to tune, 20 for a translation, 30 for a score."""
+    config = pristine.configuration()
+    needs = {"gpu": 1, "mem_mb": 9000, "runtime": 50, "translation_runtime": 20}
+    config["models"]["mini-llama"]["resources"] = needs
+    config["methods"]["caneft"]["resources"] = {"threads": 3}
+    run = next(each for each in allocations(pristine, config) if "caneft_seed1" in str(getattr(each, "groupid", "")))
+    resources = asked(run)
+    assert (resources["gpu"], resources["mem_mb"], resources["_cores"]) == (1, 9000, 3)
+    assert resources["runtime"] == 50 + 2 * 20 + 2 * 30
+
+
+def test_jobs_that_are_left_of_an_allocation_may_be_of_any_kinds(finished, tmp_path):
+    """After a kill, a score and a translation of one run may stand side by side; one has a GPU, the other has none."""
+    workspace = finished.copy(tmp_path)
+    run = workspace.results / "runs/mini-llama/de-en/all/lora"
+    (run / "seed1/scores/seen.json").unlink()
+    for trial in ("lr0.005-seed0", "lr0.01-seed0"):
+        (run / trial / "scores/seen.json").unlink()
+        (run / trial / "translations/koran.jsonl").unlink()
+    trials = next(each for each in allocations(workspace) if each.is_group() and each.groupid == "trial")
+    assert members(trials) == {"score": 4, "translate": 2}
+    assert asked(trials)["turn"] == 1
