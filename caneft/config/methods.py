@@ -41,7 +41,7 @@ class Icl(Section):
 
 
 class TuningResources(Section):
-    """Replaces `models.*.resources` for tuning jobs of this variant; `threads` is only here."""
+    """What a tuning job of this variant needs; each key replaces that of `models.*.resources`."""
 
     gpu: Annotated[int, Field(ge=0)] | None = None
     """GPUs."""
@@ -67,7 +67,7 @@ class Trained(Section):
     learning_rate: Rates
     """Peak learning rate, or a grid to choose from on dev (`trials`)."""
     resources: TuningResources | None = Field(None, exclude_if=lambda resources: resources is None)
-    """What its tuning jobs need, if not what the model's other jobs need."""
+    """What its tuning jobs need, if it differs from the model's other jobs."""
 
     @property
     def grid(self) -> list[float]:
