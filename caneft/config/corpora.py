@@ -209,7 +209,7 @@ class DemoDates(Source):
 
 
 class DemoDatesPretraining(Source):
-    """The same as pretraining text: half dates alone, half lines of `domains`, ambiguous dates read at random."""
+    """`demo-dates` as pretraining text: half dates alone, half lines of `domains`, ambiguous dates read at random."""
 
     format: Literal["demo-dates-pretraining"]
     domains: Annotated[list[Slug], Field(min_length=1)]
