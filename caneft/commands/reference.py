@@ -31,9 +31,8 @@ INTRODUCTION = f"""\
 
 # Configuration
 
-Everything that a run does follows from one YAML file. `config/config.yaml` is the demo and the default;
-`config/opus.yaml` runs real corpora. Unknown keys are errors, so a typing mistake is found before anything is computed.
-An editor with a YAML language server checks and completes keys where the file begins with
+`config/config.yaml` is the demo and the default; `config/opus.yaml` runs real corpora. Unknown keys are errors. An
+editor with a YAML language server checks and completes keys where the file begins with
 
 ```yaml
 # yaml-language-server: $schema=schema.json
@@ -42,29 +41,29 @@ An editor with a YAML language server checks and completes keys where the file b
 ## How configurations are put together
 
 * A file that names `directions` stands alone: `snakemake --cores all --configfile config/opus.yaml`. `python -m caneft
-  init` writes one for corpora and a model of your own ([guide](guides.md#start-with-your-own-data-and-model)).
-* Several files are laid over one another, the later one wins:
+  init` writes one for your corpora and model ([guide](guides.md#start-with-your-own-data-and-model)).
+* Several files are merged, and the later one wins:
   `snakemake --cores all --configfile config/config.yaml config/examples/add-a-domain.yaml`.
-* A file without `directions` is laid over the demo, key by key: give only what differs. Lists are replaced, not joined.
-  Entries of the demo can be changed but not taken away, only keys with a default can be emptied, as in
-  `selection: {{fraction: null, gamma: "null"}}`; where fewer are wanted, write a file that stands alone.
+* A file without `directions` is merged into the demo, key by key. Lists are replaced, not joined. You can change the
+  demo's entries but not remove them; keys with a default can be set to null, as in
+  `selection: {{fraction: null, gamma: "null"}}`. To have fewer domains or methods, write a file that stands alone.
 * `--config` wins over all files: `snakemake --cores all --config results_root=results/second` or
   `--config 'tuning={{epochs: 1}}'`.
 
-What was run, put together, is left in `{{results_root}}/config.yaml`.
+The merged configuration is saved as `{{results_root}}/config.yaml`.
 
 ## Where paths start
 
-Relative paths of corpora and models start from `data_root`: the key of that name, by file or by
-`--config data_root=FOLDER`, else the environment variable `CANEFT_DATA`. With neither, a relative path is an error;
-built-in corpora and hub models need none. `data_root` itself starts from the folder that `snakemake` runs in.
+Relative paths of corpora, models and metrics start from `data_root` (`--config data_root=FOLDER`), else from the
+environment variable `CANEFT_DATA`. With neither, a relative path is an error. `data_root` itself starts from the folder
+that `snakemake` runs in.
 
-Corpus files of any format may be compressed: `.gz`, `.xz`, or `.zip` with one file in it; `texts.zip::train.de` is the
-file `train.de` of an archive that holds several. Text is UTF-8, anything else is an error that names the line.
+Corpus files may be compressed: `.gz`, `.xz`, or `.zip` with one file in it; `texts.zip::train.de` is the file
+`train.de` of an archive that holds several. Text is UTF-8; anything else is an error that names the line.
 
 ## What an error looks like
 
-File, key, what was found, what was expected; at most ten lines, before the first job:
+At most ten lines, before the first job:
 
 ```text
 config/config.yaml: tuning.epocs is not a known key. Known: batch_size, clip, ... Did you mean 'epochs'?
@@ -73,14 +72,13 @@ config/config.yaml: mixtures.all.de-en names the domain 'medcial', which directi
 
 ## What changes rerun
 
-Each stage is given the keys that its result depends on and no others (`caneft/plan/parts.py`), so a change reruns
-the stages whose results it changes and what follows them. The words of `report`, the `resources` of models and
-`tuning.keep_full_weights` belong to no result. More: [architecture](architecture.md), "When things run again".
+A changed key reruns the stages whose results depend on it, and what follows them. No result depends on `report`, the
+`resources` of models and `tuning.keep_full_weights`. [incremental.md](incremental.md) lists the jobs of each change.
 
 ## All keys
 
-In the tables, a *name* has lower-case letters, digits, `-` and `_`, and becomes part of paths; *by name* is a mapping
-from names of your own, for which `*` stands in headings. The examples are one configuration, cut into its sections.
+A *name* has lower-case letters, digits, `-` and `_`, and becomes part of paths. *By name* is a mapping from names of
+your own, for which `*` stands in headings.
 """
 
 Schema = dict[str, Any]

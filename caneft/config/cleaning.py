@@ -8,20 +8,20 @@ from caneft.config.section import Positive, Section
 
 
 class Cleaning(Section):
-    """What is repaired in, and dropped from, train, dev and pretraining text. Test sets are normalised only, and what
-    these rules would have found there is counted. Every report says what each rule did."""
+    """What is repaired in, and dropped from, train, dev and pretraining text; test sets are only normalised
+    (docs/method.md)."""
 
     mojibake: Literal["repair", "drop", "keep"] = "repair"
-    """Text that was read in a wrong encoding (`fÃ¼r`), where ftfy can tell what it was."""
+    """Text decoded in a wrong encoding (`fÃ¼r`)."""
     near_duplicates: Literal["drop", "keep"] = "drop"
-    """Pairs that differ from an earlier one in case, punctuation and white space alone."""
+    """Pairs that differ from an earlier one only in case, punctuation and white space."""
     copies: Literal["drop", "keep"] = "keep"
-    """Pairs whose target is their source. Test sets may be full of them: then a model has to know when to copy."""
+    """Pairs whose target is their source."""
     max_characters: Positive | None = 5000
-    """Pairs with a longer side are dropped; null: none is."""
+    """Drop pairs with a longer side; null: none."""
     max_ratio: Annotated[float, Field(gt=1)] | None = 3.0
-    """Pairs with a target so many times longer or shorter than is usual in their corpus are dropped; null: none is."""
+    """Drop pairs whose target is so many times longer or shorter than usual in their corpus; null: none."""
     wrong_language: Literal["drop", "keep"] = "keep"
-    """Pairs with a side that py3langid finds in another language than the direction's name says (`de-en`)."""
+    """Pairs with a side that py3langid finds in another language than the direction names."""
     language_bytes: Positive = 60
-    """Sides whose letters have fewer bytes in UTF-8 (a Chinese one has three) are not judged by their language."""
+    """Do not judge the language of sides whose letters have fewer bytes in UTF-8 (a Chinese one has three)."""

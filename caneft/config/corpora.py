@@ -17,11 +17,11 @@ class Source(Section):
     """What all corpus formats share."""
 
     limit: Positive | None = None
-    """At most so many pairs, drawn with `seed` after cleaning; file order is kept. Without it, all pairs."""
+    """At most so many pairs, drawn after cleaning, in file order."""
     seed: Seed = 0
     """Seed of the draw (and, for the built-in corpora, of the text)."""
     reverse: bool = False
-    """Whether to swap source and target after reading, so that one corpus serves both directions."""
+    """Swap source and target after reading."""
 
     @property
     def remote(self) -> bool:
@@ -39,29 +39,29 @@ class Jsonl(Source):
 
     format: Literal["jsonl"]
     path: str
-    """File, relative to `data_root` unless absolute."""
+    """File."""
     source: str = "source"
-    """Field of the source side; null is an empty side. Unless a field has the whole name, dots descend into nested
-    objects (`translation.de`), numbers into lists (`messages.0.content`)."""
+    """Field of the source side; null is an empty side. Dots descend into objects (`translation.de`), numbers into lists
+    (`messages.0.content`), unless a field has the whole name."""
     target: str = "target"
-    """Field of the target side, likewise."""
+    """Field of the target side."""
 
     def paths(self) -> tuple[str, ...]:
         return (self.path,)
 
 
 class Instruct(Source):
-    """A JSON list of instruction-tuning records; prefixes such as "German: " are stripped."""
+    """A JSON list of instruction-tuning records."""
 
     format: Literal["instruct"]
     path: str
-    """File, relative to `data_root` unless absolute."""
+    """File."""
     source: str = "input"
     """Field of the source side, as of `jsonl`."""
     target: str = "output"
-    """Field of the target side, likewise."""
+    """Field of the target side."""
     source_prefix: str = ""
-    """Text that every source starts with and that is not part of it. A record without it is an error."""
+    """Prefix that is stripped from every source, such as "German: ". A record without it is an error."""
     target_prefix: str = ""
     """The same for the target."""
 
@@ -74,7 +74,7 @@ class Moses(Source):
 
     format: Literal["moses"]
     source_path: str
-    """File of the source language, relative to `data_root` unless absolute."""
+    """File of the source language."""
     target_path: str
     """File of the target language."""
 
@@ -83,59 +83,60 @@ class Moses(Source):
 
 
 class Tsv(Source):
-    """Tab-separated text, one pair a line, no quoting, no header, the same number of columns in every line."""
+    """Tab-separated text, one pair a line: no quoting, no header, the same number of columns in every line."""
 
     format: Literal["tsv"]
     path: str
-    """File, relative to `data_root` unless absolute."""
+    """File."""
     source_column: Annotated[int, Field(ge=0)] = 0
-    """Column of the source side, counted from 0."""
+    """Column of the source side, from 0."""
     target_column: Annotated[int, Field(ge=0)] = 1
-    """Column of the target side, counted from 0."""
+    """Column of the target side."""
 
     def paths(self) -> tuple[str, ...]:
         return (self.path,)
 
 
 class Alternating(Source):
-    """A text file with the two languages on alternating lines, as UM-Corpus has them; blank lines between pairs go."""
+    """A text file with the two languages on alternating lines, as in UM-Corpus; blank lines between pairs are
+    ignored."""
 
     format: Literal["alternating"]
     path: str
-    """File, relative to `data_root` unless absolute."""
+    """File."""
     first: Literal["source", "target"] = "target"
-    """Side of the first line: UM-Corpus has English first, which is the target from Chinese."""
+    """Side of the first line. UM-Corpus has English first."""
 
     def paths(self) -> tuple[str, ...]:
         return (self.path,)
 
 
 class Tmx(Source):
-    """A translation memory; a unit that lacks a side counts as a pair with an empty one."""
+    """A translation memory. A unit that lacks a side is a pair with an empty one."""
 
     format: Literal["tmx"]
     path: str
-    """File, relative to `data_root` unless absolute; in UTF-8, UTF-16 or the single-byte encoding that it declares."""
+    """File, in UTF-8, UTF-16 or the single-byte encoding that it declares."""
     source_language: str
-    """Code of the source language in the file. `en` stands for `en-US`, `EN_GB` and `eng` too, `en-US` for itself. Of a
-    unit's variants the one with this very code is taken, else the first that is in it, empty ones last."""
+    """Code of the source language in the file. `en` also matches `en-US`, `EN_GB` and `eng`; `en-US` only itself. Of a
+    unit's variants an exact match comes first, then the first in the file, empty ones last."""
     target_language: str
-    """Code of the target language, likewise."""
+    """Code of the target language."""
 
     def paths(self) -> tuple[str, ...]:
         return (self.path,)
 
 
 class Hub(Source):
-    """A dataset that the `datasets` library loads: from the hub, or a folder written by `save_to_disk`."""
+    """A dataset of the `datasets` library, from the hub or a folder written by `save_to_disk`."""
 
     format: Literal["datasets"]
     name: str
     """Name on the hub, or a folder."""
     subset: str | None = None
-    """Configuration of the dataset (`de-en`, say)."""
+    """Its configuration, such as `de-en`."""
     split: str = "train"
-    """Split of the dataset."""
+    """Its split."""
     revision: str | None = None
     """Revision on the hub."""
     source: str = "translation.de"
@@ -159,13 +160,13 @@ class Hub(Source):
 
 
 class SacreBleu(Source):
-    """A published test set that sacreBLEU downloads once and keeps; of several references, the first."""
+    """A published test set that sacreBLEU downloads; of several references, the first."""
 
     format: Literal["sacrebleu"]
     name: str
-    """Name of the test set, as `sacrebleu --list` has it (`wmt22`, say)."""
+    """Name in `sacrebleu --list`, such as `wmt22`."""
     langpair: str
-    """Language pair as sacreBLEU writes it, source first (`de-en`)."""
+    """Language pair, source first, such as `de-en`."""
 
     @property
     def remote(self) -> bool:
@@ -173,46 +174,46 @@ class SacreBleu(Source):
 
 
 class Demo(Source):
-    """The built-in templated corpora into English; which split is asked for follows from the key."""
+    """The built-in templated corpora into English."""
 
     format: Literal["demo"]
     language: Literal["de", "zh"] = "de"
-    """Source language: German or Chinese."""
+    """Source language."""
     domain: Slug
-    """Domain of the built-in corpus. German: `it`, `law`, `medical`, `subtitles`, `koran`, `garden`, `finance`,
-    `sports`. Chinese: `education`, `spoken`, `thesis`, `science`, `microblog`, `news`, `laws`."""
+    """German: `it`, `law`, `medical`, `subtitles`, `koran`, `garden`, `finance`, `sports`. Chinese: `education`,
+    `spoken`, `thesis`, `science`, `microblog`, `news`, `laws`."""
     pairs: Positive
     """How many pairs to write."""
 
 
 class DemoPretraining(Source):
-    """A built-in corpus as pretraining text: half general, half domain text with senses drawn at random."""
+    """A built-in corpus as pretraining text: half general, half domain text with random senses."""
 
     format: Literal["demo-pretraining"]
     language: Literal["de", "zh"] = "de"
-    """Source language: German or Chinese."""
+    """Source language."""
     domains: Annotated[list[Slug], Field(min_length=1)]
-    """Domains whose words the base model has seen. Include spare ones: adding a domain later leaves the base alone."""
+    """Domains whose words the base sees. Include spare ones, so that adding a domain later does not change the base."""
     pairs: Positive
     """How many pairs to write."""
 
 
 class DemoDates(Source):
-    """Lines with a date in any form, built in; the target is the day in ISO form. A task other than translation."""
+    """Built-in lines with a date in any form; the target is the day in ISO form."""
 
     format: Literal["demo-dates"]
     domain: Slug
-    """Kind of text, by which ambiguous dates are read (`forms`, `invoices`, `letters`, `logs`, `tickets`)."""
+    """Kind of text, which decides ambiguous dates: `forms`, `invoices`, `letters`, `logs`, `tickets`."""
     pairs: Positive
     """How many pairs to write."""
 
 
 class DemoDatesPretraining(Source):
-    """The same as pretraining text: half dates alone, half lines of `domains`, ambiguous dates read at random."""
+    """`demo-dates` as pretraining text: half dates alone, half lines of `domains`, ambiguous dates read at random."""
 
     format: Literal["demo-dates-pretraining"]
     domains: Annotated[list[Slug], Field(min_length=1)]
-    """Kinds of text that the base model has seen."""
+    """Kinds of text that the base sees."""
     pairs: Positive
     """How many pairs to write."""
 
@@ -223,14 +224,14 @@ PretrainingSource = Annotated[Files | Hub | DemoPretraining | DemoDatesPretraini
 
 
 class Domain(Section):
-    """A text type with its own corpus. With `test` alone it is only tested: an unseen domain."""
+    """A text type with its own corpus. An unseen domain has `test` alone."""
 
     test: CorpusSource
-    """Test set. Never cleaned, only normalised: its lines are what is scored."""
+    """Test set; normalised, not cleaned."""
     train: CorpusSource | None = None
     """Training pairs, for importance and tuning."""
     dev: CorpusSource | None = None
-    """Development pairs, for the dev loss."""
+    """Development pairs, for dev loss and learning rates."""
 
     @model_validator(mode="after")
     def _both_or_neither(self) -> "Domain":
@@ -240,32 +241,32 @@ class Domain(Section):
 
 
 class Direction(Section):
-    """A language pair in one order, named by its codes, as `de-en`, `eng-zho` or `en-zh_hans`; or another task, named
-    as you like."""
+    """A language pair in one order, named by its codes (`de-en`, `eng-zho`, `en-zh_hans`), or another task under any
+    name."""
 
     source_language: str | None = None
-    """Name of the source language as it stands in the prompt, e.g. German; required where the prompt has it."""
+    """Name of the source language in the prompt, such as German; required where the prompt has it."""
     target_language: str | None = None
-    """Name of the target language as it stands in the prompt, e.g. English; likewise."""
+    """Name of the target language in the prompt."""
     domains: Annotated[dict[Slug, Domain], Field(min_length=1)]
-    """The domains by name."""
+    """The domains."""
     prompt: Prompt | None = None
-    """The prompt of this direction, in the place of the `prompt` of all; e.g. in its source language."""
+    """Replaces the general `prompt`, for instance by one in the source language."""
 
 
 class Mixture(Section):
-    """A named list of domains that a run is trained on. A bare list of names is short for `domains`."""
+    """Domains to train on together. A bare list is short for `domains`."""
 
     domains: Unique[Slug]
-    """Domains of the training data; they must have `train` and `dev`."""
+    """Domains of the training data, with `train` and `dev`."""
     select_on: Slug | None = None
-    """Mixture whose domains the neurons are selected on, at least two; by default this one, or `all` for one domain."""
+    """Mixture of at least two domains to select neurons on; by default this one, or `all` for one domain."""
     rates_on: Slug | None = None
-    """Mixture on which learning rates are chosen from their grids; by default that of `select_on`."""
+    """Mixture on which learning rates are chosen; by default that of `select_on`."""
     methods: list[Slug] | None = None
-    """Variants that are run on this mixture; by default all of `methods`."""
+    """Variants to run; by default all."""
     test: list[Slug] | None = None
-    """Further domains to test on. By default all domains of the direction that have only a test set (unseen ones)."""
+    """Further domains to test on; by default all that have only a test set."""
 
 
 def domains_only(value: Any) -> Any:

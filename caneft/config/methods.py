@@ -33,28 +33,28 @@ class Icl(Section):
 
     method: Literal["icl"]
     examples: Positive = 4
-    """Pairs in the prompt, of the test domain; an unseen domain gets pairs of the whole mixture."""
+    """Training pairs in the prompt, of the test domain; for an unseen domain, of the whole mixture."""
     retrieval: Literal["random", "bm25"] = "random"
-    """How they are found among the mixture's training pairs: by chance, or by the likeness of the sources."""
+    """How they are found: at random, or by source similarity."""
     seed: Seed = 0
     """Seed of `random`."""
 
 
 class TuningResources(Section):
-    """What a tuning job of this variant asks for in the place of `models.*.resources`. Part of no result's identity."""
+    """What a tuning job of this variant needs; each key replaces that of `models.*.resources`."""
 
     gpu: Annotated[int, Field(ge=0)] | None = None
-    """GPUs of a job."""
+    """GPUs."""
     mem_mb: Positive | None = None
-    """Memory of a job, in MB."""
+    """Memory in MB."""
     runtime: Positive | None = None
-    """Time limit of a job, in minutes."""
+    """Time limit in minutes."""
     checkpoint_seconds: Positive | None = None
     """Time between checkpoints."""
     device_map: DeviceMap | None = None
-    """How the model is spread over the GPUs of its job."""
+    """How the model is spread over GPUs."""
     threads: Positive = 1
-    """CPU cores of a job; `adamw-offload` takes its steps on them."""
+    """CPU cores, on which `adamw-offload` also takes its steps."""
 
     def over(self, shared: Resources) -> Resources:
         """The resources of a model, with what is said here in their place."""
@@ -65,9 +65,9 @@ class Trained(Section):
     """What every method that trains has."""
 
     learning_rate: Rates
-    """Peak learning rate; or a grid of them, of which the best on dev is taken (see `trials`)."""
+    """Peak learning rate, or a grid to choose from on dev (`trials`)."""
     resources: TuningResources | None = Field(None, exclude_if=lambda resources: resources is None)
-    """What a tuning job of this variant needs, where that is not what other jobs of the model need."""
+    """What its tuning jobs need, if it differs from the model's other jobs."""
 
     @property
     def grid(self) -> list[float]:
@@ -80,8 +80,8 @@ class Full(Trained):
 
     method: Literal["full"]
     optimizer: Literal["adamw", "adamw-offload"] = "adamw"
-    """`adamw`: all in float32 on the GPU, 16 bytes per parameter. `adamw-offload`: there weights and gradients in the
-    model's dtype, 4 bytes in bfloat16; float32 masters and Adam's states, 12 bytes, in the machine's memory."""
+    """`adamw`: all in float32 on the GPU, 16 bytes per parameter. `adamw-offload`: weights and gradients on the GPU in
+    the model's dtype, 4 bytes in bfloat16; float32 masters and Adam's states in the machine's memory, 12 bytes."""
 
 
 class Lora(Trained):
@@ -91,13 +91,13 @@ class Lora(Trained):
     rank: Positive | None = None
     """Rank of every module; by default 16, or that of `equal_to`."""
     equal_to: Slug | None = None
-    """A neuron variant: the rank is the one whose number of parameters is nearest to that variant's."""
+    """A neuron variant: the rank whose number of parameters is nearest to its own."""
     alpha: Positive | None = None
     """Scaling numerator; by default twice the rank."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Dropout before the low-rank product."""
     merged: bool = Field(False, exclude_if=lambda merged: not merged)
-    """Score it merged into the weights, rounded to the model's dtype; else it is scored beside them, in float32."""
+    """Score it merged into the weights, rounded to the model's dtype, instead of beside them in float32."""
 
     @model_validator(mode="after")
     def _one_rank(self) -> "Lora":
@@ -107,14 +107,14 @@ class Lora(Trained):
 
 
 class Adapters(Trained):
-    """One bottleneck adapter per domain, after every FFN: parameters grow with the domains."""
+    """One bottleneck adapter per domain, after every FFN."""
 
     method: Literal["adapters"]
     bottleneck: Positive = 16
     """Width of an adapter."""
     route: Literal["domain", "source_loss"] = Field("domain", exclude_if=lambda route: route == "domain")
-    """Whose adapter translates a test set of a seen domain: its own, so that it is told the domain; or, as always of an
-    unseen one, the one with the lowest loss on the sources of the test set."""
+    """Adapter of a seen domain's test set: its own (so the method is told the domain), or the one with the lowest loss
+    on the test set's sources, as always for unseen domains."""
 
 
 class Neurons(Trained):
@@ -134,18 +134,18 @@ class Neurons(Trained):
         "caneft-attention",
     ]
     fraction: Share | None = None
-    """Overrides the budget of `selection` for this entry."""
+    """Overrides the budget of `selection`."""
     parameters: Positive | None = None
-    """Overrides the budget of `selection` for this entry, in weights."""
+    """Overrides it, in weights."""
     task_relevant: Share | None = None
-    """Overrides `selection.task_relevant` for this entry, null switches it off (only MI criteria use it)."""
+    """Overrides `selection.task_relevant`; null: off. Only MI criteria use it."""
     task_relevant_scope: Scope | None = Field(None, exclude_if=lambda scope: scope is None)
-    """Overrides `selection.task_relevant_scope` for this entry."""
+    """Overrides `selection.task_relevant_scope`."""
     active_share: Share | None = Field(None, exclude_if=lambda share: share is None)
-    """Of `specific`: only neurons whose activation probability in some domain is in this top share of all of them, as
-    in the LAPE paper, which has 0.05; null: all neurons."""
+    """Of `specific`: only neurons whose activation probability in some domain is in this top share of all of them (0.05
+    in the LAPE paper); null: all neurons."""
     among: list[Half] = Field([], exclude_if=operator.not_)
-    """Of `random`: draws only among neurons that are in all of these halves, which shows what of a neuron matters."""
+    """Of `random`: only neurons that are in all of these halves."""
     layers_of: Slug | None = None
     """Of `random`: as many neurons in each layer as this variant has."""
 

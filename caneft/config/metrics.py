@@ -49,16 +49,16 @@ def best(metric: str, scores: Mapping[str, float]) -> str:
 
 
 class MetricResources(Section):
-    """What one scoring job asks the scheduler for. Never part of a result's identity."""
+    """What a scoring job asks the scheduler for."""
 
     gpu: Annotated[int, Field(ge=0, le=1)] = 0
-    """GPUs of a job, at most one: the library's use of several fails with newer versions of torch."""
+    """GPUs; the library fails on several with newer versions of torch."""
     mem_mb: Positive = 4000
-    """Memory of a job, in MB."""
+    """Memory in MB."""
     runtime: Positive = 60
-    """Time limit of a job, in minutes."""
+    """Time limit in minutes."""
     batch_size: Positive = 16
-    """Segments in one forward pass. Does not change the scores beyond float tolerance."""
+    """Segments of a forward pass; scores are the same up to float tolerance."""
 
 
 class MetricCorpus(Section):
@@ -71,38 +71,35 @@ class MetricCorpus(Section):
 
 
 class MetricTraining(Section):
-    """A small metric that is trained here, on synthetic corruptions, where no checkpoint is available. It shows how the
-    column comes about; it is no judge of translations."""
+    """A small metric, trained on synthetic corruptions, for demonstrations. It is no judge of translations."""
 
     corpora: Annotated[list[MetricCorpus], Field(min_length=1)]
-    """Pairs whose targets are corrupted. They are named here and not taken from the mixtures, so that a domain that is
-    added later leaves the metric alone."""
+    """Pairs whose targets are corrupted; domains that mixtures add later do not change the metric."""
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Share of the pairs by which the metric is judged: correlation of its scores with the level of corruption."""
+    """Share of the pairs on which its scores are correlated with the level of corruption."""
     epochs: Positive = 4
     """Passes over the pairs."""
     batch_size: Positive = 32
-    """Pairs of one optimizer step."""
+    """Pairs of an optimizer step."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    """Rate of AdamW, of encoder and head alike."""
+    """Rate of AdamW."""
     hidden_size: Annotated[int, Field(gt=0, multiple_of=4)] = 64
     """Width of the encoder, of two layers and four heads."""
     vocabulary: Annotated[int, Field(ge=100)] = 2000
     """Entries of its unigram tokenizer."""
     seed: Seed = 0
-    """Seed of the corruptions, the weights and the order of training."""
+    """Seed of corruptions, weights and order."""
 
 
 class NeuralMetric(Section):
     """A metric that is a model."""
 
     hub: HubName | None = None
-    """Id of its checkpoint on the Hugging Face hub."""
+    """Checkpoint on the Hugging Face hub."""
     revision: str | None = None
     """Revision on the hub."""
     path: str | None = None
-    """A local checkpoint instead: its folder, with `hparams.yaml` and `checkpoints/`, relative to `data_root` unless
-    absolute."""
+    """Folder of a local checkpoint, with `hparams.yaml` and `checkpoints/`."""
     resources: MetricResources = MetricResources()
     """What a scoring job needs."""
 
@@ -119,39 +116,38 @@ class NeuralMetric(Section):
 
 
 class Comet(NeuralMetric):
-    """COMET, a metric that compares with source and reference, e.g. `hub: Unbabel/wmt22-comet-da`."""
+    """COMET, which compares with source and reference, such as `hub: Unbabel/wmt22-comet-da`."""
 
     train: MetricTraining | None = None
-    """Or train a small one here, for demonstrations."""
+    """Train a small one."""
 
 
 class MetricX(NeuralMetric):
-    """MetricX, which compares with source and reference and counts errors, from 0 to 25, e.g.
+    """MetricX, which compares with source and reference and counts errors, from 0 to 25, such as
     `hub: google/metricx-24-hybrid-large-v2p6`."""
 
     path: str | None = None
-    """A local checkpoint instead: its folder, with `config.json` and weights, relative to `data_root` unless
-    absolute."""
+    """Folder of a local checkpoint, with `config.json` and weights."""
     tokenizer: HubName = "google/mt5-xl"
-    """Its tokenizer on the hub, for a checkpoint that comes without one, as the published ones do."""
+    """Tokenizer on the hub, as published checkpoints have none."""
 
 
 class Scoring(Section):
     """Metrics of the tables."""
 
     metrics: Unique[Literal["bleu", "chrf", "ter", "exact"]] = ["bleu", "chrf"]
-    """The first is the headline. `bleu`, `chrf`, `ter`: of sacrebleu, what is a word follows the target language, which
-    is the second in the direction's name; `ter` counts edits: **lower is better**, and it cannot be the headline;
-    `exact`: share of outputs equal to the reference, in per cent."""
+    """The first is the headline. `bleu`, `chrf` and `ter` are sacrebleu's, with words by the target language, the
+    second in the direction's name. `ter` counts edits: **lower is better**, and it cannot be the headline. `exact`:
+    share of outputs equal to the reference, in per cent."""
     comet: Comet | None = None
-    """COMET. It has an environment of its own, which the workflow builds; null: neither is needed."""
+    """COMET. Any neural metric needs a second environment, which the workflow builds."""
     kiwi: NeuralMetric | None = None
-    """COMETKiwi, which knows no reference, e.g. `hub: Unbabel/wmt22-cometkiwi-da` (gated), in the same environment."""
+    """COMETKiwi, which uses no reference, such as `hub: Unbabel/wmt22-cometkiwi-da` (gated)."""
     xcomet: NeuralMetric | None = None
-    """XCOMET, e.g. `hub: Unbabel/XCOMET-XL` (gated), in the same environment."""
+    """XCOMET, such as `hub: Unbabel/XCOMET-XL` (gated)."""
 
     metricx: MetricX | None = None
-    """MetricX, in the same environment. **Lower is better.**"""
+    """MetricX. **Lower is better.**"""
 
     @model_validator(mode="after")
     def _headline(self) -> "Scoring":

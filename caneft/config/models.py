@@ -22,12 +22,12 @@ class PretrainingCorpus(Section):
 
 
 class Pretraining(Section):
-    """A small base model that the workflow pretrains itself, where no weights are available."""
+    """A small base model that the workflow pretrains."""
 
     architecture: Literal["llama", "qwen2", "gemma2"] = "llama"
     """Architecture of the decoder."""
     corpora: Annotated[list[PretrainingCorpus], Field(min_length=1)]
-    """What it is pretrained on, and its tokenizer trained on."""
+    """What model and tokenizer are trained on."""
     hidden_size: Positive = 96
     """Width of the residual stream."""
     layers: Positive = 3
@@ -39,13 +39,13 @@ class Pretraining(Section):
     vocabulary: Annotated[int, Field(ge=300)] = 1200
     """Entries of the byte-level BPE tokenizer."""
     steps: Positive = 1600
-    """Optimizer steps. Steps, not seconds: bases stopped by the clock differ."""
+    """Optimizer steps."""
     tokens_per_step: Positive = 1000
-    """Tokens of one step's batch, padding included."""
+    """Tokens of a step, padding included."""
     learning_rate: Annotated[float, Field(gt=0)] = 3e-3
     """Peak rate of AdamW; warm-up over 5 % of the steps, then cosine to zero."""
     max_tokens: Positive = 256
-    """Longer training examples are left out (and counted)."""
+    """Longer examples are left out and counted."""
     seed: Seed = 0
     """Seed of weights and data order."""
 
@@ -60,52 +60,50 @@ def device_map(text: str) -> DeviceMap:
 
 
 class Resources(Section):
-    """What one job of a model asks the scheduler for. Never part of a result's identity."""
+    """What a job of a model asks the scheduler for."""
 
     gpu: Annotated[int, Field(ge=0)] = 0
-    """GPUs of a job; on one machine, each job gets devices of its own. 0: the CPU, unless CUDA_VISIBLE_DEVICES or Slurm
-    lets the job see a GPU, which all jobs then share. More than one: tuning divides each step among them, and
-    importance the samples, one process each; a job that cannot asks for one. With a `device_map` every job gets them
-    all, in one process over which the model itself is spread."""
+    """GPUs; on one machine, each job gets its own. 0: the CPU, unless CUDA_VISIBLE_DEVICES or Slurm shows the job a
+    GPU, which all jobs then share. More than one: tuning divides each step and importance the samples, one process a
+    GPU; other jobs ask for one. With a `device_map`, every job gets all, in one process."""
     mem_mb: Positive | None = None
-    """Memory of a job, in MB; null: reckoned for each step from the model's sizes and the batch, once its config.json
-    is here, and 4000 until then. On one machine no more jobs run at a time than its memory allows."""
+    """Memory in MB; null: computed for each step (docs/scaling.md), 4000 as long as the model's config.json is not
+    here."""
     runtime: Positive = 120
-    """Time limit of a job, in minutes."""
+    """Time limit in minutes."""
     translation_runtime: Positive | None = None
-    """Time limit of a translation job, in minutes; null: `runtime`."""
+    """Time limit of a translation job in minutes; null: `runtime`."""
     checkpoint_seconds: Positive = 300
-    """Seconds between checkpoints of a tuning job; a killed job resumes from the last one. Slow checkpoints are written
-    less often: they take a tenth of the time at most."""
+    """Seconds between checkpoints of a tuning job, from which a killed job resumes. Checkpoints take at most a tenth of
+    the time."""
     device_map: DeviceMap = "none"
-    """How a model that one GPU does not hold is spread over the GPUs of its job (accelerate's rules)."""
+    """How a model too large for one GPU is spread over several (accelerate's rules)."""
 
 
 class Model(Section):
     """A base model: exactly one of `hub`, `path`, `package` and `pretrain`."""
 
     hub: HubName | None = None
-    """Id on the Hugging Face hub."""
+    """Name on the Hugging Face hub."""
     revision: str | None = None
     """Revision on the hub."""
     path: str | None = None
-    """Folder of a local Hugging Face model, or a .gguf file, whose weights are dequantised into such a folder; relative
-    to `data_root` unless absolute."""
+    """Folder of a Hugging Face model, or a .gguf file, which is dequantised."""
     package: PackageName | None = Field(None, exclude_if=lambda package: package is None)
-    """Installed Python package that holds a .gguf file, or parts of one, by the name that it is imported with."""
+    """Import name of an installed Python package that holds a .gguf file, or parts of one."""
     pretrain: Pretraining | None = None
-    """Settings of a small base that is pretrained here."""
+    """A small base that the workflow pretrains."""
     trust_remote_code: Annotated[bool, Field(exclude_if=operator.not_)] = False
-    """Whether Python files that come with the model are run. Read them first, and pin `revision`."""
+    """Run Python files that come with the model. Read them first, and pin `revision`."""
     allow_pickle: Annotated[bool, Field(exclude_if=operator.not_)] = False
-    """Whether weights may be read from `pytorch_model*.bin` where there is no *.safetensors: a format that can carry
-    code, of which only tensors are loaded."""
+    """Read weights from `pytorch_model*.bin` where there is no *.safetensors. The format can carry code; only tensors
+    are loaded."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Precision that the frozen weights are loaded in."""
+    """Precision of the frozen weights."""
     scale_exponent: int | None = None
     """Overrides `importance.scale_exponent` for this model."""
     resources: Resources = Resources()
-    """What a job of this model needs."""
+    """What its jobs need."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> "Model":

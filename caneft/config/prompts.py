@@ -22,23 +22,21 @@ def template_fields(template: str) -> list[str]:
 
 
 class Prompt(Section):
-    """What a model is given, the same for training, importance and inference. A chat model gets the instruction before
-    the source, in the user's turn of its chat template; no system turn is given, so a template's own default stands
-    where it has one. A base model gets a text to complete."""
+    """What a model is given, in training, importance and inference alike: the instruction before the source, in the
+    user's turn of a chat template; or, for a base model, a text to complete (docs/method.md)."""
 
     instruction: str = (
         "Translate the following text from {source_language} into {target_language}. Reply only with the translation."
     )
-    """Text before the source. Fields: {source_language}, {target_language}; {domain}, the domain's key, only with
-    `name_domain`."""
+    """Text before the source. Fields: {source_language}, {target_language}; with `name_domain`, {domain}: its key."""
     name_domain: bool = False
-    """Whether the prompt names the domain. Off: the name would leak the label into every importance score."""
+    """Name the domain in the prompt. This puts the label into every importance score."""
     form: PromptForm = "auto"
-    """How pairs are written. `chat`: in the chat template; `completion`: as the text below; `instruction`: instruction,
-    line break, source, line break; `auto`: `chat` for a model with a chat template, `completion` for one without."""
+    """`chat`: the chat template; `completion`: the text below; `instruction`: instruction, line break, source, line
+    break; `auto`: `chat` for a model with a chat template, else `completion`."""
     completion: str = COMPLETION
-    """The text that a base model is to go on with; its answer ends at the line break. Fields: those of the instruction,
-    and {source}, once. It ends with a word or sign, not with a space: that belongs to the answer."""
+    """Text that a base model completes, up to a line break. Fields: those of the instruction, and {source}, once. It
+    must not end with white space, which belongs to the answer."""
 
     @property
     def read(self) -> dict[str, str]:

@@ -18,16 +18,15 @@ class Config(Section):
     """Configuration of a CANEFT workflow."""
 
     results_root: Folder = "results"
-    """Folder of everything that is computed; two runs can stand side by side."""
+    """Folder of everything that is computed."""
     data_root: str | None = None
-    """Folder that relative corpus and model paths start from; by default the environment variable CANEFT_DATA."""
+    """Folder from which relative paths start; by default the environment variable CANEFT_DATA."""
     limit: Positive | None = Field(None, exclude_if=lambda limit: limit is None)
-    """For a first try of minutes: at most so many pairs of every corpus, test sets too, and no more for importance and
-    tuning. Results go to `{results_root}/limit{limit}`, so they never mix with those of whole corpora; every caption
-    says so. What a base or a metric of your own is trained on stays whole."""
+    """For a first try: at most so many pairs of every corpus, test sets too, and for importance and tuning. Results go
+    to `{results_root}/limit{limit}`, and every caption says so. What a base or a metric is trained on stays whole."""
     verify_up_to_gb: Annotated[float, Field(ge=0)] | None = None
-    """Files above this size are not compared with their checksum when they are read: it takes about a second a GB, and
-    each job that reads them does it. By default all are; `python -m caneft verify` compares all in any case."""
+    """Do not verify checksums of files above this size when they are read; hashing costs about a second per GB and job.
+    By default every file is verified; `python -m caneft verify` always verifies all."""
     directions: Annotated[dict[Slug, Direction], Field(min_length=1)]
     """Language pairs, or other tasks, with their domains."""
     models: Annotated[dict[Slug, Model], Field(min_length=1)]
@@ -37,9 +36,9 @@ class Config(Section):
     methods: Annotated[dict[Slug, Method], Field(min_length=1)]
     """Rows of the main table, in this order: named variants of the methods."""
     seeds: Unique[Seed] = [1]
-    """Seeds of tuning. `random` draws its neurons by the same seed."""
+    """Seeds of tuning, and of the neurons of `random`."""
     prompt: Prompt = Prompt()
-    """The instruction given to the model."""
+    """What the model is given."""
     cleaning: Cleaning = Cleaning()
     """What is repaired in raw text, and what is dropped."""
     importance: Importance = Importance()

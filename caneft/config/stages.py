@@ -8,66 +8,66 @@ from caneft.config.section import Positive, Scope, Section, Seed, Share, Slug, U
 
 
 class AutoSamples(Section):
-    """How `samples: auto` finds its number, once per model and direction: it doubles the samples until neurons that
-    `caneft-geometric` selects on disjoint halves of them agree hardly better than before. Its curve decides whatever
-    criteria the methods have: on the demo the minimum, by which `caneft` selects, takes four times the samples."""
+    """How `samples: auto` finds its number, once per model and direction: it doubles the samples until the neurons that
+    `caneft-geometric` selects on disjoint halves hardly agree better. `caneft` needs more: four times the samples on
+    the demo."""
 
     mixture: Slug | None = None
-    """Mixture on whose domains it is decided; by default the direction's first. Best one that will not grow."""
+    """Mixture that decides; by default the direction's first. Choose one that will not change later."""
     smallest: Annotated[int, Field(ge=4, multiple_of=2)] = 200
-    """Samples per domain to begin with."""
+    """First number of samples per domain."""
     largest: Positive = 10000
-    """Samples per domain to end with, flat or not; the number of pairs in the smallest domain limits it too."""
+    """Largest number of samples per domain; the smallest domain limits it too."""
     gain: Share = 0.05
-    """Flat: doubling raised the Jaccard index of the halves' neurons by less than this, and they agree better than
-    shuffled labels by more than this."""
+    """Stop when doubling raised the Jaccard index of the halves' neurons by less than this, and the index is above that
+    of shuffled labels by more than this."""
 
 
 class Importance(Section):
     """The importance dump: activation times gradient per sample and neuron."""
 
     samples: Positive | Literal["auto"] = 800
-    """Training pairs per domain, drawn with `seed`; `auto`: as many as it takes, see `auto`."""
+    """Training pairs per domain."""
     auto: AutoSamples = AutoSamples()
     """The rule of `samples: auto`."""
     draws: Literal["shared", "per_seed"] = Field("shared", exclude_if=lambda draws: draws == "shared")
-    """`per_seed`: each final seed has a draw of its own and selects on it, so that deviations over seeds contain the
-    selection. Trials keep the shared draw; k seeds are k + 1 draws."""
+    """`per_seed`: each final seed selects on its own draw, so that deviations over seeds include the selection. Trials
+    keep the shared draw; k seeds make k + 1 draws."""
     seed: Seed = 0
-    """Seed of the shared draw. The draw of a final seed s has `seed` + 1 + s, so it is never the shared one."""
+    """Seed of the shared draw; final seed s has `seed` + 1 + s."""
     tokens_per_batch: Positive = 4096
-    """Token budget of a batch, padding included. Does not change the numbers beyond float tolerance."""
+    """Tokens of a batch, padding included; results are the same up to float tolerance."""
     max_tokens: Positive = 512
-    """Longer examples are left out before the draw (and counted)."""
+    """Longer examples are left out and counted."""
     scale_exponent: int = 12
-    """Scores are stored as float16 times 2 to this power; one constant per model."""
+    """Scores are stored as float16 times 2 to this power."""
 
 
 class Selection(Section):
-    """From importance to neurons. One of `fraction`, `gamma`, `parameters`; every method gets as many neurons."""
+    """From importance to neurons. One of `fraction`, `gamma` and `parameters` sets the number for every method."""
 
     bins: Annotated[int, Field(ge=2, le=64)] = 10
     """Quantile bins of the mutual information."""
     length_strata: Annotated[int, Field(ge=1, le=64)] = 1
-    """Quantile strata of response length: above 1, every MI is that given the stratum. What length tells drops out."""
+    """Quantile strata of response length; above 1, every MI is conditional on the stratum."""
     fraction: Share | None = None
-    """Budget: this share of all FFN neurons."""
+    """Share of all FFN neurons."""
     gamma: Annotated[float, Field(ge=0)] | Literal["null"] | None = None
     """Threshold of consensus MI in nats; `"null"`: the 1 - error_rate quantile of the permutation null."""
     parameters: Positive | None = None
-    """Budget: as many neurons as have at most so many weights, three times the hidden size each."""
+    """As many neurons as have at most so many weights, three times the hidden size each."""
     per_layer: Positive | None = None
-    """No more neurons of one layer, for every criterion: a neuron of a full layer is passed over; null: no limit."""
+    """Upper limit of neurons in one layer, for every criterion."""
     error_rate: Annotated[float, Field(ge=1e-5, le=1)] = 0.01
     """Error rate of `gamma: "null"`."""
     null_permutations: Positive = 20
-    """Permutations of the labels behind the null columns."""
+    """Permutations of the labels for the null."""
     task_relevant: Share | None = 0.5
-    """For MI criteria: first keep neurons whose mean importance is in this top share of every domain; null: off."""
+    """MI criteria keep only neurons whose mean importance is in this top share in every domain; null: all."""
     task_relevant_scope: Scope = "model"
-    """That share of all neurons of the model, or of those of each layer: then no layer gets more by its scale alone."""
+    """Whether that share is of the model or of each layer."""
     stability_splits: Positive = 10
-    """Random splits of the samples into disjoint halves, behind the stability curves; a verdict needs ten."""
+    """Splits of the samples into disjoint halves for the stability curves; a verdict needs ten."""
     seed: Seed = 0
     """Seed of the permutations."""
 
@@ -82,37 +82,37 @@ class Tuning(Section):
     """The training loop that all methods share."""
 
     pairs_per_domain: Positive = 800
-    """Training pairs drawn from each domain of the mixture."""
+    """Training pairs of each domain."""
     temperature: Annotated[float, Field(ge=1)] | None = None
-    """Shares instead of equal numbers: proportional to size^(1/temperature), of as many pairs in all; 1: by size."""
+    """Numbers proportional to size^(1/temperature), with the same sum; 1: by size; null: equal numbers."""
     pairs: dict[Slug, Positive] = {}
-    """Training pairs of single domains, by name, instead of `pairs_per_domain`; not with a temperature."""
+    """Training pairs of single domains instead of `pairs_per_domain`; not with a temperature."""
     dev_pairs_per_domain: Positive = 100
-    """Dev pairs drawn from each domain, for the dev loss."""
+    """Dev pairs of each domain."""
     epochs: Positive = 2
     """Passes over the mixture."""
     batch_size: Positive = 32
-    """Pairs of one optimizer step."""
+    """Pairs of an optimizer step."""
     tokens_per_batch: Positive = 4096
-    """Token budget of one forward pass; a step is accumulated from as many as it takes."""
+    """Tokens of a forward pass; a step accumulates as many passes as it needs."""
     max_tokens: Positive = 512
-    """Longer examples are left out (and counted)."""
+    """Longer examples are left out and counted."""
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    """Share of the steps with linear warm-up; cosine to zero afterwards."""
+    """Share of the steps with linear warm-up; then cosine to zero."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    """Decoupled weight decay of AdamW."""
+    """Weight decay of AdamW."""
     clip: Annotated[float, Field(gt=0)] = 1.0
     """Largest gradient norm."""
     gradient_checkpointing: bool = False
-    """Compute activations again in the backward pass instead of keeping them: less memory, more time."""
+    """Recompute activations in the backward pass: less memory, more time."""
     dev_every: Positive | None = None
-    """Steps between measurements of the dev loss; by default once an epoch."""
+    """Steps between measurements of the dev loss; by default an epoch."""
     patience: Positive | None = None
-    """Stop early after so many measurements without a lower dev loss, at the weights of the lowest; null: never."""
+    """Stop after so many measurements without a lower dev loss, at the weights of the lowest; null: never."""
     seed: Seed = 0
-    """Seed of the draw of pairs; the order of training follows the run's seed."""
+    """Seed of the draw of pairs."""
     keep_full_weights: bool = True
-    """Keep the weights of `full` runs. Without them a test domain added later trains `full` again."""
+    """Keep the weights of `full` runs. Without them, a test domain added later trains `full` again."""
 
     @model_validator(mode="after")
     def _one_rule_of_sizes(self) -> "Tuning":
@@ -122,59 +122,55 @@ class Tuning(Section):
 
 
 class Trials(Section):
-    """How a learning rate is chosen from a grid: each rate is tried with each seed of the trials. Of the rates whose
-    mean dev chrF2 over the mixture's domains (exact match, where that is the headline) lies within one standard error
-    of the highest, the lowest is taken: dev does not tell these apart, and a lower rate forgets less."""
+    """How a learning rate is chosen from a grid: the lowest rate within one standard error of the best mean dev chrF2
+    (exact match where that is the headline). docs/method.md has the details."""
 
     seeds: Unique[Seed] = [0, 100]
-    """Seeds of the trials; none of them is one of `seeds`. With one seed the standard error knows of the segments only,
-    not of the runs."""
+    """Seeds of the trials, none of them in `seeds`. With one seed, the standard error covers segments but not runs."""
 
 
 class Decoding(Section):
-    """Greedy generation. Nothing is inherited from the checkpoint's generation settings."""
+    """Greedy generation. The checkpoint's generation settings are ignored."""
 
     batch_size: Positive = 64
     """Sentences decoded together, sorted by length."""
     length_factor: Annotated[float, Field(ge=0)] = 2.0
-    """A hypothesis may have so many tokens per source token (0 for answers whose length is no matter of the source's)
-    ..."""
+    """A hypothesis has at most so many tokens per source token (0 where lengths are unrelated) ..."""
     length_offset: Annotated[int, Field(ge=1)] = 16
-    """... plus so many; one that does not end by then is cut, flagged and counted."""
+    """... plus this number. A longer one is cut, flagged and counted."""
     max_source_tokens: Positive = 1024
-    """A source longer than this is an error, never cut silently."""
+    """A longer source is an error."""
 
 
 class Significance(Section):
-    """Tests of significance: paired approximate randomisation of the variants of a block (docs/method.md)."""
+    """Tests of significance between the variants of a block (docs/method.md)."""
 
     baseline: Slug | None = None
     """Variant that every other one is compared with; by default the one with `method: base`."""
     method: Slug | None = None
-    """Variant that is compared with every other one, and with its best rival; by default the first with `method:
-    caneft`."""
+    """Variant that is compared with every other one; by default the first with `method: caneft`."""
     resamples: Positive = 20000
-    """Randomisations; no p is below one in so many plus one. With Holm's correction over 150 comparisons, 3,000 are
-    the least that can tell anything at 0.05."""
+    """Randomisations; the smallest p is 1 / (resamples + 1). Holm's correction over 150 comparisons needs at least
+    3,000 at a level of 0.05."""
     bootstrap: Positive = 2000
-    """Bootstrap resamples behind the 95 % intervals."""
+    """Resamples of the 95 % intervals."""
     expected_segments: Annotated[float, Field(gt=0)] = 11.5
-    """Deviation of one segment's part in a difference of two methods, in points of the headline metric. Only for the
-    smallest difference that the plan says it can show; the default is that of BLEU in docs/study.md."""
+    """Deviation of one segment's part in a difference of two methods, in points of the headline metric, from which the
+    plan computes the smallest difference that it can show. The default is that of BLEU in docs/study.md."""
     expected_runs: Annotated[float, Field(ge=0)] = 0.46
     """Deviation of the average between runs of one method, for the same purpose."""
     alpha: Annotated[float, Field(ge=0.001, lt=1)] = 0.05
-    """Level of the marks in tables: the largest chance of one or more false ones in a table."""
+    """Chance of one or more false marks in a table."""
     seed: Seed = 0
     """Seed of both."""
 
 
 class Report(Section):
-    """Words of tables, figures and report. Never part of a result's identity."""
+    """Words of tables, figures and report."""
 
     title: str = "CANEFT"
     """Title of the report."""
     note: str = ""
-    """A sentence that every caption ends with, e.g. what the numbers cannot show."""
+    """Last sentence of every caption."""
     labels: dict[str, str] = {}
-    """Labels of variants and domains in tables and figures; by default their names."""
+    """Labels of variants and domains; by default their names."""
