@@ -69,10 +69,9 @@ def test_jobs_that_are_left_of_an_allocation_may_be_of_any_kinds(finished, tmp_p
     """After a kill, a score and a translation of one run may stand side by side; one has a GPU, the other has none."""
     workspace = finished.copy(tmp_path)
     run = workspace.results / "runs/mini-llama/de-en/all/lora"
-    (run / "seed1/scores/seen.json").unlink()
     for trial in ("lr0.005-seed0", "lr0.01-seed0"):
-        (run / trial / "scores/seen.json").unlink()
-        (run / trial / "translations/koran.jsonl").unlink()
+        for lost in ("scores/seen.json", "scores/koran.json", "translations/koran.jsonl"):
+            (run / trial / lost).unlink()
     trials = next(each for each in allocations(workspace) if each.is_group() and each.groupid == "trial")
     assert members(trials) == {"score": 4, "translate": 2}
     assert asked(trials)["turn"] == 1
