@@ -2,7 +2,7 @@
 
 import argparse
 
-from caneft.commands import check, compare, explain, held_out, init, patch, tensorboard, verify
+from caneft.commands import check, compare, explain, held_out, init, patch, plan, tensorboard, verify
 from caneft.errors import InputError
 from caneft.runtime.cli import step
 
@@ -37,7 +37,7 @@ def main() -> None:
         "--print-completion", action=Completion, choices=SHELLS, help="print a shell's completion script"
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (init, check, patch, compare, explain, verify, held_out, tensorboard):
+    for module in (init, check, plan, patch, compare, explain, verify, held_out, tensorboard):
         module.add(commands)
     args = parser.parse_args()
     try:
