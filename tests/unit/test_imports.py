@@ -37,6 +37,7 @@ TABLE = {
     ),
     "python -m caneft init": ("pydantic", "datasets huggingface_hub numpy py3langid sacrebleu torch transformers"),
     "python -m caneft patch": ("numpy pydantic torch", "huggingface_hub transformers"),
+    "python -m caneft plan": ("pydantic", "datasets huggingface_hub numpy py3langid sacrebleu torch transformers"),
     "python -m caneft tensorboard": ("numpy pandas pydantic", ""),
     "python -m caneft verify": ("pydantic", "huggingface_hub numpy"),
     "python -m caneft.runtime.lease": ("", "torch"),
