@@ -240,7 +240,7 @@ def _type(whole: Schema, part: Schema) -> str:
         case {"anyOf": options} | {"oneOf": options}:
             return " or ".join(_type(whole, option) for option in options if option.get("type") != "null")
         case {"enum": _} | {"const": _}:
-            return " or ".join(f'`"{choice}"`' for choice in _choices(part))
+            return ", ".join(f"`{choice}`" for choice in _choices(part))
         case {"type": "array", "items": items}:
             kind, *limits = _type(whole, items).split(" ", 1)
             return " ".join([f"list of {kind}" + ("" if kind.endswith("`") else "s"), *limits])
@@ -251,8 +251,8 @@ def _type(whole: Schema, part: Schema) -> str:
         case {"type": "string", "pattern": _}:
             return "name"
     words = {"string": "text", "integer": "integer", "number": "number", "boolean": "`true` or `false`"}
-    bounds = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
-    limits = " and ".join(f"{phrase} {part[bound]:.12g}" for bound, phrase in bounds.items() if bound in part)
+    bounds = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    limits = ", ".join(f"{sign} {part[bound]:.12g}" for bound, sign in bounds.items() if bound in part)
     return f"{words[part['type']]} {limits}".strip()
 
 

@@ -319,7 +319,7 @@ CRITERIA: dict[str, Criterion] = {
     "caneft-attention": Criterion(
         lambda table, rng: _consensus(table),
         False,
-        "attention heads of highest consensus MI; no task-relevant mask, which of so few would leave too few",
+        "attention heads of highest consensus MI, without a task-relevant mask: it would leave too few heads",
         HEAD,
     ),
 }
