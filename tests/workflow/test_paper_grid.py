@@ -5,6 +5,9 @@ from collections import Counter
 import pytest
 import yaml
 
+from caneft.commands.costs import DEVICES, Estimate, Text
+from caneft.config import load
+
 
 @pytest.mark.parametrize(
     ("models", "trials", "seeds"), [pytest.param(3, 4, 3, marks=pytest.mark.slow, id="whole"), (1, 2, 1)]
@@ -69,3 +72,16 @@ def test_the_grid_is_planned_as_a_whole(pristine, tmp_path, models, trials, seed
         "all": 1,
     }
     assert len(submitted) <= 900  # by --profile slurm
+    jobs = Counter()
+    for row in Estimate(
+        load(config, check_files=False), DEVICES["h100"], dict.fromkeys(config["models"], Text())
+    ).rows():
+        jobs[row.stage.partition(",")[0]] += row.jobs
+    assert jobs == {  # what `caneft plan` says
+        "weights of the base": models,
+        "importance": planned["dump_importance"],
+        "neuron sets": planned["select_neurons"],
+        "tuning": sum(count for rule, count in planned.items() if rule.startswith(("tune_", "try_"))),
+        "translation": planned["translate"],
+        "scores": planned["score"],
+    }
