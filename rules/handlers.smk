@@ -145,8 +145,8 @@ def write_report():
 
 
 def clear_kept():
-    """Removes what steps kept for a second try under Slurm: all has ended well."""
-    if workflow.executor_plugin.name == "slurm":
+    """Removes what steps kept for a second try, where some of them ever ran under Slurm: all has ended well."""
+    if root("logs", "slurm_run").exists():
         kept.clear(root("runs"))
 
 
