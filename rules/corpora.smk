@@ -103,6 +103,7 @@ rule flag_overlap:
         "../envs/train.yaml"
     threads: 1
     resources:
+        turn=1,
         mem_mb=growing(2000),
         runtime=growing(30),
     params:

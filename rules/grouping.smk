@@ -1,8 +1,8 @@
-"""Which jobs share an allocation on a cluster: Snakemake's groups. One machine has none, and plans faster without.
+"""Which jobs share a Slurm job: Snakemake's groups. One machine has none, and plans faster without.
 
     runs_...       tuning, translations and scores of the final run of that name
     trial          the same of the trial of a rate, some trials together
-    translation    translations and scores where tuning has an allocation of its own (`full`, which asks for more) or none
+    translation    translations and scores where tuning is a Slurm job of its own, as that of `full`, or there is none
     selection      information of a mixture's neurons, and every set that is selected by it
     choice, neural, overlap, shared, significance    short jobs of one kind, some together
 
@@ -10,15 +10,22 @@ The profile says how many are taken together (`group-components`). No job of a g
 a job of the first: hence trials, runs and choices are three.
 """
 
+from caneft.storage.kept import WANTED as KEEP
 
-# Jobs of an allocation take turns: each asks for the one turn (`default-resources` of the profile), in the head as in the
-# Snakemakes inside of the allocation.
+
+# Jobs of a Slurm job take turns: each rule that is grouped asks for the one `turn`, in the head as in the Snakemakes
+# inside of the Slurm job. So a Slurm job asks for what the largest of its jobs needs, not for the sum.
 resource_scopes:
     turn="local",
 
 
 if not ON_ONE_MACHINE and hasattr(workflow, "register_resource"):  # not part of Snakemake's interface
     workflow.register_resource("turn", 1)
+
+# What a step has finished is kept where its Slurm job may be run again as a whole.
+os.environ.pop(KEEP, None)
+if workflow.remote_exec:
+    os.environ[KEEP] = "1"
 
 
 def grouped(group):
@@ -35,10 +42,13 @@ def group_of_run(wildcards):
 
 
 def group_of_tuning(wildcards):
-    """Group of a tuning job; None where it has an allocation of its own."""
+    """Group of a tuning job; None where it is a Slurm job of its own."""
     return group_of_run(wildcards) if tuned_in_group(run_of(wildcards)) else None
 
 
 def tuned_in_group(run):
-    """Whether what a run's tuning asks for is what its translations ask for."""
-    return isinstance(CONFIG.methods[run.variant], (Adapters, Lora, Neurons))
+    """Whether a run is tuned by what its translations ask for too: few weights, on as many GPUs."""
+    if not isinstance(CONFIG.methods[run.variant], (Adapters, Lora, Neurons)):
+        return False
+    translating = memory.gpus_of_one(CONFIG.models[run.model].resources)
+    return PLAN.tuning_resources(run.model, run.variant).gpu == translating

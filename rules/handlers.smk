@@ -6,8 +6,8 @@ from caneft.commands.jobs import Jobs
 from caneft.reporting import power
 from caneft.runtime import holding, machine, slurm
 from caneft.runtime.screen import Screen
-from caneft.storage import kept
 from caneft.storage.files import atomic_write
+from caneft.storage.kept import clear
 
 
 def reasons():
@@ -56,10 +56,16 @@ def check_cluster():
     if workflow.executor_plugin.name != "slurm":
         return
     see_cancelled_jobs()
-    jobs = [(job.rule.name, job.resources) for job in workflow.dag.needrun_jobs() if not job.is_local]
+    keep_words_of_groups()
+    forget_forced()
+    jobs = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
+    submitted = {found.name: found for found in (workflow.dag.get_job_group(job) or job for job in jobs)}
+    longest = max(submitted.values(), key=lambda found: found.resources.get("runtime", 0), default=None)
     earlier = root("logs", "slurm_run")
     try:
-        slurm.check(jobs, workflow.executor_settings.status_command)
+        slurm.check([(job.rule.name, job.resources) for job in jobs], workflow.executor_settings.status_command)
+        if longest is not None:
+            slurm.check_time(longest.name, longest.resources.get("runtime", 0))
         if earlier.exists():
             slurm.wait_for_earlier(earlier.read_text())
     except InputError as error:
@@ -83,6 +89,21 @@ def see_cancelled_jobs():
 
     first_words.first_words = True
     plugin.query_job_status = first_words
+
+
+def keep_words_of_groups():
+    """Snakemake drops why a group failed, such as what sbatch says: here the screen is told."""
+    from snakemake.jobs import GroupJob
+
+    tell = getattr(GroupJob, "log_error", None)  # not part of Snakemake's interface
+    if tell is None or getattr(tell, "keeps_words", False):
+        return
+
+    def log_error(self, msg=None, aux_logs=None, **more):
+        return tell(self, msg, aux_logs, said=msg, **more)
+
+    log_error.keeps_words = True
+    GroupJob.log_error = log_error
 
 
 def cancel_left_jobs():
@@ -145,9 +166,16 @@ def write_report():
 
 
 def clear_kept():
-    """Removes what steps kept for a second try, where some of them ever ran under Slurm: all has ended well."""
-    if root("logs", "slurm_run").exists():
-        kept.clear(root("runs"))
+    """Removes what steps kept for a second try, where some of them ever ran under Slurm, and now all has ended well."""
+    if root("logs", "slurm_run").exists() and any(job.rule.name == "all" for job in workflow.dag.targetjobs):
+        clear(root("runs"))
+
+
+def forget_forced():
+    """Removes what was kept of jobs that `--forcerun` and its like ask for."""
+    for job in workflow.dag.needrun_jobs():
+        if workflow.dag.reason(job).forced and job.output:
+            clear(Path(job.output[0]).parent)
 
 
 def print_power():

@@ -152,6 +152,7 @@ rule score_neural:
         "../envs/comet.yaml"
     threads: 1
     resources:
+        turn=1,
         gpu=metric_resource("gpu"),
         mem_mb=metric_resource("mem_mb", grows=True),
         runtime=metric_resource("runtime", grows=True),

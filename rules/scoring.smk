@@ -29,6 +29,7 @@ rule score:
         "../envs/train.yaml"
     threads: 1
     resources:
+        turn=1,
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
@@ -60,6 +61,7 @@ rule score_copy:
         "../envs/train.yaml"
     threads: 1
     resources:
+        turn=1,
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
@@ -92,6 +94,7 @@ rule score_without_overlap:
         "../envs/train.yaml"
     threads: 1
     resources:
+        turn=1,
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
@@ -124,6 +127,7 @@ rule test_significance:
         "../envs/train.yaml"
     threads: 1
     resources:
+        turn=1,
         mem_mb=growing(4000),
         runtime=growing(120),
     params:

@@ -34,6 +34,7 @@ rule measure_information:
         "../envs/train.yaml"
     threads: 2
     resources:
+        turn=1,
         mem_mb=growing(2000),
         runtime=growing(120),
     params:
@@ -67,6 +68,7 @@ rule select_neurons:
         "../envs/train.yaml"
     threads: 1
     resources:
+        turn=1,
         mem_mb=growing(2000),
         runtime=growing(30),
     params:

@@ -29,6 +29,7 @@ rule translate:
         "../envs/train.yaml"
     threads: 1
     resources:
+        turn=1,
         gpu=gpus_of_one,
         mem_mb=lambda wildcards, attempt: attempt * MEMORY.translation(wildcards.model, run_of(wildcards).variant),
         runtime=translation_runtime,

@@ -47,6 +47,7 @@ rule tune_neurons:
         "../envs/train.yaml"
     threads: lambda wildcards: PLAN.tuning_threads(wildcards.variant)
     resources:
+        turn=1,
         gpu=tuning_resource("gpu"),
         mem_mb=memory_of("tuning", "model", "variant"),
         runtime=tuning_resource("runtime"),
@@ -141,6 +142,7 @@ rule choose_rate:
         "../envs/train.yaml"
     threads: 1
     resources:
+        turn=1,
         mem_mb=growing(2000),
         runtime=growing(30),
     params:

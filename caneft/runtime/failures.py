@@ -1,5 +1,6 @@
 """Why jobs failed: each distinct reason once, with the logs that give it."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ MOST_JOBS = 5
 """Jobs that are named for each reason."""
 TAIL = 200_000
 """Bytes at the end of a log that are read."""
+CLOCKS = 5
+"""Seconds by which the clocks of a node and of the login node may differ."""
 KILLED = (
     "Killed by the system (SIGKILL), most likely because memory ran out. Let fewer jobs run at a time with"
     " --resources mem_mb=MEGABYTES, or state what the job needs: models.*.resources.mem_mb."
@@ -36,29 +39,41 @@ def failure(job: str, logs: Iterable[str], said: str = "") -> Failure:
 
 
 def group_failures(
-    jobs: Mapping[int, str], logs: Mapping[int, Sequence[str]], cluster: Sequence[str]
+    jobs: Mapping[int, str], logs: Mapping[int, Sequence[str]], cluster: Sequence[str], said: str = "", since: float = 0
 ) -> dict[int, Failure]:
-    """Of the jobs of one allocation, by id, those whose logs say why they failed; without any, the allocation itself.
+    """Of the jobs of one Slurm job, by id, those whose logs say why they failed; without any, the Slurm job itself.
 
-    jobs: what each is called; logs: of each; cluster: of the allocation. The others had ended well or never begun.
+    jobs: what each is called; logs: of each; cluster: logs of the Slurm job; said: what the executor says of it; since:
+    when it was submitted, in seconds since 1970, as logs of an earlier try say nothing. Jobs that are not named had
+    ended well or never begun.
     """
+    first, told = next(iter(jobs)), "".join(map(_end_of, map(Path, cluster)))
+    called = f"one of {len(jobs)} jobs, such as {jobs[first]}"
+    if was_killed(told) or was_killed(said) or "oom-kill" in told:
+        return {first: Failure(called, tuple(cluster), KILLED)}
     found = {}
     for job, name in jobs.items():
-        said = [text for text in map(_end_of, map(Path, logs[job])) if _says_why(text)]
-        if said:
-            found[job] = Failure(name, tuple(logs[job]), in_log(said[0]))
+        fresh = [Path(log) for log in logs[job] if _changed(Path(log)) >= since - CLOCKS]
+        texts = [text for text in map(_end_of, fresh) if _says_why(text)]
+        if texts:
+            found[job] = Failure(name, tuple(logs[job]), in_log(texts[0]))
     if found:
         return found
-    told = "".join(map(_end_of, map(Path, cluster)))
     words = [line for line in told.splitlines() if re.match(r"(srun|slurmstepd|sbatch): error", line)]
-    reason = KILLED if was_killed(told) or "oom" in told.lower() else "\n".join(words[-1:]) or "It left no message."
-    first = next(iter(jobs))
-    return {first: Failure(f"one of {len(jobs)} jobs, such as {jobs[first]}", tuple(cluster), reason)}
+    reason = "\n".join(words[-1:]) or said.strip() or "It left no message."
+    return {first: Failure(called, tuple(cluster), reason)}
 
 
 def was_killed(said: str) -> bool:
     """Whether an exit status, in the words of Python or Slurm, is that of a process that was killed."""
     return re.search(r"SIGKILL|exit (?:status|code) 137\b|OUT_OF_ME", said) is not None
+
+
+def _changed(log: Path) -> float:
+    try:
+        return log.stat().st_mtime
+    except OSError:
+        return -math.inf
 
 
 def _says_why(text: str) -> bool:

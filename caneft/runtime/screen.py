@@ -56,6 +56,7 @@ class Screen(logging.Handler):
         self.failures: dict[int, Failure] = {}
         self.planned = self.closed = False
         self._names: dict[int, str] = {}
+        self._since: dict[int, float] = {}  # when a job began, in seconds since 1970
         self._errors: list[str] = []
 
     def attach(self, logger: logging.Logger) -> None:
@@ -123,6 +124,7 @@ class Screen(logging.Handler):
         self._names[record.jobid] = record.rule_msg or record.rule_name
         if self.dry:
             return
+        self._since[record.jobid] = time.time()
         self.progress.start(record.jobid, record.rule_name, now)
         self.failures.pop(record.jobid, None)
         if record.output:  # a target, such as `all`, does nothing itself
@@ -131,7 +133,7 @@ class Screen(logging.Handler):
     def _on_resources_info(self, record: logging.LogRecord, now: float) -> None:
         given = getattr(record, "provided_resources", None)
         if self.speaks and given:
-            shown = {name: getattr(value, "value", value) for name, value in given.items() if not name.startswith("_")}
+            shown = {name: getattr(value, "value", value) for name, value in given.items() if not _is_own(name)}
             self._say(f"Provided resources: {', '.join(f'{name}={value}' for name, value in shown.items())}")
 
     def _on_shellcmd(self, record: logging.LogRecord, now: float) -> None:
@@ -162,7 +164,9 @@ class Screen(logging.Handler):
         for jobid in members:
             self.progress.fail(jobid)
         named = {jobid: self._names.get(jobid, job["rule_name"]) for jobid, job in members.items()}
-        found = group_failures(named, {jobid: job["log"] for jobid, job in members.items()}, record.aux_logs)
+        logs = {jobid: job["log"] for jobid, job in members.items()}
+        since = min(self._since.get(jobid, 0.0) for jobid in members)
+        found = group_failures(named, logs, record.aux_logs, getattr(record, "said", None) or "", since)
         self.failures |= found
         for failed in found.values():
             self._tell(f"failed  {failed.job}: {failed.reason.splitlines()[0]}")
@@ -175,6 +179,11 @@ class Screen(logging.Handler):
             self._say(no_target(wanted[1], self.targets()))
         elif self.planned:
             self._errors.append(said)
+
+
+def _is_own(resource: str) -> bool:
+    """Whether a resource is Snakemake's or the workflow's own: `turn` is what jobs of one Slurm job take."""
+    return resource.startswith("_") or resource == "turn"
 
 
 def plan(counts: Mapping[str, int], reasons: Iterable[tuple[str, Iterable[str]]]) -> str:

@@ -1,6 +1,7 @@
 """Whether a Slurm cluster has what jobs ask it for, and none of an earlier run, before the first one is submitted."""
 
 import getpass
+import math
 import subprocess
 import time
 from collections.abc import Iterable, Mapping
@@ -50,6 +51,30 @@ def check(jobs: Iterable[tuple[str, Mapping[str, Any]]], status_command: str | N
                     f"{WHERE}: slurm_account is '{account}', on which {user} may not book jobs. "
                     + did_you_mean(account, accounts)
                 )
+
+
+def check_time(name: str, minutes: int) -> None:
+    """Raises InputError if no partition lets a job run as long: Slurm would leave it in the queue, without a word.
+
+    name: of the Slurm job; minutes: that it asks for at its first try.
+    """
+    limits = [_minutes(limit) for limit in _ask("sinfo", "--noheader", "--format=%l")]
+    if limits and minutes > max(limits):
+        raise InputError(
+            f"{name} asks for {minutes} minutes, but no partition lets a job run longer than {max(limits):g} (sinfo -o"
+            f" '%P %l'). Lower group-components in {WHERE}, or models.*.resources runtime and translation_runtime."
+        )
+
+
+def _minutes(limit: str) -> float:
+    """Of a time limit as sinfo writes it: `infinite`, or `[days-][[hours:]minutes:]seconds`."""
+    if not limit[0].isdigit():
+        return math.inf
+    days, _, clock = limit.rpartition("-")
+    seconds = 0
+    for part in clock.split(":"):
+        seconds = 60 * seconds + int(part)
+    return 1440 * int(days or 0) + seconds / 60
 
 
 def wait_for_earlier(run: str) -> None:

@@ -11,8 +11,8 @@ from caneft.storage.kept import Kept
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A step's folder under Slurm, with an input and two results that it has made."""
-    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    """Folder of a step that an executor has submitted, with an input and two results that it has made."""
+    monkeypatch.setenv(kept.WANTED, "1")
     monkeypatch.setattr(sys, "argv", ["tune", "--seed", "1"])
     for name in ("input.json", "patch.bin", "cost.json"):
         (tmp_path / name).write_text(f"content of {name}")
@@ -59,24 +59,53 @@ def test_another_input_takes_nothing(finished):
     assert not of(finished).take()
 
 
-def test_other_code_takes_nothing(finished, monkeypatch):
-    monkeypatch.setattr(kept.records, "provenance", lambda: {"code": "another commit"})
+def test_other_packages_take_nothing(finished, monkeypatch):
+    monkeypatch.setattr(kept.records, "provenance", lambda: {"packages": {"torch": "0"}})
     assert not of(finished).take()
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"sha256": "0"}'])
+def test_code_that_is_not_committed_takes_nothing(finished, monkeypatch, tmp_path):
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "changed.py").write_text("CHANGED = True\n")
+    monkeypatch.setattr(kept, "PACKAGE", package)
+    assert not of(finished).take()
+
+
+def test_what_changes_while_a_step_runs_was_not_what_it_was_made_of(folder):
+    step = of(folder)
+    (folder / "input.json").write_text("new content")
+    step.save([folder / "patch.bin"])
+    assert not of(folder).take()
+
+
+def test_a_damaged_result_is_made_again(finished):
+    """The links share their content: damage to the result is damage to what is kept."""
+    with (finished / "patch.bin").open("r+") as file:
+        file.write("X")
+    assert not of(finished).take()
+    assert not (finished / ".kept/kept.json").exists()
+
+
+def test_results_that_are_still_there_are_taken_without_litter(finished):
+    assert of(finished).take() and of(finished).take()
+    assert sorted(path.name for path in finished.iterdir()) == [".kept", "cost.json", "input.json", "patch.bin"]
+    assert sorted(path.name for path in (finished / ".kept").iterdir()) == ["cost.json", "kept.json", "patch.bin"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"identity": "0", "sha256": {}}', '{"sha256": {}}'])
 def test_what_a_kill_left_half_is_not_taken(finished, content):
     (finished / ".kept/kept.json").write_text(content)
     assert not of(finished).take()
 
 
-def test_outside_of_slurm_nothing_is_taken(finished, monkeypatch):
-    monkeypatch.delenv("SLURM_JOB_ID")
+def test_on_one_machine_nothing_is_taken(finished, monkeypatch):
+    monkeypatch.delenv(kept.WANTED)
     assert not of(finished).take()
 
 
-def test_outside_of_slurm_nothing_is_kept(folder, monkeypatch):
-    monkeypatch.delenv("SLURM_JOB_ID")
+def test_on_one_machine_nothing_is_kept(folder, monkeypatch):
+    monkeypatch.delenv(kept.WANTED)
     of(folder).save([folder / "patch.bin"])
     assert not (folder / ".kept").exists()
 

@@ -1,8 +1,10 @@
 """What the screen says of a run: reasons of failures, progress, and the table of a plan."""
 
 import logging
+import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -157,6 +159,28 @@ def test_a_group_without_a_word_of_its_jobs_has_that_of_slurm(capsys, tmp_path, 
     screen.emit(logging.makeLogRecord(group_error(tmp_path, tune="", score="")))
     screen.close_with_reasons()
     assert_names(capsys.readouterr().err, "1 job failed", "one of 2 jobs", "slurm.log", words)
+
+
+def test_what_slurm_refuses_is_said_of_the_group(capsys, tmp_path):
+    event = group_error(tmp_path, tune="", score="") | {"said": "SLURM sbatch failed. Invalid --time-min"}
+    screen = Screen(list, list, {"rules"}, dry=False)
+    screen.emit(logging.makeLogRecord(event))
+    screen.close_with_reasons()
+    assert_names(capsys.readouterr().err, "1 job failed", "Invalid --time-min")
+
+
+def test_a_log_of_an_earlier_try_gives_no_reason(capsys, tmp_path):
+    event = group_error(tmp_path, tune="Error: of yesterday\n", score="")
+    yesterday = time.time() - 86400
+    os.utime(tmp_path / "tune.log", (yesterday, yesterday))
+    screen = Screen(list, list, {"rules"}, dry=False)
+    begun = {"event": "job_info", "jobid": 1, "rule_name": "tune", "rule_msg": None, "output": ["x"]}
+    for told in (begun, begun | {"jobid": 2}, event):
+        screen.emit(logging.makeLogRecord(told))
+    screen.close_with_reasons()
+    said = capsys.readouterr().err
+    assert "yesterday" not in said
+    assert_names(said, "1 job failed", "no message")
 
 
 def test_durations():

@@ -29,3 +29,33 @@ def test_what_is_left_of_a_run_is_cancelled_by_the_run_s_name(monkeypatch, tmp_p
     slurm.cancel("run-1")
     squeue, *scancel = (tmp_path / "calls").read_text().splitlines()
     assert "--name=run-1" in squeue and scancel == (["scancel --name=run-1"] if left else [])
+
+
+@pytest.fixture
+def partitions(tmp_path, monkeypatch):
+    """A `sinfo` that says these time limits; a real one is in tests/slurm."""
+
+    def of(*limits: str) -> None:
+        program = tmp_path / "sinfo"
+        program.write_text(f"#!/bin/sh\nprintf '%s\\n' {' '.join(limits)}\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+    return of
+
+
+def test_more_time_than_any_partition_gives_is_refused(partitions):
+    """Slurm would take such a job, and never start it. Two days are 2,880 minutes."""
+    partitions("2-00:00:00", "1:00:00", "30:00")
+    slurm.check_time("group_trial", 2880)
+    with refused("group_trial", 2881, 2880, "group-components", "translation_runtime"):
+        slurm.check_time("group_trial", 2881)
+
+
+@pytest.mark.parametrize("limit, minutes", [("30:00", 30), ("1:30:00", 90), ("3-12:00:00", 5040), ("infinite", 10**9)])
+def test_time_limits_as_sinfo_writes_them(partitions, limit, minutes):
+    partitions(limit)
+    slurm.check_time("a", minutes)
+    if limit != "infinite":
+        with refused("a", minutes + 1, minutes):
+            slurm.check_time("a", minutes + 1)

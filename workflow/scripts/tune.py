@@ -1,6 +1,7 @@
 """Fine-tune a base model by one method on one mixture."""
 
 import argparse
+import shutil
 import sys
 from pathlib import Path
 
@@ -39,6 +40,7 @@ def main() -> None:
     # The weights of `full` are too large to keep, and have an allocation of their own.
     kept = Kept(job.out, "", job.inputs, wanted=not isinstance(job.settings.method, Full))
     if not parallel.launched() and kept.take():
+        shutil.rmtree(job.out / ".checkpoint", ignore_errors=True)
         return
     if job.processes > 1 and not parallel.launched():
         sys.exit(launching.launch("workflow.scripts.tune", sys.argv[1:], job.processes, "tuning"))
