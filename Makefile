@@ -8,6 +8,7 @@ VENV := .venv
 RUN := . $(VENV)/bin/activate &&
 PIP_AUDIT := 2.10.1
 COSMIC_RAY := 8.7.0
+RATTLER := 0.28.0
 SITE := mkdocs==1.6.1 mkdocs-material==9.8.2 mkdocstrings[python]==1.0.8
 TORCH := $(shell grep '^torch==' requirements.txt)
 
@@ -78,8 +79,11 @@ audit: ## look up the pinned packages among known vulnerabilities
 test-slurm: $(VENV)/.ready ## run the workflow on a real Slurm: 13 minutes
 	@$(RUN) python -m pytest -s tests/slurm
 
-# `snakemake --use-conda` with a double of conda that makes environments from the pins. Needs the package registry.
-test-conda: $(VENV)/.ready ## run it with --use-conda and a double of conda
+# `snakemake --use-conda` with a double of conda that makes environments from the pins, and once with rattler, a real solver
+# and installer of conda packages, which has an environment of its own. Needs the package registry.
+test-conda: $(VENV)/.ready ## run it with --use-conda: a double of conda, and rattler
+	@[ -d .venv-rattler/lib/python3*/site-packages/rattler ] || { "$(PYTHON)" -m venv .venv-rattler \
+	  && .venv-rattler/bin/pip install -q py-rattler==$(RATTLER) $$(grep '^PyYAML==' requirements.in); }
 	@$(RUN) python -m pytest tests/conda
 
 # Fifty seeded faults in running workflows, and whether each is recovered from: most of an hour on two cores.

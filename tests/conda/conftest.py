@@ -99,11 +99,14 @@ class WithConda:
             (place / "sitecustomize.py").write_text(SPY)
         return done.stdout
 
+    def environments(self) -> dict[str, Path]:
+        """Folders of the environments that were made, by the names of their files in envs/."""
+        made = {file.read_bytes(): file.with_suffix("") for file in self.prefix.glob("*.yaml")}
+        wanted = {file.stem: file.read_bytes() for file in (self.root / "envs").glob("*.yaml")}
+        return {name: made[content] for name, content in wanted.items() if content in made}
+
     def environment(self, name: str) -> Path:
-        """Folder of the environment that was made from envs/{name}.yaml."""
-        wanted = (self.root / "envs" / f"{name}.yaml").read_bytes()
-        (copied,) = [file for file in self.prefix.glob("*.yaml") if file.read_bytes() == wanted]
-        return copied.with_suffix("")
+        return self.environments()[name]
 
     def watched(self, *arguments: str, **variables: str) -> tuple[str, list[tuple[str, str, str | None]]]:
         """A run: what it said, and of each `python -m` of its jobs the environment, module and PYTHONPATH."""
@@ -111,7 +114,7 @@ class WithConda:
         spy.write_text("")
         done = self.snakemake("--cores", "2", *arguments, CANEFT_TEST_SPY=str(spy), **variables)
         assert done.returncode == 0, done.stdout[-5000:]
-        names = {str(self.environment(name)): name for name in ("train", "comet", "report")}
+        names = {str(folder): name for name, folder in self.environments().items()}
         told = map(json.loads, spy.read_text().splitlines())
         return done.stdout, [(names[prefix], module, path) for prefix, module, path in told]
 

@@ -78,19 +78,6 @@ def test_a_changed_pin_of_reporting_runs_its_rules_again_and_no_other(done, tmp_
     assert after(done, "report", "kiwisolver==1.5.1", "kiwisolver==1.5.0", tmp_path) == REPORTING
 
 
-def test_the_reporting_rules_then_run_in_the_new_environment(done, tmp_path):
-    conda = done.conda.copy(tmp_path)
-    before = conda.environment("report")
-    change_pin(conda, "report", "kiwisolver==1.5.1", "kiwisolver==1.5.0")
-    conda.create_environments()
-    assert conda.environment("report") != before
-    output, told = conda.watched()
-    assert job_stats(output) == REPORTING
-    assert {(name, module.rpartition(".")[2]) for name, module, _ in told} == {
-        ("report", step) for step in ENVIRONMENT_OF["report"]
-    }
-
-
 def test_without_conda_the_same_folder_runs_everything_again(done):
     planned = call(done.conda.workspace, "--cores", "2", "-n")
     first = job_stats(done.output)
