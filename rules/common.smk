@@ -33,7 +33,8 @@ except InputError as error:
     raise WorkflowError(str(error))
 
 PLAN = Plan(CONFIG)
-MEMORY = memory.Memory(PLAN)
+ON_ONE_MACHINE = workflow.resource_settings.nodes is None and workflow.exec_mode == workflow.exec_mode.DEFAULT
+MEMORY = memory.Memory(PLAN, 0 if ON_ONE_MACHINE else memory.SNAKEMAKES)
 
 
 # Jobs import the package from here, in whatever folder they run.

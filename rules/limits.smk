@@ -8,8 +8,6 @@ from caneft.commands import checking
 from caneft.runtime import lease
 from caneft.runtime.memory import limit_mb
 
-ON_ONE_MACHINE = workflow.resource_settings.nodes is None and workflow.exec_mode == workflow.exec_mode.DEFAULT
-
 
 def check_resource_names():
     """A misspelt `gpu` is asked for nowhere: jobs would land on a CPU without a word."""

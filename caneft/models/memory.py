@@ -21,6 +21,8 @@ UNKNOWN = 4000
 """MB of a job of a model whose sizes nobody knows yet, as it has not been resolved."""
 LIBRARIES = 550e6
 """Bytes of Python and the libraries of a step."""
+SNAKEMAKES = 300
+"""MB of the Snakemakes that run inside of a job of a cluster, which counts them as part of the job."""
 WITH_CUDA = 3000e6
 """The same with CUDA's libraries and what the driver pins."""
 GROWTH = 2.5
@@ -121,10 +123,13 @@ def _read(path: Path) -> Shape | None:
 
 
 class Memory:
-    """MB of the jobs of a configuration: what it says under `resources`, else what is reckoned."""
+    """MB of the jobs of a configuration: what it says under `resources`, else what is reckoned.
 
-    def __init__(self, plan: Plan):
-        self.plan, self.config = plan, plan.config
+    beside: MB of other programs that run as part of each job.
+    """
+
+    def __init__(self, plan: Plan, beside: int = 0):
+        self.plan, self.config, self.beside = plan, plan.config, beside
         self._known: dict[str, Shape] = {}  # a plan of thousands of jobs asks for each of them
 
     def tuning(self, model: str, variant: str) -> int:
@@ -221,7 +226,7 @@ class Memory:
         weights = 2 * self._size(model) * shape.parameters
         libraries = WITH_CUDA if resources.gpu else LIBRARIES
         team = processes(resources.gpu, resources.device_map)
-        return math.ceil(MARGIN * team * (libraries + weights + needed(shape)) / 1e6)
+        return math.ceil(MARGIN * team * (libraries + weights + needed(shape)) / 1e6) + self.beside
 
 
 def gpus_of_one(resources: Resources) -> int:

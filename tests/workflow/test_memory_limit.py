@@ -48,6 +48,16 @@ def test_on_a_cluster_there_is_no_limit_and_jobs_ask_for_what_they_need(pristine
         assert memory_of_jobs(dag, "tune_neurons") == memory_of_jobs(dag, "translate") == {900_000}
 
 
+def test_a_job_of_a_cluster_has_room_for_the_snakemakes_inside(pristine):
+    """Slurm counts them: without it, jobs of the demo were killed at 770 MB. A stated number stays."""
+    with pristine.planned() as dag:
+        (here,) = memory_of_jobs(dag, "dump_importance")
+    with pristine.planned(nodes=4) as dag:
+        assert memory_of_jobs(dag, "dump_importance") == {here + 300}
+    with pristine.planned(asking(pristine, 900), nodes=4) as dag:
+        assert memory_of_jobs(dag, "dump_importance") == {900}
+
+
 def test_a_small_model_asks_for_little(pristine):
     """Libraries are most of what jobs of the mini model need. Before, each asked for 4,000 MB."""
     with pristine.planned() as dag:
