@@ -83,14 +83,26 @@ def translate(
     domain: for instructions that name it, and for the examples. before: called with the number of sources of each
     batch, before it is decoded. Raises InputError if the model's logits are not finite.
     """
+    context = model.config.get_text_config().max_position_embeddings
+    asked = task(prompts, sources, settings, context, domain, examples)
+    return hypotheses(prompts, generate(model, prompts, asked, settings, before), asked.limits)
+
+
+def generate(
+    model: nn.Module,
+    prompts: Prompts,
+    asked: Task,
+    settings: Decoding,
+    before: Callable[[int], None] = lambda rows: None,
+) -> list[list[int]]:
+    """Tokens after each prompt, as `translate` describes it; some may go on after what ends them, or over the limit."""
     from transformers import GenerationConfig
 
-    context = model.config.get_text_config().max_position_embeddings
-    encoded, limit = task(prompts, sources, settings, context, domain, examples)
-    order = sorted(range(len(sources)), key=lambda i: (len(encoded[i]), i))
+    encoded, limit = asked
+    order = sorted(range(len(encoded)), key=lambda i: (len(encoded[i]), i))
     pad = prompts.tokenizer.pad_token_id
     found: dict[int, list[int]] = {}
-    with tqdm(total=len(sources), unit="sentence", mininterval=2) as bar:
+    with tqdm(total=len(encoded), unit="sentence", mininterval=2) as bar:
         for start in range(0, len(order), settings.batch_size):
             chosen = order[start : start + settings.batch_size]
             batch = collate([encoded[i] for i in chosen], pad, side="left").to(model.device)
@@ -109,7 +121,7 @@ def translate(
             for row, i in enumerate(chosen):
                 found[i] = ids[row, batch.input_ids.shape[1] :].tolist()
             bar.update(len(chosen))
-    return hypotheses(prompts, [found[i] for i in range(len(sources))], limit)
+    return [found[i] for i in range(len(encoded))]
 
 
 @contextmanager

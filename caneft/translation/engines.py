@@ -72,6 +72,7 @@ def _by_vllm(
             for domain, of_domain in testsets.items()
         ]
         whole = decoding.Task([p for task in tasks for p in task.prompts], [n for task in tasks for n in task.limits])
-        ids = vllm_engine.generate(serves, own, prompts, whole, settings, place)
+        model = vllm_engine.start(serves, own, settings, place, vllm_engine.longest(whole))
+        ids = vllm_engine.generate(model, serves, prompts, whole)
     found = decoding.hypotheses(prompts, ids, whole.limits)
     return [decoding.as_line(row.id, domain, h) for (domain, row), h in zip(rows, found, strict=True)]

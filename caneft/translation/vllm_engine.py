@@ -1,4 +1,4 @@
-"""Greedy generation by vLLM, from the same prompts, limits and stops as by transformers (`caneft.translation.decoding`).
+"""Greedy generation by vLLM, from the same prompts, limits and stops as by transformers (see `decoding`).
 
 vLLM is in an environment of its own, `envs/vllm.yaml`, in which the whole step then runs. It works in this process: so
 which sentences meet in a batch is the same each time, its errors are seen here, and its memory is counted.
@@ -7,7 +7,7 @@ which sentences meet in a batch is the same each time, its errors are seen here,
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -122,24 +122,24 @@ def rank_of(folder: Path) -> int:
     return max([said["r"], *(said.get("rank_pattern") or {}).values()])
 
 
-def generate(
-    serves: Served,
-    manifest: dict[str, Any],
-    prompts: Prompts,
-    task: Task,
-    settings: TranslationSettings,
-    place: Place,
-) -> list[list[int]]:
-    """Tokens after each prompt, with the one that ended it, of at most its limit.
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """Raises NotServedError with vLLM's words for whatever it raises."""
+    try:
+        yield
+    except Exception as error:  # of another program, on a model that it may not know
+        raise NotServedError(f"{type(error).__name__}: {' '.join(str(error).split())[:500]}") from error
 
-    Raises NotServedError with vLLM's words where it can load or run no such model, InputError for logits that are not
-    finite, and for a vLLM without GPU where there is one.
+
+def start(serves: Served, manifest: dict[str, Any], settings: TranslationSettings, place: Place, longest: int) -> Any:
+    """vLLM with a model loaded. longest: most tokens that a sentence has, its prompt included.
+
+    Raises NotServedError where it cannot load the model, InputError for a vLLM without GPU where there is one.
     """
     check_build()
     on_cpu = place.device.type == "cpu"
     variables = EVERYWHERE | ({"OMP_NUM_THREADS": str(place.threads)} | ON_CPU if on_cpu else {})
     os.environ.update({name: value for name, value in variables.items() if name not in os.environ})
-    longest = max((len(p) + limit for p, limit in zip(task.prompts, task.limits, strict=True)), default=1)
     options = serves.options | {
         "dtype": settings.dtype,
         "skip_tokenizer_init": True,
@@ -147,46 +147,55 @@ def generate(
         "max_model_len": longest,
         "max_num_seqs": settings.decoding.batch_size,
         "seed": 0,
+        "disable_log_stats": True,
     }
     if on_cpu:
         options |= {"enforce_eager": True, "kv_cache_memory_bytes": cache(manifest, settings, longest)}
     elif place.device_map != "none":
         options |= {"tensor_parallel_size": torch.cuda.device_count()}
-    try:
-        outputs = _run(serves, options, prompts, task)
-    except Exception as error:  # of another program, on a model that it may not know
-        raise NotServedError(f"{type(error).__name__}: {' '.join(str(error).split())[:500]}") from error
+    with _in_words():
+        from vllm import LLM
+
+        return LLM(**options)
+
+
+def generate(model: Any, serves: Served, prompts: Prompts, task: Task) -> list[list[int]]:
+    """Tokens after each prompt, with the one that ended it, of at most its limit. model: from `start`.
+
+    Raises NotServedError where vLLM cannot run the model, InputError for logits that are not finite.
+    """
+    stops, never_first = prompts.form.stops, prompts.form.never_first
+    if never_first not in (frozenset(), stops):
+        raise ValueError("what must not begin an answer is not what ends it")  # min_tokens means that and no other
+    with _in_words():
+        from vllm import SamplingParams
+        from vllm.lora.request import LoRARequest
+
+        sampling = [
+            SamplingParams(
+                temperature=0,
+                max_tokens=limit,
+                min_tokens=1 if never_first else 0,
+                stop_token_ids=sorted(stops),
+                ignore_eos=True,
+                detokenize=False,
+                logprobs=0,
+            )
+            for limit in task.limits
+        ]
+        ids = [{"prompt_token_ids": list(example.prompt)} for example in task.prompts]
+        adapter = LoRARequest("run", 1, str(serves.adapter)) if serves.adapter else None
+        found = model.generate(ids, sampling, use_tqdm=False, lora_request=adapter)
+    outputs = [output.outputs[0] for output in found]
     for number, output in enumerate(outputs, start=1):
         if not math.isfinite(output.cumulative_logprob):
             raise InputError(f"logits are not finite while translating, at source {number}; {CANNOT_HOLD}")
     return [list(output.token_ids) for output in outputs]
 
 
-def _run(serves: Served, options: dict[str, Any], prompts: Prompts, task: Task) -> Sequence[Any]:
-    """vLLM's own outputs, one for each prompt."""
-    from vllm import LLM, SamplingParams
-    from vllm.lora.request import LoRARequest
-
-    stops, never_first = prompts.form.stops, prompts.form.never_first
-    if never_first not in (frozenset(), stops):
-        raise ValueError("what must not begin an answer is not what ends it")  # min_tokens means that and no other
-    sampling = [
-        SamplingParams(
-            temperature=0,
-            max_tokens=limit,
-            min_tokens=1 if never_first else 0,
-            stop_token_ids=sorted(stops),
-            ignore_eos=True,
-            detokenize=False,
-            logprobs=0,
-        )
-        for limit in task.limits
-    ]
-    adapter = LoRARequest("run", 1, str(serves.adapter)) if serves.adapter else None
-    ids = [{"prompt_token_ids": list(example.prompt)} for example in task.prompts]
-    model = LLM(disable_log_stats=True, **options)
-    found = model.generate(ids, sampling, use_tqdm=False, lora_request=adapter)
-    return [output.outputs[0] for output in found]
+def longest(task: Task) -> int:
+    """Most tokens of a prompt and what may follow it; 1 without any."""
+    return max((len(prompt) + limit for prompt, limit in zip(*task, strict=True)), default=1)
 
 
 def cache(manifest: dict[str, Any], settings: TranslationSettings, longest: int) -> int:
