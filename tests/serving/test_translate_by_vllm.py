@@ -15,11 +15,13 @@ from caneft.models import manifests
 from caneft.plan import ARTEFACTS
 from caneft.plan.settings import TranslationSettings
 from caneft.storage.files import write_json
+from caneft.tuning.methods import trainable
 from tests.serving.conftest import REPOSITORY
 from tests.unit.test_methods import ADAPTERS, FULL, LORA, NEURONS, tune
 
 DOMAINS = ("it", "law")
-METHODS = {"full": FULL, "lora": LORA, "caneft": NEURONS, "adapters": ADAPTERS}
+TUNED = {"full": FULL, "lora": LORA, "caneft": NEURONS}
+METHODS = TUNED | {"adapters": ADAPTERS}
 PROMPT = {"instruction": "Translate.", "completion": "{source} ="}
 DECODING = {"length_factor": 0.5, "length_offset": 6, "batch_size": 3}
 
@@ -42,9 +44,14 @@ def folder(tmp_path_factory, tiny_model, tokenizer, examples, pairs):
         origin = {"id": "tiny", "folder": ".", "trust_remote_code": False, "allow_pickle": False}
         described = manifests.describe(root / name, origin | {"folder": root / name}, model.config)
         write_json(root / name / "manifest.json", described | {"folder": "."})
-    for name, method in METHODS.items():
+    for name in METHODS:
         (root / name).mkdir()
+    for name, method in TUNED.items():
         tune(base(64), method, examples, steps=6).save(root / name)
+    known = manifests.base(
+        manifests.read_manifest(root / "base/manifest.json")
+    )  # adapters look, patches compare weights
+    trainable(base(64), ADAPTERS, "float32", base=known, domains=DOMAINS).save(root / "adapters")
     for domain, some in zip(DOMAINS, (pairs[:5], pairs[5:]), strict=True):
         store.write(root / f"{domain}.jsonl", [Row(f"{domain}.test.{n}", *pair, domain) for n, pair in enumerate(some)])
     return root
@@ -68,6 +75,7 @@ def translated(folder, vllm_environment, tmp_path_factory):
         done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-5000:]
         cost = json.loads(out.with_suffix(".cost.json").read_text(encoding="utf-8"))
+        print(engine, run, form, cost["peak_memory_mb"], cost["cpu_seconds"])
         return [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()], cost["engine"], done.stderr
 
     return translate
