@@ -23,7 +23,7 @@ LIBRARIES = 550e6
 """Bytes of Python and the libraries of a step."""
 WITH_CUDA = 3000e6
 """The same with CUDA's libraries and what the driver pins."""
-VLLM = 500e6
+VLLM = 200e6
 """What vLLM's libraries take beside those, on a CPU."""
 GROWTH = 2.5
 """What training keeps, in activations of one pass: the allocator has memory for every shape of batch that it met."""
