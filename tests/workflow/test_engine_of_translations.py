@@ -38,6 +38,15 @@ def test_vllm_translates_in_its_own_environment_and_adapters_stay(pristine):
     assert BUILD in pristine.plan(configuration) and BUILD in pristine.plan(configuration, ["fetch"])
 
 
+def test_where_that_python_is_belongs_to_no_translation(pristine):
+    """What Snakemake compares with an earlier run's; the settings are among it."""
+    with pristine.planned(pristine.configuration(with_vllm)) as dag:
+        compared = [job.non_derived_params for job in dag.jobs if job.rule.name == "translate"]
+    values = {str(value) for params in compared for value in params}
+    assert any('"engine":"vllm"' in value for value in values)
+    assert not any("python" in value for value in values)
+
+
 def test_the_engine_reruns_translations_and_what_follows_from_them_alone(finished, monkeypatch):
     """Neither tuning nor what leads to it, and not the trials' tuning."""
     planned = {job.split()[0] for job in finished.plan(finished.configuration(with_vllm))} - {"build_environment"}
