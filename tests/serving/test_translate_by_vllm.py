@@ -31,14 +31,15 @@ def folder(tmp_path_factory, tiny_model, tokenizer, examples, pairs):
     """A base that vLLM takes, one that it does not, what the methods leave of the former, and two test sets."""
     root = tmp_path_factory.mktemp("translated")
 
-    def base(head):
-        """Some of its sentences end early, and others not at all."""
+    def base(head, breaks=1.0):
+        """Some of its sentences end early, and others not at all. breaks: weight of a line break."""
         model = tiny_model(head_dim=head, initializer_range=0.4)
         model.lm_head.weight[tokenizer.eos_token_id] *= 1.2
+        model.lm_head.weight[tokenizer.encode("\n", add_special_tokens=False)] *= breaks
         return model
 
-    for name, head in (("base", 64), ("narrow", 24)):
-        model = base(head)
+    for name, head, breaks in (("base", 64, 1), ("narrow", 24, 1), ("breaking", 64, 4)):
+        model = base(head, breaks)
         model.save_pretrained(root / name)
         tokenizer.save_pretrained(root / name)
         origin = {"id": "tiny", "folder": ".", "trust_remote_code": False, "allow_pickle": False}
@@ -75,7 +76,6 @@ def translated(folder, vllm_environment, tmp_path_factory):
         done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-5000:]
         cost = json.loads(out.with_suffix(".cost.json").read_text(encoding="utf-8"))
-        print(engine, run, form, cost["peak_memory_mb"], cost["cpu_seconds"])
         return [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()], cost["engine"], done.stderr
 
     return translate
@@ -121,3 +121,12 @@ def test_what_vllm_does_not_serve_transformers_translates_and_the_record_says_so
     (said,) = [line for line in log.splitlines() if "vLLM does not serve this run" in line]
     assert reason in said and "transformers translates in its place" in said
     assert "Traceback" not in log
+
+
+def test_a_completion_does_not_begin_with_what_ends_it(translated):
+    """A line break is the likeliest first token of five of these, which would be empty."""
+    expected, _, _ = translated("transformers", form="completion", base="breaking")
+    found, engine, log = translated("vllm", form="completion", base="breaking")
+    assert engine["name"] == "vllm", log
+    assert found == expected
+    assert not any("empty" in line["flags"] for line in found)
