@@ -12,7 +12,7 @@ RATTLER := 0.28.0
 SITE := mkdocs==1.6.1 mkdocs-material==9.8.2 mkdocstrings[python]==1.0.8
 TORCH := $(shell grep '^torch==' requirements.txt)
 
-.PHONY: demo help wheel site real real-packages test test-all test-slurm test-conda test-mutants test-faults test-fuzz audit check-demo repro lint format docs images lock lock-comet clean
+.PHONY: demo help wheel site real real-packages test test-all test-slurm test-conda test-serving test-mutants test-faults test-fuzz audit check-demo repro lint format docs images lock lock-comet lock-vllm clean
 
 demo: $(VENV)/.ready ## run the whole method on the built-in corpus
 	@$(RUN) snakemake --cores all
@@ -44,7 +44,7 @@ $(VENV)/.real: $(VENV)/.ready requirements-real.txt
 
 # What a contributor runs before every commit. WORKERS=0 runs the tests in one process, for a debugger.
 WORKERS ?= 2
-PYTEST := python -m pytest -n $(WORKERS) --dist loadgroup --ignore tests/slurm --ignore tests/conda
+PYTEST := python -m pytest -n $(WORKERS) --dist loadgroup --ignore tests/slurm --ignore tests/conda --ignore tests/serving
 
 test: $(VENV)/.ready ## run the tests for every change
 	@$(RUN) $(PYTEST) -m "not demo and not slow"
@@ -72,7 +72,7 @@ test-mutants: $(VENV)/.ready ## see whether tests notice changed code: about hal
 # --strict: without it, packages that the service does not know pass for clean.
 audit: ## look up the pinned packages among known vulnerabilities
 	@[ -x .venv-audit/bin/pip-audit ] || { "$(PYTHON)" -m venv .venv-audit && .venv-audit/bin/pip install -q pip-audit==$(PIP_AUDIT); }
-	@for lock in requirements.txt envs/comet.txt; do echo "$$lock:"; .venv-audit/bin/pip-audit --strict --no-deps --disable-pip -r $$lock \
+	@for lock in requirements.txt envs/*.txt; do echo "$$lock:"; .venv-audit/bin/pip-audit --strict --no-deps --disable-pip -r $$lock \
 	  || { echo "$$lock: not clean, or the service of vulnerabilities was not reached (see above)" >&2; bad=1; }; done; [ -z "$$bad" ]
 
 # The tests start and stop it. Needs Slurm's Debian packages.
@@ -85,6 +85,13 @@ test-conda: $(VENV)/.ready ## run it with --use-conda: a double of conda, and ra
 	@[ -d .venv-rattler/lib/python3*/site-packages/rattler ] || { "$(PYTHON)" -m venv .venv-rattler \
 	  && .venv-rattler/bin/pip install -q py-rattler==$(RATTLER) $$(grep '^PyYAML==' requirements.in); }
 	@$(RUN) python -m pytest tests/conda
+
+# vLLM translates and serves, on the CPU, in the environment that the workflow builds for it. Needs the package registry once.
+test-serving: $(VENV)/.ready .venv-vllm/.ready ## translate and serve with vLLM
+	@$(RUN) python -m pytest tests/serving
+
+.venv-vllm/.ready: envs/vllm.txt $(VENV)/.ready
+	@$(RUN) python -m workflow.scripts.build_environment --lock $< --ready $@
 
 # Fifty seeded faults in running workflows, and whether each is recovered from: most of an hour on two cores.
 test-faults: $(VENV)/.ready ## put fifty faults into running workflows: most of an hour
@@ -126,7 +133,7 @@ $(VENV)/.ready: requirements.txt
 
 # The lock is what an installation of requirements.in resolves to, less torch's own (they differ with the machine).
 # It then gives conda's environments their pins.
-FREEZE := .venv-lock/bin/python -m pip freeze --all | sed 's/+[a-z0-9.]*$$//' | grep -viE '^(nvidia|triton|cuda|pip=|wheel=)'
+FREEZE := .venv-lock/bin/python -m pip freeze --all | sed 's/+[a-z0-9.]*$$//' | grep -viE '^(nvidia|triton|cuda|torch(vision|audio|codec)=|pip=|wheel=)'
 
 lock: ## pin the environment anew
 	@rm -rf .venv-lock && "$(PYTHON)" -m venv .venv-lock
@@ -135,13 +142,15 @@ lock: ## pin the environment anew
 	@for file in train report; do .venv-lock/bin/python envs/complete.py envs/$$file.yaml requirements.txt || exit 1; done
 	@rm -rf .venv-lock
 
-# The same of the environment of neural metrics, from the pins in envs/comet.yaml that are kept by hand.
+# The same of an environment that cannot be part of the main one, from the pins in its file that are kept by hand.
 lock-comet: ## pin the environment of neural metrics anew
+lock-vllm: ## pin the environment of vLLM anew
+lock-comet lock-vllm: lock-%:
 	@rm -rf .venv-lock && "$(PYTHON)" -m venv .venv-lock
 	@. .venv-lock/bin/activate && python -m pip install -q $(TORCH) \
-	  && python envs/complete.py envs/comet.yaml > .venv-lock/pins && python -m pip install -q -r .venv-lock/pins
-	@{ head -n 1 envs/comet.txt; $(FREEZE); } > comet.new && mv comet.new envs/comet.txt
-	@.venv-lock/bin/python envs/complete.py envs/comet.yaml envs/comet.txt && rm -rf .venv-lock
+	  && python envs/complete.py envs/$*.yaml > .venv-lock/pins && python -m pip install -q -r .venv-lock/pins
+	@{ head -n 1 envs/$*.txt; $(FREEZE); } > $*.new && mv $*.new envs/$*.txt
+	@.venv-lock/bin/python envs/complete.py envs/$*.yaml envs/$*.txt && rm -rf .venv-lock
 
 clean: ## delete results/ and .snakemake/
 	rm -rf results .snakemake

@@ -27,6 +27,7 @@ if "directions" not in config:
 include: "rules/common.smk"
 include: "rules/limits.smk"
 include: "rules/grouping.smk"
+include: "rules/environments.smk"
 include: "rules/corpora.smk"
 include: "rules/models.smk"
 include: "rules/importance.smk"

@@ -4,7 +4,8 @@
     python envs/complete.py envs/comet.yaml                      prints the list that is kept by hand
 
 Run by the Python of an environment in which the lock is installed (`make lock` does): its metadata say what a package
-needs. torch's CUDA packages differ with the machine and are pinned nowhere; nor are pip and what conda installs.
+needs. torch's CUDA packages differ with the machine and are pinned nowhere; nor are pip and what conda installs, nor
+torch's companions for pictures and sound, which vLLM asks for and does without: they load beside their own build only.
 """
 
 import re
@@ -14,7 +15,7 @@ from pathlib import Path
 
 PIN = re.compile(r"(?P<indent> *)- (?P<name>[A-Za-z0-9._-]+)==(?P<version>[0-9][A-Za-z0-9.]*)(?P<rest>.*)")
 MARK = "# What these need in turn, by envs/complete.py:"
-OF_THE_MACHINE = re.compile(r"(nvidia|triton|cuda)")
+OF_THE_MACHINE = re.compile(r"nvidia|triton|cuda|torch(vision|audio|codec)$")
 
 
 def canonical(name: str) -> str:

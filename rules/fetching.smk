@@ -3,7 +3,7 @@
 needs   the network, or the hub's cache (HF_HOME); both rules that download run beside Snakemake, never as cluster jobs
 leaves  <results>/models/{model}/manifest.json                 by resolve_model (models.smk): the commit, checksums
         <results>/metrics/{metric}/manifest.json               by resolve_metric (metrics.smk), likewise
-        .venvs/comet/                                          by comet_environment (metrics.smk), without conda
+        .venvs/{comet,vllm}/                                   by build_environment (environments.smk), without conda
         <results>/corpora/{direction}/{domain}/fetched.json    of each remote split: revision, pairs, checksum
         <results>/corpora/pretraining/{model}/fetched.json     the same of pretraining text
 """
@@ -52,3 +52,4 @@ rule fetch:
             if metric not in TRAINED_METRICS
         ],
         COMET_ENVIRONMENT if CONFIG.scoring.neural else [],
+        VLLM_ENVIRONMENT if CONFIG.decoding.engine == "vllm" else [],

@@ -1,12 +1,10 @@
 """Neural metrics: their environment, their checkpoints, and their scores of every test set of every final run.
 
 One process scores all test sets of a run. It keeps what still holds of an earlier file, so a new domain costs only itself.
-The packages of neural metrics fit no other rule. With --use-conda these rules have an environment of their own, as all
-have; without it a virtual environment stands in for that, which is built here, once for all results folders.
+The packages of neural metrics fit no other rule: these have an environment of their own (environments.smk).
 
 needs   translations and test corpora; of a checkpoint on the hub the network, or the hub's cache (HF_HOME)
-leaves  .venvs/comet/                                            the environment; another place: CANEFT_VENVS
-        <results>/metrics/{metric}/manifest.json                 which checkpoint, checksum, encoder
+leaves  <results>/metrics/{metric}/manifest.json                 which checkpoint, checksum, encoder
         <results>/metrics/comet/{checkpoints,encoder}/           of one that is trained here; its manifest says how
                                                                  well it knows corrupted translations
         <results>/runs/{model}/{direction}/{run}/scores/neural/{metric}.json    of all test sets, one number a segment
@@ -15,31 +13,6 @@ leaves  .venvs/comet/                                            the environment
 
 
 include: "functions/metrics.smk"
-
-
-rule comet_environment:
-    input:
-        script=here("workflow/scripts/build_environment.py"),
-        lock=here("envs/comet.txt"),
-    output:
-        ready=f"{VENVS}/comet/ready.json",
-    log:
-        "<logs>/comet_environment.log",
-    benchmark:
-        "<benchmarks>/comet_environment.tsv"
-    conda:
-        "../envs/train.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(2000),
-        runtime=growing(60),
-    params:
-        module=module_of_script,
-        stage_version=1,
-    message:
-        "installing the environment of COMET, {output.ready} (a minute or two, once)"
-    shell:
-        "python -m {params.module} --lock {input.lock:q} --ready {output.ready:q} > {log:q} 2>&1"
 
 
 rule resolve_metric:
@@ -209,5 +182,4 @@ rule score_neural_copy:
 
 
 localrules:
-    comet_environment,
     resolve_metric,

@@ -1,5 +1,6 @@
 """Translation: the test sets of every run. One process serves all domains of a run's own mixture (`seen`), which
-grow only with the mixture; any other domain has a job of its own, so that adding one costs only itself.
+grow only with the mixture; any other domain has a job of its own, so that adding one costs only itself. With
+`decoding.engine: vllm` the job runs in the environment of vLLM (environments.smk).
 
 needs   <results>/models/{model}/manifest.json, what the run's tuning left, <results>/corpora/.../test.jsonl
 leaves  <results>/runs/{model}/{direction}/{run}/translations/{testset}.jsonl    id, domain, hypothesis, flags
@@ -12,6 +13,7 @@ include: "functions/translation.smk"
 rule translate:
     input:
         script=here("workflow/scripts/translate.py"),
+        environment=translating_environment,
         manifest="<results>/models/{model}/manifest.json",
         adapted=adapted,
         corpora=testset_corpora,
@@ -26,7 +28,7 @@ rule translate:
     group:
         grouped(group_of_run)
     conda:
-        "../envs/train.yaml"
+        translating_conda
     threads: 1
     resources:
         turn=1,
@@ -35,6 +37,7 @@ rule translate:
         runtime=translation_runtime,
         device_map=lambda wildcards: device_map(CONFIG.models[wildcards.model].resources),
     params:
+        python=translating_python,
         module=module_of_script,
         settings=translation_settings,
         domains=testset_domains,
@@ -45,7 +48,7 @@ rule translate:
         "translating {wildcards.testset} by {wildcards.run} ({wildcards.model}, {wildcards.direction})"
     shell:
         "python -m caneft.runtime.lease --gpus {resources.gpu} --"
-        " python -m {params.module} --settings {params.settings:q} --manifest {input.manifest:q} {params.adapted}"
+        " {params.python:q} -m {params.module} --settings {params.settings:q} --manifest {input.manifest:q} {params.adapted}"
         " {params.examples}"
         " --domains {params.domains} --corpora {input.corpora:q} --threads {threads}"
         " --device-map {resources.device_map}"

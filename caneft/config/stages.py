@@ -132,8 +132,11 @@ class Trials(Section):
 class Decoding(Section):
     """Greedy generation. The checkpoint's generation settings are ignored."""
 
+    engine: Literal["transformers", "vllm"] = Field("transformers", exclude_if=lambda engine: engine == "transformers")
+    """Who generates. `vllm` has an environment of its own and is made for GPUs (docs/serving.md); what it cannot serve,
+    such as adapters, `transformers` translates. The main table says who did, unless it was `transformers` alone."""
     batch_size: Positive = 64
-    """Sentences decoded together, sorted by length."""
+    """Sentences decoded together, sorted by length; with `vllm`, the most at a time."""
     length_factor: Annotated[float, Field(ge=0)] = 2.0
     """A hypothesis has at most so many tokens per source token (0 where lengths are unrelated) ..."""
     length_offset: Annotated[int, Field(ge=1)] = 16

@@ -56,6 +56,14 @@ def prepared(model: nn.Module) -> nn.Module:
     return model.requires_grad_(False).eval()
 
 
+def verify(manifest: dict[str, Any]) -> None:
+    """Raises InputError for files of a model that are not what its manifest says, and for an adapter's beside them."""
+    sums = (manifest.get("weights") or {}) | manifest.get(integrity.KEY, {})
+    integrity.verify(Path(manifest["folder"]), sums, remedy=remedy(manifest))
+    if found := adapters(Path(manifest["folder"])):  # transformers would put it into the model, where PEFT is installed
+        raise InputError(f"{manifest['folder']} holds {', '.join(found)} of an adapter beside the model: delete them")
+
+
 def load_model(manifest: dict[str, Any], dtype: str, device: torch.device, device_map: str = "none") -> nn.Module:
     """Causal LM of a manifest, in evaluation mode, every weight frozen.
 
@@ -66,10 +74,7 @@ def load_model(manifest: dict[str, Any], dtype: str, device: torch.device, devic
     """
     from transformers import AutoModelForCausalLM
 
-    sums = (manifest.get("weights") or {}) | manifest.get(integrity.KEY, {})
-    integrity.verify(Path(manifest["folder"]), sums, remedy=remedy(manifest))
-    if found := adapters(Path(manifest["folder"])):  # transformers would put it into the model, where PEFT is installed
-        raise InputError(f"{manifest['folder']} holds {', '.join(found)} of an adapter beside the model: delete them")
+    verify(manifest)
     where = {"device_map": device_map} if device_map != "none" and device.type == "cuda" else {}
     model, info = AutoModelForCausalLM.from_pretrained(
         manifest["folder"],

@@ -25,6 +25,8 @@ SNAKEMAKES = 300
 """MB of the Snakemakes that run inside of a job of a cluster, which counts them as part of the job."""
 WITH_CUDA = 3000e6
 """The same with CUDA's libraries and what the driver pins."""
+VLLM = 200e6
+"""What vLLM's libraries take beside those, on a CPU."""
 GROWTH = 2.5
 """What training keeps, in activations of one pass: the allocator has memory for every shape of batch that it met."""
 CHUNK = 2**24
@@ -150,6 +152,7 @@ class Memory:
 
     def translation(self, model: str, variant: str) -> int:
         method, resources, size = self.config.methods[variant], self.config.models[model].resources, self._size(model)
+        vllm = VLLM * (self.config.decoding.engine == "vllm")
         batch, texts = self.config.decoding.batch_size, 1 + getattr(method, "examples", 0) * isinstance(method, Icl)
 
         def needed(shape: Shape) -> float:
@@ -157,7 +160,7 @@ class Memory:
                 return 0
             tokens = batch * TOKENS * texts
             one_layer = size * tokens * (7 * shape.hidden + 4 * shape.neurons)
-            return shape.cache(tokens, size) + one_layer + (size + 8) * batch * shape.vocabulary
+            return vllm + shape.cache(tokens, size) + one_layer + (size + 8) * batch * shape.vocabulary
 
         return self._given(model, resources.model_copy(update={"gpu": gpus_of_one(resources)}), needed)
 

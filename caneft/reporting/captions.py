@@ -13,6 +13,7 @@ from caneft.reporting.serving import TOLD, WHOLE, merged, rounded, told
 
 STAGES = {"translation": "decoding"}
 """How stages are printed, where not as they are called: not every task is translation."""
+ENGINES = {"vllm": "vLLM", "transformers": "transformers"}
 UNITS = {"neuron": ("neuron", "FFN neurons"), "head": ("head", "attention heads")}
 BY = {"random": "drawn at random", "bm25": "found by BM25"}
 
@@ -27,14 +28,17 @@ def demonstration(training: dict) -> str:
     )
 
 
-def main_caption(plan: Plan, block: Block, scores: pd.DataFrame, records: pd.DataFrame) -> str:
-    """Caption of one block of the main table, one metric. scores, records: rows of this block alone."""
+def main_caption(
+    plan: Plan, block: Block, scores: pd.DataFrame, records: pd.DataFrame, decoded: pd.DataFrame | None = None
+) -> str:
+    """Caption of one block of the main table, one metric. All frames: rows of this block alone; decoded: from
+    `engines.decoded`."""
     trained = records[~records["method"].isin(UNTRAINED)]
     sentences = [test_sizes(plan, block, scores)]
     if len(trained):
         sentences = [training(plan, block, trained), *sentences, seeds(plan)]
     sentences += ["Averages are over domains. The best value of a column is bold, the second underlined."]
-    sentences += ["Copy is the source itself in place of an output.", tellings(plan, block)]
+    sentences += ["Copy is the source itself in place of an output.", tellings(plan, block), engines(plan, decoded)]
     return " ".join(sentence for sentence in [*sentences, plan.config.report.note.strip()] if sentence)
 
 
@@ -53,6 +57,18 @@ def tellings(plan: Plan, block: Block) -> str:
     if not any(told(plan, block, variant) for variant in plan.variants_on(*block[1:], Icl, Adapters)):
         return ""
     return f"{TOLD} is told which seen domain a test sentence is of; the other methods have to guess it."
+
+
+def engines(plan: Plan, decoded: pd.DataFrame | None) -> str:
+    """Who decoded, unless it is transformers by plan; that engines are mixed, where they are."""
+    if decoded is None or decoded.empty:
+        return ""
+    names = decoded["engine"].map(ENGINES) + " " + decoded["version"] + " in " + decoded["dtype"]
+    texts = {v: " and ".join(dict.fromkeys(of_v)) for v, of_v in names.groupby(decoded["variant"], sort=False)}
+    if len(set(texts.values())) == 1 and names.nunique() == 1:
+        return f"Decoded by {names.iloc[0]}."
+    by = {variant: f"by {text}" for variant, text in texts.items()}
+    return f"Engines are mixed, so some of a difference may be theirs; decoded: {_grouped(plan, by)}."
 
 
 def training(plan: Plan, block: Block, trained: pd.DataFrame) -> str:

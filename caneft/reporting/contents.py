@@ -11,6 +11,7 @@ from caneft.reporting import (
     budget,
     corpora,
     criteria,
+    engines,
     health,
     interference,
     overlap,
@@ -40,7 +41,8 @@ def every_table(plan: Plan, root: str | Path) -> Iterator[Reported]:
     main = tables.main_table(plan, scores, records, significant.intervals(plan, root))
     compared, training = significant.comparisons(plan, root), results.metric_training(plan, root)
     tested = significant.of_main_tables(plan, root, compared)
-    yield Reported("main", main, list(tables.main_tables(plan, main, scores, records, training, tested)))
+    decoded = engines.decoded(plan, root)
+    yield Reported("main", main, list(tables.main_tables(plan, main, scores, records, training, tested, decoded)))
     differences = significant.significance_table(plan, compared)
     printed = list(significant.significance_tables(plan, differences))
     yield Reported("significance", significant.stored(differences), printed, significant.ABSENT)

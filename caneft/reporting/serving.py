@@ -24,15 +24,17 @@ def rounded(plan: Plan, model: str, variant: str) -> str:
     """What a trained variant has rounded into its model's dtype; nothing where that is float32, or not known."""
     if plan.config.models[model].dtype == WHOLE:
         return ""
-    return _rounded(plan.config.methods[variant])
+    return _rounded(plan.config.methods[variant], plan.config.decoding.engine)
 
 
-def _rounded(method: Method) -> str:
+def _rounded(method: Method, engine: str) -> str:
     match method:
         case Full():
             return f"all weights, {'at every step' if method.optimizer == 'adamw-offload' else 'when they are saved'}"
         case Lora() if method.merged:
             return "LoRA and weights, when they are merged"
+        case Lora() if engine == "vllm":
+            return "LoRA, where vLLM loads it"
         case Lora() | Adapters():
             which = "LoRA is" if isinstance(method, Lora) else "adapters are"
             return f"no weight, as {which} float32, beside the model"

@@ -86,10 +86,12 @@ def main_tables(
     records: pd.DataFrame,
     training: dict[str, dict] | None = None,
     tested: dict[tuple, Signs] | None = None,
+    decoded: pd.DataFrame | None = None,
 ) -> Iterator[Table]:
     """The main table as it is printed: one per shown block and metric. table: from `main_table`.
 
-    training: from `results.metric_training`. tested: from `significant.of_main_tables`.
+    training: from `results.metric_training`. tested: from `significant.of_main_tables`. decoded: from
+    `engines.decoded`.
     """
     for block in plan.shown_blocks():
         for metric in plan.config.scoring.all:
@@ -98,7 +100,8 @@ def main_tables(
             about = captions.demonstration(training[metric]) if metric in (training or {}) else ""
             signs = (tested or {}).get((*block, metric), Signs({}, "", ""))
             notes = [note for note in (about, signs.caption) if note]
-            yield _main(plan, block, metric, rows, part, of_block(records, block), notes, signs.by_cell)
+            by = None if decoded is None else of_block(decoded, block)
+            yield _main(plan, block, metric, rows, part, of_block(records, block), notes, signs.by_cell, by)
 
 
 def _main(
@@ -110,6 +113,7 @@ def _main(
     records: pd.DataFrame,
     notes: list[str],
     signs: dict[tuple[str, str], str],
+    decoded: pd.DataFrame | None,
 ) -> Table:
     shown = _score_columns(plan, block)
     body, copy = rows[rows["method"] != COPY], rows[rows["method"] == COPY]
@@ -119,7 +123,7 @@ def _main(
     return Table(
         label="tab:main-" + "-".join([*block, metric]),
         title=f"{metric_label(plan, metric)} of {block[0]}, {block[1]}, mixture {block[2]}",
-        caption=captions.main_caption(plan, block, scores, records),
+        caption=captions.main_caption(plan, block, scores, records, decoded),
         columns=[Column("Method", numeric=False), Column("Trained parameters"), *shown.values()],
         rows=[
             [

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import nn
@@ -31,6 +31,13 @@ class Tuned(Protocol):
 
     def begin(self, domains: Sequence[str]) -> None:
         """Says the domain of each row of the passes that follow."""
+
+
+class Task(NamedTuple):
+    """What is generated: after each prompt, as token ids, at most so many tokens."""
+
+    prompts: list[Example]
+    limits: list[int]
 
 
 @dataclass(frozen=True)
@@ -76,15 +83,26 @@ def translate(
     domain: for instructions that name it, and for the examples. before: called with the number of sources of each
     batch, before it is decoded. Raises InputError if the model's logits are not finite.
     """
+    context = model.config.get_text_config().max_position_embeddings
+    asked = task(prompts, sources, settings, context, domain, examples)
+    return hypotheses(prompts, generate(model, prompts, asked, settings, before), asked.limits)
+
+
+def generate(
+    model: nn.Module,
+    prompts: Prompts,
+    asked: Task,
+    settings: Decoding,
+    before: Callable[[int], None] = lambda rows: None,
+) -> list[list[int]]:
+    """Tokens after each prompt, as `translate` describes it; some may go on after what ends them, or over the limit."""
     from transformers import GenerationConfig
 
-    limit = limits(prompts, sources, settings)
-    context = model.config.get_text_config().max_position_embeddings
-    encoded = _encoded(prompts, sources, domain, examples, [context - most for most in limit])
-    order = sorted(range(len(sources)), key=lambda i: (len(encoded[i]), i))
+    encoded, limit = asked
+    order = sorted(range(len(encoded)), key=lambda i: (len(encoded[i]), i))
     pad = prompts.tokenizer.pad_token_id
-    found: dict[int, Hypothesis] = {}
-    with tqdm(total=len(sources), unit="sentence", mininterval=2) as bar:
+    found: dict[int, list[int]] = {}
+    with tqdm(total=len(encoded), unit="sentence", mininterval=2) as bar:
         for start in range(0, len(order), settings.batch_size):
             chosen = order[start : start + settings.batch_size]
             batch = collate([encoded[i] for i in chosen], pad, side="left").to(model.device)
@@ -101,9 +119,9 @@ def translate(
             with torch.inference_mode(), _finite_logits(model, f"source {chosen[-1] + 1}"):
                 ids = model.generate(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
             for row, i in enumerate(chosen):
-                found[i] = _hypothesis(prompts, ids[row, batch.input_ids.shape[1] :].tolist(), limit[i])
+                found[i] = ids[row, batch.input_ids.shape[1] :].tolist()
             bar.update(len(chosen))
-    return [found[i] for i in range(len(sources))]
+    return [found[i] for i in range(len(encoded))]
 
 
 @contextmanager
@@ -128,10 +146,23 @@ def _finite_logits(model: nn.Module, name: str) -> Iterator[None]:
         raise InputError(f"logits are not finite while translating, in the batch of {name}; {CANNOT_HOLD}")
 
 
-def _hypothesis(prompts: Prompts, ids: list[int], limit: int) -> Hypothesis:
-    """Cut at the sentence's own limit, so that a hypothesis does not depend on its batch."""
-    ids = ids[:limit]
-    return Hypothesis(prompts.decode(ids), truncated=not prompts.ended(ids))
+def task(
+    prompts: Prompts,
+    sources: Sequence[str],
+    settings: Decoding,
+    context: int,
+    domain: str = "",
+    examples: Examples | None = None,
+) -> Task:
+    """Prompts and limits of sources; context: most tokens that the model can have before it. Errors as of `limits`."""
+    most = limits(prompts, sources, settings)
+    return Task(_encoded(prompts, sources, domain, examples, [context - limit for limit in most]), most)
+
+
+def hypotheses(prompts: Prompts, generated: Sequence[Sequence[int]], most: Sequence[int]) -> list[Hypothesis]:
+    """Of generated tokens, cut at the sentence's own limit, so that a hypothesis does not depend on its batch."""
+    cut = [ids[:limit] for ids, limit in zip(generated, most, strict=True)]
+    return [Hypothesis(prompts.decode(ids), truncated=not prompts.ended(ids)) for ids in cut]
 
 
 def _encoded(

@@ -79,15 +79,25 @@ def load(
     beside it. merged: a LoRA becomes part of the weights, rounded to their dtype. Raises InputError for an artefact of
     no known kind, of another base, or that is not what the record beside it says was written.
     """
-    if artefact is not None and artefact.name not in ARTEFACTS.values():
-        raise InputError(f"{artefact} is nothing that a run leaves; expected one of {', '.join(ARTEFACTS.values())}")
-    if artefact is not None:
-        remedy = f"Delete {artefact} and run the workflow again"
-        integrity.verify(artefact.parent, integrity.read(artefact.with_name("record.json")), remedy=remedy)
-    if artefact is not None and artefact.name == ARTEFACTS[config.Full]:
-        manifest = manifest | {"folder": str(artefact.parent), "weights": {}, integrity.KEY: {}}  # compared above
+    manifest = held_by(manifest, artefact)
     model = load_model(manifest, dtype, device, device_map)
     return Tuned(model) if artefact is None else _tuned(model, artefact, manifest, merged)
+
+
+def held_by(manifest: dict[str, Any], artefact: Path | None) -> dict[str, Any]:
+    """Manifest of the model that is loaded for what a run left: that of its base, but for a model tuned in full.
+
+    Raises InputError as `load` does of an artefact.
+    """
+    if artefact is None:
+        return manifest
+    if artefact.name not in ARTEFACTS.values():
+        raise InputError(f"{artefact} is nothing that a run leaves; expected one of {', '.join(ARTEFACTS.values())}")
+    remedy = f"Delete {artefact} and run the workflow again"
+    integrity.verify(artefact.parent, integrity.read(artefact.with_name("record.json")), remedy=remedy)
+    if artefact.name == ARTEFACTS[config.Full]:
+        return manifest | {"folder": str(artefact.parent), "weights": {}, integrity.KEY: {}}  # compared above
+    return manifest
 
 
 def _tuned(model: nn.Module, artefact: Path, manifest: dict[str, Any], merged: bool) -> Tuned:

@@ -1,30 +1,6 @@
 """What the rules of neural metrics ask the plan."""
 
 TRAINED_METRICS = [name for name, metric in CONFIG.scoring.neural.items() if getattr(metric, "train", None)]
-VENVS = os.environ.get("CANEFT_VENVS", ".venvs")
-WITH_CONDA = DeploymentMethod.CONDA in getattr(workflow.deployment_settings, "deployment_method", ())
-
-
-def comet_interpreter():
-    """Python of neural metrics, which live in an environment of their own, and what says that it is there, if a job does.
-
-    It is conda's, or one that the user names, or that of a virtual environment which rule comet_environment builds.
-    """
-    named = os.environ.get("CANEFT_COMET_PYTHON")
-    if WITH_CONDA:
-        return "python", []
-    if not named:
-        return f"{VENVS}/comet/bin/python", f"{VENVS}/comet/ready.json"
-    has_comet = "import importlib.util, sys; sys.exit(importlib.util.find_spec('comet') is None)"
-    if CONFIG.scoring.neural and subprocess.run([shutil.which(named) or "false", "-c", has_comet]).returncode != 0:
-        raise WorkflowError(
-            f"CANEFT_COMET_PYTHON is {named}, which is no Python that has unbabel-comet. Name that of an environment with"
-            " the packages of envs/comet.txt, or unset it: the workflow then builds that environment."
-        )
-    return named, []
-
-
-COMET_PYTHON, COMET_ENVIRONMENT = comet_interpreter()
 
 
 def metric_resource(name, grows=False):

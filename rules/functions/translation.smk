@@ -12,6 +12,27 @@ def translation_runtime(wildcards, attempt):
     return attempt * (asked.translation_runtime or asked.runtime)
 
 
+def by_vllm(wildcards):
+    """Whether a translation is vLLM's: of adapters it takes none."""
+    method = CONFIG.methods[run_of(wildcards).variant]
+    return CONFIG.decoding.engine == "vllm" and not isinstance(method, configuration.Adapters)
+
+
+def translating_environment(wildcards):
+    """Input function: what says that the environment of vLLM is there, if a job does."""
+    return VLLM_ENVIRONMENT if by_vllm(wildcards) else []
+
+
+def translating_conda(wildcards):
+    """Conda's environment of a translation."""
+    return f"../envs/{'vllm' if by_vllm(wildcards) else 'train'}.yaml"
+
+
+def translating_python(wildcards, input):
+    """Params function: Python of a translation. It asks for `input`, so where that Python is belongs to no result."""
+    return VLLM_PYTHON if by_vllm(wildcards) else "python"
+
+
 def translation_settings(wildcards):
     run = run_of(wildcards)
     return parts.translation(CONFIG, run.model, run.direction, run.variant).model_dump_json()

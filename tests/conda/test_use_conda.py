@@ -33,7 +33,7 @@ def test_every_job_runs_in_the_environment_of_its_rule(done):
 def test_no_job_runs_elsewhere(done):
     """There are as many steps in the environments as there are jobs, but for the target."""
     jobs = job_stats(done.output)
-    assert jobs.pop("all") == 1 and "comet_environment" not in jobs and jobs["choose_rate"] == 1
+    assert jobs.pop("all") == 1 and "build_environment" not in jobs and jobs["choose_rate"] == 1
     assert jobs.total() > 40
     assert sum(module != "caneft.runtime.lease" for _, module, _ in done.told) == jobs.total()
 
@@ -82,7 +82,7 @@ def test_without_conda_the_same_folder_runs_everything_again(done):
     planned = call(done.conda.workspace, "--cores", "2", "-n")
     first = job_stats(done.output)
     jobs = job_stats(planned.stdout)
-    jobs.pop("comet_environment", None)  # which is there already, or is not
+    jobs.pop("build_environment", None)  # which is there already, or is not
     assert jobs == first
 
 
@@ -96,4 +96,4 @@ def test_the_demo_is_planned_with_three_environments(with_conda, tmp_path):
     for name in ENVIRONMENT_OF:
         assert f"Conda environment envs/{name}.yaml will be created" in planned.stdout
     jobs = job_stats(planned.stdout)
-    assert jobs["train_comet"] == 1 and "comet_environment" not in jobs
+    assert jobs["train_comet"] == 1 and "build_environment" not in jobs

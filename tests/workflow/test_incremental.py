@@ -217,7 +217,7 @@ def test_without_a_change_nothing_runs(finished):
 def test_a_change_of_the_configuration_runs_what_the_page_says(finished, change):
     edit, expected = OF_CONFIGURATION[change]
     # The environment of neural metrics is the machine's, and may be there already.
-    held(change, finished.plan(finished.configuration(edit)) - {"comet_environment"}, expected)
+    held(change, finished.plan(finished.configuration(edit)) - {"build_environment comet"}, expected)
 
 
 def test_a_seed_with_a_draw_of_its_own_runs_what_the_page_says(finished):

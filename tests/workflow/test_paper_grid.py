@@ -29,7 +29,7 @@ def test_the_grid_is_planned_as_a_whole(pristine, tmp_path, models, trials, seed
         jobs = [job for job in dag.needrun_jobs(exclude_finished=False)]
         planned = Counter(job.rule.name for job in jobs)
         submitted = {id(dag.get_job_group(job) or job) for job in jobs if job.shellcmd}
-    planned.pop("comet_environment", None)  # which may be there already
+    planned.pop("build_environment", None)  # which may be there already
     blocks = 2 * models  # by directions
     single = models * 4 * seeds * (4 + 3)  # four variants on each domain alone
     tried = 2 * trials  # with two seeds each

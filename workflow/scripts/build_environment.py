@@ -42,16 +42,17 @@ def _holds(file: Path, wanted: dict) -> bool:
 
 
 def _build(folder: Path, lock: Path) -> None:
-    """torch alone comes first, as its build for this machine; the rest then finds it there."""
+    """torch alone comes first, as its build for this machine, with what that needs; the lock names all the rest."""
     torch = [line for line in lock.read_text(encoding="utf-8").splitlines() if line.startswith("torch==")]
     python = str(folder / "bin" / "python")
     steps = [[sys.executable, "-m", "venv", str(folder)]]
-    steps += [[python, "-m", "pip", "install", "--quiet", *what] for what in (torch, ["-r", str(lock)])]
+    steps += [[python, "-m", "pip", "install", "--quiet", *what] for what in (torch, ["--no-deps", "-r", str(lock)])]
     for command in steps:
         if subprocess.run(command).returncode != 0:
             raise InputError(
-                f"{folder}: the environment could not be built; pip's words are above. It needs the package registry "
-                "(`snakemake fetch` builds it where there is one). Without scoring.comet it is not needed."
+                f"{folder}: the environment could not be built; pip's words are above. It needs the package registry"
+                " (`snakemake fetch` builds it where there is one). Without scoring.comet and with decoding.engine:"
+                " transformers, none is needed."
             )
 
 

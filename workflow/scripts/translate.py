@@ -13,9 +13,9 @@ from caneft.runtime.devices import prepare
 from caneft.storage import integrity, records
 from caneft.storage.files import write_jsonl
 from caneft.storage.kept import Kept
-from caneft.translation import decoding
+from caneft.translation import engines
 from caneft.translation.retrieval import Examples
-from caneft.tuning import methods as tuning_methods
+from caneft.translation.vllm_engine import Place
 
 
 @step
@@ -44,13 +44,18 @@ def main() -> None:
         device = prepare(args.threads)
         manifest = manifests.read_manifest(args.manifest)
         settings = args.settings
-        merged = settings.lora == "merged"
-        tuned = tuning_methods.load(manifest, settings.dtype, device, args.device_map, args.adapted, merged)
         prompts = Prompts.of(loading.load_tokenizer(manifest), settings.prompt)
         examples = Examples(store.read(args.examples), settings.icl) if args.examples else None
-        lines = []
-        for domain, rows in store.read_testset(args.domains, args.corpora).items():
-            lines += decoding.translations(tuned, prompts, rows, settings.decoding, domain, examples, settings.route)
+        lines, about[engines.ENGINE] = engines.lines(
+            args.manifest,
+            manifest,
+            args.adapted,
+            settings,
+            prompts,
+            store.read_testset(args.domains, args.corpora),
+            examples,
+            Place(device, args.device_map, args.threads),
+        )
         write_jsonl(args.translations, lines)
         about["prompt"] = prompts.described()
         about[integrity.KEY] = integrity.sums(args.translations)

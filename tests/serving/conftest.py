@@ -1,0 +1,28 @@
+"""vLLM as the workflow installs it, once for all of these tests and for those of later days."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+FOLDER = REPOSITORY / ".venv-vllm"
+SERVING = "CANEFT_SERVING"
+
+
+@pytest.fixture(scope="session")
+def vllm_environment() -> Path:
+    """Python of an environment with the packages of envs/vllm.txt. Where they cannot be had, what needs it is skipped;
+    with CANEFT_SERVING=1, as in CI, it fails instead.
+
+    The step of rule vllm_environment builds it, into .venv-vllm, unless it is there: so does `make .venv-vllm/.ready`.
+    """
+    lock, ready = REPOSITORY / "envs/vllm.txt", FOLDER / ".ready"
+    command = [sys.executable, "-m", "workflow.scripts.build_environment", "--lock", str(lock), "--ready", str(ready)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    if done.returncode != 0:
+        give_up = pytest.fail if os.environ.get(SERVING) == "1" else pytest.skip
+        give_up(f"vLLM's environment cannot be built here: {done.stderr[-1000:]}")
+    return FOLDER / "bin" / "python"

@@ -1,0 +1,92 @@
+"""`decoding.engine: vllm` in the plan: in which environment each translation runs, and what builds that."""
+
+import re
+import sys
+
+import pytest
+import yaml
+
+from tests.messages import assert_names
+
+FILES = {"base": "runs/mini-llama/de-en/base/translations/it.jsonl"}
+FILES |= {n: f"runs/mini-llama/de-en/all/{n}/seed1/translations/seen.jsonl" for n in ("adapters", "lora", "caneft")}
+BUILD = "build_environment vllm"
+
+
+def with_vllm(config):
+    config["decoding"]["engine"] = "vllm"
+
+
+def pythons(workspace, edit=lambda config: None):
+    """The Python of a run's translation, by run."""
+    configuration = workspace.configuration(edit)
+    commands = workspace.commands(configuration)
+    found = {name: commands[f"{configuration['results_root']}/{file}"] for name, file in FILES.items()}
+    return {name: re.search(r" -- +(.*) -m workflow\.scripts\.translate ", text)[1] for name, text in found.items()}
+
+
+def test_by_default_translations_run_where_all_does_and_no_environment_is_built(pristine):
+    assert set(pythons(pristine).values()) == {"python"}
+    assert BUILD not in pristine.plan() and BUILD not in pristine.plan(targets=["fetch"])
+
+
+def test_vllm_translates_in_its_own_environment_and_adapters_stay(pristine):
+    own = f"{pristine.environment['CANEFT_VENVS']}/vllm/bin/python"
+    found = pythons(pristine, with_vllm)
+    assert found == {"base": own, "adapters": "python", "lora": own, "caneft": own}
+    configuration = pristine.configuration(with_vllm)
+    assert BUILD in pristine.plan(configuration) and BUILD in pristine.plan(configuration, ["fetch"])
+
+
+def test_where_that_python_is_belongs_to_no_translation(pristine):
+    """What Snakemake compares with an earlier run's; the settings are among it."""
+    with pristine.planned(pristine.configuration(with_vllm)) as dag:
+        compared = [job.non_derived_params for job in dag.jobs if job.rule.name == "translate"]
+    values = {str(value) for params in compared for value in params}
+    assert any('"engine":"vllm"' in value for value in values)
+    assert not any("python" in value for value in values)
+
+
+def test_the_engine_reruns_translations_and_what_follows_from_them_alone(finished, monkeypatch):
+    """Neither tuning nor what leads to it, and not the trials' tuning."""
+    planned = {job.split()[0] for job in finished.plan(finished.configuration(with_vllm))} - {"build_environment"}
+    assert {"translate", "score", "choose_rate", "tabulate"} <= planned
+    assert not planned & {
+        "dump_importance",
+        "measure_information",
+        "select_neurons",
+        "prepare_corpus",
+        "pretrain_model",
+    }
+
+
+@pytest.fixture
+def said(pristine, tmp_path):
+    """What a dry run says with CANEFT_VLLM_PYTHON."""
+
+    def run(python):
+        file = tmp_path / "vllm.yaml"
+        file.write_text(yaml.safe_dump(pristine.configuration(with_vllm)), encoding="utf-8")
+        variables = {"CANEFT_VLLM_PYTHON": str(python), "CANEFT_VENVS": str(tmp_path / "none")}
+        done = pristine.snakemake_here("-n", "-p", f"out/mini/{FILES['base']}", config=file, **variables)
+        return done.returncode, done.stdout
+
+    return run
+
+
+def test_a_python_that_the_user_names_is_used_and_none_is_built(said, tmp_path):
+    (tmp_path / "packages/vllm").mkdir(parents=True)
+    (tmp_path / "packages/vllm/__init__.py").touch()
+    python = tmp_path / "a python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path}/packages exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    code, text = said(python)
+    assert code == 0, text
+    assert f"-- '{python}' -m workflow.scripts.translate" in text and "build_environment" not in text
+
+
+@pytest.mark.parametrize("python", ["/nowhere/bin/python", sys.executable])
+def test_one_without_vllm_is_one_message(said, python):
+    code, text = said(python)
+    assert code != 0 and "Traceback" not in text
+    assert_names(text, "CANEFT_VLLM_PYTHON", python, "envs/vllm.txt")
