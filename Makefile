@@ -86,12 +86,26 @@ test-conda: $(VENV)/.ready ## run it with --use-conda: a double of conda, and ra
 	  && .venv-rattler/bin/pip install -q py-rattler==$(RATTLER) $$(grep '^PyYAML==' requirements.in); }
 	@$(RUN) python -m pytest tests/conda
 
-# vLLM translates and serves, on the CPU, in the environment that the workflow builds for it. Needs the package registry once.
+# vLLM translates and serves, on the CPU, in the environment that the workflow builds for it, and llama.cpp takes adapters.
+# Needs the package registry once.
 test-serving: $(VENV)/.ready .venv-vllm/.ready ## translate and serve with vLLM
 	@$(RUN) python -m pytest tests/serving
 
 .venv-vllm/.ready: envs/vllm.txt $(VENV)/.ready
 	@$(RUN) python -m workflow.scripts.build_environment --lock $< --ready $@
+
+# The tests make this one: a machine without a C++ compiler can do without it. llama.cpp's source comes with its converters.
+# What llama-cpp-python would compile besides the library takes longer than the library itself.
+LLAMA := .venv-llama/source
+.venv-llama/.ready: tests/serving/llama.txt
+	@rm -rf .venv-llama && "$(PYTHON)" -m venv .venv-llama
+	@CMAKE_ARGS="-DLLAMA_BUILD=OFF -DLLAVA_BUILD=OFF" .venv-llama/bin/python -m pip install -q -r $<
+	@.venv-llama/bin/python -m pip download -q --no-deps --no-binary :all: $$(grep llama_cpp $<) -d .venv-llama
+	@mkdir $(LLAMA) && tar -xzf .venv-llama/llama_cpp_python-*.tar.gz -C $(LLAMA) --strip-components 1
+	@. .venv-llama/bin/activate && cmake -G Ninja -S $(LLAMA)/vendor/llama.cpp -B .venv-llama/built -DLLAMA_BUILD_COMMON=OFF \
+	  -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=OFF -DGGML_NATIVE=OFF \
+	  -DGGML_OPENMP=OFF -DCMAKE_CXX_FLAGS_RELEASE=-O1 > .venv-llama/log && ninja -C .venv-llama/built llama >> .venv-llama/log
+	@touch $@
 
 # Fifty seeded faults in running workflows, and whether each is recovered from: most of an hour on two cores.
 test-faults: $(VENV)/.ready ## put fifty faults into running workflows: most of an hour

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from caneft.patch import compare, folder, lora, merge
+from caneft.patch import compare, folder, lora, merge, ranks
 from caneft.patch.form import Patch, read
 from caneft.patch.hashing import called
 
@@ -18,7 +18,7 @@ def _say(patch: Patch) -> str:
 
 
 def _warn(patch: Patch) -> None:
-    if said := lora.warning(patch):
+    if said := ranks.warning(patch):
         print(f"Warning: {said}", file=sys.stderr)
 
 
@@ -53,7 +53,7 @@ def _merge(args: argparse.Namespace) -> None:
 
 def _to_lora(args: argparse.Namespace) -> None:
     patch = lora.export(args.base, args.patch, args.out, args.own_ranks)
-    print(f"{args.out}: a LoRA adapter for {_say(patch)}")
+    print("; ".join(filter(None, [f"{args.out}: a LoRA adapter for {_say(patch)}", ranks.advice(patch)])))
     _warn(patch)
 
 

@@ -12,7 +12,7 @@ from caneft.errors import InputError
 from caneft.neurons import NeuronSet
 from caneft.patch.form import Patch, dtype_name, read, save
 from caneft.patch.hashing import called, check_replaced, equal, unit_hashes
-from caneft.patch.lora import ranks
+from caneft.patch.ranks import ranks
 from caneft.patch.weights import find, model_folder, read_slices
 
 

@@ -20,31 +20,7 @@ from caneft.patch.outputs import new_folder
 from caneft.patch.weights import Place, find, model_folder, read_slices
 from caneft.storage.files import write_json
 
-MOST = 512
-"""LoRA servers such as vLLM take no higher rank."""
-
 Changes = dict[str, list[tuple[Place, torch.Tensor]]]
-
-
-def ranks(patch: Patch) -> dict[str, list[int]]:
-    """By module, `{layer}` for the layer's number, the rank in each layer; 0 where nothing changes."""
-    found = {module: [0] * patch.neurons.layers for module in patch.modules.values()}
-    for layer, slices in enumerate(patch.slices):
-        for name, tensor in slices.items():
-            found[patch.modules[name]][layer] += tensor.shape[patch.axes[name]]
-    return found
-
-
-def warning(patch: Patch) -> str | None:
-    """Words about ranks that are too high to serve; None if there are none."""
-    high = {module: max(of_layers) for module, of_layers in ranks(patch).items() if max(of_layers) > MOST}
-    if not high:
-        return None
-    said = ", ".join(f"{module} {rank}" for module, rank in high.items())
-    return (
-        f"LoRA servers such as vLLM take ranks up to {MOST}, this patch needs {said}."
-        " Select fewer units of one layer: `selection.per_layer`"
-    )
 
 
 def export(base: str | Path, path: str | Path, out: str | Path, own_ranks: bool = False) -> Patch:
@@ -52,7 +28,7 @@ def export(base: str | Path, path: str | Path, out: str | Path, own_ranks: bool 
 
     base: a model folder or a model's manifest.json. own_ranks: whether each module has the rank that it needs, by
     patterns, which PEFT and vLLM read. Otherwise all have the highest, filled up with zeros, for servers that know no
-    patterns. Raises InputError for another base, or if `out` exists.
+    patterns: llama.cpp would scale wrongly, without a message. Raises InputError for another base, or if `out` exists.
     """
     (folder, pickled), patch = model_folder(base), read(path)
     if not len(patch.neurons):

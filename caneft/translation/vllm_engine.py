@@ -21,6 +21,7 @@ from caneft import config
 from caneft.errors import InputError
 from caneft.models import loading, memory
 from caneft.models.resolving import architecture
+from caneft.patch import ranks
 from caneft.patch.merge import merge
 from caneft.plan import ARTEFACTS
 from caneft.plan.settings import TranslationSettings
@@ -29,8 +30,6 @@ from caneft.runtime import lease
 from caneft.translation.decoding import CANNOT_HOLD, Task
 from caneft.tuning import methods
 
-RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""Highest ranks of LoRA that vLLM can be told."""
 EVERYWHERE = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "VLLM_LOGGING_LEVEL": "ERROR",
@@ -71,7 +70,7 @@ class Served:
     @property
     def options(self) -> dict[str, Any]:
         """As vLLM is told."""
-        of_lora = {"enable_lora": True, "max_loras": 1, "max_lora_rank": min(r for r in RANKS if r >= self.rank)}
+        of_lora = {"enable_lora": True, "max_loras": 1, "max_lora_rank": ranks.told(self.rank)}
         return {
             "model": str(self.folder),
             "trust_remote_code": self.trust_remote_code,
@@ -98,8 +97,8 @@ def served(
     if artefact is not None and name == ARTEFACTS[config.Lora] and not merged:
         loading.verify(held)
         rank = rank_of(artefact.parent)
-        if rank > RANKS[-1]:
-            raise NotServedError(f"it takes LoRA of ranks up to {RANKS[-1]}, this one has {rank}")
+        if ranks.told(rank) is None:
+            raise NotServedError(f"it takes LoRA of ranks up to {ranks.OF_VLLM[-1]}, this one has {rank}")
         yield Served(as_it_is.folder, trust, pickle, artefact.parent, rank)
     elif artefact is None or name == ARTEFACTS[config.Full]:
         loading.verify(held)

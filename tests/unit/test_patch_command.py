@@ -86,7 +86,9 @@ def test_apply_revert_merge_and_export_from_the_command_line(two, call, tmp_path
         0,
         f"{tmp_path / 'merged'}: {folder} with 4 neurons put in\n",
     )
-    assert call("to-lora", folder, a, tmp_path / "lora")[0] == 0
+    code, out, _ = call("to-lora", folder, a, tmp_path / "lora")
+    assert code == 0
+    assert_names(out, "4 neurons", "--max-lora-rank 8")  # layer 0 has 3, and vLLM takes no 3
     assert {file.name for file in (tmp_path / "lora").iterdir()} == {
         "README.md",
         "adapter_config.json",

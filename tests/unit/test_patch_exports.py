@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from caneft import patch
 from caneft.neurons import HEAD, NEURON, NeuronSet
-from caneft.patch import lora
+from caneft.patch import ranks
 from caneft.patch.lora import export
 from caneft.patch.merge import merge
 from caneft.prompts import collate
@@ -126,14 +126,16 @@ def test_only_a_base_of_the_hub_is_named(tmp_path, tiny_model, revision, named):
     assert (found["base_model_name_or_path"], found["revision"]) == (named, revision)
 
 
-def test_ranks_that_no_server_takes_are_said(tmp_path, tiny_model):
+def test_ranks_that_vllm_does_not_take_are_said(tmp_path, tiny_model):
     base = tiny_model(num_hidden_layers=1, intermediate_size=600)
     found = {}
     for count in (512, 513):
         neurons = NeuronSet(1, 600, (np.arange(count),))
-        found[count] = lora.warning(patch.read(write(tmp_path / "p.safetensors", base, base, neurons)))
+        of_that_many = patch.read(write(tmp_path / "p.safetensors", base, base, neurons))
+        found[count] = ranks.warning(of_that_many)
+        assert (ranks.advice(of_that_many) is None) == (count > 512)
     assert found[512] is None
-    assert_names(found[513], "gate_proj 513", "down_proj 513", "`selection.per_layer`")
+    assert_names(found[513], "gate_proj 513", "down_proj 513", "`selection.per_layer`", "`patch merge`")
 
 
 def test_a_patch_without_neurons_makes_no_adapter(tmp_path, tiny_model):
