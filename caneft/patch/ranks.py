@@ -33,6 +33,6 @@ def warning(patch: Patch) -> str | None:
         return None
     said = ", ".join(f"{module} {rank}" for module, rank in high.items())
     return (
-        f"vLLM takes LoRA ranks up to {OF_VLLM[-1]}, this patch needs {said}. Serve the folder that `patch merge` writes,"
-        " or select fewer units of one layer: `selection.per_layer`"
+        f"vLLM takes LoRA ranks up to {OF_VLLM[-1]}, this patch needs {said}. Serve the folder that `patch merge`"
+        " writes, or select fewer units of one layer: `selection.per_layer`"
     )
