@@ -48,7 +48,8 @@ def group_of_tuning(wildcards):
 
 def tuned_in_group(run):
     """Whether a run is tuned by what its translations ask for too: few weights, on as many GPUs."""
-    if not isinstance(CONFIG.methods[run.variant], (Adapters, Lora, Neurons)):
+    method = CONFIG.methods[run.variant]
+    if not isinstance(method, configuration.Trained) or isinstance(method, Full):
         return False
     translating = memory.gpus_of_one(CONFIG.models[run.model].resources)
     return PLAN.tuning_resources(run.model, run.variant).gpu == translating

@@ -182,7 +182,7 @@ def print_power():
     """Says what the tests of the shown blocks will be able to tell, before hours of computing say so."""
     for block in PLAN.shown_blocks():
         if said := power.sentence(PLAN, block):
-            print(f"{', '.join(block)}: {said}")
+            print(f"{', '.join(block)}: {said}", flush=True)  # before what is said of jobs, which is not buffered
 
 
 def say_why(log):
