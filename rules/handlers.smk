@@ -59,7 +59,7 @@ def check_cluster():
     keep_words_of_groups()
     forget_forced()
     jobs = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
-    submitted = {found.name: found for found in (workflow.dag.get_job_group(job) or job for job in jobs)}
+    submitted = {id(found): found for found in (workflow.dag.get_job_group(job) or job for job in jobs)}
     longest = max(submitted.values(), key=lambda found: found.resources.get("runtime", 0), default=None)
     earlier = root("logs", "slurm_run")
     try:

@@ -136,8 +136,8 @@ def test_without_vllm_transformers_translates_and_both_record_and_log_say_so(fol
     testsets = {"it": [Row("a", *pairs[0]), Row("b", *pairs[1])], "law": [Row("c", *pairs[2])]}
     given = manifest, manifests.read_manifest(manifest), artefact(folder, run)
     with caplog.at_level(logging.WARNING):
-        found, engine = engines.lines(*given, settings(), prompts, testsets, None, CPU)
-    expected, said = engines.lines(*given, settings("transformers"), prompts, testsets, None, CPU)
+        found, engine = engines.lines(engines.Work(*given, settings(), prompts, testsets, None, CPU))
+    expected, said = engines.lines(engines.Work(*given, settings("transformers"), prompts, testsets, None, CPU))
     assert found == expected and [line["id"] for line in found] == ["a", "b", "c"]
     assert said == {"name": "transformers", "version": said["version"], "dtype": "float32"}
     assert engine == said | {"instead": "it is not installed in this environment"}

@@ -46,7 +46,7 @@ def main() -> None:
         settings = args.settings
         prompts = Prompts.of(loading.load_tokenizer(manifest), settings.prompt)
         examples = Examples(store.read(args.examples), settings.icl) if args.examples else None
-        lines, about[engines.ENGINE] = engines.lines(
+        work = engines.Work(
             args.manifest,
             manifest,
             args.adapted,
@@ -56,6 +56,7 @@ def main() -> None:
             examples,
             Place(device, args.device_map, args.threads),
         )
+        lines, about[engines.ENGINE] = engines.lines(work)
         write_jsonl(args.translations, lines)
         about["prompt"] = prompts.described()
         about[integrity.KEY] = integrity.sums(args.translations)
