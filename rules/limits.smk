@@ -6,6 +6,7 @@ from snakemake.logging import logger
 
 from caneft.commands import checking
 from caneft.runtime import lease
+from caneft.runtime.devices import bfloat16_units
 from caneft.runtime.memory import limit_mb
 
 
@@ -50,6 +51,13 @@ def limit_gpus():
             raise WorkflowError(f"{key} is {count}, but {reason} {limit} on this machine. Set it to {limit} at most.")
 
 
+def say_slow_dtype():
+    """On one machine, whether its processor is a slow one for a model's dtype."""
+    gpus = workflow.global_resources["gpu"].value if "gpu" in workflow.global_resources else 0
+    if ON_ONE_MACHINE and (said := checking.slow_dtype(CONFIG, gpus, bfloat16_units())):
+        logger.warning(said)
+
+
 def limit_memory():
     """On one machine, jobs that run at a time ask for no more memory than it has, unless `--resources mem_mb=N` is given.
 
@@ -83,4 +91,5 @@ def lift_rate():
 
 check_resource_names()
 limit_gpus()
+say_slow_dtype()
 limit_memory()

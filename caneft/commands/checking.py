@@ -13,6 +13,7 @@ from caneft.config.yamlfiles import laid_over, read
 from caneft.corpora.text import head
 from caneft.errors import InputError
 from caneft.plan import ARTEFACTS, Plan, needs
+from caneft.runtime.devices import bfloat16_units
 from caneft.runtime.lease import usable
 from caneft.storage.files import split_archive
 
@@ -74,9 +75,26 @@ def without_gpu(asked: Mapping[str, int]) -> str:
     )
 
 
+def slow_dtype(config: Config, gpus: int, units: bool | None) -> str:
+    """What is said where jobs multiply bfloat16 on a processor that has no units for it; empty where none do.
+
+    gpus: how many jobs may use here; units: as `devices.bfloat16_units`.
+    """
+    slow = [name for name, one in config.models.items() if one.dtype == "bfloat16" and not (gpus and one.resources.gpu)]
+    if units is not False or not slow:
+        return ""
+    return (
+        f"models.{slow[0]}.dtype is bfloat16, but this processor has no units for it (lscpu: neither avx512_bf16 nor"
+        " amx_bf16), so float32 is several times as fast here. Set it to float32, or run elsewhere."
+    )
+
+
 def warnings(config: Config) -> Iterator[str]:
     """What is worth a line, but stops nothing."""
-    if (said := without_gpu(gpus_asked_for(config))) and not usable(os.environ):
+    gpus = len(usable(os.environ))
+    if (said := without_gpu(gpus_asked_for(config))) and not gpus:
+        yield said
+    if said := slow_dtype(config, gpus, bfloat16_units()):
         yield said
 
 

@@ -16,6 +16,7 @@ from caneft.config import languages
 from caneft.corpora import mixing
 from caneft.corpora.store import Row
 from caneft.plan import Plan, Run, comparison, needs
+from caneft.runtime import devices
 from caneft.scoring import comparing
 from tests.cases.test_languages import direction
 from tests.messages import assert_names, refused
@@ -431,6 +432,31 @@ def test_gpus_that_are_asked_for_and_not_seen_are_a_warning(checked, monkeypatch
     assert "methods.caneft.resources.gpu is 2" in checking.without_gpu(
         checking.gpus_asked_for(config.load(own, check_files=False))
     )
+
+
+@pytest.mark.parametrize(
+    ("processor", "units"),
+    [
+        ("flags\t\t: fpu avx512f avx512_bf16 amx_tile", True),
+        ("flags\t\t: fpu amx_bf16", True),
+        ("flags\t\t: fpu avx512f avx512_vnni", False),
+        ("Features\t: fp asimd", None),  # an ARM processor
+    ],
+)
+def test_bfloat16_on_a_processor_without_units_is_a_warning(processor, units, checked, monkeypatch, tmp_path):
+    described = tmp_path / "cpuinfo"
+    described.write_text(f"processor\t: 0\n{processor}\n")
+    assert devices.bfloat16_units(described) is units
+    assert devices.bfloat16_units(tmp_path / "none") is None
+    monkeypatch.setattr(checking, "bfloat16_units", lambda: units)
+    tiny = WORKING["models"]["tiny"]
+    code, said = checked(WORKING | {"models": {"tiny": tiny | {"dtype": "bfloat16"}}})
+    assert code == 0
+    assert ("models.tiny.dtype is bfloat16" in said) == (units is False)
+    assert "dtype" not in checked(WORKING)[1]
+    on_gpu = changed(("models", "tiny", tiny | {"dtype": "bfloat16", "resources": {"gpu": 1}}))
+    assert not checking.slow_dtype(config.load(on_gpu, check_files=False), 1, False)
+    assert checking.slow_dtype(config.load(on_gpu, check_files=False), 0, False)
 
 
 ENOUGH = [("tuning", {"pairs_per_domain": 10, "dev_pairs_per_domain": 10}), ("importance", {"samples": 10})]
