@@ -12,11 +12,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from caneft.config import Config
-from caneft.selection.criteria import CRITERIA
+from caneft.config.section import LAST_SEED
 from caneft.storage.files import atomic_write
 
 ROOT = Path(__file__).parents[2]
@@ -31,8 +32,9 @@ INTRODUCTION = f"""\
 
 # Configuration
 
-`config/config.yaml` is the demo and the default; `config/opus.yaml` runs real corpora. Unknown keys are errors. An
-editor with a YAML language server checks and completes keys where the file begins with
+`config/config.yaml` is the demo and the default; `config/opus.yaml` runs real corpora. `caneft init` writes a file for
+your corpora and model ([guide](guides.md#start-with-your-own-data-and-model)). Editors with a YAML language server
+check and complete keys in a file that begins with
 
 ```yaml
 # yaml-language-server: $schema=schema.json
@@ -40,48 +42,39 @@ editor with a YAML language server checks and completes keys where the file begi
 
 ## How configurations are put together
 
-* A file that names `directions` stands alone: `snakemake --cores all --configfile config/opus.yaml`. `python -m caneft
-  init` writes one for your corpora and model ([guide](guides.md#start-with-your-own-data-and-model)).
-* Several files are merged, and the later one wins:
+* A file that names `directions` stands alone: `snakemake --cores all --configfile config/opus.yaml`.
+* Of several files, the later one wins:
   `snakemake --cores all --configfile config/config.yaml config/examples/add-a-domain.yaml`.
 * A file without `directions` is merged into the demo, key by key. Lists are replaced, not joined. You can change the
   demo's entries but not remove them; keys with a default can be set to null, as in
   `selection: {{fraction: null, gamma: "null"}}`. To have fewer domains or methods, write a file that stands alone.
-* `--config` wins over all files: `snakemake --cores all --config results_root=results/second` or
-  `--config 'tuning={{epochs: 1}}'`.
+* `--config` wins over all files: `--config results_root=results/second` or `--config 'tuning={{epochs: 1}}'`.
 
-The merged configuration is saved as `{{results_root}}/config.yaml`.
+The merged configuration is saved as `{{results_root}}/config.yaml`. Unknown keys are errors:
+
+```text
+config/config.yaml: tuning.epocs is not a known key. Known: batch_size, clip, ... Did you mean 'epochs'?
+```
 
 ## Where paths start
 
 Relative paths of corpora, models and metrics start from `data_root` (`--config data_root=FOLDER`), else from the
-environment variable `CANEFT_DATA`. With neither, a relative path is an error. `data_root` itself starts from the folder
+environment variable CANEFT_DATA. With neither, a relative path is an error. `data_root` itself starts from the folder
 that `snakemake` runs in.
 
 Corpus files may be compressed: `.gz`, `.xz`, or `.zip` with one file in it; `texts.zip::train.de` is the file
-`train.de` of an archive that holds several. Text is UTF-8; anything else is an error that names the line.
-
-## What an error looks like
-
-At most ten lines, before the first job:
-
-```text
-config/config.yaml: tuning.epocs is not a known key. Known: batch_size, clip, ... Did you mean 'epochs'?
-config/config.yaml: mixtures.all.de-en names the domain 'medcial', which direction de-en does not have. Known: it, ...
-```
-
-## What changes rerun
-
-A changed key reruns the stages whose results depend on it, and what follows them. No result depends on `report`, the
-`resources` of models and `tuning.keep_full_weights`. [incremental.md](incremental.md) lists the jobs of each change.
+`train.de` of an archive that holds several. Text must be UTF-8.
 
 ## All keys
 
-A *name* has lower-case letters, digits, `-` and `_`, and becomes part of paths. *By name* is a mapping from names of
-your own, for which `*` stands in headings.
+Each key stands with its default. A key without one may be left out, unless it is required. A *name* has lower-case
+letters, digits, `-` and `_`. *By name* is a mapping from names of your own, for which `*` stands in headings. A *seed*
+is an integer from 0 to 4294967295. [incremental.md](incremental.md) says what a change of a key reruns.
 """
 
 Schema = dict[str, Any]
+TEXT, BOOLEAN = "text", "`true` or `false`"
+(SLUG,) = Config.model_json_schema()["properties"]["models"]["patternProperties"]
 
 
 # --- schema ------------------------------------------------------------------------------------------------------
@@ -133,31 +126,39 @@ def _objects(part: Any) -> Iterator[Schema]:
 def page() -> str:
     """docs/configuration.md."""
     whole = Config.model_json_schema()
-    chapters, plain, described = [], "", set()
-    for key, part in whole["properties"].items():
-        example = section_of(EXAMPLE, key)
+    keys = whole["properties"]
+    chapters, plain, described = [], {}, {_name(part): {} for part in keys.values() if "$ref" in part}
+    for key, part in keys.items():
+        section = _section(whole, part)
         if nested := list(_sections(whole, part, key, described)):
-            chapters += [f"## `{key}`", _section(whole, part).get("description"), _fence(example), *nested]
+            example = _fence(section_of(EXAMPLE, key))
+            chapters += [f"## `{key}`", _text(section["description"]), example, *nested]
         else:
-            plain += example.strip() + "\n"
-        if key == "methods":
-            chapters += [_criteria()]
-    chapters = [INTRODUCTION, _table(whole, whole["properties"]), _fence(plain), *chapters]
+            plain[key] = part
+    examples = "".join(section_of(EXAMPLE, key).strip() + "\n" for key in plain)
+    required = ", ".join(f"`{key}`" for key in whole["required"])
+    chapters = [INTRODUCTION, _keys(whole, plain), _fence(examples), f"Required sections: {required}.", *chapters]
     return "\n\n".join(chapter.strip() for chapter in chapters) + "\n"
 
 
-def _sections(whole: Schema, part: Schema, path: str, described: set[str]) -> Iterator[str]:
-    """Text of the sections that a key's value is made of, outermost first, each described once."""
+Described = dict[str, dict[str, Schema]]
+
+
+def _sections(whole: Schema, part: Schema, path: str, described: Described) -> Iterator[str]:
+    """Text of the sections that a key's value is made of, outermost first, each described once.
+
+    described: keys of the sections that stand on the page or have a chapter to come, by name.
+    """
     if "discriminator" in part:
         yield from _union(whole, part, path, described)
     elif "$ref" in part:
         name, section = _name(part), _section(whole, part)
-        if name in described:
+        if name in described and path not in whole["properties"]:
             return
-        described.add(name)
         if path not in whole["properties"]:
-            yield f"### `{path}`\n\n{section['description']}"
-        yield _table(whole, section["properties"], section)
+            yield f"### `{path}`\n\n{_text(section['description'])}"
+        yield _keys(whole, section["properties"], section, described)
+        described[name] = section["properties"]
         for key, inner in section["properties"].items():
             yield from _sections(whole, inner, f"{path}.{key}", described)
     elif "patternProperties" in part:
@@ -177,32 +178,45 @@ def _section(whole: Schema, part: Schema) -> Schema:
     return whole["$defs"][_name(part)] if "$ref" in part else part
 
 
-def _union(whole: Schema, part: Schema, path: str, described: set[str]) -> Iterator[str]:
-    """A choice between sections by the value of one key: what all have in common, then each with its own keys."""
+def _union(whole: Schema, part: Schema, path: str, described: Described) -> Iterator[str]:
+    """A choice between sections by the value of one key: the keys that several share, then each with its own."""
     tag = part["discriminator"]["propertyName"]
-    names = [_name(member) for member in part["oneOf"]]
-    members = [_section(whole, member) for member in part["oneOf"]]
-    if described.issuperset(names):
+    members = {_name(member): _section(whole, member) for member in part["oneOf"]}
+    if described.keys() >= members.keys():
         return
-    first, *others = (member["properties"] for member in members)
-    shared = {key: inner for key, inner in first.items() if all(other.get(key) == inner for other in others)}
-    choices = ", ".join(_tags(member, tag) for member in members)
-    yield f"### {tag.capitalize()}s of `{path}`\n\nThe key `{tag}` says which: {choices}."
-    if described.intersection(names):
-        yield "Here are those that are not described above."
-    elif shared:
-        yield f"Each has the keys\n\n{_table(whole, shared)}"
-    for name, member in zip(names, members, strict=True):
+    yield f"### {tag.capitalize()}s of `{path}`"
+    if known := [_tags(member, tag) for name, member in members.items() if name in described]:
+        yield f"As above: {', '.join(known)}. And these:"
+    shared = _shared([member["properties"] for member in members.values()])
+    for keys, having in shared if not known else ():
+        without = [_tags(member, tag) for member, has in zip(members.values(), having, strict=True) if not has]
+        yield f"Keys of all{' but ' if without else ''}{' and '.join(without)}:\n\n{_keys(whole, keys)}"
+    common = {key for keys, _ in shared for key in keys}
+    for name, member in members.items():
         if name not in described:
-            described.add(name)
-            own = {key: inner for key, inner in member["properties"].items() if key not in {tag, *shared}}
-            yield f"#### {tag}: {_tags(member, tag)}\n\n{member['description']}"
+            described[name] = member["properties"]
+            own = {key: inner for key, inner in member["properties"].items() if key not in {tag, *common}}
+            yield f"#### {tag}: {_tags(member, tag)}\n\n{_text(member['description'])}"
             if own:
-                yield _table(whole, own, member)
-            yield _fence(line_of(EXAMPLE, tag, member))
-    for member in members:
+                yield _keys(whole, own, member)
+    for member in members.values():
         for key, inner in member["properties"].items():
             yield from _sections(whole, inner, f"{path}.{key}", described)
+
+
+def _shared(members: list[dict[str, Schema]]) -> list[tuple[dict[str, Schema], list[bool]]]:
+    """Keys that at least half of several sections have alike, with which of them do; keys of the same ones together."""
+    found: list[tuple[dict[str, Schema], list[bool]]] = []
+    for key, part in {key: part for member in members for key, part in member.items()}.items():
+        having = [member.get(key) == part for member in members]
+        if 2 * sum(having) < len(members):
+            continue
+        same = next((keys for keys, others in found if others == having), None)
+        if same is None:
+            found.append(({key: part}, having))
+        else:
+            same[key] = part
+    return found
 
 
 def _tags(member: Schema, tag: str) -> str:
@@ -213,21 +227,43 @@ def _choices(part: Schema) -> list[str]:
     return part.get("enum") or [part["const"]]
 
 
-def _table(whole: Schema, properties: dict[str, Schema], section: Schema | None = None) -> str:
-    required = (section or whole).get("required", [])
-    rows = ["| key | type | default | what it is |", "|---|---|---|---|"]
-    for key, part in properties.items():
-        description = part.get("description", "Which of them.").replace("\n", " ").replace("|", "\\|")
-        rows.append(f"| `{key}` | {_type(whole, part)} | {_default(key, part, required)} | {description} |")
-    return "\n".join(rows)
+def _keys(
+    whole: Schema, properties: dict[str, Schema], section: Schema | None = None, described: Described | None = None
+) -> str:
+    """A list of keys, each with its default, type and description.
+
+    Neighbours with the same description share a line, as do three or more keys that a section described before has.
+    """
+    required = (section or {}).get("required", [])
+    known = max((_alike(properties, keys) for keys in (described or {}).values()), key=len, default=[])
+    known = known if len(known) >= 3 else []
+    lines = [f"- {', '.join(f'`{key}`' for key in known)}: As above."] if known else []
+    own = [(key, part) for key, part in properties.items() if key not in known]
+    for description, neighbours in groupby(own, lambda item: _text(item[1]["description"])):
+        match list(neighbours):
+            case [(key, part)]:
+                lines.append(f"- {_head(whole, key, part, key in required)}: {description}")
+            case several:
+                lines.append(f"- {', '.join(f'`{key}`' for key, _ in several)}: {description}")
+    return "\n".join(lines)
 
 
-def _default(key: str, part: Schema, required: list[str]) -> str:
-    if key in required:
-        return "required"
-    if part.get("default") is None:
-        return "none"
-    return "see below" if "$ref" in part else f"`{json.dumps(part['default'], ensure_ascii=False)}`"
+def _alike(keys: dict[str, Schema], others: dict[str, Schema]) -> list[str]:
+    return [key for key, part in keys.items() if others.get(key) == part]
+
+
+def _text(description: str) -> str:
+    """A docstring as Markdown: on one line, pages of this folder as links."""
+    return re.sub(r"\bdocs/([\w-]+\.md)", r"[\1](\1)", description.replace("\n", " "))
+
+
+def _head(whole: Schema, key: str, part: Schema, required: bool) -> str:
+    """A key with its default, as it would be written, and its type where the default does not tell it."""
+    default, kind = part.get("default"), _type(whole, part)
+    if "$ref" in part or default is None:
+        return f"`{key}` ({kind}{', required' if required else ''})"
+    head = f"`{key}: {json.dumps(default, ensure_ascii=False)}`"
+    return head if kind in (TEXT, BOOLEAN) else f"{head} ({kind})"
 
 
 def _type(whole: Schema, part: Schema) -> str:
@@ -242,37 +278,26 @@ def _type(whole: Schema, part: Schema) -> str:
         case {"enum": _} | {"const": _}:
             return ", ".join(f"`{choice}`" for choice in _choices(part))
         case {"type": "array", "items": items}:
-            kind, *limits = _type(whole, items).split(" ", 1)
-            return " ".join([f"list of {kind}" + ("" if kind.endswith("`") else "s"), *limits])
+            choices = "enum" in items
+            kind, *limits = _type(whole, items).split(" ", 0 if choices else 1)
+            return " ".join([f"list of {kind}" + ("" if choices else "s"), *limits])
         case {"patternProperties": _}:
             return f"by name: {_type(whole, _values(part))}"
         case {"type": "object", "additionalProperties": values}:
             return f"by name: {_type(whole, values)}"
-        case {"type": "string", "pattern": _}:
+        case {"type": "string", "pattern": pattern} if pattern == SLUG:
             return "name"
-    words = {"string": "text", "integer": "integer", "number": "number", "boolean": "`true` or `false`"}
+        case {"type": "integer", "minimum": 0, "maximum": most} if most == LAST_SEED:
+            return "seed"
+    words = {"string": TEXT, "integer": "integer", "number": "number", "boolean": BOOLEAN}
     bounds = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     limits = ", ".join(f"{sign} {part[bound]:.12g}" for bound, sign in bounds.items() if bound in part)
     return f"{words[part['type']]} {limits}".strip()
 
 
-def _criteria() -> str:
-    """What each criterion of the neuron methods selects."""
-    rows = [
-        f"| `{name}` | {criterion.description.replace('|', chr(92) + '|')} |" for name, criterion in CRITERIA.items()
-    ]
-    return "\n".join(["| neuron method | selects |", "|---|---|", *rows])
-
-
 def section_of(example: str, key: str) -> str:
     """The lines of a top-level key in a YAML text."""
     return re.search(rf"^{key}:.*\n(?:[ #].*\n)*", example, re.MULTILINE)[0]
-
-
-def line_of(example: str, tag: str, member: Schema) -> str:
-    """The first line of a YAML text that uses one of a union's members."""
-    tags = "|".join(map(re.escape, _choices(member["properties"][tag])))
-    return re.search(rf"^ *(.*\{{{tag}: (?:{tags})[,}}].*)$", example, re.MULTILINE)[1]
 
 
 def _fence(text: str) -> str:

@@ -8,8 +8,8 @@ from caneft.config.section import Positive, Section
 
 
 class Cleaning(Section):
-    """What is repaired in, and dropped from, train, dev and pretraining text; test sets are only normalised
-    (docs/method.md)."""
+    """What is repaired in or dropped from train, dev and pretraining text (docs/method.md); test sets are only
+    normalised."""
 
     mojibake: Literal["repair", "drop", "keep"] = "repair"
     """Text decoded in a wrong encoding (`fÃ¼r`)."""
@@ -18,10 +18,10 @@ class Cleaning(Section):
     copies: Literal["drop", "keep"] = "keep"
     """Pairs whose target is their source."""
     max_characters: Positive | None = 5000
-    """Drop pairs with a longer side; null: none."""
+    """Drop pairs with a longer side."""
     max_ratio: Annotated[float, Field(gt=1)] | None = 3.0
-    """Drop pairs whose target is so many times longer or shorter than usual in their corpus; null: none."""
+    """Drop pairs whose target is so many times longer or shorter than usual in their corpus."""
     wrong_language: Literal["drop", "keep"] = "keep"
-    """Pairs with a side that py3langid finds in another language than the direction names."""
+    """Pairs with a side in another language, by py3langid."""
     language_bytes: Positive = 60
-    """Do not judge the language of sides whose letters have fewer bytes in UTF-8 (a Chinese one has three)."""
+    """Sides whose letters have fewer bytes in UTF-8 are not judged by language."""

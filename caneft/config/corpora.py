@@ -17,9 +17,9 @@ class Source(Section):
     """What all corpus formats share."""
 
     limit: Positive | None = None
-    """At most so many pairs, drawn after cleaning, in file order."""
+    """Largest number of pairs, drawn after cleaning."""
     seed: Seed = 0
-    """Seed of the draw (and, for the built-in corpora, of the text)."""
+    """Seed of the draw, and of built-in texts."""
     reverse: bool = False
     """Swap source and target after reading."""
 
@@ -41,10 +41,9 @@ class Jsonl(Source):
     path: str
     """File."""
     source: str = "source"
-    """Field of the source side; null is an empty side. Dots descend into objects (`translation.de`), numbers into lists
-    (`messages.0.content`), unless a field has the whole name."""
+    """Field of the source. Dots descend into objects (`translation.de`), numbers into lists (`messages.0.content`)."""
     target: str = "target"
-    """Field of the target side."""
+    """Field of the target."""
 
     def paths(self) -> tuple[str, ...]:
         return (self.path,)
@@ -57,11 +56,11 @@ class Instruct(Source):
     path: str
     """File."""
     source: str = "input"
-    """Field of the source side, as of `jsonl`."""
+    """Field of the source."""
     target: str = "output"
-    """Field of the target side."""
+    """Field of the target."""
     source_prefix: str = ""
-    """Prefix that is stripped from every source, such as "German: ". A record without it is an error."""
+    """Prefix to strip from every source, such as "German: "; a record without it is an error."""
     target_prefix: str = ""
     """The same for the target."""
 
@@ -89,37 +88,35 @@ class Tsv(Source):
     path: str
     """File."""
     source_column: Annotated[int, Field(ge=0)] = 0
-    """Column of the source side, from 0."""
+    """Column of the source, from 0."""
     target_column: Annotated[int, Field(ge=0)] = 1
-    """Column of the target side."""
+    """Column of the target."""
 
     def paths(self) -> tuple[str, ...]:
         return (self.path,)
 
 
 class Alternating(Source):
-    """A text file with the two languages on alternating lines, as in UM-Corpus; blank lines between pairs are
-    ignored."""
+    """One text file with the two languages on alternating lines, as UM-Corpus has them."""
 
     format: Literal["alternating"]
     path: str
     """File."""
     first: Literal["source", "target"] = "target"
-    """Side of the first line. UM-Corpus has English first."""
+    """Side of the first line."""
 
     def paths(self) -> tuple[str, ...]:
         return (self.path,)
 
 
 class Tmx(Source):
-    """A translation memory. A unit that lacks a side is a pair with an empty one."""
+    """A translation memory."""
 
     format: Literal["tmx"]
     path: str
     """File, in UTF-8, UTF-16 or the single-byte encoding that it declares."""
     source_language: str
-    """Code of the source language in the file. `en` also matches `en-US`, `EN_GB` and `eng`; `en-US` only itself. Of a
-    unit's variants an exact match comes first, then the first in the file, empty ones last."""
+    """Code of the source language in the file. `en` also matches `en-US`, `EN_GB` and `eng`; `en-US` only itself."""
     target_language: str
     """Code of the target language."""
 
@@ -140,9 +137,9 @@ class Hub(Source):
     revision: str | None = None
     """Revision on the hub."""
     source: str = "translation.de"
-    """Field of the source side, as of `jsonl`."""
+    """Field of the source."""
     target: str = "translation.en"
-    """Field of the target side."""
+    """Field of the target."""
 
     def folder(self, resolve: Callable[[str], Path]) -> Path | None:
         """The folder of that name, here or where `resolve` leads; None if it is a dataset of the hub."""
@@ -160,7 +157,7 @@ class Hub(Source):
 
 
 class SacreBleu(Source):
-    """A published test set that sacreBLEU downloads; of several references, the first."""
+    """A published test set that sacreBLEU downloads, with its first reference."""
 
     format: Literal["sacrebleu"]
     name: str
@@ -241,17 +238,16 @@ class Domain(Section):
 
 
 class Direction(Section):
-    """A language pair in one order, named by its codes (`de-en`, `eng-zho`, `en-zh_hans`), or another task under any
-    name."""
+    """A language pair, named by its codes, source first (`de-en`, `en-zh_hans`); or another task, under any name."""
 
     source_language: str | None = None
-    """Name of the source language in the prompt, such as German; required where the prompt has it."""
+    """Its name in the prompt, such as German; required if the prompt has this field."""
     target_language: str | None = None
-    """Name of the target language in the prompt."""
+    """The same for the target."""
     domains: Annotated[dict[Slug, Domain], Field(min_length=1)]
     """The domains."""
     prompt: Prompt | None = None
-    """Replaces the general `prompt`, for instance by one in the source language."""
+    """Replaces the general `prompt`."""
 
 
 class Mixture(Section):

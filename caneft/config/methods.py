@@ -33,41 +33,41 @@ class Icl(Section):
 
     method: Literal["icl"]
     examples: Positive = 4
-    """Training pairs in the prompt, of the test domain; for an unseen domain, of the whole mixture."""
+    """Training pairs in the prompt: of the test domain, or of the whole mixture for an unseen one."""
     retrieval: Literal["random", "bm25"] = "random"
-    """How they are found: at random, or by source similarity."""
+    """How they are found; `bm25` goes by source similarity."""
     seed: Seed = 0
     """Seed of `random`."""
 
 
 class TuningResources(Section):
-    """What a tuning job of this variant needs; each key replaces that of `models.*.resources`."""
+    """What a tuning job of this variant needs."""
 
     gpu: Annotated[int, Field(ge=0)] | None = None
-    """GPUs."""
+    """In place of those of `models.*.resources`."""
     mem_mb: Positive | None = None
-    """Memory in MB."""
+    """In place of those of `models.*.resources`."""
     runtime: Positive | None = None
-    """Time limit in minutes."""
+    """In place of those of `models.*.resources`."""
     checkpoint_seconds: Positive | None = None
-    """Time between checkpoints."""
+    """In place of those of `models.*.resources`."""
     device_map: DeviceMap | None = None
-    """How the model is spread over GPUs."""
+    """In place of those of `models.*.resources`."""
     threads: Positive = 1
-    """CPU cores, on which `adamw-offload` also takes its steps."""
+    """CPU cores, which `adamw-offload` uses for its steps too."""
 
     def over(self, shared: Resources) -> Resources:
-        """The resources of a model, with what is said here in their place."""
+        """The resources of a model, with these in place of its own."""
         return shared.model_copy(update=self.model_dump(exclude={"threads"}, exclude_none=True))
 
 
 class Trained(Section):
-    """What every method that trains has."""
+    """Keys of every method that trains."""
 
     learning_rate: Rates
-    """Peak learning rate, or a grid to choose from on dev (`trials`)."""
+    """Peak rate, or a grid from which dev chooses (`trials`)."""
     resources: TuningResources | None = Field(None, exclude_if=lambda resources: resources is None)
-    """What its tuning jobs need, if it differs from the model's other jobs."""
+    """What its tuning jobs need, if not what the model's other jobs do."""
 
     @property
     def grid(self) -> list[float]:
@@ -80,8 +80,8 @@ class Full(Trained):
 
     method: Literal["full"]
     optimizer: Literal["adamw", "adamw-offload"] = "adamw"
-    """`adamw`: all in float32 on the GPU, 16 bytes per parameter. `adamw-offload`: weights and gradients on the GPU in
-    the model's dtype, 4 bytes in bfloat16; float32 masters and Adam's states in the machine's memory, 12 bytes."""
+    """`adamw`: all on the GPU, in float32. `adamw-offload`: float32 masters and Adam's states in the machine's memory
+    (docs/reproducing-the-paper.md)."""
 
 
 class Lora(Trained):
@@ -89,15 +89,15 @@ class Lora(Trained):
 
     method: Literal["lora"]
     rank: Positive | None = None
-    """Rank of every module; by default 16, or that of `equal_to`."""
+    """Rank of every module; by default 16."""
     equal_to: Slug | None = None
-    """A neuron variant: the rank whose number of parameters is nearest to its own."""
+    """A neuron variant; the rank is the one nearest to it in parameters."""
     alpha: Positive | None = None
     """Scaling numerator; by default twice the rank."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Dropout before the low-rank product."""
     merged: bool = Field(False, exclude_if=lambda merged: not merged)
-    """Score it merged into the weights, rounded to the model's dtype, instead of beside them in float32."""
+    """Score it merged into the weights, in the model's dtype, not beside them in float32."""
 
     @model_validator(mode="after")
     def _one_rank(self) -> "Lora":
@@ -113,12 +113,12 @@ class Adapters(Trained):
     bottleneck: Positive = 16
     """Width of an adapter."""
     route: Literal["domain", "source_loss"] = Field("domain", exclude_if=lambda route: route == "domain")
-    """Adapter of a seen domain's test set: its own (so the method is told the domain), or the one with the lowest loss
-    on the test set's sources, as always for unseen domains."""
+    """Adapter of a seen domain's test set: its own, or the one with the lowest loss on the test set's sources, as for
+    unseen domains."""
 
 
 class Neurons(Trained):
-    """Selected FFN neurons (or attention heads): the criterion is the method's name."""
+    """Neurons or attention heads, selected by the criterion of that name (docs/method.md)."""
 
     method: Literal[
         "caneft",
@@ -134,18 +134,17 @@ class Neurons(Trained):
         "caneft-attention",
     ]
     fraction: Share | None = None
-    """Overrides the budget of `selection`."""
+    """Budget in place of that of `selection`."""
     parameters: Positive | None = None
-    """Overrides it, in weights."""
+    """Budget in place of that of `selection`."""
     task_relevant: Share | None = None
-    """Overrides `selection.task_relevant`; null: off. Only MI criteria use it."""
+    """In place of those of `selection`; `task_relevant: null` is no mask."""
     task_relevant_scope: Scope | None = Field(None, exclude_if=lambda scope: scope is None)
-    """Overrides `selection.task_relevant_scope`."""
+    """In place of those of `selection`; `task_relevant: null` is no mask."""
     active_share: Share | None = Field(None, exclude_if=lambda share: share is None)
-    """Of `specific`: only neurons whose activation probability in some domain is in this top share of all of them (0.05
-    in the LAPE paper); null: all neurons."""
+    """Of `specific`: only neurons whose activation probability in some domain is in this top share (0.05 in LAPE)."""
     among: list[Half] = Field([], exclude_if=operator.not_)
-    """Of `random`: only neurons that are in all of these halves."""
+    """Of `random`: only neurons in all of these halves."""
     layers_of: Slug | None = None
     """Of `random`: as many neurons in each layer as this variant has."""
 

@@ -13,7 +13,7 @@ NEURAL = ("comet", "kiwi", "xcomet", "metricx")
 
 
 class Measure(NamedTuple):
-    """What is known of a metric wherever scores are compared or printed.
+    """What comparing and printing scores needs to know of a metric.
 
     lower_is_better: it counts errors. of_words: it needs to know where words end.
     """
@@ -52,13 +52,13 @@ class MetricResources(Section):
     """What a scoring job asks the scheduler for."""
 
     gpu: Annotated[int, Field(ge=0, le=1)] = 0
-    """GPUs; the library fails on several with newer versions of torch."""
+    """GPUs."""
     mem_mb: Positive = 4000
     """Memory in MB."""
     runtime: Positive = 60
     """Time limit in minutes."""
     batch_size: Positive = 16
-    """Segments of a forward pass; scores are the same up to float tolerance."""
+    """Segments of a forward pass."""
 
 
 class MetricCorpus(Section):
@@ -71,12 +71,12 @@ class MetricCorpus(Section):
 
 
 class MetricTraining(Section):
-    """A small metric, trained on synthetic corruptions, for demonstrations. It is no judge of translations."""
+    """A small metric for demonstrations, trained on corrupted targets. It is no judge of translations."""
 
     corpora: Annotated[list[MetricCorpus], Field(min_length=1)]
-    """Pairs whose targets are corrupted; domains that mixtures add later do not change the metric."""
+    """Pairs whose targets are corrupted."""
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Share of the pairs on which its scores are correlated with the level of corruption."""
+    """Share of the pairs on which its scores are compared with the level of corruption."""
     epochs: Positive = 4
     """Passes over the pairs."""
     batch_size: Positive = 32
@@ -116,38 +116,36 @@ class NeuralMetric(Section):
 
 
 class Comet(NeuralMetric):
-    """COMET, which compares with source and reference, such as `hub: Unbabel/wmt22-comet-da`."""
+    """COMET, which compares with source and reference: `hub: Unbabel/wmt22-comet-da`."""
 
     train: MetricTraining | None = None
     """Train a small one."""
 
 
 class MetricX(NeuralMetric):
-    """MetricX, which compares with source and reference and counts errors, from 0 to 25, such as
-    `hub: google/metricx-24-hybrid-large-v2p6`."""
+    """MetricX, which counts errors, from 0 to 25: `hub: google/metricx-24-hybrid-large-v2p6`."""
 
     path: str | None = None
     """Folder of a local checkpoint, with `config.json` and weights."""
     tokenizer: HubName = "google/mt5-xl"
-    """Tokenizer on the hub, as published checkpoints have none."""
+    """Tokenizer on the hub; published checkpoints have none."""
 
 
 class Scoring(Section):
     """Metrics of the tables."""
 
     metrics: Unique[Literal["bleu", "chrf", "ter", "exact"]] = ["bleu", "chrf"]
-    """The first is the headline. `bleu`, `chrf` and `ter` are sacrebleu's, with words by the target language, the
-    second in the direction's name. `ter` counts edits: **lower is better**, and it cannot be the headline. `exact`:
-    share of outputs equal to the reference, in per cent."""
+    """The first is the headline. `exact` is the percentage of outputs equal to the reference; the others are
+    sacrebleu's. `ter` counts edits: **lower is better**, so it cannot be the headline."""
     comet: Comet | None = None
-    """COMET. Any neural metric needs a second environment, which the workflow builds."""
+    """COMET. Neural metrics need a second environment, which the workflow builds."""
     kiwi: NeuralMetric | None = None
-    """COMETKiwi, which uses no reference, such as `hub: Unbabel/wmt22-cometkiwi-da` (gated)."""
+    """COMETKiwi, which needs no reference: `hub: Unbabel/wmt22-cometkiwi-da` (gated)."""
     xcomet: NeuralMetric | None = None
-    """XCOMET, such as `hub: Unbabel/XCOMET-XL` (gated)."""
+    """XCOMET: `hub: Unbabel/XCOMET-XL` (gated)."""
 
     metricx: MetricX | None = None
-    """MetricX. **Lower is better.**"""
+    """MetricX; lower is better."""
 
     @model_validator(mode="after")
     def _headline(self) -> "Scoring":

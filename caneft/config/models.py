@@ -43,7 +43,7 @@ class Pretraining(Section):
     tokens_per_step: Positive = 1000
     """Tokens of a step, padding included."""
     learning_rate: Annotated[float, Field(gt=0)] = 3e-3
-    """Peak rate of AdamW; warm-up over 5 % of the steps, then cosine to zero."""
+    """Peak rate of AdamW, with warm-up over 5 % of the steps, then cosine to zero."""
     max_tokens: Positive = 256
     """Longer examples are left out and counted."""
     seed: Seed = 0
@@ -63,21 +63,18 @@ class Resources(Section):
     """What a job of a model asks the scheduler for."""
 
     gpu: Annotated[int, Field(ge=0)] = 0
-    """GPUs; on one machine, each job gets its own. 0: the CPU, unless CUDA_VISIBLE_DEVICES or Slurm shows the job a
-    GPU, which all jobs then share. More than one: tuning divides each step and importance the samples, one process a
-    GPU; other jobs ask for one. With a `device_map`, every job gets all, in one process."""
+    """GPUs of a job. 0: the CPU, unless CUDA_VISIBLE_DEVICES or Slurm shows the job a GPU, which jobs then share.
+    Several: docs/scaling.md."""
     mem_mb: Positive | None = None
-    """Memory in MB; null: computed for each step (docs/scaling.md), 4000 as long as the model's config.json is not
-    here."""
+    """Memory in MB; by default computed for each step (docs/scaling.md)."""
     runtime: Positive = 120
     """Time limit in minutes."""
     translation_runtime: Positive | None = None
-    """Time limit of a translation job in minutes; null: `runtime`."""
+    """Time limit of a translation job; by default `runtime`."""
     checkpoint_seconds: Positive = 300
-    """Seconds between checkpoints of a tuning job, from which a killed job resumes. Checkpoints take at most a tenth of
-    the time."""
+    """Seconds between checkpoints of a tuning job; more if they would take over a tenth of the time."""
     device_map: DeviceMap = "none"
-    """How a model too large for one GPU is spread over several (accelerate's rules)."""
+    """How accelerate spreads a model that is too large for one GPU over several."""
 
 
 class Model(Section):
@@ -88,20 +85,19 @@ class Model(Section):
     revision: str | None = None
     """Revision on the hub."""
     path: str | None = None
-    """Folder of a Hugging Face model, or a .gguf file, which is dequantised."""
+    """Folder of a Hugging Face model, or a GGUF file."""
     package: PackageName | None = Field(None, exclude_if=lambda package: package is None)
-    """Import name of an installed Python package that holds a .gguf file, or parts of one."""
+    """Import name of an installed Python package that holds a GGUF file, or parts of one."""
     pretrain: Pretraining | None = None
-    """A small base that the workflow pretrains."""
+    """A small base, pretrained by the workflow."""
     trust_remote_code: Annotated[bool, Field(exclude_if=operator.not_)] = False
-    """Run Python files that come with the model. Read them first, and pin `revision`."""
+    """Run the model's own Python files. Read them first, and pin `revision`."""
     allow_pickle: Annotated[bool, Field(exclude_if=operator.not_)] = False
-    """Read weights from `pytorch_model*.bin` where there is no *.safetensors. The format can carry code; only tensors
-    are loaded."""
+    """Read `pytorch_model*.bin` if there is no `*.safetensors`. Pickles can carry code; only tensors are loaded."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of the frozen weights."""
     scale_exponent: int | None = None
-    """Overrides `importance.scale_exponent` for this model."""
+    """Replaces `importance.scale_exponent`."""
     resources: Resources = Resources()
     """What its jobs need."""
 

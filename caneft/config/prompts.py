@@ -11,7 +11,7 @@ from caneft.errors import InputError, did_you_mean
 PromptForm = Literal["auto", "chat", "instruction", "completion"]
 
 COMPLETION = "{source_language}: {source}\n{target_language}:"
-"""What a base model goes on with, by default."""
+"""What a base model completes, by default."""
 
 _QUOTED = f'"{COMPLETION}"'.replace("\n", "\\n")
 
@@ -22,21 +22,21 @@ def template_fields(template: str) -> list[str]:
 
 
 class Prompt(Section):
-    """What a model is given, in training, importance and inference alike: the instruction before the source, in the
-    user's turn of a chat template; or, for a base model, a text to complete (docs/method.md)."""
+    """What a model is given in training, importance and inference: an instruction and the source in a chat template, or
+    a text to complete (docs/method.md)."""
 
     instruction: str = (
         "Translate the following text from {source_language} into {target_language}. Reply only with the translation."
     )
-    """Text before the source. Fields: {source_language}, {target_language}; with `name_domain`, {domain}: its key."""
+    """Text before the source. Fields: `{source_language}`, `{target_language}`; with `name_domain`, `{domain}`."""
     name_domain: bool = False
-    """Name the domain in the prompt. This puts the label into every importance score."""
+    """Name the domain in the prompt. Every importance score then contains the label."""
     form: PromptForm = "auto"
-    """`chat`: the chat template; `completion`: the text below; `instruction`: instruction, line break, source, line
-    break; `auto`: `chat` for a model with a chat template, else `completion`."""
+    """`chat`: the chat template. `completion`: the text below. `instruction`: instruction and source, a line each.
+    `auto`: `chat` if there is a chat template, else `completion`."""
     completion: str = COMPLETION
-    """Text that a base model completes, up to a line break. Fields: those of the instruction, and {source}, once. It
-    must not end with white space, which belongs to the answer."""
+    """Text that a base model completes, up to a line break. Fields: those above, and `{source}` once. It must not end
+    with white space."""
 
     @property
     def read(self) -> dict[str, str]:
@@ -78,14 +78,14 @@ class Prompt(Section):
 
 
 class PromptSettings(Section):
-    """How pairs are written, with the languages that are spoken of, if any are. Which of the two texts a model gets
-    may be known by its tokenizer alone."""
+    """How pairs are written, with the names of the languages, if a direction has any. Which of the two texts a model
+    gets may depend on its tokenizer."""
 
     instruction: str
     source_language: str | None = None
     target_language: str | None = None
     form: PromptForm = Field("auto", exclude_if=lambda form: form == "auto")
-    """Not written at its default, nor is the one below: what was made before there were forms stays."""
+    """Left out at its default, as is the one below, so that results from before these keys stay valid."""
     completion: str = Field(COMPLETION, exclude_if=lambda text: text == COMPLETION)
 
     def instruct(self, domain: str = "") -> str:
@@ -93,7 +93,7 @@ class PromptSettings(Section):
         return self._filled(self.instruction, domain=domain)
 
     def complete(self, source: str, domain: str = "") -> str:
-        """The text that a base model is to go on with.
+        """The text that a base model is to complete.
 
         Raises InputError where it lacks a language, or the domain that the instruction names.
         """
@@ -101,14 +101,14 @@ class PromptSettings(Section):
         for name in ("source_language", "target_language"):
             if name in fields and getattr(self, name) is None:
                 raise InputError(
-                    f"the model has no chat template, so it gets prompt.completion, which speaks of {{{name}}}; this"
-                    f" direction names none. Set directions.*.{name}, or directions.*.prompt.completion to a text of"
-                    ' its own, such as "Question: {source}\nAnswer:"'
+                    f"the model has no chat template, so it gets prompt.completion, which has the field {{{name}}};"
+                    f" this direction sets none. Set directions.*.{name}, or give it a directions.*.prompt.completion,"
+                    ' such as "Question: {source}\nAnswer:"'
                 )
         if "domain" in template_fields(self.instruction) and "domain" not in fields:
             raise InputError(
-                "the model has no chat template, so it gets prompt.completion, which does not have the {domain} that"
-                " prompt.instruction has. Put it there too, as in"
+                "the model has no chat template, so it gets prompt.completion, which lacks the {domain} of"
+                " prompt.instruction. Add it, as in"
                 ' "{source_language} ({domain}): {source}\n{target_language}:"'
             )
         return self._filled(self.completion, source=source, domain=domain)

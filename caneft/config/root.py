@@ -18,23 +18,23 @@ class Config(Section):
     """Configuration of a CANEFT workflow."""
 
     results_root: Folder = "results"
-    """Folder of everything that is computed."""
+    """Folder of all results."""
     data_root: str | None = None
-    """Folder from which relative paths start; by default the environment variable CANEFT_DATA."""
+    """Folder of relative paths; by default the environment variable CANEFT_DATA."""
     limit: Positive | None = Field(None, exclude_if=lambda limit: limit is None)
-    """For a first try: at most so many pairs of every corpus, test sets too, and for importance and tuning. Results go
-    to `{results_root}/limit{limit}`, and every caption says so. What a base or a metric is trained on stays whole."""
+    """For a first try: at most so many pairs of every corpus, and for importance and tuning. Results go to
+    `{results_root}/limit{limit}`. What a base or a metric is trained on stays whole."""
     verify_up_to_gb: Annotated[float, Field(ge=0)] | None = None
     """Do not verify checksums of files above this size when they are read; hashing costs about a second per GB and job.
-    By default every file is verified; `python -m caneft verify` always verifies all."""
+    By default every file is verified."""
     directions: Annotated[dict[Slug, Direction], Field(min_length=1)]
     """Language pairs, or other tasks, with their domains."""
     models: Annotated[dict[Slug, Model], Field(min_length=1)]
     """Base models."""
     mixtures: Annotated[dict[Slug, dict[Slug, Annotated[Mixture, BeforeValidator(domains_only)]]], Field(min_length=1)]
-    """Training mixtures: name, then direction, then domains."""
+    """Training mixtures: by name, then by direction."""
     methods: Annotated[dict[Slug, Method], Field(min_length=1)]
-    """Rows of the main table, in this order: named variants of the methods."""
+    """Rows of the main table, in this order: variants of the methods."""
     seeds: Unique[Seed] = [1]
     """Seeds of tuning, and of the neurons of `random`."""
     prompt: Prompt = Prompt()

@@ -9,65 +9,63 @@ from caneft.config.section import Positive, Scope, Section, Seed, Share, Slug, U
 
 class AutoSamples(Section):
     """How `samples: auto` finds its number, once per model and direction: it doubles the samples until the neurons that
-    `caneft-geometric` selects on disjoint halves hardly agree better. `caneft` needs more: four times the samples on
-    the demo."""
+    `caneft-geometric` selects on disjoint halves hardly agree better. `caneft` needs more: on the demo, four times."""
 
     mixture: Slug | None = None
-    """Mixture that decides; by default the direction's first. Choose one that will not change later."""
+    """Mixture that decides; by default the first. Choose one that will not change later."""
     smallest: Annotated[int, Field(ge=4, multiple_of=2)] = 200
-    """First number of samples per domain."""
+    """First number per domain."""
     largest: Positive = 10000
-    """Largest number of samples per domain; the smallest domain limits it too."""
+    """Last number per domain; the smallest domain limits it too."""
     gain: Share = 0.05
-    """Stop when doubling raised the Jaccard index of the halves' neurons by less than this, and the index is above that
-    of shuffled labels by more than this."""
+    """Stop when doubling raised the Jaccard index of the halves by less than this, and the index is above that of
+    shuffled labels by more than this."""
 
 
 class Importance(Section):
-    """The importance dump: activation times gradient per sample and neuron."""
+    """Importance of every neuron for every sample."""
 
     samples: Positive | Literal["auto"] = 800
     """Training pairs per domain."""
     auto: AutoSamples = AutoSamples()
     """The rule of `samples: auto`."""
     draws: Literal["shared", "per_seed"] = Field("shared", exclude_if=lambda draws: draws == "shared")
-    """`per_seed`: each final seed selects on its own draw, so that deviations over seeds include the selection. Trials
-    keep the shared draw; k seeds make k + 1 draws."""
+    """`per_seed`: each final seed selects on its own draw (docs/method.md)."""
     seed: Seed = 0
-    """Seed of the shared draw; final seed s has `seed` + 1 + s."""
+    """Seed of the shared draw."""
     tokens_per_batch: Positive = 4096
-    """Tokens of a batch, padding included; results are the same up to float tolerance."""
+    """Tokens of a batch, padding included."""
     max_tokens: Positive = 512
     """Longer examples are left out and counted."""
     scale_exponent: int = 12
-    """Scores are stored as float16 times 2 to this power."""
+    """Scores are stored as float16, times 2 to this power."""
 
 
 class Selection(Section):
-    """From importance to neurons. One of `fraction`, `gamma` and `parameters` sets the number for every method."""
+    """From importance to neurons. Exactly one of `fraction`, `gamma` and `parameters` sets their number."""
 
     bins: Annotated[int, Field(ge=2, le=64)] = 10
-    """Quantile bins of the mutual information."""
+    """Quantile bins of mutual information (MI)."""
     length_strata: Annotated[int, Field(ge=1, le=64)] = 1
-    """Quantile strata of response length; above 1, every MI is conditional on the stratum."""
+    """Quantile strata of response length; above 1, MI is conditional on the stratum."""
     fraction: Share | None = None
     """Share of all FFN neurons."""
     gamma: Annotated[float, Field(ge=0)] | Literal["null"] | None = None
-    """Threshold of consensus MI in nats; `"null"`: the 1 - error_rate quantile of the permutation null."""
+    """Threshold of consensus MI in nats; `"null"`: the 1 − `error_rate` quantile of the permutation null."""
     parameters: Positive | None = None
-    """As many neurons as have at most so many weights, three times the hidden size each."""
+    """As many neurons as have at most so many weights."""
     per_layer: Positive | None = None
-    """Upper limit of neurons in one layer, for every criterion."""
+    """Largest number of neurons in a layer."""
     error_rate: Annotated[float, Field(ge=1e-5, le=1)] = 0.01
     """Error rate of `gamma: "null"`."""
     null_permutations: Positive = 20
-    """Permutations of the labels for the null."""
+    """Permutations of the labels."""
     task_relevant: Share | None = 0.5
-    """MI criteria keep only neurons whose mean importance is in this top share in every domain; null: all."""
+    """MI criteria keep only neurons whose mean importance is in this top share in every domain."""
     task_relevant_scope: Scope = "model"
     """Whether that share is of the model or of each layer."""
     stability_splits: Positive = 10
-    """Splits of the samples into disjoint halves for the stability curves; a verdict needs ten."""
+    """Splits of the samples into halves for the stability curves; a verdict needs ten."""
     seed: Seed = 0
     """Seed of the permutations."""
 
@@ -84,9 +82,9 @@ class Tuning(Section):
     pairs_per_domain: Positive = 800
     """Training pairs of each domain."""
     temperature: Annotated[float, Field(ge=1)] | None = None
-    """Numbers proportional to size^(1/temperature), with the same sum; 1: by size; null: equal numbers."""
+    """Numbers proportional to size^(1/temperature), with the same sum; by default equal numbers."""
     pairs: dict[Slug, Positive] = {}
-    """Training pairs of single domains instead of `pairs_per_domain`; not with a temperature."""
+    """Training pairs of single domains, instead; not with a temperature."""
     dev_pairs_per_domain: Positive = 100
     """Dev pairs of each domain."""
     epochs: Positive = 2
@@ -94,7 +92,7 @@ class Tuning(Section):
     batch_size: Positive = 32
     """Pairs of an optimizer step."""
     tokens_per_batch: Positive = 4096
-    """Tokens of a forward pass; a step accumulates as many passes as it needs."""
+    """Tokens of a forward pass; a step accumulates the passes it needs."""
     max_tokens: Positive = 512
     """Longer examples are left out and counted."""
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
@@ -106,13 +104,13 @@ class Tuning(Section):
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
     dev_every: Positive | None = None
-    """Steps between measurements of the dev loss; by default an epoch."""
+    """Steps between measurements of dev loss; by default an epoch."""
     patience: Positive | None = None
-    """Stop after so many measurements without a lower dev loss, at the weights of the lowest; null: never."""
+    """Stop after so many measurements without a lower dev loss, at the weights of the lowest."""
     seed: Seed = 0
     """Seed of the draw of pairs."""
     keep_full_weights: bool = True
-    """Keep the weights of `full` runs. Without them, a test domain added later trains `full` again."""
+    """Keep the weights of `full` runs; without them, a new test domain trains `full` again."""
 
     @model_validator(mode="after")
     def _one_rule_of_sizes(self) -> "Tuning":
@@ -122,46 +120,43 @@ class Tuning(Section):
 
 
 class Trials(Section):
-    """How a learning rate is chosen from a grid: the lowest rate within one standard error of the best mean dev chrF2
-    (exact match where that is the headline). docs/method.md has the details."""
+    """How a learning rate is chosen from a grid (docs/method.md)."""
 
     seeds: Unique[Seed] = [0, 100]
-    """Seeds of the trials, none of them in `seeds`. With one seed, the standard error covers segments but not runs."""
+    """Seeds of the trials, none of them in `seeds`."""
 
 
 class Decoding(Section):
-    """Greedy generation. The checkpoint's generation settings are ignored."""
+    """Greedy generation; a checkpoint's own settings are ignored."""
 
     engine: Literal["transformers", "vllm"] = Field("transformers", exclude_if=lambda engine: engine == "transformers")
-    """Who generates. `vllm` has an environment of its own and is made for GPUs (docs/serving.md); what it cannot serve,
-    such as adapters, `transformers` translates. The main table says who did, unless it was `transformers` alone."""
+    """`vllm` is made for GPUs, and has an environment of its own (docs/serving.md)."""
     batch_size: Positive = 64
-    """Sentences decoded together, sorted by length; with `vllm`, the most at a time."""
+    """Sentences decoded together; with `vllm`, the most at a time."""
     length_factor: Annotated[float, Field(ge=0)] = 2.0
-    """A hypothesis has at most so many tokens per source token (0 where lengths are unrelated) ..."""
+    """A hypothesis has at most so many tokens per source token ..."""
     length_offset: Annotated[int, Field(ge=1)] = 16
-    """... plus this number. A longer one is cut, flagged and counted."""
+    """... plus this number. Longer ones are cut and counted."""
     max_source_tokens: Positive = 1024
     """A longer source is an error."""
 
 
 class Significance(Section):
-    """Tests of significance between the variants of a block (docs/method.md)."""
+    """Tests of significance (docs/method.md)."""
 
     baseline: Slug | None = None
-    """Variant that every other one is compared with; by default the one with `method: base`."""
+    """Variant that all are compared with; by default the one with `method: base`."""
     method: Slug | None = None
-    """Variant that is compared with every other one; by default the first with `method: caneft`."""
+    """Variant that is compared with all; by default the first with `method: caneft`."""
     resamples: Positive = 20000
-    """Randomisations; the smallest p is 1 / (resamples + 1). Holm's correction over 150 comparisons needs at least
-    3,000 at a level of 0.05."""
+    """Randomisations. The smallest p is 1 / (resamples + 1), so Holm's correction over 150 comparisons needs 3,000."""
     bootstrap: Positive = 2000
     """Resamples of the 95 % intervals."""
     expected_segments: Annotated[float, Field(gt=0)] = 11.5
-    """Deviation of one segment's part in a difference of two methods, in points of the headline metric, from which the
-    plan computes the smallest difference that it can show. The default is that of BLEU in docs/study.md."""
+    """Deviation of a segment's part in a difference of two methods, in points of the headline metric, for the smallest
+    difference that the plan can find; the default is that of BLEU in docs/study.md."""
     expected_runs: Annotated[float, Field(ge=0)] = 0.46
-    """Deviation of the average between runs of one method, for the same purpose."""
+    """Deviation of the average between runs of one method, likewise."""
     alpha: Annotated[float, Field(ge=0.001, lt=1)] = 0.05
     """Chance of one or more false marks in a table."""
     seed: Seed = 0
