@@ -33,9 +33,7 @@ def rows():
 
 def counted(cell):
     """Rules and numbers of jobs that a cell of the page names; `reports` and `comparisons` stand for several rules."""
-    if cell == "none":
-        return Counter()
-    found = Counter({rule: int(count) for rule, count in re.findall(r"`(\w+)` × (\d+)", cell)})
+    found = Counter({rule: int(count or 1) for rule, count in re.findall(r"`(\w+)`(?: ×(\d+))?", cell)})
     return found + Counter(REPORTS if "reports" in cell else COMPARISONS if "comparisons" in cell else ())
 
 
