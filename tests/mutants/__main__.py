@@ -64,7 +64,7 @@ def main() -> None:
     text = report(mutants)
     print(text)
     if args.area is None:
-        (ROOT / "docs" / "testing-mutants.md").write_text(text, encoding="utf-8")
+        (HERE / "result.md").write_text(text, encoding="utf-8")
     outcomes = Counter(mutant["outcome"] for mutant in mutants if not mutant["equivalent"])
     sys.exit(outcomes["survived"] > (1 - WANTED) * outcomes.total())
 
@@ -150,7 +150,7 @@ def _test(folder: Path, file: str, marker: str, limit: int) -> None:
 
 
 def report(mutants: list[dict]) -> str:
-    """docs/testing-mutants.md."""
+    """tests/mutants/result.md."""
     commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, text=True).strip()
     names = "killed", "survived", "equivalent"
     counts = Counter(
