@@ -26,6 +26,7 @@ DAG_PAGE = "docs/architecture.md"
 BEGIN, END = "<!-- dag:begin -->", "<!-- dag:end -->"
 
 EXAMPLE = (ROOT / "docs" / "example.yaml").read_text(encoding="utf-8")
+SHOWN = ("directions", "models", "mixtures", "methods", "scoring")  # sections whose example is on the page
 
 INTRODUCTION = f"""\
 <!-- Generated from caneft/config/ by `{COMMAND}` (`make docs`). Edit the model there, not this page. -->
@@ -69,7 +70,8 @@ Corpus files may be compressed: `.gz`, `.xz`, or `.zip` with one file in it; `te
 
 Each key stands with its default. A key without one may be left out, unless it is required. A *name* has lower-case
 letters, digits, `-` and `_`. *By name* is a mapping from names of your own, for which `*` stands in headings. A *seed*
-is an integer from 0 to 4294967295. [incremental.md](incremental.md) says what a change of a key reruns.
+is an integer from 0 to 4294967295. Other numbers are positive, unless a bound is given. [example.yaml](example.yaml)
+has an example of every section, and [incremental.md](incremental.md) says what a change of a key reruns.
 """
 
 Schema = dict[str, Any]
@@ -131,13 +133,12 @@ def page() -> str:
     for key, part in keys.items():
         section = _section(whole, part)
         if nested := list(_sections(whole, part, key, described)):
-            example = _fence(section_of(EXAMPLE, key))
-            chapters += [f"## `{key}`", _text(section["description"]), example, *nested]
+            example = [_fence(section_of(EXAMPLE, key))] * (key in SHOWN)
+            chapters += [f"## `{key}`", _text(section["description"]), *example, *nested]
         else:
             plain[key] = part
-    examples = "".join(section_of(EXAMPLE, key).strip() + "\n" for key in plain)
     required = ", ".join(f"`{key}`" for key in whole["required"])
-    chapters = [INTRODUCTION, _keys(whole, plain), _fence(examples), f"Required sections: {required}.", *chapters]
+    chapters = [INTRODUCTION, _keys(whole, plain), f"Required sections: {required}.", *chapters]
     return "\n\n".join(chapter.strip() for chapter in chapters) + "\n"
 
 
@@ -244,7 +245,7 @@ def _keys(
             case [(key, part)]:
                 lines.append(f"- {_head(whole, key, part, key in required)}: {description}")
             case several:
-                lines.append(f"- {', '.join(f'`{key}`' for key, _ in several)}: {description}")
+                lines.append(f"- {', '.join(_with_default(key, part) for key, part in several)}: {description}")
     return "\n".join(lines)
 
 
@@ -259,11 +260,16 @@ def _text(description: str) -> str:
 
 def _head(whole: Schema, key: str, part: Schema, required: bool) -> str:
     """A key with its default, as it would be written, and its type where the default does not tell it."""
-    default, kind = part.get("default"), _type(whole, part)
-    if "$ref" in part or default is None:
-        return f"`{key}` ({kind}{', required' if required else ''})"
-    head = f"`{key}: {json.dumps(default, ensure_ascii=False)}`"
-    return head if kind in (TEXT, BOOLEAN) else f"{head} ({kind})"
+    head, kind = _with_default(key, part), _type(whole, part)
+    if head == f"`{key}`":
+        return f"{head} ({kind}{', required' if required else ''})"
+    bounds = re.sub(r"^(text|`true` or `false`|integer|number|seed)($| )", "", kind)  # the default tells these
+    return f"{head} ({bounds})" if bounds else head
+
+
+def _with_default(key: str, part: Schema) -> str:
+    default = None if "$ref" in part else part.get("default")
+    return f"`{key}`" if default is None else f"`{key}: {json.dumps(default, ensure_ascii=False)}`"
 
 
 def _type(whole: Schema, part: Schema) -> str:
@@ -291,8 +297,10 @@ def _type(whole: Schema, part: Schema) -> str:
             return "seed"
     words = {"string": TEXT, "integer": "integer", "number": "number", "boolean": BOOLEAN}
     bounds = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    limits = ", ".join(f"{sign} {part[bound]:.12g}" for bound, sign in bounds.items() if bound in part)
-    return f"{words[part['type']]} {limits}".strip()
+    limits = [f"{sign} {part[bound]:.12g}" for bound, sign in bounds.items() if bound in part]
+    if part["type"] in ("integer", "number") and not limits:
+        return f"any {part['type']}"
+    return f"{words[part['type']]} {', '.join(limits) if limits != ['> 0'] else ''}".strip()
 
 
 def section_of(example: str, key: str) -> str:

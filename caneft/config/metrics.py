@@ -52,11 +52,11 @@ class MetricResources(Section):
     """What a scoring job asks the scheduler for."""
 
     gpu: Annotated[int, Field(ge=0, le=1)] = 0
-    """GPUs."""
+    """As of `models.*.resources`."""
     mem_mb: Positive = 4000
-    """Memory in MB."""
+    """As of `models.*.resources`."""
     runtime: Positive = 60
-    """Time limit in minutes."""
+    """As of `models.*.resources`."""
     batch_size: Positive = 16
     """Segments of a forward pass."""
 

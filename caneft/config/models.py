@@ -25,17 +25,17 @@ class Pretraining(Section):
     """A small base model that the workflow pretrains."""
 
     architecture: Literal["llama", "qwen2", "gemma2"] = "llama"
-    """Architecture of the decoder."""
+    """Its architecture."""
     corpora: Annotated[list[PretrainingCorpus], Field(min_length=1)]
     """What model and tokenizer are trained on."""
     hidden_size: Positive = 96
-    """Width of the residual stream."""
+    """Size of the decoder."""
     layers: Positive = 3
-    """Number of decoder layers."""
+    """Size of the decoder."""
     intermediate_size: Positive = 384
-    """Number of FFN neurons per layer."""
+    """Size of the decoder."""
     heads: Positive = 4
-    """Number of attention heads."""
+    """Size of the decoder."""
     vocabulary: Annotated[int, Field(ge=300)] = 1200
     """Entries of the byte-level BPE tokenizer."""
     steps: Positive = 1600
