@@ -1,8 +1,8 @@
 # Two commands do everything: `make demo` runs the workflow on the built-in corpus, `make test` the tests.
-# make adds nothing but the environment: with one of your own, `snakemake --cores all` is the same job.
+# make only adds the environment: in one of your own, `snakemake --cores all` does the same.
 
 SUITS := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
-# Each candidate is really run: a name on the PATH may be a shim of a version that is not there.
+# Each candidate is run: a name on the PATH may be a shim of a version that is not installed.
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python; do "$$p" -c '$(SUITS)' 2>/dev/null && echo "$$p" && break; done)
 VENV := .venv
 RUN := . $(VENV)/bin/activate &&
@@ -28,8 +28,8 @@ site: ## build the documentation as pages with search, in site/
 	@[ -x .venv-site/bin/mkdocs ] || { "$(PYTHON)" -m venv .venv-site && .venv-site/bin/pip install -q $(SITE); }
 	@NO_MKDOCS_2_WARNING=1 .venv-site/bin/mkdocs build --quiet --strict
 
-# A language model that people use, on real text: config/gemma.yaml, about 50 minutes on two cores (an estimate). DATA is the folder of the
-# corpora, laid out as config/gemma.yaml says. REAL=config/smollm.yaml runs that file instead.
+# A published language model on real text: config/gemma.yaml, an estimated 50 minutes on two cores. DATA is the folder of
+# the corpora, laid out as config/gemma.yaml says. REAL=config/smollm.yaml runs that file instead.
 REAL ?= config/gemma.yaml
 real: real-packages ## run Gemma 3 270M on the corpora under DATA
 	@[ -d "$(DATA)" ] || { echo "Say where the corpora are: make real DATA=FOLDER (what lies there: $(REAL))"; exit 1; }
@@ -54,13 +54,12 @@ test: $(VENV)/.ready ## run the tests for every change
 test-all: $(VENV)/.ready ## run those and the slow ones
 	@$(RUN) $(PYTEST) -m "not demo"
 
-# Ten thousand damaged files through every parser, each parser in a process of its own: some minutes.
 test-fuzz: $(VENV)/.ready ## put ten thousand damaged files through every parser: some minutes
 	@$(RUN) python -m tests.fuzz.run --inputs 10000
 
-# Whether the unit tests notice mutants of the core, of which a seed draws some: about half an hour on one core. cosmic-ray,
-# which makes them, has an environment of its own. MUTANTS="--area plan": of one area of tests/mutants/map.yaml;
-# MUTANTS=--further: survivors meet all other unit tests and the slow ones of their module, too.
+# Whether the unit tests notice a seeded sample of mutants of the core. cosmic-ray, which makes them, has an environment of
+# its own. MUTANTS="--area plan": of one area of tests/mutants/map.yaml;
+# MUTANTS=--further: survivors are also run against all other unit tests and the slow ones of their module.
 SEED ?= 1
 test-mutants: $(VENV)/.ready ## see whether tests notice changed code: about half an hour
 	@[ -x .venv-mutants/bin/cosmic-ray ] || { "$(PYTHON)" -m venv .venv-mutants \
@@ -69,7 +68,7 @@ test-mutants: $(VENV)/.ready ## see whether tests notice changed code: about hal
 	@$(RUN) python -m tests.mutants .venv-mutants/sample.jsonl $(MUTANTS)
 
 # Known vulnerabilities of the pinned packages, by pip-audit in an environment of its own. Asks a service on the network.
-# --strict: without it, packages that the service does not know pass for clean.
+# --strict: without it, packages that the service does not know count as clean.
 audit: ## look up the pinned packages among known vulnerabilities
 	@[ -x .venv-audit/bin/pip-audit ] || { "$(PYTHON)" -m venv .venv-audit && .venv-audit/bin/pip install -q pip-audit==$(PIP_AUDIT); }
 	@for lock in requirements.txt envs/*.txt; do echo "$$lock:"; .venv-audit/bin/pip-audit --strict --no-deps --disable-pip -r $$lock \
@@ -79,9 +78,9 @@ audit: ## look up the pinned packages among known vulnerabilities
 test-slurm: $(VENV)/.ready ## run the workflow on a real Slurm: 12 minutes
 	@$(RUN) python -m pytest -s tests/slurm
 
-# `snakemake --use-conda` with a double of conda that makes environments from the pins, and once with rattler, a real solver
-# and installer of conda packages, which has an environment of its own. Needs the package registry.
-test-conda: $(VENV)/.ready ## run it with --use-conda: a double of conda, and rattler
+# `snakemake --use-conda` with a stand-in for conda that makes environments from the pins, and once with rattler, a real
+# solver and installer of conda packages, which has an environment of its own. Needs the package registry.
+test-conda: $(VENV)/.ready ## run it with --use-conda: a stand-in for conda, and rattler
 	@[ -d .venv-rattler/lib/python3*/site-packages/rattler ] || { "$(PYTHON)" -m venv .venv-rattler \
 	  && .venv-rattler/bin/pip install -q py-rattler==$(RATTLER) $$(grep '^PyYAML==' requirements.in); }
 	@$(RUN) python -m pytest tests/conda
@@ -94,7 +93,7 @@ test-serving: $(VENV)/.ready .venv-vllm/.ready ## translate and serve with vLLM
 .venv-vllm/.ready: envs/vllm.txt $(VENV)/.ready
 	@$(RUN) python -m workflow.scripts.build_environment --lock $< --ready $@
 
-# The tests make this one: a machine without a C++ compiler can do without it. llama.cpp's source comes with its converters.
+# The tests make this one, so that a machine without a C++ compiler can do without. llama.cpp's source comes with its converters.
 # What llama-cpp-python would compile besides the library takes longer than the library itself.
 LLAMA := .venv-llama/source
 .venv-llama/.ready: tests/serving/llama.txt
@@ -107,7 +106,6 @@ LLAMA := .venv-llama/source
 	  -DGGML_OPENMP=OFF -DCMAKE_CXX_FLAGS_RELEASE=-O1 > .venv-llama/log && ninja -C .venv-llama/built llama >> .venv-llama/log
 	@touch $@
 
-# Fifty seeded faults in running workflows, and whether each is recovered from: most of an hour on two cores.
 test-faults: $(VENV)/.ready ## put fifty faults into running workflows: most of an hour
 	@$(RUN) python -m tests.faults --seed 1 --number 50
 
@@ -115,20 +113,20 @@ test-faults: $(VENV)/.ready ## put fifty faults into running workflows: most of 
 check-demo: $(VENV)/.ready ## check what the finished demo promises
 	@$(RUN) python -m pytest -m demo
 
-# The demo twice, in two folders; the same bytes but for times. Two demos long.
+# The demo twice, in two folders; the same bytes but for times.
 repro: $(VENV)/.ready ## run the demo twice and compare the bytes
 	@$(RUN) python -m tests.repro
 
 lint: $(VENV)/.ready ## check style, layers and rules
 	@$(RUN) ruff check . && ruff format --check . && lint-imports --no-cache --no-logo && mypy && snakefmt --check Snakefile rules && snakemake --lint
 
-format: $(VENV)/.ready ## mend style
+format: $(VENV)/.ready ## fix style
 	@$(RUN) ruff check --fix . && ruff format . && snakefmt Snakefile rules
 
 docs: $(VENV)/.ready ## generate the configuration reference, its schema and the drawing of the DAG
 	@$(RUN) python -m caneft.commands.reference
 
-# The README's pictures, from a finished demo; that of the report is taken by a Chromium without a window.
+# The pictures of the docs, from a finished demo; Chromium takes that of the report.
 CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 images: ## take the README's pictures from a finished demo
 	@mkdir -p docs/images && cp $(addprefix results/figures/,scores.png importance_information.png stability.png) docs/images/
@@ -145,8 +143,8 @@ $(VENV)/.ready: requirements.txt
 	@$(RUN) python -m pip install -q --no-deps --no-build-isolation -e .
 	@touch $@
 
-# The lock is what an installation of requirements.in resolves to, less torch's own (they differ with the machine).
-# It then gives conda's environments their pins.
+# The lock is what requirements.in resolves to, without torch's own packages, which differ with the machine. It also pins
+# conda's environments.
 FREEZE := .venv-lock/bin/python -m pip freeze --all | sed 's/+[a-z0-9.]*$$//' | grep -viE '^(nvidia|triton|cuda|torch(vision|audio|codec)=|pip=|wheel=)'
 
 lock: ## pin the environment anew
@@ -156,7 +154,7 @@ lock: ## pin the environment anew
 	@for file in train report; do .venv-lock/bin/python envs/complete.py envs/$$file.yaml requirements.txt || exit 1; done
 	@rm -rf .venv-lock
 
-# The same of an environment that cannot be part of the main one, from the pins in its file that are kept by hand.
+# The same for an environment that cannot be part of the main one, from the pins that its file keeps by hand.
 lock-comet: ## pin the environment of neural metrics anew
 lock-vllm: ## pin the environment of vLLM anew
 lock-comet lock-vllm: lock-%:

@@ -4,7 +4,7 @@
     snakemake --cores all --configfile config/opus.yaml        real corpora
     snakemake --cores all corpora | importance | selection | tables | figures | overview | fetch
 
-What each stage needs and leaves is said at the head of its file in rules/; docs/architecture.md is the map.
+Each file in rules/ begins with what its stage needs and leaves; docs/architecture.md is the map.
 """
 
 import gc
@@ -14,7 +14,7 @@ from snakemake.utils import min_version
 
 min_version("9.27")
 
-# What a plan makes stays until its end: a grid of thousands of jobs is planned a tenth faster if garbage is sought rarely.
+# A plan keeps all its objects, so rare garbage collection plans a grid of thousands of jobs a tenth faster.
 gc.set_threshold(100_000, 20, 100)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
-# Of the workflow, whatever folder it is run in. The package is there, installed or not.
+# The workflow's folder, wherever it is run from. The package is imported from there, installed or not.
 HOME = Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).resolve().parent
 sys.path.insert(0, str(HOME))
 
@@ -27,7 +27,7 @@ from caneft.storage import integrity
 from caneft.storage.files import split_archive
 
 try:
-    # A job on a cluster node may not see the raw corpora; it has no need to.
+    # A job on a cluster node may not see the raw corpora, and does not need to.
     CONFIG = checking.checked(config, workflow.configfiles, here=not workflow.remote_exec)
 except InputError as error:
     raise WorkflowError(str(error))
@@ -40,16 +40,16 @@ MEMORY = memory.Memory(PLAN, 0 if ON_ONE_MACHINE else memory.SNAKEMAKES)
 # Jobs import the package from here, in whatever folder they run.
 configuration.publish_package(HOME)
 
-# Steps find raw corpora by this variable: where they lie belongs to no result, so it is in no job's params.
+# Steps find raw corpora by this variable. No result depends on where they lie, so it is in no job's params.
 configuration.publish_data_root(CONFIG)
 
-# The draw of a mixture finds what importance will need of its domains, and says all that is too few at once.
+# The draw of a mixture also checks what importance will need, so that one message names all that is too small.
 needs.publish_samples(CONFIG)
 
-# So they find what is too large to be compared with its checksum each time it is read.
+# Steps do not compare files above this size with their checksums.
 integrity.publish_limit(CONFIG.verify_up_to_gb)
 
-# Jobs work on what was fetched. Rules that fetch put back what the user had set: HF_HUB_OFFLINE=$CANEFT_HF_HUB_OFFLINE.
+# Jobs work offline. Rules that fetch restore the user's setting: HF_HUB_OFFLINE=$CANEFT_HF_HUB_OFFLINE.
 configuration.work_offline()
 
 
@@ -70,11 +70,11 @@ def module_of_script(wildcards, input):
 
 
 def one_of(names):
-    """Regular expression that matches exactly these names; none of them, nothing."""
+    """Regular expression that matches exactly these names; nothing if there are none."""
     return "|".join(map(re.escape, sorted(set(names)))) or "(?!)"
 
 
-DRAWS = [None, *PLAN.own_draws()]  # of importance samples: the shared one, and those that seeds have of their own
+DRAWS = [None, *PLAN.own_draws()]  # of importance samples: the shared one, and one for each seed that has its own
 FOLDERS = {
     name: {named(unit, seed): (unit, seed) for unit in ("neuron", "head") for seed in DRAWS}
     for name, named in (("dumps", importance_folder), ("units", information_folder))
@@ -119,7 +119,7 @@ def optional(option, name):
 
 
 def growing(amount):
-    """Resource function: so much, and at each further try once more of it. What a cluster killed is tried with more."""
+    """Resource function: the amount times the number of the try, so that a job that a cluster killed gets more."""
     return lambda wildcards, attempt: amount * attempt
 
 
@@ -136,7 +136,7 @@ def device_map(resources):
 
 
 def memory_of(stage, *names):
-    """Resource function: memory of a job of this stage, by these wildcards; it grows as that of `growing` does."""
+    """Resource function: memory of a job of this stage, by these wildcards; it grows as `growing` does."""
     return lambda wildcards, attempt: attempt * getattr(MEMORY, stage)(*(getattr(wildcards, name) for name in names))
 
 

@@ -1,7 +1,7 @@
-"""Environments of their own, of packages that fit into no other: unbabel-comet's and vLLM's.
+"""Separate environments for packages that fit into no other: unbabel-comet and vLLM.
 
-With --use-conda every rule has an environment from envs/. Without it all rules share one, and for these two a virtual
-environment stands in, which is built here, once for all results folders.
+With --use-conda every rule has an environment from envs/. Without it all rules share one, and each of these two gets
+a virtual environment, built here once for all results folders.
 
 needs   the package registry
 leaves  .venvs/{comet,vllm}/        another place: CANEFT_VENVS; none where CANEFT_COMET_PYTHON, CANEFT_VLLM_PYTHON name one

@@ -2,19 +2,19 @@
 
     runs_...       tuning, translations and scores of the final run of that name
     trial          the same of the trial of a rate, some trials together
-    translation    translations and scores where tuning is a Slurm job of its own, as that of `full`, or there is none
+    translation    translations and scores of runs that are not tuned, or in a Slurm job of its own, like `full`
     selection      information of a mixture's neurons, and every set that is selected by it
     choice, neural, overlap, shared, significance    short jobs of one kind, some together
 
-The profile says how many are taken together (`group-components`). No job of a group waits for another group that waits for
-a job of the first: hence trials, runs and choices are three.
+The profile says how many are taken together (`group-components`). Two groups must not wait for each other, so trials, runs
+and choices are three groups.
 """
 
 from caneft.storage.kept import WANTED as KEEP
 
 
-# Jobs of a Slurm job take turns: each rule that is grouped asks for the one `turn`, in the head as in the Snakemakes
-# inside of the Slurm job. So a Slurm job asks for what the largest of its jobs needs, not for the sum.
+# Jobs of a Slurm job take turns: each grouped rule asks for the one `turn`, in the main Snakemake and in those
+# inside the Slurm job. So a Slurm job asks for what the largest of its jobs needs, not for the sum.
 resource_scopes:
     turn="local",
 
@@ -22,7 +22,7 @@ resource_scopes:
 if not ON_ONE_MACHINE and hasattr(workflow, "register_resource"):  # not part of Snakemake's interface
     workflow.register_resource("turn", 1)
 
-# What a step has finished is kept where its Slurm job may be run again as a whole.
+# Steps keep what they have finished, because a Slurm job may be repeated as a whole.
 os.environ.pop(KEEP, None)
 if workflow.remote_exec:
     os.environ[KEEP] = "1"
@@ -34,7 +34,7 @@ def grouped(group):
 
 
 def group_of_run(wildcards):
-    """Group of a run's translations and scores. Slurm shows its name, so one of a single run has that run's name."""
+    """Group of a run's translations and scores. Slurm shows its name, so a group of one run has that run's name."""
     run = run_of(wildcards)
     if run.rate is not None:
         return "trial"
@@ -47,7 +47,7 @@ def group_of_tuning(wildcards):
 
 
 def tuned_in_group(run):
-    """Whether a run is tuned by what its translations ask for too: few weights, on as many GPUs."""
+    """Whether a run's tuning asks for what its translations do: few weights, the same number of GPUs."""
     method = CONFIG.methods[run.variant]
     if not isinstance(method, configuration.Trained) or isinstance(method, Full):
         return False

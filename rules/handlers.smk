@@ -28,7 +28,7 @@ if workflow.exec_mode == workflow.exec_mode.DEFAULT:
 
 
 def warn_of_copied_results():
-    """Says what to do with results that Snakemake has no notes on here, before it makes them again."""
+    """Warns of results that Snakemake has no notes on here, before it makes them again."""
     if workflow.exec_mode != workflow.exec_mode.DEFAULT:
         return
     made = next((path for path in inputs.table_inputs(PLAN) if root(path).exists()), None)
@@ -36,7 +36,7 @@ def warn_of_copied_results():
     if made and root("config.yaml").exists() and notes.of(notes.known_as(made)) is None:
         take = f"snakemake --cores 1 --touch --forceall --configfile {shlex.quote(str(root('config.yaml')))}"
         logger.warning(
-            f"{root()} has results, but no notes on them are in .snakemake here, as after a copy. So Snakemake goes by"
+            f"{root()} has results, but .snakemake here has no notes on them, as after a copy. So Snakemake goes by"
             f" time stamps and may make them again. Copy the folder .snakemake as well, or take them as they are: {take}"
         )
     if made and CONFIG.scoring.neural and COMET_ENVIRONMENT and not Path(COMET_ENVIRONMENT).exists():
@@ -52,7 +52,7 @@ warn_of_copied_results()
 
 
 def check_cluster():
-    """Under --profile slurm: one message, before anything is submitted, where the cluster cannot run the jobs."""
+    """Under --profile slurm: one message, before anything is submitted, if the cluster cannot run the jobs."""
     if workflow.executor_plugin.name != "slurm":
         return
     see_cancelled_jobs()
@@ -75,7 +75,7 @@ def check_cluster():
 
 
 def see_cancelled_jobs():
-    """sacct says `CANCELLED by 1000`, which the executor compares with `CANCELLED` and takes for running, forever."""
+    """Cuts sacct's `CANCELLED by 1000` to one word: the executor would take such a job for running, forever."""
     import snakemake_executor_plugin_slurm as plugin
 
     # Not part of the plugin's interface: another version may do without.
@@ -92,7 +92,7 @@ def see_cancelled_jobs():
 
 
 def keep_words_of_groups():
-    """Snakemake drops why a group failed, such as what sbatch says: here the screen is told."""
+    """Tells the screen why a group failed, such as what sbatch says, which Snakemake drops."""
     from snakemake.jobs import GroupJob
 
     tell = getattr(GroupJob, "log_error", None)  # not part of Snakemake's interface
@@ -107,19 +107,19 @@ def keep_words_of_groups():
 
 
 def cancel_left_jobs():
-    """After Ctrl-C: the executor forgets the jobs whose state it is just asking for, and so leaves them running."""
+    """After Ctrl-C, cancels what the executor leaves running: it forgets jobs whose state it is just asking for."""
     if workflow.executor_plugin.name != "slurm":
         return
     try:
         slurm.cancel(workflow.scheduler._executor.run_uuid)
     except (InputError, AttributeError) as error:
-        print(f"Look with squeue whether jobs are left: {error}")
+        print(f"Check with squeue whether jobs are left: {error}")
 
 
 def hold_results():
-    """Refuses to work on results that another Snakemake, of whatever folder, works on, or jobs that one has left.
+    """Ends the run if another Snakemake, or jobs that one has left, work on these results.
 
-    Folders that may not be written end the run as well: where Snakemake meets one, it is with a traceback.
+    So does a folder that cannot be written, for which Snakemake would print a traceback.
     """
     try:
         holding.hold(root("logs"), root(), local=workflow.executor_plugin.name == "local")
@@ -166,27 +166,27 @@ def write_report():
 
 
 def clear_kept():
-    """Removes what steps kept for a second try, where some of them ever ran under Slurm, and now all has ended well."""
+    """After a complete run, removes what steps kept for a second try under Slurm."""
     if root("logs", "slurm_run").exists() and any(job.rule.name == "all" for job in workflow.dag.targetjobs):
         clear(root("runs"))
 
 
 def forget_forced():
-    """Removes what was kept of jobs that `--forcerun` and its like ask for."""
+    """Removes what was kept of jobs that `--forcerun` or the like repeats."""
     for job in workflow.dag.needrun_jobs():
         if workflow.dag.reason(job).forced and job.output:
             clear(Path(job.output[0]).parent)
 
 
 def print_power():
-    """Says what the tests of the shown blocks will be able to tell, before hours of computing say so."""
+    """Prints, before hours of computing, the smallest difference that each block's tests can find."""
     for block in PLAN.shown_blocks():
         if said := power.sentence(PLAN, block):
-            print(f"{', '.join(block)}: {said}", flush=True)  # before what is said of jobs, which is not buffered
+            print(f"{', '.join(block)}: {said}", flush=True)  # before the messages about jobs, which are not buffered
 
 
 def say_why(log):
-    """After a failure: what comes last on the screen is why. Where everything is stands before it."""
+    """After a failure, prints where the logs are and, last of all, why."""
     full = machine.out_of_room(root())  # logs are on the same disk, and may be empty
     SCREEN.close_with_reasons(
         [

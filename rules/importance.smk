@@ -5,10 +5,10 @@ leaves  <results>/importance/{model}/{direction}/{domain}.npy         float16 (l
         <results>/importance/{model}/{direction}/{domain}.json        how to read it: sample ids, losses, scale
         <results>/importance/{model}/{direction}/{domain}.stats.npz   mean |a|, mean |dL/da|, positive share
         <results>/importance/{model}/{direction}/samples.json         only with `samples: auto`: how many, and why
-Of attention heads, where a variant selects these, the same in <results>/importance-heads/. With `draws: per_seed`, the
-samples that seed n has of its own are in <results>/importance-seed{n}/ and <results>/importance-heads-seed{n}/.
-A dump depends on its own domain only: adding a domain never touches it. What a killed dump had finished is beside it,
-in `.{domain}.partial`, and is gone on with.
+For attention heads, if a variant selects them, the same in <results>/importance-heads/. With `draws: per_seed`, the
+dumps of seed n are in <results>/importance-seed{n}/ and <results>/importance-heads-seed{n}/.
+A dump depends on its own domain only: adding a domain never touches it. A killed dump resumes from
+`.{domain}.partial`, beside it.
 """
 
 

@@ -1,4 +1,4 @@
-"""How many jobs run side by side: what GPUs and memory of one machine allow. A cluster counts its own."""
+"""How many jobs run side by side on one machine, by its GPUs and memory. A cluster counts its own."""
 
 import os
 
@@ -11,7 +11,7 @@ from caneft.runtime.memory import limit_mb
 
 
 def check_resource_names():
-    """A misspelt `gpu` is asked for nowhere: jobs would land on a CPU without a word."""
+    """Refuses a misspelt `gpu`, with which jobs would silently run on the CPU."""
     given = workflow.resource_settings
     places = {"--resources": given.resources, "--default-resources": given.default_resources or {}}
     places |= {f"--set-resources of {rule}": names for rule, names in given.overwrite_resources.items()}
@@ -19,20 +19,20 @@ def check_resource_names():
         for name in names:
             if name != "gpu" and name.lower().rstrip("s") == "gpu":
                 raise WorkflowError(
-                    f"{place}, here or in a profile, names the resource '{name}', which nothing knows."
+                    f"{place}, here or in a profile, names the resource '{name}', which no rule has."
                     " It is called 'gpu'."
                 )
 
 
 def limit_gpus():
-    """On one machine, no more jobs run at a time than it has GPUs for. A given `--resources gpu=N` counts instead.
+    """Limits the jobs that run at a time to the machine's GPUs, or to `--resources gpu=N`.
 
-    Snakemake cuts what is above the limit down to it without a word; here that is an error, but for a limit of 0, which
+    Snakemake silently cuts a request above the limit down to it. Here that is an error, unless the limit is 0, which
     puts all jobs on the CPU.
     """
     asked = checking.gpus_asked_for(CONFIG)
     for rule, names in workflow.resource_settings.overwrite_resources.items():
-        # Of an expression, which depends on the job, nothing is known yet.
+        # The value of an expression depends on the job, and is not known yet.
         if str(given := getattr(names.get("gpu"), "value", names.get("gpu"))).isdigit():
             asked[f"--set-resources {rule}:gpu"] = int(given)
     if not ON_ONE_MACHINE or not any(asked.values()):
@@ -59,9 +59,9 @@ def say_slow_dtype():
 
 
 def limit_memory():
-    """On one machine, jobs that run at a time ask for no more memory than it has, unless `--resources mem_mb=N` is given.
+    """Limits the memory of jobs that run at a time to the machine's, or to `--resources mem_mb=N`.
 
-    Snakemake cuts what asks for more than the limit down to it: such a job runs alone.
+    Snakemake cuts a request above the limit down to it: such a job runs alone.
     """
     if not ON_ONE_MACHINE:
         return
@@ -69,7 +69,7 @@ def limit_memory():
         limit = workflow.global_resources["mem_mb"].value
     else:
         limit = limit_mb()
-        # Not part of Snakemake's interface; without it jobs are not counted.
+        # Not part of Snakemake's interface; without it memory is not counted.
         if hasattr(workflow, "register_resource"):
             workflow.register_resource("mem_mb", limit)
     if said := MEMORY.beyond(limit):
@@ -77,11 +77,11 @@ def limit_memory():
 
 
 def lift_rate():
-    """No limit of jobs a second, unless one is given: Snakemake's own, of 100, costs more than it saves.
+    """Lifts Snakemake's limit of 100 jobs a second, unless another one is given.
 
-    With it, every job that ends while others are ready lets Snakemake look for jobs once more in each second until its
-    own end: 85 jobs of a minute made it look 3,300 times, and late in a run of thousands it does nothing else. The
-    profile's `jobs` limits what a cluster has to bear.
+    Under a limit, each job that ends while others are ready makes Snakemake look for jobs once more every second until
+    its own end: 85 jobs of a minute made it look 3,300 times, and late in a run of thousands it does nothing else. The
+    profile's `jobs` limits the load on a cluster.
     """
     scheduler = getattr(workflow, "scheduler", None)  # not part of Snakemake's interface
     limit = getattr(scheduler, "job_rate_limiter", None)

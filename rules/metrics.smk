@@ -1,12 +1,12 @@
 """Neural metrics: their environment, their checkpoints, and their scores of every test set of every final run.
 
-One process scores all test sets of a run. It keeps what still holds of an earlier file, so a new domain costs only itself.
-The packages of neural metrics fit no other rule: these have an environment of their own (environments.smk).
+One process scores all test sets of a run. It keeps the valid scores of an earlier file, so a new domain costs only itself.
+Neural metrics have an environment of their own (environments.smk), because their packages fit into no other.
 
 needs   translations and test corpora; of a checkpoint on the hub the network, or the hub's cache (HF_HOME)
 leaves  <results>/metrics/{metric}/manifest.json                 which checkpoint, checksum, encoder
         <results>/metrics/comet/{checkpoints,encoder}/           of one that is trained here; its manifest says how
-                                                                 well it knows corrupted translations
+                                                                 well it recognises corrupted translations
         <results>/runs/{model}/{direction}/{run}/scores/neural/{metric}.json    of all test sets, one number a segment
         <results>/scores/copy/{direction}/neural/{metric}.json
 """

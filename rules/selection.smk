@@ -5,8 +5,8 @@ leaves  <results>/neurons/{model}/{direction}/{mixture}/information.parquet     
         <results>/neurons/{model}/{direction}/{mixture}/information.json         null quantile; what length and loss tell
         <results>/neurons/{model}/{direction}/{mixture}/{variant}/draw{n}.npz    the neuron set of a variant
         <results>/neurons/{model}/{direction}/{mixture}/stability.json           whether disjoint halves select the same
-Of attention heads, where a variant selects these, the first three in <results>/heads/. Both again with -seed{n} behind
-the folder's name, where seed n has importance samples of its own.
+For attention heads, the first three in <results>/heads/. If seed n has importance samples of its own, both again in
+folders that end in -seed{n}.
 """
 
 

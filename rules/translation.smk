@@ -1,5 +1,5 @@
-"""Translation: the test sets of every run. One process serves all domains of a run's own mixture (`seen`), which
-grow only with the mixture; any other domain has a job of its own, so that adding one costs only itself. With
+"""Translation: the test sets of every run. One process serves all domains of a run's own mixture (`seen`). Any
+other domain has a job of its own, so that adding one costs only itself. With
 `decoding.engine: vllm` the job runs in the environment of vLLM (environments.smk).
 
 needs   <results>/models/{model}/manifest.json, what the run's tuning left, <results>/corpora/.../test.jsonl

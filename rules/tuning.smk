@@ -1,7 +1,7 @@
-"""Tuning: every trained method goes through one step and one training loop; they differ in what they leave.
+"""Tuning: all trained methods share one step and one training loop; they differ in what they leave.
 
-An attempt is a final run, `seed{n}`, or a trial of one rate of the variant's grid, `lr{rate}-seed{n}`. Trials are
-translated for the dev pairs of the mixture; `choose_rate` takes one rate, which the final runs wait for.
+An attempt is a final run, `seed{n}`, or a trial of one rate of the variant's grid, `lr{rate}-seed{n}`. Trials
+translate the mixture's dev pairs. `choose_rate` takes one rate, for which the final runs wait.
 
 needs   <results>/models/{model}/manifest.json, <results>/mixtures/{direction}/{mixture}/{train,dev}.jsonl,
         for neuron methods their neuron set, for a grid the choice of a rate
@@ -94,7 +94,7 @@ use rule tune_neurons as tune_adapters with:
         variant=one_of(PLAN.variants(Adapters)),
 
 
-# Full weights are large: unless they are to be kept they go as soon as every translation that needs them exists.
+# Full weights are large: unless kept, they are deleted as soon as every translation that needs them exists.
 kept = (lambda path: path) if CONFIG.tuning.keep_full_weights else temp
 
 

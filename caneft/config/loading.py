@@ -1,4 +1,4 @@
-"""The door: from nested dicts to a checked `Config`, or to one readable message."""
+"""From nested dicts to a checked `Config`, or to one readable message."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
@@ -32,7 +32,7 @@ from caneft.errors import InputError, did_you_mean
 
 SPOKEN = "source_language", "target_language"
 FAULTS = 5
-"""Faults of files that one message names."""
+"""Largest number of faults that one message names."""
 
 
 def load(raw: Mapping[str, Any], files: Sequence[str | Path] = (), check_files: bool = True) -> Config:
@@ -108,25 +108,25 @@ def _task_problems(config: Config) -> Iterator[tuple[str, str]]:
         prompt = config.prompt if direction.prompt is None else direction.prompt
         for (text, template), key in product(prompt.read.items(), SPOKEN):
             if getattr(direction, key) is None and key in template_fields(template):
-                yield f"directions.{name}.{key}", f"is missing, but prompt.{text} speaks of {{{key}}}"
+                yield f"directions.{name}.{key}", f"is missing, but prompt.{text} has the field {{{key}}}"
         yield from _other_names(name, direction)
         if (target := target_code(name)) is None:
             yield from _unnamed_problems(config, name, direction)
         elif (of_words := config.scoring.of_words) and languages.tokenizer(target) is None:
             yield (
                 f"directions.{name}",
-                f"is into a language, '{target}', that is written without spaces and that sacreBLEU has no tokenizer"
-                f" for, so {' and '.join(of_words)} would say nothing: {languages.INSTEAD}",
+                f"translates into '{target}', which is written without spaces and which sacreBLEU has no tokenizer for."
+                f" So {' and '.join(of_words)} would mean nothing: {languages.INSTEAD}",
             )
 
 
 def _unnamed_problems(config: Config, name: str, direction: Direction) -> Iterator[tuple[str, str]]:
-    """Of a direction that is not named by languages."""
+    """Problems of a direction that is not named by languages."""
     key, unnamed = f"directions.{name}", "is not named by language codes, such as de-en, which"
     if languages.is_ambiguous(name):
         yield key, "can be read in more than one way: write '_' within a code, as in en-fr_ca"
     elif direction.target_language is not None and languages.looks_coded(name):
-        yield key, f"is named by what is no language. {_meant_codes(name, direction)}"
+        yield key, f"is not named by languages. {_meant_codes(name, direction)}"
     elif of_words := config.scoring.of_words:
         reason = f"the metric {of_words[0]} needs for its tokenizer. Rename it, or choose other scoring.metrics"
         yield key, f"{unnamed} {reason}. {_meant_codes(name, direction)}".rstrip()
@@ -148,13 +148,13 @@ def _other_names(name: str, direction: Direction) -> Iterator[tuple[str, str]]:
 
 
 def _meant_codes(name: str, direction: Direction) -> str:
-    """Which parts of a direction's name are no codes, and which were meant, where that can be told."""
+    """Which parts of a direction's name are no language codes, and which codes were probably meant."""
     spoken = direction.source_language, direction.target_language
     said = []
     for part, language in zip(name.split("-", 1), spoken, strict=False):
         if languages.parsed(part) is None:
             meant = languages.meant(part, language)
-            said.append(f"'{part}' is no code of a language." + (f" Did you mean '{meant}'?" if meant else ""))
+            said.append(f"'{part}' is no language code." + (f" Did you mean '{meant}'?" if meant else ""))
     return " ".join(said)
 
 
@@ -206,7 +206,7 @@ def _budget_problems(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _label_problems(config: Config) -> Iterator[tuple[str, str]]:
-    """Labels of what does not exist."""
+    """Labels for names that do not exist."""
     criteria = get_args(Neurons.model_fields["method"].annotation)  # the table of stability has them all
     domains = (domain for direction in config.directions.values() for domain in direction.domains)
     known = {*config.methods, *criteria, *domains}
@@ -214,7 +214,7 @@ def _label_problems(config: Config) -> Iterator[tuple[str, str]]:
         if name not in known:
             yield (
                 f"report.labels.{name}",
-                f"is the label of no variant, criterion or domain. {did_you_mean(name, known)}",
+                f"names no variant, criterion or domain. {did_you_mean(name, known)}",
             )
 
 
@@ -236,7 +236,7 @@ def _offload_problems(config: Config, name: str, method: Method) -> Iterator[tup
         if model.dtype == "float16":
             yield (
                 f"methods.{name}.optimizer",
-                f"is adamw-offload, which does not scale losses as '{label}' in float16 needs",
+                f"is adamw-offload, which cannot scale losses, as '{label}' needs in float16",
             )
         if resources.gpu > 1 and resources.device_map == "none":
             yield (
@@ -304,7 +304,7 @@ def _mixture_problems(config: Config, name: str, direction_name: str, mixture: M
 
 
 def _selection_problems(config: Config, name: str, direction_name: str, mixture: Mixture) -> Iterator[tuple[str, str]]:
-    """Of the mixture that a mixture's neurons are selected on, and its rates chosen."""
+    """Problems of the mixture on which a mixture's neurons are selected and its rates chosen."""
     key, selection = f"mixtures.{name}.{direction_name}", select_on(name, mixture)
     is_there = direction_name in config.mixtures.get(selection, {})
     variants = config.methods if mixture.methods is None else mixture.methods
@@ -315,7 +315,7 @@ def _selection_problems(config: Config, name: str, direction_name: str, mixture:
     elif not any(isinstance(method, Neurons) or getattr(method, "equal_to", None) for method in run):
         if not is_there and mixture.rates_on is None and any(getattr(method, "grid", None) for method in run):
             said = f"is needed in direction {direction_name}: learning rates are chosen on the mixture '{selection}'"
-            yield f"{key}.rates_on", f"{said}, which there is none of. Name one, such as '{name}' itself"
+            yield f"{key}.rates_on", f"{said}, which does not exist. Name one, such as '{name}' itself"
     elif not is_there:
         yield (
             f"{key}.select_on",
@@ -337,5 +337,5 @@ def _no_second_domain(config: Config, direction: str) -> str:
     if larger:
         remedy = f"name one of two or more domains: {', '.join(larger)}"
     else:
-        remedy = "add a domain, or a mixture 'all' of two or more, on which they are selected then"
+        remedy = "add a domain, or a mixture 'all' of two or more domains"
     return f"the mixture has one domain, and neurons are selected by what tells domains apart. So {remedy}"

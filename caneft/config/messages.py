@@ -40,7 +40,7 @@ WANTED = {
 }
 """What a value has to be, by pydantic's kinds of errors."""
 BRIEF = reprlib.Repr()
-"""Aliases of YAML can make a few lines into gigabytes."""
+"""Shortens values: YAML aliases can turn a few lines into gigabytes."""
 BRIEF.maxstring = BRIEF.maxother = 100
 BRIEF.maxlevel = 2
 
@@ -52,7 +52,7 @@ def explain(error: ValidationError, model: type[BaseModel], raw: Mapping, files:
     for item in error.errors():
         location = tuple(part for part in item["loc"])
         keys = _written(location, raw)
-        if item["type"] in WANTED:  # of several things that a value may be, each is an error of pydantic's
+        if item["type"] in WANTED:  # pydantic reports one error for each kind of value that is allowed
             if keys not in wanted:
                 problems.append((keys, ""))
             wanted.setdefault(keys, []).append(item)
@@ -86,7 +86,7 @@ def _unlike(items: Sequence[dict], model: type[BaseModel]) -> str:
     """What a value is, and what it may be."""
     value = items[0]["input"]
     if isinstance(value, bool) and any(item["type"] == "string_type" for item in items):
-        return f'is {value}: YAML reads {_bare(value)} so without quotes; write them, as in "no".'
+        return f'is {value}: YAML reads {_bare(value)} so, unless in quotes, as in "no".'
     wanted = [WANTED[item["type"]].format(**_readable(item.get("ctx", {}))) + _example(item, model) for item in items]
     found = "empty" if value is None else str(value) if isinstance(value, datetime.date) else BRIEF.repr(value)
     return f"is {found}: it must {' or '.join(dict.fromkeys(wanted))}."
@@ -219,7 +219,7 @@ def _origin(keys: tuple, raw: Mapping, files: Sequence[str | Path]) -> str:
 
 
 def _at(keys: tuple, content: Any) -> tuple[Any, int]:
-    """The value at the deepest of the keys that there is, and how deep that is."""
+    """The value at the deepest key that exists, and its depth."""
     depth = 0
     for key in keys:
         if isinstance(content, Mapping) and key in content:

@@ -1,4 +1,4 @@
-"""Names that files, columns and rows of the results have, and that no domain, direction or method can have too."""
+"""Names of files, columns and rows of the results, which no domain, direction or method can have."""
 
 SEEN, DEV = "seen", "dev"
 """Test sets of a run: its own mixture; of a trial, its mixture's dev pairs."""

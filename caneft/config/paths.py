@@ -11,7 +11,7 @@ from caneft.errors import InputError
 from caneft.storage.files import split_archive
 
 OF_METRICS = {"metricx": "config.json"}
-"""Of metrics that are no COMET model: the file by which a folder is known."""
+"""File that the folder of a metric must have, if it is no COMET model."""
 LISTED = 5
 
 
@@ -22,7 +22,7 @@ def data_root(config: Config) -> Path | None:
 
 
 def publish_package(folder: Path) -> None:
-    """Has every Python that is started from here find the package in this folder, wherever it runs."""
+    """Lets every Python that this process starts find the package in this folder, wherever it runs."""
     given = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *([given] if given else [])])
 
@@ -34,9 +34,9 @@ def publish_data_root(config: Config) -> None:
 
 
 def work_offline() -> None:
-    """Keeps this process's children from the hub: what is read twice is the same, and no job waits for a network.
+    """Keeps child processes off the hub, so that all read the same, and none waits for a network.
 
-    What the user had set of HF_HUB_OFFLINE stays in CANEFT_HF_HUB_OFFLINE, for the jobs that fetch.
+    The user's own HF_HUB_OFFLINE stays in CANEFT_HF_HUB_OFFLINE, for the jobs that fetch.
     """
     os.environ.setdefault("CANEFT_HF_HUB_OFFLINE", os.environ.get("HF_HUB_OFFLINE", ""))
     os.environ["HF_HUB_OFFLINE"] = "1"
@@ -162,8 +162,8 @@ def same_splits(config: Config) -> Iterator[tuple[str, str]]:
                 if (place := _place(config, source)) is not None and place == _place(config, held_out):
                     yield (
                         f"directions.{direction_name}.domains.{name}.{split}",
-                        f"is read from the same place as {other} ({place[0]}): what is held out is kept out of it, so"
-                        " no pair would be left. Name another file, or hold a part out with 'limit'",
+                        f"is read from the same place as {other} ({place[0]}): the pairs of {other} are"
+                        f" removed from it, so none would be left. Name another file, or give {other} a 'limit'",
                     )
 
 

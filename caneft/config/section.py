@@ -8,14 +8,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
 HubName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$")]
-"""`owner/name`. Nothing else: an address could carry a password, which would then stand in records and reports."""
+"""`owner/name`. Nothing else: an address could carry a password, which records and reports would then show."""
 Positive = Annotated[int, Field(gt=0)]
 LAST_SEED = 2**32 - 1
 Seed = Annotated[int, Field(ge=0, le=LAST_SEED)]
 """What every generator of random numbers takes: Python's, NumPy's and torch's."""
 Share = Annotated[float, Field(gt=0, le=1)]
 Scope = Literal["model", "layer"]
-"""Whose neurons one is ranked among: all of the model, or those of its own layer."""
+"""Which neurons a neuron is ranked among: all of the model, or those of its layer."""
 
 
 def _folder(name: str) -> str:

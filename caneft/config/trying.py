@@ -8,9 +8,9 @@ from caneft.config.section import Section
 def small(config: Config) -> Config:
     """The configuration cut to its `limit`: corpora, samples of importance, training and dev pairs.
 
-    Results go to `{results_root}/limit{limit}`, and every caption says so. Unchanged without a limit; cutting it once
-    more changes nothing, so the configuration that a results folder keeps reads as it was. What a base or a metric of
-    one's own is trained on stays whole.
+    Results go to `{results_root}/limit{limit}`, and every caption says so. Nothing changes without a limit, nor if
+    it is cut once more, so the configuration saved with the results can be read again. What a base or a metric is
+    trained on stays whole.
     """
     most = config.limit
     if most is None:

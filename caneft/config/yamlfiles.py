@@ -1,4 +1,4 @@
-"""The files of a configuration as they are written: where a key stands, and which keys and aliases cannot be meant."""
+"""The files of a configuration as written: the lines of keys, and keys and aliases that must be mistakes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -60,19 +60,19 @@ def tree(path: str | Path) -> yaml.Node | None:
 
 
 def faults(node: yaml.Node | None) -> Iterator[str]:
-    """What is YAML, but cannot be meant, with its line: aliases within what they stand for, keys that are given twice
-    or are no text."""
+    """Mistakes in valid YAML, with their lines: aliases inside their own anchors, keys that are given twice or are no
+    text."""
     if node is not None:
         yield from _endless(node, set(), set())
         yield from _unusable_keys(node)
 
 
 def _endless(node: yaml.Node, around: set[int], done: set[int]) -> Iterator[str]:
-    """Of each section that holds itself: its line. around: nodes that this one stands in; done: those without aliases
-    to look for."""
+    """A message for each section that contains itself. around: nodes that contain this one; done: nodes already
+    searched."""
     if id(node) in around:
         line = node.start_mark.line + 1
-        yield f"an alias (*) stands within its own anchor (&, line {line}), so it has no end. Write out what is meant."
+        yield f"an alias (*) is inside its own anchor (&, line {line}), so it has no end. Write out what is meant."
     elif isinstance(node, yaml.CollectionNode) and id(node) not in done:
         around.add(id(node))
         for child in node.value:
@@ -98,18 +98,18 @@ def _unusable_keys(node: yaml.Node) -> Iterator[str]:
                 name, line = _name(key), key.start_mark.line + 1
                 dotted = ".".join((*keys, name))
                 if read := NO_TEXT.get(key.tag.rpartition(":")[2]):
-                    yield f"{dotted} (line {line}) is no name, but {read} to YAML. Write the key in quotes, or another."
+                    yield f"{dotted} (line {line}) is {read} to YAML, not a name. Put the key in quotes, or rename it."
                 elif name in first:
                     yield (
-                        f"{dotted} (line {line}) stands in line {first[name]} already; only one of them would count."
-                        " Give it once, or another name."
+                        f"{dotted} (line {line}) is in line {first[name]} already; only one of them would count."
+                        " Remove or rename one."
                     )
                 first.setdefault(name, line)
                 waiting.append(((*keys, name), value))
 
 
 def line_of(node: yaml.Node | None, keys: Sequence[str | int]) -> int | None:
-    """Line of the deepest of the keys that there is; None if not even the first is there."""
+    """Line of the deepest key that exists; None if not even the first does."""
     line = None
     for key in keys:
         found = _child(node, str(key))
@@ -141,7 +141,7 @@ def _name(node: yaml.Node) -> str:
 
 
 def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Two configurations put together as Snakemake does: sections key by key, everything else is replaced."""
+    """Two configurations merged as Snakemake does: sections key by key, everything else is replaced."""
     result = dict(below)
     for key, value in above.items():
         if isinstance(value, Mapping):
