@@ -52,7 +52,7 @@ def limit_gpus():
 
 
 def say_slow_dtype():
-    """On one machine, whether its processor is a slow one for a model's dtype."""
+    """On one machine, warns if its processor is slow in a model's dtype."""
     gpus = workflow.global_resources["gpu"].value if "gpu" in workflow.global_resources else 0
     if ON_ONE_MACHINE and (said := checking.slow_dtype(CONFIG, gpus, bfloat16_units())):
         logger.warning(said)
