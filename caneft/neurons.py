@@ -19,7 +19,7 @@ NEURON, HEAD = "neuron", "head"
 FORMAT = 1
 UNITS = NEURON, HEAD
 MOST_LAYERS, MOST_UNITS = 2**12, 2**22
-"""Of a file that is believed: far beyond any model, and few enough that nothing fills the memory."""
+"""Upper bounds accepted from a file: far beyond any model, and too few to fill the memory."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,7 @@
 """Overlap: items of a test set that stand in the training data of a mixture to which its domain does not belong.
 
-A mixture's own test sets are kept out of its training data (`mixing`). Those of all other domains have no say in what
-is drawn, so that a new domain retrains nothing: what they share with it is flagged instead.
+A mixture's own test sets are kept out of its training data (`mixing`). Those of all other domains do not influence
+what is drawn, so that a new domain retrains nothing: what they share with it is flagged instead.
 """
 
 from collections.abc import Sequence

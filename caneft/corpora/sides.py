@@ -1,4 +1,4 @@
-"""One side of a pair, as text: its normal form, its mojibake, its likeness to others, its language."""
+"""One side of a pair, as text: its normal form, its mojibake, its near-duplicate key, its language."""
 
 import copy
 import functools

@@ -112,7 +112,7 @@ def prepare(
 
     Train and dev are cleaned, test is only normalised. Train loses the sources of this domain's dev and test, dev
     those of its test; last comes the draw of `limit`. Held out is all that was read, drawn or not; of
-    files that both splits read, what was drawn. Other domains have no say: see `mixing`.
+    files that both splits read, what was drawn. Other domains are not consulted: see `mixing`.
     rules: by default those of an empty section `cleaning`. languages: codes of the two sides, if the rules need them.
     Report: `read`, `kept`, `dropped` by reason (these sum to `read`), `repaired` by kind, `leakage` by held-out split,
     `copies`, and for test `present`, the flaws that stay in. Raises InputError if a source cannot be read or nothing

@@ -91,7 +91,7 @@ def write(
     Raises InputError for scores that float16 cannot hold.
     """
     examples = samples.examples
-    # Longest first: a batch that is too large for the memory is met at once, and the time left is not underestimated.
+    # Longest first: a batch too large for the memory fails at once, and the time left is not underestimated.
     plan = batches([len(example) for example in examples], settings.tokens_per_batch)[::-1]
     about = described(about, samples)
     _check_sidecar(samples)
@@ -186,7 +186,7 @@ def _tokens_hash(examples: Sequence[Example]) -> str:
 
 
 def _identity(about: dict[str, Any], samples: Samples, model: nn.Module) -> str:
-    """Of all that a dump's bytes depend on: only what has the same identity is ever gone on with."""
+    """Hash of all that a dump's bytes depend on: a partial dump is resumed only if its identity matches."""
     device = next(model.parameters()).device.type
     content = [about, samples.ids, device, torch.get_num_threads()]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

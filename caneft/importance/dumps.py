@@ -286,7 +286,7 @@ class Dump(Part):
         self.release()
 
     def release(self) -> None:
-        """Leaves the folder to whoever takes the work up."""
+        """Unlocks the folder for a job that resumes the work."""
         self._lock.release()
 
     def _keep(self, index: int, batch: Scored) -> None:

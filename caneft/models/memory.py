@@ -1,4 +1,4 @@
-"""How much of the machine's memory a job of a model needs, reckoned from the model's sizes and the batch.
+"""How much of the machine's memory a job of a model needs, computed from the model's sizes and the batch.
 
 An estimate, made before anything is loaded, for a scheduler that is to start no more jobs than fit. It errs to the high
 side: the jobs that set its constants (docs/scaling.md) took between 79 and 89 % of it, and two others 84 and 96 %.
@@ -125,7 +125,7 @@ def _read(path: Path) -> Shape | None:
 
 
 class Memory:
-    """MB of the jobs of a configuration: what it says under `resources`, else what is reckoned.
+    """MB of the jobs of a configuration: what it says under `resources`, else what is computed.
 
     beside: MB of other programs that run as part of each job.
     """

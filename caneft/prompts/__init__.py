@@ -166,7 +166,7 @@ class Prompts:
         return found
 
     def _turns(self, source: str, domain: str, examples: Sequence[tuple[str, str]] = ()) -> list[str]:
-        """What is said by turns: a question and its answer for each example, last the question."""
+        """Alternating user and assistant turns: a question and its answer for each example, last the question."""
         content, question = self.form.content, self.form.question
         said = [turn for shown, answer in examples for turn in (question(content(shown), domain), content(answer))]
         return [*said, question(content(source), domain)]

@@ -1,4 +1,4 @@
-"""Captions of the tables: sentences made from the plan, the scores and the records. Nobody types a number."""
+"""Captions of the tables: sentences made from the plan, the scores and the records. All numbers are computed."""
 
 from collections.abc import Callable, Hashable, Iterable
 
@@ -24,7 +24,7 @@ def demonstration(training: dict) -> str:
     return (
         f"This COMET is no published one: it is a small model that was trained here on {training['pairs']:,} references"
         f" with randomly corrupted words, to show the column. On {training['held_out']:,} others its scores correlate"
-        f" with the share of unspoilt words at {comet:.2f} (Pearson; chrF2 of the sentence: {chrf:.2f})."
+        f" with the share of intact words at {comet:.2f} (Pearson; chrF2 of the sentence: {chrf:.2f})."
     )
 
 

@@ -203,7 +203,7 @@ def headline(plan: Plan, block: Block, rows: pd.DataFrame) -> Table:
 
 
 def warnings(plan: Plan, scores: pd.DataFrame, records: pd.DataFrame, shared: pd.DataFrame) -> Iterator[str]:
-    """What to know before the numbers of a block are believed. All frames: rows of the block."""
+    """What to know before trusting the numbers of a block. All frames: rows of the block."""
     trained = records[records["seed"].notna()]
     choices = {v: rows["choice"].iloc[0] for v, rows in trained.groupby("variant", sort=False)}
     chosen = {variant: choice for variant, choice in choices.items() if choice is not None}

@@ -71,7 +71,7 @@ class Processes(Team):
         return os.getppid() != self._parent
 
     def part(self, examples: Sequence[Example]) -> Sequence[Example]:
-        """Every so manieth in the order of length, so that all have about as much to do."""
+        """Every count-th example by length, so that all processes have about as much to do."""
         return sorted(examples, key=len)[self.rank :: self.count]
 
     def sum(self, numbers: Sequence[float]) -> list[float]:

@@ -30,7 +30,7 @@ def check(jobs: Iterable[tuple[str, Mapping[str, Any]]], status_command: str | N
     for partition, rule in asked["slurm_partition"].items():
         if partition not in partitions:
             raise InputError(
-                f"{WHERE}: {rule} asks for the partition '{partition}', which this cluster has not (see sinfo). "
+                f"{WHERE}: {rule} asks for the partition '{partition}', which this cluster does not have (see sinfo). "
                 + did_you_mean(partition, partitions)
             )
     if status_command == "sacct":

@@ -105,7 +105,7 @@ def _write_csv(path: str, pairs: Sequence[ScoredPair]) -> None:
 
 
 def correlations(scores: Sequence[float], pairs: Sequence[ScoredPair]) -> dict[str, Any]:
-    """Pearson and Spearman correlation of scores with what is left unspoilt, and those of sentence chrF2 beside."""
+    """Pearson and Spearman correlation of scores with the share of intact words, and the same for sentence chrF2."""
     from sacrebleu import sentence_chrf
     from scipy import stats
 

@@ -56,11 +56,11 @@ def _check_kinds(sidecar: Mapping[str, Any]) -> None:
     losses = [sample["loss"] for sample in sidecar["samples"]]
     sidecar["shape"], sidecar["model"]["weights"]
     if not isinstance(sidecar["domain"], str) or not isinstance(sidecar["model"]["id"], str | None):
-        raise TypeError("domain and model are no names")
+        raise TypeError("domain and model must be strings")
     if type(exponent) is not int or not -1000 < exponent < 1000:
-        raise TypeError("scale_exponent is no exponent")
+        raise TypeError("scale_exponent must be an integer between -1000 and 1000")
     if not all(type(count) is int and 0 <= count < 2**31 for count in tokens):
-        raise TypeError("response_tokens are no numbers of tokens")
+        raise TypeError("response_tokens must be numbers of tokens")
     if not all(type(loss) in (int, float) and 0 <= loss < math.inf for loss in losses):
         raise TypeError("losses are no finite numbers from 0 on")
 

@@ -113,7 +113,7 @@ class Checkpoints:
         self.release()
 
     def release(self) -> None:
-        """Leaves the folder to whoever takes the work up."""
+        """Unlocks the folder for a job that resumes the work."""
         self._lock.release()
 
     def _tidy(self) -> None:

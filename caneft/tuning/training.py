@@ -85,7 +85,7 @@ class Training:
             self.state.keep_best()
 
     def end(self) -> float | None:
-        """Leaves the parameters that are asked for; returns their dev loss."""
+        """Sets the parameters that the run keeps, the best or the last; returns their dev loss."""
         steps, losses = zip(*self.state.measurements, strict=True)
         if self.state.best is not None:
             self.state.way.put_back(self.state.best)

@@ -1,4 +1,4 @@
-"""A double of conda first on PATH, the three environments as Snakemake makes them with it, and one run in them."""
+"""A stand-in for conda first on PATH, the three environments as Snakemake makes them with it, and one run in them."""
 
 import json
 import os
@@ -56,7 +56,7 @@ def registry() -> None:
 
 @dataclass(frozen=True)
 class WithConda:
-    """A copy of the repository in which Snakemake is called with --use-conda and the double of conda."""
+    """A copy of the repository in which Snakemake is called with --use-conda and the stand-in for conda."""
 
     workspace: Workspace
     prefix: Path

@@ -1,4 +1,4 @@
-"""`snakemake --use-conda` with a double of conda: each job in the environment of its rule, again when that changes."""
+"""`snakemake --use-conda` with a stand-in for conda: each job in its rule's environment, again when that changes."""
 
 from collections import Counter
 

@@ -39,7 +39,7 @@ def test_each_of_the_four_ways_by_hand():
     assert moved == drops | repeats | replaced | to_end
 
 
-def test_nothing_spoilt_is_the_reference_and_more_than_there_is_an_error():
+def test_nothing_corrupted_is_the_reference_and_more_than_there_is_an_error():
     assert corrupt(WORDS, 0, [], Random(0)) == WORDS
     with pytest.raises(ValueError):
         corrupt(WORDS, len(WORDS) + 1, [], Random(0))

@@ -83,7 +83,7 @@ def test_without_a_common_word_every_score_is_zero(texts, query):
     assert bm25(texts)(query).tolist() == [0.0] * len(texts)
 
 
-def test_the_likest_stands_last():
+def test_the_most_similar_stands_last():
     found = Examples(IT, settings()).of("Die Katze bellt auf dem Dach.", "it")
     assert found == [(IT[i].source, IT[i].target) for i in (2, 1)]
     words = [" ".join(tokens(row.source)) for row in IT]

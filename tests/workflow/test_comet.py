@@ -136,7 +136,7 @@ def test_every_segment_has_a_score_and_the_domain_their_mean(scored):
 
 
 @pytest.mark.slow
-def test_it_tells_spoilt_translations_from_good_ones(scored):
+def test_it_tells_corrupted_translations_from_good_ones(scored):
     """On pairs that it was not trained on; the untrained encoder of the same size does not."""
     training = json.loads((scored.results / "metrics/comet/manifest.json").read_text(encoding="utf-8"))["training"]
     assert (training["pairs"], training["held_out"]) == (540, 60)

@@ -134,13 +134,13 @@ OF_CONFIGURATION = {
     "A method with a grid of two learning rates": (jobs.add_grid, jobs.NEW_GRID),
     "A seed": (jobs.add_seed, jobs.SECOND_SEED),
     "One more learning rate in a grid": (jobs.add_rate, {*jobs.tried("0.02"), *jobs.LORA}),
-    "One learning rate in the place of a grid": (jobs.fix_rate, jobs.LORA),
+    "One learning rate instead of a grid": (jobs.fix_rate, jobs.LORA),
     "The learning rate of a method": (
         jobs.change_rate,
         {*jobs.tuned("caneft"), *jobs.all_evaluated(["caneft"], "seen", "koran"), *jobs.apart(), *jobs.AGGREGATES},
     ),
     "`selection.fraction`": (jobs.change_fraction, {f"measure_stability {jobs.M}/all", *jobs.NEW_NEURONS}),
-    "`selection.gamma` in the place of `fraction`": (
+    "`selection.gamma` instead of `fraction`": (
         jobs.change_gamma,
         {f"measure_stability {jobs.M}/all", *jobs.NEW_NEURONS},
     ),
