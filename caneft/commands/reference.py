@@ -245,7 +245,8 @@ def _keys(
             case [(key, part)]:
                 lines.append(f"- {_head(whole, key, part, key in required)}: {description}")
             case several:
-                lines.append(f"- {', '.join(_with_default(key, part) for key, part in several)}: {description}")
+                needed = " (required)" if all(key in required for key, _ in several) else ""
+                lines.append(f"- {', '.join(_with_default(key, part) for key, part in several)}{needed}: {description}")
     return "\n".join(lines)
 
 

@@ -41,9 +41,9 @@ class Jsonl(Source):
     path: str
     """File."""
     source: str = "source"
-    """Field of the source. Dots descend into objects (`translation.de`), numbers into lists (`messages.0.content`)."""
+    """Fields of the two sides. Dots descend into objects (`translation.de`), numbers into lists (`turns.0.content`)."""
     target: str = "target"
-    """Field of the target."""
+    """Fields of the two sides. Dots descend into objects (`translation.de`), numbers into lists (`turns.0.content`)."""
 
     def paths(self) -> tuple[str, ...]:
         return (self.path,)
@@ -56,13 +56,13 @@ class Instruct(Source):
     path: str
     """File."""
     source: str = "input"
-    """Field of the source."""
+    """Fields of the two sides."""
     target: str = "output"
-    """Field of the target."""
+    """Fields of the two sides."""
     source_prefix: str = ""
-    """Prefix to strip from every source, such as "German: "; a record without it is an error."""
+    """Prefixes to strip from source and target, such as "German: "; a record without them is an error."""
     target_prefix: str = ""
-    """The same for the target."""
+    """Prefixes to strip from source and target, such as "German: "; a record without them is an error."""
 
     def paths(self) -> tuple[str, ...]:
         return (self.path,)
@@ -73,9 +73,9 @@ class Moses(Source):
 
     format: Literal["moses"]
     source_path: str
-    """File of the source language."""
+    """Files of the two sides."""
     target_path: str
-    """File of the target language."""
+    """Files of the two sides."""
 
     def paths(self) -> tuple[str, ...]:
         return (self.source_path, self.target_path)
@@ -88,9 +88,9 @@ class Tsv(Source):
     path: str
     """File."""
     source_column: Annotated[int, Field(ge=0)] = 0
-    """Column of the source, from 0."""
+    """Columns of the two sides, from 0."""
     target_column: Annotated[int, Field(ge=0)] = 1
-    """Column of the target."""
+    """Columns of the two sides, from 0."""
 
     def paths(self) -> tuple[str, ...]:
         return (self.path,)
@@ -116,9 +116,9 @@ class Tmx(Source):
     path: str
     """File, in UTF-8, UTF-16 or the single-byte encoding that it declares."""
     source_language: str
-    """Code of the source language in the file. `en` also matches `en-US`, `EN_GB` and `eng`; `en-US` only itself."""
+    """Codes of the languages in the file. `en` also matches `en-US`, `EN_GB` and `eng`; `en-US` only itself."""
     target_language: str
-    """Code of the target language."""
+    """Codes of the languages in the file. `en` also matches `en-US`, `EN_GB` and `eng`; `en-US` only itself."""
 
     def paths(self) -> tuple[str, ...]:
         return (self.path,)
@@ -137,9 +137,9 @@ class Hub(Source):
     revision: str | None = None
     """Revision on the hub."""
     source: str = "translation.de"
-    """Field of the source."""
+    """Fields of the two sides."""
     target: str = "translation.en"
-    """Field of the target."""
+    """Fields of the two sides."""
 
     def folder(self, resolve: Callable[[str], Path]) -> Path | None:
         """The folder of that name, here or where `resolve` leads; None if it is a dataset of the hub."""
@@ -241,9 +241,9 @@ class Direction(Section):
     """A language pair, named by its codes, source first (`de-en`, `en-zh_hans`); or another task, under any name."""
 
     source_language: str | None = None
-    """Its name in the prompt, such as German; required if the prompt has this field."""
+    """Their names in the prompt, such as German; required if the prompt has these fields."""
     target_language: str | None = None
-    """The same for the target."""
+    """Their names in the prompt, such as German; required if the prompt has these fields."""
     domains: Annotated[dict[Slug, Domain], Field(min_length=1)]
     """The domains."""
     prompt: Prompt | None = None

@@ -78,15 +78,15 @@ class MetricTraining(Section):
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the pairs on which its scores are compared with the level of corruption."""
     epochs: Positive = 4
-    """Passes over the pairs."""
+    """How it is trained, by AdamW."""
     batch_size: Positive = 32
-    """Pairs of an optimizer step."""
+    """How it is trained, by AdamW."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    """Rate of AdamW."""
+    """How it is trained, by AdamW."""
     hidden_size: Annotated[int, Field(gt=0, multiple_of=4)] = 64
-    """Width of the encoder, of two layers and four heads."""
+    """Size of its encoder, of two layers and four heads, and of its tokenizer."""
     vocabulary: Annotated[int, Field(ge=100)] = 2000
-    """Entries of its unigram tokenizer."""
+    """Size of its encoder, of two layers and four heads, and of its tokenizer."""
     seed: Seed = 0
     """Seed of corruptions, weights and order."""
 

@@ -134,9 +134,9 @@ class Decoding(Section):
     batch_size: Positive = 64
     """Sentences decoded together; with `vllm`, the most at a time."""
     length_factor: Annotated[float, Field(ge=0)] = 2.0
-    """A hypothesis has at most so many tokens per source token ..."""
+    """A hypothesis has at most `length_factor` × source tokens + `length_offset` tokens; longer ones are cut."""
     length_offset: Annotated[int, Field(ge=1)] = 16
-    """... plus this number. Longer ones are cut and counted."""
+    """A hypothesis has at most `length_factor` × source tokens + `length_offset` tokens; longer ones are cut."""
     max_source_tokens: Positive = 1024
     """A longer source is an error."""
 
