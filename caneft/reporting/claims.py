@@ -195,11 +195,8 @@ def _unseen(plan: Plan, known: Evidence) -> Verdict:
         )
     if reason := _lacking(plan, "b", known.rivals) or evidence.unfair(plan, [known.method, *known.rivals]):
         return Verdict("b", UNTESTED, reason, numbers)
-    apart = [other for other in known.rivals if known.matched[other] is None]
-    if len(apart) == len(known.rivals):
-        return Verdict("b", UNTESTED, "No grid of a rival spans the method's scores on seen domains.", numbers)
-    verdict, reason = _judged(plan, _signs(plan, known, MATCHED, known.rivals), "at equal scores on seen domains")
-    return Verdict("b", verdict, reason, numbers)
+    signs = _signs(plan, known, MATCHED, known.rivals)
+    return Verdict("b", *_judged(plan, signs, "at equal scores on seen domains"), numbers)
 
 
 def _lacking(plan: Plan, claim: str, rivals: list[str]) -> str:
@@ -221,16 +218,19 @@ def _numbers(plan: Plan, known: Evidence, what: str, others: Sequence[str]) -> l
     return [f"against {label(plan, other)}: {known.quoted.say(what, other, unit)}" for other in compared]
 
 
-def _signs(plan: Plan, known: Evidence, what: str, rivals: Sequence[str]) -> dict[str, int]:
+def _signs(plan: Plan, known: Evidence, what: str, rivals: Sequence[str]) -> dict[str, int | None]:
     return {other: known.quoted.sign(what, other, plan.config.significance.alpha) for other in rivals}
 
 
-def _judged(plan: Plan, signs: Mapping[str, int], where: str = "") -> tuple[str, str]:
-    """Verdict and reason from the sign of the difference to each rival, 0 where it may be chance."""
-    names = {sign: ", ".join(label(plan, other) for other in signs if signs[other] == sign) for sign in (1, 0, -1)}
+def _judged(plan: Plan, signs: Mapping[str, int | None], where: str = "") -> tuple[str, str]:
+    """Verdict and reason from the sign of the difference to each rival: 0 where it may be chance, None where there is
+    nothing to compare."""
+    names = {s: ", ".join(label(plan, other) for other in signs if signs[other] == s) for s in (1, 0, -1, None)}
     where = f" {where}" if where else ""
     if names[-1]:
         return CONTRADICTED, f"It is significantly worse than {names[-1]}{where}."
+    if names[None]:
+        return UNTESTED, f"It cannot be compared with {names[None]}{where}."
     if not names[0]:
         return SUPPORTED, f"It is significantly better than {names[1]}{where}."
     better = f"It is significantly better than {names[1]}, but not" if names[1] else "It is not significantly better"
@@ -260,8 +260,8 @@ def _interference(plan: Plan, block: Block, found: Found, known: Evidence) -> Ve
     signs = _signs(plan, known, OTHERS, rivals)
     mixtures = {other: evidence.common_mixtures(plan, block, known.method, other) for other in rivals}
     learnt = {other: evidence.dev_losses(block, found.records, mixtures[other]) for other in rivals}
-    less = [v for v in rivals if signs[v] > 0 and not learnt[v][known.method] <= learnt[v][v]]  # nor where one is nan
-    more = [v for v in rivals if signs[v] < 0 and not learnt[v][known.method] >= learnt[v][v]]
+    less = [v for v in rivals if signs[v] == 1 and not learnt[v][known.method] <= learnt[v][v]]  # nor where one is nan
+    more = [v for v in rivals if signs[v] == -1 and not learnt[v][known.method] >= learnt[v][v]]
     verdict, reason = _judged(plan, signs | dict.fromkeys([*less, *more], 0), "on other domains")
     unequal = [(less, "less harm than", "higher"), (more, "more harm than", "lower")]
     said = [

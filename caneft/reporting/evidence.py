@@ -11,7 +11,7 @@ from caneft.config.names import AVERAGE_SEEN, AVERAGE_UNSEEN
 from caneft.errors import InputError
 from caneft.neurons import NeuronSet
 from caneft.plan import Plan, comparison
-from caneft.reporting import jaccard, roles
+from caneft.reporting import jaccard, roles, shown
 from caneft.reporting.inputs import COPY, Block
 from caneft.reporting.labels import label, p_text, signed
 from caneft.scoring.significance import LEAST_RUNS, Difference, Errors, holm, pooled_deviation
@@ -30,12 +30,12 @@ class Quoted:
         p = holm([found.p for found in self.found.values()]) if enough else [math.nan] * len(self.found)
         self.adjusted = dict(zip(self.found, p, strict=True))
 
-    def sign(self, what: str, other: str, alpha: float) -> int:
-        """1 if the difference is significantly above 0, -1 if below, else 0; 0 too where there is none."""
+    def sign(self, what: str, other: str, alpha: float) -> int | None:
+        """1 if the difference is significantly above 0, -1 if below, else 0; None where there is none."""
         key = what, other
-        if key not in self.found or not self.adjusted[key] < alpha:
-            return 0
-        return int(np.sign(self.found[key].value))
+        if key not in self.found:
+            return None
+        return int(np.sign(self.found[key].value)) if self.adjusted[key] < alpha else 0
 
     def say(self, what: str, other: str, unit: str) -> str:
         """Difference with its interval, both parts of its standard error, and adjusted p."""
@@ -148,7 +148,7 @@ def sweep(plan: Plan, block: Block, method: str, records: pd.DataFrame) -> dict[
     """By number of neurons, ascending: the variant that differs from the method in its budget alone, and random neurons
     of the same budget if there are any. records: rows of the block."""
     counts = records[records["unit"] == "neuron"].groupby("variant", sort=False)["neurons"].mean().to_dict()
-    own = [v for v in counts if _but_for_budget(plan, v) == _but_for_budget(plan, method)]
+    own = next((family.variants for family in shown.families(plan, counts) if method in family.variants), [])
     methods = plan.config.methods
     drawn = {
         v: n
@@ -160,13 +160,6 @@ def sweep(plan: Plan, block: Block, method: str, records: pd.DataFrame) -> dict[
         same = [other for other, count in drawn.items() if count == counts[variant]]
         found.setdefault(round(counts[variant]), [variant, *same[:1]])
     return found
-
-
-def _but_for_budget(plan: Plan, variant: str) -> dict[str, Any]:
-    """What the configuration says of a variant beside its budget and what does not define it: a null that overrides
-    the shared setting counts, so only what was set is looked at."""
-    elsewhere = {"fraction", "parameters", "learning_rate", "resources"}
-    return plan.config.methods[variant].model_dump(exclude=elsewhere, exclude_unset=True)
 
 
 def per_layer_by_chance(candidates: Sequence[int], neurons: int) -> np.ndarray:

@@ -59,12 +59,14 @@ def sentence(plan: Plan, block: Block) -> str:
     if math.isnan(found.difference):
         return f"{found.seeds} seed{'s' * (found.seeds > 1)}: a verdict on methods takes at least {LEAST_RUNS}."
     about = "" if found.known else f" (taken to be {ASSUMED:,} a domain)"
+    metric, own = plan.config.scoring.metrics[0], {"expected_segments", "expected_runs"}
+    borrowed = metric != "bleu" and not own <= plan.config.significance.model_fields_set
     return (
         f"With {found.segments:,} seen test segments{about} and {found.seeds} seeds, a difference of"
-        f" {found.difference:.1f} {LABELS[plan.config.scoring.metrics[0]]} is found with a probability of"
+        f" {found.difference:.1f} {LABELS[metric]} is found with a probability of"
         f" {100 * FOUND:.0f} % (p < {plan.config.significance.alpha:g} after Holm's correction over"
         f" {found.comparisons} comparisons)."
-    )
+    ) + (f" This takes BLEU's deviations: set significance.{' and '.join(sorted(own))}." if borrowed else "")
 
 
 def _comparisons(plan: Plan, block: Block, method: str) -> int:

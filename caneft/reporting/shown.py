@@ -3,6 +3,7 @@
 As `inputs`, it needs neither pandas nor numpy.
 """
 
+import json
 from collections.abc import Hashable, Iterable, Iterator
 from typing import NamedTuple
 
@@ -83,7 +84,7 @@ def families(plan: Plan, variants: Iterable[str]) -> list[Family]:
 
 def _kind(plan: Plan, variant: str) -> Hashable:
     method = plan.config.methods[variant]
-    return (*method.model_dump(exclude=BUDGET | NEITHER).items(), *_mask(plan, variant))
+    return (json.dumps(method.model_dump(exclude=BUDGET | NEITHER), sort_keys=True), *_mask(plan, variant))
 
 
 def _mask(plan: Plan, variant: str) -> Iterator[Hashable]:

@@ -4,10 +4,10 @@ import fake_results
 import numpy as np
 import pandas as pd
 import pytest
-from test_claims import BLOCK, METHODS, neuron_set, plan_of, verdict_of
+from test_claims import BETTER, BLOCK, METHODS, WORSE, neuron_set, plan_of, verdict_of
 
-from caneft.reporting import evidence, results, roles
-from caneft.reporting.claims import OPEN, SUPPORTED, UNTESTED
+from caneft.reporting import evidence, results, roles, shown
+from caneft.reporting.claims import CONTRADICTED, OPEN, SUPPORTED, UNTESTED
 from caneft.reporting.curves import curve, matched, room
 from caneft.reporting.labels import p_text
 from caneft.scoring.significance import Difference
@@ -26,6 +26,7 @@ def test_random_neurons_of_a_half_are_no_chance():
     half = {"random-high": METHODS["random"] | {"among": ["high-information"]}}
     plan = plan_of(half | METHODS)
     assert roles.chance(plan, BLOCK, "caneft") == ["random", "random-layers"]
+    assert ["random-high"] in [family.variants for family in shown.kinds(plan, BLOCK)]
     counts = {"caneft": 115, "caneft-2": 23, "random-high": 23, "random-2": 23, "random": 115}
     rows = [{"variant": variant, "unit": "neuron", "neurons": count} for variant, count in counts.items()]
     assert evidence.sweep(plan, BLOCK, "caneft", pd.DataFrame(rows)) == {
@@ -72,6 +73,53 @@ def test_interference_has_the_rivals_that_are_trained_on_single_domains():
     single = mixtures(it=["base", "full", "lora-equal", "caneft"])
     found = verdict_of("c", plan_of(methods, mixtures=single), score=where_it_ran(single))
     assert any(line.startswith("against full:") for line in found.numbers)
+
+
+def test_a_rival_without_a_common_seen_score_leaves_b_open_unless_the_other_contradicts_it():
+    curves = {"full": [(80.0, 40.0), (85.0, 30.0), (90.0, 20.0)]}
+
+    def judged(lora):
+        """lora-equal: how much better caneft is than it, at seen scores of 40 to 60."""
+
+        def points(variant):
+            gap = lora if variant == "lora-equal" else 0.0
+            return curves.get(variant, [(seen, 50.0 - gap) for seen in (40.0, 50.0, 60.0)])
+
+        return verdict_of("b", curves=points)
+
+    found = judged(BETTER)
+    assert found.verdict == UNTESTED and "cannot be compared with full" in found.reason
+    assert judged(0.0).verdict == UNTESTED
+    assert judged(WORSE).verdict == CONTRADICTED
+
+
+@pytest.mark.parametrize("own, expected", [(2.0, UNTESTED), (-2.0, CONTRADICTED)])
+def test_a_rival_that_shares_no_single_domain_leaves_c_open_unless_the_other_contradicts_it(own, expected):
+    single = mixtures(it=["base", "full"], law=["base", "lora-equal", "caneft"])
+
+    def score(mixture, variant, seed, domain):
+        if mixture == "all" or variant == "base":
+            return 50.0
+        if variant not in single[mixture]["de-en"]["methods"]:
+            return float("nan")
+        return 45.0 + (own if variant == "caneft" else 0.0) + 0.1 * (int(seed) - 2)
+
+    found = verdict_of("c", plan_of(mixtures=single), score=score)
+    assert found.verdict == expected
+    assert not any(line.startswith("against full") for line in found.numbers)
+    assert expected != UNTESTED or "cannot be compared with full" in found.reason
+
+
+@pytest.mark.parametrize("same", [{"task_relevant": 0.5}, {"task_relevant_scope": "model"}])
+def test_a_sweep_is_what_the_figure_of_budgets_draws(same):
+    """A default that is written out makes no other kind of method; another mask does."""
+    methods = METHODS | {"caneft-2": METHODS["caneft-2"] | same}
+    counts = {"caneft": 115, "caneft-2": 23, "caneft-unfiltered": 115, "random-2": 23, "random": 115}
+    rows = pd.DataFrame([{"variant": variant, "unit": "neuron", "neurons": n} for variant, n in counts.items()])
+    plan = plan_of(methods)
+    assert evidence.sweep(plan, BLOCK, "caneft", rows) == {23: ["caneft-2", "random-2"], 115: ["caneft", "random"]}
+    (drawn,) = (family for family in shown.kinds(plan, BLOCK) if "caneft" in family.variants)
+    assert drawn.variants == ["caneft", "caneft-2"]
 
 
 def test_a_single_domain_that_is_not_the_blocks_does_not_count():

@@ -60,3 +60,17 @@ def test_without_the_method_nothing_is_said():
     methods = {name: method for name, method in METHODS.items() if name != "caneft"}
     plan = fake_results.plan(methods, seeds=(1, 2, 3))
     assert power.smallest(plan, BLOCK) is None and power.sentence(plan, BLOCK) == ""
+
+
+@pytest.mark.parametrize(
+    "metric, own, said",
+    [
+        ("bleu", {}, False),
+        ("chrf", {}, True),
+        ("exact", {"expected_runs": 1.0}, True),
+        ("exact", {"expected_runs": 1.0, "expected_segments": 40.0}, False),
+    ],
+)
+def test_deviations_of_another_metric_are_said_to_be_borrowed(metric, own, said):
+    plan = fake_results.plan(METHODS, seeds=(1, 2, 3), scoring={"metrics": [metric]}, significance=own)
+    assert ("expected_segments" in power.sentence(plan, BLOCK)) == said
