@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from caneft.config import yamlfiles
+from caneft.config.section import SLUG
 from caneft.errors import did_you_mean
 
 SHOWN = 4
@@ -134,10 +135,11 @@ def _sentence(item: dict, model: type[BaseModel], location: tuple) -> str:
         return f"needs the key {context['discriminator']}."
     if kind == "value_error":
         return f"is not usable: {context['error']}."
-    if kind == "string_pattern_mismatch" and location[-1] == "[key]":
-        return "is not a usable name: lower-case letters, digits, '-' and '_', starting with a letter or digit."
     if kind == "string_pattern_mismatch" and "/" in context["pattern"]:  # not shown: an address may hold a password
         return "is no name on a hub: owner/name is needed, neither an address nor a folder."
+    if kind == "string_pattern_mismatch" and context["pattern"] == SLUG:
+        found = "is" if location[-1] == "[key]" else f"is {BRIEF.repr(item['input'])},"
+        return f"{found} not a usable name: lower-case letters, digits, '-' and '_', starting with a letter or digit."
     return f"is {BRIEF.repr(item['input'])}: {item['msg'][0].lower()}{item['msg'][1:]}."
 
 

@@ -65,7 +65,7 @@ class Prompt(Section):
     def _check(self, key: str, allowed: set[str]) -> None:
         """Raises ValueError where a template has a field that is not allowed, or half a brace."""
         template, allowed = getattr(self, key), allowed | ({"domain"} if self.name_domain else set())
-        domain = "" if self.name_domain else "; {domain} needs name_domain: true"
+        domain = "" if self.name_domain else " {domain} needs name_domain: true"
         try:
             unknown = [name for name in template_fields(template) if name not in allowed]
             if not unknown:

@@ -1,12 +1,14 @@
 """Base of every section of the configuration, and the types that sections share."""
 
 import re
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic_core import InitErrorDetails
 
-Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
+SLUG = r"^[a-z0-9][a-z0-9_-]*$"
+Slug = Annotated[str, StringConstraints(pattern=SLUG, max_length=64)]
 HubName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$")]
 """`owner/name`. Nothing else: an address could carry a password, which records and reports would then show."""
 Positive = Annotated[int, Field(gt=0)]
@@ -45,7 +47,28 @@ Unique = Annotated[list[T], Field(min_length=1, json_schema_extra={"uniqueItems"
 Folder = Annotated[str, AfterValidator(_folder)]
 
 
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """The plain types in an annotation."""
+    for part in get_args(annotation) or [annotation]:
+        yield from _kinds(part) if get_args(part) else [part]
+
+
 class Section(BaseModel):
-    """Base of every section: unknown keys are errors, numbers are finite, values do not change after loading."""
+    """Base of every section: unknown keys are errors, numbers are finite and no truth values, values do not change
+    after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers(cls, content: Any) -> Any:
+        """Refuses what pydantic takes for 1 and 0: `limit: yes` would be a run on one pair."""
+        wrong: list[InitErrorDetails] = []
+        for name, value in content.items() if isinstance(content, Mapping) else ():
+            kinds = {*_kinds(cls.model_fields[name].annotation)} if name in cls.model_fields else set()
+            parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else [value]
+            if kinds & {int, float} and bool not in kinds and any(isinstance(part, bool) for part in parts):
+                wrong.append({"type": "float_type" if float in kinds else "int_type", "loc": (name,), "input": value})
+        if wrong:
+            raise ValidationError.from_exception_data(cls.__name__, wrong)
+        return content

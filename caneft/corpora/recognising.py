@@ -92,7 +92,7 @@ LAYOUTS = {
     "json object": (rb"\s*\{\s*\n\s*" + KEY, "a JSON object", "another file, one of JSON lines say (format: jsonl)"),
     "xml": (rb"(?i)\s*<(\?xml\b|tmx\b|!doctype\s+tmx\b)", "XML", "format: tmx, if it is a translation memory"),
     "sgml": (
-        rb"(?i)\s*(<!doctype\s[^>]*>\s*)?<(srcset|refset|tstset|mteval)\b",
+        rb"(?i)\s*(<!doctype\s[^>]*>\s*)?<(srcset|refset|tstset|mteval|doc\s+docid|seg\s+id)\b",
         "a test set with SGML marks",
         "its plain text, or format: sacrebleu",
     ),

@@ -109,11 +109,11 @@ def _stored(folder: Path, origin: dict[str, Any]) -> tuple[dict[str, Stored], li
     """Shapes and dtypes of the stored tensors by name, and what is wrong with the files."""
     found, wrong = {}, []
     try:
-        hashed(folder, origin)
+        absent = [file for file in hashed(folder, origin) if not file.is_file()]  # whose checksums nobody can take
         files = weight_files(folder, origin.get("allow_pickle", False))
     except InputError as error:
         return {}, [] if _foreign_index(folder) else [str(error).replace(f"{folder} ", "it ", 1)]
-    for file in files:
+    for file in dict.fromkeys([*files, *absent]):
         try:
             own = shapes(file)
             if twice := sorted(found.keys() & own.keys()):

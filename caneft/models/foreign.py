@@ -15,6 +15,10 @@ def foreign(path: str | Path) -> str | None:
 
     Known is what stands in the place of any file (`recognising`), and whatever is in marks: no such file begins so.
     """
+    if Path(path).is_dir():
+        return "is a folder, not the file itself: name the folder that holds the model's files"
+    if not Path(path).exists():
+        return "is a link to a file that is not there: copy the files that the links name (cp -rL)"
     with open(path, "rb") as file:
         begin = file.read(BEGINNING)
     text = begin.removeprefix(recognising.UTF8_BOM).lstrip().lower()

@@ -33,7 +33,7 @@ def weight_files(folder: Path, pickled: bool = False) -> list[Path]:
     pickled: whether the latter may be taken. Raises InputError if there are none, or not all that the index names.
     """
     for whole, index in ((WHOLE, INDEX), *([(PICKLED_WHOLE, PICKLED_INDEX)] if pickled else [])):
-        if (folder / whole).exists():
+        if (folder / whole).exists() or (folder / whole).is_symlink():  # a broken link is told from no file at all
             return [folder / whole]
         if (folder / index).exists():
             return _indexed(folder, index)

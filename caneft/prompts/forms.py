@@ -158,16 +158,24 @@ class Chat(Instructed):
 
     def _rendered(self, conversations: Sequence[Sequence[str]], add_generation_prompt: bool) -> list[str]:
         """By the chat template, of a model that does not think aloud where it has the choice."""
+        from jinja2 import TemplateError  # late, as the metrics' environment does without it
+
         if not conversations:
             return []
         template = self.tokenizer.get_chat_template()
-        return self.tokenizer.apply_chat_template(
-            [_messages(turns) for turns in conversations],
-            chat_template=ONE_DATE + template if "strftime_now" in template else template,
-            tokenize=False,
-            add_generation_prompt=add_generation_prompt,
-            enable_thinking=False,
-        )
+        try:
+            return self.tokenizer.apply_chat_template(
+                [_messages(turns) for turns in conversations],
+                chat_template=ONE_DATE + template if "strftime_now" in template else template,
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                enable_thinking=False,
+            )
+        except TemplateError as error:
+            raise InputError(
+                f"the model's chat template cannot be used: {error}\n"
+                "Correct it in the model's folder, or set prompt.form: completion, which does without it"
+            ) from None
 
     def _end_of_turn(self) -> int:
         """The first special token after an answer, else the end-of-sequence token."""

@@ -105,6 +105,27 @@ def test_a_number_that_is_not_finite_is_refused(key, value):
     assert_names(message(changed(put(value, NUMBERS[key]))), f"{key} ", value, "finite")
 
 
+TRUTHS = {key: value for key, value in NUMBERS.items() if not key.endswith(".1")} | {
+    "seeds": ("seeds", ["HERE"]),
+    "limit": ("limit", "HERE"),
+    "importance.samples": ("importance", "samples", "HERE"),
+    "tuning.pairs": ("tuning", "pairs", {"it": "HERE"}),
+}
+
+
+@pytest.mark.parametrize("key", TRUTHS)
+def test_a_truth_value_is_no_number(key):
+    """`limit: yes` would be a run on one pair, `verify_up_to_gb: no` one without checks."""
+    for value in (True, False):
+        assert_names(message(changed(put(value, TRUTHS[key]))), f"{key} ", value, "number")
+    assert config.load(changed(("tuning", "keep_full_weights", False))), "some keys are truth values"
+
+
+def test_a_name_in_a_list_is_one_as_a_key_is():
+    said = message(changed(("mixtures", "all", "de-en", ["it", "Läden"])))
+    assert_names(said, "mixtures.all.de-en.1", "Läden", "lower-case")
+
+
 def test_a_high_rate_is_no_mistake():
     assert config.load(changed(("methods", "caneft", "learning_rate", 1000.0)))
 

@@ -150,6 +150,8 @@ def test_an_archive_of_another_kind_than_its_name_says(read):
         ("instruct", TMX, "format: tmx"),
         ("moses", SGML, "sacrebleu"),
         ("tsv", SGML, "sacrebleu"),
+        ("moses", b'<seg id="1"> Haus </seg>\n<seg id="2"> Baum </seg>\n', "plain text"),
+        ("alternating", b'<DOC docid="news.1" sysid="ref">\n<seg id="1">Haus</seg>\n</DOC>\n', "plain text"),
         ("moses", b'{\n "data": [\n  1]\n}\n', "JSON"),
     ],
 )
@@ -245,7 +247,7 @@ def test_a_carriage_return_inside_a_line_of_a_tsv_is_an_error_and_of_aligned_tex
     ["source\ttarget", "Target\tSource", "src\ttgt", "source_text\ttarget_text", "English\tGerman", "en\tfr", "de\ten",
      "en-US\tde-DE", "eng_Latn\tdeu_Latn", "de\tfr", "zh\tja", "DE\tEN", "Deutsch\tEnglisch", "中文\tEnglish",
      "source\treference", "Source\tTranslation", "input\toutput", "sentence1\tsentence2", "de_text\ten_text",
-     "source:\ttarget:"],
+     "source:\ttarget:", "deu\teng", "ZHO\tENG"],
 )  # fmt: skip
 def test_a_header_is_no_pair(read, header):
     with refused("corpus:1", *header.split("\t")):
@@ -256,7 +258,7 @@ def test_a_header_is_no_pair(read, header):
 
 @pytest.mark.parametrize("line", ["Quelle\tsource", "source\tsource", "en\tet", "da\tja", "German\tGerman", "en\ten",
                                   "Deutsch\tGerman", "allemand\tGerman", "de\tno", "En\tDe", "input\tsource", "fr\tFr.",
-                                  "de text\tthe text"])  # fmt: skip
+                                  "de text\tthe text", "die\tthe", "das\tthe", "fin\tend", "eng\teng"])  # fmt: skip
 def test_words_that_may_be_a_pair_are_one(read, line):
     assert read("tsv", f"{line}\n".encode()) == [Pair(1, *line.split("\t"))]
 

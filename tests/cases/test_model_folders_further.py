@@ -124,3 +124,13 @@ def test_a_tokenizer_alone_has_no_end_of_sequence(folder, wrong):
     for name in ("tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"):
         (folder / name).unlink(missing_ok=True)
     wrong(folder, "eos_token", "tokenizer_config.json")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model-00002-of-00002.safetensors"])
+def test_weights_that_are_no_file_are_named(folder, wrong, name):
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).mkdir()
+    wrong(folder, name, "folder")
+    (folder / name).rmdir()
+    (folder / name).symlink_to("../../blobs/0123")
+    wrong(folder, name, "link", "cp -rL")

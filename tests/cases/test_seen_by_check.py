@@ -81,6 +81,19 @@ def test_what_is_wrong_with_a_folder_is_said(check, folder, name, content, facts
         check(folder)
 
 
+def test_weights_that_are_no_file_are_said(check, folder):
+    """As a copy of the hub's cache leaves them, whose files are links; or an archive that was unpacked into itself."""
+    weights = folder / "model.safetensors"
+    weights.unlink()
+    weights.symlink_to("../../blobs/0123")
+    with refused("models.tiny.path", folder, "model.safetensors", "link", "cp -rL"):
+        check(folder)
+    weights.unlink()
+    weights.mkdir()
+    with refused("models.tiny.path", folder, "model.safetensors", "folder"):
+        check(folder)
+
+
 @pytest.mark.parametrize(("content", "facts"), [(POINTER, ["git lfs pull"]), (PAGE, ["HTML"]), (b"x", ["GGUF"])])
 def test_a_gguf_file_that_is_none_is_named(check, tmp_path, content, facts):
     (tmp_path / "tiny.gguf").write_bytes(content)

@@ -188,3 +188,9 @@ def test_a_target_that_the_template_changes_is_left_out_counted_and_said(caplog)
 def test_such_a_pair_is_an_error_where_nothing_else_could_take_its_place():
     with refused(1, 300, "tuning.max_tokens"):
         loop.encode([Row("it.train.1", "x", CUT)], translator("qwen-3"), 300)
+
+
+@pytest.mark.parametrize("template", ["{% for m in messages %}{{ m.content ", "{{ raise_exception('no user turn') }}"])
+def test_a_template_that_fails_is_said_with_what_does_without_it(template):
+    with refused("chat template", "prompt.form: completion"):
+        translator(Shape(template, "none", None, "<|im_end|>"))

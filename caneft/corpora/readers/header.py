@@ -2,6 +2,7 @@
 
 import re
 
+from caneft.config import languages
 from caneft.config.languages import NAMES
 
 SIDES = ({"source", "src"}, {"target", "tgt", "trg"})
@@ -38,8 +39,8 @@ def is_header(source: str, target: str) -> bool:
     """Whether the two cells of a table's first line name their columns, which only certain names do.
 
     Of two cells that differ: a side each (source, tgt_text), a language each by its name, a tag with region or script
-    each (en-US, deu_Latn), a code and what it is of each (de_text), or a code of two letters each, of which one is no
-    word. `Deutsch` and `German` are a pair: they name one language.
+    each (en-US, deu_Latn), a code and what it is of each (de_text), a code of three letters each, or one of two letters
+    each, of which one is no word. `Deutsch` and `German` are a pair: they name one language.
     """
     cells = tuple(cell.strip().removesuffix(":").rstrip() for cell in (source, target))
     low = tuple(map(str.lower, cells))
@@ -55,7 +56,11 @@ def is_header(source: str, target: str) -> bool:
         or (all(coded) and all(found[1] in NAMES for found in coded) and coded[0][1] != coded[1][1])
         or (
             cells in (low, tuple(map(str.upper, cells)))
-            and all(cell in CODES for cell in low)
-            and bool({*low} & NO_WORDS)
+            and (all(map(_is_alpha3, low)) or (all(cell in CODES for cell in low) and bool({*low} & NO_WORDS)))
         )
     )
+
+
+def _is_alpha3(cell: str) -> bool:
+    """Whether a cell is the code of a common language in three letters: `the` and `die` are of others."""
+    return len(cell) == 3 and cell.isascii() and languages.code(cell) in NAMES and languages.alpha3(cell) == cell
