@@ -294,7 +294,11 @@ def _budget(plan: Plan, known: Evidence) -> Verdict:
     if largest <= 0:
         return Verdict("e", OPEN, "No budget gains anything over the base.", numbers)
     signs = _signs(plan, known, KEEPS, [smallest, *chance])
-    amount = {1: "significantly more", 0: "not significantly more or less", -1: "significantly less"}
+    amount: dict[int | None, str] = {
+        1: "significantly more",
+        0: "not significantly more or less",
+        -1: "significantly less",
+    }
     said = f"The smallest budget keeps {100 * gains[smallest] / largest:.0f} % of the largest gain,"
     said += f" {amount[signs[smallest]]} than {100 * MOST:.0f} %."
     said += f" It gains {amount[signs[chance[0]]]} than random neurons of that budget."
