@@ -36,7 +36,7 @@ rule tabulate:
         module=module_of_script,
         config=lambda wildcards: parts.reporting(CONFIG),
         root=subpath(output[0], ancestor=2),
-        stage_version=5,
+        stage_version=6,
     message:
         "tables"
     shell:
@@ -64,7 +64,7 @@ rule plot:
         module=module_of_script,
         config=lambda wildcards: parts.reporting(CONFIG),
         root=subpath(output[0], ancestor=2),
-        stage_version=6,
+        stage_version=7,
     message:
         "figures"
     shell:
@@ -133,7 +133,7 @@ rule overview:
         module=module_of_script,
         config=lambda wildcards: parts.reporting(CONFIG),
         root=subpath(output[0], parent=True),
-        stage_version=4,
+        stage_version=5,
     message:
         "overview"
     shell:

@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
 from caneft.errors import InputError
 from caneft.storage import integrity
 
@@ -37,7 +35,9 @@ def add(commands) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Lists what is bad, with what to delete, and what is missing; ends with exit code 1 if anything is."""
-    from caneft.commands import held  # late: --help without the configuration
+    from tqdm import tqdm  # late: --help without it and without the configuration
+
+    from caneft.commands import held
     from caneft.commands.finished import open_plan
 
     plan = open_plan(args.results)  # refuses what is no results folder

@@ -3,6 +3,7 @@
 Each is drawn from tidy frames (`results`) as one matplotlib Figure; several blocks are parts of one figure.
 """
 
+from collections.abc import Iterable
 from textwrap import fill
 
 import numpy as np
@@ -25,6 +26,8 @@ from caneft.reporting.style import DOUBLE, GREY, clear_unused, grid_shape, look,
 
 MOST_PANELS, MOST_POINTS = 24, 120
 """Of the losses: panels of a block, points of a line."""
+BAR_POINTS = 25
+"""Of an interval, that labels keep off."""
 PALE_DOT = {"markersize": 3.2, "alpha": 0.35, "mew": 0}
 INTERVAL = "bars: 95 % intervals over test segments"
 SEEDS, TRIALS = "pale: single seeds", "pale and joined: trials of a grid, in the order of rates"
@@ -122,16 +125,16 @@ def seen_unseen(plan: Plan, frame: pd.DataFrame, trials: pd.DataFrame, intervals
         tried = of_block(trials, block).dropna(subset=AVERAGES)
         tried = tried[tried["variant"].isin(_variants(plan, block))]
         drawn += _seen_unseen_axes(plan, part, block, _headline(plan, frame, block), tried, intervals)
-    for axes, points, means in drawn:  # last: labels fix the layout
+    for axes, points, bars, means in drawn:  # last: labels fix the layout
         texts = [label(plan, variant) for variant in means.index]
-        label_points(axes, means.to_numpy(), texts, points.to_numpy())
+        label_points(axes, means.to_numpy(), texts, points.to_numpy(), bars)
     return figure
 
 
 def _seen_unseen_axes(
     plan: Plan, part: Figure | SubFigure, block: Block, frame: pd.DataFrame, trials: pd.DataFrame, intervals: Intervals
 ) -> list[tuple]:
-    """Draws the markers; returns (axes, points that labels keep off, points to label) of both panels."""
+    """Draws the markers; returns (axes, points and bars that labels keep off, points to label) of both."""
     metric, columns = plan.config.scoring.metrics[0], seen_and_unseen(plan, block)
     by_seed = frame.assign(seed=frame["seed"].fillna(0)).groupby(["variant", "seed", "seen"])["score"].mean()
     points = by_seed.unstack("seen").sort_index(axis="columns", ascending=False)  # True: seen
@@ -139,6 +142,7 @@ def _seen_unseen_axes(
     trained = [variant for variant in means.index if plan.config.methods[variant].method not in UNTRAINED]
     crowd = _crowd(means.loc[trained])
     left, right = part.subplots(1, 2, width_ratios=(2, 3))
+    bars = {}
     for axes, variants in ((left, list(means.index)), (right, crowd)):
         for variant in variants:
             own, seeds, (x, y) = look(plan, variant), points.loc[variant].to_numpy(), means.loc[variant]
@@ -149,6 +153,7 @@ def _seen_unseen_axes(
             if all(ends):
                 axes.plot(ends[0], [y, y], **line)
                 axes.plot([x, x], ends[1], **line)
+                bars[variant] = _along(ends, (x, y))
             axes.plot(x, y, **own.markers(5.5), zorder=3)
         axes.margins(0.1)
         axes.set(xlabel="average over seen domains")
@@ -163,9 +168,20 @@ def _seen_unseen_axes(
     tried = trials[AVERAGES].set_axis(points.columns, axis="columns")
     others = [variant for variant in means.index if variant not in crowd]
     return [
-        (left, pd.concat([means, tried]), means.loc[others]),
-        (right, points.loc[crowd], means.loc[crowd]),
+        (left, pd.concat([means, tried]), _together(bars, means.index), means.loc[others]),
+        (right, points.loc[crowd], _together(bars, crowd), means.loc[crowd]),
     ]
+
+
+def _together(bars: dict[str, np.ndarray], variants: Iterable[str]) -> np.ndarray:
+    return np.concatenate([np.empty((0, 2)), *(bars[variant] for variant in variants if variant in bars)])
+
+
+def _along(ends: list[tuple[float, float]], centre: tuple[float, float]) -> np.ndarray:
+    """Points on the two bars of a cross, for labels to keep off. ends: of the bar in x and of that in y."""
+    (x, y), ((left, right), (low, high)) = centre, ends
+    bars = ((left, y), (right, y)), ((x, low), (x, high))
+    return np.concatenate([np.linspace(*bar, BAR_POINTS) for bar in bars])
 
 
 def _crowd(means: pd.DataFrame) -> list[str]:

@@ -19,7 +19,6 @@ from caneft.reporting.style import (
     COLUMN,
     DOUBLE,
     GREY,
-    HALO,
     INK,
     LOOKS,
     clear_unused,
@@ -42,8 +41,8 @@ MEASURES = {"jaccard": "Jaccard", "phi": "Nogueira's Phi", "held_out": "held-out
 def neurons_per_layer(plan: Plan, frame: pd.DataFrame) -> Figure:
     """Number of selected neurons in each layer, a small panel for each neuron method.
 
-    frame: from `results.neuron_counts`. Several draws are averaged, their range is a thin line; the dashed line is an
-    even spread.
+    frame: from `results.neuron_counts`. Several draws are averaged, their range is a thin line; the dashed lines are
+    what a draw among the same candidates would give.
     """
     found = {selection: rows for selection, rows in frame.groupby(BLOCK, sort=False)}
     variants = {selection: main_variants(plan, dict.fromkeys(rows["variant"])) for selection, rows in found.items()}
@@ -57,7 +56,7 @@ def neurons_per_layer(plan: Plan, frame: pd.DataFrame) -> Figure:
         clear_unused(grid, len(variants[selection]))
         several = rows.groupby("variant")["draw"].nunique().max() > 1
         draws = ", thin lines: range over draws" if several else ""
-        part.supxlabel(f"layer (dashed: an even spread{draws})", fontsize=7.5)
+        part.supxlabel(f"layer (dashed: a random draw among the same candidates{draws})", fontsize=7.5)
         part.supylabel("selected neurons", fontsize=7.5)
     return figure
 
@@ -65,14 +64,19 @@ def neurons_per_layer(plan: Plan, frame: pd.DataFrame) -> Figure:
 def _layers(plan: Plan, axes: Axes, variant: str, frame: pd.DataFrame) -> None:
     counts = frame.groupby("layer")["neurons"].agg(["mean", "min", "max"])
     axes.bar(counts.index, counts["mean"], color=look(plan, variant).fill, width=0.75, linewidth=0)
+    by_chance = frame.groupby("layer")["by_chance"].mean()
+    edges = [by_chance.index - 0.45, by_chance.index + 0.45]
+    axes.hlines(by_chance, *edges, color=INK, linewidth=0.7, linestyle=(0, (3, 2)))
     if frame["draw"].nunique() > 1:
         axes.vlines(counts.index, counts["min"], counts["max"], color=INK, linewidth=0.7, alpha=0.7)
     if len(counts) <= MOST_NUMBERS:
         for layer, mean in counts["mean"].items():
             above = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center", "va": "bottom", "fontsize": 7}
-            axes.annotate(f"{mean:,.0f}", (layer, counts.loc[layer, "max"]), bbox=HALO, **above)
+            top = counts.loc[layer, "max"]
+            if 0 <= by_chance[layer] - top < 0.2 * counts["max"].max():  # the dashed line would cross the number
+                top = by_chance[layer]
+            axes.annotate(f"{mean:,.0f}", (layer, top), **above)
         axes.margins(y=0.2)
-    axes.axhline(counts["mean"].mean(), color=INK, linewidth=0.7, linestyle=(0, (3, 2)))
     axes.set_title(label(plan, variant))
     axes.grid(visible=False, axis="x")
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))

@@ -21,6 +21,7 @@ body:has(> .page) { margin: 0; }
 .page table { border-collapse: collapse; border-top: 2px solid; border-bottom: 2px solid; margin: 0; width: auto;
   font-size: 1em; line-height: inherit; }
 .page th, .page td { padding: .25em .8em; text-align: right; font-variant-numeric: tabular-nums; color: inherit; }
+@media (max-width: 40em) { .page th, .page td { padding: .25em .5em; } }
 .page th { font-weight: normal; } .page .text { text-align: left; }
 .page .text:first-child { position: sticky; left: 0; background: var(--paper); }
 .page .group { text-align: center; border-bottom: 1px solid var(--line); }

@@ -7,14 +7,15 @@ from caneft.reporting.style import GREY, HALO
 
 RADII = (3, 6, 10, 15, 21, 28, 36, 45)  # points of type between a marker and its label
 ANGLES = np.deg2rad([0, 180, 90, 270, 35, 145, 215, 325, 60, 120, 240, 300, 15, 165, 195, 345])
-MARKER, DOT = 6.0, 2.0  # sides of the boxes that stand for a marker and for a piece of a leader line
+MARKER, DOT = 6.0, 2.0  # sides of the boxes that stand for a marker and for a piece of a line
 STEPS = np.array([0.25, 0.5, 0.75])  # pieces of a leader line, between the point and its label
 
 
-def label_points(axes: Axes, points: np.ndarray, texts: list[str], clear: np.ndarray) -> None:
+def label_points(axes: Axes, points: np.ndarray, texts: list[str], clear: np.ndarray, lines: np.ndarray) -> None:
     """Labels at points, with a leader line where the label is not next to its point. The figure's layout is fixed.
 
-    points: (n, 2) in data coordinates. clear: (m, 2), further points that labels keep off.
+    points: (n, 2) in data coordinates. clear: (m, 2), further points that labels keep off. lines: (k, 2), points
+    along lines that they keep off.
     """
     if not texts:
         return
@@ -25,10 +26,10 @@ def label_points(axes: Axes, points: np.ndarray, texts: list[str], clear: np.nda
     centred = {"textcoords": "offset points", "ha": "center", "va": "center", "fontsize": 7.5, "bbox": HALO}
     labels = [axes.annotate(text, point, (0, 0), **centred) for text, point in zip(texts, points, strict=True)]
     sizes = np.array([label.get_window_extent().size for label in labels]) / pixel + 1.5
-    here, away = axes.transData.transform(points) / pixel, axes.transData.transform(clear) / pixel
+    here, away, along = (axes.transData.transform(where) / pixel for where in (points, clear, lines))
     window = axes.get_window_extent()
     inside = np.array([window.p0, window.p1]) / pixel
-    offsets = _place(here, sizes, away, inside)
+    offsets = _place(here, sizes, away, along, inside)
     for label, point, offset, size in zip(labels, points, offsets, sizes, strict=True):
         label.set_position(offset)
         border = offset * (1 - np.min(size / 2 / np.maximum(np.abs(offset), 1e-9)))  # where the line leaves the label
@@ -37,7 +38,9 @@ def label_points(axes: Axes, points: np.ndarray, texts: list[str], clear: np.nda
             axes.annotate("", point, border, textcoords="offset points", arrowprops=line)
 
 
-def _place(points: np.ndarray, sizes: np.ndarray, clear: np.ndarray, inside: np.ndarray) -> np.ndarray:
+def _place(
+    points: np.ndarray, sizes: np.ndarray, clear: np.ndarray, lines: np.ndarray, inside: np.ndarray
+) -> np.ndarray:
     """Offset of each label's centre from its point, by coordinate descent. Everything in points of type."""
     direction = np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=-1)
     choices = [np.concatenate([direction * (radius + size / 2) for radius in RADII]) for size in sizes]
@@ -52,8 +55,10 @@ def _place(points: np.ndarray, sizes: np.ndarray, clear: np.ndarray, inside: np.
             cost = distance + 40 * _outside(centres, size, inside)
             cost += 4 * _overlap(centres, size, boxes, sizes[others])
             cost += 4 * _overlap(centres, size, points, MARKER) + _overlap(centres, size, clear, MARKER)
-            cost += 8 * _overlap(centres, size, leaders, DOT)
-            cost += 8 * sum(_overlap(own[:, step], np.full(2, DOT), boxes, sizes[others]) for step in range(len(STEPS)))
+            cost += 4 * _overlap(centres, size, lines, DOT) + 8 * _overlap(centres, size, leaders, DOT)
+            for step in range(len(STEPS)):
+                piece = own[:, step], np.full(2, DOT)
+                cost += 8 * _overlap(*piece, boxes, sizes[others]) + 4 * _overlap(*piece, lines, DOT)
             chosen[index] = choices[index][cost.argmin()]
     return chosen
 

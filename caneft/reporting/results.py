@@ -12,6 +12,7 @@ from caneft.config.methods import MASKED
 from caneft.config.metrics import MEASURES, NEURAL, best
 from caneft.config.names import AVERAGE_SEEN, AVERAGE_UNSEEN
 from caneft.errors import InputError
+from caneft.neurons import read_description
 from caneft.plan import SEEN, Plan, parts
 from caneft.reporting import inputs
 from caneft.reporting.inputs import Block
@@ -279,23 +280,26 @@ def costs(
 def neuron_counts(plan: Plan, root: str | Path) -> pd.DataFrame:
     """One row per selection, neuron variant, draw and layer: how many neurons are selected (`neurons`) of `width`.
 
-    Columns: model, direction, mixture (that neurons are selected on), variant, method, draw, layer, neurons, width.
-    Blocks that select on the same mixture have the same sets; each is there once.
+    Columns: model, direction, mixture (that neurons are selected on), variant, method, draw, layer, neurons, width,
+    by_chance: how many would be of this layer if as many were drawn at random among the same candidates. Blocks that
+    select on the same mixture have the same sets; each is there once.
     """
     rows = {}
     for selection, blocks in inputs.selections(plan).items():
         for file in inputs.neuron_files(plan, blocks):
             if file.unit == "neuron" and file.path not in rows:
                 rows[file.path] = list(_layer_rows(selection, file, Path(root) / file.path))
-    columns = [*BLOCK, "variant", "method", "draw", "layer", "neurons", "width"]
+    columns = [*BLOCK, "variant", "method", "draw", "layer", "neurons", "width", "by_chance"]
     return pd.DataFrame([row for part in rows.values() for row in part], columns=columns)
 
 
 def _layer_rows(selection: Block, file: inputs.NeuronFile, path: Path) -> Iterator[dict[str, Any]]:
     chosen = read_neurons(path)
     identity = {**dict(zip(BLOCK, selection, strict=True)), "variant": file.variant, "method": file.method}
-    for layer, count in enumerate(chosen.per_layer()):
-        yield identity | {"draw": file.draw, "layer": layer, "neurons": int(count), "width": chosen.width}
+    candidates = read_description(path).get("candidates_per_layer", [chosen.width] * chosen.layers)
+    for layer, (count, among) in enumerate(zip(chosen.per_layer(), candidates, strict=True)):
+        of_layer = {"neurons": int(count), "width": chosen.width, "by_chance": len(chosen) * among / sum(candidates)}
+        yield identity | {"draw": file.draw, "layer": layer} | of_layer
 
 
 class Information(NamedTuple):

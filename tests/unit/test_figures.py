@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from caneft import neurons
 from caneft.reporting import figures, inputs, jaccard, listing, neuron_figures, results, significant, style
 from caneft.reporting.gallery import every_figure
 from tests.messages import assert_names, refused
@@ -192,6 +193,20 @@ def test_layers_show_the_counts_of_the_neuron_set(plan, untouched, drawn):
     assert sum(heights) == pytest.approx(115)
 
 
+def test_layers_show_what_a_draw_among_the_candidates_would_give(plan, root):
+    path = root / "neurons/tiny/de-en/all/caneft/draw0.npz"
+    chosen = neurons.load(path)
+    said = neurons.read_description(path) | {"candidates_per_layer": [300, 60, 40][: chosen.layers]}
+    neurons.save(path, chosen, said)
+    figure = neuron_figures.neurons_per_layer(plan, results.neuron_counts(plan, root))
+    dashed = {
+        axes.get_title(): [segment[0][1] for segment in axes.collections[0].get_segments()] for axes in figure.axes
+    }
+    shares = np.array(said["candidates_per_layer"]) / sum(said["candidates_per_layer"])
+    assert dashed["caneft"] == pytest.approx(len(chosen) * shares)
+    assert dashed["random"] == pytest.approx([len(chosen) / chosen.layers] * chosen.layers)
+
+
 def test_information_marks_the_selected_neurons_and_the_null(drawn):
     axes = drawn["importance_information"].axes[0]
     lines = {line.get_label(): line for line in axes.lines}
@@ -295,6 +310,31 @@ def test_labels_overlap_neither_each_other_nor_the_border(tmp_path):
     assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
     border = right.get_window_extent()
     assert all(border.x0 <= box.x0 and box.x1 <= border.x1 and border.y0 <= box.y0 for box in boxes)
+
+
+def test_labels_hide_no_interval(tmp_path):
+    """Methods that lie close together, with bars that cross."""
+    methods = {"base": {"method": "base"}} | {
+        f"variant-{i}": {"method": "lora", "learning_rate": 1e-2} for i in range(6)
+    }
+    plan = fake_results.plan(methods)
+    rng = np.random.default_rng(0)
+    fake_results.write(plan, tmp_path, lambda method, *_: 30.0 if method == "base" else float(rng.normal(70, 2)))
+    scores = results.scores(plan, tmp_path)
+    means = scores[scores["metric"] == "bleu"].groupby(["variant", "seen"])["score"].mean()
+    columns = {True: "average_seen", False: "koran"}
+    ends = {
+        ("tiny", "de-en", "all", "bleu", variant, columns[seen]): (mean - 1, mean + 1)
+        for (variant, seen), mean in means.items()
+    }
+    figure = figures.seen_unseen(plan, scores, results.trials(plan, tmp_path), ends)
+    figure.draw_without_rendering()
+    axes = figure.axes[1]
+    bars = [line.get_xydata() for line in axes.lines if len(line.get_xydata()) == 2]
+    labels = [text.get_window_extent() for text in axes.texts if text.get_text()]
+    assert len(bars) == 12 and len(labels) == 6
+    along = np.concatenate([np.linspace(*axes.transData.transform(bar), 200) for bar in bars])
+    assert not any(label.contains(x, y) for label in labels for x, y in along)
 
 
 def test_no_text_is_smaller_than_seven_points(drawn):
