@@ -38,9 +38,9 @@ STEPS, RATE, CLIP, DECAY = 6, 1e-2, 0.1, 0.1
 
 @pytest.fixture(params=TRAINERS)
 def trainer(request) -> str:
-    """Each example in turn; TRL is not among the pinned packages."""
+    """Each example in turn; an environment of before TRL was pinned lacks it."""
     if request.param == "trl_sft":
-        pytest.importorskip("trl", reason="TRL is not installed: pip install trl==1.16.0")
+        pytest.importorskip("trl", reason="TRL is not installed: make .venv/.ready")
     return request.param
 
 
@@ -227,7 +227,7 @@ def test_what_is_no_loaded_model_is_refused(tmp_path):
 
 
 def test_a_lora_beside_the_neurons_is_refused(folder):
-    trl = pytest.importorskip("trl", reason="TRL is not installed: pip install trl==1.16.0")
+    trl = pytest.importorskip("trl", reason="TRL is not installed: make .venv/.ready")
     from peft import LoraConfig
 
     class NeuronSFTTrainer(TunesNeurons, trl.SFTTrainer):
