@@ -114,7 +114,7 @@ def by_vllm(arguments, dtype, device, prompts, task) -> dict[str, Any]:
     decode = config.Decoding(batch_size=arguments.batch_size)
     settings = TranslationSettings(decoding=decode, prompt=PROMPT, dtype=dtype)
     serves, place = vllm_engine.Served(arguments.model), vllm_engine.Place(device, threads=arguments.threads)
-    model = vllm_engine.start(serves, manifest_of(arguments), settings, place, vllm_engine.longest(task))
+    model = vllm_engine.start(serves, manifest_of(arguments), settings, place, prompts, vllm_engine.longest(task))
     vllm_engine.generate(model, serves, prompts, decoding.Task(task.prompts[:2], [2, 2]))
     spent, ids = timed(lambda: vllm_engine.generate(model, serves, prompts, task), device)
     return spent | {"ids": tidied(prompts, task, ids), "version": vllm_engine.installed()[1]}

@@ -1,12 +1,14 @@
 """Outputs appear whole or not at all: write beside, fsync, rename."""
 
+import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,36 @@ def atomic_folder(folder: str | Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+@contextmanager
+def temporary_folder(prefix: str) -> Iterator[Path]:
+    """Folder in TMPDIR that goes when the block ends. Those of the same prefix that killed processes left go first.
+
+    Each process holds a lock on its own: a folder without one is nobody's. Where there are no locks, all are left.
+    """
+    for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        with suppress(OSError), _opened(left) as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left, ignore_errors=True)
+    with ExitStack() as stack:
+        while True:
+            folder = Path(tempfile.mkdtemp(prefix=prefix))
+            with suppress(OSError):
+                fcntl.flock(stack.enter_context(_opened(folder)), fcntl.LOCK_EX)
+            if folder.exists():  # else another process took it for one that was left, before the lock
+                break
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        yield folder
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def sync(path: str | Path) -> None:

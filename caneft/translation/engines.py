@@ -75,7 +75,7 @@ def _by_vllm(work: Work) -> list[dict[str, Any]]:
             for domain, of_domain in work.testsets.items()
         ]
         whole = decoding.Task([p for task in tasks for p in task.prompts], [n for task in tasks for n in task.limits])
-        model = vllm_engine.start(serves, own, settings, work.place, vllm_engine.longest(whole))
+        model = vllm_engine.start(serves, own, settings, work.place, prompts, vllm_engine.longest(whole))
         ids = vllm_engine.generate(model, serves, prompts, whole)
     found = decoding.hypotheses(prompts, ids, whole.limits)
     return [decoding.as_line(row.id, domain, h) for (domain, row), h in zip(rows, found, strict=True)]

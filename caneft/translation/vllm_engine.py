@@ -7,12 +7,12 @@ which sentences meet in a batch is the same each time, its errors are seen here,
 import json
 import math
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -26,7 +26,8 @@ from caneft.patch.merge import merge
 from caneft.plan import ARTEFACTS
 from caneft.plan.settings import TranslationSettings
 from caneft.prompts import Prompts
-from caneft.runtime import lease
+from caneft.runtime import lease, machine
+from caneft.storage.files import temporary_folder
 from caneft.translation.decoding import CANNOT_HOLD, Task
 from caneft.tuning import methods
 
@@ -39,7 +40,14 @@ ON_CPU = {
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # else every job of a machine takes the same cores
     "TORCHDYNAMO_DISABLE": "1",  # compiling needs a C++ compiler, and half a minute for nothing that is used here
 }
+STOPS = 128
+"""Most tokens that vLLM's newer model runner, its choice on GPUs, can keep from beginning a text. It refuses a request
+with more, and vocabularies have more with a line break: SmolLM2 129, newer ones hundreds."""
 CPU_BUILD = "vllm-cpu"
+REMEDY = (
+    "If the workflow has built that environment, remove the folder and run the same command again; else install"
+    " envs/vllm.txt in it, or name another Python: CANEFT_VLLM_PYTHON (docs/serving.md)"
+)
 BLOCK = 128
 """Tokens that vLLM's cache on a CPU gives out at a time."""
 
@@ -104,11 +112,12 @@ def served(
         loading.verify(held)
         yield as_it_is
     else:
-        with TemporaryDirectory(prefix="caneft-merged-") as place:
-            folder = Path(place, "model")
+        with temporary_folder("caneft-merged-") as place:
+            folder = place / "model"
             if name == ARTEFACTS[config.Lora]:
                 whole = methods.load(manifest, dtype, torch.device("cpu"), artefact=artefact, merged=True).model
                 whole.save_pretrained(folder)
+                del whole  # vLLM loads it now
             else:
                 loading.verify(held)
                 merge(manifest_file, artefact, folder)
@@ -123,22 +132,31 @@ def rank_of(folder: Path) -> int:
 
 @contextmanager
 def _in_words() -> Iterator[None]:
-    """Raises NotServedError with vLLM's words for whatever it raises."""
+    """Raises NotServedError with vLLM's words for whatever it raises, but for what the machine is to blame for."""
     try:
         yield
     except Exception as error:  # of another program, on a model that it may not know
+        if machine.in_words(error):
+            raise
         raise NotServedError(f"{type(error).__name__}: {' '.join(str(error).split())[:500]}") from error
 
 
-def start(serves: Served, manifest: dict[str, Any], settings: TranslationSettings, place: Place, longest: int) -> Any:
+def start(
+    serves: Served,
+    manifest: dict[str, Any],
+    settings: TranslationSettings,
+    place: Place,
+    prompts: Prompts,
+    longest: int,
+) -> Any:
     """vLLM with a model loaded. longest: most tokens that a sentence has, its prompt included.
 
-    Raises NotServedError where it cannot load the model, InputError for a vLLM without GPU where there is one.
+    Raises NotServedError where it cannot load the model, InputError where it cannot be imported, and for a vLLM without
+    GPU where there is one.
     """
     check_build()
     on_cpu = place.device.type == "cpu"
-    variables = EVERYWHERE | ({"OMP_NUM_THREADS": str(place.threads)} | ON_CPU if on_cpu else {})
-    os.environ.update({name: value for name, value in variables.items() if name not in os.environ})
+    os.environ.update({k: value for k, value in variables(place, prompts).items() if k not in os.environ})
     options = serves.options | {
         "dtype": settings.dtype,
         "skip_tokenizer_init": True,
@@ -152,10 +170,24 @@ def start(serves: Served, manifest: dict[str, Any], settings: TranslationSetting
         options |= {"enforce_eager": True, "kv_cache_memory_bytes": cache(manifest, settings, longest)}
     elif place.device_map != "none":
         options |= {"tensor_parallel_size": torch.cuda.device_count()}
-    with _in_words():
+    try:
         from vllm import LLM
-
+    except ImportError as error:
+        if machine.in_words(error):
+            raise
+        raise InputError(f"vLLM cannot be imported in {sys.prefix}: {error}. {REMEDY}") from error
+    with _in_words():
         return LLM(**options)
+
+
+def variables(place: Place, prompts: Prompts) -> dict[str, str]:
+    """What vLLM reads of the environment, unless it has another value there."""
+    found = EVERYWHERE
+    if place.device.type == "cpu":
+        found = found | {"OMP_NUM_THREADS": str(place.threads)} | ON_CPU
+    if prompts.form.never_first and len(prompts.form.stops) > STOPS:
+        found = found | {"VLLM_USE_V2_MODEL_RUNNER": "0"}
+    return found
 
 
 def generate(model: Any, serves: Served, prompts: Prompts, task: Task) -> list[list[int]]:
@@ -205,13 +237,13 @@ def cache(manifest: dict[str, Any], settings: TranslationSettings, longest: int)
 
 
 def installed() -> tuple[str, str]:
-    """Which build of vLLM is here, and its version. Raises NotServedError without one."""
+    """Which build of vLLM is here, and its version. Raises InputError without one."""
     for build in (CPU_BUILD, "vllm"):
         try:
             return build, version(build)
         except PackageNotFoundError:
             continue
-    raise NotServedError("it is not installed in this environment")
+    raise InputError(f"decoding.engine is vllm, which is not installed in {sys.prefix}. {REMEDY}")
 
 
 def check_build() -> None:
@@ -219,6 +251,6 @@ def check_build() -> None:
     build, number = installed()
     if build == CPU_BUILD and lease.usable(os.environ):
         raise InputError(
-            f"this job has a GPU, but its environment has {build}, which uses none. Install vllm=={number} in its"
-            " place and name that Python: CANEFT_VLLM_PYTHON (docs/serving.md)"
+            f"this job has a GPU, but its environment has {build}, which uses none. Install vllm=={number} in an"
+            " environment of your own and name its Python: CANEFT_VLLM_PYTHON (docs/serving.md)"
         )

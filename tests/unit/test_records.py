@@ -4,12 +4,15 @@ import hashlib
 import json
 import os
 import subprocess
+import sys
+import tempfile
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
 from caneft.storage import records
-from caneft.storage.files import atomic_write, write_json, write_jsonl
+from caneft.storage.files import atomic_write, temporary_folder, write_json, write_jsonl
 
 KEYS = {
     "format",
@@ -131,3 +134,33 @@ def test_jsonl_has_one_object_a_line(tmp_path):
     write_jsonl(tmp_path / "x.jsonl", lines)
     texts = (tmp_path / "x.jsonl").read_text(encoding="utf-8").split("\n")
     assert [json.loads(text) for text in texts[:-1]] == lines and texts[-1] == ""
+
+
+def test_a_temporary_folder_goes_and_so_do_those_of_killed_processes_but_not_of_living_ones(tmp_path, monkeypatch):
+    """A child keeps one, and another is killed with one."""
+    holds = (
+        "import sys; from caneft.storage.files import temporary_folder\nwith temporary_folder('caneft-x-') as folder:\n"
+    )
+    holds += " (folder / 'weights').touch(); print(folder, flush=True); sys.stdin.read()"
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # read again
+    (tmp_path / "caneft-other").mkdir()
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", holds], **pipes) as living:
+        kept = Path(living.stdout.readline().strip())
+        with subprocess.Popen([sys.executable, "-c", holds], **pipes) as killed:
+            left = Path(killed.stdout.readline().strip())
+            killed.kill()
+        assert (kept / "weights").exists() and (left / "weights").exists()
+        with temporary_folder("caneft-x-") as own:
+            assert {kept, own} == set(tmp_path.glob("caneft-x-*"))
+        living.stdin.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["caneft-other"]
+
+
+def test_a_temporary_folder_goes_with_an_error_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(KeyError), temporary_folder("caneft-x-") as folder:
+        (folder / "weights").touch()
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []
