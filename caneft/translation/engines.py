@@ -68,14 +68,19 @@ def _by_vllm(work: Work) -> list[dict[str, Any]]:
     """All test sets at once: so many sentences are decoded together as there is room for."""
     own, settings, prompts = {"trust_remote_code": False} | work.manifest, work.settings, work.prompts
     context = architecture(own).get_text_config().max_position_embeddings
+    rows = [(domain, row) for domain, of_domain in work.testsets.items() for row in of_domain]
+    tasks = [
+        decoding.task(prompts, [row.source for row in of_domain], settings.decoding, context, domain, work.examples)
+        for domain, of_domain in work.testsets.items()
+    ]
+    whole = decoding.Task([p for task in tasks for p in task.prompts], [n for task in tasks for n in task.limits])
+    if (longest := vllm_engine.longest(whole)) > context:
+        raise vllm_engine.NotServedError(
+            f"a sentence has up to {longest} tokens with its prompt and its translation, the model's positions are"
+            f" {context}"
+        )
     with vllm_engine.served(work.manifest_file, work.manifest, work.artefact, settings.dtype, work.merged) as serves:
-        rows = [(domain, row) for domain, of_domain in work.testsets.items() for row in of_domain]
-        tasks = [
-            decoding.task(prompts, [row.source for row in of_domain], settings.decoding, context, domain, work.examples)
-            for domain, of_domain in work.testsets.items()
-        ]
-        whole = decoding.Task([p for task in tasks for p in task.prompts], [n for task in tasks for n in task.limits])
-        model = vllm_engine.start(serves, own, settings, work.place, prompts, vllm_engine.longest(whole))
+        model = vllm_engine.start(serves, own, settings, work.place, prompts, longest)
         ids = vllm_engine.generate(model, serves, prompts, whole)
     found = decoding.hypotheses(prompts, ids, whole.limits)
     return [decoding.as_line(row.id, domain, h) for (domain, row), h in zip(rows, found, strict=True)]

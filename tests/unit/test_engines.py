@@ -4,6 +4,8 @@ import copy
 import errno
 import json
 import logging
+import math
+import re
 import sys
 
 import fake_results
@@ -152,6 +154,19 @@ def test_what_vllm_does_not_take_transformers_translates_and_both_record_and_log
     assert engine == said | {"instead": "it takes no bottleneck adapters"}
     (message,) = [text for text in caplog.messages if "vLLM" in text]
     assert "vLLM does not serve this run: it takes no bottleneck adapters" in message
+
+
+def test_a_sentence_that_may_be_longer_than_the_model_has_positions_is_for_transformers(folder, prompts, pairs):
+    """It warns and goes on. vLLM would refuse; here it would not even be there."""
+    long = "Der Hund schläft. " * 40
+    source, template = (len(prompts.tokenizer(text).input_ids) for text in (long, "Translate.\n"))
+    found, engine = engines.lines(
+        work(folder, "base", settings(), prompts, {"it": [Row("a", long, ""), Row("b", *pairs[0])]})
+    )
+    assert [line["id"] for line in found] == ["a", "b"] and engine["name"] == "transformers"
+    least = source + template + math.ceil(source / 2) + 6
+    said = re.fullmatch(r"a sentence has up to (\d+) tokens with .+ positions are 256", engine["instead"])
+    assert 256 < least <= int(said[1]) <= least + 10  # and the template's own tokens
 
 
 def test_an_environment_without_vllm_is_refused(folder, prompts, pairs):
