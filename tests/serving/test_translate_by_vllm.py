@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from caneft import config
@@ -12,16 +13,19 @@ from caneft.config.prompts import PromptSettings
 from caneft.corpora import store
 from caneft.corpora.store import Row
 from caneft.models import manifests
+from caneft.neurons import NeuronSet
 from caneft.plan import ARTEFACTS
 from caneft.plan.settings import TranslationSettings
 from caneft.storage.files import write_json
+from caneft.translation.vllm_engine import STOPS
 from caneft.tuning.methods import trainable
 from tests.serving.conftest import REPOSITORY
 from tests.unit.test_methods import ADAPTERS, FULL, LORA, NEURONS, tune
 
 DOMAINS = ("it", "law")
 TUNED = {"full": FULL, "lora": LORA, "caneft": NEURONS}
-METHODS = TUNED | {"adapters": ADAPTERS}
+METHODS = TUNED | {"heads": NEURONS, "adapters": ADAPTERS}
+HEADS = NeuronSet(3, 2, (np.array([1]), np.array([], dtype=int), np.array([0, 1])), "head")
 PROMPT = {"instruction": "Translate.", "completion": "{source} ="}
 DECODING = {"length_factor": 0.5, "length_offset": 6, "batch_size": 3}
 
@@ -49,6 +53,7 @@ def folder(tmp_path_factory, tiny_model, tokenizer, examples, pairs):
         (root / name).mkdir()
     for name, method in TUNED.items():
         tune(base(64), method, examples, steps=6).save(root / name)
+    tune(base(64), NEURONS, examples, steps=6, neurons=HEADS).save(root / "heads")
     known = manifests.base(
         manifests.read_manifest(root / "base/manifest.json")
     )  # adapters look, patches compare weights
@@ -88,6 +93,7 @@ def translated(folder, vllm_environment, tmp_path_factory):
         ("base", "completion", {}),
         ("full", "chat", {}),
         ("caneft", "chat", {}),
+        ("heads", "chat", {}),
         ("lora", "chat", {"lora": "unmerged"}),
         ("lora", "chat", {"lora": "merged"}),
     ],
@@ -105,7 +111,7 @@ def test_both_engines_write_the_same_lines(translated, folder, run, form, others
 
 def test_runs_differ_and_so_do_forms(translated):
     """So that equal lines above say something."""
-    runs = [("base", "chat"), ("base", "completion"), ("full", "chat"), ("caneft", "chat"), ("lora", "chat")]
+    runs = [("base", "chat"), ("base", "completion"), *((run, "chat") for run in (*TUNED, "heads"))]
     found = {tuple(line["hypothesis"] for line in translated("transformers", *run)[0]) for run in runs}
     assert len(found) == len(runs)
 
@@ -130,3 +136,9 @@ def test_a_completion_does_not_begin_with_what_ends_it(translated):
     assert engine["name"] == "vllm", log
     assert found == expected
     assert not any("empty" in line["flags"] for line in found)
+
+
+def test_vllm_takes_as_many_tokens_as_a_completion_ends_with_by_our_count(vllm_environment):
+    """That runner works on GPUs alone; what it says in its code."""
+    (code,) = vllm_environment.parents[1].glob("lib/python3*/site-packages/vllm/v1/worker/gpu/sample/logit_bias.py")
+    assert f"\nMAX_NUM_STOP_TOKEN_IDS = {STOPS}\n" in code.read_text(encoding="utf-8")

@@ -39,9 +39,9 @@ def copy_of(state):
     return {name: value.clone() for name, value in state.items()}
 
 
-def tune(model, method, examples, dtype="float32", steps=3):
+def tune(model, method, examples, dtype="float32", steps=3, neurons=None):
     torch.manual_seed(3)
-    way = tuning_methods.trainable(model, method, dtype, some_neurons(), {"id": "tiny"}, DOMAINS)
+    way = tuning_methods.trainable(model, method, dtype, neurons or some_neurons(), {"id": "tiny"}, DOMAINS)
     optimizer = torch.optim.AdamW(list(way.parameters()), lr=method.learning_rate)
     for _ in range(steps):
         optimizer.zero_grad()
