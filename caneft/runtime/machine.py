@@ -34,6 +34,15 @@ def in_words(error: BaseException) -> str | None:
     return None
 
 
+def in_words_of(said: str) -> str | None:
+    """As `in_words`, of an error of which only the traceback is there; None where it is none of the machine's."""
+    found = re.findall(r"^\w+Error: \[Errno (\d+)\] ([^:\n]*)(?:: '([^'\n]+)')?", said, re.MULTILINE)
+    if not found:
+        return None
+    number, words, place = found[-1]
+    return in_words(OSError(int(number), words, place or None))
+
+
 def out_of_room(folder: str | Path) -> str | None:
     """Message for a folder whose disk is full; None for others."""
     if not Path(folder).exists() or shutil.disk_usage(folder).free >= LEAST_ROOM:

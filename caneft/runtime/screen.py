@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from caneft.errors import did_you_mean
+from caneft.runtime import machine
 from caneft.runtime.failures import Failure, failure, group_failures, summary
 from caneft.runtime.progress import Progress, duration
 
@@ -75,7 +76,9 @@ class Screen(logging.Handler):
         event = getattr(record, "event", None)
         if event == "error":
             kind = getattr(record, "exception", None)
-            return not (kind == "MissingRuleException" or (self.speaks and self.planned and kind == "RuleException"))
+            if kind == "MissingRuleException" or machine.in_words_of(record.getMessage()):
+                return False
+            return not (self.speaks and self.planned and kind == "RuleException")
         if not self.speaks:
             return True
         # After the plan of a dry run come reasons by kind, which the plan has by rule.
@@ -177,6 +180,11 @@ class Screen(logging.Handler):
         wanted = re.search(r"No rule to produce (\S+)", said)
         if kind == "MissingRuleException" and wanted:
             self._say(no_target(wanted[1], self.targets()))
+        elif words := machine.in_words_of(said):
+            # Snakemake met it itself, between two jobs, and ends without calling a handler.
+            remedy = words.partition(": ")[2]
+            self.failures = {job: found for job, found in self.failures.items() if not found.reason.endswith(remedy)}
+            self.close_with_reasons([f"Error: {words}"])
         elif self.planned:
             self._errors.append(said)
 

@@ -13,8 +13,18 @@ from random import Random
 
 from tests.faults import bench, kinds, recovery
 
-WEIGHTS = {"job": 4, "head": 3, "all": 3, "preempted": 3, "corrupt": 6, "disk": 2, "read-only": 2, "environment": 2}
-MOUNTS = {"disk", "read-only"}
+WEIGHTS = {
+    "job": 4,
+    "head": 3,
+    "all": 3,
+    "preempted": 3,
+    "corrupt": 6,
+    "disk": 2,
+    "read-only": 2,
+    "turned": 2,
+    "environment": 2,
+}
+MOUNTS = {"disk", "read-only", "turned"}
 
 
 def in_a_mount_namespace() -> bool:

@@ -145,6 +145,31 @@ def make_read_only(bench: Bench, random: Random, stage: str) -> Done:
     return Done(f"{name}", said, code, undo=lambda: subprocess.run(["umount", folder], check=True))
 
 
+def turn_read_only(bench: Bench, random: Random, stage: str) -> Done:
+    """A folder that the run writes to may only be read from some moment on.
+
+    A mount that has files open for writing cannot be made read-only. So another of the same folder, which is, comes in
+    its place: what is open stays so, all that is opened by name from now on is refused.
+    """
+    folder = random.choice([bench.results, bench.results / "logs", bench.workspace.root])
+    beside = bench.workspace.root.with_name(f"{bench.workspace.root.name}-read-only")
+    beside.mkdir()
+    subprocess.run(["mount", "--bind", folder, beside], check=True)
+    subprocess.run(["mount", "-o", "remount,ro,bind", beside], check=True)
+    run = bench.start()
+    there, moment = _moment(run, random, stage)
+    subprocess.run(["mount", "--bind", beside, folder], check=True)
+    code = run.wait()
+
+    def undo() -> None:
+        subprocess.run(["umount", folder], check=True)
+        subprocess.run(["umount", beside], check=True)
+        beside.rmdir()
+
+    name = f"{folder.relative_to(bench.workspace.root)}, {moment}" if there else BENIGN
+    return Done(name, run.said(), code, undo=undo)
+
+
 def spoil_environment(bench: Bench, random: Random, stage: str) -> Done:
     """A file of the environment is gone."""
     prefix = environment.build(bench.workspace.root / "environment")
@@ -213,5 +238,6 @@ KINDS: dict[str, Callable[[Bench, Random, str], Done]] = {
     "corrupt": corrupt,
     "disk": fill_disk,
     "read-only": make_read_only,
+    "turned": turn_read_only,
     "environment": spoil_environment,
 }

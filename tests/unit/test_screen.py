@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from caneft.runtime import machine
 from caneft.runtime.failures import failure, in_log, summary
 from caneft.runtime.progress import Progress, duration
 from caneft.runtime.screen import Screen, plan
@@ -132,6 +133,37 @@ def group_error(folder, **logs: str) -> dict:
             log.write_text(text)
         jobs.append({"jobid": number, "rule_name": rule, "log": [str(log)]})
     return {"event": "group_error", "groupid": "trial", "job_error_info": jobs, "aux_logs": [str(folder / "slurm.log")]}
+
+
+SNAKEMAKES = """Traceback (most recent call last):
+
+  File "snakemake/io/__init__.py", line 1273, in remove
+    os.remove(file)
+
+OSError: [Errno {number}] {words}: 'out/logs/score/seen.log'
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "words", "remedy"),
+    [(30, "Read-only file system", "Make it writable"), (28, "No space left on device", "Make room")],
+)
+def test_what_snakemake_meets_between_two_jobs_is_one_message(capsys, tmp_path, number, words, remedy):
+    """tests/faults turns folders read-only in the middle of a run. A job that met the same is not said once more."""
+    screen = Screen(lambda: [], lambda: [], ["rules"], dry=False)
+    said = machine.in_words(OSError(number, words, "out/scores/it.json"))
+    (tmp_path / "log").write_text(f"Error: {said}\n")
+    job = {"jobid": 1, "rule_msg": "scoring it", "rule_name": "score", "log": [str(tmp_path / "log")]}
+    screen.emit(logging.makeLogRecord({"event": "job_error", **job}))
+    capsys.readouterr()
+    trace = {"event": "error", "exception": "OSError", "msg": SNAKEMAKES.format(number=number, words=words)}
+    record = logging.makeLogRecord(trace)
+    assert not screen.leaves(record)
+    screen.emit(record)
+    (line,) = capsys.readouterr().err.split("\n")[1:-1]
+    assert_names(line, "out/logs/score/seen.log", remedy, "the same command")
+    other = logging.makeLogRecord({"event": "error", "exception": "ValueError", "msg": "Traceback\nValueError: 30"})
+    assert Screen(lambda: [], lambda: [], ["rules"], dry=False).leaves(other)
 
 
 def test_of_a_group_that_failed_only_jobs_that_say_why_are_named(capsys, tmp_path):
