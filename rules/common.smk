@@ -130,6 +130,27 @@ def resource_of(name, grows=False):
     )
 
 
+def over_nodes(resources_of):
+    """Resources of a job that several nodes may share, as Slurm's executor wants them; `mpi` leaves srun to the job.
+
+    resources_of: the configuration's resources of a job, by its wildcards.
+    """
+
+    def of(value):
+        return lambda wildcards: value(resources_of(wildcards))
+
+    if ON_ONE_MACHINE:
+        return {"nodes": 1, "gpu": of(lambda asked: asked.gpu)}
+    return {
+        "nodes": of(lambda asked: asked.nodes),
+        "gpu": of(lambda asked: asked.nodes * asked.gpu),
+        "mpi": of(lambda asked: "srun" if asked.nodes > 1 else None),
+        "tasks": of(lambda asked: asked.nodes if asked.nodes > 1 >= asked.gpu else None),
+        "tasks_per_node": of(lambda asked: asked.gpu if asked.nodes > 1 < asked.gpu else None),
+        "tasks_per_gpu": of(lambda asked: 0 if asked.nodes > 1 else None),  # else `tasks` is taken for it
+    }
+
+
 def device_map(resources):
     """How a job's model is spread over its GPUs, by number: Snakemake adds up what the jobs of a group ask for."""
     return DEVICE_MAPS.index(resources.device_map)

@@ -47,9 +47,10 @@ def group_of_tuning(wildcards):
 
 
 def tuned_in_group(run):
-    """Whether a run's tuning asks for what its translations do: few weights, the same number of GPUs."""
+    """Whether a run's tuning asks for what its translations do: few weights, the same number of GPUs, one node."""
     method = CONFIG.methods[run.variant]
     if not isinstance(method, configuration.Trained) or isinstance(method, Full):
         return False
     translating = memory.gpus_of_one(CONFIG.models[run.model].resources)
-    return PLAN.tuning_resources(run.model, run.variant).gpu == translating
+    tuning = PLAN.tuning_resources(run.model, run.variant)
+    return (tuning.gpu, tuning.nodes) == (translating, 1)

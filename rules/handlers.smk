@@ -66,6 +66,8 @@ def check_cluster():
         slurm.check([(job.rule.name, job.resources) for job in jobs], workflow.executor_settings.status_command)
         if longest is not None:
             slurm.check_time(longest.name, longest.resources.get("runtime", 0))
+            widest = max(submitted.values(), key=lambda found: found.resources.get("nodes", 1))
+            slurm.check_nodes(widest.name, widest.resources.get("nodes", 1))
         if earlier.exists():
             slurm.wait_for_earlier(earlier.read_text())
     except InputError as error:

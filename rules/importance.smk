@@ -31,7 +31,7 @@ rule decide_samples:
         "../envs/train.yaml"
     threads: 1
     resources:
-        gpu=resource_of("gpu"),
+        **over_nodes(lambda wildcards: CONFIG.models[wildcards.model].resources),
         mem_mb=memory_of("importance", "model"),
         runtime=resource_of("runtime"),
         device_map=lambda wildcards: device_map(CONFIG.models[wildcards.model].resources),
@@ -46,7 +46,8 @@ rule decide_samples:
         "python -m caneft.runtime.lease --gpus {resources.gpu} --"
         " python -m {params.module} --settings {params.settings:q} --model {wildcards.model} --domains {params.domains}"
         " --corpora {input.corpora:q} --manifest {input.manifest:q} --threads {threads}"
-        " --gpus {resources.gpu} --device-map {resources.device_map} --samples {output.samples:q} > {log:q} 2>&1"
+        " --gpus {resources.gpu} --nodes {resources.nodes} --device-map {resources.device_map}"
+        " --samples {output.samples:q} > {log:q} 2>&1"
 
 
 rule dump_importance:
@@ -68,7 +69,7 @@ rule dump_importance:
         "../envs/train.yaml"
     threads: 1
     resources:
-        gpu=resource_of("gpu"),
+        **over_nodes(lambda wildcards: CONFIG.models[wildcards.model].resources),
         mem_mb=memory_of("importance", "model"),
         runtime=resource_of("runtime"),
         device_map=lambda wildcards: device_map(CONFIG.models[wildcards.model].resources),
@@ -83,7 +84,7 @@ rule dump_importance:
         "python -m caneft.runtime.lease --gpus {resources.gpu} --"
         " python -m {params.module} --settings {params.settings:q} --model {wildcards.model} --domain {wildcards.domain}"
         " --manifest {input.manifest:q} --corpus {input.corpus:q} {params.decided} --threads {threads}"
-        " --gpus {resources.gpu} --device-map {resources.device_map}"
+        " --gpus {resources.gpu} --nodes {resources.nodes} --device-map {resources.device_map}"
         " --scores {output.scores:q} > {log:q} 2>&1"
 
 

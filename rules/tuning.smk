@@ -47,8 +47,8 @@ rule tune_neurons:
         "../envs/train.yaml"
     threads: lambda wildcards: PLAN.tuning_threads(wildcards.variant)
     resources:
+        **over_nodes(lambda wildcards: PLAN.tuning_resources(wildcards.model, wildcards.variant)),
         turn=1,
-        gpu=tuning_resource("gpu"),
         mem_mb=memory_of("tuning", "model", "variant"),
         runtime=tuning_resource("runtime"),
         device_map=lambda wildcards: device_map(PLAN.tuning_resources(wildcards.model, wildcards.variant)),
@@ -69,7 +69,7 @@ rule tune_neurons:
         " --run {wildcards.model}/{wildcards.direction}/{wildcards.mixture}/{wildcards.variant}/{wildcards.attempt}"
         " --seed {params.seed} --checkpoint-seconds {resources.checkpoint_seconds} --gpus {resources.gpu}"
         " --manifest {input.manifest:q} --train {input.train:q} --dev {input.dev:q} --threads {threads}"
-        " --device-map {resources.device_map}"
+        " --nodes {resources.nodes} --device-map {resources.device_map}"
         " --out {params.out:q} > {log:q} 2>&1"
 
 

@@ -86,6 +86,7 @@ def problems(config: Config) -> Iterator[tuple[str, str]]:
         yield "tuning.pairs", f"names '{domain}', a domain without training pairs. {did_you_mean(domain, trained)}"
     yield from _method_problems(config)
     yield from _budget_problems(config)
+    yield from _nodes_problems(config)
     yield from _significance_problems(config)
     last = max(config.seeds)
     if config.importance.draws == "per_seed" and (drawn := config.importance.seed + 1 + last) > LAST_SEED:
@@ -244,6 +245,23 @@ def _offload_problems(config: Config, name: str, method: Method) -> Iterator[tup
                 f"give a job of '{label}' {resources.gpu} GPUs, but adamw-offload keeps its masters in one process.\n"
                 "Set gpu: 1, or a device_map, which spreads the model over them",
             )
+        if resources.nodes > 1:
+            yield (
+                f"methods.{name}.resources",
+                f"give a job of '{label}' {resources.nodes} nodes, but adamw-offload keeps its masters in one process."
+                " Set nodes: 1",
+            )
+
+
+def _nodes_problems(config: Config) -> Iterator[tuple[str, str]]:
+    """A model is spread over the GPUs of one node."""
+    asked = {f"models.{name}.resources": model.resources for name, model in config.models.items()}
+    for (name, method), model in product(config.methods.items(), config.models.values()):
+        if isinstance(method, Trained) and method.resources:
+            asked.setdefault(f"methods.{name}.resources", method.resources.over(model.resources))
+    for key, resources in asked.items():
+        if resources.nodes > 1 and resources.device_map != "none":
+            yield f"{key}.nodes", f"is {resources.nodes}, but a device_map spreads the model over the GPUs of one node"
 
 
 def _reference_problems(config: Config, key: str, other: str) -> Iterator[tuple[str, str]]:

@@ -53,6 +53,8 @@ class TuningResources(Section):
     """In place of those of `models.*.resources`."""
     device_map: DeviceMap | None = None
     """In place of those of `models.*.resources`."""
+    nodes: Positive | None = None
+    """In place of those of `models.*.resources`."""
     threads: Positive = 1
     """CPU cores, which `adamw-offload` uses for its steps too."""
 

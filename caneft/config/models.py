@@ -75,6 +75,8 @@ class Resources(Section):
     """Seconds between checkpoints of a tuning job; more if they would take over a tenth of the time."""
     device_map: DeviceMap = "none"
     """How accelerate spreads a model that is too large for one GPU over several."""
+    nodes: Positive = 1
+    """Under Slurm, nodes of each tuning and importance job, each with this `gpu` and `mem_mb` (docs/scaling.md)."""
 
 
 class Model(Section):

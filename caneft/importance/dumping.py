@@ -21,6 +21,7 @@ from caneft.corpora.store import Row
 from caneft.errors import InputError
 from caneft.importance.dumps import Dump, Part, Progress, save_statistics
 from caneft.importance.hooks import Taps, importance, stored
+from caneft.importance.sending import Sender
 from caneft.models.units import unit_layers, unit_parameters
 from caneft.neurons import HEAD, NEURON
 from caneft.plan.settings import DumpSettings
@@ -31,6 +32,7 @@ from caneft.storage.bounded import LARGEST_JSON
 from caneft.storage.files import sha256, write_json
 
 logger = logging.getLogger(__name__)
+PATIENCE = 60  # seconds until what another machine has written is seen at the latest
 OF_SIDECAR = 100_000
 """Bytes of a sidecar that its samples do not take, at most."""
 
@@ -102,12 +104,12 @@ def write(
         dump = Dump(folder, shape, plan, *given) if team.main else None
         try:
             mine = _dealt(team, dump, len(plan))
-            part = dump or Part(folder, plan, mine, *given)
+            part = dump or (Sender if team.apart else Part)(folder, plan, mine, *given)
             part.mine = mine
             _fill(part, model, taps, examples, prompts.tokenizer.pad_token_id, settings.scale_exponent, team)
             team.wait()
             if dump:
-                dump.take()
+                dump.take(PATIENCE if team.apart else 0)
                 dump.check()
                 stats = path.with_suffix(".stats.npz")
                 save_statistics(stats, dump.progress.statistics())

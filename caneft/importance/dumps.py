@@ -7,6 +7,7 @@ of attention heads; its sidecar says so.
 import math
 import os
 import shutil
+import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -187,8 +188,11 @@ class Part:
         if self.largest * self.scale > LARGEST:  # said now, not after hours
             raise InputError(f"{self.name}: the score {self.largest:.3g} saturates float16. {self._remedy()}")
         index = self.mine.pop(0)
-        self._memory[:, self.batches[index], :] = batch.scores
+        self._store(index, batch.scores)
         self._keep(index, batch)
+
+    def _store(self, index: int, scores: np.ndarray) -> None:
+        self._memory[:, self.batches[index], :] = scores
 
     def _keep(self, index: int, batch: Scored) -> None:
         """Every batch, so not waited for: a process may die at any time, and after a power cut checksums tell."""
@@ -207,6 +211,10 @@ class Part:
 
     def _record(self, index: int) -> Path:
         return self.folder / f"batch-{index}.npz"
+
+    def _sent(self, index: int) -> Path:
+        """Scores of a batch that another machine has sent."""
+        return self.folder / f"batch-{index}.npy"
 
     @property
     def _scores(self) -> Path:
@@ -250,11 +258,19 @@ class Dump(Part):
         """How many of the first batches are done and in the progress."""
         return len(self.progress.checksums)
 
-    def take(self) -> None:
-        """Takes the batches of other processes that come next in order into the progress."""
-        first = self.finished
-        while self.finished < len(self.batches) and (batch := self._recorded(self.finished)) is not None:
-            self.progress.add(batch, self.batches[self.finished])
+    def take(self, patience: float = 0) -> None:
+        """Takes the batches of other processes that come next in order into the progress.
+
+        patience: seconds in which those that lack may still come, through a network file system.
+        """
+        first, deadline = self.finished, time.monotonic() + patience
+        while self.finished < len(self.batches):
+            if (batch := self._recorded(self.finished)) is not None:
+                self.progress.add(batch, self.batches[self.finished])
+            elif time.monotonic() > deadline:
+                break
+            else:
+                time.sleep(0.1)
         if self.finished > first:
             self._save()
             for index in range(first, self.finished):
@@ -306,7 +322,7 @@ class Dump(Part):
         """Scores that the folder holds, with their progress; new ones unless they belong to this dump and are whole."""
         found = self._resumed()
         if found is None:
-            for file in (self._state, self._scores, *self.folder.glob("batch-*.npz")):
+            for file in (self._state, self._scores, *self.folder.glob("batch-*")):
                 file.unlink(missing_ok=True)  # the scores too: a process of a killed job may still write into them
             sums = {name: np.zeros((self._shape[0], self._shape[2])) for name in SUMS}
             self.progress = Progress(sums, np.zeros(self._shape[1], np.float32))
@@ -347,8 +363,13 @@ class Dump(Part):
         try:
             names = ["identity", "loss", "checksum", *COUNTED, *(f"sum_{name}" for name in SUMS)]
             record = read_arrays(self._record(index), names)
+            if str(record["identity"]) != self.identity:
+                return None
+            if (sent := self._sent(index)).exists():
+                self._store(index, np.load(sent))
+                sent.unlink()
             scores = self._memory[:, self.batches[index], :]
-            if str(record["identity"]) != self.identity or record["checksum"].item() != _checksum(scores):
+            if record["checksum"].item() != _checksum(scores):
                 return None
             numbers = {name: record[name].item() for name in COUNTED}
             return Scored(scores, _sums(record), record["loss"], **numbers)

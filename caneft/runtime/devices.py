@@ -32,9 +32,12 @@ def prepare(threads: int, seed: int | None = None) -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() and not cpu_wanted() else "cpu")
 
 
-def processes(gpus: int, device_map: str) -> int:
-    """How many processes share the work of a job: one a GPU, but one where the model itself is spread over the GPUs."""
-    return max(1, gpus) if device_map == "none" else 1
+def processes(gpus: int, device_map: str, nodes: int = 1) -> int:
+    """How many processes share the work of a job: one a GPU, but one where the model itself is spread over the GPUs.
+
+    gpus: of all nodes together; where there are none, one process a node.
+    """
+    return max(nodes, gpus) if device_map == "none" else 1
 
 
 def cpu_wanted() -> bool:

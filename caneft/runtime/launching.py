@@ -1,7 +1,11 @@
-"""Starts the processes of a team on one machine, passes signals on to them, and ends them together."""
+"""Starts the processes of a team, passes signals on to them, and ends them together.
+
+On one machine it starts each itself; on the nodes of a Slurm job srun does.
+"""
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,31 +24,40 @@ from caneft.runtime.devices import cpu_wanted
 
 GRACE = 10  # seconds that the others get to end by themselves after one has failed
 
+# What srun tells each of its tasks, as torch's launchers say it. Where srun runs, this process holds the meeting point.
+AS_TORCHRUN = 'export RANK=$SLURM_PROCID LOCAL_RANK=$SLURM_LOCALID MASTER_ADDR=$SLURM_LAUNCH_NODE_IPADDR; exec "$@"'
 
-def launch(module: str, arguments: Sequence[str], processes: int, what: str) -> int:
+
+def launch(module: str, arguments: Sequence[str], processes: int, what: str, nodes: int = 1, threads: int = 1) -> int:
     """Runs `python -m module arguments` in so many processes of one team, a GPU each; returns the exit code.
 
-    what: the work, for messages. Of several processes that fail, the first to do so says why.
+    what: the work, for messages. nodes: of the Slurm job that this process runs in, among which the processes are
+    divided; threads: processors of each, which Slurm is told. Of several processes that fail, the first to do so says
+    why.
 
     Not through `accelerate launch`: it passes SIGUSR1 on to nobody, kills what has not ended 30 seconds after a SIGTERM
     (a large checkpoint takes longer), and starts several CPU processes by MPI only.
-    Raises InputError if there are not so many GPUs, unless accelerate's ACCELERATE_USE_CPU asks for the CPU.
+    Raises InputError if there are not so many GPUs, unless accelerate's ACCELERATE_USE_CPU asks for the CPU, and for
+    several nodes outside of a Slurm job.
     """
-    visible = torch.cuda.device_count()
-    if not cpu_wanted() and processes > visible:
+    visible, here = torch.cuda.device_count(), processes // nodes
+    if not cpu_wanted() and here > max(visible, int(nodes > 1)):
         raise InputError(
-            f"{what} on {processes} GPUs is asked for (models.*.resources.gpu), but {visible or 'none'} of them"
+            f"{what} on {here} GPUs is asked for (models.*.resources.gpu), but {visible or 'none'} of them"
             f" {'are' if visible > 1 else 'is'} visible to this job"
         )
     command = [sys.executable, "-m", module, *arguments]
-    with tempfile.TemporaryDirectory(prefix="caneft-") as folder:
+    if nodes > 1:
+        command = _over(nodes, here, threads, command)
+    # Every process sees its folder: that of the machine, or what the nodes share.
+    with tempfile.TemporaryDirectory(prefix=".caneft-", dir=None if nodes == 1 else Path.cwd()) as folder:
         # The port is bound from here on: one that is only found free may be another program's before it is used.
         meeting = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-        environment = _environment(processes, meeting.port) | {SAID: str(Path(folder, "said"))}
+        environment = _environment(processes, here, meeting.port) | {SAID: str(Path(folder, "said"))}
         started: list[subprocess.Popen] = []
         try:
             with _passing_on(started) as passed:
-                for rank in range(processes):
+                for rank in range(processes if nodes == 1 else 1):
                     ranks = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
                     # Open files go along: a GPU's lock is free when the last process that uses it has ended.
                     started.append(subprocess.Popen(command, env=environment | ranks, close_fds=False))
@@ -55,13 +68,24 @@ def launch(module: str, arguments: Sequence[str], processes: int, what: str) -> 
             _end(started)
 
 
-def _environment(processes: int, port: int) -> dict[str, str]:
-    """Environment of a team whose processes meet at a port that this one has opened, as torchrun's do."""
+def _over(nodes: int, here: int, threads: int, command: Sequence[str]) -> list[str]:
+    """The command as srun runs it, so many times on each node of the Slurm job. One that fails ends all."""
+    if "SLURM_JOB_ID" not in os.environ or shutil.which("srun") is None:
+        raise InputError(f"models.*.resources.nodes is {nodes}, but this is no job of Slurm, which knows the nodes")
+    tasks = [f"--nodes={nodes}", f"--ntasks={nodes * here}", f"--ntasks-per-node={here}", f"--cpus-per-task={threads}"]
+    return ["srun", *tasks, "--kill-on-bad-exit=1", "sh", "-c", AS_TORCHRUN, "sh", *command]
+
+
+def _environment(processes: int, here: int, port: int) -> dict[str, str]:
+    """Environment of a team whose processes meet at a port that this one has opened, as torchrun's do.
+
+    here: how many of the processes a machine has.
+    """
     from accelerate.utils import check_cuda_p2p_ib_support
 
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     address |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}
-    sizes = {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
+    sizes = {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(here)}
     threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}  # else accelerate sets it, with a warning
     cards = {} if cpu_wanted() or check_cuda_p2p_ib_support() else {"NCCL_P2P_DISABLE": "1", "NCCL_IB_DISABLE": "1"}
     return os.environ | address | sizes | threads | cards

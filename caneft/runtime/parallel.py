@@ -22,6 +22,8 @@ class Team:
     """The processes that work together; this one is a process on its own, for which nothing is exchanged."""
 
     rank, count = 0, 1
+    apart = False
+    """Whether they are on several machines, which share files but no memory."""
 
     @property
     def main(self) -> bool:
@@ -62,8 +64,11 @@ class Processes(Team):
         from accelerate import PartialState
 
         # No limit that a long checkpoint or dev loss of the main process could meet: the launcher ends the survivors.
-        self.state = PartialState(cpu=cpu_wanted(), timeout=timedelta(days=7))
+        # Without a GPU it would not look for other processes unless told that they are on the CPU.
+        cpu = cpu_wanted() or not torch.cuda.is_available()
+        self.state = PartialState(cpu=cpu, timeout=timedelta(days=7))
         self.rank, self.count = self.state.process_index, self.state.num_processes
+        self.apart = int(os.environ.get("LOCAL_WORLD_SIZE", self.count)) < self.count
         self._parent = os.getppid()
 
     @property

@@ -66,6 +66,19 @@ def check_time(name: str, minutes: int) -> None:
         )
 
 
+def check_nodes(name: str, nodes: int) -> None:
+    """Raises InputError if no partition has so many nodes, as `check_time` does.
+
+    name: of the Slurm job; nodes: that it asks for.
+    """
+    found = [int(number) for number in _ask("sinfo", "--noheader", "--format=%D")] if nodes > 1 else []
+    if found and nodes > max(found):
+        raise InputError(
+            f"{name} asks for {nodes} nodes, but no partition has more than {max(found)} (sinfo -o '%P %D'). Lower"
+            " models.*.resources.nodes, or methods.*.resources.nodes."
+        )
+
+
 def _minutes(limit: str) -> float:
     """Of a time limit as sinfo writes it: `infinite`, or `[days-][[hours:]minutes:]seconds`."""
     if not limit[0].isdigit():

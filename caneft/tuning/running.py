@@ -31,7 +31,8 @@ class Job:
     """What is tuned, on what, and how.
 
     manifest: of the base; train, dev: pairs of the mixture; neurons: set of a neuron method, or of LoRA of its size;
-    choice: of the learning rate, where the method has a grid; gpus: one process each; out: the run's folder.
+    choice: of the learning rate, where the method has a grid; gpus: one process each; nodes: which have them, and a
+    process each if there are none; out: the run's folder.
     """
 
     settings: TuneSettings
@@ -44,6 +45,7 @@ class Job:
     neurons: Path | None
     threads: int
     gpus: int
+    nodes: int
     checkpoint_seconds: float
     device_map: str
     out: Path
@@ -56,7 +58,7 @@ class Job:
     @property
     def processes(self) -> int:
         """How many share each step: one where the model itself is spread over the GPUs."""
-        return devices.processes(self.gpus, self.device_map)
+        return devices.processes(self.gpus, self.device_map, self.nodes)
 
 
 def tune(job: Job, team: Team) -> Checkpoints:

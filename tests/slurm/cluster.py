@@ -1,12 +1,14 @@
-"""A real Slurm of one node under one folder: munge, slurmctld and slurmd; with accounting also mariadbd and slurmdbd.
+"""A real Slurm under one folder: munge, slurmctld and a slurmd for each node; with accounting mariadbd and slurmdbd.
 
-    python -m tests.slurm.cluster start FOLDER [--accounting]    prints what to export; then sbatch and the rest work
-    python -m tests.slurm.cluster stop FOLDER                    cancels its jobs and ends its daemons by their pids
+    python -m tests.slurm.cluster start FOLDER [--accounting] [--nodes N]
+                                                  prints what to export; then sbatch and the rest work
+    python -m tests.slurm.cluster stop FOLDER     cancels its jobs and ends its daemons by their pids
 
-As root or as a user, beside any other Slurm of the machine: keys, sockets, ports and pid files are its own. The node
+As root or as a user, beside any other Slurm of the machine: keys, sockets, ports and pid files are its own. Each node
 claims more processors and memory than the machine has, so that what rules ask for can be scheduled, and two GPUs that
-are links to /dev/null and are scheduled like real ones. Jobs of the partition `urgent` have right of way: others go
-back into the queue for them. The tests can shut it off from every network, with all that runs in it.
+are links to /dev/null and are scheduled like real ones. All nodes are this machine, at a port each. Jobs of the
+partition `urgent` have right of way: others go back into the queue for them. The tests can shut it off from every
+network, with all that runs in it.
 """
 
 import argparse
@@ -42,16 +44,15 @@ SLURM_CONF = """\
 ClusterName=caneft
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={controller_port}
-SlurmdPort={node_port}
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
 # A requeued job waits until its credential has expired, two minutes by default.
 AuthInfo=socket={folder}/munge.socket,cred_expire=20
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool/%n
 SlurmctldPidFile={folder}/slurmctld.own.pid
-SlurmdPidFile={folder}/slurmd.own.pid
+SlurmdPidFile={folder}/%n.own.pid
 ProctrackType=proctrack/pgid
 TaskPlugin=task/none
 SwitchType=switch/none
@@ -71,11 +72,16 @@ JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=2
 JobAcctGatherParams=OverMemoryKill
 GresTypes=gpu
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory} Gres=gpu:{gpus} State=UNKNOWN
-PartitionName=cpu Nodes={host} Default=YES MaxTime=2-00:00:00 State=UP
-PartitionName=gpu Nodes={host} MaxTime=1-00:00:00 State=UP
-PartitionName=urgent Nodes={host} PriorityTier=10 PreemptMode=OFF MaxTime=1:00:00 State=UP
+{nodes}
+PartitionName=cpu Nodes=ALL Default=YES MaxTime=2-00:00:00 State=UP
+PartitionName=gpu Nodes=ALL MaxTime=1-00:00:00 State=UP
+PartitionName=urgent Nodes=ALL PriorityTier=10 PreemptMode=OFF MaxTime=1:00:00 State=UP
 """
+
+NODE = (
+    "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} RealMemory={memory} Gres=gpu:{gpus}"
+    " State=UNKNOWN"
+)
 
 WITHOUT_ACCOUNTING = "AccountingStorageType=accounting_storage/none\n"
 
@@ -123,12 +129,19 @@ def missing() -> list[str]:
 class Cluster:
     """The private Slurm in a folder; `accounting`: whether slurmdbd books its jobs in a database.
 
+    nodes: how many it has;
     network: a `Loopback` that all of it is to live in; its users too have to be inside (`command`).
     """
 
     folder: Path
     accounting: bool = False
     network: "Loopback | None" = None
+    nodes: int = 1
+
+    @property
+    def names(self) -> list[str]:
+        """Of the nodes."""
+        return [f"node{number}" for number in range(1, self.nodes + 1)]
 
     def command(self, line: Sequence[str]) -> list[str]:
         """A command line, so that it runs where this Slurm can be reached."""
@@ -145,7 +158,8 @@ class Cluster:
         mariadbd += ["--socket", folder / "database.socket", "--pid-file", folder / "mariadbd.own.pid"]
         mariadbd += ["--user", USER, "--innodb-buffer-pool-size=64M"]
         booking = {"mariadbd": mariadbd, "slurmdbd": ["slurmdbd", "-D"]} if self.accounting else {}
-        slurm = {name: [name, "-D", "-f", folder / "slurm.conf"] for name in ("slurmctld", "slurmd")}
+        slurm = {"slurmctld": ["slurmctld", "-D", "-f", folder / "slurm.conf"]}
+        slurm |= {name: ["slurmd", "-D", "-N", name, "-f", folder / "slurm.conf"] for name in self.names}
         return {name: [*map(str, command)] for name, command in ({"munged": munged} | booking | slurm).items()}
 
     @property
@@ -208,7 +222,7 @@ class Cluster:
         def answers() -> bool:
             if process.poll() is not None:
                 raise RuntimeError(f"{name} ended with {process.returncode}: {log.read_text()[-2000:]}")
-            return ANSWERS[name](self)
+            return ANSWERS[name](self) if name in ANSWERS else self._has(name)
 
         wait_for(answers, f"{name} does not answer; its log is {log}")
 
@@ -221,13 +235,20 @@ class Cluster:
             wait_for(lambda: _has_ended(pid), f"{name} does not end")
             file.unlink()
 
+    def _has(self, node: str) -> bool:
+        """Whether a node answers."""
+        return not self.run(f"sinfo --noheader --nodes={node} --format=%T").startswith("down")
+
     def _write_configuration(self) -> None:
-        for name in ("state", "spool", "bin", "devices"):
+        for name in ("state", "bin", "devices", *(f"spool/{node}" for node in self.names)):
             (self.folder / name).mkdir(parents=True)
-        ports = dict(zip(("controller_port", "node_port", "accounting_port"), free_ports(3), strict=True))
+        controller, accounting, *nodes = free_ports(2 + self.nodes)
+        ports = {"controller_port": controller, "accounting_port": accounting}
         host, user = socket.gethostname().partition(".")[0], USER
         values = {"folder": self.folder, "host": host, "user": user, **ports}
         values |= {"cpus": CPUS, "memory": MEMORY_MB, "gpus": GPUS, "last_gpu": GPUS - 1}
+        named = zip(self.names, nodes, strict=True)
+        values["nodes"] = "\n".join(NODE.format(name=name, port=port, **values) for name, port in named)
         values["srun"] = shutil.which("srun", path=f"/usr/bin:{SEARCHED}")
         texts = {"slurm.conf": SLURM_CONF + (WITH_ACCOUNTING if self.accounting else WITHOUT_ACCOUNTING)}
         # "Count=" without a device drains the node, and of a plain file no job is told that it has it.
@@ -297,9 +318,8 @@ ANSWERS: dict[str, Callable[[Cluster], bool]] = {
     "mariadbd": lambda cluster: (cluster.folder / "database.socket").exists(),
     "slurmdbd": _books,
     "slurmctld": lambda cluster: "is UP" in cluster.run("scontrol ping"),
-    "slurmd": lambda cluster: "down" not in cluster.run("sinfo --noheader"),
 }
-"""How one sees that a daemon answers."""
+"""How one sees that a daemon answers; a node's: `Cluster._has`."""
 
 
 def wait_for(condition: Callable[[], bool], message: str, seconds: float = PATIENCE) -> None:
@@ -337,13 +357,15 @@ def main() -> None:
     parser.add_argument("command", choices=("start", "stop"))
     parser.add_argument("folder", type=lambda path: Path(path).resolve(), help="made by start")
     parser.add_argument("--accounting", action="store_true", help="with slurmdbd and a database of its own")
+    parser.add_argument("--nodes", type=int, default=1)
     given = parser.parse_args()
     if given.command == "stop":
-        Cluster(given.folder, (given.folder / "slurmdbd.conf").exists()).stop()
+        nodes = len(list(given.folder.glob("node*.own.pid")))
+        Cluster(given.folder, (given.folder / "slurmdbd.conf").exists(), nodes=nodes).stop()
         return
     if lacking := missing():
         parser.exit(1, f"Slurm is not installed here: apt-get install {' '.join(lacking)}\n")
-    cluster = Cluster(given.folder, given.accounting)
+    cluster = Cluster(given.folder, given.accounting, nodes=given.nodes)
     cluster.start()
     print("\n".join(f"export {name}={shlex.quote(value)}" for name, value in cluster.variables.items()))
 

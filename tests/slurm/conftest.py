@@ -41,10 +41,12 @@ def longer(config: dict) -> None:
             domain["train"]["pairs"] = 600
 
 
-def running(name: str, accounting: bool, tmp_path_factory, network: Loopback | None = None) -> Iterator[Cluster]:
+def running(
+    name: str, accounting: bool, tmp_path_factory, network: Loopback | None = None, nodes: int = 1
+) -> Iterator[Cluster]:
     if lacking := missing():
         pytest.skip(f"Slurm is not installed here: apt-get install {' '.join(lacking)}")
-    cluster = Cluster(tmp_path_factory.mktemp(name), accounting, network)
+    cluster = Cluster(tmp_path_factory.mktemp(name), accounting, network, nodes)
     try:
         cluster.start()
         yield cluster

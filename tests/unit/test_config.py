@@ -163,6 +163,21 @@ MISTAKES = {
         [OFFLOAD, ("models", "tiny", "resources", {"gpu": 2})],
         ["methods.full.resources", "'tiny'", 2, "adamw-offload", "gpu: 1", "device_map"],
     ),
+    "offloaded masters on two nodes": (
+        [OFFLOAD, ("models", "tiny", "resources", {"nodes": 2})],
+        ["methods.full.resources", "'tiny'", 2, "adamw-offload", "nodes: 1"],
+    ),
+    "a model over the GPUs of two nodes": (
+        [("models", "tiny", "resources", {"nodes": 2, "gpu": 2, "device_map": "auto"})],
+        ["models.tiny.resources.nodes", 2, "device_map"],
+    ),
+    "a variant's model over the GPUs of two nodes": (
+        [
+            ("models", "tiny", "resources", {"nodes": 3}),
+            ("methods", "caneft", "resources", {"gpu": 2, "device_map": "auto"}),
+        ],
+        ["methods.caneft.resources.nodes", 3, "device_map"],
+    ),
     "offloaded masters in float16": (
         [OFFLOAD, ("models", "tiny", "dtype", "float16")],
         ["methods.full.optimizer", "adamw-offload", "'tiny'", "float16"],

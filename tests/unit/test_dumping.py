@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from caneft.errors import InputError
 from caneft.importance import dumping, dumps
 from caneft.importance.dumps import Dump, DumpReader, Progress, Scored
 from caneft.importance.hooks import Scores, stored
+from caneft.importance.sending import Sender
 from caneft.models.units import unit_layers
 from caneft.neurons import UNITS
 from caneft.plan import settings
@@ -85,6 +87,35 @@ def test_batches_may_come_in_any_order(tmp_path):
     dump.finish(tmp_path / "x.npy")
     assert np.array_equal(np.load(tmp_path / "x.npy"), scores)
     assert [file.name for file in tmp_path.iterdir()] == ["x.npy"]
+
+
+def test_batches_may_come_from_another_machine(tmp_path):
+    """In files, of which the last is seen late, as through a network file system; none is left."""
+    scores = np.arange(1, 25, dtype=np.float32).reshape(2, 4, 3)
+    batches = [[3, 1], [0], [2]]
+    dump = begun(tmp_path, (2, 4, 3), batches)
+    sender = Sender(tmp_path / "x.partial", batches, [0, 2], 0, "tiny", "a")
+    sender.write(scored(scores[:, batches[0]]))
+    assert dump.mine == [0, 1, 2] and not np.load(tmp_path / "x.partial" / "scores.npy").any()
+    dump.mine = [1]
+    dump.write(scored(scores[:, batches[1]]))
+    assert dump.finished == 2
+    late = threading.Timer(0.5, lambda: sender.write(scored(scores[:, batches[2]])))
+    late.start()
+    with refused("batch-2.npz", "run the workflow again"):
+        dump.check()
+    dump.take(patience=60)
+    late.join()
+    dump.check()
+    assert not list(tmp_path.rglob("batch-*"))
+    dump.finish(tmp_path / "x.npy")
+    assert np.array_equal(np.load(tmp_path / "x.npy"), scores)
+
+
+def test_what_another_machine_sent_of_another_dump_is_not_taken(tmp_path):
+    Sender(tmp_path / "x.partial", [[0, 1]], [0], 0, "tiny", "other").write(scored(np.ones((1, 2, 3))))
+    dump = begun(tmp_path, (1, 2, 3), [[0, 1]])
+    assert dump.mine == [0] and dump.finished == 0 and not list(tmp_path.rglob("batch-*"))
 
 
 def test_one_batch_is_fetched_while_the_next_is_computed():

@@ -26,7 +26,7 @@ from caneft import config
 from caneft.neurons import NeuronSet
 from caneft.prompts import Example
 from caneft.runtime import launching, parallel
-from caneft.runtime.devices import prepare
+from caneft.runtime.devices import prepare, processes
 from caneft.runtime.parallel import ALONE, Processes, Team, pieces
 from caneft.tuning import checkpoint
 from caneft.tuning import methods as tuning_methods
@@ -130,7 +130,7 @@ def results(folder, name):
 def test_two_processes_end_like_one(folder):
     command = [sys.executable, "-m", MODULE, "split", "methods", str(folder)]
     meeting = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    subprocess.run(command, cwd=ROOT, env=launching._environment(2, meeting.port), check=True, timeout=600)
+    subprocess.run(command, cwd=ROOT, env=launching._environment(2, 2, meeting.port), check=True, timeout=600)
     both_end_like_one(folder)
 
 
@@ -277,6 +277,22 @@ def test_more_gpus_than_there_are_is_an_error(monkeypatch):
         monkeypatch.setattr(torch.cuda, "device_count", lambda visible=visible: visible)
         with refused(3, "models.*.resources.gpu", shown):
             launched("methods", processes=3)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_several_nodes_are_those_of_a_slurm_job(monkeypatch, tmp_path, inside):
+    """Where there is none, or no srun, it is said. tests/slurm has two nodes."""
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    if inside:
+        monkeypatch.setenv("SLURM_JOB_ID", "7")
+        monkeypatch.setenv("PATH", str(tmp_path))
+    with refused("models.*.resources.nodes", 2, "Slurm"):
+        launching.launch(MODULE, [], 2, "tuning", nodes=2)
+
+
+def test_processes_are_counted_over_nodes():
+    assert [processes(*asked) for asked in ((0, "none"), (3, "none"), (3, "auto"))] == [1, 3, 1]
+    assert [processes(*asked) for asked in ((0, "none", 2), (6, "none", 2))] == [2, 6]
 
 
 def test_a_process_on_its_own_touches_nothing_distributed(monkeypatch, examples):

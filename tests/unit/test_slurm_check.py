@@ -33,11 +33,11 @@ def test_what_is_left_of_a_run_is_cancelled_by_the_run_s_name(monkeypatch, tmp_p
 
 @pytest.fixture
 def partitions(tmp_path, monkeypatch):
-    """A `sinfo` that says these time limits; a real one is in tests/slurm."""
+    """A `sinfo` that says this of partitions, one a line; a real one is in tests/slurm."""
 
-    def of(*limits: str) -> None:
+    def of(*said: str) -> None:
         program = tmp_path / "sinfo"
-        program.write_text(f"#!/bin/sh\nprintf '%s\\n' {' '.join(limits)}\n")
+        program.write_text(f"#!/bin/sh\nprintf '%s\\n' {' '.join(said)}\n")
         program.chmod(0o755)
         monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
 
@@ -50,6 +50,15 @@ def test_more_time_than_any_partition_gives_is_refused(partitions):
     slurm.check_time("group_trial", 2880)
     with refused("group_trial", 2881, 2880, "group-components", "translation_runtime"):
         slurm.check_time("group_trial", 2881)
+
+
+def test_more_nodes_than_any_partition_has_are_refused(partitions):
+    """Such a job, too, would wait forever."""
+    partitions("2", "16", "4")
+    for nodes in (1, 16):
+        slurm.check_nodes("dump_importance", nodes)
+    with refused("dump_importance", 17, 16, "resources.nodes"):
+        slurm.check_nodes("dump_importance", 17)
 
 
 @pytest.mark.parametrize("limit, minutes", [("30:00", 30), ("1:30:00", 90), ("3-12:00:00", 5040), ("infinite", 10**9)])

@@ -244,7 +244,7 @@ def test_a_lora_beside_the_neurons_is_refused(folder):
 def test_two_processes_end_like_one(trainer, folder):
     """Each has one of a step's two passes."""
     meeting = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    environment = launching._environment(2, meeting.port)
+    environment = launching._environment(2, 2, meeting.port)
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", MODULE, trainer, str(folder)],

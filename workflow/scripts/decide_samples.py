@@ -27,14 +27,16 @@ def main() -> None:
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--gpus", type=int, default=0, help="more than one: a process each, unless --device-map")
+    parser.add_argument("--nodes", type=int, default=1, help="of the Slurm job; without GPUs, a process each")
     parser.add_argument(
         "--device-map", type=device_map, default="none", help="how to spread a model that one GPU does not hold"
     )
     parser.add_argument("--samples", type=Path, required=True, help=".json; .cost.json stands beside")
     args = parser.parse_args()
-    processes = devices.processes(args.gpus, args.device_map)
+    processes = devices.processes(args.gpus, args.device_map, args.nodes)
     if processes > 1 and not parallel.launched():
-        sys.exit(launching.launch("workflow.scripts.decide_samples", sys.argv[1:], processes, "the pilot"))
+        module, spread = "workflow.scripts.decide_samples", (args.nodes, args.threads)
+        sys.exit(launching.launch(module, sys.argv[1:], processes, "the pilot", *spread))
     team = parallel.join(processes)
     with records.cost(args.samples.with_suffix(".cost.json"), "pilot", args.threads, team):
         settings = args.settings.dump

@@ -26,15 +26,17 @@ def main() -> None:
     parser.add_argument("--decided", type=Path, help="samples.json, for `samples: auto`")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--gpus", type=int, default=0, help="more than one: a process each, unless --device-map")
+    parser.add_argument("--nodes", type=int, default=1, help="of the Slurm job; without GPUs, a process each")
     parser.add_argument(
         "--device-map", type=device_map, default="none", help="how to spread a model that one GPU does not hold"
     )
     parser.add_argument("--scores", type=Path, required=True, help=".npy; .json, .stats.npz, .cost.json stand beside")
     args = parser.parse_args()
-    processes = devices.processes(args.gpus, args.device_map)
+    processes = devices.processes(args.gpus, args.device_map, args.nodes)
     if processes > 1 and not parallel.launched():
         module = "workflow.scripts.dump_importance"
-        sys.exit(launching.launch(module, sys.argv[1:], processes, "an importance dump"))
+        spread = args.nodes, args.threads
+        sys.exit(launching.launch(module, sys.argv[1:], processes, "an importance dump", *spread))
     team = parallel.join(processes)
     with records.cost(args.scores.with_suffix(".cost.json"), "importance", args.threads, team):
         settings = args.settings.importance

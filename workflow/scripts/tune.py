@@ -28,6 +28,7 @@ def parse_arguments() -> Job:
     add("--neurons", type=Path, help="neuron set, for neuron methods and LoRA of their size")
     add("--threads", type=int, default=1)
     add("--gpus", type=int, default=0, help="more than one: a process each, unless --device-map")
+    add("--nodes", type=int, default=1, help="of the Slurm job; without GPUs, a process each")
     add("--checkpoint-seconds", type=float, default=300, help="time between checkpoints; 0: each step")
     add("--device-map", type=device_map, default="none", help="how to spread a model that one GPU does not hold")
     add("--out", type=Path, required=True, help="the run's folder")
@@ -43,7 +44,8 @@ def main() -> None:
         shutil.rmtree(job.out / ".checkpoint", ignore_errors=True)
         return
     if job.processes > 1 and not parallel.launched():
-        sys.exit(launching.launch("workflow.scripts.tune", sys.argv[1:], job.processes, "tuning"))
+        module, spread = "workflow.scripts.tune", (job.nodes, job.threads)
+        sys.exit(launching.launch(module, sys.argv[1:], job.processes, "tuning", *spread))
     team = parallel.join(job.processes)
     with records.cost(job.out / "cost.json", "tuning", job.threads, team):
         checkpoints = tune(job, team)
