@@ -43,7 +43,7 @@ rule translate:
         domains=testset_domains,
         adapted=optional("--adapted", "adapted"),
         examples=optional("--examples", "examples"),
-        stage_version=2,
+        stage_version=3,
     message:
         "translating {wildcards.testset} by {wildcards.run} ({wildcards.model}, {wildcards.direction})"
     shell:

@@ -132,13 +132,19 @@ class Decoding(Section):
     engine: Literal["transformers", "vllm"] = Field("transformers", exclude_if=lambda engine: engine == "transformers")
     """`vllm` is made for GPUs, and has an environment of its own (docs/serving.md)."""
     batch_size: Positive = 64
-    """Sentences decoded together; with `vllm`, the most at a time."""
+    """Most sentences decoded together; fewer where prompt and longest translation have over 192 tokens. With `vllm`,
+    the most at a time."""
     length_factor: Annotated[float, Field(ge=0)] = 2.0
     """A hypothesis has at most `length_factor` × source tokens + `length_offset` tokens; longer ones are cut."""
     length_offset: Annotated[int, Field(ge=1)] = 16
     """A hypothesis has at most `length_factor` × source tokens + `length_offset` tokens; longer ones are cut."""
     max_source_tokens: Positive = 1024
     """A longer source is an error."""
+
+    @property
+    def batch_tokens(self) -> int:
+        """Most tokens of a batch, prompts and longest translations together; one sentence may have more."""
+        return 192 * self.batch_size
 
 
 class Significance(Section):

@@ -33,8 +33,6 @@ CHUNK = 2**24
 """Logits that are in memory together, on a CPU (`caneft.models.head`)."""
 COPIES = 12
 """Bytes of a logit: three copies in float32."""
-TOKENS = 192
-"""Of a text to translate, its prompt and its translation together, padded to its batch."""
 MARGIN = 1.1
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -152,15 +150,16 @@ class Memory:
 
     def translation(self, model: str, variant: str) -> int:
         method, resources, size = self.config.methods[variant], self.config.models[model].resources, self._size(model)
-        vllm = VLLM * (self.config.decoding.engine == "vllm")
-        batch, texts = self.config.decoding.batch_size, 1 + getattr(method, "examples", 0) * isinstance(method, Icl)
+        decoding, by_vllm = self.config.decoding, self.config.decoding.engine == "vllm"
+        examples = method.examples if by_vllm and isinstance(method, Icl) else 0  # its batches have as many sentences
 
         def needed(shape: Shape) -> float:
             if resources.gpu:
                 return 0
-            tokens = batch * TOKENS * texts
+            tokens = decoding.batch_tokens * (1 + examples)
             one_layer = size * tokens * (7 * shape.hidden + 4 * shape.neurons)
-            return vllm + shape.cache(tokens, size) + one_layer + (size + 8) * batch * shape.vocabulary
+            logits = (size + 8) * decoding.batch_size * shape.vocabulary
+            return VLLM * by_vllm + shape.cache(tokens, size) + one_layer + logits
 
         return self._given(model, resources.model_copy(update={"gpu": gpus_of_one(resources)}), needed)
 

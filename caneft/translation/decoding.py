@@ -80,8 +80,8 @@ def translate(
 ) -> list[Hypothesis]:
     """Hypothesis of each source, in order. Sources of similar length are decoded together, padded on the left.
 
-    domain: for instructions that name it, and for the examples. before: called with the number of sources of each
-    batch, before it is decoded. Raises InputError if the model's logits are not finite.
+    domain: for instructions that name it, and for the examples. before: called with the number of rows of the passes
+    that follow, whenever it changes. Raises InputError if the model's logits are not finite.
     """
     context = model.config.get_text_config().max_position_embeddings
     asked = task(prompts, sources, settings, context, domain, examples)
@@ -96,32 +96,70 @@ def generate(
     before: Callable[[int], None] = lambda rows: None,
 ) -> list[list[int]]:
     """Tokens after each prompt, as `translate` describes it; some may go on after what ends them, or over the limit."""
+    found: dict[int, list[int]] = {}
+    with tqdm(total=len(asked.prompts), unit="sentence", mininterval=2) as bar:
+        for chosen in _batches(asked, settings):
+            batch = Task([asked.prompts[i] for i in chosen], [asked.limits[i] for i in chosen])
+            with torch.inference_mode(), _finite_logits(model, f"source {chosen[0] + 1}"):
+                found.update(zip(chosen, _together(model, prompts, batch, before), strict=True))
+            bar.update(len(chosen))
+    return [found[i] for i in range(len(asked.prompts))]
+
+
+def _batches(asked: Task, settings: Decoding) -> Iterator[list[int]]:
+    """Indices of what is decoded together, the longest first: what memory has no room for shows at once, and the batch
+    that is not full is one of short sentences."""
+    lengths = [len(prompt) + limit for prompt, limit in zip(*asked, strict=True)]
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    while order:
+        size = max(1, min(settings.batch_size, settings.batch_tokens // lengths[order[0]]))
+        yield order[:size]
+        order = order[size:]
+
+
+def _together(model: nn.Module, prompts: Prompts, asked: Task, before: Callable[[int], None]) -> list[list[int]]:
+    """Tokens after each prompt of a batch, which rows that have ended leave.
+
+    The model's own `generate` stops when a quarter of its rows have ended, and goes on with the others and their cache.
+    """
     from transformers import GenerationConfig
 
-    encoded, limit = asked
-    order = sorted(range(len(encoded)), key=lambda i: (len(encoded[i]), i))
-    pad = prompts.tokenizer.pad_token_id
+    pad, stops = prompts.tokenizer.pad_token_id, sorted(prompts.form.stops)
+    batch = collate(asked.prompts, pad, side="left").to(model.device)
+    ids, mask, width = batch.input_ids, batch.attention_mask, batch.input_ids.shape[1]
+    rows, limits = torch.arange(len(ids)), torch.tensor(asked.limits, device=ids.device)
+    ends, never_first = torch.tensor(stops, device=ids.device), sorted(prompts.form.never_first)
+
+    def ended(ids: torch.Tensor) -> torch.Tensor:
+        own = ids[:, width:]
+        return torch.isin(own, ends).any(1) | (own.shape[1] >= limits)
+
+    def enough(ids: torch.Tensor, *_, **__) -> torch.Tensor:
+        done = ended(ids)
+        return done | (4 * done.sum() >= len(done))  # all of them, on the device: nothing waits for it
+
     found: dict[int, list[int]] = {}
-    with tqdm(total=len(encoded), unit="sentence", mininterval=2) as bar:
-        for start in range(0, len(order), settings.batch_size):
-            chosen = order[start : start + settings.batch_size]
-            batch = collate([encoded[i] for i in chosen], pad, side="left").to(model.device)
-            model.generation_config = GenerationConfig(
-                do_sample=False,
-                num_beams=1,
-                repetition_penalty=1.0,
-                max_new_tokens=max(limit[i] for i in chosen),
-                eos_token_id=sorted(prompts.form.stops),
-                begin_suppress_tokens=sorted(prompts.form.never_first) or None,
-                pad_token_id=pad,
-            )
-            before(len(chosen))
-            with torch.inference_mode(), _finite_logits(model, f"source {chosen[-1] + 1}"):
-                ids = model.generate(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
-            for row, i in enumerate(chosen):
-                found[i] = ids[row, batch.input_ids.shape[1] :].tolist()
-            bar.update(len(chosen))
-    return [found[i] for i in range(len(encoded))]
+    cache = None
+    while len(rows):
+        before(len(rows))
+        model.generation_config = GenerationConfig(
+            do_sample=False,
+            num_beams=1,
+            repetition_penalty=1.0,
+            max_length=width + int(limits.max()),
+            eos_token_id=stops,
+            begin_suppress_tokens=(cache is None and never_first) or None,
+            pad_token_id=pad,
+            return_dict_in_generate=True,
+        )
+        made = model.generate(input_ids=ids, attention_mask=mask, past_key_values=cache, stopping_criteria=[enough])
+        ids, cache, done = made.sequences, made.past_key_values, ended(made.sequences).cpu()
+        found.update(zip(rows[done].tolist(), ids[done, width:].tolist(), strict=True))
+        left = (~done).nonzero()[:, 0]  # on the CPU, as layers may be on several devices
+        ids, rows, limits = ids[left], rows[left], limits[left]
+        mask = nn.functional.pad(mask[left], (0, ids.shape[1] - mask.shape[1]), value=1)
+        cache.batch_select_indices(left)
+    return [found[row] for row in range(len(found))]
 
 
 @contextmanager

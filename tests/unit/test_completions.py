@@ -227,14 +227,19 @@ def test_the_text_of_generated_tokens_is_their_first_line(kind):
 
 
 class Scripted(nn.Module):
-    """A head that says given tokens, row by row, whatever it is asked; its second choice is the token that follows."""
+    """A head that says given tokens, whatever it is asked; its second choice is the token that follows. runs: by the
+    length of the prompt, which the positions tell."""
 
-    def __init__(self, rows, vocabulary):
+    def __init__(self, model, runs, vocabulary):
         super().__init__()
-        self.rows, self.vocabulary, self.step = rows, vocabulary, 0
+        self.runs, self.vocabulary, self.step, self.lengths = runs, vocabulary, 0, []
+        model.register_forward_pre_hook(self.listen, with_kwargs=True)
+
+    def listen(self, model, args, kwargs):
+        self.lengths = (kwargs["position_ids"][:, -1] + 1 - self.step).tolist()
 
     def forward(self, hidden):
-        said = torch.tensor([row[self.step : self.step + 2] for row in self.rows])
+        said = torch.tensor([self.runs[length][self.step : self.step + 2] for length in self.lengths])
         self.step += 1
         return (nn.functional.one_hot(said, self.vocabulary) * torch.tensor([[2.0], [1.0]])).sum(1, keepdim=True)
 
@@ -246,9 +251,11 @@ def test_translations_end_at_the_line_break(kind, tiny_model):
     model = tiny_model(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, eos_token_id=None)
     ends = {"byte-level": [" the| dog|.\n", "\n| dog|\n\n"], "gemma-like": [" the| dog|.|\n", "\n| dog|\n\n"]}[kind]
     runs = [*ends, " the|<eos>", " the| dog| the| dog| the| dog"]
-    model.lm_head = Scripted([(*ids(kind, run), *ids(kind, " Hund| Hund| Hund| Hund")) for run in runs], len(tokenizer))
-    sources = ["der", "der der", "der der der", "der der der der"]
-    found = translate(model, prompts_of(kind), sources, config.Decoding(length_factor=0, length_offset=5))
+    prompts, sources = prompts_of(kind), ["der", "der der", "der der der", "der der der der"]
+    said = [(*ids(kind, run), *ids(kind, " Hund| Hund| Hund| Hund")) for run in runs]
+    lengths = [len(prompt) for prompt in prompts.encode_sources(sources)]
+    model.lm_head = Scripted(model, dict(zip(lengths, said, strict=True)), len(tokenizer))
+    found = translate(model, prompts, sources, config.Decoding(length_factor=0, length_offset=5))
     assert found == [
         Hypothesis("the dog.", False),
         Hypothesis("dog dog", False),  # its second choice, where it would have ended

@@ -139,6 +139,45 @@ def test_one_that_never_ends_is_cut_at_its_own_limit(tiny_model, prompts, source
     assert found == [Hypothesis("x" * (math.ceil(length / 2) + 6), truncated=True) for length in lengths]
 
 
+def passes(model):
+    """Shapes of what the model is given from here on, pass by pass: rows, and tokens of each."""
+    shapes = []
+    model.register_forward_pre_hook(lambda _, args, kwargs: shapes.append(kwargs["input_ids"].shape), with_kwargs=True)
+    return shapes
+
+
+@SOME
+def test_rows_that_have_ended_leave_the_batch(model, prompts, sources):
+    """Fewer than a quarter of the rows of a pass are of sentences that have ended, by the witness."""
+    lengths = []
+    for source, limit in zip(sources, limits(prompts, sources, SETTINGS), strict=True):
+        lengths.append(len(naive.greedy(model, prompts.encode(source).prompt, prompts.end_of_turn, limit)))
+    shapes, told = passes(model), []
+    translate(model, prompts, sources, SETTINGS.model_copy(update={"batch_size": 64}), before=told.append)
+    rows = [rows for rows, _ in shapes]
+    assert len(rows) == max(lengths) and [tokens for _, tokens in shapes[1:]] == [1] * (len(rows) - 1)
+    for done, of_pass in enumerate(rows):
+        going = sum(length > done for length in lengths)
+        assert going <= of_pass and 4 * (of_pass - going) < of_pass
+    assert told == sorted(set(rows), reverse=True) and len(told) > 3
+
+
+def test_batches_are_of_the_longest_first_and_of_so_many_tokens(tiny_model, prompts, some):
+    """Of as many as go in, prompts and longest translations together, or of one sentence that alone has more."""
+    settings = config.Decoding(batch_size=4, length_factor=0, length_offset=170)
+    encoded = sorted((len(prompt) for prompt in prompts.encode_sources(some)), reverse=True)
+    model = always(tiny_model(), prompts.end_of_turn)
+    shapes = passes(model)
+    translate(model, prompts, some, settings)
+    left = list(encoded)
+    for rows, width in shapes:
+        own, left = left[:rows], left[rows:]
+        assert width == own[0]
+        assert rows == 1 or rows * (width + 170) <= 4 * 192
+        assert not left or rows == 4 or (rows + 1) * (width + 170) > 4 * 192
+    assert not left and len({rows for rows, _ in shapes}) > 1
+
+
 def test_limits_by_hand(prompts):
     source = "Ja."
     length = len(prompts.tokenizer(source, add_special_tokens=False).input_ids)
