@@ -11,11 +11,17 @@ from caneft.reporting.labels import METRICS, UNTRAINED, label, scientific
 from caneft.reporting.results import FLAGS
 from caneft.reporting.serving import TOLD, WHOLE, merged, rounded, told
 
+BEST_SCORE, BEST_VALUE = (f"The best {what} of a column is bold, the second underlined." for what in ("score", "value"))
 STAGES = {"translation": "decoding"}
 """How stages are printed, where not as they are called: not every task is translation."""
 ENGINES = {"vllm": "vLLM", "transformers": "transformers"}
 UNITS = {"neuron": ("neuron", "FFN neurons"), "head": ("head", "attention heads")}
 BY = {"random": "drawn at random", "bm25": "found by BM25"}
+
+
+def said(plan: Plan, *sentences: str) -> str:
+    """A caption: the sentences that are not empty, then the note of the configuration."""
+    return " ".join(filter(None, [*sentences, plan.config.report.note.strip()]))
 
 
 def demonstration(training: dict) -> str:
@@ -32,23 +38,27 @@ def main_caption(
     plan: Plan, block: Block, scores: pd.DataFrame, records: pd.DataFrame, decoded: pd.DataFrame | None = None
 ) -> str:
     """Caption of one block of the main table, one metric. All frames: rows of this block alone; decoded: from
-    `engines.decoded`."""
+    `results.decoded`."""
     trained = records[~records["method"].isin(UNTRAINED)]
-    sentences = [test_sizes(plan, block, scores)]
-    if len(trained):
-        sentences = [training(plan, block, trained), *sentences, seeds(plan)]
-    sentences += ["Averages are over domains. The best value of a column is bold, the second underlined."]
-    sentences += ["Copy is the source itself in place of an output.", tellings(plan, block), engines(plan, decoded)]
-    return " ".join(sentence for sentence in [*sentences, plan.config.report.note.strip()] if sentence)
+    return said(
+        plan,
+        training(plan, block, trained) if len(trained) else "",
+        test_sizes(plan, block, scores),
+        seeds(plan) if len(trained) else "",
+        f"Averages are over domains. {BEST_VALUE} Copy is the source itself in place of an output.",
+        tellings(plan, block),
+        engines(plan, decoded),
+    )
 
 
 def main_notes(plan: Plan, block: Block, scores: pd.DataFrame, records: pd.DataFrame) -> list[str]:
     """What stands below one block of the main table, one metric. scores, records: rows of this block alone."""
     trained = records[~records["method"].isin(UNTRAINED)]
-    said = []
+    details = [examples(plan, block)]
     if len(trained):
-        said = [budget(plan, block, trained), sizes(plan, block), rates(plan, block, trained), rounding(plan, block)]
-    details = " ".join(filter(None, [examples(plan, block), *said]))
+        details += [budget(plan, block, trained), sizes(plan, block)]
+        details += [rates(plan, block, trained), rounding(plan, block)]
+    details = " ".join(filter(None, details))
     return [note for note in (signatures(scores), health(plan, scores), adapters(plan, scores), details) if note]
 
 
@@ -138,10 +148,8 @@ def sizes(plan: Plan, block: Block) -> str:
 def rates(plan: Plan, block: Block, trained: pd.DataFrame) -> str:
     """Learning rate of each variant, grouped by rate; chosen ones with what the reader should know of the choice."""
     by_variant = {v: _range(rows["learning_rate"], scientific) for v, rows in trained.groupby("variant", sort=False)}
-    choices = {v: rows["choice"].iloc[0] for v, rows in trained.groupby("variant", sort=False)}
-    choices = {variant: choice for variant, choice in choices.items() if choice is not None}
+    choices, sentences = chosen_rates(trained), []
     fixed = {variant: rate for variant, rate in by_variant.items() if variant not in choices}
-    sentences = []
     if choices:
         tried = _range(pd.Series([len(choice["grid"]) for choice in choices.values()]), "d")
         where = plan.rates_on(*block[1:])
@@ -155,6 +163,12 @@ def rates(plan: Plan, block: Block, trained: pd.DataFrame) -> str:
     if fixed:
         sentences += [f"Learning rates, fixed and not tuned: {_grouped(plan, fixed)}."]
     return " ".join(sentences)
+
+
+def chosen_rates(trained: pd.DataFrame) -> dict[str, dict]:
+    """Content of choice.json by variant; none of a variant whose rate is fixed."""
+    rows = trained[trained["choice"].notna()]
+    return rows.groupby("variant", sort=False)["choice"].first().to_dict()
 
 
 def rounding(plan: Plan, block: Block) -> str:

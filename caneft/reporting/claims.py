@@ -4,7 +4,7 @@ Claims (a) to (d) are the paper's, as far as it was read; (e) to (g) are questio
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,8 +18,9 @@ from caneft.reporting.curves import Matched
 from caneft.reporting.evidence import Quoted
 from caneft.reporting.inputs import Block
 from caneft.reporting.labels import METRICS, label, p_text, signed
-from caneft.reporting.results import AVERAGES, of_block
-from caneft.scoring.significance import TOLERANCE, Errors
+from caneft.reporting.measures import of_block
+from caneft.reporting.results import AVERAGES
+from caneft.scoring.significance import TOLERANCE
 
 SUPPORTED, CONTRADICTED = "supported", "contradicted"
 OPEN, UNTESTED = "not distinguishable", "no verdict"
@@ -69,29 +70,101 @@ class Found(NamedTuple):
     candidates: Mapping[str, Sequence[int]]
 
 
-class Evidence(NamedTuple):
-    """What the claims (a) to (e) quote of one block.
-
-    method, base: variants. seen, unseen: columns, unseen None without one. errors: by column. matched: by variant, None
-    where the curves share no range of seen scores. sweep: variants by budget. quoted: all differences.
-    """
-
-    method: str
-    base: str | None
-    seen: str
-    unseen: str | None
-    rivals: list[str]
-    controls: list[str]
-    criteria: list[str]
-    errors: Mapping[str, Errors]
-    matched: Mapping[str, Matched | None]
-    sweep: Mapping[int, list[str]]
-    quoted: Quoted
-
-
 SEEN, MATCHED, OTHERS, KEEPS = "seen", "matched", "others", "keeps"
 """What is compared: the seen average, the unseen one at equal seen scores, other domains than one's own, and the gain
 of the smallest budget less `MOST` of the largest."""
+
+
+class Case:
+    """What the claims (a) to (e) are judged by: one block, who is compared with whom, and all differences (`quoted`).
+
+    seen, unseen: columns, unseen None without one. errors: by column. matched: by variant, None where the curves share
+    no range of seen scores. on, off: by variant what runs on single domains gain on their own and on the other domains.
+    sweep: variants by budget.
+    """
+
+    def __init__(self, plan: Plan, block: Block, found: Found, method: str):
+        metric = plan.config.scoring.metrics[0]
+        self.plan, self.block, self.found, self.method, self.unit = plan, block, found, method, METRICS[metric]
+        self.seen, self.unseen = evidence.columns(plan, block)
+        self.errors = evidence.errors(found.tests, metric)
+        self.rivals, self.controls = roles.rivals(plan, block, method), roles.controls(plan, block, method)
+        self.criteria = roles.criteria(plan, block, method)
+        self.sweep = evidence.sweep(plan, block, method, of_block(found.records, block))
+        scored = self.errors[self.seen]
+        self.base = next((variant for variant in plan.variants(Base) if variant in scored.score), None)
+        single = roles.single_domains(plan, block)
+        self.off, self.on = (
+            evidence.on_single_domains(plan, block, found.scores, single, own) for own in (False, True)
+        )
+        compared = [*self.rivals, *self.controls]
+        quoted = {(SEEN, v): scored.contrast({method: 1, v: -1}) for v in dict.fromkeys(compared + self.criteria)}
+        self.matched = {v: self._matched(v) for v in compared} if self.unseen is not None else {}
+        quoted |= {(MATCHED, v): both.difference for v, both in self.matched.items() if both}
+        tests = {mixture: evidence.errors(content, metric) for mixture, content in found.single.items()}
+        self.harmed = list(dict.fromkeys(compared + roles.rivals(plan, block, method, self.off)))
+        for other in self.harmed:
+            if (harm := evidence.interference(plan, block, found.scores, tests, method, other)) is not None:
+                quoted[OTHERS, other] = harm
+        if len(self.sweep) > 1 and self.base is not None:
+            smallest, *chance = next(iter(self.sweep.values()))
+            largest = max((variants[0] for variants in self.sweep.values()), key=scored.score.__getitem__)
+            weights = {smallest: 1 - MOST} if smallest == largest else {smallest: 1, largest: -MOST}
+            quoted[KEEPS, smallest] = scored.contrast(weights | {self.base: MOST - 1})
+            quoted |= {(KEEPS, other): scored.contrast({smallest: 1, other: -1}) for other in chance}
+        self.quoted = Quoted(quoted, scored.enough([method]))
+
+    def _matched(self, other: str) -> Matched | None:
+        """The method against another one on unseen domains, where both score the same on seen ones."""
+        pair, own = (self.method, other), of_block(self.found.trials, self.block)
+        own = own.dropna(subset=AVERAGES).sort_values("learning_rate")
+        points = [list(own.loc[own["variant"] == v, AVERAGES].itertuples(index=False, name=None)) for v in pair]
+        columns = (self.seen, self.unseen)
+        differences = [self.errors[column].contrast({self.method: 1, other: -1}) for column in columns]
+        scale = math.sqrt(len(self.plan.config.seeds) / len(self.plan.config.trials.seeds))
+        return curves.matched(*points, *differences, scale)
+
+    def names(self, variants: Iterable[str]) -> str:
+        """Their labels."""
+        return ", ".join(label(self.plan, variant) for variant in variants)
+
+    def numbers(self, what: str, others: Iterable[str]) -> list[str]:
+        """A line for each that is compared in this."""
+        compared = [other for other in dict.fromkeys(others) if (what, other) in self.quoted.found]
+        return [f"against {self.names([other])}: {self.quoted.say(what, other, self.unit)}" for other in compared]
+
+    def signs(self, what: str, rivals: Iterable[str]) -> dict[str, int | None]:
+        """Whether the difference to each is significantly above or below 0; None where there is none."""
+        return {other: self.quoted.sign(what, other, self.plan.config.significance.alpha) for other in rivals}
+
+    def untested(self, claim: str, rivals: list[str]) -> str:
+        """Why a comparison with these says nothing; empty if it does."""
+        return self._lacking(claim, rivals) or evidence.unfair(self.plan, [self.method, *rivals])
+
+    def _lacking(self, claim: str, rivals: list[str]) -> str:
+        kinds = {self.plan.config.methods[variant].method for variant in rivals}
+        if claim == "d":
+            if kinds <= {"random"}:
+                return "No other criterion has the same budget."
+            return "" if "random" in kinds else "No random neurons of the same budget."
+        missing = [kind for kind in ("full", "lora") if kind not in kinds]
+        return f"The block has no {' and no '.join(missing)}." if missing else ""
+
+    def judged(self, signs: Mapping[str, int | None], where: str = "") -> tuple[str, str]:
+        """Verdict and reason from the sign of the difference to each rival: 0 where it may be chance, None where there
+        is nothing to compare."""
+        names = {sign: self.names(other for other in signs if signs[other] == sign) for sign in (1, 0, -1, None)}
+        where = f" {where}" if where else ""
+        if names[-1]:
+            return CONTRADICTED, f"It is significantly worse than {names[-1]}{where}."
+        if names[None]:
+            return UNTESTED, f"It cannot be compared with {names[None]}{where}."
+        if not names[0]:
+            return SUPPORTED, f"It is significantly better than {names[1]}{where}."
+        better = (
+            f"It is significantly better than {names[1]}, but not" if names[1] else "It is not significantly better"
+        )
+        return OPEN, f"{better} than {names[0]}{where}, and significantly worse than none."
 
 
 def verdicts(plan: Plan, block: Block, found: Found) -> list[Verdict]:
@@ -99,201 +172,99 @@ def verdicts(plan: Plan, block: Block, found: Found) -> list[Verdict]:
     method = found.tests["method"]
     if method is None:
         return [Verdict(claim, UNTESTED, "The block has no run of the method.", []) for claim in CLAIMS]
-    known = _gather(plan, block, found, method)
-    best = evidence.best_on_dev(of_block(found.records, block), known.criteria)
-    against = [variant for variant in known.controls if variant in roles.chance(plan, block, method)]
+    case = Case(plan, block, found, method)
+    best = evidence.best_on_dev(of_block(found.records, block), case.criteria)
+    against = [variant for variant in case.controls if variant in roles.chance(plan, block, method)]
     return [
-        _seen(plan, known, "a", known.rivals, known.controls),
-        _unseen(plan, known),
-        _interference(plan, block, found, known),
-        _seen(plan, known, "d", [*([best] if best else []), *against], known.criteria),
-        _budget(plan, known),
+        _seen(case, "a", case.rivals, case.controls),
+        _unseen(case),
+        _interference(case),
+        _seen(case, "d", [*([best] if best else []), *against], case.criteria),
+        _budget(case),
         _layers(plan, found, method),
         _stability(found),
     ]
 
 
-def _gather(plan: Plan, block: Block, found: Found, method: str) -> Evidence:
-    seen, unseen = evidence.columns(plan, block)
-    errors = evidence.errors(found.tests, plan.config.scoring.metrics[0])
-    rivals, controls = roles.rivals(plan, block, method), roles.controls(plan, block, method)
-    criteria = roles.criteria(plan, block, method)
-    sweep = evidence.sweep(plan, block, method, of_block(found.records, block))
-    base = next((variant for variant in plan.variants(Base) if variant in errors[seen].score), None)
-    others = dict.fromkeys([*rivals, *controls, *criteria])
-    quoted = {(SEEN, other): errors[seen].contrast({method: 1, other: -1}) for other in others}
-    matched = {}
-    if unseen is not None:
-        matched = {
-            other: _matched(plan, block, found, errors, (seen, unseen), method, other) for other in rivals + controls
-        }
-        quoted |= {(MATCHED, other): both.difference for other, both in matched.items() if both}
-    single = {
-        mixture: evidence.errors(tests, plan.config.scoring.metrics[0]) for mixture, tests in found.single.items()
-    }
-    alone = evidence.on_single_domains(plan, block, found.scores, roles.single_domains(plan, block))
-    for other in dict.fromkeys(rivals + controls + roles.rivals(plan, block, method, alone)):
-        if (harm := evidence.interference(plan, block, found.scores, single, method, other)) is not None:
-            quoted[OTHERS, other] = harm
-    if len(sweep) > 1 and base is not None:
-        smallest, *chance = next(iter(sweep.values()))
-        largest = max((variants[0] for variants in sweep.values()), key=errors[seen].score.__getitem__)
-        weights = {smallest: 1 - MOST} if smallest == largest else {smallest: 1, largest: -MOST}
-        quoted[KEEPS, smallest] = errors[seen].contrast(weights | {base: MOST - 1})
-        quoted |= {(KEEPS, other): errors[seen].contrast({smallest: 1, other: -1}) for other in chance}
-    tested = Quoted(quoted, errors[seen].enough([method]))
-    return Evidence(
-        method,
-        base,
-        seen,
-        unseen,
-        rivals,
-        controls,
-        criteria,
-        errors,
-        matched,
-        sweep,
-        tested,
-    )
-
-
-def _matched(
-    plan: Plan, block: Block, found: Found, errors: Mapping[str, Errors], columns: tuple[str, str], a: str, b: str
-) -> Matched | None:
-    own = of_block(found.trials, block).dropna(subset=AVERAGES).sort_values("learning_rate")
-    points = [
-        list(own.loc[own["variant"] == variant, AVERAGES].itertuples(index=False, name=None)) for variant in (a, b)
-    ]
-    differences = [errors[column].contrast({a: 1, b: -1}) for column in columns]
-    scale = math.sqrt(len(plan.config.seeds) / len(plan.config.trials.seeds))
-    return curves.matched(*points, *differences, scale)
-
-
-def _seen(plan: Plan, known: Evidence, claim: str, rivals: list[str], others: list[str]) -> Verdict:
+def _seen(case: Case, claim: str, rivals: list[str], others: list[str]) -> Verdict:
     """Better than each of the rivals on seen domains, or worse than one; `others` are shown beside them."""
-    numbers = _numbers(plan, known, SEEN, [*rivals, *others])
-    if reason := _lacking(plan, claim, rivals) or evidence.unfair(plan, [known.method, *rivals]):
+    numbers = case.numbers(SEEN, [*rivals, *others])
+    if reason := case.untested(claim, rivals):
         return Verdict(claim, UNTESTED, reason, numbers)
-    return Verdict(claim, *_judged(plan, _signs(plan, known, SEEN, rivals)), numbers)
+    return Verdict(claim, *case.judged(case.signs(SEEN, rivals)), numbers)
 
 
-def _unseen(plan: Plan, known: Evidence) -> Verdict:
+def _unseen(case: Case) -> Verdict:
     """Better than each of the rivals on unseen domains at equal scores on seen ones, or worse than one."""
-    if known.unseen is None:
+    if case.unseen is None:
         return Verdict("b", UNTESTED, "No domain is unseen.", [])
     numbers = []
-    for other, both in known.matched.items():
-        if both is None:
-            few = "no trials, fewer than three rates up to a best seen score, or no seen scores in common"
-            numbers.append(f"against {label(plan, other)}: {few}")
-            continue
-        gaps = ", ".join(f"{signed(gap)} at {seen:.1f}" for seen, gap in both.at)
-        said = known.quoted.say(MATCHED, other, METRICS[plan.config.scoring.metrics[0]])
-        numbers.append(
-            f"against {label(plan, other)} where both reach {both.low:.1f} to {both.high:.1f} on seen domains:"
-            f" {said}; over the grids {gaps}"
-        )
-    if reason := _lacking(plan, "b", known.rivals) or evidence.unfair(plan, [known.method, *known.rivals]):
+    for other, both in case.matched.items():
+        said = "no trials, fewer than three rates up to a best seen score, or no seen scores in common"
+        where = ""
+        if both is not None:
+            where = f" where both reach {both.low:.1f} to {both.high:.1f} on seen domains"
+            gaps = ", ".join(f"{signed(gap)} at {seen:.1f}" for seen, gap in both.at)
+            said = f"{case.quoted.say(MATCHED, other, case.unit)}; over the grids {gaps}"
+        numbers.append(f"against {case.names([other])}{where}: {said}")
+    if reason := case.untested("b", case.rivals):
         return Verdict("b", UNTESTED, reason, numbers)
-    signs = _signs(plan, known, MATCHED, known.rivals)
-    return Verdict("b", *_judged(plan, signs, "at equal scores on seen domains"), numbers)
+    return Verdict("b", *case.judged(case.signs(MATCHED, case.rivals), "at equal scores on seen domains"), numbers)
 
 
-def _lacking(plan: Plan, claim: str, rivals: list[str]) -> str:
-    """Why there is nothing to compare with; empty if there is."""
-    if claim == "d":
-        if all(plan.config.methods[variant].method == "random" for variant in rivals):
-            return "No other criterion has the same budget."
-        if all(plan.config.methods[variant].method != "random" for variant in rivals):
-            return "No random neurons of the same budget."
-        return ""
-    kinds = {plan.config.methods[variant].method for variant in rivals}
-    missing = [kind for kind in ("full", "lora") if kind not in kinds]
-    return f"The block has no {' and no '.join(missing)}." if missing else ""
-
-
-def _numbers(plan: Plan, known: Evidence, what: str, others: Sequence[str]) -> list[str]:
-    unit = METRICS[plan.config.scoring.metrics[0]]
-    compared = [other for other in dict.fromkeys(others) if (what, other) in known.quoted.found]
-    return [f"against {label(plan, other)}: {known.quoted.say(what, other, unit)}" for other in compared]
-
-
-def _signs(plan: Plan, known: Evidence, what: str, rivals: Sequence[str]) -> dict[str, int | None]:
-    return {other: known.quoted.sign(what, other, plan.config.significance.alpha) for other in rivals}
-
-
-def _judged(plan: Plan, signs: Mapping[str, int | None], where: str = "") -> tuple[str, str]:
-    """Verdict and reason from the sign of the difference to each rival: 0 where it may be chance, None where there is
-    nothing to compare."""
-    names = {s: ", ".join(label(plan, other) for other in signs if signs[other] == s) for s in (1, 0, -1, None)}
-    where = f" {where}" if where else ""
-    if names[-1]:
-        return CONTRADICTED, f"It is significantly worse than {names[-1]}{where}."
-    if names[None]:
-        return UNTESTED, f"It cannot be compared with {names[None]}{where}."
-    if not names[0]:
-        return SUPPORTED, f"It is significantly better than {names[1]}{where}."
-    better = f"It is significantly better than {names[1]}, but not" if names[1] else "It is not significantly better"
-    return OPEN, f"{better} than {names[0]}{where}, and significantly worse than none."
-
-
-def _interference(plan: Plan, block: Block, found: Found, known: Evidence) -> Verdict:
+def _interference(case: Case) -> Verdict:
     """Mean difference to base on domains that a single-domain run was not trained on, given what it learnt of its own.
 
     Harm grows with learning. So less harm counts where the method's dev loss on its own domain is as low as the
     rival's, and more harm where it is not lower.
     """
-    single = roles.single_domains(plan, block)
-    off, on = (evidence.on_single_domains(plan, block, found.scores, single, own) for own in (False, True))
-    losses = evidence.dev_losses(block, found.records, single)
-    metric = METRICS[plan.config.scoring.metrics[0]]
+    plan, block, method, records = case.plan, case.block, case.method, case.found.records
+    losses = evidence.dev_losses(block, records, roles.single_domains(plan, block))
     numbers = [
-        f"{label(plan, variant)}: {signed(np.mean(values))} {metric} on other domains,"
-        f" {signed(np.mean(on[variant]))} on its own, where the dev loss is {losses[variant]:.4f}"
-        for variant, values in off.items()
-    ] + _numbers(plan, known, OTHERS, known.rivals + known.controls + roles.rivals(plan, block, known.method, off))
-    if known.method not in off:
+        f"{label(plan, variant)}: {signed(np.mean(values))} {case.unit} on other domains,"
+        f" {signed(np.mean(case.on[variant]))} on its own, where the dev loss is {losses[variant]:.4f}"
+        for variant, values in case.off.items()
+    ] + case.numbers(OTHERS, case.harmed)
+    if method not in case.off:
         return Verdict("c", UNTESTED, "The method is trained on no single domain, or there is no base.", numbers)
-    rivals = roles.rivals(plan, block, known.method, off)
-    if reason := _lacking(plan, "c", rivals) or evidence.unfair(plan, [known.method, *rivals]):
+    rivals = roles.rivals(plan, block, method, case.off)
+    if reason := case.untested("c", rivals):
         return Verdict("c", UNTESTED, reason, numbers)
-    signs = _signs(plan, known, OTHERS, rivals)
-    mixtures = {other: evidence.common_mixtures(plan, block, known.method, other) for other in rivals}
-    learnt = {other: evidence.dev_losses(block, found.records, mixtures[other]) for other in rivals}
-    less = [v for v in rivals if signs[v] == 1 and not learnt[v][known.method] <= learnt[v][v]]  # nor where one is nan
-    more = [v for v in rivals if signs[v] == -1 and not learnt[v][known.method] >= learnt[v][v]]
-    verdict, reason = _judged(plan, signs | dict.fromkeys([*less, *more], 0), "on other domains")
+    signs = case.signs(OTHERS, rivals)
+    learnt = {v: evidence.dev_losses(block, records, evidence.common_mixtures(plan, block, method, v)) for v in rivals}
+    less = [v for v in rivals if signs[v] == 1 and not learnt[v][method] <= learnt[v][v]]  # nor where one is nan
+    more = [v for v in rivals if signs[v] == -1 and not learnt[v][method] >= learnt[v][v]]
+    verdict, reason = case.judged(signs | dict.fromkeys([*less, *more], 0), "on other domains")
     unequal = [(less, "less harm than", "higher"), (more, "more harm than", "lower")]
     said = [
-        f"It does {how} {', '.join(label(plan, other) for other in others)}, but its own dev loss is {loss}."
+        f"It does {how} {case.names(others)}, but its own dev loss is {loss}."
         for others, how, loss in unequal
         if others
     ]
     return Verdict("c", verdict, " ".join([reason, *said]), numbers)
 
 
-def _budget(plan: Plan, known: Evidence) -> Verdict:
+def _budget(case: Case) -> Verdict:
     """Whether the smallest budget keeps most of the largest gain over the base, and more than random neurons do."""
-    if len(known.sweep) < 2 or known.base is None:
+    if len(case.sweep) < 2 or case.base is None:
         return Verdict("e", UNTESTED, "There is no sweep over budgets, or no base to gain over.", [])
-    score, metric = known.errors[known.seen].score, METRICS[plan.config.scoring.metrics[0]]
-    gains = {v: score[v] - score[known.base] for variants in known.sweep.values() for v in variants}
+    score = case.errors[case.seen].score
+    gains = {v: score[v] - score[case.base] for variants in case.sweep.values() for v in variants}
     numbers = [
-        f"{count:,} neurons: gain over the base {', '.join(f'{label(plan, v)} {signed(gains[v])}' for v in variants)}"
-        for count, variants in known.sweep.items()
+        f"{count:,} neurons: gain over the base {', '.join(f'{case.names([v])} {signed(gains[v])}' for v in variants)}"
+        for count, variants in case.sweep.items()
     ]
-    smallest, *chance = next(iter(known.sweep.values()))
-    largest = max(gains[variants[0]] for variants in known.sweep.values())
-    above = f"above {100 * MOST:.0f} % of the largest gain"
-    numbers.append(f"{label(plan, smallest)} {above}: {known.quoted.say(KEEPS, smallest, metric)}")
-    numbers += [f"against {label(plan, other)}: {known.quoted.say(KEEPS, other, metric)}" for other in chance]
-    if reason := evidence.unfair(plan, list(gains)):
+    smallest, *chance = next(iter(case.sweep.values()))
+    largest = max(gains[variants[0]] for variants in case.sweep.values())
+    above = f"above {100 * MOST:.0f} % of the largest gain: {case.quoted.say(KEEPS, smallest, case.unit)}"
+    numbers += [f"{case.names([smallest])} {above}", *case.numbers(KEEPS, chance)]
+    if reason := evidence.unfair(case.plan, list(gains)):
         return Verdict("e", UNTESTED, reason, numbers)
     if not chance:
         return Verdict("e", UNTESTED, "No random neurons of the smallest budget.", numbers)
     if largest <= 0:
         return Verdict("e", OPEN, "No budget gains anything over the base.", numbers)
-    signs = _signs(plan, known, KEEPS, [smallest, *chance])
+    signs = case.signs(KEEPS, [smallest, *chance])
     amount: dict[int | None, str] = {
         1: "significantly more",
         0: "not significantly more or less",

@@ -11,7 +11,6 @@ from caneft.reporting import (
     budget,
     corpora,
     criteria,
-    engines,
     health,
     interference,
     overlap,
@@ -41,7 +40,7 @@ def every_table(plan: Plan, root: str | Path) -> Iterator[Reported]:
     main = tables.main_table(plan, scores, records, significant.intervals(plan, root))
     compared, training = significant.comparisons(plan, root), results.metric_training(plan, root)
     tested = significant.of_main_tables(plan, root, compared)
-    decoded = engines.decoded(plan, root)
+    decoded = results.decoded(plan, root)
     yield Reported("main", main, list(tables.main_tables(plan, main, scores, records, training, tested, decoded)))
     differences = significant.significance_table(plan, compared)
     printed = list(significant.significance_tables(plan, differences))
@@ -55,7 +54,7 @@ def every_table(plan: Plan, root: str | Path) -> Iterator[Reported]:
     yield Reported("stability", halves, list(stability.stability_tables(plan, halves)), stability.ABSENT)
     sweep = budget.budget_table(plan, main, records)
     yield Reported("budget", budget.stored(sweep), list(budget.budget_tables(plan, sweep)), budget.ABSENT)
-    matrix = interference.interference_table(plan, main)
+    matrix = interference.interference_table(plan, scores)
     yield Reported("interference", matrix, list(interference.interference_tables(plan, matrix)), interference.ABSENT)
     costs = results.costs(plan, root)
     cost = tables.cost_table(plan, costs, records)

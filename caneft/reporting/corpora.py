@@ -3,6 +3,7 @@
 Reasons are whatever the reports have: nothing here knows what cleaning looks for.
 """
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,8 @@ from caneft.corpora.store import HELD_OUT
 from caneft.plan import Plan
 from caneft.reporting import inputs
 from caneft.reporting.labels import label
-from caneft.reporting.layout import Cell, Column, Table
-from caneft.reporting.reading import checked, naming, read_json
-from caneft.reporting.tables import NONE
+from caneft.reporting.layout import Cell, Column, Table, printed
+from caneft.reporting.reading import checked, opened
 
 KEYS = ["direction", "mixture", "domain", "split"]
 FIRST = ["read", "dropped", "leakage", "kept", "copies"]
@@ -30,23 +30,18 @@ def corpus_table(plan: Plan, root: str | Path) -> pd.DataFrame:
     the way to them, `dropped.duplicate_pair` or `leakage.dev.leaked_pairs`; missing where a report has none.
     """
     rows = []
-    for file in inputs.corpus_files(plan):
-        found = read_json(Path(root) / file.path)
-        rows += [_row(root, file, None, file.domain, split, found) for split in HELD_OUT if split in found]
-    for file in inputs.mixture_files(plan):
-        found = read_json(Path(root) / file.path)
-        for domain in plan.seen(file.direction, file.mixture):
-            rows += [_row(root, file, file.mixture, domain, split, found) for split in ("train", "dev")]
+    for file in (*inputs.corpus_files(plan), *inputs.mixture_files(plan)):
+        with opened(Path(root) / file.path) as found:
+            entries = {(file.domain, split): found[split] for split in HELD_OUT if split in found}
+            if file.mixture is not None:
+                domains = itertools.product(plan.seen(file.direction, file.mixture), ("train", "dev"))
+                entries = {(domain, split): found[split][domain] for domain, split in domains}
+            for (domain, split), entry in entries.items():
+                about = dict(zip(KEYS, (file.direction, file.mixture, domain, split), strict=True))
+                rows.append(about | {name: int(checked(value, int)) for name, value in _flat(entry)})
     frame = pd.DataFrame(rows)
     counts = sorted((name for name in frame.columns if name not in KEYS), key=_order)
     return frame[[*KEYS, *counts]].astype(dict.fromkeys(counts, "Int64"))
-
-
-def _row(root: str | Path, file: Any, mixture: str | None, domain: str, split: str, found: dict) -> dict[str, Any]:
-    with naming(Path(root) / file.path):
-        entry = found[split] if mixture is None else found[split][domain]
-        counts = {name: int(checked(value, int)) for name, value in _flat(entry)}
-    return dict(zip(KEYS, (file.direction, mixture, domain, split), strict=True)) | counts
 
 
 def _flat(entry: dict, above: str = "") -> Iterator[tuple[str, Any]]:
@@ -112,7 +107,7 @@ def _table(name: str, title: str, said: dict[str, str], columns: list[Column], r
         title=title,
         caption=" ".join(sentences),
         columns=[Column("Pairs", numeric=False), *columns],
-        rows=[[Cell(_words(count)), *map(_number, rows[count])] for count in counts],
+        rows=[[Cell(_words(count)), *(Cell(printed(value, ",")) for value in rows[count])] for count in counts],
     )
 
 
@@ -120,7 +115,3 @@ def _words(count: str) -> str:
     """`dropped.too_long` is `dropped: too long`; of leakage the held-out set comes first."""
     *first, last = count.split(".")
     return f"{' '.join(first)}: {last.removeprefix('leaked_').replace('_', ' ')}" if first else last
-
-
-def _number(count: int) -> Cell:
-    return Cell(NONE if pd.isna(count) else f"{count:,}")

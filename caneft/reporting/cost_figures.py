@@ -3,18 +3,18 @@
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from caneft.plan import ARTEFACTS, Plan
 from caneft.reporting import shown
 from caneft.reporting.evidence import columns
-from caneft.reporting.inputs import COPY, Block
+from caneft.reporting.inputs import Block
 from caneft.reporting.labels import METRICS, label
-from caneft.reporting.results import of_block
+from caneft.reporting.measures import by_seed, headline, of_block
 from caneft.reporting.shown import Family, main_variants
 from caneft.reporting.significant import Intervals
-from caneft.reporting.style import DOUBLE, GREY, look, panels, styled
+from caneft.reporting.style import DASHED, DOUBLE, GREY, look, named_rows, panels, styled
 
 AVERAGES = {True: "average over seen domains", False: "average over unseen domains"}
 PREFIXES = ["", "k", "M", "G", "T"]
@@ -29,12 +29,29 @@ def budget(plan: Plan, scores: pd.DataFrame, records: pd.DataFrame) -> Figure:
     left out.
     """
     blocks = shown.swept(plan)
-    kinds = {block: shown.kinds(plan, block) for block in blocks}
+    kinds = {block: sorted(shown.kinds(plan, block), key=lambda kind: kind.budgets == 1) for block in blocks}
     heights = [max(2.4, 0.15 * len(kinds[block]) + 0.5) for block in blocks]
     figure, parts = panels(plan, blocks, DOUBLE, heights)
     for part, block in zip(parts, blocks, strict=True):
         parameters = of_block(records, block).groupby("variant")["trainable"].mean().astype(float)
-        _block_of_budgets(plan, part, block, kinds[block], averages(plan, scores, block), parameters)
+        found = averages(plan, scores, block)
+        halves = [True, False] if plan.unseen(*block[1:]) else [True]
+        grid = part.subplots(1, len(halves), sharex=True, squeeze=False)[0]
+        for axes, seen in zip(grid, halves, strict=True):
+            for name in (name for name in found.index if plan.config.methods[name].method == "base"):
+                line = {"color": GREY, "linewidth": 0.9, "linestyle": DASHED, "zorder": 1}
+                axes.axhline(found.loc[name, (seen, "mean")], label=label(plan, name), **line)
+            for kind in kinds[block]:  # lines first
+                points = found.loc[kind.variants, seen].assign(parameters=parameters)
+                _budget_line(plan, axes, kind, points.sort_values("parameters"))
+            axes.set(xscale="log", title=AVERAGES[seen])
+            axes.margins(0.08)
+            _few_ticks(axes)
+        handles, texts = grid[0].get_legend_handles_labels()
+        part.legend(handles, texts, loc="outside right center", handlelength=1.8, labelspacing=0.35)
+        bars = " (bars: standard deviation over seeds)" if len(plan.config.seeds) > 1 else ""
+        part.supxlabel(f"trained parameters{bars}", fontsize=7.5)
+        part.supylabel(METRICS[plan.config.scoring.metrics[0]], fontsize=7.5)
     return figure
 
 
@@ -44,40 +61,8 @@ def averages(plan: Plan, scores: pd.DataFrame, block: Block) -> pd.DataFrame:
     scores: from `results.scores`. Rows are variants, columns (`seen`: True or False, `mean` or `std`); the deviation of
     one seed is missing.
     """
-    rows = of_block(scores, block)
-    rows = rows[(rows["metric"] == plan.config.scoring.metrics[0]) & (rows["method"] != COPY)]
-    by_seed = rows.assign(seed=rows["seed"].fillna(0)).groupby(["variant", "seed", "seen"])["score"].mean()
-    return by_seed.groupby(["variant", "seen"]).agg(["mean", "std"]).unstack("seen").swaplevel(axis="columns")
-
-
-def _block_of_budgets(
-    plan: Plan,
-    part: Figure | SubFigure,
-    block: Block,
-    kinds: list[Family],
-    found: pd.DataFrame,
-    parameters: pd.Series,
-) -> None:
-    """found: from `averages`. parameters: that are trained, by variant."""
-    halves = [True, False] if plan.unseen(*block[1:]) else [True]
-    bases = [name for name in found.index if plan.config.methods[name].method == "base"]
-    kinds = sorted(kinds, key=lambda kind: kind.budgets == 1)  # lines first
-    grid = part.subplots(1, len(halves), sharex=True, squeeze=False)[0]
-    for axes, seen in zip(grid, halves, strict=True):
-        for name in bases:
-            line = {"color": GREY, "linewidth": 0.9, "linestyle": (0, (3, 2)), "zorder": 1}
-            axes.axhline(found.loc[name, (seen, "mean")], label=label(plan, name), **line)
-        for kind in kinds:
-            points = found.loc[kind.variants, seen].assign(parameters=parameters)
-            _budget_line(plan, axes, kind, points.sort_values("parameters"))
-        axes.set(xscale="log", title=AVERAGES[seen])
-        axes.margins(0.08)
-        _few_ticks(axes)
-    handles, texts = grid[0].get_legend_handles_labels()
-    part.legend(handles, texts, loc="outside right center", handlelength=1.8, labelspacing=0.35)
-    bars = " (bars: standard deviation over seeds)" if len(plan.config.seeds) > 1 else ""
-    part.supxlabel(f"trained parameters{bars}", fontsize=7.5)
-    part.supylabel(METRICS[plan.config.scoring.metrics[0]], fontsize=7.5)
+    found = by_seed(headline(plan, scores, block)).groupby(["variant", "seen"]).agg(["mean", "std"])
+    return found.unstack("seen").swaplevel(axis="columns")
 
 
 def _budget_line(plan: Plan, axes: Axes, kind: Family, points: pd.DataFrame) -> None:
@@ -131,15 +116,12 @@ def quality_cost(plan: Plan, scores: pd.DataFrame, costs: pd.DataFrame, interval
             left.plot(quality[variant], row, **look(plan, variant).markers(4.6), zorder=3)
             _bar(middle, row, runs[f"{time}_seconds"].mean(), look(plan, variant).fill)
             _bar(right, row, runs[f"{memory}_memory_mb"].max(), look(plan, variant).fill)
-        left.set_yticks(range(len(variants[block])), [label(plan, variant) for variant in variants[block]])
-        left.set(ylim=(len(variants[block]) - 0.4, -0.6))
+        named_rows([left, middle, right], [label(plan, variant) for variant in variants[block]])
         left.set_xlabel(f"{METRICS[metric]}, average over seen domains\n(bars: 95 % intervals over segments)")
         mean = " (mean over seeds)" if len(plan.config.seeds) > 1 else ""
         middle.set_xlabel(f"{'wall' if on_gpu else 'processor'} time of tuning, s{mean}")
         right.set_xlabel(f"peak memory of {'the GPU in ' if on_gpu else ''}tuning, MB")
         for axes in (left, middle, right):
-            axes.tick_params(axis="y", length=0)
-            axes.grid(visible=False, axis="y")
             axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     return figure
 

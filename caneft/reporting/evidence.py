@@ -11,9 +11,10 @@ from caneft.config.names import AVERAGE_SEEN, AVERAGE_UNSEEN
 from caneft.errors import InputError
 from caneft.neurons import NeuronSet
 from caneft.plan import Plan, comparison
-from caneft.reporting import jaccard, roles, shown
-from caneft.reporting.inputs import COPY, Block
+from caneft.reporting import roles, shown
+from caneft.reporting.inputs import Block
 from caneft.reporting.labels import label, p_text, signed
+from caneft.reporting.measures import headline, jaccard_by_chance
 from caneft.scoring.significance import LEAST_RUNS, Difference, Errors, holm, pooled_deviation
 
 DRAWS = 2000
@@ -102,24 +103,26 @@ def on_single_domains(
 ) -> dict[str, list[float]]:
     """By variant, for each seed: mean difference to base, in the headline metric, of runs trained on these mixtures of
     one domain, on all of the block's other domains; or on that domain itself."""
-    own = scores[(scores["model"] == block[0]) & (scores["direction"] == block[1])]
-    own = own[(own["metric"] == plan.config.scoring.metrics[0]) & (own["method"] != COPY)]
-    own = own[own["mixture"].isin(mixtures) & own["domain"].isin(plan.seen(*block[1:]))]
-    own = own[own["seen"] == own_domain]
+    own = headline(plan, _on(block, scores, mixtures))
+    own = own[own["domain"].isin(plan.seen(*block[1:])) & (own["seen"] == own_domain)]
     base = own[own["method"] == "base"].groupby("domain")["score"].first()
     trained = own[own["seed"].notna()]
     if base.empty or trained.empty:
         return {}
     trained = trained.assign(difference=trained["score"] - trained["domain"].map(base))
-    by_seed = trained.groupby(["variant", "seed"], sort=False)["difference"].mean().dropna()
-    return {variant: part.tolist() for variant, part in by_seed.groupby("variant", sort=False)}
+    by_run = trained.groupby(["variant", "seed"], sort=False)["difference"].mean().dropna()
+    return {variant: part.tolist() for variant, part in by_run.groupby("variant", sort=False)}
 
 
 def dev_losses(block: Block, records: pd.DataFrame, mixtures: Sequence[str]) -> dict[str, float]:
     """By variant: mean dev loss of its runs on these mixtures, each on its own domain. records: of all blocks."""
-    own = records[(records["model"] == block[0]) & (records["direction"] == block[1]) & records["seed"].notna()]
-    own = own[own["mixture"].isin(mixtures)]
-    return own.groupby("variant", sort=False)["dev_loss"].mean().astype(float).to_dict()
+    own = _on(block, records, mixtures)
+    return own[own["seed"].notna()].groupby("variant", sort=False)["dev_loss"].mean().astype(float).to_dict()
+
+
+def _on(block: Block, frame: pd.DataFrame, mixtures: Sequence[str]) -> pd.DataFrame:
+    """Rows of these mixtures of a block's model and direction."""
+    return frame[(frame["model"] == block[0]) & (frame["direction"] == block[1]) & frame["mixture"].isin(mixtures)]
 
 
 def interference(
@@ -194,5 +197,5 @@ def overlaps(
     for variant, other in sets.items():
         if variant != method and len(other):
             among = max(sum(candidates.get(name, [own.layers * own.width])) for name in (method, variant))
-            by_chance = jaccard.chance(len(own), len(other), among)
+            by_chance = jaccard_by_chance(len(own), len(other), among)
             yield f"Jaccard with {label(plan, variant)} {own.jaccard(other):.2f}, by chance {by_chance:.2f}"

@@ -5,9 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from html import escape
-from itertools import groupby
 
-from caneft.reporting.page import document
+from caneft.reporting.page import render
 
 WITHOUT_SPACES = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
@@ -15,24 +14,6 @@ WITHOUT_SPACES = (
 )
 TOKEN = re.compile(rf"[{WITHOUT_SPACES}]|(?:(?![{WITHOUT_SPACES}])\w)+|[^\w\s]")
 """A word, a mark of punctuation, or a character of a script that puts no space between words."""
-
-STYLE = """
-.page { --given: #f6f6f6; --mark: #ffe2b8; --part: #e4e4e4; }
-@media (prefers-color-scheme: dark) { .page { --given: #24272b; --mark: #6b4a10; --part: #3a3d42; } }
-.page h2 { border-bottom: 2px solid; margin-top: 2em; } .page h3 { margin-bottom: .2em; }
-.page table { width: 100%; margin: .8em 0 1.6em; border-width: 1px; break-inside: avoid; }
-.page caption { text-align: left; color: var(--dim); font-size: 13px; padding-bottom: .2em; }
-.page th, .page td { padding: .2em .7em; text-align: left; vertical-align: top; border-top: 1px solid var(--part); }
-.page th { color: var(--dim); width: 9em; overflow-wrap: anywhere; }
-.page td.text { white-space: pre-wrap; overflow-wrap: anywhere; text-align: start; position: static; }
-.page tr.given td, .page tr.given th { background: var(--given); }
-.page td.score { text-align: right; width: 3.5em; } .page td.notes { font-size: 13px; width: 8em; white-space: normal; }
-.page tr.best td.score { font-weight: bold; }
-.page mark { background: var(--mark); color: inherit; border-bottom: 2px solid #d55e00; }
-.page del { color: var(--dim); margin: 0 .1em 0 .3em; } .page nav a { margin-right: 1em; color: inherit; }
-@media (max-width: 40em) { .page th { width: 5em; } .page th, .page td { padding: .2em .3em; }
-  .page td.notes { width: auto; } }
-@media print { .page { font-size: 10pt; } .page nav { display: none; } .page mark { print-color-adjust: exact; } }"""
 
 
 @dataclass(frozen=True)
@@ -55,6 +36,11 @@ class Example:
     reference: str
     outputs: tuple[Output, ...]
 
+    @property
+    def best(self) -> float | None:
+        """The highest of the scores as they are printed."""
+        return max((round(output.score, 1) for output in self.outputs), default=None)
+
 
 @dataclass(frozen=True)
 class Section:
@@ -67,53 +53,11 @@ class Section:
 
 def page(title: str, introduction: str, measure: str, sections: list[Section]) -> str:
     """The page: blocks, in them domains, in them a table for each example. measure: what the outputs' scores are."""
-    body = [
-        f"<h1>{escape(title)}</h1>",
-        f"<p>{escape(introduction)}</p>",
-        f"<p>{LEGEND.format(escape(measure))}</p>",
-        _contents(sections),
-    ]
-    numbered = list(enumerate(sections))
-    for block, members in groupby(numbered, key=lambda item: item[1].block):
-        body.append(f"<h2>{escape(block)}</h2>")
-        for number, section in members:
-            body.append(f'<h3 id="part{number}">{escape(section.domain)}</h3>')
-            body += map(_table, section.examples)
-    return document(title, "\n".join(body), STYLE)
-
-
-LEGEND = (
-    "<mark>Marked</mark>: not in the reference at this place. <del>Struck through</del>: in the reference, missing"
-    " here. The number is the {} of the segment; the highest is bold."
-)
-
-
-def _contents(sections: list[Section]) -> str:
-    lines = []
-    for block, members in groupby(enumerate(sections), key=lambda item: item[1].block):
-        links = "".join(f'<a href="#part{number}">{escape(section.domain)}</a>' for number, section in members)
-        lines.append(f"<div>{escape(block)}: {links}</div>")
-    return f"<nav>{''.join(lines)}</nav>"
-
-
-def _table(example: Example) -> str:
-    given = (("source", example.source), ("reference", example.reference))
-    rows = [_row(name, escape(text), style="given") for name, text in given]
-    best = max((round(output.score, 1) for output in example.outputs), default=None)
-    for output in example.outputs:
-        score, style = f"{output.score:.1f}", "best" if round(output.score, 1) == best else ""
-        rows.append(_row(output.name, compared(output.text, example.reference), score, ", ".join(output.notes), style))
-    caption = f"<caption>{escape(example.id)}, {escape(example.why)}</caption>"
-    return f"<table>{caption}\n" + "\n".join(rows) + "\n</table>"
-
-
-def _row(name: str, text: str, score: str = "", notes: str = "", style: str = "") -> str:
-    """text: HTML. Its direction is that of its first letter, on its own: it turns nothing around it."""
-    opening = f'<tr class="{style}">' if style else "<tr>"
-    cells = (
-        f'<td class="text" dir="auto">{text}</td><td class="score">{score}</td><td class="notes">{escape(notes)}</td>'
-    )
-    return f'{opening}<th scope="row">{escape(name)}</th>{cells}</tr>'
+    blocks: dict[str, dict[int, Section]] = {}
+    for number, section in enumerate(sections):
+        blocks.setdefault(section.block, {})[number] = section
+    about = {"title": title, "introduction": introduction, "measure": measure}
+    return render("examples.html", **about, blocks=blocks, compared=compared)
 
 
 def compared(text: str, reference: str) -> str:

@@ -11,9 +11,9 @@ from caneft.config import target_code
 from caneft.corpora import store
 from caneft.plan import Plan
 from caneft.reporting.example_page import Example, Output, Section, page
-from caneft.reporting.inputs import Block
+from caneft.reporting.inputs import Block, ScoreFile
 from caneft.reporting.labels import METRICS, UNTRAINED, label
-from caneft.reporting.shown import ExampleFile, example_files
+from caneft.reporting.shown import example_files
 from caneft.scoring import metrics, translated
 
 DIFFERENT, DRAWN = 3, 2
@@ -58,7 +58,7 @@ def _lines(plan: Plan, root: Path, block: Block, references: dict[str, list[stor
     return found
 
 
-def _files(plan: Plan, block: Block) -> list[ExampleFile]:
+def _files(plan: Plan, block: Block) -> list[ScoreFile]:
     return [file for file in example_files(plan) if file.block == block]
 
 

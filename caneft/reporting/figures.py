@@ -18,11 +18,23 @@ from caneft.reporting import shown
 from caneft.reporting.evidence import columns as seen_and_unseen
 from caneft.reporting.inputs import Block, block_runs
 from caneft.reporting.labels import METRICS, UNTRAINED, label
+from caneft.reporting.measures import by_seed, headline, of_block
 from caneft.reporting.placement import label_points
-from caneft.reporting.results import AVERAGES, of_block
+from caneft.reporting.results import AVERAGES
 from caneft.reporting.shown import main_variants
 from caneft.reporting.significant import Intervals, Signs
-from caneft.reporting.style import DOUBLE, GREY, clear_unused, grid_shape, look, panels, styled
+from caneft.reporting.style import (
+    DASHED,
+    DOTTED,
+    DOUBLE,
+    GREY,
+    clear_unused,
+    grid_shape,
+    look,
+    named_rows,
+    panels,
+    styled,
+)
 
 MOST_PANELS, MOST_POINTS = 24, 120
 """Of the losses: panels of a block, points of a line."""
@@ -45,38 +57,27 @@ def scores(plan: Plan, frame: pd.DataFrame, intervals: Intervals, signs: dict[tu
     sizes = [rows * (0.45 + 0.2 * len(_variants(plan, block))) for (rows, _), block in zip(shapes, blocks, strict=True)]
     figure, parts = panels(plan, blocks, DOUBLE, [size + 0.5 for size in sizes])
     for part, block, shape in zip(parts, blocks, shapes, strict=True):
-        own = {key[-2:]: ends for key, ends in intervals.items() if key[:-2] == (*block, metric)}
-        _block_of_scores(plan, part, block, shape, _headline(plan, frame, block), own, signs.get((*block, metric)))
+        tested, unseen = plan.tested(*block[1:]), plan.unseen(*block[1:])
+        own = {key[-2:]: ends for key, ends in intervals.items() if key[:-2] == (*block, metric) and key[-1] in tested}
+        rows, marks = _shown(plan, frame, block), signs.get((*block, metric), Signs({}, "", ""))
+        reached = [*rows["score"], *(end for ends in own.values() for end in ends)]
+        low, high = min(reached), max(reached)
+        span = max(high - low, 1)
+        ticks = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low, high)
+        grid = part.subplots(*shape, sharex=True, sharey=True, squeeze=False)
+        for axes, domain in zip(grid.flat, tested, strict=False):
+            axes.set_title(fill(label(plan, domain) + (" (unseen)" if domain in unseen else ""), 18))
+            runs = {variant: seeds["score"] for variant, seeds in rows[rows["domain"] == domain].groupby("variant")}
+            ends = {variant: own.get((variant, domain)) for variant in runs}
+            _dots(plan, axes, runs, ends, {variant: marks.by_cell.get((variant, domain), "") for variant in runs})
+            axes.set_xlim(low - 0.1 * span, high + 0.5 * span)  # room for the number beside the dot
+            axes.set_xticks(ticks[(low <= ticks) & (ticks <= high)])
+        clear_unused(grid, len(tested))
+        seeds = ", pale dots: single seeds" if len(plan.config.seeds) > 1 else ""
+        dashed = "dashed: base; " if plan.variants(Base) else ""
+        said = [f"{METRICS[metric]} ({dashed}{INTERVAL}{seeds}; bold: best)", fill(marks.meaning, 120)]
+        part.supxlabel("\n".join(said[: 1 + ((*block, metric) in signs)]), fontsize=7.5)
     return figure
-
-
-def _block_of_scores(
-    plan: Plan,
-    part: Figure | SubFigure,
-    block: Block,
-    shape: tuple[int, int],
-    frame: pd.DataFrame,
-    intervals: dict[tuple[str, str], tuple[float, float]],
-    signs: Signs | None,
-) -> None:
-    tested, unseen = plan.tested(*block[1:]), plan.unseen(*block[1:])
-    reached = [*frame["score"], *(end for (_, column), ends in intervals.items() if column in tested for end in ends)]
-    low, high = min(reached), max(reached)
-    span = max(high - low, 1)
-    ticks = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low, high)
-    grid = part.subplots(*shape, sharex=True, sharey=True, squeeze=False)
-    for axes, domain in zip(grid.flat, tested, strict=False):
-        axes.set_title(fill(label(plan, domain) + (" (unseen)" if domain in unseen else ""), 18))
-        runs = {variant: rows["score"] for variant, rows in frame[frame["domain"] == domain].groupby("variant")}
-        ends = {variant: intervals.get((variant, domain)) for variant in runs}
-        _dots(plan, axes, runs, ends, {v: signs.by_cell.get((v, domain), "") if signs else "" for v in runs})
-        axes.set_xlim(low - 0.1 * span, high + 0.5 * span)  # room for the number beside the dot
-        axes.set_xticks(ticks[(low <= ticks) & (ticks <= high)])
-    clear_unused(grid, len(tested))
-    seeds = ", pale dots: single seeds" if len(plan.config.seeds) > 1 else ""
-    dashed = "dashed: base; " if plan.variants(Base) else ""
-    said = [f"{METRICS[plan.config.scoring.metrics[0]]} ({dashed}{INTERVAL}{seeds}; bold: best)"]
-    part.supxlabel("\n".join([*said, *([fill(signs.meaning, 120)] if signs else [])]), fontsize=7.5)
 
 
 def _dots(
@@ -91,7 +92,7 @@ def _dots(
     means = {variant: runs[variant].mean() for variant in variants}
     bases = [means[v] for v in variants if plan.config.methods[v].method == "base"]
     for base in bases:
-        axes.axvline(base, color=GREY, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
+        axes.axvline(base, color=GREY, linewidth=0.8, linestyle=DASHED, zorder=1)
     best = max(round(mean, 1) for mean in means.values())
     for row, (variant, mean) in enumerate(means.items()):
         own, ends = look(plan, variant), intervals[variant] or (mean, mean)
@@ -104,10 +105,7 @@ def _dots(
         text = {"fontsize": 7, "va": "center", "weight": "bold" if round(mean, 1) == best else "normal"}
         right = max(*ends, *bases, *runs[variant])  # a loss stands left of the base, its number right of it
         axes.annotate(f"{mean:.1f}{signs[variant]}", (right, row), (5, 0), textcoords="offset points", **text)
-    axes.set_yticks(range(len(variants)), [label(plan, variant) for variant in variants])
-    axes.set_ylim(len(variants) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(visible=False, axis="y")
+    named_rows([axes], [label(plan, variant) for variant in variants])
 
 
 @styled
@@ -124,7 +122,7 @@ def seen_unseen(plan: Plan, frame: pd.DataFrame, trials: pd.DataFrame, intervals
     for part, block in zip(parts, blocks, strict=True):
         tried = of_block(trials, block).dropna(subset=AVERAGES)
         tried = tried[tried["variant"].isin(_variants(plan, block))]
-        drawn += _seen_unseen_axes(plan, part, block, _headline(plan, frame, block), tried, intervals)
+        drawn += _seen_unseen_axes(plan, part, block, _shown(plan, frame, block), tried, intervals)
     for axes, points, bars, means in drawn:  # last: labels fix the layout
         texts = [label(plan, variant) for variant in means.index]
         label_points(axes, means.to_numpy(), texts, points.to_numpy(), bars)
@@ -136,8 +134,7 @@ def _seen_unseen_axes(
 ) -> list[tuple]:
     """Draws the markers; returns (axes, points and bars that labels keep off, points to label) of both."""
     metric, columns = plan.config.scoring.metrics[0], seen_and_unseen(plan, block)
-    by_seed = frame.assign(seed=frame["seed"].fillna(0)).groupby(["variant", "seed", "seen"])["score"].mean()
-    points = by_seed.unstack("seen").sort_index(axis="columns", ascending=False)  # True: seen
+    points = by_seed(frame).unstack("seen").sort_index(axis="columns", ascending=False)  # True: seen
     means = points.groupby("variant").mean().loc[[v for v in plan.config.methods if v in points.index]]
     trained = [variant for variant in means.index if plan.config.methods[variant].method not in UNTRAINED]
     crowd = _crowd(means.loc[trained])
@@ -203,7 +200,7 @@ def _trials(plan: Plan, axes: Axes, trials: pd.DataFrame) -> None:
 def _outline(left: Axes, right: Axes) -> None:
     """Marks in the left panel what the right one shows."""
     (x0, x1), (y0, y1) = right.get_xlim(), right.get_ylim()
-    left.plot([x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0], color=GREY, linewidth=0.7, linestyle=(0, (3, 2)))
+    left.plot([x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0], color=GREY, linewidth=0.7, linestyle=DASHED)
     where = {"ha": "right", "va": "bottom", "textcoords": "offset points", "fontsize": 7, "color": GREY}
     left.annotate("enlarged on the right", (x1, y1), (0, 2), **where)
 
@@ -214,38 +211,34 @@ def training(plan: Plan, frame: pd.DataFrame) -> Figure:
 
     frame: from `results.losses`. The first seed is bold. Training is a running mean over a fortieth of the steps.
     """
-    blocks = shown.trained(plan)
+    blocks, epochs = shown.trained(plan), plan.config.tuning.epochs
     trained = [main_variants(plan, plan.variants_on(*block[1:], *ARTEFACTS))[:MOST_PANELS] for block in blocks]
     shapes = [grid_shape(len(variants), most=4) for variants in trained]
     figure, parts = panels(plan, blocks, DOUBLE, [1.15 * rows + 0.5 for rows, _ in shapes])
     for part, block, variants, shape in zip(parts, blocks, trained, shapes, strict=True):
-        _block_of_losses(plan, part, variants, shape, of_block(frame, block))
+        own, drawn = of_block(frame, block), []
+        grid = part.subplots(*shape, sharex=True, sharey=True, squeeze=False)
+        for axes, variant in zip(grid.flat, variants, strict=False):
+            axes.set_title(label(plan, variant))
+            rows = own[own["variant"] == variant]
+            for number, (_, run) in enumerate(rows.groupby("seed")):
+                drawn += _losses(plan, axes, variant, run.sort_values("step"), bold=number == 0)
+            for epoch in range(1, epochs):
+                end = (rows["step"].max() + 1) * epoch / epochs
+                axes.axvline(end, color=GREY, linewidth=0.8, linestyle=DOTTED, zorder=1)
+        ends = np.concatenate(
+            [values[len(values) // 20 :] for values in drawn]
+        )  # a first step far above hides the rest
+        room = 0.05 * (ends.max() - ends.min())
+        grid[0, 0].set_ylim(ends.min() - room, ends.max() + room)
+        grid[0, 0].yaxis.set_major_locator(MaxNLocator(4))
+        clear_unused(grid, len(variants))
+        left_out = own["variant"].nunique() - len(variants)
+        more = f"; {left_out} more variants: see their log.jsonl" if left_out else ""
+        dotted = ", dotted: end of an epoch" if epochs > 1 else ""
+        part.supxlabel(f"optimizer step (lines: training, markers: dev{dotted}{more})", fontsize=7.5)
+        part.supylabel("loss, nats per token", fontsize=7.5)
     return figure
-
-
-def _block_of_losses(
-    plan: Plan, part: Figure | SubFigure, variants: list[str], shape: tuple[int, int], frame: pd.DataFrame
-) -> None:
-    grid = part.subplots(*shape, sharex=True, sharey=True, squeeze=False)
-    drawn = []
-    for axes, variant in zip(grid.flat, variants, strict=False):
-        axes.set_title(label(plan, variant))
-        rows = frame[frame["variant"] == variant]
-        for number, (_, run) in enumerate(rows.groupby("seed")):
-            drawn += _losses(plan, axes, variant, run.sort_values("step"), bold=number == 0)
-        for epoch in range(1, plan.config.tuning.epochs):
-            end = (rows["step"].max() + 1) * epoch / plan.config.tuning.epochs
-            axes.axvline(end, color=GREY, linewidth=0.8, linestyle=(0, (1, 1.5)), zorder=1)
-    ends = np.concatenate([values[len(values) // 20 :] for values in drawn])  # a first step far above hides the rest
-    room = 0.05 * (ends.max() - ends.min())
-    grid[0, 0].set_ylim(ends.min() - room, ends.max() + room)
-    grid[0, 0].yaxis.set_major_locator(MaxNLocator(4))
-    clear_unused(grid, len(variants))
-    left_out = frame["variant"].nunique() - len(variants)
-    more = f"; {left_out} more variants: see their log.jsonl" if left_out else ""
-    epochs = ", dotted: end of an epoch" if plan.config.tuning.epochs > 1 else ""
-    part.supxlabel(f"optimizer step (lines: training, markers: dev{epochs}{more})", fontsize=7.5)
-    part.supylabel("loss, nats per token", fontsize=7.5)
 
 
 def _losses(plan: Plan, axes: Axes, variant: str, run: pd.DataFrame, bold: bool) -> list[np.ndarray]:
@@ -267,7 +260,7 @@ def _variants(plan: Plan, block: Block) -> list[str]:
     return main_variants(plan, dict.fromkeys(run.variant for run in block_runs(plan, block)))
 
 
-def _headline(plan: Plan, frame: pd.DataFrame, block: Block) -> pd.DataFrame:
-    """Scores of one block's variants in the first metric, without copy."""
-    rows = of_block(frame, block)
-    return rows[(rows["metric"] == plan.config.scoring.metrics[0]) & rows["variant"].isin(_variants(plan, block))]
+def _shown(plan: Plan, frame: pd.DataFrame, block: Block) -> pd.DataFrame:
+    """Scores of these variants in the headline metric."""
+    rows = headline(plan, frame, block)
+    return rows[rows["variant"].isin(_variants(plan, block))]

@@ -13,13 +13,11 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 
 from caneft.plan import Plan
-from caneft.reporting.inputs import COPY
-from caneft.reporting.interference import signed
+from caneft.reporting.interference import interference_table, row_name
 from caneft.reporting.jaccard import Sets
-from caneft.reporting.labels import METRICS, label
-from caneft.reporting.results import of_block
+from caneft.reporting.labels import METRICS, label, signed
 from caneft.reporting.shown import interfering
-from caneft.reporting.style import DOUBLE, GREY, INK, clear_unused, grid_shape, panels, styled
+from caneft.reporting.style import DOUBLE, GREY, INK, clear_unused, grid_shape, named_rows, panels, styled
 
 SHARED = LinearSegmentedColormap.from_list("shared", ["#ffffff", "#a8d5e8", "#0072B2", "#00304d"])
 CHANGE = LinearSegmentedColormap.from_list("change", ["#00304d", "#0072B2", "#ffffff", "#F6C244", "#E08A00"])
@@ -34,50 +32,43 @@ def interference(plan: Plan, scores: pd.DataFrame) -> Figure:
     scores: from `results.scores`, of `inputs.drawn_blocks`. Frames are around a row's own domain. Colours are the same
     in all panels.
     """
-    found = {blocks[0][:2]: _differences(plan, blocks, scores) for blocks in interfering(plan)}
+    frame = interference_table(plan, scores)
+    found = {
+        blocks[0][:2]: (blocks, frame[(frame["model"] == blocks[0][0]) & (frame["direction"] == blocks[0][1])])
+        for blocks in interfering(plan)
+    }
     shapes, heights = {}, []
-    for pair, frame in found.items():
-        rows, columns = frame["trained_on"].nunique(), frame["domain"].nunique()
-        shapes[pair] = grid_shape(frame["variant"].nunique(), most=2 if columns <= 7 else 1)
-        below = _slant([label(plan, domain) for domain in frame["domain"].unique()])
-        heights.append(shapes[pair][0] * (0.24 * rows + 0.62 + below) + 0.35)
-    most = max(1, *(frame["difference"].abs().max() for frame in found.values()))
+    for pair, (_, rows) in found.items():
+        domains = rows["domain"].unique()
+        shapes[pair] = grid_shape(rows["variant"].nunique(), most=2 if len(domains) <= 7 else 1)
+        height = 0.24 * rows["mixture"].nunique() + 0.62 + _slant([label(plan, domain) for domain in domains])
+        heights.append(shapes[pair][0] * height + 0.35)
+    most = max(1, *(rows["difference_mean"].abs().max() for _, rows in found.values()))
     figure, parts = panels(plan, found, DOUBLE, heights)
-    for part, (pair, frame) in zip(parts, found.items(), strict=True):
-        _matrices_of_pair(plan, part, shapes[pair], frame, TwoSlopeNorm(0, -most, most))
+    for part, (pair, (blocks, rows)) in zip(parts, found.items(), strict=True):
+        _matrices(plan, part, shapes[pair], blocks, rows, TwoSlopeNorm(0, -most, most))
     return figure
 
 
-def _differences(plan: Plan, blocks: list, scores: pd.DataFrame) -> pd.DataFrame:
-    """One row per variant, mixture and test domain: trained_on (as printed), own (is of the mixture), difference."""
-    rows = []
-    for block in blocks:
-        seen = plan.seen(*block[1:])
-        trained_on = label(plan, seen[0]) if len(seen) == 1 else f"mixture {block[2]}"
-        part = of_block(scores, block)
-        part = part[(part["metric"] == plan.config.scoring.metrics[0]) & (part["method"] != COPY)]
-        means = part.groupby(["method", "variant", "domain"], sort=False)["score"].mean().reset_index()
-        base = means[means["method"] == "base"].set_index("domain")["score"]
-        for row in means[(means["method"] != "base") & means["domain"].isin(base.index)].itertuples():
-            own = {"own": row.domain in seen, "difference": row.score - base[row.domain]}
-            rows.append({"variant": row.variant, "trained_on": trained_on, "domain": row.domain} | own)
-    frame = pd.DataFrame(rows, columns=["variant", "trained_on", "domain", "own", "difference"])
-    alone = {label(plan, plan.seen(*block[1:])[0]) for block in blocks if len(plan.seen(*block[1:])) == 1}
-    return frame[frame["variant"].isin(set(frame.loc[frame["trained_on"].isin(alone), "variant"]))]
-
-
-def _matrices_of_pair(plan: Plan, part: Figure | SubFigure, shape, frame: pd.DataFrame, norm: Normalize) -> None:
-    own = list(dict.fromkeys(frame.loc[frame["own"], "domain"]))
-    domains = own + [domain for domain in dict.fromkeys(frame["domain"]) if domain not in own]
-    rows = list(dict.fromkeys(frame["trained_on"]))
+def _matrices(
+    plan: Plan, part: Figure | SubFigure, shape: tuple[int, int], blocks: list, frame: pd.DataFrame, norm: Normalize
+) -> None:
+    """Panels of one model and direction. frame: from `interference_table`."""
+    own = dict.fromkeys(domain for block in blocks for domain in plan.seen(*block[1:]))
+    domains = list(own | dict.fromkeys(frame["domain"]))
+    rows = {block[2]: row_name(plan, block) for block in blocks if block[2] in set(frame["mixture"])}
+    mixtures = list(rows)
     grid = part.subplots(*shape, sharey=True, squeeze=False)
     variants = [variant for variant in plan.config.methods if variant in set(frame["variant"])]
     for axes, variant in zip(grid.flat, variants, strict=False):
         cells = frame[frame["variant"] == variant]
-        values = cells.pivot(index="trained_on", columns="domain", values="difference").reindex(rows, columns=domains)
-        heat_map(axes, values.to_numpy(), rows, [label(plan, d) for d in domains], CHANGE, norm, signed)
-        for row, domain in cells.loc[cells["own"], ["trained_on", "domain"]].itertuples(index=False):
-            corner = (domains.index(domain) - 0.5, rows.index(row) - 0.5)
+        values = cells.pivot(index="mixture", columns="domain", values="difference_mean").reindex(
+            mixtures, columns=domains
+        )
+        names = [label(plan, domain) for domain in domains]
+        heat_map(axes, values.to_numpy(float), list(rows.values()), names, CHANGE, norm, signed)
+        for mixture, domain in cells.loc[cells["seen"].astype(bool), ["mixture", "domain"]].itertuples(index=False):
+            corner = (domains.index(domain) - 0.5, mixtures.index(mixture) - 0.5)
             axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=INK, linewidth=1.1, clip_on=False, zorder=4))
         axes.set_title(label(plan, variant), weight="bold")
     clear_unused(grid, len(variants))
@@ -119,7 +110,8 @@ def _sets(plan: Plan, part: Figure | SubFigure, sets: Sets) -> None:
     stacked[0].set_title(f"domains: as many by MI with each\n(random sets: {sets.chance:.2f})")
     _lower_triangle(stacked[0], sets.domains, [label(plan, name) for name in sets.domains])
     if len(sets.draws):
-        names = [sets.draws_of(row, label(plan, row.variant)) for row in sets.draws.itertuples()]
+        kinds = {"seeds": "seeds", "halves": "halves\n({:,.0f} a domain)"}
+        names = [f"{label(plan, r.variant)}: {kinds[r.kind].format(r.samples)}" for r in sets.draws.itertuples()]
         _dots(stacked[1], names, sets.draws)
 
 
@@ -141,10 +133,8 @@ def _dots(axes: Axes, names: Sequence[str], frame: pd.DataFrame) -> None:
         axes.plot(chance, row, "|", color=GREY, markersize=9, mew=1.4, zorder=3)
         axes.plot(value, row, "o", color="#0072B2", markersize=4.6, zorder=4)
         axes.annotate(f"{value:.2f}", (max(value, chance), row), (6, 0), textcoords="offset points", va="center")
-    axes.set(xlim=(0, 1.12), xticks=[0, 0.5, 1], ylim=(len(frame) - 0.4, -0.6), xlabel=BASELINE)
-    axes.set_yticks(range(len(frame)), names)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(visible=False, axis="y")
+    axes.set(xlim=(0, 1.12), xticks=[0, 0.5, 1], xlabel=BASELINE)
+    named_rows([axes], names)
 
 
 def heat_map(

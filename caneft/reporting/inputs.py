@@ -4,131 +4,90 @@ Rules and reporting both read this, so the workflow makes what the tables open. 
 """
 
 import itertools
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from caneft.config import Neurons
 from caneft.config.metrics import neural_scores
 from caneft.config.names import COPY
 from caneft.plan import DEV, Block, Plan, Run, comparison, importance_folder, information_folder
 
+BLOCK = ["model", "direction", "mixture"]
+"""Columns that say which block a row is of."""
 
-class ScoreFile(NamedTuple):
-    """Scores of one run's (or of copy's) test set; `domains` are those that the block shows.
+
+@dataclass(frozen=True)
+class File:
+    """A file and whose it is. variant, method and seed are None where all variants, or seeds, share it.
+
+    seed: of a set of neurons that of its draw, 0 where the seeds share one. unit: `neuron` or `head`.
+    """
+
+    path: str
+    block: Block
+    variant: str | None = None
+    method: str | None = None
+    seed: int | None = None
+    unit: str = "neuron"
+
+    @property
+    def row(self) -> dict[str, str | int | None]:
+        """What the frames of `results` begin with."""
+        about = {"variant": self.variant, "method": self.method, "seed": self.seed}
+        return dict(zip(BLOCK, self.block, strict=True)) | about
+
+
+@dataclass(frozen=True)
+class ScoreFile(File):
+    """Scores, or translations, of one run's (or of copy's) test set; `domains` are those that the block shows.
 
     neural: path by neural metric, of the scores of all test sets of a run; shown blocks alone have these.
     """
 
-    block: Block
-    variant: str
-    method: str
-    seed: int | None
-    domains: list[str]
-    path: str
-    neural: dict[str, str]
+    domains: list[str] = field(default_factory=list)
+    neural: dict[str, str] = field(default_factory=dict)
 
 
-class RecordFile(NamedTuple):
-    """Run record of a trained run."""
-
-    block: Block
-    variant: str
-    method: str
-    seed: int
-    path: str
-
-
-class LogFile(NamedTuple):
-    """Losses of a trained run, a line an optimizer step."""
-
-    block: Block
-    variant: str
-    method: str
-    seed: int
-    path: str
-
-
-class TrialFile(NamedTuple):
-    """Trial of one learning rate with one seed; `block` has the mixture on which rates are chosen, `choice` is the
-    choice among all.
+@dataclass(frozen=True)
+class TrialFile(File):
+    """Record of a trial with one seed; `block` has the mixture on which rates are chosen, `choice` is the choice among
+    all.
 
     scores: of the test sets (path by name), not of dev: what dev said is in the choice.
     """
 
-    block: Block
-    variant: str
-    method: str
-    rate: float
-    seed: int
-    record: str
-    choice: str
-    scores: dict[str, str]
+    rate: float = 0.0
+    choice: str = ""
+    scores: dict[str, str] = field(default_factory=dict)
 
 
-class OverlapFile(NamedTuple):
+@dataclass(frozen=True)
+class OverlapFile(File):
     """Scores of a block's runs on a domain outside of its mixture, without what stands in the training data.
 
     runs: names in the file, with variant, method and seed.
     """
 
-    block: Block
-    domain: str
-    runs: dict[str, tuple[str, str, int | None]]
+    domain: str = ""
+    runs: dict[str, tuple[str, str, int | None]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CostFile(File):
+    """Time and memory of one process."""
+
+    stage: str = ""
+
+
+@dataclass(frozen=True)
+class CorpusFile:
+    """What was read, dropped and why: of a domain, or of a mixture's draw (then `domain` is None)."""
+
     path: str
-
-
-class CorpusFile(NamedTuple):
-    """What was read, dropped and why of a domain that some mixture is trained or tested on."""
-
     direction: str
-    domain: str
-    path: str
-
-
-class MixtureFile(NamedTuple):
-    """What was taken out of a mixture's training data and why."""
-
-    direction: str
-    mixture: str
-    path: str
-
-
-class CostFile(NamedTuple):
-    """Time and memory of one process. `variant` and `seed` are None where all variants, or seeds, share the stage."""
-
-    block: Block
-    stage: str
-    variant: str | None
-    method: str | None
-    seed: int | None
-    path: str
-
-
-class NeuronFile(NamedTuple):
-    """A selected set of neurons, or of heads; `draw` is the seed where each final seed has its own, else 0."""
-
-    block: Block
-    unit: str
-    variant: str
-    method: str
-    draw: int
-    path: str
-
-
-class InformationFile(NamedTuple):
-    """Mutual information per neuron, or per head (.parquet), and its sidecar (.json)."""
-
-    block: Block
-    unit: str
-    path: str
-    sidecar: str
-
-
-class StabilityFile(NamedTuple):
-    """Agreement of what disjoint halves of the samples select."""
-
-    block: Block
-    path: str
+    domain: str | None = None
+    mixture: str | None = None
 
 
 def selections(plan: Plan) -> dict[Block, list[Block]]:
@@ -174,18 +133,23 @@ def score_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[S
     """Score files, block by block. Base and copy belong to several blocks and come once in each."""
     with_neural = plan.shown_blocks()
     for block in _or_all(plan, blocks):
-        tested, neural = plan.tested(*block[1:]), plan.config.scoring.neural if block in with_neural else ()
+        neural = plan.config.scoring.neural if block in with_neural else ()
         for run in block_runs(plan, block):
-            for testset, domains in plan.testsets(run).items():
-                if shown := [domain for domain in domains if domain in tested]:
-                    folder = f"{run.folder}/scores"
-                    paths = {metric: neural_scores(folder, metric) for metric in neural}
-                    path = f"{folder}/{testset}.json"
-                    yield ScoreFile(block, run.variant, _method(plan, run), run.seed, shown, path, paths)
+            folder = f"{run.folder}/scores"
+            for testset, shown in shown_testsets(plan, block, run).items():
+                more = {"domains": shown, "neural": {metric: neural_scores(folder, metric) for metric in neural}}
+                yield _of_run(plan, block, run, f"{folder}/{testset}.json", ScoreFile, **more)
         folder = f"scores/copy/{block[1]}"
         paths = {metric: neural_scores(folder, metric) for metric in neural}
-        for domain in tested:
-            yield ScoreFile(block, COPY, COPY, None, [domain], f"{folder}/{domain}.json", paths)
+        for domain in plan.tested(*block[1:]):
+            yield ScoreFile(f"{folder}/{domain}.json", block, COPY, COPY, domains=[domain], neural=paths)
+
+
+def shown_testsets(plan: Plan, block: Block, run: Run) -> dict[str, list[str]]:
+    """Test sets of a run, with those of their domains that the block shows; no test set without any."""
+    tested = plan.tested(*block[1:])
+    shown = {name: [domain for domain in domains if domain in tested] for name, domains in plan.testsets(run).items()}
+    return {name: domains for name, domains in shown.items() if domains}
 
 
 def metric_files(plan: Plan) -> dict[str, str]:
@@ -193,56 +157,59 @@ def metric_files(plan: Plan) -> dict[str, str]:
     return {metric: f"metrics/{metric}/manifest.json" for metric in plan.config.scoring.neural}
 
 
-def record_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[RecordFile]:
+def record_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[File]:
     """Run records of the trained runs."""
-    for block, run in _trained(plan, blocks):
-        yield RecordFile(block, run.variant, _method(plan, run), run.seed, f"{run.folder}/record.json")
+    return _of_trained(plan, blocks, "record.json")
 
 
-def log_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[LogFile]:
-    """Logs of the trained runs."""
-    for block, run in _trained(plan, blocks):
-        yield LogFile(block, run.variant, _method(plan, run), run.seed, f"{run.folder}/log.jsonl")
+def log_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[File]:
+    """Logs of the trained runs: losses, a line an optimizer step."""
+    return _of_trained(plan, blocks, "log.jsonl")
 
 
 def trial_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[TrialFile]:
     """Trials of learning rates, each once: by block of the mixture that rates are chosen on, variant, rate and seed."""
-    choices = {}
-    for block in plan.blocks():
-        for trial in plan.trials(*block):
-            choices[trial] = plan.choice(Run(*block[:2], trial.variant, block[2]))
+    choices = {
+        trial: plan.choice(Run(*block[:2], trial.variant, block[2]))
+        for block in plan.blocks()
+        for trial in plan.trials(*block)
+    }
     order = list(plan.config.methods)
     for block in _or_all(plan, blocks):
         own = [trial for trial in choices if (trial.model, trial.direction, trial.mixture) == block]
         for trial in sorted(own, key=lambda trial: (order.index(trial.variant), trial.rate, trial.seed)):
-            scores = {name: f"{trial.folder}/scores/{name}.json" for name in plan.testsets(trial) if name != DEV}
-            record = f"{trial.folder}/record.json"
-            about = block, trial.variant, _method(plan, trial), trial.rate, trial.seed
-            yield TrialFile(*about, record, choices[trial], scores)
+            scores = {name: f"{trial.folder}/scores/{name}.json" for name in plan.final_testsets(trial)}
+            more = {
+                "rate": trial.rate,
+                "choice": plan.choice(Run(*block[:2], trial.variant, block[2])),
+                "scores": scores,
+            }
+            yield _of_run(plan, block, trial, f"{trial.folder}/record.json", TrialFile, **more)
 
 
 def overlap_files(plan: Plan) -> Iterator[OverlapFile]:
     """Scores without overlap, block by block; none for the domains of the mixture, which are kept out of training."""
     for block in plan.blocks():
-        runs = {run.name: (run.variant, _method(plan, run), run.seed) for run in block_runs(plan, block)}
+        runs = {run.name: (run.variant, method_of(plan, run), run.seed) for run in block_runs(plan, block)}
         for domain in plan.unseen(*block[1:]):
-            yield OverlapFile(block, domain, runs, f"scores/without-overlap/{'/'.join(block)}/{domain}.json")
+            path = f"scores/without-overlap/{'/'.join(block)}/{domain}.json"
+            yield OverlapFile(path, block, domain=domain, runs=runs)
 
 
 def corpus_files(plan: Plan) -> Iterator[CorpusFile]:
     """Reports of prepared corpora, in the configuration's order; none of a domain that no mixture makes use of."""
     for direction in _directions(plan):
-        used = {domain for mixture in plan.mixtures(direction) for domain in plan.tested(direction, mixture)}
+        used = plan.all_tested(direction)
         for domain in plan.config.directions[direction].domains:
             if domain in used:
-                yield CorpusFile(direction, domain, f"corpora/{direction}/{domain}/report.json")
+                yield CorpusFile(f"corpora/{direction}/{domain}/report.json", direction, domain=domain)
 
 
-def mixture_files(plan: Plan) -> Iterator[MixtureFile]:
+def mixture_files(plan: Plan) -> Iterator[CorpusFile]:
     """Reports of the draws of all mixtures."""
     for direction in _directions(plan):
         for mixture in plan.mixtures(direction):
-            yield MixtureFile(direction, mixture, f"mixtures/{direction}/{mixture}/report.json")
+            yield CorpusFile(f"mixtures/{direction}/{mixture}/report.json", direction, mixture=mixture)
 
 
 def cost_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[CostFile]:
@@ -252,20 +219,19 @@ def cost_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[Co
     """
     for block in _or_all(plan, blocks):
         if plan.config.models[block[0]].pretrain:
-            yield CostFile(block, "pretraining", None, None, None, f"models/{block[0]}/cost.json")
+            yield CostFile(f"models/{block[0]}/cost.json", block, stage="pretraining")
         yield from _selection_costs(plan, block)
         for trial in plan.trials(*block):
             for path in (f"{trial.folder}/cost.json", f"{trial.folder}/translations/{DEV}.cost.json"):
-                yield CostFile(block, "trials", trial.variant, _method(plan, trial), None, path)
+                yield CostFile(path, block, trial.variant, method_of(plan, trial), stage="trials")
         runs = block_runs(plan, block)
         for run in runs:
             if run.seed is not None:
-                yield CostFile(block, "tuning", run.variant, _method(plan, run), run.seed, f"{run.folder}/cost.json")
+                yield _of_run(plan, block, run, f"{run.folder}/cost.json", CostFile, stage="tuning")
         for run in runs:
-            for testset, domains in plan.testsets(run).items():
-                if set(plan.tested(*block[1:])) & set(domains):
-                    path = f"{run.folder}/translations/{testset}.cost.json"
-                    yield CostFile(block, "translation", run.variant, _method(plan, run), run.seed, path)
+            for testset in shown_testsets(plan, block, run):
+                path = f"{run.folder}/translations/{testset}.cost.json"
+                yield _of_run(plan, block, run, path, CostFile, stage="translation")
 
 
 def _selection_costs(plan: Plan, block: Block) -> Iterator[CostFile]:
@@ -273,17 +239,17 @@ def _selection_costs(plan: Plan, block: Block) -> Iterator[CostFile]:
     model, direction, mixture = block
     selected_on, found = plan.selected_on(direction, mixture), units(plan, block)
     if found and plan.config.importance.samples == "auto":
-        yield CostFile(block, "pilot", None, None, None, f"importance/{model}/{direction}/samples.cost.json")
+        yield CostFile(f"importance/{model}/{direction}/samples.cost.json", block, stage="pilot")
     for unit, seed in itertools.product(found, [None, *plan.own_draws()]):
         of_heads = " of heads" if unit == "head" else ""
+        folder = f"{importance_folder(unit, seed)}/{model}/{direction}"
         for domain in plan.seen(direction, selected_on):
-            path = f"{importance_folder(unit, seed)}/{model}/{direction}/{domain}.cost.json"
-            yield CostFile(block, f"importance{of_heads}", None, None, seed, path)
+            yield CostFile(f"{folder}/{domain}.cost.json", block, seed=seed, stage=f"importance{of_heads}")
         path = f"{information_folder(unit, seed)}/{model}/{direction}/{selected_on}/information.cost.json"
-        yield CostFile(block, f"information{of_heads}", None, None, seed, path)
+        yield CostFile(path, block, seed=seed, stage=f"information{of_heads}")
 
 
-def neuron_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[NeuronFile]:
+def neuron_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[File]:
     """Sets of neurons or heads that final runs tune, of every variant that selects them: once, or once per seed.
 
     `random` has one per seed; where importance is drawn per seed, every variant has.
@@ -293,76 +259,89 @@ def neuron_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[
             method = plan.config.methods[variant].method
             for draw in plan.config.seeds if method == "random" else plan.own_draws() or [0]:
                 path = plan.neuron_set(Run(*block[:2], variant, block[2], draw))
-                yield NeuronFile(block, plan.unit(variant), variant, method, draw, path)
+                yield File(path, block, variant, method, draw, plan.unit(variant))
 
 
-def shared_set(plan: Plan, blocks: Iterable[Block] | None = None) -> NeuronFile | None:
+def shared_set(plan: Plan, blocks: Iterable[Block] | None = None) -> File | None:
     """What the first variant of method `caneft` selects on the shared draw of importance samples, as the information
     tables are; None without such a variant."""
     chosen = next((file for file in neuron_files(plan, blocks) if file.method == "caneft"), None)
     if chosen is None:
         return None
     model, direction, mixture = chosen.block
-    return chosen._replace(draw=0, path=plan.neuron_set(Run(model, direction, chosen.variant, mixture)))
+    return replace(chosen, seed=0, path=plan.neuron_set(Run(model, direction, chosen.variant, mixture)))
 
 
-def information_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[InformationFile]:
-    """Tables of mutual information, where a variant needs them: every criterion, `random` too, starts from one.
+def information_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[File]:
+    """Tables of mutual information (.parquet), each with its sidecar (.json), where a variant needs them: every
+    criterion, `random` too, starts from one.
 
     Of the shared draw of importance samples alone: nothing but the selection reads those of the seeds' draws.
     """
     for block in _or_all(plan, blocks):
         for unit in units(plan, block):
-            stem = f"{information_folder(unit)}/{_selected_on(plan, block)}/information"
-            yield InformationFile(block, unit, f"{stem}.parquet", f"{stem}.json")
+            path = f"{information_folder(unit)}/{_selected_on(plan, block)}/information.parquet"
+            yield File(path, block, unit=unit)
 
 
-def stability_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[StabilityFile]:
-    """Stability curves, where a variant selects neurons; of the shared draw of importance samples."""
+def sidecar(file: File) -> str:
+    """Path of the description beside a table of mutual information."""
+    return file.path.removesuffix(".parquet") + ".json"
+
+
+def stability_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[File]:
+    """Agreement of what disjoint halves of the samples select, where a variant selects neurons; of the shared draw of
+    importance samples."""
     for block in _or_all(plan, blocks):
         if "neuron" in units(plan, block):
-            folder = information_folder("neuron")
-            yield StabilityFile(block, f"{folder}/{_selected_on(plan, block)}/stability.json")
+            yield File(f"{information_folder('neuron')}/{_selected_on(plan, block)}/stability.json", block)
 
 
 def table_inputs(plan: Plan) -> list[str]:
     """Every file that the tables open, each once, sorted."""
     kinds = score_files, record_files, cost_files, overlap_files, corpus_files, mixture_files
     paths = {file.path for files in kinds for file in files(plan)}
-    paths |= _neural_paths(plan) | set(metric_files(plan).values())
+    paths |= _neural_paths(plan) | set(metric_files(plan).values()) | _trial_paths(plan)
     paths |= {comparison.path(block) for block in drawn_blocks(plan)}
-    paths |= {file.path for file in neuron_files(plan, plan.shown_blocks()) if file.unit == "neuron"}
-    paths |= {file.path for file in stability_files(plan, plan.shown_blocks())}
-    return sorted(paths | set(_trial_paths(plan)))
+    return sorted(paths | _of_neurons(plan, neuron_files, stability_files))
 
 
 def figure_inputs(plan: Plan) -> list[str]:
     """Every file that the figures open, each once, sorted. They show neurons, no heads, and not every block."""
     blocks = plan.shown_blocks()
-    kinds = record_files, log_files, stability_files
-    paths = {file.path for files in kinds for file in files(plan, blocks)}
+    paths = {file.path for files in (record_files, log_files) for file in files(plan, blocks)}
     paths |= {file.path for file in score_files(plan, drawn_blocks(plan))}
     paths |= {comparison.path(block) for block in blocks}
     paths |= {file.path for file in cost_files(plan, blocks) if file.stage == "tuning"}
-    paths |= {file.path for file in neuron_files(plan, blocks) if file.unit == "neuron"}
-    paths |= _neural_paths(plan)
-    paths |= {file.path for found in selections(plan).values() if (file := shared_set(plan, found))}
-    tables = [file for file in information_files(plan, blocks) if file.unit == "neuron"]
-    return sorted(paths | {path for file in tables for path in file[-2:]} | set(_trial_paths(plan, blocks)))
+    paths |= _neural_paths(plan) | _trial_paths(plan, blocks)
+    paths |= _of_neurons(plan, neuron_files, stability_files, information_files)
+    paths |= {sidecar(file) for file in information_files(plan, blocks) if file.unit == "neuron"}
+    return sorted(paths | {file.path for found in selections(plan).values() if (file := shared_set(plan, found))})
+
+
+def _of_neurons(plan: Plan, *kinds: Callable[..., Iterator[File]]) -> set[str]:
+    """Paths of what shown blocks say of neurons; heads are not shown."""
+    return {file.path for files in kinds for file in files(plan, plan.shown_blocks()) if file.unit == "neuron"}
 
 
 def _neural_paths(plan: Plan) -> set[str]:
     return {path for file in score_files(plan) for path in file.neural.values()}
 
 
-def _trial_paths(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[str]:
-    for file in trial_files(plan, blocks):
-        yield from (file.record, file.choice, *file.scores.values())
+def _trial_paths(plan: Plan, blocks: Iterable[Block] | None = None) -> set[str]:
+    return {path for file in trial_files(plan, blocks) for path in (file.path, file.choice, *file.scores.values())}
 
 
-def _trained(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[tuple[Block, Run]]:
+def _of_trained(plan: Plan, blocks: Iterable[Block] | None, name: str) -> Iterator[File]:
+    """A file of every trained run, by its name in the run's folder."""
     for block in _or_all(plan, blocks):
-        yield from ((block, run) for run in block_runs(plan, block) if run.seed is not None)
+        for run in block_runs(plan, block):
+            if run.seed is not None:
+                yield _of_run(plan, block, run, f"{run.folder}/{name}")
+
+
+def _of_run(plan: Plan, block: Block, run: Run, path: str, kind: type[File] = File, **more: Any) -> Any:
+    return kind(path, block, run.variant, method_of(plan, run), run.seed, **more)
 
 
 def _or_all(plan: Plan, blocks: Iterable[Block] | None) -> list[Block]:
@@ -379,5 +358,6 @@ def _selected_on(plan: Plan, block: Block) -> str:
     return "/".join((*block[:2], plan.selected_on(*block[1:])))
 
 
-def _method(plan: Plan, run: Run) -> str:
+def method_of(plan: Plan, run: Run) -> str:
+    """The method of a run's variant."""
     return plan.config.methods[run.variant].method

@@ -1,6 +1,6 @@
 """How far selected sets of neurons overlap: Jaccard between criteria, domains, draws, models and directions."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -13,8 +13,9 @@ from caneft.neurons import NeuronSet, read_description
 from caneft.plan import Plan
 from caneft.reporting import inputs, results
 from caneft.reporting.inputs import Block
+from caneft.reporting.measures import jaccard_by_chance, of_block
 from caneft.reporting.numeric import read_neurons, read_parquet
-from caneft.reporting.reading import naming, read_json
+from caneft.reporting.reading import opened
 from caneft.reporting.shown import main_variants
 
 
@@ -37,26 +38,12 @@ class Sets:
     domains: pd.DataFrame
     draws: pd.DataFrame
 
-    @staticmethod
-    def draws_of(row: Any, name: str) -> str:
-        """What a row of `draws` is called in a figure."""
-        return f"{name}: seeds" if row.kind == "seeds" else f"{name}: halves\n({row.samples:,.0f} a domain)"
-
-
-def chance(first: int, second: int, total: int) -> float:
-    """Expected Jaccard of two independent random sets of these sizes among `total`; 0 for empty ones.
-
-    The intersection's expectation over the union's: short of the expectation of their ratio by less than one in total.
-    """
-    shared = first * second / total
-    return shared / (first + second - shared) if first + second else 0.0
-
 
 def sets(plan: Plan, root: str | Path) -> dict[Block, Sets]:
     """Overlaps by (model, direction, mixture selected on). Variants of other budgets are left out."""
     curves = results.stability(plan, root)
     return {
-        selection: _sets(plan, Path(root), blocks, results.of_block(curves, selection))
+        selection: _sets(plan, Path(root), blocks, of_block(curves, selection))
         for selection, blocks in inputs.selections(plan).items()
     }
 
@@ -72,14 +59,10 @@ def _sets(plan: Plan, root: Path, blocks: list[Block], curves: pd.DataFrame) -> 
     return Sets(
         neurons=neurons,
         total=total,
-        chance=chance(neurons, neurons, total),
-        criteria=_matrix(equal),
-        by_chance=pd.DataFrame(
-            [[chance(neurons, neurons, max(candidates[a], candidates[b])) for b in equal] for a in equal],
-            index=list(equal),
-            columns=list(equal),
-        ),
-        domains=_matrix(_of_domains(plan, root, blocks, one, neurons)),
+        chance=jaccard_by_chance(neurons, neurons, total),
+        criteria=_jaccards(equal),
+        by_chance=_matrix(equal, lambda a, b: jaccard_by_chance(neurons, neurons, max(candidates[a], candidates[b]))),
+        domains=_jaccards(_of_domains(plan, root, blocks, one, neurons)),
         draws=pd.DataFrame(
             [*_seeds(chosen, candidates), *_halves(plan, blocks, curves)],
             columns=["variant", "kind", "samples", "jaccard", "chance"],
@@ -98,18 +81,16 @@ def _chosen(plan: Plan, root: Path, blocks: list[Block]) -> tuple[dict[str, dict
     candidates = {}
     for file in files:
         if file.variant in found:
-            chosen = found[file.variant][file.draw] = read_neurons(root / file.path)
-            candidates[file.variant] = read_description(root / file.path).get(
-                "candidates", chosen.layers * chosen.width
-            )
+            chosen = found[file.variant][file.seed] = read_neurons(root / file.path)
+            among = read_description(root / file.path).get("candidates", chosen.layers * chosen.width)
+            candidates[file.variant] = among
     return found, candidates
 
 
 def _of_domains(plan: Plan, root: Path, blocks: list[Block], one: NeuronSet, count: int) -> dict[str, NeuronSet]:
     """The neurons with the highest MI of each domain against the rest; among equals, the first."""
     file = next(file for file in inputs.information_files(plan, blocks) if file.unit == "neuron")
-    sidecar = read_json(root / file.sidecar)
-    with naming(root / file.sidecar):
+    with opened(root / inputs.sidecar(file)) as sidecar:
         domains = list(sidecar["domains"])
     table = read_parquet(root / file.path, ["layer", "neuron", *(f"mi_{domain}" for domain in domains)])
     flat = (table["layer"] * one.width + table["neuron"]).to_numpy()
@@ -125,7 +106,7 @@ def _seeds(chosen: Mapping[str, dict[int, NeuronSet]], candidates: Mapping[str, 
     for variant, draws in chosen.items():
         if len(draws) > 1:
             pairs = list(combinations(draws.values(), 2))
-            by_chance = [chance(len(a), len(b), candidates[variant]) for a, b in pairs]
+            by_chance = [jaccard_by_chance(len(a), len(b), candidates[variant]) for a, b in pairs]
             means = {"jaccard": np.mean([a.jaccard(b) for a, b in pairs]), "chance": np.mean(by_chance)}
             yield {"variant": variant, "kind": "seeds"} | means
 
@@ -145,9 +126,12 @@ def _halves(plan: Plan, blocks: list[Block], curves: pd.DataFrame) -> Iterator[d
         yield {"variant": caneft.variant, "kind": "halves"} | agreement
 
 
-def _matrix(found: Mapping[str, NeuronSet]) -> pd.DataFrame:
-    values = [[first.jaccard(second) for second in found.values()] for first in found.values()]
-    return pd.DataFrame(values, index=list(found), columns=list(found))
+def _jaccards(found: Mapping[str, NeuronSet]) -> pd.DataFrame:
+    return _matrix(found, lambda a, b: found[a].jaccard(found[b]))
+
+
+def _matrix(names: Iterable[str], value: Callable[[str, str], float]) -> pd.DataFrame:
+    return pd.DataFrame([[value(a, b) for b in names] for a in names], index=list(names), columns=list(names))
 
 
 def across(plan: Plan, root: str | Path) -> pd.DataFrame:
@@ -163,7 +147,7 @@ def across(plan: Plan, root: str | Path) -> pd.DataFrame:
             found[selection] = read_neurons(Path(root) / caneft.path)
     rows = [
         {"a": a, "b": b, "jaccard": first.jaccard(second)}
-        | {"chance": chance(len(first), len(second), first.layers * first.width)}
+        | {"chance": jaccard_by_chance(len(first), len(second), first.layers * first.width)}
         for (a, first), (b, second) in combinations(found.items(), 2)
         if (first.layers, first.width) == (second.layers, second.width)
     ]

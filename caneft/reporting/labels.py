@@ -25,6 +25,16 @@ def signed(value: float) -> str:
     return f"{round(value, 1) + 0:+.1f}".replace("-", "−")
 
 
+def whole(value: float) -> str:
+    """A number without decimals; never minus zero."""
+    return f"{round(value) + 0:d}".replace("-", "−")
+
+
+def hundredths(value: float) -> str:
+    """A number with two decimals; never minus zero."""
+    return f"{round(value, 2) + 0:.2f}"
+
+
 def p_text(p: float) -> str:
     """A p value; the smallest are only said to be small."""
     return f"p = {p:.4f}" if p >= 0.0001 else "p < 0.0001"

@@ -105,27 +105,71 @@ def _fit(table: Table) -> Fit:
     return Fit("table*", SIZES[1], column_widths(table, SIZES[1]))
 
 
+@dataclass(frozen=True)
+class Set:
+    """A column as it is set. deviation, signs: the widest of its cells'."""
+
+    column: Column
+    cells: list[Cell]
+    deviation: str
+    signs: str
+
+    def width(self, size: Size) -> float:
+        """Width in points, with the gaps beside it."""
+        cells = max((width(cell.text, size) * (BOLD if cell.mark == BEST else 1) for cell in self.cells), default=0)
+        beside = deviation_width(self.deviation, size) if self.deviation else 0
+        cells += max(beside, SIGN_WIDTH * len(self.signs) * width("0", size))
+        found = max(cells, *(width(line, size) for line in self.header()))
+        return (found if self.column.numeric else min(found, LONGEST)) + 2 * size.gap
+
+    def header(self) -> tuple[str, str]:
+        """In two lines, where it has several words and is wider than its column; else the first one is empty."""
+        name, size, words = self.column.name, SIZES[0], self.column.name.split(" ")
+        if len(words) == 1 or width(name, size) <= self.longest(size):
+            return "", name
+        cuts = [(" ".join(words[:cut]), " ".join(words[cut:])) for cut in range(1, len(words))]
+        return min(cuts, key=lambda cut: max(width(line, size) for line in cut))
+
+    def longest(self, size: Size) -> float:
+        """Width of the longest text."""
+        return max((width(cell.text, size) for cell in self.cells), default=0)
+
+    def broken(self, size: Size) -> bool:
+        """Whether the cells are paragraphs, as one of them is too long for a line."""
+        return not self.column.numeric and self.longest(size) > LONGEST
+
+    def cell(self, cell: Cell, broken: bool) -> str:
+        """A cell, filled up to the widest deviation and signs so that the points stand below each other."""
+        command = {BEST: r"\textbf", SECOND: r"\underline"}.get(cell.mark)
+        text = escape(breakable(cell.text) if broken else cell.text)
+        text = rf"\raggedright {text}" if broken else f"{command}{{{text}}}" if command else text
+        widest = self.deviation and rf"\pm{self.deviation}"
+        if not cell.signs and not cell.deviation:
+            space = _beside(_signs_of(self.signs), widest)
+            return text + (rf"\phantom{{{space}}}" if space else "")
+        below = cell.deviation and rf"\pm{cell.deviation}"
+        missing = "0" * (len(self.deviation) - len(cell.deviation)) if below else widest
+        above = _filled(_signs_of(cell.signs), _signs_of(self.signs[len(cell.signs) :]))
+        return text + _beside(above, _filled(below, missing))
+
+
+def _sets(table: Table) -> list[Set]:
+    found = []
+    for number, column in enumerate(table.columns):
+        cells = [row[number] for row in (*table.rows, *table.footer)]
+        widest = (max((getattr(cell, name) for cell in cells), key=len, default="") for name in ("deviation", "signs"))
+        found.append(Set(column, cells, *widest))
+    return found
+
+
 def column_widths(table: Table, size: Size) -> list[float]:
     """Widths of the columns in points, with the gaps beside them. A group's header can widen its last column."""
-    deviations, signs = _deviations(table), _signs(table)
-    widths = []
-    for number, column in enumerate(table.columns):
-        cells = max((_cell_width(cell, size) for cell in _column(table, number)), default=0)
-        beside = deviation_width(deviations[number], size) if deviations[number] else 0
-        cells += max(beside, SIGN_WIDTH * len(signs[number]) * width("0", size))
-        found = max(cells, *(width(line, size) for line in _header(table, number)))
-        widths.append((found if column.numeric else min(found, LONGEST)) + 2 * size.gap)
-    start = 0
+    widths, start = [column.width(size) for column in _sets(table)], 0
     for name, members in groupby(table.columns, key=lambda column: column.group):
         end = start + len(list(members))
         widths[end - 1] += max(0.0, width(name, size) + 2 * size.gap - sum(widths[start:end])) if name else 0
         start = end
     return widths
-
-
-def _cell_width(cell: Cell, size: Size) -> float:
-    """Without its deviation."""
-    return width(cell.text, size) * (BOLD if cell.mark == BEST else 1)
 
 
 def _rows_apart(table: Table, fit: Fit, height: float) -> Iterator[Table]:
@@ -185,47 +229,29 @@ def _unbroken(table: Table, fit: Fit, kept: int, room: float) -> Iterator[list[i
 
 
 def _tabular(table: Table, fit: Fit) -> str:
-    broken = [_broken(table, number, fit.size) for number in range(len(table.columns))]
-    headers = [_header(table, number) for number in range(len(table.columns))]
+    sets = _sets(table)
+    broken = [column.broken(fit.size) for column in sets]
+    headers = [column.header() for column in sets]
+    kinds = zip(sets, broken, strict=True)
+    alignment = [f"p{{{LONGEST:g}pt}}" if long else "r" if found.column.numeric else "l" for found, long in kinds]
     groups, rules = _groups(table.columns)
+    rows, footer = (
+        [_row([column.cell(*pair) for column, *pair in zip(sets, row, broken, strict=True)]) for row in part]
+        for part in (table.rows, table.footer)
+    )
     lines = [
-        f"\\begin{{tabular}}{{{''.join(map(_alignment, table.columns, broken))}}}",
+        f"\\begin{{tabular}}{{{''.join(alignment)}}}",
         "\\toprule",
         *([groups, rules] if rules else []),
         *([_row([escape(first) for first, _ in headers])] if any(first for first, _ in headers) else []),
         _row([escape(last) for _, last in headers]),
         "\\midrule",
-        *_body(table, table.rows, broken),
-        *(["\\midrule", *_body(table, table.footer, broken)] if table.footer else []),
+        *rows,
+        *(["\\midrule", *footer] if footer else []),
         "\\bottomrule",
         "\\end{tabular}",
     ]
     return "\n".join(lines)
-
-
-def _column(table: Table, number: int) -> list[Cell]:
-    return [row[number] for row in (*table.rows, *table.footer)]
-
-
-def _header(table: Table, number: int) -> tuple[str, str]:
-    """A header in two lines, where it has several words and is wider than its column; else the first one is empty."""
-    name, size = table.columns[number].name, SIZES[0]
-    cells = max((width(cell.text, size) for cell in _column(table, number)), default=0)
-    words = name.split(" ")
-    if len(words) == 1 or width(name, size) <= cells:
-        return "", name
-    cuts = [(" ".join(words[:cut]), " ".join(words[cut:])) for cut in range(1, len(words))]
-    return min(cuts, key=lambda cut: max(width(line, size) for line in cut))
-
-
-def _broken(table: Table, number: int, size: Size) -> bool:
-    """Whether the cells of a column are paragraphs, as one of them is too long for a line."""
-    longest = max((width(cell.text, size) for cell in _column(table, number)), default=0)
-    return not table.columns[number].numeric and longest > LONGEST
-
-
-def _alignment(column: Column, broken: bool) -> str:
-    return f"p{{{LONGEST:g}pt}}" if broken else "r" if column.numeric else "l"
 
 
 def _notes(notes: list[str]) -> list[str]:
@@ -253,37 +279,8 @@ def _groups(columns: list[Column]) -> tuple[str, str]:
     return _row(cells), "".join(rules)
 
 
-def _deviations(table: Table) -> list[str]:
-    """The widest deviation of each column."""
-    return [max((cell.deviation for cell in _column(table, n)), key=len, default="") for n in range(len(table.columns))]
-
-
-def _signs(table: Table) -> list[str]:
-    """The widest signs of each column."""
-    return [max((cell.signs for cell in _column(table, n)), key=len, default="") for n in range(len(table.columns))]
-
-
-def _body(table: Table, rows: list[list[Cell]], broken: list[bool]) -> list[str]:
-    widest = list(zip(_deviations(table), _signs(table), broken, strict=True))
-    return [_row([_cell(cell, *found) for cell, found in zip(row, widest, strict=True)]) for row in rows]
-
-
 def _row(cells: list[str]) -> str:
     return " & ".join(cells) + r" \\"
-
-
-def _cell(cell: Cell, widest: str, signs: str, broken: bool) -> str:
-    """A cell, filled up to the widest deviation and signs of its column so that the points stand below each other."""
-    command = {BEST: r"\textbf", SECOND: r"\underline"}.get(cell.mark)
-    text = escape(breakable(cell.text) if broken else cell.text)
-    text = rf"\raggedright {text}" if broken else f"{command}{{{text}}}" if command else text
-    above, room = _signs_of(cell.signs), _signs_of(signs[len(cell.signs) :])
-    below, missing = cell.deviation and rf"\pm{cell.deviation}", "0" * (len(widest) - len(cell.deviation))
-    if not above and not below:
-        space = _beside(_signs_of(signs), widest and rf"\pm{widest}")
-        return text + (rf"\phantom{{{space}}}" if space else "")
-    filled = _filled(below, missing) if below else _filled("", widest and rf"\pm{widest}")
-    return text + _beside(_filled(above, room), filled)
 
 
 def _beside(above: str, below: str) -> str:

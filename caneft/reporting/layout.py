@@ -1,9 +1,15 @@
 """A table as it is printed, and its Markdown form. `latex` has the other one."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import Any
+
+import pandas as pd
 
 BEST, SECOND = "best", "second"
+NONE = "–"
+"""What stands where there is no number."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,33 @@ class Table:
     notes: list[str] = field(default_factory=list)
 
 
+Printed = tuple[Column, list[Cell]]
+"""A column with its cells: what tables are made of."""
+
+
+def of_columns(label: str, title: str, caption: str, columns: Iterable[Printed], **more: list) -> Table:
+    """A table from its columns, from left to right. more: its footer and notes."""
+    heads, cells = zip(*columns, strict=True)
+    return Table(label, title, caption, list(heads), [list(row) for row in zip(*cells, strict=True)], **more)
+
+
+def words(name: str, texts: Iterable[str], group: str = "") -> Printed:
+    """A column of text."""
+    return Column(name, group, numeric=False), [Cell(text) for text in texts]
+
+
+def numbers(name: str, values: Iterable[Any], form: str | Callable[[Any], str], group: str = "") -> Printed:
+    """A column of numbers, each printed by `printed`."""
+    return Column(name, group), [Cell(printed(value, form)) for value in values]
+
+
+def printed(value: Any, form: str | Callable[[Any], str]) -> str:
+    """A number in a format such as `.1f`, or by a function; a dash where it is missing."""
+    if pd.isna(value):
+        return NONE
+    return form(value) if callable(form) else format(value, form)
+
+
 def mark_best(texts: list[str], lowest: bool = False) -> list[str]:
     """Marks of a column of printed numbers: the highest (or `lowest`) is best, the next second; equal print,
     equal mark."""
@@ -65,20 +98,15 @@ def markdown(tables: list[Table]) -> str:
 
 def _markdown(table: Table) -> str:
     header = [f"{column.name} ({column.group})" if column.group else column.name for column in table.columns]
-    body = [[_markdown_cell(cell) for cell in row] for row in table.rows]
-    body += [[f"*{_markdown_cell(row[0])}*", *map(_markdown_cell, row[1:])] for row in table.footer]
+    body = [[_markdown_cell(cell) for cell in row] for row in (*table.rows, *table.footer)]
+    for row in body[len(table.rows) :]:
+        row[0] = f"*{row[0]}*"
     lines = [[text.replace("|", "\\|") for text in line] for line in [header, *body]]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    numeric = [column.numeric for column in table.columns]
-    rule = ["-" * (width - 1) + ":" if right else "-" * width for width, right in zip(widths, numeric, strict=True)]
-    aligned = [
-        [
-            text.rjust(width) if right else text.ljust(width)
-            for text, width, right in zip(line, widths, numeric, strict=True)
-        ]
-        for line in lines
-    ]
-    rows = [f"| {' | '.join(line)} |" for line in [aligned[0], rule, *aligned[1:]]]
+    sizes = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    shapes = [(">" if column.numeric else "<", size) for column, size in zip(table.columns, sizes, strict=True)]
+    lines.insert(1, ["-" * (size - 1) + (":" if side == ">" else "-") for side, size in shapes])
+    aligned = ([f"{text:{side}{size}}" for text, (side, size) in zip(line, shapes, strict=True)] for line in lines)
+    rows = [f"| {' | '.join(line)} |" for line in aligned]
     parts = [f"**{table.title}.** {table.caption}".rstrip(), "\n".join(rows), *table.notes]
     return "\n\n".join(parts) + "\n"
 

@@ -17,6 +17,7 @@ from caneft.reporting.shown import main_variants
 from caneft.reporting.stability import MASKS
 from caneft.reporting.style import (
     COLUMN,
+    DASHED,
     DOUBLE,
     GREY,
     INK,
@@ -66,7 +67,7 @@ def _layers(plan: Plan, axes: Axes, variant: str, frame: pd.DataFrame) -> None:
     axes.bar(counts.index, counts["mean"], color=look(plan, variant).fill, width=0.75, linewidth=0)
     by_chance = frame.groupby("layer")["by_chance"].mean()
     edges = [by_chance.index - 0.45, by_chance.index + 0.45]
-    axes.hlines(by_chance, *edges, color=INK, linewidth=0.7, linestyle=(0, (3, 2)))
+    axes.hlines(by_chance, *edges, color=INK, linewidth=0.7, linestyle=DASHED)
     if frame["draw"].nunique() > 1:
         axes.vlines(counts.index, counts["min"], counts["max"], color=INK, linewidth=0.7, alpha=0.7)
     if len(counts) <= MOST_NUMBERS:
@@ -160,7 +161,7 @@ def _curves(plan: Plan, axes: Axes, frame: pd.DataFrame, measure: str) -> None:
     """The lines of one measure and scope; held-out consensus in millinats."""
     scale = 1000 if measure == "held_out" else 1
     noise = scale * frame.groupby("samples")[f"noise_{measure}"].mean()
-    axes.plot(noise.index, noise, color=GREY, linewidth=1.1, linestyle=(0, (3, 2)), label="shuffled labels")
+    axes.plot(noise.index, noise, color=GREY, linewidth=1.1, linestyle=DASHED, label="shuffled labels")
     for criterion, rows in frame.groupby("criterion", sort=False):
         by_size = rows.groupby("samples")[measure]
         means, errors = scale * by_size.mean(), scale * by_size.sem()

@@ -8,12 +8,13 @@ import pandas as pd
 
 from caneft.plan import Plan
 from caneft.reporting import captions, inputs
+from caneft.reporting.columns import methods, score_cells
 from caneft.reporting.inputs import COPY, Block
 from caneft.reporting.labels import METRICS, label
-from caneft.reporting.layout import Cell, Column, Table
-from caneft.reporting.reading import naming, read_json
+from caneft.reporting.layout import NONE, Cell, Column, Table, numbers, of_columns, words
+from caneft.reporting.measures import headline
+from caneft.reporting.reading import opened
 from caneft.reporting.results import BLOCK
-from caneft.reporting.tables import NONE, score_cells
 
 COUNTS = ["segments", "pairs", "sources"]
 KEYS = ["variant", "method", "metric"]
@@ -32,15 +33,13 @@ def without(plan: Plan, root: str | Path) -> pd.DataFrame:
 
 
 def _rows(plan: Plan, file: inputs.OverlapFile, path: Path) -> Iterator[dict[str, Any]]:
-    found = read_json(path, with_format=True)
-    with naming(path):
+    with opened(path, with_format=True) as found:
         pairs, sources = (int(found["flagged"][kind]) for kind in ("pair", "source"))
         counts = {"segments": int(found["segments"]), "pairs": pairs, "sources": sources}
         scored = 0 < pairs + sources < counts["segments"]
         for name, (variant, method, seed) in file.runs.items():
             for metric in plan.config.scoring.metrics:
-                yield {
-                    **dict(zip(BLOCK, file.block, strict=True)),
+                yield file.row | {
                     **{"domain": file.domain, **counts},
                     **{"variant": variant, "method": method, "seed": seed, "metric": metric},
                     "without": float(found["runs"][name][metric]["score"]) if scored else float("nan"),
@@ -91,58 +90,47 @@ def absent(table: pd.DataFrame) -> str:
 
 
 def _flagged(plan: Plan, direction: str, rows: pd.DataFrame) -> Table:
-    counts = rows[["mixture", "domain", *COUNTS]].drop_duplicates()
-    caption = (
-        "Test segments whose source stands in the training data of a mixture to which their domain does not belong:"
-        " with the same target (pairs), or with others alone (sources). Test sets without any are not shown."
-    )
-    return Table(
-        label=f"tab:overlap-{direction}",
-        title=f"Overlap of test sets with training data, {direction}",
-        caption=" ".join(filter(None, [caption, plan.config.report.note.strip()])),
-        columns=[Column("Mixture", numeric=False), Column("Tested on", numeric=False), Column("Segments")]
-        + [Column(name, "flagged") for name in ("pairs", "sources", "% of all")],
-        rows=[
-            [Cell(row.mixture), Cell(label(plan, row.domain))]
-            + [Cell(f"{getattr(row, name):,}") for name in COUNTS]
-            + [Cell(f"{100 * (row.pairs + row.sources) / row.segments:.2f}")]
-            for row in counts.itertuples()
+    found = rows[["mixture", "domain", *COUNTS]].drop_duplicates()
+    return of_columns(
+        f"tab:overlap-{direction}",
+        f"Overlap of test sets with training data, {direction}",
+        captions.said(
+            plan,
+            "Test segments whose source stands in the training data of a mixture to which their domain does not belong:"
+            " with the same target (pairs), or with others alone (sources). Test sets without any are not shown.",
+        ),
+        [
+            words("Mixture", found["mixture"]),
+            words("Tested on", (label(plan, domain) for domain in found["domain"])),
+            numbers("Segments", found["segments"], ","),
+            *(numbers(name, found[name], ",", "flagged") for name in ("pairs", "sources")),
+            numbers("% of all", 100 * (found["pairs"] + found["sources"]) / found["segments"], ".2f", "flagged"),
         ],
     )
 
 
 def _scores(plan: Plan, block: Block, rows: pd.DataFrame) -> Table:
-    metric = plan.config.scoring.metrics[0]
-    headline = rows[rows["metric"] == metric]
-    by_domain = {domain: part for domain, part in headline.groupby("domain", sort=False)}
-    columns, cells = [], []
-    for domain, part in by_domain.items():
+    columns = []
+    for domain, part in headline(plan, rows).groupby("domain", sort=False):
         segments, pairs, sources = part[COUNTS].iloc[0]
         group = f"{label(plan, domain)}: {pairs + sources:,} of {segments:,} flagged"
-        columns += [Column("with", group), Column("without", group)]
-        cells += [_column(part, "with"), _column(part, "without")]
-    variants = next(iter(by_domain.values()))
-    sentences = [
-        "Scores of all segments (with), and of those alone that are not flagged: whose source does not stand in the"
-        " mixture's training data (without).",
-        "Base is trained on none: how it changes is what leaving them out does to the score itself."
-        if "base" in set(variants["method"])
-        else "",
-        captions.seeds(plan) if (variants["n_seeds"] > 1).any() else "",
-        "The best value of a column is bold, the second underlined.",
-        plan.config.report.note.strip(),
-    ]
-    return Table(
-        label="tab:overlap-" + "-".join(block),
-        title=f"{METRICS[metric]} without overlap, {', '.join(block[:2])}, mixture {block[2]}",
-        caption=" ".join(filter(None, sentences)),
-        columns=[Column("Method", numeric=False), *columns],
-        rows=[[Cell(label(plan, name)), *row] for name, *row in zip(variants["variant"], *cells, strict=True)],
+        columns += [(Column(kind, group), _column(part, kind)) for kind in ("with", "without")]
+    own = "Base is trained on none: how it changes is what leaving them out does to the score itself."
+    return of_columns(
+        "tab:overlap-" + "-".join(block),
+        f"{METRICS[plan.config.scoring.metrics[0]]} without overlap, {', '.join(block[:2])}, mixture {block[2]}",
+        captions.said(
+            plan,
+            "Scores of all segments (with), and of those alone that are not flagged: whose source does not stand in the"
+            " mixture's training data (without).",
+            own if "base" in set(part["method"]) else "",
+            captions.seeds(plan) if (part["n_seeds"] > 1).any() else "",
+            captions.BEST_VALUE,
+        ),
+        [methods(plan, part["variant"]), *columns],
     )
 
 
 def _column(rows: pd.DataFrame, kind: str) -> list[Cell]:
     """Cells of one column; of a test set that is flagged as a whole nothing is left to score."""
-    if rows[f"{kind}_mean"].isna().all():
-        return [Cell(NONE)] * len(rows)
-    return score_cells(rows, kind)
+    return [Cell(NONE)] * len(rows) if rows[f"{kind}_mean"].isna().all() else score_cells(rows, kind)

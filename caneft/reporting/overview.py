@@ -8,15 +8,30 @@ import pandas as pd
 
 from caneft.config import Direction, Neurons
 from caneft.neurons import NeuronSet, read_description
-from caneft.plan import Plan, comparison
-from caneft.reporting import captions, claims, evidence, inputs, listing, overlap, page, power, results, roles, tables
+from caneft.plan import Plan
+from caneft.reporting import (
+    captions,
+    claims,
+    evidence,
+    inputs,
+    listing,
+    measures,
+    overlap,
+    page,
+    power,
+    results,
+    roles,
+    significant,
+    tables,
+)
 from caneft.reporting.claims import Verdict
-from caneft.reporting.inputs import COPY, Block
+from caneft.reporting.columns import ALL, averages, methods, score_cells
+from caneft.reporting.inputs import Block
 from caneft.reporting.labels import METRICS, label, metric_label
-from caneft.reporting.layout import Cell, Column, Table, mark_best
+from caneft.reporting.layout import Column, Table, numbers, of_columns
+from caneft.reporting.measures import of_block
 from caneft.reporting.numeric import read_neurons
-from caneft.reporting.reading import naming, read_bytes, read_json, text
-from caneft.reporting.results import of_block
+from caneft.reporting.reading import opened, read_bytes, text
 
 
 class Overview(NamedTuple):
@@ -68,14 +83,12 @@ def gather(plan: Plan, root: str | Path) -> Overview:
 
 def tests(root: Path, block: Block) -> Mapping[str, Any]:
     """Content of a block's file of significance."""
-    path = root / comparison.path(block)
-    content = read_json(path, with_format=True)
-    with naming(path):
+    with significant.tests(root, block) as content:
         for name in ("method", "baseline"):
             content[name]
         for metric in dict(content["metrics"]):
             evidence.errors(content, metric)
-    return content
+        return content
 
 
 def named(plan: Plan, block: Block, tests: Mapping[str, Any]) -> Iterator[str]:
@@ -129,8 +142,9 @@ def what_was_run(plan: Plan, records: pd.DataFrame) -> Iterator[tuple[str, str]]
     )
     yield "Training", f"{config.tuning.pairs_per_domain:,} pairs a domain, {config.tuning.epochs} epochs"
     if plan.variants(Neurons):
+        samples = config.importance.samples
         drawn = ", drawn again for each seed" if plan.own_draws() else ""
-        yield "Importance", f"{_samples(config.importance.samples)} samples a domain{drawn}"
+        yield "Importance", f"{samples if isinstance(samples, str) else f'{samples:,}'} samples a domain{drawn}"
         budget = {k: getattr(config.selection, k) for k in ("fraction", "gamma", "parameters")}
         yield "Budget", ", ".join(f"{name} {value}" for name, value in budget.items() if value is not None)
     for block in plan.shown_blocks():
@@ -145,16 +159,11 @@ def _source(model) -> str:
     return model.hub or ("GGUF file, dequantised" if model.quantised else "local folder")
 
 
-def _samples(samples: int | str) -> str:
-    return samples if isinstance(samples, str) else f"{samples:,}"
-
-
 def made_by(plan: Plan, root: Path, costs: pd.DataFrame) -> dict[str, str]:
     """Commits and versions that the runs' records name, devices, hours of computing, and when the first job began."""
     commits, versions, started = set(), {}, []
     for file in inputs.record_files(plan):
-        record = read_json(root / file.path, with_format=True)
-        with naming(root / file.path):
+        with opened(root / file.path, with_format=True) as record:
             code = record.get("code") or {}
             if code.get("commit"):
                 commits.add(text(code["commit"])[:12] + (" with changes" if code.get("dirty") else ""))
@@ -162,8 +171,7 @@ def made_by(plan: Plan, root: Path, costs: pd.DataFrame) -> dict[str, str]:
                 versions.setdefault(name, set()).add(text(version))
     paths, hours = dict.fromkeys(file.path for file in inputs.cost_files(plan)), 0.0
     for path in paths:
-        cost = read_json(root / path)
-        with naming(root / path):
+        with opened(root / path) as cost:
             started.append(text(cost["started"]))
             hours += float(cost["wall_seconds"]) / 3600
     said = {
@@ -180,24 +188,16 @@ def made_by(plan: Plan, root: Path, costs: pd.DataFrame) -> dict[str, str]:
 def headline(plan: Plan, block: Block, rows: pd.DataFrame) -> Table:
     """The averages of a block in the headline metric. rows: of the main table."""
     metric = plan.config.scoring.metrics[0]
-    body = rows[(rows["metric"] == metric) & (rows["method"] != COPY)]
-    shown = {tables.SEEN: "seen"} | ({tables.UNSEEN: "unseen", tables.ALL: "all"} if plan.unseen(*block[1:]) else {})
-    texts = {name: [f"{value:.1f}" for value in body[f"{name}_mean"]] for name in shown}
-    deviations = {name: ["" if pd.isna(v) else f"{v:.1f}" for v in body[f"{name}_std"]] for name in shown}
-    cells = {name: list(map(Cell, texts[name], deviations[name], mark_best(texts[name]))) for name in shown}
-    seeds = len(plan.config.seeds)
-    return Table(
-        label="overview",
-        title=f"{METRICS[metric]} of {', '.join(block[:2])}, mixture {block[2]}",
-        caption=f"Averages over domains{f', mean ± deviation over {seeds} seeds' if seeds > 1 else ''}.",
-        columns=[
-            Column("Method", numeric=False),
-            Column("Trained parameters"),
-            *(Column(n, "average") for n in shown.values()),
-        ],
-        rows=[
-            [Cell(label(plan, row.variant)), Cell(f"{row.trainable_parameters:,}"), *(cells[name][i] for name in shown)]
-            for i, row in enumerate(body.itertuples())
+    body, seeds = measures.headline(plan, rows), len(plan.config.seeds)
+    shown = averages(plan, block) | ({ALL: "all"} if plan.unseen(*block[1:]) else {})
+    return of_columns(
+        "overview",
+        f"{METRICS[metric]} of {', '.join(block[:2])}, mixture {block[2]}",
+        f"Averages over domains{f', mean ± deviation over {seeds} seeds' if seeds > 1 else ''}.",
+        [
+            methods(plan, body["variant"]),
+            numbers("Trained parameters", body["trainable_parameters"], ","),
+            *((Column(name, "average"), score_cells(body, average)) for average, name in shown.items()),
         ],
     )
 
@@ -205,9 +205,8 @@ def headline(plan: Plan, block: Block, rows: pd.DataFrame) -> Table:
 def warnings(plan: Plan, scores: pd.DataFrame, records: pd.DataFrame, shared: pd.DataFrame) -> Iterator[str]:
     """What to know before trusting the numbers of a block. All frames: rows of the block."""
     trained = records[records["seed"].notna()]
-    choices = {v: rows["choice"].iloc[0] for v, rows in trained.groupby("variant", sort=False)}
-    chosen = {variant: choice for variant, choice in choices.items() if choice is not None}
-    if fixed := [label(plan, variant) for variant in choices if variant not in chosen]:
+    chosen = captions.chosen_rates(trained)
+    if fixed := [label(plan, variant) for variant in trained["variant"].unique() if variant not in chosen]:
         names = ", ".join(fixed)
         yield f"Rates that were fixed and not tuned: {names}. Differences between them may be those of the rates."
     yield from captions.edges(plan, chosen) + captions.divergences(plan, chosen)

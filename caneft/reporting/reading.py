@@ -23,6 +23,14 @@ def read_json(path: Path, with_format: bool = False) -> dict[str, Any]:
     return found
 
 
+@contextmanager
+def opened(path: Path, with_format: bool = False) -> Iterator[dict[str, Any]]:
+    """The same, and an InputError that names the file if what is read of it in the block is not there or unusable."""
+    content = read_json(path, with_format)
+    with naming(path):
+        yield content
+
+
 def read_lines(path: Path) -> list[str]:
     """Lines of a text file; only line feeds end one, since a hypothesis may hold any other separator."""
     if not path.exists():

@@ -15,12 +15,11 @@ from caneft.errors import InputError
 from caneft.neurons import read_description
 from caneft.plan import SEEN, Plan, parts
 from caneft.reporting import inputs
-from caneft.reporting.inputs import Block
+from caneft.reporting.inputs import BLOCK, Block
 from caneft.reporting.numeric import read_neurons, read_parquet
-from caneft.reporting.reading import checked, naming, number, read_json, read_lines
+from caneft.reporting.reading import checked, naming, number, opened, read_lines
 from caneft.storage.bounded import parse
 
-BLOCK = ["model", "direction", "mixture"]
 AVERAGES = [AVERAGE_SEEN, AVERAGE_UNSEEN]
 SCALE = {metric: 100 for metric in NEURAL if not MEASURES[metric].lower_is_better}
 """Neural metrics are shown times this; those that count errors as they are."""
@@ -38,53 +37,41 @@ def scores(plan: Plan, root: str | Path, blocks: Iterable[Block] | None = None) 
     choice of adapters. Copy has variant and method `copy`. Neural metrics: shown blocks alone. blocks: only these.
     """
     files = inputs.score_files(plan, blocks)
-    frame = _frame(row for file in files for row in _score_rows(plan, file, Path(root)))
-    return frame.astype({"wrong_language": "Int64"})
+    frame = pd.DataFrame([row for file in files for row in _score_rows(plan, file, Path(root))])
+    return frame.astype({"seed": "Int64", "wrong_language": "Int64"})
 
 
 def _score_rows(plan: Plan, file: inputs.ScoreFile, root: Path) -> Iterator[dict[str, Any]]:
     """Surface metrics, then neural ones, which have the counts of the same outputs; but for errors, times 100."""
-    path, seen = root / file.path, plan.seen(*file.block[1:])
-    surface = read_json(path, with_format=True)
-    shared = {}
-    with naming(path):
+    seen, counts = plan.seen(*file.block[1:]), {}
+    with opened(root / file.path, with_format=True) as surface:
         for domain in file.domains:
             entry = surface["domains"][domain]
-            scored = {
-                metric: _scored(entry[metric]) | _adapter(entry, metric) for metric in plan.config.scoring.metrics
-            }
+            scored = {m: _scored(entry[m]) | _adapter(entry, m) for m in plan.config.scoring.metrics}
             health = {flag: int(checked(entry["health"][flag], int)) for flag in FLAGS[:-1]}
             health["wrong_language"] = checked(entry["health"]["wrong_language"], int)
-            shared[domain] = {"segments": int(checked(entry["segments"], int)), **health}
+            counts[domain] = {"segments": int(checked(entry["segments"], int)), **health}
             for metric, found in scored.items():
-                about = {**_identity(file), "domain": domain, "seen": domain in seen, "metric": metric}
-                yield about | found | shared[domain]
+                about = {"domain": domain, "seen": domain in seen, "metric": metric}
+                yield file.row | about | found | counts[domain]
     for metric, name in file.neural.items():
-        neural = read_json(root / name, with_format=True)
-        with naming(root / name):
+        with opened(root / name, with_format=True) as neural:
             for domain in file.domains:
-                about = {**_identity(file), "domain": domain, "seen": domain in seen, "metric": metric}
-                found = _scored(neural["domains"][domain])
-                yield (
-                    about
-                    | found
-                    | {"score": SCALE.get(metric, 1) * found["score"]}
-                    | _adapter({}, metric)
-                    | shared[domain]
-                )
+                about = {"domain": domain, "seen": domain in seen, "metric": metric}
+                found = _scored(neural["domains"][domain], SCALE.get(metric, 1))
+                yield file.row | about | found | _adapter({}, metric) | counts[domain]
 
 
-def _scored(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {"score": float(entry["score"]), "signature": checked(entry["signature"], str)}
+def _scored(entry: Mapping[str, Any], scale: int = 1) -> dict[str, Any]:
+    return {"score": scale * float(entry["score"]), "signature": checked(entry["signature"], str)}
 
 
 def metric_training(plan: Plan, root: str | Path) -> dict[str, dict[str, Any]]:
     """How well the neural metrics that are trained here know corrupted translations: `training` of their manifests."""
     found = {}
     for metric, name in inputs.metric_files(plan).items():
-        manifest = read_json(Path(root) / name, with_format=True)
-        if "training" in manifest:
-            with naming(Path(root) / name):
+        with opened(Path(root) / name, with_format=True) as manifest:
+            if "training" in manifest:
                 for judge in ("comet", "chrf"):
                     float(manifest["training"][judge]["pearson"])
                 found[metric] = dict(manifest["training"])
@@ -111,55 +98,56 @@ def records(plan: Plan, root: str | Path, blocks: Iterable[Block] | None = None)
     """
     blocks = list(plan.blocks() if blocks is None else blocks)
     rows = [
-        {**dict(zip(BLOCK, block, strict=True)), "variant": run.variant, "method": method, "trainable": 0}
+        {**dict(zip(BLOCK, block, strict=True)), "variant": run.variant, "method": inputs.method_of(plan, run)}
+        | {"trainable": 0}
         for block in blocks
         for run in plan.untrained_runs(*block)
-        for method in [plan.config.methods[run.variant].method]
     ]
     rows += [_record_row(plan, file, Path(root) / file.path) for file in inputs.record_files(plan, blocks)]
-    frame = _frame(rows)
-    for column in ("learning_rate", "dev_loss", "fraction", "gamma"):
-        frame[column] = frame.get(column, pd.Series(index=frame.index)).astype("Float64")
-    for column in ("trainable", "total", "pairs", "steps", "neurons", "neuron_parameters"):
-        frame[column] = frame.get(column, pd.Series(index=frame.index)).astype("Int64")
-    for column in ("choice", "commit", "unit"):
-        found = frame.get(column, pd.Series(index=frame.index)).astype(object)
-        frame[column] = found.where(found.notna(), None)
+    frame = pd.DataFrame(rows, columns=[*BLOCK, "variant", "method", "seed", "learning_rate", "choice", *RECORD])
+    kinds = {column: {int: "Int64", float: "Float64", str: object}[kind] for column, (_, kind) in RECORD.items()}
+    frame = frame.astype({"seed": "Int64", "learning_rate": "Float64", "choice": object} | kinds)
+    for column in ("choice", *(name for name, (_, kind) in RECORD.items() if kind is str)):
+        frame[column] = frame[column].where(frame[column].notna(), None)
     return frame
 
 
-def _record_row(plan: Plan, file: inputs.RecordFile, path: Path) -> dict[str, Any]:
+RECORD = {
+    "trainable": ("parameters trainable", int),
+    "total": ("parameters total", int),
+    "pairs": ("tuning examples", int),
+    "steps": ("tuning steps", int),
+    "dev_loss": ("tuning dev_loss", float),
+    "commit": ("code commit", str),
+    "unit": ("selection unit", str),
+    "neurons": ("selection neurons", int),
+    "fraction": ("selection fraction", float),
+    "gamma": ("selection gamma", float),
+    "neuron_parameters": ("selection parameters", int),
+}
+"""Columns of `records`: section and entry of a record, and the kind of its values."""
+
+
+def _record_row(plan: Plan, file: inputs.File, path: Path) -> dict[str, Any]:
     record = _read_record(plan, file, path)
     with naming(path):
         selects = isinstance(plan.config.methods[file.variant], Neurons)  # LoRA of their size has a selection, too
-        selection = dict(record["selection"]) if selects else {}
-        choice = record.get("choice")
-        if choice is not None:
-            dict(choice["grid"]), float(choice["learning_rate"]), choice["edge"]
-        return {
-            **_identity(file),
-            "learning_rate": float(record["settings"]["learning_rate"]),
-            "choice": choice,
-            "trainable": checked(record["parameters"]["trainable"], int),
-            "total": checked(record["parameters"]["total"], int),
-            "pairs": checked(record["tuning"]["examples"], int),
-            "steps": checked(record["tuning"]["steps"], int),
-            "dev_loss": checked(record["tuning"]["dev_loss"], int, float),
-            "commit": checked(record["code"]["commit"], str),
-            "unit": checked(selection.get("unit", "neuron"), str) if selects else None,
-            "neurons": checked(selection.get("neurons"), int),
-            "fraction": checked(selection.get("fraction"), int, float),
-            "gamma": checked(selection.get("gamma"), int, float),
-            "neuron_parameters": checked(selection.get("parameters"), int),
-        }
+        selection = {"unit": "neuron"} | dict(record["selection"]) if selects else {}
+        row = file.row | {"learning_rate": float(record["settings"]["learning_rate"]), "choice": record.get("choice")}
+        if row["choice"] is not None:
+            dict(row["choice"]["grid"]), float(row["choice"]["learning_rate"]), row["choice"]["edge"]
+        for column, (way, kind) in RECORD.items():
+            section, name = way.split()
+            value = selection.get(name) if section == "selection" else record[section][name]
+            row[column] = checked(value, *((int, float) if kind is float else (kind,)))
+        return row
 
 
-def _read_record(plan: Plan, file: Any, path: Path, rate: float | None = None) -> dict[str, Any]:
+def _read_record(plan: Plan, file: inputs.File, path: Path, rate: float | None = None) -> dict[str, Any]:
     """Record of a run of the block's model, direction and variant. rate: of a trial."""
-    record = read_json(path, with_format=True)
     model, direction, _ = file.block
     asked = parts.tune(plan.config, model, direction, file.variant, rate).model_dump(mode="json")
-    with naming(path):
+    with opened(path, with_format=True) as record:
         stale = sorted(key for key, value in asked.items() if record["settings"][key] != value)
     if stale:  # a copied or renamed results folder has lost what Snakemake knew of it
         raise InputError(
@@ -191,17 +179,14 @@ def trials(plan: Plan, root: str | Path, blocks: Iterable[Block] | None = None) 
 def _trial_row(plan: Plan, files: list[inputs.TrialFile], root: Path) -> dict[str, Any]:
     """Of one rate. files: of its seeds."""
     first, rate = files[0], f"{files[0].rate:g}"
-    choice = read_json(root / first.choice, with_format=True)
-    with naming(root / first.choice):
+    with opened(root / first.choice, with_format=True) as choice:
         dev, error, edge = number(choice["grid"][rate]), number(choice["errors"][rate]), choice["edge"]
         highest = number(choice["grid"][f"{choice['best']:g}"])
         chosen = choice["learning_rate"] == first.rate
     stops = [_diverged_at(plan, file, root) for file in files]
     averages = [_trial_averages(plan, file, root) for file in files] if not math.isnan(dev) else []
-    return {
-        **dict(zip(BLOCK, first.block, strict=True)),
-        **{"variant": first.variant, "method": first.method, "learning_rate": first.rate, "n_seeds": len(files)},
-        **{"dev": dev, "behind": highest - dev, "behind_se": error},
+    return first.row | {
+        **{"learning_rate": first.rate, "n_seeds": len(files), "dev": dev, "behind": highest - dev, "behind_se": error},
         **{"chosen": chosen, "edge": edge if chosen else None},
         "diverged_at": min((step for step in stops if step is not None), default=None),
         **{name: _mean([found[name] for found in averages]) for name in AVERAGES if averages},
@@ -210,23 +195,20 @@ def _trial_row(plan: Plan, files: list[inputs.TrialFile], root: Path) -> dict[st
 
 def _diverged_at(plan: Plan, file: inputs.TrialFile, root: Path) -> int | None:
     """Step at which a trial diverged; None if it did not, or its record is older than the question."""
-    record = _read_record(plan, file, root / file.record, file.rate)
-    with naming(root / file.record):
+    record = _read_record(plan, file, root / file.path, file.rate)
+    with naming(root / file.path):
         return dict(record["tuning"]).get("diverged_at")
 
 
 def _trial_averages(plan: Plan, file: inputs.TrialFile, root: Path) -> dict[str, float]:
-    found = {name: _test_scores(plan, file, name, root / path) for name, path in file.scores.items()}
-    unseen = [score for name, values in found.items() if name != SEEN for score in values]
-    return dict(zip(AVERAGES, (_mean(found[SEEN]), _mean(unseen)), strict=True))
-
-
-def _test_scores(plan: Plan, file: inputs.TrialFile, testset: str, path: Path) -> list[float]:
-    """Headline scores of a test set's domains."""
-    found = read_json(path, with_format=True)
-    domains = plan.seen(*file.block[1:]) if testset == SEEN else [testset]
-    with naming(path):
-        return [float(found["domains"][domain][plan.config.scoring.metrics[0]]["score"]) for domain in domains]
+    """Means of the headline scores of the seen and of the unseen domains."""
+    reached: dict[str, list[float]] = {average: [] for average in AVERAGES}
+    for testset, path in file.scores.items():
+        domains = plan.seen(*file.block[1:]) if testset == SEEN else [testset]
+        with opened(root / path, with_format=True) as found:
+            scores = [float(found["domains"][domain][plan.config.scoring.metrics[0]]["score"]) for domain in domains]
+        reached[AVERAGES[testset != SEEN]] += scores
+    return {average: _mean(scores) for average, scores in reached.items()}
 
 
 def _mean(values: list[float]) -> float:
@@ -243,12 +225,12 @@ def losses(plan: Plan, root: str | Path, blocks: Iterable[Block] | None = None) 
     return pd.DataFrame(rows, columns=columns).astype({"step": "int64", "loss": float, "dev_loss": float})
 
 
-def _loss_rows(file: inputs.LogFile, path: Path) -> Iterator[dict[str, Any]]:
+def _loss_rows(file: inputs.File, path: Path) -> Iterator[dict[str, Any]]:
     texts = read_lines(path)
     with naming(path):
         for line in map(parse, texts):
             losses = {"loss": float(line["loss"]), "dev_loss": number(line.get("dev_loss"))}
-            yield _identity(file) | {"step": int(checked(line["step"], int))} | losses
+            yield file.row | {"step": int(checked(line["step"], int))} | losses
 
 
 def costs(
@@ -259,22 +241,31 @@ def costs(
     Columns: model, direction, mixture, stage, variant, method, seed (these three missing where variants share the
     stage), wall_seconds, cpu_seconds, peak_memory_mb, cuda_peak_memory_mb (missing on CPU), device, threads.
     """
-    measured = ("wall_seconds", "cpu_seconds", "peak_memory_mb", "cuda_peak_memory_mb", "device", "threads")
+    measured = ("wall_seconds", "cpu_seconds", "peak_memory_mb", "cuda_peak_memory_mb", "threads")
     rows = []
     for file in inputs.cost_files(plan, blocks):
-        if stage not in (None, file.stage):
-            continue
-        path = Path(root) / file.path
-        cost = read_json(path)
-        with naming(path):
-            rows.append(
-                {**_identity(file), "stage": file.stage}
-                | {name: checked(cost[name], *((str,) if name == "device" else (int, float))) for name in measured}
-            )
-    frame = _frame(rows)
-    if "cuda_peak_memory_mb" not in frame:  # no process at all
-        frame["cuda_peak_memory_mb"] = None
-    return frame.astype({"cuda_peak_memory_mb": "Float64"})
+        if stage in (None, file.stage):
+            with opened(Path(root) / file.path) as cost:
+                numbers = {name: checked(cost[name], int, float) for name in measured}
+                rows.append(file.row | {"stage": file.stage, "device": checked(cost["device"], str)} | numbers)
+    columns = [*BLOCK, "variant", "method", "seed", "stage", *measured, "device"]
+    return pd.DataFrame(rows, columns=columns).astype({"seed": "Int64", "cuda_peak_memory_mb": "Float64"})
+
+
+def decoded(plan: Plan, root: str | Path) -> pd.DataFrame:
+    """Which engine decoded what: one row per block and translated test set of a final run. No rows where transformers
+    alone is planned.
+
+    Columns: model, direction, mixture, variant, engine, version, dtype.
+    """
+    files = inputs.cost_files(plan) if plan.config.decoding.engine != "transformers" else ()
+    rows = []
+    for file in files:
+        if file.stage == "translation":
+            with opened(Path(root) / file.path) as cost:
+                engine = [checked(cost["engine"][name], str) for name in ("name", "version", "dtype")]
+                rows.append((*file.block, file.variant, *engine))
+    return pd.DataFrame(rows, columns=[*BLOCK, "variant", "engine", "version", "dtype"])
 
 
 def neuron_counts(plan: Plan, root: str | Path) -> pd.DataFrame:
@@ -284,22 +275,20 @@ def neuron_counts(plan: Plan, root: str | Path) -> pd.DataFrame:
     by_chance: how many would be of this layer if as many were drawn at random among the same candidates. Blocks that
     select on the same mixture have the same sets; each is there once.
     """
-    rows = {}
+    rows: dict[str, list] = {}
     for selection, blocks in inputs.selections(plan).items():
         for file in inputs.neuron_files(plan, blocks):
             if file.unit == "neuron" and file.path not in rows:
-                rows[file.path] = list(_layer_rows(selection, file, Path(root) / file.path))
+                chosen = read_neurons(Path(root) / file.path)
+                every = [chosen.width] * chosen.layers
+                candidates = read_description(Path(root) / file.path).get("candidates_per_layer", every)
+                about = (*selection, file.variant, file.method, file.seed)
+                rows[file.path] = [
+                    (*about, layer, count, chosen.width, len(chosen) * among / sum(candidates))
+                    for layer, (count, among) in enumerate(zip(chosen.per_layer().tolist(), candidates, strict=True))
+                ]
     columns = [*BLOCK, "variant", "method", "draw", "layer", "neurons", "width", "by_chance"]
     return pd.DataFrame([row for part in rows.values() for row in part], columns=columns)
-
-
-def _layer_rows(selection: Block, file: inputs.NeuronFile, path: Path) -> Iterator[dict[str, Any]]:
-    chosen = read_neurons(path)
-    identity = {**dict(zip(BLOCK, selection, strict=True)), "variant": file.variant, "method": file.method}
-    candidates = read_description(path).get("candidates_per_layer", [chosen.width] * chosen.layers)
-    for layer, (count, among) in enumerate(zip(chosen.per_layer(), candidates, strict=True)):
-        of_layer = {"neurons": int(count), "width": chosen.width, "by_chance": len(chosen) * among / sum(candidates)}
-        yield identity | {"draw": file.draw, "layer": layer} | of_layer
 
 
 class Information(NamedTuple):
@@ -321,8 +310,7 @@ def information(plan: Plan, root: str | Path) -> dict[Block, Information]:
 
 def _information(plan: Plan, root: Path, blocks: list[Block]) -> Information:
     file = next(file for file in inputs.information_files(plan, blocks) if file.unit == "neuron")
-    sidecar = read_json(root / file.sidecar)
-    with naming(root / file.sidecar):
+    with opened(root / inputs.sidecar(file)) as sidecar:
         domains = [checked(domain, str) for domain in sidecar["domains"]]
         float(sidecar["null"]["quantile"]), float(sidecar["null"]["error_rate"])
     columns = ["layer", "neuron", "consensus", *(f"importance_{domain}" for domain in domains)]
@@ -366,37 +354,12 @@ def own_curve(plan: Plan, frame: pd.DataFrame, variant: str | None) -> pd.DataFr
 
 
 def _stability_rows(selection: Block, path: Path) -> Iterator[dict[str, Any]]:
-    found = read_json(path)
-    with naming(path):
+    with opened(path) as found:
         sizes = {"neurons": int(found["neurons"]), "total": int(found["neurons_of_the_model"])}
         for point in found["points"]:
-            splits = zip(*(point[name] for name in AGREEMENT), strict=True)
-            for split, values in enumerate(splits):
+            about = {"criterion": point["criterion"], "scope": point["scope"], "samples": int(point["samples"])}
+            if about["criterion"] not in MASKED or about["scope"] not in (*get_args(Scope), "off"):
+                raise ValueError(f"no curve is of {about['criterion']!r} and {about['scope']!r}")
+            for split, values in enumerate(zip(*(point[name] for name in AGREEMENT), strict=True)):
                 agreement = {name: checked(value, int, float) for name, value in zip(AGREEMENT, values, strict=True)}
-                identity = dict(zip(BLOCK, selection, strict=True))
-                identity |= {"criterion": point["criterion"], "scope": point["scope"], "samples": int(point["samples"])}
-                if identity["criterion"] not in MASKED or identity["scope"] not in (*get_args(Scope), "off"):
-                    raise ValueError(f"no curve is of {identity['criterion']!r} and {identity['scope']!r}")
-                yield identity | {"split": split} | agreement | sizes
-
-
-def of_block(frame: pd.DataFrame, block: Block) -> pd.DataFrame:
-    """Rows of one block."""
-    model, direction, mixture = block
-    return frame[(frame["model"] == model) & (frame["direction"] == direction) & (frame["mixture"] == mixture)]
-
-
-def _identity(file: Any) -> dict[str, Any]:
-    return {
-        **dict(zip(BLOCK, file.block, strict=True)),
-        "variant": file.variant,
-        "method": file.method,
-        "seed": file.seed,
-    }
-
-
-def _frame(rows: Any) -> pd.DataFrame:
-    frame = pd.DataFrame(list(rows))
-    if "seed" not in frame:
-        frame["seed"] = None
-    return frame.astype({"seed": "Int64"})
+                yield dict(zip(BLOCK, selection, strict=True)) | about | {"split": split} | agreement | sizes

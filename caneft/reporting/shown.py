@@ -4,12 +4,12 @@ As `inputs`, it needs neither pandas nor numpy.
 """
 
 import json
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from caneft.config import Base, Lora, Neurons
 from caneft.plan import ARTEFACTS, Plan, Run, parts
-from caneft.reporting.inputs import Block, block_runs, matrices
+from caneft.reporting.inputs import Block, ScoreFile, block_runs, matrices, method_of, shown_testsets
 
 BUDGET = {"fraction", "parameters", "rank", "equal_to", "bottleneck"}
 """Settings that say how much a variant trains."""
@@ -28,16 +28,6 @@ class Family(NamedTuple):
     method: str
     variants: list[str]
     budgets: int
-
-
-class ExampleFile(NamedTuple):
-    """Translations of a test set by a run that examples are shown of."""
-
-    block: Block
-    variant: str
-    method: str
-    domains: list[str]
-    path: str
 
 
 def trained(plan: Plan) -> list[Block]:
@@ -72,30 +62,18 @@ def interfering(plan: Plan) -> list[list[Block]]:
 
 def families(plan: Plan, variants: Iterable[str]) -> list[Family]:
     """The variants by families, each in one; in order of first appearance."""
-    found: dict[Hashable, list[str]] = {}
+    methods, found = plan.config.methods, {}
     for variant in variants:
-        found.setdefault(_kind(plan, variant), []).append(variant)
-    methods = plan.config.methods
-    return [
-        Family(methods[names[0]].method, names, len({_budget(methods[name]) for name in names}))
-        for names in found.values()
-    ]
+        kind = [json.dumps(methods[variant].model_dump(exclude=BUDGET | NEITHER), sort_keys=True)]
+        if isinstance(methods[variant], Neurons):  # what limits the candidates, wherever it is said
+            chosen = parts.selection(plan.config, variant)
+            kind += [chosen.task_relevant, chosen.task_relevant and chosen.task_relevant_scope]
+        found.setdefault(tuple(kind), []).append(variant)
 
+    def budget(name: str) -> tuple:
+        return tuple(getattr(methods[name], key, None) for key in sorted(BUDGET))
 
-def _kind(plan: Plan, variant: str) -> Hashable:
-    method = plan.config.methods[variant]
-    return (json.dumps(method.model_dump(exclude=BUDGET | NEITHER), sort_keys=True), *_mask(plan, variant))
-
-
-def _mask(plan: Plan, variant: str) -> Iterator[Hashable]:
-    """What limits the candidates of a variant, wherever it is said."""
-    if isinstance(plan.config.methods[variant], Neurons):
-        chosen = parts.selection(plan.config, variant)
-        yield from (chosen.task_relevant, chosen.task_relevant and chosen.task_relevant_scope)
-
-
-def _budget(method) -> Hashable:
-    return tuple(getattr(method, name, None) for name in sorted(BUDGET))
+    return [Family(methods[names[0]].method, names, len({*map(budget, names)})) for names in found.values()]
 
 
 def main_variants(plan: Plan, variants: Iterable[str]) -> list[str]:
@@ -124,15 +102,13 @@ def example_runs(plan: Plan, block: Block) -> list[Run]:
     return [first[method] for method in EXAMPLES if method in first]
 
 
-def example_files(plan: Plan) -> Iterator[ExampleFile]:
+def example_files(plan: Plan) -> Iterator[ScoreFile]:
     """Translations that the examples are taken from, of every shown block."""
     for block in plan.shown_blocks():
-        tested = plan.tested(*block[1:])
         for run in example_runs(plan, block):
-            for testset, domains in plan.testsets(run).items():
-                if shown := [domain for domain in domains if domain in tested]:
-                    path = f"{run.folder}/translations/{testset}.jsonl"
-                    yield ExampleFile(block, run.variant, plan.config.methods[run.variant].method, shown, path)
+            for testset, shown in shown_testsets(plan, block, run).items():
+                path = f"{run.folder}/translations/{testset}.jsonl"
+                yield ScoreFile(path, block, run.variant, method_of(plan, run), run.seed, domains=shown)
 
 
 def example_inputs(plan: Plan) -> list[str]:

@@ -4,19 +4,22 @@ A family of comparisons is one printed table: p values are adjusted over it by H
 """
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from caneft.config.metrics import MEASURES, is_better
-from caneft.config.names import AVERAGE_ALL, AVERAGE_SEEN, AVERAGE_UNSEEN
 from caneft.plan import Plan, comparison
+from caneft.reporting import captions
+from caneft.reporting.columns import score_columns
 from caneft.reporting.inputs import Block
-from caneft.reporting.labels import label, metric_label
-from caneft.reporting.layout import Cell, Column, Table
-from caneft.reporting.reading import checked, naming, number, read_json, text
-from caneft.reporting.results import BLOCK, SCALE, of_block
+from caneft.reporting.labels import label, metric_label, signed
+from caneft.reporting.layout import Cell, Table, of_columns, words
+from caneft.reporting.measures import of_block
+from caneft.reporting.reading import checked, number, opened, text
+from caneft.reporting.results import BLOCK, SCALE
 from caneft.scoring.significance import LEAST_RUNS, holm
 
 BETTER, WORSE, BEST_RIVAL = "†", "↓", "‡"
@@ -55,8 +58,8 @@ def comparisons(plan: Plan, root: str | Path) -> pd.DataFrame:
     """
     rows = []
     for block in plan.shown_blocks():
-        with naming(Path(root) / comparison.path(block)):
-            for metric, entry in _read(root, block)["metrics"].items():
+        with tests(root, block) as tested:
+            for metric, entry in tested["metrics"].items():
                 for found in entry["comparisons"]:
                     about = {name: text(found[name]) for name in ("a", "b", "column")}
                     about |= {name: number(found[name]) for name in ("p", "p_runs")}
@@ -70,8 +73,8 @@ def intervals(plan: Plan, root: str | Path) -> Intervals:
     """Ends of the 95 % interval of a score by block, metric, variant and column, neural metrics times 100."""
     found = {}
     for block in plan.shown_blocks():
-        with naming(Path(root) / comparison.path(block)):
-            for metric, entry in _read(root, block)["metrics"].items():
+        with tests(root, block) as tested:
+            for metric, entry in tested["metrics"].items():
                 for variant, columns in entry["scores"].items():
                     for column, score in columns.items():
                         ends = (SCALE.get(metric, 1) * float(score[end]) for end in ("low", "high"))
@@ -81,15 +84,15 @@ def intervals(plan: Plan, root: str | Path) -> Intervals:
 
 def _best_rival(root: str | Path, block: Block) -> tuple[str | None, str | None]:
     """Best rival of the method in a block, and what it was ranked by; None where it has none."""
-    found = _read(root, block)
-    with naming(Path(root) / comparison.path(block)):
+    with tests(root, block) as found:
         if not found.get("rival"):
             return None, None
         return text(found["rival"]), text(found["rival_by"])
 
 
-def _read(root: str | Path, block: Block) -> dict[str, Any]:
-    return read_json(Path(root) / comparison.path(block), with_format=True)
+def tests(root: str | Path, block: Block) -> AbstractContextManager[dict[str, Any]]:
+    """Content of a block's file of significance."""
+    return opened(Path(root) / comparison.path(block), with_format=True)
 
 
 def adjusted(rows: pd.DataFrame) -> pd.DataFrame:
@@ -98,40 +101,34 @@ def adjusted(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(test=test, p_holm=holm(rows["p_runs" if test == RUNS else "p"].tolist()))
 
 
-def main_family(plan: Plan, block: Block, rows: pd.DataFrame, rival: str | None) -> pd.DataFrame:
-    """What one main table compares: all with the baseline, and the method with its rival. rows: of one metric."""
-    baseline, method = comparison.baseline(plan, block), comparison.method(plan, block)
-    of_rival = (rows["a"] == method) & (rows["b"] == rival)
-    return adjusted(rows[(rows["b"] == baseline) | of_rival])
+def of_main_tables(plan: Plan, root: str | Path, rows: pd.DataFrame) -> dict[tuple, Signs]:
+    """Signs by shown block and metric. rows: from `comparisons`.
 
-
-def signs(plan: Plan, block: Block, family: pd.DataFrame, rival: str | None) -> dict[tuple[str, str], str]:
-    """Signs by variant and column of one main table. family: from `main_family`."""
-    baseline, method = comparison.baseline(plan, block), comparison.method(plan, block)
-    significant = family[family["p_holm"] < plan.config.significance.alpha]
-    found: dict[tuple[str, str], str] = {}
-    for row in significant[significant["b"] == baseline].itertuples():
-        found[row.a, row.column] = BETTER if _a_is_better(row) else WORSE
-    for row in significant[(significant["a"] == method) & (significant["b"] == rival)].itertuples():
-        winner = (row.a if _a_is_better(row) else row.b), row.column
-        found[winner] = found.get(winner, "") + BEST_RIVAL
+    A main table compares all with the baseline, and the method with its rival: these are one family.
+    """
+    found = {}
+    for block in plan.shown_blocks():
+        baseline, method = comparison.baseline(plan, block), comparison.method(plan, block)
+        rival, by = _best_rival(root, block)
+        for metric, part in of_block(rows, block).groupby("metric", sort=False):
+            family = adjusted(part[(part["b"] == baseline) | ((part["a"] == method) & (part["b"] == rival))])
+            if len(family):
+                signs = _signs(family[family["p_holm"] < plan.config.significance.alpha], baseline, method, rival)
+                found[*block, metric] = Signs(signs, _meaning(plan, block, rival, by), _tested(plan, family))
     return found
 
 
-def _a_is_better(row) -> bool:
-    return is_better(row.metric, row.difference, 0)
-
-
-def of_main_tables(plan: Plan, root: str | Path, rows: pd.DataFrame) -> dict[tuple, Signs]:
-    """Signs by shown block and metric. rows: from `comparisons`."""
-    found = {}
-    for block in plan.shown_blocks():
-        rival, by = _best_rival(root, block)
-        for metric, part in of_block(rows, block).groupby("metric", sort=False):
-            family = main_family(plan, block, part, rival)
-            if len(family):
-                of_cells, meaning = signs(plan, block, family, rival), _meaning(plan, block, rival, by)
-                found[*block, metric] = Signs(of_cells, meaning, _tested(plan, family))
+def _signs(
+    significant: pd.DataFrame, baseline: str | None, method: str | None, rival: str | None
+) -> dict[tuple[str, str], str]:
+    """Signs by variant and column of one main table."""
+    better = [is_better(row.metric, row.difference, 0) for row in significant.itertuples()]
+    rows = list(zip(significant.itertuples(), better, strict=True))
+    found = {(row.a, row.column): BETTER if better else WORSE for row, better in rows if row.b == baseline}
+    for row, better in rows:
+        if (row.a, row.b) == (method, rival):
+            winner = (row.a if better else row.b), row.column
+            found[winner] = found.get(winner, "") + BEST_RIVAL
     return found
 
 
@@ -168,7 +165,7 @@ def significance_table(plan: Plan, rows: pd.DataFrame) -> pd.DataFrame:
     """All comparisons with p adjusted over the printed table that they are part of. rows: from `comparisons`.
 
     The method against every other variant is the family of this table; what is left, every other variant against the
-    baseline, is a second one. The signs of the main table have a family of their own: `main_family`.
+    baseline, is a second one. The signs of the main table have a family of their own.
     Columns: as of `comparisons`, test (`runs` or `segments`), p_holm (of that test), family (`method` or `baseline`).
     """
     parts = []
@@ -191,41 +188,29 @@ def _p(value: float) -> str:
 def significance_tables(plan: Plan, table: pd.DataFrame) -> Iterator[Table]:
     """The method minus every other variant, one table per shown block and metric. table: from `significance_table`."""
     for block in plan.shown_blocks():
-        method = comparison.method(plan, block)
         for metric in plan.config.scoring.all:
             rows = of_block(table, block).query("metric == @metric and family == 'method'")
             if len(rows):
-                yield _differences(plan, block, metric, method, rows)
+                yield _differences(plan, block, metric, rows)
 
 
-def _differences(plan: Plan, block: Block, metric: str, method: str, rows: pd.DataFrame) -> Table:
-    names = {
-        AVERAGE_SEEN: ("average", "seen"),
-        AVERAGE_UNSEEN: ("average", "unseen"),
-        AVERAGE_ALL: ("average", "all"),
-    }
-    seen = plan.seen(*block[1:])
-    found = list(dict.fromkeys(rows["column"]))
-    in_order = [*seen, AVERAGE_SEEN, *plan.unseen(*block[1:]), AVERAGE_UNSEEN, AVERAGE_ALL]
-    columns = [column for column in in_order if column in found]
-    heads = [names.get(c) or (label(plan, c), "seen" if c in seen else "unseen") for c in columns]
-    alpha, better = plan.config.significance.alpha, "Negative" if MEASURES[metric].lower_is_better else "Positive"
-    said = (
-        f"{better}: {label(plan, method)} is better. {BETTER} {_tested(plan, rows)}"
-        " of this table. Both tests, intervals and standard errors are in significance.csv."
+def _differences(plan: Plan, block: Block, metric: str, rows: pd.DataFrame) -> Table:
+    method, others = label(plan, comparison.method(plan, block)), rows["b"].unique()
+    columns = [words("Against", (label(plan, other) for other in others))]
+    for name, column in score_columns(plan, block).items():
+        if name in set(rows["column"]):
+            part = rows[rows["column"] == name].set_index("b").loc[others]
+            signs = [BETTER if p < plan.config.significance.alpha else "" for p in part["p_holm"]]
+            cells = [Cell(signed(value), signs=sign) for value, sign in zip(part["difference"], signs, strict=True)]
+            columns.append((column, cells))
+    better = "Negative" if MEASURES[metric].lower_is_better else "Positive"
+    return of_columns(
+        "tab:significance-" + "-".join([*block, metric]),
+        f"{method} minus every other method, {metric_label(plan, metric)}, {', '.join(block)}",
+        captions.said(
+            plan,
+            f"{better}: {method} is better. {BETTER} {_tested(plan, rows)}"
+            " of this table. Both tests, intervals and standard errors are in significance.csv.",
+        ),
+        columns,
     )
-    return Table(
-        label="tab:significance-" + "-".join([*block, metric]),
-        title=f"{label(plan, method)} minus every other method, {metric_label(plan, metric)}, {', '.join(block)}",
-        caption=" ".join(filter(None, [said, plan.config.report.note.strip()])),
-        columns=[Column("Against", numeric=False), *(Column(*head) for head in heads)],
-        rows=[
-            [Cell(label(plan, other)), *(_difference(part.set_index("column").loc[c], alpha) for c in columns)]
-            for other, part in rows.groupby("b", sort=False)
-        ],
-    )
-
-
-def _difference(row: pd.Series, alpha: float) -> Cell:
-    text = f"{round(row['difference'], 1) + 0:+.1f}".replace("-", "−")
-    return Cell(text, signs=BETTER if row["p_holm"] < alpha else "")

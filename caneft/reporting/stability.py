@@ -6,16 +6,17 @@ import numpy as np
 import pandas as pd
 
 from caneft.plan import Plan
-from caneft.reporting.labels import label
-from caneft.reporting.layout import Cell, Column, Table, mark_best
+from caneft.reporting import captions
+from caneft.reporting.labels import hundredths, label
+from caneft.reporting.layout import NONE, Cell, Column, Table, mark_best, of_columns, printed, words
 from caneft.reporting.results import AGREEMENT, BLOCK
-from caneft.reporting.tables import NONE
 
 ABSENT = "No table of stability: no method of this configuration selects neurons."
 CURVE = [*BLOCK, "criterion", "scope"]
 MASKS = {"model": "over all layers", "layer": "in each layer", "off": "none"}
 """What a neuron's importance is ranked among, by scope."""
 MEASURES = {"jaccard": "Jaccard", "phi": "Phi", "held_out": "held out"}
+NOISE = [f"noise_{name}_mean" for name in MEASURES]
 PRINTED = 3
 """Sizes that are printed, of the largest ones; the CSV file has all."""
 
@@ -72,30 +73,26 @@ def stability_table(frame: pd.DataFrame) -> pd.DataFrame:
 def stability_tables(plan: Plan, table: pd.DataFrame) -> Iterator[Table]:
     """The table as it is printed: one per selection. table: from `stability_table`."""
     for selection, rows in table.groupby(BLOCK, sort=False):
-        yield _stability(plan, selection, rows)
-
-
-def _stability(plan: Plan, selection: tuple[str, str, str], rows: pd.DataFrame) -> Table:
-    sizes = sorted(rows["samples"].unique())[-PRINTED:]
-    shown = rows[rows["samples"].isin(sizes)]
-    by_size = [shown[shown["samples"] == n] for n in sizes]
-    noise = [part.groupby("scope", sort=False)[[f"noise_{name}_mean" for name in MEASURES]].mean() for part in by_size]
-    cells = [_column(part[f"{name}_mean"]) for part in by_size for name in MEASURES]
-    return Table(
-        label="tab:stability-" + "-".join(selection),
-        title=f"Stability of the selection, {', '.join(selection)}",
-        caption=_caption(plan, shown),
-        columns=[Column("Criterion", numeric=False), Column("mask", numeric=False)]
-        + [Column(name, f"{n:,}") for n in sizes for name in MEASURES.values()],
-        rows=[
-            [Cell(label(plan, row.criterion)), Cell(MASKS[row.scope]), *(column[i] for column in cells)]
-            for i, row in enumerate(by_size[0].itertuples())
-        ],
-        footer=[
-            [Cell("shuffled labels"), Cell(MASKS[scope]), *(Cell(_text(v)) for part in noise for v in part.loc[scope])]
-            for scope in noise[0].index
-        ],
-    )
+        sizes = sorted(rows["samples"].unique())[-PRINTED:]
+        by_size = {n: rows[rows["samples"] == n] for n in sizes}
+        curves = by_size[sizes[0]]
+        noise = pd.concat([part.groupby("scope", sort=False)[NOISE].mean() for part in by_size.values()], axis=1)
+        below = {scope: [Cell(printed(value, hundredths)) for value in noise.loc[scope]] for scope in noise.index}
+        yield of_columns(
+            "tab:stability-" + "-".join(selection),
+            f"Stability of the selection, {', '.join(selection)}",
+            _caption(plan, pd.concat(by_size.values())),
+            [
+                words("Criterion", (label(plan, criterion) for criterion in curves["criterion"])),
+                words("mask", (MASKS[scope] for scope in curves["scope"])),
+                *(
+                    (Column(title, f"{n:,}"), _marked(part[f"{name}_mean"]))
+                    for n, part in by_size.items()
+                    for name, title in MEASURES.items()
+                ),
+            ],
+            footer=[[Cell("shuffled labels"), Cell(MASKS[scope]), *cells] for scope, cells in below.items()],
+        )
 
 
 def _caption(plan: Plan, shown: pd.DataFrame) -> str:
@@ -103,7 +100,8 @@ def _caption(plan: Plan, shown: pd.DataFrame) -> str:
     agreement, held_out = (
         shown[names].max(axis=None) for names in (["jaccard_error", "phi_error"], ["held_out_error"])
     )
-    sentences = [
+    return captions.said(
+        plan,
         f"Sets of {neurons:,} of {total:,} neurons, selected on two halves of the samples that share none. Jaccard and"
         " Phi (Nogueira's measure, 0 for random sets of all neurons) say how far the two are the same; held out is the"
         " consensus MI of a set on the half that did not select it, less its null, in millinats, comparable at one"
@@ -116,16 +114,10 @@ def _caption(plan: Plan, shown: pd.DataFrame) -> str:
         if splits > 1
         else "",
         "The best of a column is bold, the second underlined.",
-        plan.config.report.note.strip(),
-    ]
-    return " ".join(filter(None, sentences))
+    )
 
 
-def _column(values: pd.Series) -> list[Cell]:
-    texts = [_text(value) for value in values]
+def _marked(values: pd.Series) -> list[Cell]:
+    texts = [printed(value, hundredths) for value in values]
     marks = iter(mark_best([text for text in texts if text != NONE]))
     return [Cell(text, mark="" if text == NONE else next(marks)) for text in texts]
-
-
-def _text(value: float) -> str:
-    return NONE if pd.isna(value) else f"{round(value, 2) + 0:.2f}"

@@ -2,13 +2,14 @@
 
 import functools
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure, SubFigure
 from PIL import Image
@@ -20,6 +21,7 @@ COLUMN, DOUBLE = 3.3, 7.0
 """Widths of one and of two columns of a paper, in inches."""
 
 INK, GREY, PALE = "#333333", "#8c8c8c", "#d9d9d9"
+DASHED, DOTTED = (0, (3, 2)), (0, (1, 1.5))
 HALO = {"boxstyle": "square,pad=0.02", "fc": "white", "ec": "none", "alpha": 0.7}  # of a label above thin lines
 LOOKS = {  # method -> colour, marker; the markers tell families apart in print without colour
     "base": (GREY, "X"),
@@ -158,6 +160,15 @@ def grid_shape(count: int, most: int) -> tuple[int, int]:
     """Rows and columns of `count` panels with at most `most` side by side, the rows about equally full."""
     rows = max(1, -(-count // most))
     return rows, max(1, -(-count // rows))
+
+
+def named_rows(columns: list[Axes], names: Sequence[str]) -> None:
+    """A row for each name, from the top, in panels that stand side by side; the first has the names."""
+    columns[0].set_yticks(range(len(names)), names)
+    columns[0].set_ylim(len(names) - 0.4, -0.6)
+    for axes in columns:
+        axes.tick_params(axis="y", length=0)
+        axes.grid(visible=False, axis="y")
 
 
 def clear_unused(grid: np.ndarray, used: int) -> None:

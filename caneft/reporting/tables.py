@@ -1,30 +1,40 @@
 """The main table (scores) and the cost table: numbers as frames, and both as printed tables."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from caneft.config.metrics import MEASURES
-from caneft.config.names import AVERAGES
 from caneft.plan import Plan
 from caneft.reporting import captions
+from caneft.reporting.columns import ALL, SEEN, UNSEEN, score_cells, score_columns
 from caneft.reporting.escaping import escape
-from caneft.reporting.inputs import COPY, Block
+from caneft.reporting.inputs import COPY
 from caneft.reporting.labels import label, metric_label
 from caneft.reporting.latex import latex
-from caneft.reporting.layout import Cell, Column, Table, mark_best, markdown
+from caneft.reporting.layout import (
+    NONE,
+    Cell,
+    Column,
+    Table,
+    markdown,
+    numbers,
+    of_columns,
+    printed,
+    words,
+)
+from caneft.reporting.measures import of_block
 from caneft.reporting.page import html
-from caneft.reporting.results import BLOCK, of_block
+from caneft.reporting.results import BLOCK
 from caneft.reporting.serving import TOLD, told
 from caneft.reporting.significant import Signs
 from caneft.storage.files import atomic_write
 
-SEEN, UNSEEN, ALL = AVERAGES
 MAIN_COLUMNS = ["variant", "method", "metric", "trainable_parameters", "n_seeds"]
 FLAGS = ["empty", "truncated", "overlong"]
 COST_KEYS = ["stage", "variant", "method"]
-NONE = "–"
 
 
 def main_table(
@@ -91,81 +101,32 @@ def main_tables(
     """The main table as it is printed: one per shown block and metric. table: from `main_table`.
 
     training: from `results.metric_training`. tested: from `significant.of_main_tables`. decoded: from
-    `engines.decoded`.
+    `results.decoded`.
     """
     for block in plan.shown_blocks():
+        trained, engines = of_block(records, block), None if decoded is None else of_block(decoded, block)
         for metric in plan.config.scoring.all:
-            rows = of_block(table, block).query("metric == @metric")
-            part = of_block(scores, block).query("metric == @metric")
+            rows, part = (of_block(frame[frame["metric"] == metric], block) for frame in (table, scores))
             about = captions.demonstration(training[metric]) if metric in (training or {}) else ""
             signs = (tested or {}).get((*block, metric), Signs({}, "", ""))
-            notes = [note for note in (about, signs.caption) if note]
-            by = None if decoded is None else of_block(decoded, block)
-            yield _main(plan, block, metric, rows, part, of_block(records, block), notes, signs.by_cell, by)
-
-
-def _main(
-    plan: Plan,
-    block: Block,
-    metric: str,
-    rows: pd.DataFrame,
-    scores: pd.DataFrame,
-    records: pd.DataFrame,
-    notes: list[str],
-    signs: dict[tuple[str, str], str],
-    decoded: pd.DataFrame | None,
-) -> Table:
-    shown = _score_columns(plan, block)
-    body, copy = rows[rows["method"] != COPY], rows[rows["method"] == COPY]
-    errors = MEASURES[metric].lower_is_better
-    cells = {name: score_cells(body, name, signs, errors) for name in shown}
-    copied = [Cell(f"{copy[f'{name}_mean'].item():.{2 if errors else 1}f}") for name in shown]
-    return Table(
-        label="tab:main-" + "-".join([*block, metric]),
-        title=f"{metric_label(plan, metric)} of {block[0]}, {block[1]}, mixture {block[2]}",
-        caption=captions.main_caption(plan, block, scores, records, decoded),
-        columns=[Column("Method", numeric=False), Column("Trained parameters"), *shown.values()],
-        rows=[
-            [
-                _named(plan, block, row.variant),
-                Cell(f"{row.trainable_parameters:,}"),
-                *(cells[name][i] for name in shown),
-            ]
-            for i, row in enumerate(body.itertuples())
-        ],
-        footer=[[Cell(COPY), Cell(NONE), *copied]],
-        notes=[*notes, *captions.main_notes(plan, block, scores, records)],
-    )
-
-
-def _named(plan: Plan, block: Block, variant: str) -> Cell:
-    """The label, with a sign beside that of a variant that is told the domain of a test sentence."""
-    return Cell(label(plan, variant), signs=TOLD if told(plan, block, variant) else "")
-
-
-def _score_columns(plan: Plan, block: Block) -> dict[str, Column]:
-    """Domains and averages that a block shows. The average of one column would only repeat it."""
-    seen, unseen = plan.seen(*block[1:]), plan.unseen(*block[1:])
-    columns = {domain: Column(label(plan, domain), "seen") for domain in seen}
-    columns |= {SEEN: Column("average", "seen")} if len(seen) > 1 else {}
-    columns |= {domain: Column(label(plan, domain), "unseen") for domain in unseen}
-    columns |= {UNSEEN: Column("average", "unseen")} if len(unseen) > 1 else {}
-    return columns | ({ALL: Column("average", "all")} if unseen else {})
-
-
-def score_cells(
-    rows: pd.DataFrame, name: str, signs: dict[tuple[str, str], str] | None = None, errors: bool = False
-) -> list[Cell]:
-    """Cells of one column: means (`{name}_mean`) with deviations over seeds (`{name}_std`), the best two marked.
-
-    signs: of significance, by variant and column. errors: whether the metric counts these. Then the lowest are best,
-    and differences are small: two decimals.
-    """
-    decimals = 2 if errors else 1
-    texts = [f"{mean:.{decimals}f}" for mean in rows[f"{name}_mean"]]
-    deviations = ["" if pd.isna(deviation) else f"{deviation:.{decimals}f}" for deviation in rows[f"{name}_std"]]
-    beside = [(signs or {}).get((variant, name), "") for variant in rows["variant"]]
-    return [Cell(*parts) for parts in zip(texts, deviations, mark_best(texts, lowest=errors), beside, strict=True)]
+            body, copy = rows[rows["method"] != COPY], rows[rows["method"] == COPY]
+            errors, shown = MEASURES[metric].lower_is_better, score_columns(plan, block)
+            told_of = [TOLD if told(plan, block, variant) else "" for variant in body["variant"]]
+            names = [Cell(label(plan, v), signs=mark) for v, mark in zip(body["variant"], told_of, strict=True)]
+            copied = [Cell(f"{copy[f'{name}_mean'].item():.{2 if errors else 1}f}") for name in shown]
+            notes = [about, signs.caption, *captions.main_notes(plan, block, part, trained)]
+            yield of_columns(
+                "tab:main-" + "-".join([*block, metric]),
+                f"{metric_label(plan, metric)} of {block[0]}, {block[1]}, mixture {block[2]}",
+                captions.main_caption(plan, block, part, trained, engines),
+                [
+                    (Column("Method", numeric=False), names),
+                    numbers("Trained parameters", body["trainable_parameters"], ","),
+                    *((head, score_cells(body, name, signs.by_cell, errors)) for name, head in shown.items()),
+                ],
+                footer=[[Cell(COPY), Cell(NONE), *copied]],
+                notes=[note for note in notes if note],
+            )
 
 
 def cost_table(plan: Plan, costs: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
@@ -197,37 +158,33 @@ def cost_tables(plan: Plan, table: pd.DataFrame, costs: pd.DataFrame) -> Iterato
     """The cost table as it is printed: one per shown block. table: from `cost_table`."""
     for block in plan.shown_blocks():
         rows = of_block(table, block)
-        on_gpu = rows["cuda_peak_memory_mb"].notna().any()
-        names = ["Wall time (s)", "CPU time (s)", "Peak memory (MB)", *(["GPU memory (MB)"] if on_gpu else [])]
-        yield Table(
-            label="tab:cost-" + "-".join(block),
-            title=f"Time and memory of {block[0]}, {block[1]}, mixture {block[2]}",
-            caption=captions.cost_caption(plan, of_block(costs, block)),
-            columns=[Column("Stage", numeric=False), Column("Method", numeric=False)]
-            + [Column(name) for name in [*names, "Trained parameters"]],
-            rows=[_cost_cells(plan, row, on_gpu) for row in rows.itertuples()],
+        gpu = [numbers("GPU memory (MB)", rows["cuda_peak_memory_mb"], ",.0f")]
+        yield of_columns(
+            "tab:cost-" + "-".join(block),
+            f"Time and memory of {block[0]}, {block[1]}, mixture {block[2]}",
+            captions.cost_caption(plan, of_block(costs, block)),
+            [
+                words("Stage", (captions.STAGES.get(stage, stage) for stage in rows["stage"])),
+                words("Method", (printed(variant, partial(label, plan)) for variant in rows["variant"])),
+                numbers("Wall time (s)", rows["wall_seconds"], ",.1f"),
+                numbers("CPU time (s)", rows["cpu_seconds"], ",.1f"),
+                numbers("Peak memory (MB)", rows["peak_memory_mb"], ",.0f"),
+                *(gpu if rows["cuda_peak_memory_mb"].notna().any() else []),
+                numbers("Trained parameters", rows["trainable_parameters"], ","),
+            ],
         )
 
 
-def _cost_cells(plan: Plan, row, on_gpu: bool) -> list[Cell]:
-    variant = NONE if pd.isna(row.variant) else label(plan, row.variant)
-    memory = [row.peak_memory_mb, *([row.cuda_peak_memory_mb] if on_gpu else [])]
-    numbers = [f"{row.wall_seconds:,.1f}", f"{row.cpu_seconds:,.1f}"]
-    numbers += [NONE if pd.isna(value) else f"{value:,.0f}" for value in memory]
-    numbers += [NONE if pd.isna(row.trainable_parameters) else f"{row.trainable_parameters:,}"]
-    return [Cell(captions.STAGES.get(row.stage, row.stage)), Cell(variant), *map(Cell, numbers)]
-
-
-def write(stem: str | Path, frame: pd.DataFrame, printed: list[Table], absent: str = "") -> None:
+def write(stem: str | Path, frame: pd.DataFrame, tables: list[Table], absent: str = "") -> None:
     """Writes `{stem}.csv`, `.md`, `.tex` and `.html`, each whole or not at all. Equal inputs give equal bytes.
 
     absent: a sentence that stands in place of tables where there are none.
     """
     contents = {
         ".csv": frame.to_csv(index=False, float_format="%.4f", lineterminator="\n"),
-        ".md": markdown(printed) or f"{absent}\n",
-        ".tex": latex(printed) if printed else f"{escape(absent)}\n",
-        ".html": html(printed, absent),
+        ".md": markdown(tables) or f"{absent}\n",
+        ".tex": latex(tables) if tables else f"{escape(absent)}\n",
+        ".html": html(tables, absent),
     }
     for suffix, text in contents.items():
         with atomic_write(f"{stem}{suffix}") as beside:

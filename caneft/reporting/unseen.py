@@ -6,17 +6,18 @@ import pandas as pd
 
 from caneft.plan import Plan
 from caneft.reporting import captions
-from caneft.reporting.inputs import COPY, Block
-from caneft.reporting.interference import difference
-from caneft.reporting.labels import METRICS, label
-from caneft.reporting.layout import Cell, Column, Table
-from caneft.reporting.results import BLOCK, of_block
-from caneft.reporting.tables import NONE, SEEN, UNSEEN, score_cells
+from caneft.reporting.columns import SEEN, UNSEEN, methods, score_cells
+from caneft.reporting.inputs import Block
+from caneft.reporting.labels import METRICS, label, signed, whole
+from caneft.reporting.layout import Column, Table, numbers, of_columns
+from caneft.reporting.measures import headline, of_block
+from caneft.reporting.results import BLOCK
 
 ABSENT = (
     "No table of unseen domains: every domain that is tested on is trained on, or there is no base to compare with."
 )
 COLUMNS = ["domain", "score_mean", "score_std", "base", "difference", "gain_seen", "transfer", "n_seeds"]
+PRICES = ["chosen rate", "best rate"]
 LEAST_GAIN = 1.0
 """Points that a method must gain on the seen domains for a transfer: a ratio to less than that tells nothing."""
 
@@ -33,14 +34,14 @@ def unseen_table(plan: Plan, main: pd.DataFrame) -> pd.DataFrame:
 
 
 def _rows(plan: Plan, block: Block, main: pd.DataFrame) -> Iterator[dict]:
-    found = main[(main["metric"] == plan.config.scoring.metrics[0]) & (main["method"] != COPY)].to_dict("records")
+    found = headline(plan, main).to_dict("records")
     base = next((row for row in found if row["method"] == "base"), None)
     unseen = plan.unseen(*block[1:]) if base else []
     for row in found if unseen else ():
         gain = row[f"{SEEN}_mean"] - base[f"{SEEN}_mean"]
         for domain in [*unseen, UNSEEN]:
             difference = row[f"{domain}_mean"] - base[f"{domain}_mean"]
-            yield {name: row[name] for name in (*BLOCK, "variant", "method", "metric", "n_seeds")} | {
+            yield row | {
                 "domain": domain,
                 "score_mean": row[f"{domain}_mean"],
                 "score_std": row[f"{domain}_std"],
@@ -71,48 +72,40 @@ def _grids(plan: Plan, block: Block, trials: pd.DataFrame) -> dict[str, tuple[fl
 
 def _unseen(plan: Plan, block: Block, rows: pd.DataFrame, grids: dict[str, tuple[float, float]]) -> Table:
     domains = plan.unseen(*block[1:])
-    shown = {domain: label(plan, domain) for domain in domains} | ({UNSEEN: "average"} if len(domains) > 1 else {})
-    by_domain = {domain: rows[rows["domain"] == domain] for domain in shown}
-    average = rows[rows["domain"] == UNSEEN].to_dict("records")
-    scores = {domain: score_cells(part, "score") for domain, part in by_domain.items()}
-    metric = METRICS[plan.config.scoring.metrics[0]]
-    sentences = [
-        f"{metric} on domains that are not trained on, and the difference to base. Gain: what the average over the seen"
-        f" domains gains on base. Transfer: the unseen average's difference in per cent of it, if it is at least"
-        f" {LEAST_GAIN:g} point{'s' * (LEAST_GAIN != 1)}.",
+    names = {domain: label(plan, domain) for domain in domains} | ({UNSEEN: "average"} if len(domains) > 1 else {})
+    columns = []
+    for domain, name in names.items():
+        part = rows[rows["domain"] == domain]
+        columns += [(Column("score", name), score_cells(part, "score"))]
+        columns += [numbers("difference", _to_base(part, "difference"), signed, name)]
+    average, metric = rows[rows["domain"] == UNSEEN], METRICS[plan.config.scoring.metrics[0]]
+    prices = pd.DataFrame([grids.get(variant, (None, None)) for variant in average["variant"]], dtype=float)
+    tried = (
         f"{captions.trial_seeds(plan)} of each rate: the unseen average at the learning rate that dev of the seen"
         " domains chose, and at the best of the grid for it: the price of choosing without unseen domains."
-        if grids
-        else "",
-        captions.seeds(plan) if (rows["n_seeds"] > 1).any() else "",
-        "The best score of a column is bold, the second underlined.",
-        plan.config.report.note.strip(),
-    ]
-    pairs = [column for name in shown.values() for column in (Column("score", name), Column("difference", name))]
-    return Table(
-        label="tab:unseen-" + "-".join(block),
-        title=f"Unseen domains of {block[0]}, {block[1]}, mixture {block[2]}",
-        caption=" ".join(filter(None, sentences)),
-        columns=[Column("Method", numeric=False), *pairs, Column("gain", "seen"), Column("transfer (%)", "seen")]
-        + ([Column("chosen rate", "trials"), Column("best rate", "trials")] if grids else []),
-        rows=[
-            [Cell(label(plan, row["variant"]))]
-            + [cell for domain in shown for cell in (scores[domain][i], _difference(by_domain[domain].iloc[i]))]
-            + [_difference(row | {"difference": row["gain_seen"]}), Cell(_per_cent(row["transfer"]))]
-            + (_trials(grids.get(row["variant"])) if grids else [])
-            for i, row in enumerate(average)
+    )
+    return of_columns(
+        "tab:unseen-" + "-".join(block),
+        f"Unseen domains of {block[0]}, {block[1]}, mixture {block[2]}",
+        captions.said(
+            plan,
+            f"{metric} on domains that are not trained on, and the difference to base. Gain: what the average over the"
+            " seen domains gains on base. Transfer: the unseen average's difference in per cent of it, if it is at"
+            f" least {LEAST_GAIN:g} point{'s' * (LEAST_GAIN != 1)}.",
+            tried if grids else "",
+            captions.seeds(plan) if (rows["n_seeds"] > 1).any() else "",
+            captions.BEST_SCORE,
+        ),
+        [
+            methods(plan, average["variant"]),
+            *columns,
+            numbers("gain", _to_base(average, "gain_seen"), signed, "seen"),
+            numbers("transfer (%)", 100 * average["transfer"], whole, "seen"),
+            *(numbers(name, prices[i], ".1f", "trials") for i, name in enumerate(PRICES if grids else ())),
         ],
     )
 
 
-def _difference(row) -> Cell:
+def _to_base(rows: pd.DataFrame, column: str) -> pd.Series:
     """Of base itself there is none."""
-    return Cell(NONE if row["method"] == "base" else difference(row["difference"]))
-
-
-def _per_cent(share: float) -> str:
-    return NONE if pd.isna(share) else f"{round(100 * share) + 0:d}".replace("-", "−")
-
-
-def _trials(found: tuple[float, float] | None) -> list[Cell]:
-    return [Cell(NONE if value is None else f"{value:.1f}") for value in found or (None, None)]
+    return rows[column].where(rows["method"] != "base")

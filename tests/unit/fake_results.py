@@ -74,7 +74,7 @@ def write(plan: Plan, root: Path, score=None, seed: int = 0, trial=None, dev=Non
     choices = _choices(zip(trials, reached, strict=True))
     for file, found in zip(trials, reached, strict=True):
         write_json(root / file.choice, choices[file.choice])
-        write_json(root / file.record, _record(plan, file, None, file.rate, found is None))
+        write_json(root / file.path, _record(plan, file, None, file.rate, found is None))
         for testset, path in file.scores.items():
             _write_trial_scores(plan, root / path, file, testset, trial or (lambda *_: float(rng.uniform(40, 90))))
     for file in inputs.record_files(plan):
@@ -281,7 +281,7 @@ def stability(rng: np.random.Generator, sizes: tuple[int, ...] = (25, 50, 100, 2
     return {"neurons": 115, "neurons_of_the_model": LAYERS * WIDTH, "points": points}
 
 
-def _write_information(plan: Plan, root: Path, file: inputs.InformationFile, rng: np.random.Generator) -> None:
+def _write_information(plan: Plan, root: Path, file: inputs.File, rng: np.random.Generator) -> None:
     domains = plan.seen(file.block[1], plan.selected_on(*file.block[1:]))
     layer, neuron = np.divmod(np.arange(LAYERS * WIDTH), WIDTH)
     table = pd.DataFrame({"layer": layer, "neuron": neuron, "consensus": rng.gamma(1.2, 0.004, LAYERS * WIDTH)})
@@ -297,7 +297,7 @@ def _write_information(plan: Plan, root: Path, file: inputs.InformationFile, rng
         "length": {"joint": 0.05, "one_vs_rest": {domain: 0.012 for domain in domains}},
         "loss": {"joint": 0.03, "one_vs_rest": {domain: 0.008 for domain in domains}},
     }
-    write_json(root / file.sidecar, sidecar)
+    write_json(root / inputs.sidecar(file), sidecar)
 
 
 def significance(plan: Plan, block: inputs.Block, difference: float = 1.0, p: float = 0.2) -> dict:
@@ -354,7 +354,7 @@ def corpus_report(domain: config.Domain) -> dict:
     return {split: found for split, found in reports.items() if getattr(domain, split) is not None}
 
 
-def _mixture_report(plan: Plan, file: inputs.MixtureFile) -> dict:
+def _mixture_report(plan: Plan, file: inputs.CorpusFile) -> dict:
     """The first domain loses a pair to the test of the last."""
     seen = plan.seen(file.direction, file.mixture)
     found = {}

@@ -21,8 +21,8 @@ from caneft.models import manifests
 from caneft.plan import ARTEFACTS
 from caneft.plan.settings import TranslationSettings
 from caneft.prompts import Prompts
-from caneft.reporting import engines as reported
 from caneft.reporting import inputs, serving
+from caneft.reporting import results as reported
 from caneft.reporting.contents import every_table
 from caneft.storage.files import write_json
 from caneft.translation import decoding, engines, vllm_engine

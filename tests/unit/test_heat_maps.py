@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from caneft import neurons
-from caneft.reporting import heat_maps, inputs, interference, jaccard, listing, results, tables
+from caneft.reporting import heat_maps, inputs, interference, jaccard, listing, measures, results
 
 METHODS = {
     "base": {"method": "base"},
@@ -79,8 +79,7 @@ def test_interference_shows_the_difference_to_base_in_every_cell(plan, root):
 
 
 def test_interference_draws_what_the_table_prints(plan, root):
-    scores, records = results.scores(plan, root), results.records(plan, root)
-    table = interference.interference_table(plan, tables.main_table(plan, scores, records))
+    table = interference.interference_table(plan, results.scores(plan, root))
     drawn = draw_interference(plan, root).axes[0].collections[0].get_array().ravel()
     assert sorted(drawn) == pytest.approx(sorted(table["difference_mean"]))
 
@@ -174,7 +173,7 @@ def test_draws_are_seeds_of_random_and_halves_of_the_samples(plan, root):
     same = [point for point in points if (point["scope"], point["samples"]) == ("model", 400)]
     grey = np.mean([point["noise_jaccard"] for point in same])  # of all criteria, as in the figure of stability
     assert len(same) == 4 and draws.loc["halves", "chance"] == pytest.approx(grey)
-    assert draws.loc["seeds", "chance"] == pytest.approx(jaccard.chance(115, 115, 1152))
+    assert draws.loc["seeds", "chance"] == pytest.approx(measures.jaccard_by_chance(115, 115, 1152))
 
 
 def test_a_mask_alone_makes_sets_alike(plan, root):
@@ -185,7 +184,7 @@ def test_a_mask_alone_makes_sets_alike(plan, root):
     by_chance = jaccard.sets(plan, root)[ALL].by_chance
     shared = 115 * 115 / 300
     assert by_chance.loc["joint", "caneft"] == pytest.approx(shared / (230 - shared))
-    assert by_chance.loc["random", "caneft"] == pytest.approx(jaccard.chance(115, 115, 1152))
+    assert by_chance.loc["random", "caneft"] == pytest.approx(measures.jaccard_by_chance(115, 115, 1152))
 
 
 @pytest.mark.parametrize(("first", "second", "total"), [(115, 115, 1152), (40, 300, 1000), (5000, 5000, 500_000)])
@@ -194,7 +193,7 @@ def test_chance_is_what_random_sets_share(first, second, total):
     shared = rng.hypergeometric(first, total - first, second, size=20_000)
     simulated = shared / (first + second - shared)
     error = 4 * simulated.std() / np.sqrt(len(shared)) + 1 / total
-    assert jaccard.chance(first, second, total) == pytest.approx(simulated.mean(), abs=error)
+    assert measures.jaccard_by_chance(first, second, total) == pytest.approx(simulated.mean(), abs=error)
 
 
 def test_the_figure_shows_the_lower_triangle_with_numbers_and_chance(plan, root):
@@ -229,7 +228,7 @@ def test_models_of_equal_shape_are_compared_and_others_not(tmp_path):
     twin = set(neurons.load(tmp_path / "neurons/twin/de-en/all/caneft/draw0.npz").flat().tolist())
     assert across[["a", "b"]].values.tolist() == [[ALL, ("twin", "de-en", "all")]]
     assert across["jaccard"].item() == pytest.approx(naive(flat(tmp_path, "caneft"), twin))
-    assert across["chance"].item() == pytest.approx(jaccard.chance(115, 115, 1152))
+    assert across["chance"].item() == pytest.approx(measures.jaccard_by_chance(115, 115, 1152))
 
 
 @pytest.mark.parametrize("method", ["caneft", "random", "joint"])

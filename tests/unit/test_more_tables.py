@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from caneft.reporting import inputs, interference, results, tables, trials
+from caneft.reporting import inputs, interference, layout, results, tables, trials
+from caneft.reporting.labels import signed
 from caneft.reporting.latex import MOST_ROWS, latex
 from caneft.reporting.layout import BEST, Cell, Column, Table
 from tests.messages import assert_names, refused
@@ -114,7 +115,7 @@ def test_shown_are_mixtures_of_several_domains_or_all_where_there_is_none():
 def test_trials_come_once_under_the_mixture_that_rates_are_chosen_on():
     plan = fake_results.plan(METHODS, mixtures=SINGLE)
     files = [file for file in inputs.trial_files(plan) if file.variant == "full"]
-    assert [file.record for file in files] == [
+    assert [file.path for file in files] == [
         f"runs/tiny/de-en/all/full/lr{rate}-seed{seed}/record.json"
         for rate in ("1e-05", "0.00025", "0.001")
         for seed in (0, 100)
@@ -348,7 +349,7 @@ def single(tmp_path_factory):
     """(plan, table of interference, tree) with mixtures of one domain."""
     plan, root = fake_results.plan(METHODS, seeds=(1, 2), mixtures=SINGLE), tmp_path_factory.mktemp("single")
     fake_results.write(plan, root, dev=dev)
-    return plan, interference.interference_table(plan, main_of(plan, root)[0]), root
+    return plan, interference.interference_table(plan, results.scores(plan, root)), root
 
 
 def in_file(root, mixture, seed, domain):
@@ -385,7 +386,7 @@ def test_the_matrix_has_a_row_for_each_training_domain_and_one_for_all(single):
         ["", "", "", ""],
     ]
     values = frame.query("variant == 'full' and mixture == 'only-it'").set_index("domain")["difference_mean"]
-    assert full.rows[0][-1].text == interference.difference((values["law"] + values["koran"]) / 2)
+    assert full.rows[0][-1].text == signed((values["law"] + values["koran"]) / 2)
     assert full.rows[2][-1].text == "–"
     assert [row[0].text for row in shown.rows] == ["law", "mixture all"], "icl is shown on what it is run on"
 
@@ -394,7 +395,7 @@ def test_the_matrix_has_a_row_for_each_training_domain_and_one_for_all(single):
     ("value", "text"), [(1.26, "+1.3"), (-0.04, "+0.0"), (-1.25, "−1.2"), (float("nan"), "–")], ids=str
 )
 def test_differences_have_a_sign_and_no_minus_zero(value, text):
-    assert interference.difference(value) == text
+    assert layout.printed(value, signed) == text
     assert "$-$" in latex([Table("l", "t", "c", [Column("x")], [[Cell("−1.2")]])])
 
 
@@ -406,7 +407,7 @@ def test_without_single_domains_or_base_there_is_no_interference(tmp_path, witho
         mixtures = {"all": SINGLE["all"], "only-it": {"de-en": {"domains": ["it"], "methods": ["full"]}}}
     plan = fake_results.plan(methods, mixtures=mixtures)
     fake_results.write(plan, tmp_path)
-    frame = interference.interference_table(plan, main_of(plan, tmp_path)[0])
+    frame = interference.interference_table(plan, results.scores(plan, tmp_path))
     assert frame.empty and "difference_mean" in frame and not list(interference.interference_tables(plan, frame))
     tables.write(tmp_path / "out" / "interference", frame, [], interference.ABSENT)
     assert interference.ABSENT in (tmp_path / "out/interference.md").read_text()

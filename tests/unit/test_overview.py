@@ -46,7 +46,7 @@ def overview_of(tmp_path, plan=None, **made) -> tuple[Plan, object]:
         if not (tmp_path / name).exists():  # what other steps make
             (tmp_path / name).parent.mkdir(exist_ok=True)
             picture = f"picture {name}".encode()
-            (tmp_path / name).write_bytes(page.document("", f"<p>{name}</p>").encode() if "html" in name else picture)
+            (tmp_path / name).write_bytes(page.html([], name).encode() if "html" in name else picture)
     return plan, gather(plan, tmp_path)
 
 

@@ -33,7 +33,7 @@ def printed(plan, root):
     scores, records = results.scores(plan, root), results.records(plan, root)
     costs, tried = results.costs(plan, root), results.trials(plan, root)
     main, cost = tables.main_table(plan, scores, records), tables.cost_table(plan, costs, records)
-    matrix = interference.interference_table(plan, main)
+    matrix = interference.interference_table(plan, scores)
     return {
         "main": list(tables.main_tables(plan, main, scores, records)),
         "cost": list(tables.cost_tables(plan, cost, costs)),

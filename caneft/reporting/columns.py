@@ -1,0 +1,54 @@
+"""Columns that several tables have: methods, and scores of domains and averages."""
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from caneft.config.names import AVERAGES
+from caneft.plan import Block, Plan
+from caneft.reporting.labels import label
+from caneft.reporting.layout import Cell, Column, Printed, mark_best, words
+
+SEEN, UNSEEN, ALL = AVERAGES
+STATISTICS = [f"{average}_{name}" for average in (SEEN, UNSEEN) for name in ("mean", "std")]
+"""Columns of the main table that tables of the headline metric repeat."""
+
+
+def score_columns(plan: Plan, block: Block) -> dict[str, Column]:
+    """Domains and averages that a block shows. The average of one column would only repeat it."""
+    seen, unseen = plan.seen(*block[1:]), plan.unseen(*block[1:])
+    columns = {domain: Column(label(plan, domain), "seen") for domain in seen}
+    columns |= {SEEN: Column("average", "seen")} if len(seen) > 1 else {}
+    columns |= {domain: Column(label(plan, domain), "unseen") for domain in unseen}
+    columns |= {UNSEEN: Column("average", "unseen")} if len(unseen) > 1 else {}
+    return columns | ({ALL: Column("average", "all")} if unseen else {})
+
+
+def averages(plan: Plan, block: Block) -> dict[str, str]:
+    """Averages over the seen and, where there are any, the unseen domains, and what they are called."""
+    return {SEEN: "seen", UNSEEN: "unseen"} if plan.unseen(*block[1:]) else {SEEN: "seen"}
+
+
+def average_columns(plan: Plan, block: Block, rows: pd.DataFrame, group: str) -> list[Printed]:
+    """Both of them, from rows of the main table."""
+    return [(Column(name, group), score_cells(rows, average)) for average, name in averages(plan, block).items()]
+
+
+def methods(plan: Plan, variants: Iterable[str]) -> Printed:
+    """The first column of most tables."""
+    return words("Method", (label(plan, variant) for variant in variants))
+
+
+def score_cells(
+    rows: pd.DataFrame, name: str, signs: dict[tuple[str, str], str] | None = None, errors: bool = False
+) -> list[Cell]:
+    """Cells of one column: means (`{name}_mean`) with deviations over seeds (`{name}_std`), the best two marked.
+
+    signs: of significance, by variant and column. errors: whether the metric counts these. Then the lowest are best,
+    and differences are small: two decimals.
+    """
+    form = ".2f" if errors else ".1f"
+    texts = [format(mean, form) for mean in rows[f"{name}_mean"]]
+    deviations = ["" if pd.isna(deviation) else format(deviation, form) for deviation in rows[f"{name}_std"]]
+    beside = [(signs or {}).get((variant, name), "") for variant in rows["variant"]]
+    return [Cell(*parts) for parts in zip(texts, deviations, mark_best(texts, lowest=errors), beside, strict=True)]
