@@ -24,10 +24,10 @@ def test_a_job_that_is_killed_for_its_memory_is_submitted_again_with_more(faults
 
 
 def test_a_job_that_runs_out_of_time_is_submitted_again_with_more(faults):
-    assert [(job.state, job.limit) for job in faults.jobs["takes_too_long"]] == [
-        ("TIMEOUT", "1:00"),
-        ("COMPLETED", "2:00"),
-    ]
+    """A minute more each time. On a busy machine the second attempt may run out of time too."""
+    *late, last = [(job.state, job.limit) for job in faults.jobs["takes_too_long"]]
+    assert late == [("TIMEOUT", f"{attempt}:00") for attempt in range(1, len(late) + 1)] and late
+    assert last == ("COMPLETED", f"{len(late) + 1}:00")
 
 
 def test_a_job_outlives_an_outage_of_slurmctld(faults):
