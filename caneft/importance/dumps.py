@@ -366,7 +366,7 @@ class Dump(Part):
             if str(record["identity"]) != self.identity:
                 return None
             if (sent := self._sent(index)).exists():
-                self._store(index, np.load(sent))
+                self._store(index, np.load(sent, allow_pickle=False))
                 sent.unlink()
             scores = self._memory[:, self.batches[index], :]
             if record["checksum"].item() != _checksum(scores):

@@ -6,9 +6,9 @@ import pandas as pd
 
 from caneft.plan import Plan
 from caneft.reporting import captions, shown
-from caneft.reporting.columns import STATISTICS, average_columns, methods
+from caneft.reporting.columns import STATISTICS, average_columns, methods, numbers
 from caneft.reporting.labels import METRICS
-from caneft.reporting.layout import Table, numbers, of_columns
+from caneft.reporting.layout import Table, of_columns
 from caneft.reporting.measures import headline, of_block
 from caneft.reporting.results import BLOCK
 

@@ -1,17 +1,30 @@
-"""Columns that several tables have: methods, and scores of domains and averages."""
+"""Columns of numbers, and those that several tables have: methods, and scores of domains and averages."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import pandas as pd
 
 from caneft.config.names import AVERAGES
 from caneft.plan import Block, Plan
 from caneft.reporting.labels import label
-from caneft.reporting.layout import Cell, Column, Printed, mark_best, words
+from caneft.reporting.layout import NONE, Cell, Column, Printed, mark_best, words
 
 SEEN, UNSEEN, ALL = AVERAGES
 STATISTICS = [f"{average}_{name}" for average in (SEEN, UNSEEN) for name in ("mean", "std")]
 """Columns of the main table that tables of the headline metric repeat."""
+
+
+def numbers(name: str, values: Iterable[Any], form: str | Callable[[Any], str], group: str = "") -> Printed:
+    """A column of numbers, each printed by `printed`."""
+    return Column(name, group), [Cell(printed(value, form)) for value in values]
+
+
+def printed(value: Any, form: str | Callable[[Any], str]) -> str:
+    """A number in a format such as `.1f`, or by a function; a dash where it is missing."""
+    if pd.isna(value):
+        return NONE
+    return form(value) if callable(form) else format(value, form)
 
 
 def score_columns(plan: Plan, block: Block) -> dict[str, Column]:

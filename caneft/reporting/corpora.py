@@ -13,8 +13,9 @@ import pandas as pd
 from caneft.corpora.store import HELD_OUT
 from caneft.plan import Plan
 from caneft.reporting import inputs
+from caneft.reporting.columns import printed
 from caneft.reporting.labels import label
-from caneft.reporting.layout import Cell, Column, Table, printed
+from caneft.reporting.layout import Cell, Column, Table
 from caneft.reporting.reading import checked, opened
 
 KEYS = ["direction", "mixture", "domain", "split"]

@@ -10,10 +10,10 @@ import pandas as pd
 from caneft.neurons import NeuronSet
 from caneft.plan import Plan
 from caneft.reporting import captions
-from caneft.reporting.columns import STATISTICS, average_columns, methods
+from caneft.reporting.columns import STATISTICS, average_columns, methods, numbers
 from caneft.reporting.inputs import neuron_files
 from caneft.reporting.labels import METRICS, label
-from caneft.reporting.layout import Table, numbers, of_columns
+from caneft.reporting.layout import Table, of_columns
 from caneft.reporting.measures import headline, jaccard_by_chance, of_block
 from caneft.reporting.numeric import read_neurons
 from caneft.reporting.results import BLOCK

@@ -6,9 +6,9 @@ import pandas as pd
 
 from caneft.plan import Plan
 from caneft.reporting import captions
-from caneft.reporting.columns import methods
+from caneft.reporting.columns import methods, numbers
 from caneft.reporting.inputs import COPY
-from caneft.reporting.layout import NONE, Cell, Column, Table, numbers, of_columns, words
+from caneft.reporting.layout import NONE, Cell, Column, Table, of_columns, words
 from caneft.reporting.measures import of_block
 from caneft.reporting.results import BLOCK, FLAGS
 

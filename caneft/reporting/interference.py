@@ -6,9 +6,10 @@ import pandas as pd
 
 from caneft.plan import Plan
 from caneft.reporting import captions
+from caneft.reporting.columns import printed
 from caneft.reporting.inputs import BLOCK, Block, block_runs, matrices
 from caneft.reporting.labels import METRICS, label, signed
-from caneft.reporting.layout import BEST, Cell, Column, Table, printed
+from caneft.reporting.layout import BEST, Cell, Column, Table
 from caneft.reporting.measures import to_base
 
 ABSENT = "No table of interference: no method is trained on a single domain, or there is no base to compare with."

@@ -1,11 +1,8 @@
 """A table as it is printed, and its Markdown form. `latex` has the other one."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any
-
-import pandas as pd
 
 BEST, SECOND = "best", "second"
 NONE = "–"
@@ -60,18 +57,6 @@ def of_columns(label: str, title: str, caption: str, columns: Iterable[Printed],
 def words(name: str, texts: Iterable[str], group: str = "") -> Printed:
     """A column of text."""
     return Column(name, group, numeric=False), [Cell(text) for text in texts]
-
-
-def numbers(name: str, values: Iterable[Any], form: str | Callable[[Any], str], group: str = "") -> Printed:
-    """A column of numbers, each printed by `printed`."""
-    return Column(name, group), [Cell(printed(value, form)) for value in values]
-
-
-def printed(value: Any, form: str | Callable[[Any], str]) -> str:
-    """A number in a format such as `.1f`, or by a function; a dash where it is missing."""
-    if pd.isna(value):
-        return NONE
-    return form(value) if callable(form) else format(value, form)
 
 
 def mark_best(texts: list[str], lowest: bool = False) -> list[str]:

@@ -8,10 +8,10 @@ import pandas as pd
 
 from caneft.plan import Plan
 from caneft.reporting import captions, inputs
-from caneft.reporting.columns import methods, score_cells
+from caneft.reporting.columns import methods, numbers, score_cells
 from caneft.reporting.inputs import COPY, Block
 from caneft.reporting.labels import METRICS, label
-from caneft.reporting.layout import NONE, Cell, Column, Table, numbers, of_columns, words
+from caneft.reporting.layout import NONE, Cell, Column, Table, of_columns, words
 from caneft.reporting.measures import headline
 from caneft.reporting.reading import opened
 from caneft.reporting.results import BLOCK

@@ -25,10 +25,10 @@ from caneft.reporting import (
     tables,
 )
 from caneft.reporting.claims import Verdict
-from caneft.reporting.columns import ALL, averages, methods, score_cells
+from caneft.reporting.columns import ALL, averages, methods, numbers, score_cells
 from caneft.reporting.inputs import Block
 from caneft.reporting.labels import METRICS, label, metric_label
-from caneft.reporting.layout import Column, Table, numbers, of_columns
+from caneft.reporting.layout import Column, Table, of_columns
 from caneft.reporting.measures import of_block
 from caneft.reporting.numeric import read_neurons
 from caneft.reporting.reading import opened, read_bytes, text

@@ -7,8 +7,9 @@ import pandas as pd
 
 from caneft.plan import Plan
 from caneft.reporting import captions
+from caneft.reporting.columns import printed
 from caneft.reporting.labels import hundredths, label
-from caneft.reporting.layout import NONE, Cell, Column, Table, mark_best, of_columns, printed, words
+from caneft.reporting.layout import NONE, Cell, Column, Table, mark_best, of_columns, words
 from caneft.reporting.results import AGREEMENT, BLOCK
 
 ABSENT = "No table of stability: no method of this configuration selects neurons."

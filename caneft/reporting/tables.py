@@ -9,22 +9,12 @@ import pandas as pd
 from caneft.config.metrics import MEASURES
 from caneft.plan import Plan
 from caneft.reporting import captions
-from caneft.reporting.columns import ALL, SEEN, UNSEEN, score_cells, score_columns
+from caneft.reporting.columns import ALL, SEEN, UNSEEN, numbers, printed, score_cells, score_columns
 from caneft.reporting.escaping import escape
 from caneft.reporting.inputs import COPY
 from caneft.reporting.labels import label, metric_label
 from caneft.reporting.latex import latex
-from caneft.reporting.layout import (
-    NONE,
-    Cell,
-    Column,
-    Table,
-    markdown,
-    numbers,
-    of_columns,
-    printed,
-    words,
-)
+from caneft.reporting.layout import NONE, Cell, Column, Table, markdown, of_columns, words
 from caneft.reporting.measures import of_block
 from caneft.reporting.page import html
 from caneft.reporting.results import BLOCK

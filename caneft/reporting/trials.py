@@ -6,9 +6,9 @@ import pandas as pd
 
 from caneft.plan import Plan
 from caneft.reporting import captions
-from caneft.reporting.columns import averages, methods
+from caneft.reporting.columns import averages, methods, numbers, printed
 from caneft.reporting.labels import METRICS, scientific
-from caneft.reporting.layout import BEST, NONE, Cell, Column, Table, numbers, of_columns, printed, words
+from caneft.reporting.layout import BEST, NONE, Cell, Column, Table, of_columns, words
 from caneft.reporting.results import BLOCK
 
 ABSENT = "No table of trials: every learning rate is fixed by the configuration, none is chosen from a grid."

@@ -6,10 +6,10 @@ import pandas as pd
 
 from caneft.plan import Plan
 from caneft.reporting import captions
-from caneft.reporting.columns import SEEN, UNSEEN, methods, score_cells
+from caneft.reporting.columns import SEEN, UNSEEN, methods, numbers, score_cells
 from caneft.reporting.inputs import Block
 from caneft.reporting.labels import METRICS, label, signed, whole
-from caneft.reporting.layout import Column, Table, numbers, of_columns
+from caneft.reporting.layout import Column, Table, of_columns
 from caneft.reporting.measures import headline, of_block
 from caneft.reporting.results import BLOCK
 

@@ -410,7 +410,7 @@ def test_a_broken_selection_file_is_named(plan, root, suffix):
 
 
 @pytest.mark.parametrize(
-    ("change", "shown"), [({"points": None}, "NoneType"), ({"points": [{}]}, "'jaccard'")], ids=str
+    ("change", "shown"), [({"points": None}, "NoneType"), ({"points": [{}]}, "'criterion'")], ids=str
 )
 def test_an_unusable_stability_file_is_named(plan, root, change, shown):
     path = root / "neurons/tiny/de-en/all/stability.json"

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from caneft.reporting import inputs, interference, layout, results, tables, trials
+from caneft.reporting import columns, inputs, interference, results, tables, trials
 from caneft.reporting.labels import signed
 from caneft.reporting.latex import MOST_ROWS, latex
 from caneft.reporting.layout import BEST, Cell, Column, Table
@@ -395,7 +395,7 @@ def test_the_matrix_has_a_row_for_each_training_domain_and_one_for_all(single):
     ("value", "text"), [(1.26, "+1.3"), (-0.04, "+0.0"), (-1.25, "−1.2"), (float("nan"), "–")], ids=str
 )
 def test_differences_have_a_sign_and_no_minus_zero(value, text):
-    assert layout.printed(value, signed) == text
+    assert columns.printed(value, signed) == text
     assert "$-$" in latex([Table("l", "t", "c", [Column("x")], [[Cell("−1.2")]])])
 
 
