@@ -12,7 +12,7 @@ from caneft.reporting.layout import Table, of_columns
 from caneft.reporting.measures import headline, of_block
 from caneft.reporting.results import BLOCK
 
-ABSENT = "No table of budgets: no two variants of a method differ in how much they train alone."
+ABSENT = "No table of budgets: no two variants of a method differ only in how much they train."
 BY_CONSENSUS = ("caneft", "caneft-attention")
 """Methods whose gamma is a cut: of other criteria it is only the smallest consensus that happens to be selected."""
 COLUMNS = ["trainable_parameters", "share", "neurons", "fraction", "gamma", "n_seeds"]
@@ -52,14 +52,14 @@ def budget_tables(plan: Plan, table: pd.DataFrame) -> Iterator[Table]:
     """The budgets as they are printed: one table per shown block. table: from `budget_table`."""
     for block, rows in table.groupby(BLOCK, sort=False):
         metric = METRICS[rows["metric"].iloc[0]]
-        units = "Share: of all FFN neurons (or heads). Gamma: the consensus MI, in nats, from which on neurons are"
+        units = "Share: of all FFN neurons (or heads). Gamma: the lowest consensus MI of a"
         yield of_columns(
             "tab:budget-" + "-".join(block),
             f"Budgets of {block[0]}, {block[1]}, mixture {block[2]}",
             captions.said(
                 plan,
-                f"Variants of a method that differ in how much they train alone. {metric} is an average over domains.",
-                f"{units} selected." if rows["neurons"].notna().any() else "",
+                f"Variants of a method that differ only in how much they train. {metric} is an average over domains.",
+                f"{units} selected neuron, in nats." if rows["neurons"].notna().any() else "",
                 captions.seeds(plan),
                 captions.BEST_SCORE,
             ),

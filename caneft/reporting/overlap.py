@@ -115,14 +115,14 @@ def _scores(plan: Plan, block: Block, rows: pd.DataFrame) -> Table:
         segments, pairs, sources = part[COUNTS].iloc[0]
         group = f"{label(plan, domain)}: {pairs + sources:,} of {segments:,} flagged"
         columns += [(Column(kind, group), _column(part, kind)) for kind in ("with", "without")]
-    own = "Base is trained on none: how it changes is what leaving them out does to the score itself."
+    own = "Base is trained on none of them, so its change is what leaving them out does to the score."
     return of_columns(
         "tab:overlap-" + "-".join(block),
         f"{METRICS[plan.config.scoring.metrics[0]]} without overlap, {', '.join(block[:2])}, mixture {block[2]}",
         captions.said(
             plan,
-            "Scores of all segments (with), and of those alone that are not flagged: whose source does not stand in the"
-            " mixture's training data (without).",
+            "Scores of all segments (with), and without the flagged ones (without), whose source is in the mixture's"
+            " training data.",
             own if "base" in set(part["method"]) else "",
             captions.seeds(plan) if (part["n_seeds"] > 1).any() else "",
             captions.BEST_VALUE,

@@ -33,7 +33,7 @@ def prepare(threads: int, seed: int | None = None) -> torch.device:
 
 
 def processes(gpus: int, device_map: str, nodes: int = 1) -> int:
-    """How many processes share the work of a job: one a GPU, but one where the model itself is spread over the GPUs.
+    """How many processes share the work of a job: one for each GPU, or a single one if the model is spread over them.
 
     gpus: of all nodes together; where there are none, one process a node.
     """

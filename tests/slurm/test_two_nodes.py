@@ -50,7 +50,7 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def spread(alone, cluster, tmp_path_factory):
-    """Dumps, and what follows from them, made anew on two nodes; tuning is cancelled once."""
+    """Two nodes make the dumps again, then everything that depends on them. Tuning is cancelled once."""
     workspace = Workspace(alone).copy(tmp_path_factory.mktemp("spread"))
     for stage in ("importance", "neurons", "runs", "logs"):
         shutil.rmtree(workspace.results / stage)

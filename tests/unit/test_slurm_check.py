@@ -33,7 +33,7 @@ def test_what_is_left_of_a_run_is_cancelled_by_the_run_s_name(monkeypatch, tmp_p
 
 @pytest.fixture
 def partitions(tmp_path, monkeypatch):
-    """A `sinfo` that says this of partitions, one a line; a real one is in tests/slurm."""
+    """A `sinfo` that prints these lines, one for each partition. tests/slurm has a real one."""
 
     def of(*said: str) -> None:
         program = tmp_path / "sinfo"
