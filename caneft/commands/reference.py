@@ -26,7 +26,7 @@ DAG_PAGE = "docs/architecture.md"
 BEGIN, END = "<!-- dag:begin -->", "<!-- dag:end -->"
 
 EXAMPLE = (ROOT / "docs" / "example.yaml").read_text(encoding="utf-8")
-SHOWN = ("directions", "models", "mixtures", "methods", "scoring")  # sections whose example is on the page
+SHOWN = ("directions", "mixtures")  # sections whose example is on the page
 
 INTRODUCTION = f"""\
 <!-- Generated from caneft/config/ by `{COMMAND}` (`make docs`). Edit the model there, not this page. -->
@@ -34,8 +34,8 @@ INTRODUCTION = f"""\
 # Configuration
 
 `config/config.yaml` is the demo and the default; `config/opus.yaml` runs real corpora. `caneft init` writes a file for
-your corpora and model ([guide](guides.md#start-with-your-own-data-and-model)). Editors with a YAML language server
-check and complete keys in a file that begins with
+your corpora and model ([guide](guides.md#start-with-your-own-data-and-model)). Editors check and complete keys in a
+file that begins with
 
 ```yaml
 # yaml-language-server: $schema=schema.json
@@ -46,9 +46,9 @@ check and complete keys in a file that begins with
 * A file that names `directions` stands alone: `snakemake --cores all --configfile config/opus.yaml`.
 * Of several files, the later one wins:
   `snakemake --cores all --configfile config/config.yaml config/examples/add-a-domain.yaml`.
-* A file without `directions` is merged into the demo, key by key. Lists are replaced, not joined. You can change the
-  demo's entries but not remove them; keys with a default can be set to null, as in
-  `selection: {{fraction: null, gamma: "null"}}`. To have fewer domains or methods, write a file that stands alone.
+* A file without `directions` is merged into the demo, key by key; lists are replaced. To have fewer domains or methods
+  than the demo, write a file that stands alone. Null unsets a key:
+  `selection: {{fraction: null, gamma: "null"}}`.
 * `--config` wins over all files: `--config results_root=results/second` or `--config 'tuning={{epochs: 1}}'`.
 
 The merged configuration is saved as `{{results_root}}/config.yaml`. Unknown keys are errors:
@@ -60,18 +60,18 @@ config/config.yaml: tuning.epocs is not a known key. Known: batch_size, clip, ..
 ## Where paths start
 
 Relative paths of corpora, models and metrics start from `data_root` (`--config data_root=FOLDER`), else from the
-environment variable CANEFT_DATA. With neither, a relative path is an error. `data_root` itself starts from the folder
-that `snakemake` runs in.
+environment variable CANEFT_DATA; with neither, they are errors. A relative `data_root` starts from the folder that
+`snakemake` runs in.
 
-Corpus files may be compressed: `.gz`, `.xz`, or `.zip` with one file in it; `texts.zip::train.de` is the file
-`train.de` of an archive that holds several. Text must be UTF-8.
+Corpora are UTF-8 text. They may be compressed: `.gz`, `.xz`, or `.zip` with one file in it; `texts.zip::train.de` is
+one file of several in an archive.
 
 ## All keys
 
 Each key stands with its default. A key without one may be left out, unless it is required. A *name* has lower-case
 letters, digits, `-` and `_`. *By name* is a mapping from names of your own, for which `*` stands in headings. A *seed*
 is an integer from 0 to 4294967295. Other numbers are positive, unless a bound is given. [example.yaml](example.yaml)
-has an example of every section, and [incremental.md](incremental.md) says what a change of a key reruns.
+has an example of every section; [incremental.md](incremental.md) says what a change of a key reruns.
 """
 
 Schema = dict[str, Any]

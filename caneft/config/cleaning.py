@@ -20,8 +20,8 @@ class Cleaning(Section):
     max_characters: Positive | None = 5000
     """Drop pairs with a longer side."""
     max_ratio: Annotated[float, Field(gt=1)] | None = 3.0
-    """Drop pairs whose target is so many times longer or shorter than usual in their corpus."""
+    """Drop pairs whose target is so many times longer or shorter than usual."""
     wrong_language: Literal["drop", "keep"] = "keep"
     """Pairs with a side in another language, by py3langid."""
     language_bytes: Positive = 60
-    """Sides whose letters have fewer bytes in UTF-8 are not judged by language."""
+    """Sides whose letters have fewer bytes are not judged by language."""

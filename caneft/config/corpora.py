@@ -82,7 +82,7 @@ class Moses(Source):
 
 
 class Tsv(Source):
-    """Tab-separated text, one pair a line: no quoting, no header, the same number of columns in every line."""
+    """One pair a line, in columns: no quoting, no header, as many columns in every line."""
 
     format: Literal["tsv"]
     path: str
@@ -97,7 +97,7 @@ class Tsv(Source):
 
 
 class Alternating(Source):
-    """One text file with the two languages on alternating lines, as UM-Corpus has them."""
+    """One text file with the two languages on alternating lines, like UM-Corpus."""
 
     format: Literal["alternating"]
     path: str
@@ -125,13 +125,13 @@ class Tmx(Source):
 
 
 class Hub(Source):
-    """A dataset of the `datasets` library, from the hub or a folder written by `save_to_disk`."""
+    """A dataset of the `datasets` library."""
 
     format: Literal["datasets"]
     name: str
-    """Name on the hub, or a folder."""
+    """Name on the hub, or a folder written by `save_to_disk`."""
     subset: str | None = None
-    """Its configuration, such as `de-en`."""
+    """Its configuration."""
     split: str = "train"
     """Its split."""
     revision: str | None = None
@@ -161,9 +161,9 @@ class SacreBleu(Source):
 
     format: Literal["sacrebleu"]
     name: str
-    """Name in `sacrebleu --list`, such as `wmt22`."""
+    """Name in `sacrebleu --list`."""
     langpair: str
-    """Language pair, source first, such as `de-en`."""
+    """Language pair, source first."""
 
     @property
     def remote(self) -> bool:
@@ -190,7 +190,7 @@ class DemoPretraining(Source):
     language: Literal["de", "zh"] = "de"
     """Source language."""
     domains: Annotated[list[Slug], Field(min_length=1)]
-    """Domains whose words the base sees. Include spare ones, so that adding a domain later does not change the base."""
+    """Domains whose words the base sees. Spare ones let you add a domain later without changing the base."""
     pairs: Positive
     """How many pairs to write."""
 
@@ -256,9 +256,9 @@ class Mixture(Section):
     domains: Unique[Slug]
     """Domains of the training data, with `train` and `dev`."""
     select_on: Slug | None = None
-    """Mixture of at least two domains to select neurons on; by default this one, or `all` for one domain."""
+    """Mixture to select neurons on; by default this one, or `all` for one domain."""
     rates_on: Slug | None = None
-    """Mixture on which learning rates are chosen; by default that of `select_on`."""
+    """Mixture to choose learning rates on; by default that of `select_on`."""
     methods: list[Slug] | None = None
     """Variants to run; by default all."""
     test: list[Slug] | None = None

@@ -33,7 +33,7 @@ class Icl(Section):
 
     method: Literal["icl"]
     examples: Positive = 4
-    """Training pairs in the prompt: of the test domain, or of the whole mixture for an unseen one."""
+    """Training pairs in the prompt: of the test domain; for an unseen one, of the mixture."""
     retrieval: Literal["random", "bm25"] = "random"
     """How they are found; `bm25` goes by source similarity."""
     seed: Seed = 0
@@ -56,7 +56,7 @@ class TuningResources(Section):
     nodes: Positive | None = None
     """In place of those of `models.*.resources`."""
     threads: Positive = 1
-    """CPU cores, which `adamw-offload` uses for its steps too."""
+    """CPU cores."""
 
     def over(self, shared: Resources) -> Resources:
         """The resources of a model, with these in place of its own."""
@@ -69,7 +69,7 @@ class Trained(Section):
     learning_rate: Rates
     """Peak rate, or a grid from which dev chooses (`trials`)."""
     resources: TuningResources | None = Field(None, exclude_if=lambda resources: resources is None)
-    """What its tuning jobs need, if not what the model's other jobs do."""
+    """What its tuning jobs need, if not that of the model."""
 
     @property
     def grid(self) -> list[float]:
@@ -99,7 +99,7 @@ class Lora(Trained):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Dropout before the low-rank product."""
     merged: bool = Field(False, exclude_if=lambda merged: not merged)
-    """Score it merged into the weights, in the model's dtype, not beside them in float32."""
+    """Score it merged, in the model's dtype, not beside the weights in float32."""
 
     @model_validator(mode="after")
     def _one_rank(self) -> "Lora":
@@ -115,8 +115,8 @@ class Adapters(Trained):
     bottleneck: Positive = 16
     """Width of an adapter."""
     route: Literal["domain", "source_loss"] = Field("domain", exclude_if=lambda route: route == "domain")
-    """Adapter of a seen domain's test set: its own, or the one with the lowest loss on the test set's sources, as for
-    unseen domains."""
+    """Adapter of a seen domain's test set: its own; or, as for unseen domains, that of the lowest loss on the
+    sources."""
 
 
 class Neurons(Trained):
@@ -144,7 +144,7 @@ class Neurons(Trained):
     task_relevant_scope: Scope | None = Field(None, exclude_if=lambda scope: scope is None)
     """In place of those of `selection`; `task_relevant: null` is no mask."""
     active_share: Share | None = Field(None, exclude_if=lambda share: share is None)
-    """Of `specific`: only neurons whose activation probability in some domain is in this top share (0.05 in LAPE)."""
+    """Of `specific`: only neurons with a probability of activation in this top share (0.05 in LAPE)."""
     among: list[Half] = Field([], exclude_if=operator.not_)
     """Of `random`: only neurons in all of these halves."""
     layers_of: Slug | None = None

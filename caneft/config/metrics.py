@@ -76,7 +76,7 @@ class MetricTraining(Section):
     corpora: Annotated[list[MetricCorpus], Field(min_length=1)]
     """Pairs whose targets are corrupted."""
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Share of the pairs on which its scores are compared with the level of corruption."""
+    """Share of the pairs to compare its scores on with the level of corruption."""
     epochs: Positive = 4
     """How it is trained, by AdamW."""
     batch_size: Positive = 32
@@ -116,14 +116,14 @@ class NeuralMetric(Section):
 
 
 class Comet(NeuralMetric):
-    """COMET, which compares with source and reference: `hub: Unbabel/wmt22-comet-da`."""
+    """COMET: `hub: Unbabel/wmt22-comet-da`."""
 
     train: MetricTraining | None = None
     """Train a small one."""
 
 
 class MetricX(NeuralMetric):
-    """MetricX, which counts errors, from 0 to 25: `hub: google/metricx-24-hybrid-large-v2p6`."""
+    """MetricX, from 0 to 25 errors: `hub: google/metricx-24-hybrid-large-v2p6`."""
 
     path: str | None = None
     """Folder of a local checkpoint, with `config.json` and weights."""
@@ -135,10 +135,10 @@ class Scoring(Section):
     """Metrics of the tables."""
 
     metrics: Unique[Literal["bleu", "chrf", "ter", "exact"]] = ["bleu", "chrf"]
-    """The first is the headline. `exact` is the percentage of outputs equal to the reference; the others are
-    sacrebleu's. `ter` counts edits: **lower is better**, so it cannot be the headline."""
+    """The first is the headline. `exact`: percentage of outputs equal to the reference. `ter` counts edits: **lower is
+    better**, so it cannot be the headline."""
     comet: Comet | None = None
-    """COMET. Neural metrics need a second environment, which the workflow builds."""
+    """COMET. Neural metrics need a second environment (docs/environments.md)."""
     kiwi: NeuralMetric | None = None
     """COMETKiwi, which needs no reference: `hub: Unbabel/wmt22-cometkiwi-da` (gated)."""
     xcomet: NeuralMetric | None = None

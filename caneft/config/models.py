@@ -22,7 +22,7 @@ class PretrainingCorpus(Section):
 
 
 class Pretraining(Section):
-    """A small base model that the workflow pretrains."""
+    """A small base, pretrained by the workflow."""
 
     architecture: Literal["llama", "qwen2", "gemma2"] = "llama"
     """Its architecture."""
@@ -43,7 +43,7 @@ class Pretraining(Section):
     tokens_per_step: Positive = 1000
     """Tokens of a step, padding included."""
     learning_rate: Annotated[float, Field(gt=0)] = 3e-3
-    """Peak rate of AdamW, with warm-up over 5 % of the steps, then cosine to zero."""
+    """Peak rate of AdamW; 5 % of the steps are warm-up."""
     max_tokens: Positive = 256
     """Longer examples are left out and counted."""
     seed: Seed = 0
@@ -63,8 +63,8 @@ class Resources(Section):
     """What a job of a model asks the scheduler for."""
 
     gpu: Annotated[int, Field(ge=0)] = 0
-    """GPUs of a job. 0: the CPU, unless CUDA_VISIBLE_DEVICES or Slurm shows the job a GPU, which jobs then share.
-    Several: docs/scaling.md."""
+    """GPUs of a job (docs/scaling.md). 0: the CPU, unless CUDA_VISIBLE_DEVICES or Slurm shows the job a GPU, which jobs
+    then share."""
     mem_mb: Positive | None = None
     """Memory in MB; by default computed for each step (docs/scaling.md)."""
     runtime: Positive = 120
@@ -72,11 +72,11 @@ class Resources(Section):
     translation_runtime: Positive | None = None
     """Time limit of a translation job; by default `runtime`."""
     checkpoint_seconds: Positive = 300
-    """Seconds between checkpoints of a tuning job; more if they would take over a tenth of the time."""
+    """Seconds between checkpoints of tuning; more if they would take over a tenth of the time."""
     device_map: DeviceMap = "none"
-    """How accelerate spreads a model that is too large for one GPU over several."""
+    """How accelerate spreads a model over several GPUs."""
     nodes: Positive = 1
-    """Under Slurm, nodes of each tuning and importance job, each with this `gpu` and `mem_mb` (docs/scaling.md)."""
+    """Under Slurm, nodes of a tuning or importance job, each with this `gpu` and `mem_mb` (docs/scaling.md)."""
 
 
 class Model(Section):
@@ -89,13 +89,13 @@ class Model(Section):
     path: str | None = None
     """Folder of a Hugging Face model, or a GGUF file."""
     package: PackageName | None = Field(None, exclude_if=lambda package: package is None)
-    """Import name of an installed Python package that holds a GGUF file, or parts of one."""
+    """Import name of an installed package that holds a GGUF file."""
     pretrain: Pretraining | None = None
     """A small base, pretrained by the workflow."""
     trust_remote_code: Annotated[bool, Field(exclude_if=operator.not_)] = False
     """Run the model's own Python files. Read them first, and pin `revision`."""
     allow_pickle: Annotated[bool, Field(exclude_if=operator.not_)] = False
-    """Read `pytorch_model*.bin` if there is no `*.safetensors`. Pickles can carry code; only tensors are loaded."""
+    """Read `pytorch_model*.bin` if there is no `*.safetensors`; only tensors are loaded."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of the frozen weights."""
     scale_exponent: int | None = None

@@ -22,8 +22,7 @@ def template_fields(template: str) -> list[str]:
 
 
 class Prompt(Section):
-    """What a model is given in training, importance and inference: an instruction and the source in a chat template, or
-    a text to complete (docs/method.md)."""
+    """What a model is given: instruction and source in a chat template, or a text to complete (docs/method.md)."""
 
     instruction: str = (
         "Translate the following text from {source_language} into {target_language}. Reply only with the translation."
@@ -35,8 +34,8 @@ class Prompt(Section):
     """`chat`: the chat template. `completion`: the text below. `instruction`: instruction and source, a line each.
     `auto`: `chat` if there is a chat template, else `completion`."""
     completion: str = COMPLETION
-    """Text that a base model completes, up to a line break. Fields: those above, and `{source}` once. It must not end
-    with white space."""
+    """Text that a base model completes, up to a line break. Fields: those above, and `{source}` once. No white space at
+    the end."""
 
     @property
     def read(self) -> dict[str, str]:

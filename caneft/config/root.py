@@ -20,13 +20,12 @@ class Config(Section):
     results_root: Folder = "results"
     """Folder of all results."""
     data_root: str | None = None
-    """Folder of relative paths; by default the environment variable CANEFT_DATA."""
+    """Where relative paths start; by default the environment variable CANEFT_DATA."""
     limit: Positive | None = Field(None, exclude_if=lambda limit: limit is None)
-    """For a first try: at most so many pairs of every corpus, and for importance and tuning. Results go to
-    `{results_root}/limit{limit}`. What a base or a metric is trained on stays whole."""
+    """For a first try: at most so many pairs of every corpus. Results go to `{results_root}/limit{limit}`. What a base
+    or a metric is trained on stays whole."""
     verify_up_to_gb: Annotated[float, Field(ge=0)] | None = None
-    """Do not verify checksums of files above this size when they are read; hashing costs about a second per GB and job.
-    By default every file is verified."""
+    """Do not verify checksums of larger files, at about a second per GB and job; by default all are verified."""
     directions: Annotated[dict[Slug, Direction], Field(min_length=1)]
     """Language pairs, or other tasks, with their domains."""
     models: Annotated[dict[Slug, Model], Field(min_length=1)]

@@ -8,18 +8,18 @@ from caneft.config.section import Positive, Scope, Section, Seed, Share, Slug, U
 
 
 class AutoSamples(Section):
-    """How `samples: auto` finds its number, once per model and direction: it doubles the samples until the neurons that
-    `caneft-geometric` selects on disjoint halves hardly agree better. `caneft` needs more: on the demo, four times."""
+    """`samples: auto`, once per model and direction: doubles the samples until the neurons that `caneft-geometric`
+    selects on disjoint halves hardly agree better. `caneft` needs more: on the demo, four times."""
 
     mixture: Slug | None = None
-    """Mixture that decides; by default the first. Choose one that will not change later."""
+    """Mixture that decides; by default the first. It should not change later."""
     smallest: Annotated[int, Field(ge=4, multiple_of=2)] = 200
     """First number per domain."""
     largest: Positive = 10000
     """Last number per domain; the smallest domain limits it too."""
     gain: Share = 0.05
-    """Stop when doubling raised the Jaccard index of the halves by less than this, and the index is above that of
-    shuffled labels by more than this."""
+    """Stop when doubling raises the Jaccard index of the halves by less than this, and the index is more than this
+    above that of shuffled labels."""
 
 
 class Importance(Section):
@@ -61,11 +61,11 @@ class Selection(Section):
     null_permutations: Positive = 20
     """Permutations of the labels."""
     task_relevant: Share | None = 0.5
-    """MI criteria keep only neurons whose mean importance is in this top share in every domain."""
+    """MI criteria keep only neurons in this top share by mean importance in every domain."""
     task_relevant_scope: Scope = "model"
     """Whether that share is of the model or of each layer."""
     stability_splits: Positive = 10
-    """Splits of the samples into halves for the stability curves; a verdict needs ten."""
+    """Splits into halves for the stability curves; a verdict needs ten."""
     seed: Seed = 0
     """Seed of the permutations."""
 
@@ -82,9 +82,9 @@ class Tuning(Section):
     pairs_per_domain: Positive = 800
     """Training pairs of each domain."""
     temperature: Annotated[float, Field(ge=1)] | None = None
-    """Numbers proportional to size^(1/temperature), with the same sum; by default equal numbers."""
+    """Numbers proportional to size^(1/temperature), with the same sum."""
     pairs: dict[Slug, Positive] = {}
-    """Training pairs of single domains, instead; not with a temperature."""
+    """Pairs of single domains, instead; not with a temperature."""
     dev_pairs_per_domain: Positive = 100
     """Dev pairs of each domain."""
     epochs: Positive = 2
@@ -102,7 +102,7 @@ class Tuning(Section):
     clip: Annotated[float, Field(gt=0)] = 1.0
     """Largest gradient norm."""
     gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass: less memory, more time."""
+    """Less memory, more time."""
     dev_every: Positive | None = None
     """Steps between measurements of dev loss; by default an epoch."""
     patience: Positive | None = None
@@ -130,14 +130,13 @@ class Decoding(Section):
     """Greedy generation; a checkpoint's own settings are ignored."""
 
     engine: Literal["transformers", "vllm"] = Field("transformers", exclude_if=lambda engine: engine == "transformers")
-    """`vllm` is made for GPUs, and has an environment of its own (docs/serving.md)."""
+    """`vllm` is made for GPUs (docs/serving.md)."""
     batch_size: Positive = 64
-    """Most sentences decoded together; fewer where prompt and longest translation have over 192 tokens. With `vllm`,
-    the most at a time."""
+    """Most sentences decoded together; fewer where prompt and longest translation have over 192 tokens."""
     length_factor: Annotated[float, Field(ge=0)] = 2.0
-    """A hypothesis has at most `length_factor` × source tokens + `length_offset` tokens; longer ones are cut."""
+    """A hypothesis is cut at `length_factor` × source tokens + `length_offset` tokens."""
     length_offset: Annotated[int, Field(ge=1)] = 16
-    """A hypothesis has at most `length_factor` × source tokens + `length_offset` tokens; longer ones are cut."""
+    """A hypothesis is cut at `length_factor` × source tokens + `length_offset` tokens."""
     max_source_tokens: Positive = 1024
     """A longer source is an error."""
 
@@ -155,14 +154,14 @@ class Significance(Section):
     method: Slug | None = None
     """Variant that is compared with all; by default the first with `method: caneft`."""
     resamples: Positive = 20000
-    """Randomisations. The smallest p is 1 / (resamples + 1), so Holm's correction over 150 comparisons needs 3,000."""
+    """Randomisations. The smallest p is 1 / (resamples + 1): Holm over 150 comparisons needs 3,000."""
     bootstrap: Positive = 2000
     """Resamples of the 95 % intervals."""
     expected_segments: Annotated[float, Field(gt=0)] = 11.5
-    """Deviation of a segment's part in a difference of two methods, in points of the headline metric, for the smallest
-    difference that the plan can find; the default is that of BLEU in docs/study.md."""
+    """Deviation of a segment's part in a difference of two methods, for the smallest difference that the plan can find;
+    that of BLEU in docs/study.md."""
     expected_runs: Annotated[float, Field(ge=0)] = 0.46
-    """Deviation of the average between runs of one method, likewise."""
+    """Deviation between runs of one method, likewise."""
     alpha: Annotated[float, Field(ge=0.001, lt=1)] = 0.05
     """Chance of one or more false marks in a table."""
     seed: Seed = 0
