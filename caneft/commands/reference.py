@@ -26,7 +26,7 @@ DAG_PAGE = "docs/architecture.md"
 BEGIN, END = "<!-- dag:begin -->", "<!-- dag:end -->"
 
 EXAMPLE = (ROOT / "docs" / "example.yaml").read_text(encoding="utf-8")
-SHOWN = ("directions", "mixtures")  # sections whose example is on the page
+SHOWN = ("mixtures",)  # sections whose example is on the page
 
 INTRODUCTION = f"""\
 <!-- Generated from caneft/config/ by `{COMMAND}` (`make docs`). Edit the model there, not this page. -->
