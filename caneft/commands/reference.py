@@ -68,10 +68,11 @@ one file of several in an archive.
 
 ## All keys
 
-Each key stands with its default. A key without one may be left out, unless it is required. A *name* has lower-case
-letters, digits, `-` and `_`. *By name* is a mapping from names of your own, for which `*` stands in headings. A *seed*
-is an integer from 0 to 4294967295. Other numbers are positive, unless a bound is given. [example.yaml](example.yaml)
-has an example of every section; [incremental.md](incremental.md) says what a change of a key reruns.
+Each key stands with its default. A key without one may be left out, unless it is required; without a type, it is text
+or has a section below. A *name* has lower-case letters, digits, `-` and `_`. *By name* is a mapping from names of your
+own, for which `*` stands in headings. A *seed* is an integer from 0 to 4294967295. Other numbers are positive, unless a
+bound is given. [example.yaml](example.yaml) has an example of every section; [incremental.md](incremental.md) says what
+a change of a key reruns.
 """
 
 Schema = dict[str, Any]
@@ -260,10 +261,14 @@ def _text(description: str) -> str:
 
 
 def _head(whole: Schema, key: str, part: Schema, required: bool) -> str:
-    """A key with its default, as it would be written, and its type where the default does not tell it."""
+    """A key with its default, as it would be written, and its type where the default does not tell it.
+
+    Text and sections, which have chapters of their own, are left without one.
+    """
     head, kind = _with_default(key, part), _type(whole, part)
     if head == f"`{key}`":
-        return f"{head} ({kind}{', required' if required else ''})"
+        told = [kind] * (kind not in (TEXT, "section")) + ["required"] * required
+        return f"{head} ({', '.join(told)})" if told else head
     bounds = re.sub(r"^(text|`true` or `false`|integer|number|seed)($| )", "", kind)  # the default tells these
     return f"{head} ({bounds})" if bounds else head
 
