@@ -46,16 +46,11 @@ file that begins with
 * A file that names `directions` stands alone: `snakemake --cores all --configfile config/opus.yaml`.
 * Of several files, the later one wins:
   `snakemake --cores all --configfile config/config.yaml config/examples/add-a-domain.yaml`.
-* A file without `directions` is merged into the demo, key by key; lists are replaced. To have fewer domains or methods
-  than the demo, write a file that stands alone. Null unsets a key:
-  `selection: {{fraction: null, gamma: "null"}}`.
+* A file without `directions` is merged into the demo, key by key; lists are replaced, null unsets a key:
+  `selection: {{fraction: null, gamma: "null"}}`. To have fewer domains or methods, write a file that stands alone.
 * `--config` wins over all files: `--config results_root=results/second` or `--config 'tuning={{epochs: 1}}'`.
 
-The merged configuration is saved as `{{results_root}}/config.yaml`. Unknown keys are errors:
-
-```text
-config/config.yaml: tuning.epocs is not a known key. Known: batch_size, clip, ... Did you mean 'epochs'?
-```
+The merged configuration is saved as `{{results_root}}/config.yaml`. Unknown keys are errors.
 
 ## Where paths start
 

@@ -60,9 +60,9 @@ class Instruct(Source):
     target: str = "output"
     """Fields of the two sides."""
     source_prefix: str = ""
-    """Prefixes to strip from source and target, such as "German: "; a record without them is an error."""
+    """Prefixes to strip, such as "German: "; a record without them is an error."""
     target_prefix: str = ""
-    """Prefixes to strip from source and target, such as "German: "; a record without them is an error."""
+    """Prefixes to strip, such as "German: "; a record without them is an error."""
 
     def paths(self) -> tuple[str, ...]:
         return (self.path,)
@@ -241,9 +241,9 @@ class Direction(Section):
     """A language pair, named by its codes, source first (`de-en`, `en-zh_hans`); or another task, under any name."""
 
     source_language: str | None = None
-    """Their names in the prompt, such as German; required if the prompt has these fields."""
+    """Names in the prompt, such as German; required if it has these fields."""
     target_language: str | None = None
-    """Their names in the prompt, such as German; required if the prompt has these fields."""
+    """Names in the prompt, such as German; required if it has these fields."""
     domains: Annotated[dict[Slug, Domain], Field(min_length=1)]
     """The domains."""
     prompt: Prompt | None = None

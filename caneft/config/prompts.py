@@ -31,8 +31,8 @@ class Prompt(Section):
     name_domain: bool = False
     """Name the domain in the prompt. Every importance score then contains the label."""
     form: PromptForm = "auto"
-    """`chat`: the chat template. `completion`: the text below. `instruction`: instruction and source, a line each.
-    `auto`: `chat` if there is a chat template, else `completion`."""
+    """`auto`: `chat` if there is a chat template, else `completion`, the text below. `instruction`: instruction and
+    source, a line each."""
     completion: str = COMPLETION
     """Text that a base model completes, up to a line break. Fields: those above, and `{source}` once. No white space at
     the end."""

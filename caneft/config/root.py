@@ -25,7 +25,7 @@ class Config(Section):
     """For a first try: at most so many pairs of every corpus. Results go to `{results_root}/limit{limit}`. What a base
     or a metric is trained on stays whole."""
     verify_up_to_gb: Annotated[float, Field(ge=0)] | None = None
-    """Do not verify checksums of larger files, at about a second per GB and job; by default all are verified."""
+    """Do not verify checksums of larger files (about a second per GB and job); by default all are."""
     directions: Annotated[dict[Slug, Direction], Field(min_length=1)]
     """Language pairs, or other tasks, with their domains."""
     models: Annotated[dict[Slug, Model], Field(min_length=1)]
