@@ -55,8 +55,8 @@ The merged configuration is saved as `{{results_root}}/config.yaml`. Unknown key
 ## Where paths start
 
 Relative paths of corpora, models and metrics start from `data_root` (`--config data_root=FOLDER`), else from the
-environment variable CANEFT_DATA; with neither, they are errors. A relative `data_root` starts from the folder that
-`snakemake` runs in.
+environment variable CANEFT_DATA; with neither, they are errors. A relative `data_root` starts from where `snakemake`
+runs.
 
 Corpora are UTF-8 text. They may be compressed: `.gz`, `.xz`, or `.zip` with one file in it; `texts.zip::train.de` is
 one file of several in an archive.
