@@ -256,7 +256,7 @@ class Mixture(Section):
     domains: Unique[Slug]
     """Domains of the training data, with `train` and `dev`."""
     select_on: Slug | None = None
-    """Mixture to select neurons on; by default this one, or `all` for one domain."""
+    """Mixture of at least two domains to select neurons on; by default this one, or `all` for one domain."""
     rates_on: Slug | None = None
     """Mixture to choose learning rates on; by default that of `select_on`."""
     methods: list[Slug] | None = None

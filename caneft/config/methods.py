@@ -69,7 +69,7 @@ class Trained(Section):
     learning_rate: Rates
     """Peak rate, or a grid from which dev chooses (`trials`)."""
     resources: TuningResources | None = Field(None, exclude_if=lambda resources: resources is None)
-    """What its tuning jobs need, if not that of the model."""
+    """What its tuning jobs need, in place of the model's."""
 
     @property
     def grid(self) -> list[float]:
