@@ -51,11 +51,13 @@ def limit_gpus():
             raise WorkflowError(f"{key} is {count}, but {reason} {limit} on this machine. Set it to {limit} at most.")
 
 
-def say_slow_dtype():
-    """On one machine, warns if its processor is slow in a model's dtype."""
+def warn():
+    """Warns of domains that read the same pairs and, on one machine, if its processor is slow in a model's dtype."""
     gpus = workflow.global_resources["gpu"].value if "gpu" in workflow.global_resources else 0
-    if ON_ONE_MACHINE and (said := checking.slow_dtype(CONFIG, gpus, bfloat16_units())):
-        logger.warning(said)
+    slow = checking.slow_dtype(CONFIG, gpus, bfloat16_units()) if ON_ONE_MACHINE else ""
+    for said in (slow, checking.same_pairs(CONFIG)):
+        if said:
+            logger.warning(said)
 
 
 def limit_memory():
@@ -91,5 +93,5 @@ def lift_rate():
 
 check_resource_names()
 limit_gpus()
-say_slow_dtype()
+warn()
 limit_memory()

@@ -89,13 +89,32 @@ def slow_dtype(config: Config, gpus: int, units: bool | None) -> str:
     )
 
 
+def same_pairs(config: Config) -> str:
+    """A warning where two domains of a direction read the same pairs for training, or for their test; else empty."""
+    for name, direction in config.directions.items():
+        for split in ("train", "test"):
+            read: dict[str, str] = {}
+            for domain, splits in direction.domains.items():
+                if (source := getattr(splits, split)) is None:
+                    continue
+                other = read.setdefault(source.model_dump_json(), domain)
+                if other != domain:
+                    where = f"directions.{name}.domains"
+                    return (
+                        f"{where}.{domain}.{split} reads the same pairs as {where}.{other}.{split}. Domains that differ"
+                        " in name only carry no information about each other: correct one, or remove it."
+                    )
+    return ""
+
+
 def warnings(config: Config) -> Iterator[str]:
     """What is worth a line, but stops nothing."""
     gpus = len(usable(os.environ))
     if (said := without_gpu(gpus_asked_for(config))) and not gpus:
         yield said
-    if said := slow_dtype(config, gpus, bfloat16_units()):
-        yield said
+    for said in (slow_dtype(config, gpus, bfloat16_units()), same_pairs(config)):
+        if said:
+            yield said
 
 
 def _tokenizers(config: Config) -> Iterator[tuple[str, str]]:

@@ -22,8 +22,8 @@ class Config(Section):
     data_root: str | None = None
     """Where relative paths start; by default the environment variable CANEFT_DATA."""
     limit: Positive | None = Field(None, exclude_if=lambda limit: limit is None)
-    """For a first try: at most so many pairs of every corpus. Results go to `{results_root}/limit{limit}`. What a base
-    or a metric is trained on stays whole."""
+    """For a first try: at most so many pairs of every corpus, and one epoch. Results go to
+    `{results_root}/limit{limit}`. What a base or a metric is trained on stays whole."""
     verify_up_to_gb: Annotated[float, Field(ge=0)] | None = None
     """Do not verify checksums of larger files (about a second per GB and job); by default all are."""
     directions: Annotated[dict[Slug, Direction], Field(min_length=1)]

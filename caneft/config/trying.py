@@ -6,7 +6,7 @@ from caneft.config.section import Section
 
 
 def small(config: Config) -> Config:
-    """The configuration cut to its `limit`: corpora, samples of importance, training and dev pairs.
+    """The configuration cut to its `limit`: corpora, samples of importance, training and dev pairs, and one epoch.
 
     Results go to `{results_root}/limit{limit}`, and every caption says so. Nothing changes without a limit, nor if
     it is cut once more, so the configuration saved with the results can be read again. What a base or a metric is
@@ -20,8 +20,9 @@ def small(config: Config) -> Config:
     importance = {"samples": samples if asked == "auto" else min(asked, samples)}
     of_domains = {domain: min(pairs, most) for domain, pairs in config.tuning.pairs.items()}
     tuning = {name: min(getattr(config.tuning, name), most) for name in ("pairs_per_domain", "dev_pairs_per_domain")}
+    tuning["epochs"] = 1
     root, note = config.results_root, config.report.note.strip()
-    said = f"A first try, on at most {most} pairs of every corpus."
+    said = f"A first try: at most {most} pairs of every corpus, one epoch."
     return config.model_copy(
         update={
             "results_root": root if root.endswith(f"/limit{most}") else f"{root.rstrip('/')}/limit{most}",

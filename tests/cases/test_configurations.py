@@ -460,3 +460,13 @@ def test_bfloat16_on_a_processor_without_units_is_a_warning(processor, units, ch
 
 
 ENOUGH = [("tuning", {"pairs_per_domain": 10, "dev_pairs_per_domain": 10}), ("importance", {"samples": 10})]
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_two_domains_with_the_same_pairs_are_a_warning(split, checked):
+    domains = {name: {part: DEMO | {"domain": name} for part in SEEN} for name in ("it", "law", "medical")}
+    apart = [*ENOUGH, ("directions", "de-en", "domains", domains), ("mixtures", {"all": {"de-en": ["it", "law"]}})]
+    assert "same pairs" not in checked(changed(*apart))[1]
+    code, said = checked(changed(*apart, ("directions", "de-en", "domains", "law", split, domains["it"][split])))
+    assert code == 0
+    assert f"domains.law.{split}" in said and f"domains.it.{split}" in said

@@ -33,6 +33,7 @@ def test_everything_that_takes_time_gets_smaller(raw):
     assert (config.tuning.pairs_per_domain, config.tuning.dev_pairs_per_domain) == (50, 50)
     assert config.tuning.pairs == {"it": 50, "law": 20}
     whole = load(raw, check_files=False)
+    assert (config.tuning.epochs, whole.tuning.epochs > 1) == (1, True)
     assert parts.pretraining_text(config, "tiny-llama") == parts.pretraining_text(whole, "tiny-llama")
 
 
