@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
     quoted = shlex.quote(str(args.file))
     if args.data and args.model:
         check.run(argparse.Namespace(files=[args.file]))
-        print(f"A first try of minutes: snakemake --cores all --configfile {quoted} --config limit=20")
+        print(f"A first try of minutes: snakemake --cores all --configfile {quoted} --config limit=10")
         print(f"Everything:             snakemake --cores all --configfile {quoted}")
     else:
         print(f"Put your own in place, then: python -m caneft check {quoted}")
