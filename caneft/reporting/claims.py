@@ -147,8 +147,8 @@ class Case:
             if kinds <= {"random"}:
                 return "No other criterion has the same budget."
             return "" if "random" in kinds else "No random neurons of the same budget."
-        missing = [kind for kind in ("full", "lora") if kind not in kinds]
-        return f"The block has no {' and no '.join(missing)}." if missing else ""
+        missing = [name for kind, name in (("full", "full fine-tuning"), ("lora", "LoRA")) if kind not in kinds]
+        return f"It was not compared with {' or '.join(missing)}." if missing else ""
 
     def judged(self, signs: Mapping[str, int | None], where: str = "") -> tuple[str, str]:
         """Verdict and reason from the sign of the difference to each rival: 0 where it may be chance, None where there

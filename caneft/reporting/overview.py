@@ -140,7 +140,8 @@ def what_was_run(plan: Plan, records: pd.DataFrame) -> Iterator[tuple[str, str]]
         "Runs",
         f"{len(trained):,} trained, {trials:,} trials, {len(runs) - len(trained) - trials:,} that train nothing",
     )
-    yield "Training", f"{config.tuning.pairs_per_domain:,} pairs a domain, {config.tuning.epochs} epochs"
+    epochs = config.tuning.epochs
+    yield "Training", f"{config.tuning.pairs_per_domain:,} pairs a domain, {epochs} epoch{'s' * (epochs > 1)}"
     if plan.variants(Neurons):
         samples = config.importance.samples
         drawn = ", drawn again for each seed" if plan.own_draws() else ""
