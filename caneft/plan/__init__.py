@@ -225,14 +225,16 @@ class Plan:
         """Test sets of a run: name -> domains that one process translates and scores together.
 
         A run's own mixture is one test set, `seen`: growing the mixture trains the run again anyway. Every other
-        domain stands alone, so that adding one costs only itself. A trial is translated for its mixture's dev pairs
-        too, by which its rate is judged.
+        domain stands alone, so that adding one costs only itself. A trial translates its mixture's dev pairs too, by
+        which its rate is judged; without `trials.test_sets`, nothing else.
         """
         if run.mixture is None:
             return {domain: [domain] for domain in self.all_tested(run.direction)}
         seen = self.seen(run.direction, run.mixture)
         alone = {domain: [domain] for domain in self.unseen(run.direction, run.mixture)}
-        return ({} if run.rate is None else {DEV: seen}) | {SEEN: seen} | alone
+        if run.rate is None:
+            return {SEEN: seen} | alone
+        return {DEV: seen} | ({SEEN: seen} | alone if self.config.trials.test_sets else {})
 
     def test_corpora(self, run: Run, testset: str) -> list[str]:
         """Paths of a test set's pairs: a file for each domain, or for `dev` the one that the mixture drew."""

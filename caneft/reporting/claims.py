@@ -198,6 +198,8 @@ def _unseen(case: Case) -> Verdict:
     """Better than each of the rivals on unseen domains at equal scores on seen ones, or worse than one."""
     if case.unseen is None:
         return Verdict("b", UNTESTED, "No domain is unseen.", [])
+    if not case.plan.config.trials.test_sets:
+        return Verdict("b", UNTESTED, "Trials did not translate the test sets (trials.test_sets).", [])
     numbers = []
     for other, both in case.matched.items():
         said = "no trials, fewer than three rates up to a best seen score, or no seen scores in common"

@@ -23,7 +23,10 @@ def trial_table(trials: pd.DataFrame) -> pd.DataFrame:
 def trial_tables(plan: Plan, trials: pd.DataFrame) -> Iterator[Table]:
     """The trials as they are printed: one table per block in which rates are chosen. trials: from `results.trials`."""
     metric, judge = METRICS[plan.config.scoring.metrics[0]], METRICS[plan.config.scoring.judge]
+    tested = plan.config.trials.test_sets
+    unused = f"No choice depends on {metric} on the test sets." if tested else "Trials did not translate the test sets."
     for block, rows in trials.groupby(BLOCK, sort=False):
+        shown = averages(plan, block) if tested else {}
         marks = [BEST if chosen else "" for chosen in rows["chosen"]]
         errors = [printed(error, ".1f").replace(NONE, "") for error in rows["behind_se"]]
         dev, behind = ([printed(value, ".1f") for value in rows[name]] for name in ("dev", "behind"))
@@ -35,14 +38,14 @@ def trial_tables(plan: Plan, trials: pd.DataFrame) -> Iterator[Table]:
                 f"{captions.trial_seeds(plan)} of each rate; scores are means over them and over domains. Behind:"
                 f" {judge} on dev below the highest of the grid, ± the standard error of that difference, from segments"
                 " and seeds. The lowest rate within one standard error of the highest is chosen; the final runs have"
-                f" other seeds. No choice depends on {metric} on the test sets.",
+                f" other seeds. {unused}",
             ),
             [
                 methods(plan, rows["variant"]),
                 numbers("Learning rate", rows["learning_rate"], scientific),
                 (Column(judge, "dev"), [Cell(text, mark=mark) for text, mark in zip(dev, marks, strict=True)]),
                 (Column("behind", "dev"), [Cell(*pair) for pair in zip(behind, errors, strict=True)]),
-                *(numbers(name, rows[c], ".1f", f"test {metric}") for c, name in averages(plan, block).items()),
+                *(numbers(name, rows[average], ".1f", f"test {metric}") for average, name in shown.items()),
                 words("Choice", map(_choice, rows.to_dict("records"))),
             ],
         )

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from caneft import config, neurons
+from caneft.plan import Plan
 from caneft.reporting import claims, results, roles
 from caneft.reporting.claims import CONTRADICTED, OPEN, SUPPORTED, UNTESTED, Found
 from tests.messages import assert_names
@@ -256,6 +257,13 @@ def test_grids_of_two_rates_do_not_tell_how_a_curve_runs():
 
 def test_without_unseen_domains_there_is_no_b():
     assert verdict_of("b", plan_of(unseen=()), outcome=lambda *_: BETTER).verdict == UNTESTED
+
+
+def test_without_test_sets_of_trials_there_is_no_b():
+    plan = plan_of()
+    plan = Plan(plan.config.model_copy(update={"trials": config.Trials(test_sets=False)}))
+    untested = verdict_of("b", plan, outcome=lambda *_: BETTER, curves=lambda _: [(math.nan, math.nan)] * 3)
+    assert untested.verdict == UNTESTED and "trials.test_sets" in untested.reason
 
 
 SINGLE = {"all": {"de-en": ["it", "law"]}, "it": {"de-en": {"domains": ["it"], "test": ["law"]}}}

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from caneft.plan import Plan
 from caneft.reporting import columns, inputs, interference, results, tables, trials
 from caneft.reporting.labels import signed
 from caneft.reporting.latex import MOST_ROWS, latex
@@ -159,6 +160,17 @@ def test_a_trial_that_diverged_has_no_scores(plan, untouched):
     printed = next(trials.trial_tables(plan, results.trials(plan, untouched)))
     cells = [cell.text for cell in next(r for r in printed.rows if [c.text for c in r[:2]] == ["full", "1e-3"])]
     assert cells[:-1] == ["full", "1e-3", "–", "–", "–", "–"] and re.findall(r"\d+", cells[-1]) == ["17"]
+
+
+def test_trials_that_translated_no_test_set_have_no_columns_for_them(plan, untouched):
+    config = plan.config
+    untested = Plan(config.model_copy(update={"trials": config.trials.model_copy(update={"test_sets": False})}))
+    whole, frame = results.trials(plan, untouched), results.trials(untested, untouched)
+    assert frame["average_seen"].isna().all() and not whole["average_seen"].isna().all()
+    assert frame["dev"].equals(whole["dev"]) and frame["chosen"].equals(whole["chosen"])
+    (before,), (printed,) = trials.trial_tables(plan, whole), trials.trial_tables(untested, frame)
+    assert [len(row) for row in before.rows] == [len(row) + 2 for row in printed.rows]
+    assert [row[:4] + row[-1:] for row in before.rows] == [list(row) for row in printed.rows]
 
 
 def test_printed_trials_mark_the_choice_and_its_edge(plan, untouched):

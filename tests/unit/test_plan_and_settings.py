@@ -141,6 +141,10 @@ def test_a_trial_is_judged_on_dev_and_tested_too():
     assert plan.testsets(trial) == {"dev": ["it", "law"], "seen": ["it", "law"], "koran": ["koran"]}
     assert plan.test_corpora(trial, "dev") == ["mixtures/de-en/all/dev.jsonl"]
     assert plan.test_corpora(trial, "seen") == [f"corpora/de-en/{domain}/test.jsonl" for domain in ("it", "law")]
+    untested = Plan(load(GRID, ("trials", "test_sets", False)))
+    assert untested.testsets(trial) == {"dev": ["it", "law"]} and untested.final_testsets(trial) == {}
+    final = Run("tiny", "de-en", "caneft", "all", 1)
+    assert untested.testsets(final) == plan.testsets(final) == {"seen": ["it", "law"], "koran": ["koran"]}
 
 
 def test_a_mixture_may_name_its_methods():

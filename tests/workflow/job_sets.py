@@ -152,6 +152,10 @@ def add_rate(config):
     config["methods"]["lora"]["learning_rate"].append(2e-2)
 
 
+def leave_trials_untested(config):
+    config["trials"]["test_sets"] = False
+
+
 def fix_rate(config):
     config["methods"]["lora"]["learning_rate"] = 5e-3
 

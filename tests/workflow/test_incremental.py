@@ -135,6 +135,7 @@ OF_CONFIGURATION = {
     "A seed": (jobs.add_seed, jobs.SECOND_SEED),
     "One more learning rate in a grid": (jobs.add_rate, {*jobs.tried("0.02"), *jobs.LORA}),
     "One learning rate instead of a grid": (jobs.fix_rate, jobs.LORA),
+    "`trials.test_sets: false`": (jobs.leave_trials_untested, jobs.AGGREGATES),
     "The learning rate of a method": (
         jobs.change_rate,
         {*jobs.tuned("caneft"), *jobs.all_evaluated(["caneft"], "seen", "koran"), *jobs.apart(), *jobs.AGGREGATES},
