@@ -162,8 +162,11 @@ def _of_costs(plan: Plan, block: Block, row: dict[str, Any], column: str) -> Mad
 
 def _of_trials(plan: Plan, block: Block, row: dict[str, Any], column: str) -> Made:
     trials = plan.trials_of(*block[:2], row["variant"], block[2])
-    runs = {run: _domains(plan, block, column) for run in trials if run.rate == row["learning_rate"]}
+    domains = _domains(plan, block, column) if plan.config.trials.test_sets else []
+    runs = {run: domains for run in trials if run.rate == row["learning_rate"]}
     choice = plan.choice(Run(*block[:2], row["variant"], block[2], plan.config.seeds[0]))
+    if column in AVERAGES and not domains:
+        return "empty, since trials did not translate the test sets (trials.test_sets)", runs, [choice]
     return "of the trials of one rate, judged on dev by the file of the choice", runs, [choice]
 
 

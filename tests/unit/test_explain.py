@@ -36,10 +36,13 @@ METHODS = {
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     """A finished folder with all tables."""
-    root = tmp_path_factory.mktemp("explain") / "out"
+    return finished(tmp_path_factory.mktemp("explain") / "out")
+
+
+def finished(root, **sections):
     mixtures = MIXTURES | {"only-it": {"de-en": MIXTURES["only-it"]["de-en"] | {"select_on": "all"}}}
     plan = fake_results.plan(
-        METHODS, (1, 2), mixtures=mixtures, results_root="out", scoring={"comet": {"path": "tiny"}}
+        METHODS, (1, 2), mixtures=mixtures, results_root="out", scoring={"comet": {"path": "tiny"}}, **sections
     )
     fake_results.write(plan, root, flagged=lambda *_: (3, 2))
     raw = plan.config.model_dump(mode="json", exclude_unset=True)
@@ -58,7 +61,7 @@ def root(tmp_path_factory):
 def call(monkeypatch, capsys, root):
     """Runs the command line on a table; returns what it printed, as JSON unless it failed."""
 
-    def run(table, *arguments, form="--json"):
+    def run(table, *arguments, form="--json", root=root):
         path = root / "tables" / table
         extra = [form] if form else []
         monkeypatch.setattr(sys, "argv", ["caneft", "explain", str(path), *map(str, arguments), *extra])
@@ -145,6 +148,17 @@ def test_trials_and_overlap(call):
     assert list(trial["files"]) == ["runs/tiny/de-en/all/lora/choice.json"]
     overlap = call("overlap.csv", "--row", "lora", "--column", "koran", "--mixture", "all")
     assert list(overlap["files"]) == ["scores/without-overlap/tiny/de-en/all/koran.json"]
+
+
+def test_trials_without_test_sets_have_their_records_and_no_scores(call, tmp_path):
+    untested = finished(tmp_path / "out", trials={"test_sets": False})
+    cell = ("trials.csv", "--row", "lora", "--learning-rate", "0.01", "--column")
+    found = call(*cell, "dev", root=untested)
+    assert [run["run"] for run in found["runs"]] == [f"tiny/de-en/all/lora/lr0.01-seed{seed}" for seed in (0, 100)]
+    assert [run["scores"] for run in found["runs"]] == [[], []] and found["value"] is not None
+    average = call(*cell, "average_seen", root=untested)
+    assert average["value"] is None
+    assert_names(average["made"], "trials.test_sets")
 
 
 def test_tests_of_significance_name_both_variants(call):
