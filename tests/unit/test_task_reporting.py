@@ -75,12 +75,21 @@ def test_figures_of_a_task_speak_of_its_metric(of_task):
         assert [text for text in texts if any(word in text for word in OF_TRANSLATION)] == []
 
 
+def caption(name, config):
+    template = jinja2.Environment(undefined=jinja2.StrictUndefined).from_string((REPORT / f"{name}.rst").read_text())
+    return template.render(snakemake=SimpleNamespace(config=config))
+
+
+@pytest.mark.parametrize("name, said", [("trials", "test sets"), ("seen_unseen", "trials"), ("unseen", "last columns")])
+def test_captions_promise_no_test_sets_of_trials_that_have_none(name, said):
+    assert said in caption(name, {}) and said in caption(name, {"trials": {"seeds": [0]}})
+    assert said not in caption(name, {"trials": {"test_sets": False}})
+
+
 @pytest.mark.parametrize("path", sorted(REPORT.glob("*.rst")), ids=lambda path: path.stem)
 def test_captions_of_the_report_speak_of_no_translation(path):
     keys = ("models", "directions", "mixtures", "methods")
-    config = dict.fromkeys(keys, ["dates"]) | {"scoring": {"metrics": ["exact"]}}
-    template = jinja2.Environment(undefined=jinja2.StrictUndefined).from_string(path.read_text(encoding="utf-8"))
-    text = template.render(snakemake=SimpleNamespace(config=config))
+    text = caption(path.stem, dict.fromkeys(keys, ["dates"]) | {"scoring": {"metrics": ["exact"]}})
     assert [word for word in OF_TRANSLATION if word in text] == []
     if path.stem in ("scores", "trials"):
         assert "xact match" in text

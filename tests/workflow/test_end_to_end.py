@@ -118,7 +118,7 @@ def test_the_report_shows_every_table_and_figure_with_its_caption(finished, plan
     captions = list((finished.root / "workflow/report").glob("*.rst"))
     assert len(captions) == len({*listing.TABLES, *listing.FIGURES, "overview", "examples", "workflow"})
     for file in captions:
-        text = re.sub(r"\{\{.*?\}\}", "\n", file.read_text(encoding="utf-8"))
+        text = re.sub(r"\{\{.*?\}\}|\{%.*?%\}", "\n", file.read_text(encoding="utf-8"))
         plain = [line for line in text.splitlines() if len(line) > 40 and not re.search(r"[`*|\\]", line)]
         shown = file.stem in {*tables, *figures, "overview", "examples", "workflow"}
         assert plain and all((line in page) == shown for line in plain), file.name
