@@ -198,7 +198,7 @@ def _unseen(case: Case) -> Verdict:
     """Better than each of the rivals on unseen domains at equal scores on seen ones, or worse than one."""
     if case.unseen is None:
         return Verdict("b", UNTESTED, "No domain is unseen.", [])
-    if not case.plan.config.trials.test_sets:
+    if not case.plan.config.trials.test_sets and len(of_block(case.found.trials, case.block)):
         return Verdict("b", UNTESTED, "Trials did not translate the test sets (trials.test_sets).", [])
     numbers = []
     for other, both in case.matched.items():

@@ -70,7 +70,7 @@ def trials_of(plan, curves):
         for v in plan.config.methods
         for rate, (seen, unseen) in enumerate(curves(v), 1)
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=[*results.BLOCK, "variant", "learning_rate", *results.AVERAGES])
 
 
 def scores_of(plan, score):
@@ -264,6 +264,8 @@ def test_without_test_sets_of_trials_there_is_no_b():
     plan = Plan(plan.config.model_copy(update={"trials": config.Trials(test_sets=False)}))
     untested = verdict_of("b", plan, outcome=lambda *_: BETTER, curves=lambda _: [(math.nan, math.nan)] * 3)
     assert untested.verdict == UNTESTED and "trials.test_sets" in untested.reason
+    fixed = verdict_of("b", plan, outcome=lambda *_: BETTER, curves=lambda _: [])
+    assert fixed.verdict == UNTESTED and "trials.test_sets" not in fixed.reason, "there are no trials"
 
 
 SINGLE = {"all": {"de-en": ["it", "law"]}, "it": {"de-en": {"domains": ["it"], "test": ["law"]}}}
