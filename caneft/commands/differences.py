@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from caneft.config import target_code
+from caneft.config import Section, target_code
 from caneft.config.metrics import NEURAL
 from caneft.config.names import AVERAGE_SEEN, AVERAGE_UNSEEN
 from caneft.corpora import store
@@ -89,8 +89,17 @@ def _check_finished(side: Side) -> None:
 
 
 def _settings(plan: Plan) -> dict[str, Any]:
-    """The configuration, defaults included."""
-    return plan.config.model_dump(mode="json", exclude=set(ELSEWHERE))
+    """The configuration, defaults included, also those that a saved one leaves out."""
+    return {name: value for name, value in _values(plan.config).items() if name not in ELSEWHERE}
+
+
+def _values(value: Any) -> Any:
+    """A part of the configuration as JSON has it."""
+    if isinstance(value, Section):
+        return {name: _values(getattr(value, name)) for name in type(value).model_fields}
+    if isinstance(value, Mapping):
+        return {name: _values(part) for name, part in value.items()}
+    return [_values(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def _keys(a: Mapping[str, Any], b: Mapping[str, Any], above: str = "") -> Iterator[dict[str, Any]]:

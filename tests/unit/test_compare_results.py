@@ -256,6 +256,12 @@ def test_what_one_configuration_lacks_is_named_by_its_highest_key():
     ]
 
 
+def test_a_default_that_a_saved_configuration_leaves_out_is_named():
+    one, other = (fake_results.plan(trials={"test_sets": tested}) for tested in (True, False))
+    found = differences._keys(differences._settings(one), differences._settings(other))
+    assert list(found) == [{"key": "trials.test_sets", "a": True, "b": False}]
+
+
 def test_csv_has_a_line_for_each_score(folders, call):
     root_a, root_b, *_ = folders
     rows = list(csv.DictReader(io.StringIO(call(root_a, root_b, "--csv", "--resamples", 100)[1])))
