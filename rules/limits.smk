@@ -52,7 +52,12 @@ def limit_gpus():
 
 
 def warn():
-    """Warns of domains that read the same pairs and, on one machine, if its processor is slow in a model's dtype."""
+    """Warns of domains that read the same pairs and, on one machine, if its processor is slow in a model's dtype.
+
+    Once: not in the Snakemake that runs a job on a cluster.
+    """
+    if workflow.exec_mode != workflow.exec_mode.DEFAULT:
+        return
     gpus = workflow.global_resources["gpu"].value if "gpu" in workflow.global_resources else 0
     slow = checking.slow_dtype(CONFIG, gpus, bfloat16_units()) if ON_ONE_MACHINE else ""
     for said in (slow, checking.same_pairs(CONFIG)):

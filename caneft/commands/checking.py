@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -91,19 +91,19 @@ def slow_dtype(config: Config, gpus: int, units: bool | None) -> str:
 
 def same_pairs(config: Config) -> str:
     """A warning where two domains of a direction read the same pairs for training, or for their test; else empty."""
-    for name, direction in config.directions.items():
-        for split in ("train", "test"):
-            read: dict[str, str] = {}
-            for domain, splits in direction.domains.items():
-                if (source := getattr(splits, split)) is None:
-                    continue
-                other = read.setdefault(source.model_dump_json(), domain)
-                if other != domain:
-                    where = f"directions.{name}.domains"
-                    return (
-                        f"{where}.{domain}.{split} reads the same pairs as {where}.{other}.{split}. Domains that differ"
-                        " in name only carry no information about each other: correct one, or remove it."
-                    )
+    follows = {
+        "train": "Domains that differ in name only carry no information about each other: correct one, or remove it.",
+        "test": "So the scores of both are of the same segments: correct one, unless this is meant.",
+    }
+    for (name, direction), split in product(config.directions.items(), follows):
+        seen: dict[str, str] = {}
+        for domain, splits in direction.domains.items():
+            if (source := getattr(splits, split)) is None:
+                continue
+            other = seen.setdefault(repr(configuration.read_from(config, source)), domain)
+            if other != domain:
+                where = f"directions.{name}.domains"
+                return f"{where}.{domain}.{split} reads the same pairs as {where}.{other}.{split}. {follows[split]}"
     return ""
 
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from caneft.config.corpora import Hub, SacreBleu, Source
 from caneft.config.names import METRICS, PRETRAINING
@@ -167,6 +168,22 @@ def same_splits(config: Config) -> Iterator[tuple[str, str]]:
                     )
 
 
+def read_from(config: Config, source: Source) -> dict[str, Any]:
+    """The keys that a source's pairs depend on, with the file that a path leads to in its place, links followed."""
+    root = data_root(config) or Path()
+    of_draw = {"seed"} if source.paths() and source.limit is None else set()
+    return {
+        key: _file(root / value) if key.endswith("path") else value
+        for key, value in source.model_dump(exclude=of_draw).items()
+    }
+
+
+def _file(path: Path) -> tuple[Path, str | None]:
+    """The file on disk, and which one in it if it is an archive."""
+    file, member = split_archive(path)
+    return file.resolve(), member
+
+
 def _place(config: Config, source: Source) -> tuple | None:
     """Where a source's pairs come from, however it is written; None for built-in ones."""
     if isinstance(source, Hub | SacreBleu):
@@ -175,5 +192,4 @@ def _place(config: Config, source: Source) -> tuple | None:
     if not source.paths():
         return None
     resolve = resolver(data_root(config))
-    files = [(split_archive(resolve(path))) for path in source.paths()]
-    return tuple(part for file, member in files for part in (file.resolve(), member))
+    return tuple(part for path in source.paths() for part in _file(resolve(path)))

@@ -470,3 +470,24 @@ def test_two_domains_with_the_same_pairs_are_a_warning(split, checked):
     code, said = checked(changed(*apart, ("directions", "de-en", "domains", "law", split, domains["it"][split])))
     assert code == 0
     assert f"domains.law.{split}" in said and f"domains.it.{split}" in said
+
+
+def test_pairs_are_the_same_by_whatever_path_and_seed(tmp_path, monkeypatch):
+    """And others by other columns, another draw, or the other way round."""
+    monkeypatch.setenv("CANEFT_DATA", str(tmp_path))
+    (tmp_path / "it.tsv").touch()
+    (tmp_path / "link.tsv").symlink_to(tmp_path / "it.tsv")
+    it = {"format": "tsv", "path": "it.tsv"}
+
+    def said(law):
+        domains = {name: {part: DEMO | {"domain": name} for part in SEEN} for name in ("medical", "sports")}
+        domains |= {"it": {"test": it}, "law": {"test": it | law}}
+        mixed = ("mixtures", {"all": {"de-en": ["medical", "sports"]}})
+        raw = changed(("directions", "de-en", "domains", domains), mixed)
+        return checking.same_pairs(config.load(raw, check_files=False))
+
+    same = [{}, {"path": "./it.tsv"}, {"path": "link.tsv"}, {"path": str(tmp_path / "it.tsv")}, {"seed": 3}]
+    others = [{"source_column": 2}, {"reverse": True}, {"limit": 5}, {"path": "law.tsv"}]
+    assert all(map(said, same)) and not any(map(said, others))
+    it["limit"] = 5
+    assert said({}) and not said({"seed": 3})
