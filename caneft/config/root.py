@@ -10,7 +10,7 @@ from caneft.config.methods import Method
 from caneft.config.metrics import Scoring
 from caneft.config.models import Model
 from caneft.config.prompts import Prompt
-from caneft.config.section import Folder, Positive, Section, Seed, Slug, Unique
+from caneft.config.section import Folder, Section, Seed, Slug, Unique
 from caneft.config.stages import Decoding, Importance, Report, Selection, Significance, Trials, Tuning
 
 
@@ -21,7 +21,7 @@ class Config(Section):
     """Folder of all results."""
     data_root: str | None = None
     """Where relative paths start; by default the environment variable CANEFT_DATA."""
-    limit: Positive | None = Field(None, exclude_if=lambda limit: limit is None)
+    limit: Annotated[int, Field(ge=4)] | None = Field(None, exclude_if=lambda limit: limit is None)
     """For a first try: at most so many pairs of every corpus, and one epoch. Results go to
     `{results_root}/limit{limit}`. What a base or a metric is trained on stays whole."""
     verify_up_to_gb: Annotated[float, Field(ge=0)] | None = None

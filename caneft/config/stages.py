@@ -125,7 +125,7 @@ class Trials(Section):
     seeds: Unique[Seed] = [0, 100]
     """Seeds of the trials, none of them in `seeds`."""
     test_sets: bool = Field(True, exclude_if=lambda translated: translated)
-    """Translate the test sets in trials too, for claim (b) and the figure of seen and unseen averages. Rates are chosen
+    """Translate the test sets in trials too, for claim (b) and the figure and table of unseen domains. Rates are chosen
     on dev alone."""
 
 

@@ -15,7 +15,7 @@ def small(config: Config) -> Config:
     most = config.limit
     if most is None:
         return config
-    samples = max(1, most // 2)  # some pairs are too long, and importance needs as many of each domain
+    samples = most // 2  # some pairs are too long, and importance needs as many of each domain; stability takes two
     asked = config.importance.samples
     importance = {"samples": samples if asked == "auto" else min(asked, samples)}
     of_domains = {domain: min(pairs, most) for domain, pairs in config.tuning.pairs.items()}

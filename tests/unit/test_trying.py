@@ -7,6 +7,7 @@ import yaml
 
 from caneft.config.loading import load
 from caneft.plan import parts
+from tests.messages import refused
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,7 +52,12 @@ def test_what_a_results_folder_keeps_reads_as_it_was(raw):
 
 def test_a_number_of_samples_that_is_found_out_is_given(raw):
     raw["importance"]["samples"] = "auto"
-    assert load(raw | {"limit": 1}, check_files=False).importance.samples == 1
+    assert load(raw | {"limit": 4}, check_files=False).importance.samples == 2
+
+
+def test_a_limit_that_leaves_no_two_halves_of_the_samples_is_refused(raw):
+    with refused("limit", "4"):
+        load(raw | {"limit": 3}, check_files=False)
 
 
 def test_without_a_limit_nothing_is_said(raw):
