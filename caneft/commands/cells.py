@@ -162,7 +162,7 @@ def _of_costs(plan: Plan, block: Block, row: dict[str, Any], column: str) -> Mad
 
 def _of_trials(plan: Plan, block: Block, row: dict[str, Any], column: str) -> Made:
     trials = plan.trials_of(*block[:2], row["variant"], block[2])
-    domains = _domains(plan, block, column) if plan.config.trials.test_sets else []
+    domains = _domains(plan, block, column) if column in AVERAGES and plan.config.trials.test_sets else []
     runs = {run: domains for run in trials if run.rate == row["learning_rate"]}
     choice = plan.choice(Run(*block[:2], row["variant"], block[2], plan.config.seeds[0]))
     if column in AVERAGES and not domains:

@@ -146,6 +146,9 @@ def test_trials_and_overlap(call):
     trial = call("trials.csv", "--row", "lora", "--column", "average_seen", "--learning-rate", "0.01")
     assert [run["run"] for run in trial["runs"]] == [f"tiny/de-en/all/lora/lr0.01-seed{seed}" for seed in (0, 100)]
     assert list(trial["files"]) == ["runs/tiny/de-en/all/lora/choice.json"]
+    assert [entry["domain"] for entry in trial["runs"][0]["scores"]] == ["it", "law"]
+    judged = call("trials.csv", "--row", "lora", "--column", "dev", "--learning-rate", "0.01")
+    assert [run["scores"] for run in judged["runs"]] == [[], []], "no test set has a part in dev"
     overlap = call("overlap.csv", "--row", "lora", "--column", "koran", "--mixture", "all")
     assert list(overlap["files"]) == ["scores/without-overlap/tiny/de-en/all/koran.json"]
 
