@@ -1,7 +1,7 @@
 """How much of the machine's memory a job of a model needs, computed from the model's sizes and the batch.
 
 An estimate, made before anything is loaded, for a scheduler that is to start no more jobs than fit. It errs to the high
-side: the jobs that set its constants (benchmarks/README.md) took between 79 and 89 % of it, and two others 84 and 96 %.
+side: the jobs that set its constants (benchmarks/README.md) took between 67 and 89 % of it, and two others 84 and 96 %.
 """
 
 import itertools
