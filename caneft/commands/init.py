@@ -27,6 +27,8 @@ DIRECTION = "de-en"
 LEAST_MB, STEP_MB = 4000, 1000
 COPIES, OF_GGUF = 4, 4
 """Of the weights in the memory of a job, and how much larger they are than a GGUF file of four bits."""
+SMALL = 4 * 10**9
+"""Bytes of weights in bfloat16 up to which a model is for this processor, where there is no GPU."""
 
 
 def add(commands) -> None:
@@ -148,15 +150,23 @@ def _model(given: str | None, data: Path | None) -> dict[str, Any]:
             return {"hub": given, "dtype": "bfloat16", "resources": resources}
         if re.fullmatch(r"[^\W\d]\w*", given, re.ASCII) and find_spec(given):
             size = sum(part.stat().st_size for part in _in_package(given)) * OF_GGUF
-            resources["mem_mb"] += math.ceil(COPIES * size / 10**6 / STEP_MB) * STEP_MB
-            return {"package": given, "dtype": "bfloat16", "resources": resources}
+            return {"package": given} | _loaded(size, False, resources)
         raise InputError(
             f"--model {given}: is not here, is no owner/name on the hub, and no installed package with a GGUF file."
         )
-    size, is_float32 = _weights(path)
-    resources["mem_mb"] += math.ceil(COPIES * size / 10**6 / STEP_MB) * STEP_MB
     place = os.path.relpath(path, data) if data and not path.is_absolute() else str(path.absolute())
-    return {"path": place, "dtype": "float32" if is_float32 else "bfloat16", "resources": resources}
+    return {"path": place} | _loaded(*_weights(path), resources)
+
+
+def _loaded(size: int, is_float32: bool, resources: dict[str, int]) -> dict[str, Any]:
+    """dtype and resources of a model of so many bytes. A small one is loaded in float32 where it will run on a
+    processor without bfloat16 units."""
+    from caneft.runtime.devices import bfloat16_units
+
+    if not is_float32 and not resources["gpu"] and size <= SMALL and bfloat16_units() is False:
+        size, is_float32 = 2 * size, True
+    resources["mem_mb"] += math.ceil(COPIES * size / 10**6 / STEP_MB) * STEP_MB
+    return {"dtype": "float32" if is_float32 else "bfloat16", "resources": resources}
 
 
 def _in_package(name: str) -> list[Path]:

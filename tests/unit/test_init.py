@@ -13,6 +13,7 @@ from caneft import config, demo
 from caneft.config import languages
 from caneft.corpora import finding
 from caneft.corpora.finding import Sizes, find
+from caneft.runtime import devices
 from tests import own
 from tests.messages import assert_names, refused
 
@@ -281,8 +282,14 @@ def test_the_hub_s_models_are_named_by_owner_and_name(command_line, tmp_path, mo
         assert_names(said, wrong)
 
 
-def test_a_model_may_be_an_installed_package(command_line, tmp_path, monkeypatch):
-    """Which is not imported. Its 300 MB become four times as many bytes of weights, of which four copies count."""
+@pytest.mark.parametrize(
+    "units, dtype, copies_mb", [(True, "bfloat16", 5000), (None, "bfloat16", 5000), (False, "float32", 10000)]
+)
+def test_a_model_may_be_an_installed_package(units, dtype, copies_mb, command_line, tmp_path, monkeypatch):
+    """Which is not imported. Its 300 MB become four times as many bytes of weights, of which four copies count. A
+    processor without bfloat16 units gets float32, and so twice as many."""
+    monkeypatch.setattr(devices, "bfloat16_units", lambda: units)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     data, package = own.corpora(tmp_path / "data"), tmp_path / "site" / "tiny_gguf"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("raise SystemExit('imported')")
@@ -292,8 +299,8 @@ def test_a_model_may_be_an_installed_package(command_line, tmp_path, monkeypatch
     arguments = "--data", data, "--direction", "de-en", "--model"
     assert command_line("init", tmp_path / "a.yaml", *arguments, "tiny_gguf")[0] == 0
     found = yaml.safe_load((tmp_path / "a.yaml").read_text(encoding="utf-8"))["models"]["mine"]
-    assert (found["package"], found["dtype"]) == ("tiny_gguf", "bfloat16")
-    assert found["resources"]["mem_mb"] == 4000 + 5000
+    assert (found["package"], found["dtype"]) == ("tiny_gguf", dtype)
+    assert found["resources"]["mem_mb"] == 4000 + copies_mb
     (package / "tiny.gguf").unlink()
     code, _, said = command_line("init", tmp_path / "b.yaml", *arguments, "tiny_gguf")
     assert code == 1
