@@ -30,12 +30,24 @@ def test_by_default_translations_run_where_all_does_and_no_environment_is_built(
     assert BUILD not in pristine.plan() and BUILD not in pristine.plan(targets=["fetch"])
 
 
-def test_vllm_translates_in_its_own_environment_and_adapters_stay(pristine):
-    own = f"{pristine.environment['CANEFT_VENVS']}/vllm/bin/python"
-    found = pythons(pristine, with_vllm)
+@pytest.fixture
+def bare(pristine, tmp_path):
+    """The same where no environment has been built, as a clone's may have been."""
+
+    class Bare(type(pristine)):
+        @property
+        def environment(self):
+            return super().environment | {"CANEFT_VENVS": str(tmp_path / "none")}
+
+    return Bare(pristine.root)
+
+
+def test_vllm_translates_in_its_own_environment_and_adapters_stay(bare):
+    own = f"{bare.environment['CANEFT_VENVS']}/vllm/bin/python"
+    found = pythons(bare, with_vllm)
     assert found == {"base": own, "adapters": "python", "lora": own, "caneft": own}
-    configuration = pristine.configuration(with_vllm)
-    assert BUILD in pristine.plan(configuration) and BUILD in pristine.plan(configuration, ["fetch"])
+    configuration = bare.configuration(with_vllm)
+    assert BUILD in bare.plan(configuration) and BUILD in bare.plan(configuration, ["fetch"])
 
 
 def test_where_that_python_is_belongs_to_no_translation(pristine):
