@@ -25,7 +25,8 @@ class Config(Section):
     """For a first try: at most so many pairs of every corpus, and one epoch. Results go to
     `{results_root}/limit{limit}`. What a base or a metric is trained on stays whole."""
     verify_up_to_gb: Annotated[float, Field(ge=0)] | None = None
-    """Do not verify checksums of larger files (about a second per GB and job); by default all are."""
+    """Files above this size are read without verifying their checksums, which takes about a second per GB and job. By
+    default every file is verified."""
     directions: Annotated[dict[Slug, Direction], Field(min_length=1)]
     """Language pairs, or other tasks, with their domains."""
     models: Annotated[dict[Slug, Model], Field(min_length=1)]

@@ -84,7 +84,7 @@ class Tuning(Section):
     temperature: Annotated[float, Field(ge=1)] | None = None
     """Numbers proportional to size^(1/temperature), with the same sum."""
     pairs: dict[Slug, Positive] = {}
-    """Pairs of single domains, instead; not with a temperature."""
+    """Pairs of single domains, in place of `pairs_per_domain`. Cannot be combined with a temperature."""
     dev_pairs_per_domain: Positive = 100
     """Dev pairs of each domain."""
     epochs: Positive = 2
