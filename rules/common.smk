@@ -21,7 +21,7 @@ from caneft.commands import checking
 from caneft.config import DEVICE_MAPS, Adapters, Full, Icl, Lora, Neurons
 from caneft.errors import InputError
 from caneft.models import memory
-from caneft.plan import ARTEFACTS, DEV, Plan, Run, comparison, importance_folder, information_folder, needs, parts
+from caneft.plan import ARTEFACTS, DEV, TEST, Plan, Run, comparison, importance_folder, information_folder, needs, parts
 from caneft.reporting import inputs, listing, shown
 from caneft.storage import integrity
 from caneft.storage.files import split_archive
@@ -98,7 +98,7 @@ wildcard_constraints:
     dumps=one_of(FOLDERS["dumps"]),
     units=one_of(FOLDERS["units"]),
     metric=one_of(CONFIG.scoring.neural),
-    testset=one_of(["seen", "dev", *(domain for entry in CONFIG.directions.values() for domain in entry.domains)]),
+    split=one_of([DEV, TEST]),
 
 
 # --- what rules ask the plan ----------------------------------------------------------------------------------------
@@ -166,14 +166,6 @@ def run_of(wildcards):
     parts = "mixture", "variant", "attempt"
     name = wildcards.get("run") or "/".join(getattr(wildcards, part) for part in parts)
     return Run.parse(f"{wildcards.model}/{wildcards.direction}/{name}")
-
-
-def testset_domains(wildcards):
-    return PLAN.testsets(run_of(wildcards))[wildcards.testset]
-
-
-def testset_corpora(wildcards):
-    return [f"<results>/{path}" for path in PLAN.test_corpora(run_of(wildcards), wildcards.testset)]
 
 
 def block_of(wildcards):

@@ -111,8 +111,8 @@ rule score_neural:
         script=here("workflow/scripts/score_neural.py"),
         environment=COMET_ENVIRONMENT,
         manifest="<results>/metrics/{metric}/manifest.json",
-        translations=run_translations,
-        corpora=run_corpora,
+        translations="<results>/runs/{model}/{direction}/{run}/translations/test.jsonl",
+        corpora=test_corpora,
     output:
         scores=update("<results>/runs/{model}/{direction}/{run}/scores/neural/{metric}.json"),
     log:
@@ -133,15 +133,15 @@ rule score_neural:
     params:
         python=COMET_PYTHON,
         module=module_of_script,
-        testsets=lambda wildcards: json.dumps(PLAN.final_testsets(run_of(wildcards))),
+        domains=lambda wildcards: PLAN.domains(run_of(wildcards)),
         about=lambda wildcards: [wildcards.model, wildcards.direction, wildcards.run],
-        stage_version=2,
+        stage_version=3,
     message:
         "scoring {wildcards.run} by {wildcards.metric} ({wildcards.model}, {wildcards.direction})"
     shell:
         "python -m caneft.runtime.lease --gpus {resources.gpu} --"
         " {params.python:q} -m {params.module} --manifest {input.manifest:q} --metric {wildcards.metric}"
-        " --about {params.about} --testsets {params.testsets:q} --corpora {input.corpora:q}"
+        " --about {params.about} --domains {params.domains} --corpora {input.corpora:q}"
         " --translations {input.translations:q} --batch-size {resources.batch_size} --threads {threads}"
         " --stage-version {params.stage_version} --scores {output.scores:q} > {log:q} 2>&1"
 
@@ -169,14 +169,14 @@ rule score_neural_copy:
     params:
         python=COMET_PYTHON,
         module=module_of_script,
-        testsets=lambda wildcards: json.dumps({"copy": PLAN.all_tested(wildcards.direction)}),
-        stage_version=2,
+        domains=lambda wildcards: PLAN.all_tested(wildcards.direction),
+        stage_version=3,
     message:
         "scoring copied sources by {wildcards.metric} ({wildcards.direction})"
     shell:
         "python -m caneft.runtime.lease --gpus {resources.gpu} --"
         " {params.python:q} -m {params.module} --manifest {input.manifest:q} --metric {wildcards.metric}"
-        " --about - {wildcards.direction} copy --testsets {params.testsets:q}"
+        " --about - {wildcards.direction} copy --domains {params.domains}"
         " --corpora {input.corpora:q} --copy --batch-size {resources.batch_size} --threads {threads}"
         " --stage-version {params.stage_version} --scores {output.scores:q} > {log:q} 2>&1"
 

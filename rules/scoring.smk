@@ -1,11 +1,12 @@
-"""Scoring: the metrics of every test set of every run, with signatures and counts of decoding failures.
+"""Scoring: the metrics of every run on its test sets, with signatures and counts of decoding failures.
 
 needs   translations and test corpora
-leaves  <results>/runs/{model}/{direction}/{run}/scores/{testset}.json
-        <results>/scores/copy/{direction}/{domain}.json                  the source itself as the output
+leaves  <results>/runs/{model}/{direction}/{run}/scores/test.json
+        <results>/runs/{model}/{direction}/{mixture}/{variant}/trials.json      of every trial of a grid of rates
+        <results>/scores/copy/{direction}/test.json                      the source itself as the output
         <results>/significance/{model}/{direction}/{mixture}.json        differences between a block's runs, and p
-        <results>/scores/without-overlap/{model}/{direction}/{mixture}/{domain}.json      a block's runs on a domain
-                                                    outside of its mixture, without what stands in its training data
+        <results>/scores/without-overlap/{model}/{direction}/{mixture}.json      a block's runs on the domains outside
+                                                    of its mixture, without what stands in its training data
 """
 
 
@@ -15,14 +16,14 @@ include: "functions/scoring.smk"
 rule score:
     input:
         script=here("workflow/scripts/score.py"),
-        translations="<results>/runs/{model}/{direction}/{run}/translations/{testset}.jsonl",
-        corpora=testset_corpora,
+        translations="<results>/runs/{model}/{direction}/{run}/translations/test.jsonl",
+        corpora=test_corpora,
     output:
-        scores="<results>/runs/{model}/{direction}/{run}/scores/{testset}.json",
+        scores="<results>/runs/{model}/{direction}/{run}/scores/test.json",
     log:
-        "<logs>/score/{model}/{direction}/{run}/{testset}.log",
+        "<logs>/score/{model}/{direction}/{run}.log",
     benchmark:
-        "<benchmarks>/score/{model}/{direction}/{run}/{testset}.tsv"
+        "<benchmarks>/score/{model}/{direction}/{run}.tsv"
     group:
         grouped(group_of_run)
     conda:
@@ -35,26 +36,62 @@ rule score:
     params:
         module=module_of_script,
         settings=score_settings,
-        domains=testset_domains,
-        about=lambda wildcards: [wildcards.model, wildcards.direction, wildcards.run, wildcards.testset],
-        stage_version=2,
+        domains=lambda wildcards: PLAN.domains(run_of(wildcards)),
+        seen=seen_by_run,
+        about=lambda wildcards: [wildcards.model, wildcards.direction, wildcards.run],
+        stage_version=3,
     message:
-        "scoring {wildcards.testset} of {wildcards.run} ({wildcards.model}, {wildcards.direction})"
+        "scoring {wildcards.run} ({wildcards.model}, {wildcards.direction})"
     shell:
         "python -m {params.module} --settings {params.settings:q} --about {params.about} --domains {params.domains}"
-        " --corpora {input.corpora:q} --translations {input.translations:q} --scores {output.scores:q} > {log:q} 2>&1"
+        " --seen {params.seen} --corpora {input.corpora:q} --translations {input.translations:q} --scores {output.scores:q} > {log:q} 2>&1"
+
+
+rule score_trials:
+    input:
+        script=here("workflow/scripts/score_trials.py"),
+        translations=of_trials(f"translations/{TEST}.jsonl"),
+        corpora=mixture_corpora,
+    output:
+        scores="<results>/runs/{model}/{direction}/{mixture}/{variant}/trials.json",
+    log:
+        "<logs>/score_trials/{model}/{direction}/{mixture}/{variant}.log",
+    benchmark:
+        "<benchmarks>/score_trials/{model}/{direction}/{mixture}/{variant}.tsv"
+    group:
+        grouped("choice")
+    conda:
+        "../envs/train.yaml"
+    threads: 1
+    resources:
+        turn=1,
+        mem_mb=growing(2000),
+        runtime=growing(60),
+    params:
+        module=module_of_script,
+        settings=of(parts.score, "direction"),
+        domains=lambda wildcards: PLAN.tested(wildcards.direction, wildcards.mixture),
+        trials=lambda wildcards: [trial.attempt for trial in trials_of(wildcards)],
+        stage_version=1,
+    message:
+        "scoring trials of {wildcards.variant} on {wildcards.mixture} ({wildcards.model}, {wildcards.direction})"
+    shell:
+        "python -m {params.module} --settings {params.settings:q}"
+        " --about {wildcards.model} {wildcards.direction} {wildcards.mixture} {wildcards.variant}"
+        " --domains {params.domains} --corpora {input.corpora:q}"
+        " --trials {params.trials} --translations {input.translations:q} --scores {output.scores:q} > {log:q} 2>&1"
 
 
 rule score_copy:
     input:
         script=here("workflow/scripts/score.py"),
-        corpus="<results>/corpora/{direction}/{domain}/test.jsonl",
+        corpora=tested_corpora,
     output:
-        scores="<results>/scores/copy/{direction}/{domain}.json",
+        scores="<results>/scores/copy/{direction}/test.json",
     log:
-        "<logs>/score_copy/{direction}/{domain}.log",
+        "<logs>/score_copy/{direction}.log",
     benchmark:
-        "<benchmarks>/score_copy/{direction}/{domain}.tsv"
+        "<benchmarks>/score_copy/{direction}.tsv"
     group:
         grouped("shared")
     conda:
@@ -67,27 +104,28 @@ rule score_copy:
     params:
         module=module_of_script,
         settings=of(parts.score, "direction"),
-        stage_version=2,
+        domains=lambda wildcards: PLAN.all_tested(wildcards.direction),
+        stage_version=3,
     message:
-        "scoring copied sources of {wildcards.domain} ({wildcards.direction})"
+        "scoring copied sources ({wildcards.direction})"
     shell:
         "python -m {params.module} --settings {params.settings:q}"
-        " --about - {wildcards.direction} copy {wildcards.domain} --domains {wildcards.domain}"
-        " --corpora {input.corpus:q} --copy --scores {output.scores:q} > {log:q} 2>&1"
+        " --about - {wildcards.direction} copy --domains {params.domains}"
+        " --corpora {input.corpora:q} --copy --scores {output.scores:q} > {log:q} 2>&1"
 
 
 rule score_without_overlap:
     input:
         script=here("workflow/scripts/score_without_overlap.py"),
-        overlap="<results>/mixtures/{direction}/{mixture}/overlap/{domain}.json",
-        corpus="<results>/corpora/{direction}/{domain}/test.jsonl",
+        overlaps=unseen_overlaps,
+        corpora=unseen_corpora,
         translations=block_translations,
     output:
-        scores="<results>/scores/without-overlap/{model}/{direction}/{mixture}/{domain}.json",
+        scores="<results>/scores/without-overlap/{model}/{direction}/{mixture}.json",
     log:
-        "<logs>/score_without_overlap/{model}/{direction}/{mixture}/{domain}.log",
+        "<logs>/score_without_overlap/{model}/{direction}/{mixture}.log",
     benchmark:
-        "<benchmarks>/score_without_overlap/{model}/{direction}/{mixture}/{domain}.tsv"
+        "<benchmarks>/score_without_overlap/{model}/{direction}/{mixture}.tsv"
     group:
         grouped("overlap")
     conda:
@@ -100,14 +138,15 @@ rule score_without_overlap:
     params:
         module=module_of_script,
         settings=of(parts.score, "direction"),
+        domains=lambda wildcards: PLAN.unseen(wildcards.direction, wildcards.mixture),
         runs=lambda wildcards: [run.name for run in runs_of_block(wildcards)],
-        stage_version=2,
+        stage_version=3,
     message:
-        "scoring {wildcards.domain} without what {wildcards.mixture} is trained on ({wildcards.model}, {wildcards.direction})"
+        "scoring unseen domains without what {wildcards.mixture} is trained on ({wildcards.model}, {wildcards.direction})"
     shell:
         "python -m {params.module} --settings {params.settings:q}"
-        " --about {wildcards.model} {wildcards.direction} {wildcards.mixture} {wildcards.domain}"
-        " --overlap {input.overlap:q} --corpus {input.corpus:q}"
+        " --about {wildcards.model} {wildcards.direction} {wildcards.mixture} --domains {params.domains}"
+        " --overlaps {input.overlaps:q} --corpora {input.corpora:q}"
         " --runs {params.runs} --translations {input.translations:q} --scores {output.scores:q} > {log:q} 2>&1"
 
 

@@ -1,9 +1,9 @@
-"""Translation: the test sets of every run. One process serves all domains of a run's own mixture (`seen`). Any
-other domain has a job of its own, so that adding one costs only itself. With
-`decoding.engine: vllm` the job runs in the environment of vLLM (environments.smk).
+"""Translation: one job a run for its test sets, and one for the dev pairs of a trial. The job keeps the domains that
+it has translated before, so adding one costs only itself. With `decoding.engine: vllm` it runs in the environment of
+vLLM (environments.smk).
 
 needs   <results>/models/{model}/manifest.json, what the run's tuning left, <results>/corpora/.../test.jsonl
-leaves  <results>/runs/{model}/{direction}/{run}/translations/{testset}.jsonl    id, domain, hypothesis, flags
+leaves  <results>/runs/{model}/{direction}/{run}/translations/{split}.jsonl    id, domain, hypothesis, flags
 """
 
 
@@ -16,15 +16,15 @@ rule translate:
         environment=translating_environment,
         manifest="<results>/models/{model}/manifest.json",
         adapted=adapted,
-        corpora=testset_corpora,
+        corpora=split_corpora,
         examples=examples_of_run,
     output:
-        translations="<results>/runs/{model}/{direction}/{run}/translations/{testset}.jsonl",
-        cost="<results>/runs/{model}/{direction}/{run}/translations/{testset}.cost.json",
+        translations=update("<results>/runs/{model}/{direction}/{run}/translations/{split}.jsonl"),
+        cost=update("<results>/runs/{model}/{direction}/{run}/translations/{split}.cost.json"),
     log:
-        "<logs>/translate/{model}/{direction}/{run}/{testset}.log",
+        "<logs>/translate/{model}/{direction}/{run}/{split}.log",
     benchmark:
-        "<benchmarks>/translate/{model}/{direction}/{run}/{testset}.tsv"
+        "<benchmarks>/translate/{model}/{direction}/{run}/{split}.tsv"
     group:
         grouped(group_of_run)
     conda:
@@ -40,16 +40,16 @@ rule translate:
         python=translating_python,
         module=module_of_script,
         settings=translation_settings,
-        domains=testset_domains,
+        domains=lambda wildcards: PLAN.domains(run_of(wildcards), wildcards.split),
         adapted=optional("--adapted", "adapted"),
         examples=optional("--examples", "examples"),
-        stage_version=3,
+        stage_version=4,
     message:
-        "translating {wildcards.testset} by {wildcards.run} ({wildcards.model}, {wildcards.direction})"
+        "translating {wildcards.split} by {wildcards.run} ({wildcards.model}, {wildcards.direction})"
     shell:
         "python -m caneft.runtime.lease --gpus {resources.gpu} --"
         " {params.python:q} -m {params.module} --settings {params.settings:q} --manifest {input.manifest:q} {params.adapted}"
         " {params.examples}"
         " --domains {params.domains} --corpora {input.corpora:q} --threads {threads}"
-        " --device-map {resources.device_map}"
+        " --device-map {resources.device_map} --stage-version {params.stage_version}"
         " --translations {output.translations:q} > {log:q} 2>&1"

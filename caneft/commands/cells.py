@@ -10,7 +10,7 @@ from caneft.commands.explain import FILTERS
 from caneft.config.metrics import NEURAL, neural_scores
 from caneft.config.names import AVERAGE_SEEN, AVERAGE_UNSEEN, AVERAGES
 from caneft.errors import InputError, did_you_mean
-from caneft.plan import DEV, Plan, Run, comparison, information_folder
+from caneft.plan import Plan, Run, comparison, information_folder
 from caneft.reporting import inputs, listing
 from caneft.reporting.inputs import COPY, Block, block_runs
 
@@ -136,10 +136,9 @@ def _cell(plan: Plan, table: str, column: str, row: dict[str, Any]) -> Cell:
 def _of_scores(plan: Plan, block: Block, row: dict[str, Any], column: str) -> Made:
     """Of the main table, and of others whose averages are those of the main table."""
     if row["variant"] == COPY:
-        folder, metric = f"scores/copy/{block[1]}", row["metric"]
-        files = [f"{folder}/{domain}.json" for domain in _domains(plan, block, column)]
-        files = [neural_scores(folder, metric)] if metric in NEURAL else files
-        return "the score of the sources in place of outputs", {}, files
+        neural = row["metric"] in NEURAL
+        file = neural_scores(inputs.copy_folder(block[1]), row["metric"]) if neural else inputs.copy_scores(block[1])
+        return "the score of the sources in place of outputs", {}, [file]
     runs = {run: _domains(plan, block, column) for run in _runs(plan, block, row["variant"])}
     if column.endswith(INTERVAL):
         made = "end of the 95 % bootstrap interval over segments that the block's file of significance holds"
@@ -172,7 +171,7 @@ def _of_trials(plan: Plan, block: Block, row: dict[str, Any], column: str) -> Ma
 
 def _of_overlap(plan: Plan, block: Block, row: dict[str, Any], column: str) -> Made:
     runs = {run: [row["domain"]] for run in _runs(plan, block, row["variant"])}
-    files = [] if column.startswith("with_") else [f"scores/without-overlap/{'/'.join(block)}/{row['domain']}.json"]
+    files = [] if column.startswith("with_") else [inputs.overlap_scores(block)]
     made = f"mean over {len(runs)} seeds of the scores with or without the segments that are flagged"
     return made if "mean" in column else "of the segments that are flagged, or of the scores without them", runs, files
 
@@ -206,7 +205,7 @@ def _of_tests(plan: Plan, block: Block, row: dict[str, Any], column: str) -> Mad
 
 def _of_health(plan: Plan, block: Block, row: dict[str, Any], column: str) -> Made:
     if row["variant"] == COPY:
-        return "what the score file says", {}, [f"scores/copy/{block[1]}/{row['domain']}.json"]
+        return "what the score file says", {}, [inputs.copy_scores(block[1])]
     runs = {run: [row["domain"]] for run in _runs(plan, block, row["variant"])}
     return "a sum over the seeds of what the score files count", runs, []
 
@@ -292,9 +291,3 @@ def name_of(row: dict[str, Any]) -> str:
         return f"{row['a']} less {row['b']}"
     keys = "variant", "stage", "criterion", "domain", "mixture"
     return next(str(row[key]) for key in keys if row.get(key) is not None)
-
-
-def score_file(plan: Plan, run: Run, domain: str) -> str:
-    """Path of a run's scores on a domain, those of neural metrics apart."""
-    testset = next(name for name, domains in plan.testsets(run).items() if domain in domains and name != DEV)
-    return f"{run.folder}/scores/{testset}.json"

@@ -14,7 +14,7 @@ from pathlib import Path
 from caneft.config import Adapters, Config, Full, Icl, Neurons, data_root, resolver, sources
 from caneft.errors import InputError
 from caneft.models.memory import Memory, Shape
-from caneft.plan import DEV, Plan, Run
+from caneft.plan import DEV, TEST, Plan, Run
 from caneft.reporting import inputs
 
 HUB = {
@@ -157,16 +157,16 @@ class Estimate:
 
     def translation(self, run: Run) -> float:
         """Seconds of all test sets of one run."""
-        return sum(self.testset(run, name, domains) for name, domains in self.plan.testsets(run).items())
+        return sum(self.split(run, split) for split in self.plan.splits(run))
 
-    def testset(self, run: Run, name: str, domains: list[str]) -> float:
+    def split(self, run: Run, split: str) -> float:
         method, seconds = self.config.methods[run.variant], 0.0
         text = self.texts[run.model]
         prompt = text.prompt
         if isinstance(method, Icl):
             prompt += method.examples * (text.prompt + text.response)
-        for domain in domains:
-            count = self.config.tuning.dev_pairs_per_domain if name == DEV else self.pairs(run.direction, domain)
+        for domain in self.plan.domains(run, split):
+            count = self.config.tuning.dev_pairs_per_domain if split == DEV else self.pairs(run.direction, domain)
             each = self.decoding(run.model, count) + self.passes(run.model, count, 2, prompt)
             seconds += each * self.translators(run, domain)
         return seconds
@@ -222,11 +222,11 @@ class Estimate:
             sizes = sum(self.artefact(run) for run in tuned)
             seconds = sum(self.tuning(run) + load for run in tuned)
             yield Row(model, f"tuning, {label}", len(tuned), len(tuned), seconds, sizes, most)
-            jobs = sum(len(self.plan.testsets(run)) for run in chosen)
+            jobs = sum(len(self.plan.splits(run)) for run in chosen)
             most = max((memory.translation(model, run.variant) for run in chosen), default=0)
             seconds = sum(map(self.translation, chosen)) + load * jobs
             yield Row(model, f"translation, {label}", jobs, jobs, seconds, 0.0, most)
-            yield Row(model, f"scores, {label}", sum(len(self.plan.testsets(run).keys() - {DEV}) for run in chosen))
+            yield Row(model, f"scores, {label}", sum(TEST in self.plan.splits(run) for run in chosen))
 
     def artefact(self, run: Run) -> float:
         """Bytes that a run leaves for good."""

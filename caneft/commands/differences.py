@@ -200,28 +200,27 @@ def _same_references(sides: tuple[Side, Side], block: Block, domain: str, notes:
 def _outputs(side: Side, block: Block, references: Mapping[str, list[store.Row]]) -> Outputs:
     """Hypotheses, in the order of the test sets."""
     found = {}
-    for output in comparison.outputs(side.plan, block):
-        path = side.root / output.translations
-        if own := {domain: references[domain] for domain in output.domains if domain in references}:
-            if not path.exists():
-                raise missing(path)
-            for domain, texts in translated.hypotheses(path, own, partly=True).items():
-                found[output.variant, output.seed, domain] = texts
+    for system in comparison.systems(side.plan, block):
+        path = side.root / system.translations
+        if not path.exists():
+            raise missing(path)
+        for domain, texts in translated.hypotheses(path, references).items():
+            found[system.variant, system.seed, domain] = texts
     return found
 
 
 def _segments(side: Side, block: Block, metric: str, references: Mapping[str, list[store.Row]]) -> Outputs:
     """Segment scores of a neural metric, which are in the order of the test sets."""
     found = {}
-    for output in comparison.outputs(side.plan, block):
-        path = side.root / output.segments(metric)
+    for system in comparison.systems(side.plan, block):
+        path = side.root / system.segments(metric)
         content = read_json(path, with_format=True)
         with naming(path):
-            for domain in set(output.domains) & references.keys():
+            for domain in references:
                 scores = [float(score) for score in content["domains"][domain]["segments"]]
                 if len(scores) != len(references[domain]):
                     raise InputError(f"{path}: has {len(scores)} segments of {domain}, not {len(references[domain])}")
-                found[output.variant, output.seed, domain] = scores
+                found[system.variant, system.seed, domain] = scores
     return found
 
 

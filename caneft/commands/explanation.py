@@ -41,17 +41,14 @@ def explanation(plan: Plan, root: Path, cell: Cell, seed: int | None = None) -> 
 
 def _run(plan: Plan, root: Path, run: Run, domains: list[str], metric: str | None) -> dict[str, Any]:
     """One run: scores with their signature, files with checksums, record, cost, state of the training data."""
-    scores = {domain: cells.score_file(plan, run, domain) for domain in domains}
-    translations = [
-        path.replace("/scores/", "/translations/").removesuffix(".json") + ".jsonl" for path in scores.values()
-    ]
     trained = [f"{run.folder}/record.json", f"{run.folder}/cost.json"] if plan.artefact(run) else []
     made_from = [path for path in (plan.artefact(run), _neurons(plan, run)) if path]
     neural = [neural_scores(f"{run.folder}/scores", metric)] if metric in NEURAL else []
-    files = dict.fromkeys([*scores.values(), *neural, *translations, *trained, *made_from])
+    evaluated = [run.scores, *neural, run.translations()] if domains else []
+    files = dict.fromkeys([*evaluated, *trained, *made_from])
     entry = {
         "run": f"{run.model}/{run.direction}/{run.name}",
-        "scores": [_score(root / path, domain, metric) for domain, path in scores.items()],
+        "scores": [_score(root, run, domain, metric) for domain in domains],
         "files": {path: _checksum(root / path) for path in files},
     }
     if trained:
@@ -65,8 +62,9 @@ def _neurons(plan: Plan, run: Run) -> str | None:
     return plan.neuron_set(run) if run.mixture and plan.artefact(run) else None
 
 
-def _score(path: Path, domain: str, metric: str | None) -> dict[str, Any]:
+def _score(root: Path, run: Run, domain: str, metric: str | None) -> dict[str, Any]:
     """Score and signature of a domain. A neural metric's stand in a file of its own, which has the segments too."""
+    path = root / run.scores
     if metric in NEURAL:
         own = Path(neural_scores(str(path.parent), metric))
         measured = read_json(own, with_format=True)
@@ -74,7 +72,7 @@ def _score(path: Path, domain: str, metric: str | None) -> dict[str, Any]:
             measured = {key: measured["domains"][domain][key] for key in ("score", "signature")}
     found = read_json(path, with_format=True)
     with naming(path):
-        entry = found["domains"][domain]
+        entry = (found["domains"] if run.rate is None else found["trials"][run.attempt])[domain]
         if metric not in NEURAL:
             measured = entry[metric] if metric else {}
         return {"domain": domain, "segments": entry["segments"], "health": entry["health"], **measured}

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterator
 
 from caneft.config import Full, Lora, Neurons, remote_sources
-from caneft.plan import DEV, Plan, Run, importance_folder, information_folder
+from caneft.plan import TEST, Plan, Run, importance_folder, information_folder
 from caneft.reporting import inputs, listing, shown
 
 REPORTS = ("summary.md", "overview.html", "examples.html", "report.html", "runs.parquet")
@@ -93,11 +93,10 @@ def _runs(plan: Plan) -> Iterator[str]:
             yield from _tuned(plan, run)
             if choice := plan.choice(run):
                 yield choice
-        for testset in plan.testsets(run):
-            yield f"{run.folder}/translations/{testset}.jsonl"
-            yield f"{run.folder}/translations/{testset}.cost.json"
-            if testset != DEV:
-                yield f"{run.folder}/scores/{testset}.json"
+        for split in plan.splits(run):
+            yield from (run.translations(split), run.translation_cost(split))
+            if split == TEST:
+                yield run.scores
 
 
 def _tuned(plan: Plan, run: Run) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Names of files, columns and rows of the results, which no domain, direction or method can have."""
 
-SEEN, DEV = "seen", "dev"
-"""Test sets of a run: its own mixture; of a trial, its mixture's dev pairs."""
+DEV, TEST = "dev", "test"
+"""What a run translates: the test sets of all domains that it is tested on; of a trial, its mixture's dev pairs too."""
 SAMPLES = "samples"
 AVERAGES = AVERAGE_SEEN, AVERAGE_UNSEEN, AVERAGE_ALL = "average_seen", "average_unseen", "average_all"
 """Columns of tables that hold averages over domains."""
@@ -11,8 +11,6 @@ PRETRAINING, METRICS = "pretraining", "metrics"
 """Folders beside those of the directions, with the text that models and metrics are trained on."""
 
 RESERVED_DOMAINS = {
-    SEEN: "it names the file that holds a run's translations of its own mixture",
-    DEV: "it names the file that holds a trial's translations of its mixture's dev pairs",
     SAMPLES: "it names the file that says how many samples an importance dump needs",
     **dict.fromkeys(AVERAGES, "it names the column of an average over domains"),
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from caneft.config.names import TEST
 from caneft.patch.form import Patch
 from caneft.storage.bounded import read_json
 from caneft.storage.files import sha256
@@ -43,7 +44,7 @@ def card(patch: Patch, path: str | Path, base: Path, name: str, library: str) ->
     path: of the patch; the run's record and scores are looked for beside it. base: the base's folder. name: of the
     folder that the card is for. library: `transformers` or `peft`.
     """
-    record, scores = _record(Path(path)), list(_scores(Path(path).parent))
+    record, scores = _record(Path(path)), list(_scores(Path(path).with_name("scores") / f"{TEST}.json"))
     sections = [f"# {name}", _what(patch, record, library), _training(record, scores), _table(scores)]
     sections += ["## Loading", f"```python\n{_loading(patch, name, library)}\n```", _prompt(record)]
     sections += ["## Licence", _licence(base), "## Made by", _made(patch, Path(path), record)]
@@ -57,12 +58,11 @@ def _record(path: Path) -> dict[str, Any]:
     return read_json(found) if found.exists() else {}
 
 
-def _scores(folder: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Test set (`seen`, or an unseen domain), domain and its scores, of what was scored beside the patch."""
-    for file in sorted(folder.glob("scores/*.json"), key=lambda file: (file.stem != "seen", file.stem)):
+def _scores(file: Path) -> Iterator[tuple[bool, str, dict[str, Any]]]:
+    """Whether a domain is one of the mixture's, its name and scores, of what was scored beside the patch."""
+    if file.exists():
         found = read_json(file)
-        if "domains" in found and "metric" not in found:  # a file of segment scores has a metric of its own
-            yield from ((file.stem, domain, entry) for domain, entry in found["domains"].items())
+        yield from ((domain in found["seen"], domain, entry) for domain, entry in found["domains"].items())
 
 
 def _front(patch: Patch, record: dict[str, Any], base: Path, library: str) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def _what(patch: Patch, record: dict[str, Any], library: str) -> str:
     )
 
 
-def _training(record: dict[str, Any], scores: list[tuple[str, str, dict]]) -> str:
+def _training(record: dict[str, Any], scores: list[tuple[bool, str, dict]]) -> str:
     if not record:
         return ""
     prompt, tuning = record["settings"].get("prompt", {}), record.get("tuning", {})
@@ -120,7 +120,7 @@ def _training(record: dict[str, Any], scores: list[tuple[str, str, dict]]) -> st
     said = {
         "Direction": f"{record['direction']}{' (' + ' to '.join(languages) + ')' if all(languages) else ''}",
         "Mixture": record.get("mixture"),
-        "Domains": ", ".join(domain for testset, domain, _ in scores if testset == "seen"),
+        "Domains": ", ".join(domain for seen, domain, _ in scores if seen),
         "Pairs": f"{tuning['examples']:,}" if "examples" in tuning else None,
         "Learning rate": f"{record['settings']['learning_rate']:g}{', chosen on dev' if record.get('choice') else ''}",
         "Steps": tuning.get("steps"),
@@ -132,15 +132,15 @@ def _training(record: dict[str, Any], scores: list[tuple[str, str, dict]]) -> st
     return "## Training\n\n" + "\n".join(f"* {name}: {text}" for name, text in said.items() if text not in (None, ""))
 
 
-def _table(scores: list[tuple[str, str, dict]]) -> str:
+def _table(scores: list[tuple[bool, str, dict]]) -> str:
     """Scores of every domain; signatures below."""
     if not scores:
         return ""
     metrics = [name for name, value in scores[0][2].items() if isinstance(value, dict) and "score" in value]
     lines = [f"| domain | {' | '.join(metrics)} | segments |", f"|---|{'--:|' * (len(metrics) + 1)}"]
-    for testset, domain, entry in scores:
+    for seen, domain, entry in scores:
         numbers = " | ".join(f"{entry[metric]['score']:.2f}" for metric in metrics)
-        where = "" if testset == "seen" else " (unseen in training)"
+        where = "" if seen else " (unseen in training)"
         lines.append(f"| {domain}{where} | {numbers} | {entry['segments']} |")
     signatures = [f"* {metric}: `{scores[0][2][metric]['signature']}`" for metric in metrics]
     return "\n".join(["## Scores", "", *lines, "", "Of this run alone, by sacrebleu:", "", *signatures])

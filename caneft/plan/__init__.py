@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from caneft.config import Adapters, Base, Config, Full, Icl, Lora, Mixture, Neurons, Resources, rates_on, select_on
-from caneft.config.names import DEV, SEEN
+from caneft.config.names import DEV, TEST
 
 ARTEFACTS = {
     Full: "model.safetensors",
@@ -65,6 +65,21 @@ class Run:
     @property
     def folder(self) -> str:
         return f"runs/{self.model}/{self.direction}/{self.name}"
+
+    def translations(self, split: str = TEST) -> str:
+        """Path of what the run made of a split."""
+        return f"{self.folder}/translations/{split}.jsonl"
+
+    def translation_cost(self, split: str = TEST) -> str:
+        """Path of the file beside it: checksum, time and memory."""
+        return f"{self.folder}/translations/{split}.cost.json"
+
+    @property
+    def scores(self) -> str:
+        """Path of its scores on the test sets, those of neural metrics apart. The trials of a grid share a file."""
+        if self.rate is not None:
+            return f"runs/{self.model}/{self.direction}/{self.mixture}/{self.variant}/trials.json"
+        return f"{self.folder}/scores/{TEST}.json"
 
 
 class Plan:
@@ -221,30 +236,25 @@ class Plan:
         kinds = self.untrained_runs, self.trials, self.trained_runs
         return list(dict.fromkeys(run for block in self.blocks() for kind in kinds for run in kind(*block)))
 
-    def testsets(self, run: Run) -> dict[str, list[str]]:
-        """Test sets of a run: name -> domains that one process translates and scores together.
-
-        A run's own mixture is one test set, `seen`: growing the mixture trains the run again anyway. Every other
-        domain stands alone, so that adding one costs only itself. A trial translates its mixture's dev pairs too, by
-        which its rate is judged; without `trials.test_sets`, nothing else.
-        """
-        if run.mixture is None:
-            return {domain: [domain] for domain in self.all_tested(run.direction)}
-        seen = self.seen(run.direction, run.mixture)
-        alone = {domain: [domain] for domain in self.unseen(run.direction, run.mixture)}
+    def splits(self, run: Run) -> list[str]:
+        """What a run translates: `test`; a trial `dev` first, by which its rate is judged, and `test` unless
+        `trials.test_sets` is off."""
         if run.rate is None:
-            return {SEEN: seen} | alone
-        return {DEV: seen} | ({SEEN: seen} | alone if self.config.trials.test_sets else {})
+            return [TEST]
+        return [DEV, TEST] if self.config.trials.test_sets else [DEV]
 
-    def test_corpora(self, run: Run, testset: str) -> list[str]:
-        """Paths of a test set's pairs: a file for each domain, or for `dev` the one that the mixture drew."""
-        if testset == DEV:
+    def domains(self, run: Run, split: str = TEST) -> list[str]:
+        """Domains of a split that a run translates: of `dev` those of its mixture. The base translates every domain
+        that its direction is tested on."""
+        if run.mixture is None:
+            return self.all_tested(run.direction)
+        return (self.seen if split == DEV else self.tested)(run.direction, run.mixture)
+
+    def split_corpora(self, run: Run, split: str = TEST) -> list[str]:
+        """Paths of the pairs of a split: a file for each domain, or for `dev` the one that the mixture drew."""
+        if split == DEV:
             return [f"mixtures/{run.direction}/{run.mixture}/dev.jsonl"]
-        return [f"corpora/{run.direction}/{domain}/test.jsonl" for domain in self.testsets(run)[testset]]
-
-    def final_testsets(self, run: Run) -> dict[str, list[str]]:
-        """As `testsets`, without dev: what tables show, and what neural metrics score."""
-        return {name: domains for name, domains in self.testsets(run).items() if name != DEV}
+        return [f"corpora/{run.direction}/{domain}/test.jsonl" for domain in self.domains(run)]
 
     def all_tested(self, direction: str) -> list[str]:
         """Domains that any mixture of a direction is tested on, sorted."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from caneft import config
 from caneft.plan import ARTEFACTS, Block, Plan, Run
-from caneft.plan.settings import Output, SignificanceSettings, System
+from caneft.plan.settings import SignificanceSettings, System
 
 
 def path(block: Block) -> str:
@@ -17,23 +17,13 @@ def path(block: Block) -> str:
 
 
 def systems(plan: Plan, block: Block) -> list[System]:
-    """Final runs of a block with the test sets that its tables show, in the configuration's order, then by seed."""
-    order, tested = list(plan.config.methods), set(plan.tested(*block[1:]))
+    """Final runs of a block, in the configuration's order, then by seed."""
+    order = list(plan.config.methods)
     runs = [*plan.untrained_runs(*block), *plan.trained_runs(*block)]
     return [
-        System(
-            variant=run.variant,
-            seed=run.seed,
-            folder=run.folder,
-            testsets=[name for name, domains in plan.testsets(run).items() if tested.issuperset(domains)],
-        )
+        System(variant=run.variant, seed=run.seed, folder=run.folder)
         for run in sorted(runs, key=lambda run: order.index(run.variant))
     ]
-
-
-def outputs(plan: Plan, block: Block) -> list[Output]:
-    """What these runs made of each test set."""
-    return settings(plan, block).outputs
 
 
 def baseline(plan: Plan, block: Block) -> str | None:
@@ -111,8 +101,8 @@ def settings(plan: Plan, block: Block) -> SignificanceSettings:
 def inputs(plan: Plan, block: Block) -> list[str]:
     """Every file that the job of a block opens, each once."""
     found = settings(plan, block)
-    paths = [output.translations for output in found.outputs]
-    paths += [output.segments(metric) for output in found.outputs for metric in found.neural]
+    paths = [system.translations for system in found.systems]
+    paths += [system.segments(metric) for system in found.systems for metric in found.neural]
     paths += [path for files in found.rivals.values() for path in files]
     corpora = [f"corpora/{block[1]}/{domain}/test.jsonl" for domain in plan.tested(*block[1:])]
     return list(dict.fromkeys(paths + corpora))

@@ -12,7 +12,7 @@ from pydantic import Field
 from caneft import config
 from caneft.config import Section
 from caneft.config.metrics import neural_scores
-from caneft.config.names import SEEN
+from caneft.config.names import TEST
 from caneft.config.prompts import PromptSettings
 
 
@@ -141,32 +141,20 @@ class ChoiceSettings(Section):
     domains: list[str]
 
 
-class Output(Section):
-    """What one run made of one test set. Paths are relative to `results_root`."""
+class System(Section):
+    """A run that is compared. Paths are relative to `results_root`."""
 
     variant: str
     seed: int | None
-    domains: list[str]
-    """Those that the tables show."""
-    testset: str
     folder: str
 
     @property
     def translations(self) -> str:
-        return f"{self.folder}/translations/{self.testset}.jsonl"
+        return f"{self.folder}/translations/{TEST}.jsonl"
 
     def segments(self, metric: str) -> str:
         """Segment scores of a neural metric."""
         return neural_scores(f"{self.folder}/scores", metric)
-
-
-class System(Section):
-    """A run that is compared, and the test sets that it translated."""
-
-    variant: str
-    seed: int | None
-    folder: str
-    testsets: list[str]
 
 
 class SignificanceSettings(Section):
@@ -188,18 +176,3 @@ class SignificanceSettings(Section):
     resamples: int
     bootstrap: int
     seed: int
-
-    @property
-    def outputs(self) -> list[Output]:
-        """Of all systems, test set by test set: `seen` holds all seen domains, any other the domain of its name."""
-        return [
-            Output(
-                variant=system.variant,
-                seed=system.seed,
-                domains=self.seen if testset == SEEN else [testset],
-                testset=testset,
-                folder=system.folder,
-            )
-            for system in self.systems
-            for testset in system.testsets
-        ]

@@ -11,7 +11,7 @@ from typing import Any
 from caneft.config import Neurons
 from caneft.config.metrics import neural_scores
 from caneft.config.names import COPY
-from caneft.plan import DEV, Block, Plan, Run, comparison, importance_folder, information_folder
+from caneft.plan import DEV, TEST, Block, Plan, Run, comparison, importance_folder, information_folder
 
 BLOCK = ["model", "direction", "mixture"]
 """Columns that say which block a row is of."""
@@ -40,9 +40,9 @@ class File:
 
 @dataclass(frozen=True)
 class ScoreFile(File):
-    """Scores, or translations, of one run's (or of copy's) test set; `domains` are those that the block shows.
+    """Scores, or translations, of one run's (or of copy's) test sets; `domains` are those that the block shows.
 
-    neural: path by neural metric, of the scores of all test sets of a run; shown blocks alone have these.
+    neural: path by neural metric; shown blocks alone have these.
     """
 
     domains: list[str] = field(default_factory=list)
@@ -54,22 +54,24 @@ class TrialFile(File):
     """Record of a trial with one seed; `block` has the mixture on which rates are chosen, `choice` is the choice among
     all.
 
-    scores: of the test sets (path by name), not of dev: what dev said is in the choice.
+    attempt: its name among the trials of the grid. scores: path of those of the test sets, which hold all these trials;
+    None where trials do not translate them. What dev said is in the choice.
     """
 
     rate: float = 0.0
+    attempt: str = ""
     choice: str = ""
-    scores: dict[str, str] = field(default_factory=dict)
+    scores: str | None = None
 
 
 @dataclass(frozen=True)
 class OverlapFile(File):
-    """Scores of a block's runs on a domain outside of its mixture, without what stands in the training data.
+    """Scores of a block's runs on the domains outside of its mixture, without what stands in the training data.
 
     runs: names in the file, with variant, method and seed.
     """
 
-    domain: str = ""
+    domains: list[str] = field(default_factory=list)
     runs: dict[str, tuple[str, str, int | None]] = field(default_factory=dict)
 
 
@@ -134,22 +136,27 @@ def score_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[S
     with_neural = plan.shown_blocks()
     for block in _or_all(plan, blocks):
         neural = plan.config.scoring.neural if block in with_neural else ()
+        tested = plan.tested(*block[1:])
         for run in block_runs(plan, block):
-            folder = f"{run.folder}/scores"
-            for testset, shown in shown_testsets(plan, block, run).items():
-                more = {"domains": shown, "neural": {metric: neural_scores(folder, metric) for metric in neural}}
-                yield _of_run(plan, block, run, f"{folder}/{testset}.json", ScoreFile, **more)
-        folder = f"scores/copy/{block[1]}"
-        paths = {metric: neural_scores(folder, metric) for metric in neural}
-        for domain in plan.tested(*block[1:]):
-            yield ScoreFile(f"{folder}/{domain}.json", block, COPY, COPY, domains=[domain], neural=paths)
+            more = {"domains": tested, "neural": {m: neural_scores(f"{run.folder}/scores", m) for m in neural}}
+            yield _of_run(plan, block, run, run.scores, ScoreFile, **more)
+        paths = {metric: neural_scores(copy_folder(block[1]), metric) for metric in neural}
+        yield ScoreFile(copy_scores(block[1]), block, COPY, COPY, domains=tested, neural=paths)
 
 
-def shown_testsets(plan: Plan, block: Block, run: Run) -> dict[str, list[str]]:
-    """Test sets of a run, with those of their domains that the block shows; no test set without any."""
-    tested = plan.tested(*block[1:])
-    shown = {name: [domain for domain in domains if domain in tested] for name, domains in plan.testsets(run).items()}
-    return {name: domains for name, domains in shown.items() if domains}
+def copy_folder(direction: str) -> str:
+    """Folder of the scores of the sources in place of outputs."""
+    return f"scores/copy/{direction}"
+
+
+def copy_scores(direction: str) -> str:
+    """Path of these scores, those of neural metrics apart."""
+    return f"{copy_folder(direction)}/{TEST}.json"
+
+
+def overlap_scores(block: Block) -> str:
+    """Path of a block's scores without overlap."""
+    return f"scores/without-overlap/{'/'.join(block)}.json"
 
 
 def metric_files(plan: Plan) -> dict[str, str]:
@@ -178,11 +185,11 @@ def trial_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[T
     for block in _or_all(plan, blocks):
         own = [trial for trial in choices if (trial.model, trial.direction, trial.mixture) == block]
         for trial in sorted(own, key=lambda trial: (order.index(trial.variant), trial.rate, trial.seed)):
-            scores = {name: f"{trial.folder}/scores/{name}.json" for name in plan.final_testsets(trial)}
             more = {
                 "rate": trial.rate,
+                "attempt": trial.attempt,
                 "choice": plan.choice(Run(*block[:2], trial.variant, block[2])),
-                "scores": scores,
+                "scores": trial.scores if TEST in plan.splits(trial) else None,
             }
             yield _of_run(plan, block, trial, f"{trial.folder}/record.json", TrialFile, **more)
 
@@ -191,9 +198,8 @@ def overlap_files(plan: Plan) -> Iterator[OverlapFile]:
     """Scores without overlap, block by block; none for the domains of the mixture, which are kept out of training."""
     for block in plan.blocks():
         runs = {run.name: (run.variant, method_of(plan, run), run.seed) for run in block_runs(plan, block)}
-        for domain in plan.unseen(*block[1:]):
-            path = f"scores/without-overlap/{'/'.join(block)}/{domain}.json"
-            yield OverlapFile(path, block, domain=domain, runs=runs)
+        if unseen := plan.unseen(*block[1:]):
+            yield OverlapFile(overlap_scores(block), block, domains=unseen, runs=runs)
 
 
 def corpus_files(plan: Plan) -> Iterator[CorpusFile]:
@@ -222,16 +228,14 @@ def cost_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[Co
             yield CostFile(f"models/{block[0]}/cost.json", block, stage="pretraining")
         yield from _selection_costs(plan, block)
         for trial in plan.trials(*block):
-            for path in (f"{trial.folder}/cost.json", f"{trial.folder}/translations/{DEV}.cost.json"):
+            for path in (f"{trial.folder}/cost.json", trial.translation_cost(DEV)):
                 yield CostFile(path, block, trial.variant, method_of(plan, trial), stage="trials")
         runs = block_runs(plan, block)
         for run in runs:
             if run.seed is not None:
                 yield _of_run(plan, block, run, f"{run.folder}/cost.json", CostFile, stage="tuning")
         for run in runs:
-            for testset in shown_testsets(plan, block, run):
-                path = f"{run.folder}/translations/{testset}.cost.json"
-                yield _of_run(plan, block, run, path, CostFile, stage="translation")
+            yield _of_run(plan, block, run, run.translation_cost(), CostFile, stage="translation")
 
 
 def _selection_costs(plan: Plan, block: Block) -> Iterator[CostFile]:
@@ -329,7 +333,8 @@ def _neural_paths(plan: Plan) -> set[str]:
 
 
 def _trial_paths(plan: Plan, blocks: Iterable[Block] | None = None) -> set[str]:
-    return {path for file in trial_files(plan, blocks) for path in (file.path, file.choice, *file.scores.values())}
+    found = (path for file in trial_files(plan, blocks) for path in (file.path, file.choice, file.scores))
+    return {path for path in found if path}
 
 
 def _of_trained(plan: Plan, blocks: Iterable[Block] | None, name: str) -> Iterator[File]:

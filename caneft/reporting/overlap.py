@@ -33,17 +33,19 @@ def without(plan: Plan, root: str | Path) -> pd.DataFrame:
 
 
 def _rows(plan: Plan, file: inputs.OverlapFile, path: Path) -> Iterator[dict[str, Any]]:
-    with opened(path, with_format=True) as found:
-        pairs, sources = (int(found["flagged"][kind]) for kind in ("pair", "source"))
-        counts = {"segments": int(found["segments"]), "pairs": pairs, "sources": sources}
-        scored = 0 < pairs + sources < counts["segments"]
-        for name, (variant, method, seed) in file.runs.items():
-            for metric in plan.config.scoring.metrics:
-                yield file.row | {
-                    **{"domain": file.domain, **counts},
-                    **{"variant": variant, "method": method, "seed": seed, "metric": metric},
-                    "without": float(found["runs"][name][metric]["score"]) if scored else float("nan"),
-                }
+    with opened(path, with_format=True) as content:
+        for domain in file.domains:
+            found = content["domains"][domain]
+            pairs, sources = (int(found["flagged"][kind]) for kind in ("pair", "source"))
+            counts = {"segments": int(found["segments"]), "pairs": pairs, "sources": sources}
+            scored = 0 < pairs + sources < counts["segments"]
+            for name, (variant, method, seed) in file.runs.items():
+                for metric in plan.config.scoring.metrics:
+                    yield file.row | {
+                        **{"domain": domain, **counts},
+                        **{"variant": variant, "method": method, "seed": seed, "metric": metric},
+                        "without": float(found["runs"][name][metric]["score"]) if scored else float("nan"),
+                    }
 
 
 def overlap_table(scores: pd.DataFrame, without: pd.DataFrame) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from caneft.config.metrics import MEASURES, NEURAL, best
 from caneft.config.names import AVERAGE_SEEN, AVERAGE_UNSEEN
 from caneft.errors import InputError
 from caneft.neurons import read_description
-from caneft.plan import SEEN, Plan, parts
+from caneft.plan import Plan, parts
 from caneft.reporting import inputs
 from caneft.reporting.inputs import BLOCK, Block
 from caneft.reporting.numeric import read_neurons, read_parquet
@@ -202,13 +202,12 @@ def _diverged_at(plan: Plan, file: inputs.TrialFile, root: Path) -> int | None:
 
 def _trial_averages(plan: Plan, file: inputs.TrialFile, root: Path) -> dict[str, float]:
     """Means of the headline scores of the seen and of the unseen domains."""
-    reached: dict[str, list[float]] = {average: [] for average in AVERAGES}
-    for testset, path in file.scores.items():
-        domains = plan.seen(*file.block[1:]) if testset == SEEN else [testset]
-        with opened(root / path, with_format=True) as found:
-            scores = [float(found["domains"][domain][plan.config.scoring.metrics[0]]["score"]) for domain in domains]
-        reached[AVERAGES[testset != SEEN]] += scores
-    return {average: _mean(scores) for average, scores in reached.items()}
+    if file.scores is None:
+        return dict.fromkeys(AVERAGES, float("nan"))
+    groups = dict(zip(AVERAGES, (plan.seen(*file.block[1:]), plan.unseen(*file.block[1:])), strict=True))
+    with opened(root / file.scores, with_format=True) as found:
+        entries, metric = found["trials"][file.attempt], plan.config.scoring.metrics[0]
+        return {name: _mean([float(entries[d][metric]["score"]) for d in domains]) for name, domains in groups.items()}
 
 
 def _mean(values: list[float]) -> float:
@@ -253,8 +252,7 @@ def costs(
 
 
 def decoded(plan: Plan, root: str | Path) -> pd.DataFrame:
-    """Which engine decoded what: one row per block and translated test set of a final run. No rows where transformers
-    alone is planned.
+    """Which engine decoded what: one row per block, final run and domain. No rows where transformers alone is planned.
 
     Columns: model, direction, mixture, variant, engine, version, dtype.
     """
@@ -263,8 +261,10 @@ def decoded(plan: Plan, root: str | Path) -> pd.DataFrame:
     for file in files:
         if file.stage == "translation":
             with opened(Path(root) / file.path) as cost:
-                engine = [checked(cost["engine"][name], str) for name in ("name", "version", "dtype")]
-                rows.append((*file.block, file.variant, *engine))
+                for domain in plan.tested(*file.block[1:]):
+                    engine = cost["domains"][domain]["engine"]
+                    said = [checked(engine[name], str) for name in ("name", "version", "dtype")]
+                    rows.append((*file.block, file.variant, *said))
     return pd.DataFrame(rows, columns=[*BLOCK, "variant", "engine", "version", "dtype"])
 
 

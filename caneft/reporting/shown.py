@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from caneft.config import Base, Lora, Neurons
 from caneft.plan import ARTEFACTS, Plan, Run, parts
-from caneft.reporting.inputs import Block, ScoreFile, block_runs, matrices, method_of, shown_testsets
+from caneft.reporting.inputs import Block, ScoreFile, block_runs, matrices, method_of
 
 BUDGET = {"fraction", "parameters", "rank", "equal_to", "bottleneck"}
 """Settings that say how much a variant trains."""
@@ -106,9 +106,8 @@ def example_files(plan: Plan) -> Iterator[ScoreFile]:
     """Translations that the examples are taken from, of every shown block."""
     for block in plan.shown_blocks():
         for run in example_runs(plan, block):
-            for testset, shown in shown_testsets(plan, block, run).items():
-                path = f"{run.folder}/translations/{testset}.jsonl"
-                yield ScoreFile(path, block, run.variant, method_of(plan, run), run.seed, domains=shown)
+            shown = plan.tested(*block[1:])
+            yield ScoreFile(run.translations(), block, run.variant, method_of(plan, run), run.seed, domains=shown)
 
 
 def example_inputs(plan: Plan) -> list[str]:

@@ -11,7 +11,7 @@ from caneft.config.names import AVERAGE_ALL, AVERAGE_SEEN, AVERAGE_UNSEEN
 from caneft.corpora import store
 from caneft.corpora.store import Row
 from caneft.errors import InputError
-from caneft.plan.settings import Output, SignificanceSettings
+from caneft.plan.settings import SignificanceSettings, System
 from caneft.scoring import significance, statistics, translated
 from caneft.scoring.significance import Difference, Errors, Pairs, Score
 
@@ -83,36 +83,29 @@ def test_block(settings: SignificanceSettings, root: Path, direction: str) -> di
     domains = settings.seen + settings.unseen
     corpora = [root / f"corpora/{direction}/{domain}/test.jsonl" for domain in domains]
     references = store.read_testset(domains, corpora)
-    systems = list(dict.fromkeys((output.variant, output.seed) for output in settings.outputs))
+    systems = [(system.variant, system.seed) for system in settings.systems]
     targets = {domain: [row.target for row in rows] for domain, rows in references.items()}
-    texts = _by_system(settings, lambda output: _hypotheses(root, output, references))
+    texts = _by_system(settings, lambda system: translated.hypotheses(root / system.translations, references))
     found = {}
     for metric in settings.metrics:
         samples = surface_samples(metric, settings.target_language, targets, texts)
         found[metric] = test_metric(settings, systems, samples)
     for metric in settings.neural:
-        segments = _by_system(settings, lambda output, metric=metric: _segments(root, output, metric, references))
+        segments = _by_system(settings, lambda system, metric=metric: _segments(root, system, metric, references))
         found[metric] = test_metric(settings, systems, neural_samples(domains, segments))
     return found
 
 
-def _by_system(settings: SignificanceSettings, read: Callable[[Output], dict[str, Any]]) -> Systems:
+def _by_system(settings: SignificanceSettings, read: Callable[[System], dict[str, Any]]) -> Systems:
     """What `read` finds of each domain, by variant and seed."""
-    found: dict[tuple[str, int | None], dict[str, Any]] = {}
-    for output in settings.outputs:
-        found.setdefault((output.variant, output.seed), {}).update(read(output))
-    return found
+    return {(system.variant, system.seed): read(system) for system in settings.systems}
 
 
-def _hypotheses(root: Path, output: Output, references: Mapping[str, Sequence[Row]]) -> dict[str, list[str]]:
-    return translated.hypotheses(root / output.translations, {domain: references[domain] for domain in output.domains})
-
-
-def _segments(root: Path, output: Output, metric: str, references: Mapping[str, Sequence[Row]]) -> dict[str, list]:
-    path = root / output.segments(metric)
+def _segments(root: Path, system: System, metric: str, references: Mapping[str, Sequence[Row]]) -> dict[str, list]:
+    path = root / system.segments(metric)
     found = store.read_json(path)
     try:
-        scores = {domain: list(map(float, found["domains"][domain]["segments"])) for domain in output.domains}
+        scores = {domain: list(map(float, found["domains"][domain]["segments"])) for domain in references}
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{path}: no scores of segments ({error!r}); delete it and run the workflow again") from None
     for domain, values in scores.items():

@@ -1,11 +1,12 @@
 """Scores of outputs against references, and counts of what went wrong in decoding."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from caneft.config.metrics import best
 from caneft.corpora.sides import label, language, visible
 from caneft.corpora.store import Row
+from caneft.plan.settings import ScoreSettings
 from caneft.scoring.metrics import METRICS
 
 OVERLONG_FACTOR, OVERLONG_OFFSET = 2, 20
@@ -63,6 +64,14 @@ def score(
         "health": health(texts, targets, truncated, target_language),
         **_adapter_scores(hypotheses, targets, target_language, metrics),
     }
+
+
+def score_domains(
+    hypotheses: Mapping[str, Sequence[dict[str, Any]]], references: Mapping[str, Sequence[Row]], settings: ScoreSettings
+) -> dict[str, dict[str, Any]]:
+    """As `score`, of every domain of the references."""
+    told = settings.target_language, settings.metrics
+    return {domain: score(hypotheses[domain], rows, *told) for domain, rows in references.items()}
 
 
 def _adapter_scores(

@@ -19,8 +19,8 @@ def copies(references: Mapping[str, Sequence[Row]]) -> dict[str, list[dict[str, 
     }
 
 
-def read(path: Path, references: Mapping[str, Sequence[Row]], partly: bool = False) -> dict[str, list[dict[str, Any]]]:
-    """Lines of a translations file by domain. partly: those of other domains than the references' are left out.
+def read(path: Path, references: Mapping[str, Sequence[Row]]) -> dict[str, list[dict[str, Any]]]:
+    """Lines of a translations file by domain; those of other domains than the references' are left out.
 
     Raises InputError unless their ids are those of the references, in order, and the file is what was written.
     """
@@ -31,7 +31,7 @@ def read(path: Path, references: Mapping[str, Sequence[Row]], partly: bool = Fal
             line = parse(text)
             if not (isinstance(line["hypothesis"], str) and isinstance(line["flags"], list)):
                 raise TypeError("a hypothesis is a string, its flags are a list")
-            if line["domain"] in found or not partly:
+            if line["domain"] in found:
                 found[line["domain"]].append(line)
         for entries in found.values():
             _check_alternatives(entries)
@@ -45,9 +45,9 @@ def read(path: Path, references: Mapping[str, Sequence[Row]], partly: bool = Fal
     return found
 
 
-def hypotheses(path: Path, references: Mapping[str, Sequence[Row]], partly: bool = False) -> dict[str, list[str]]:
+def hypotheses(path: Path, references: Mapping[str, Sequence[Row]]) -> dict[str, list[str]]:
     """As `read`, the hypotheses alone."""
-    found = read(path, references, partly)
+    found = read(path, references)
     return {domain: [line["hypothesis"] for line in of_domain] for domain, of_domain in found.items()}
 
 

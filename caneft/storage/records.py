@@ -9,7 +9,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,12 +63,15 @@ def provenance() -> dict[str, Any]:
 
 
 @contextmanager
-def cost(path: str | Path, stage: str, threads: int, team: Any = None) -> Iterator[dict[str, Any]]:
+def cost(
+    path: str | Path, stage: str, threads: int, team: Any = None, before: Callable[[], Mapping[str, float]] = dict
+) -> Iterator[dict[str, Any]]:
     """Measures the block and writes wall and CPU seconds, peak memory in MB, device and start time to `path`.
 
     team: processes that do the work together (see `caneft.runtime.parallel`). CPU seconds and memory are then sums over
     them (each one's peak), and only the main one writes. The block may put more into what is yielded, such as checksums
-    of what has no other sidecar.
+    of what has no other sidecar. before: what earlier jobs took for a part of the result that is kept, by the same
+    names; asked for at the end.
     """
     started, wall = datetime.now(UTC), time.perf_counter()
     more: dict[str, Any] = {}
@@ -79,14 +82,15 @@ def cost(path: str | Path, stage: str, threads: int, team: Any = None) -> Iterat
     seconds, memory, cuda_memory = team.sum(amounts) if team else amounts
     if team and not team.main:
         return
+    earlier = before()
     write_json(
         path,
         {
             "format": FORMAT,
             "stage": stage,
-            "wall_seconds": round(time.perf_counter() - wall, 3),
-            "cpu_seconds": round(seconds, 3),
-            "peak_memory_mb": round(memory, 1),
+            "wall_seconds": round(time.perf_counter() - wall + earlier.get("wall_seconds", 0), 3),
+            "cpu_seconds": round(seconds + earlier.get("cpu_seconds", 0), 3),
+            "peak_memory_mb": round(max(memory, earlier.get("peak_memory_mb", 0)), 1),
             "cuda_peak_memory_mb": None if cuda is None else round(cuda_memory, 1),
             "device": device,
             "threads": threads,

@@ -1,7 +1,7 @@
 """Who generates: transformers, or vLLM with transformers for what vLLM does not serve."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +19,7 @@ from caneft.tuning import methods
 log = logging.getLogger(__name__)
 
 ENGINE = "engine"
-"""Key of a translation's cost file: name, version and dtype of what generated; `instead`: why it is not vLLM."""
+"""Key of a domain in a translation's cost file: name, version and dtype of what generated; `instead`: why not vLLM."""
 
 
 @dataclass(frozen=True)
@@ -41,30 +41,34 @@ class Work:
         return self.settings.lora == "merged"
 
 
-def lines(work: Work) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Lines of a translations file for the test sets of some domains, and what generated them, for the record."""
+def translated(work: Work) -> Iterator[tuple[str, list[dict[str, Any]], dict[str, str]]]:
+    """Domain by domain its name, its lines of a translations file, and what generated them, for the record.
+
+    transformers translates a domain when it is asked for; vLLM all of them before the first.
+    """
     instead, settings, place = {}, work.settings, work.place
     if settings.decoding.engine == "vllm":
         try:
             found = _by_vllm(work)
-            return found, _said("vllm", vllm_engine.installed()[1], settings)
         except vllm_engine.NotServedError as reason:
             log.warning("vLLM does not serve this run: %s. transformers translates in its place.", reason)
             instead = {"instead": str(reason)}
+        else:
+            said = _said("vllm", vllm_engine.installed()[1], settings)
+            yield from ((domain, own, said) for domain, own in found.items())
+            return
+    said = _said("transformers", version("transformers"), settings) | instead
     tuned = methods.load(work.manifest, settings.dtype, place.device, place.device_map, work.artefact, work.merged)
-    found = []
     for domain, rows in work.testsets.items():
-        found += decoding.translations(
-            tuned, work.prompts, rows, settings.decoding, domain, work.examples, settings.route
-        )
-    return found, _said("transformers", version("transformers"), settings) | instead
+        given = tuned, work.prompts, rows, settings.decoding, domain, work.examples, settings.route
+        yield domain, decoding.translations(*given), said
 
 
 def _said(name: str, number: str, settings: TranslationSettings) -> dict[str, str]:
     return {"name": name, "version": number, "dtype": settings.dtype}
 
 
-def _by_vllm(work: Work) -> list[dict[str, Any]]:
+def _by_vllm(work: Work) -> dict[str, list[dict[str, Any]]]:
     """All test sets at once: so many sentences are decoded together as there is room for."""
     own, settings, prompts = {"trust_remote_code": False} | work.manifest, work.settings, work.prompts
     context = architecture(own).get_text_config().max_position_embeddings
@@ -82,5 +86,7 @@ def _by_vllm(work: Work) -> list[dict[str, Any]]:
     with vllm_engine.served(work.manifest_file, work.manifest, work.artefact, settings.dtype, work.merged) as serves:
         model = vllm_engine.start(serves, own, settings, work.place, prompts, longest)
         ids = vllm_engine.generate(model, serves, prompts, whole)
-    found = decoding.hypotheses(prompts, ids, whole.limits)
-    return [decoding.as_line(row.id, domain, h) for (domain, row), h in zip(rows, found, strict=True)]
+    found: dict[str, list[dict[str, Any]]] = {domain: [] for domain in work.testsets}
+    for (domain, row), hypothesis in zip(rows, decoding.hypotheses(prompts, ids, whole.limits), strict=True):
+        found[domain].append(decoding.as_line(row.id, domain, hypothesis))
+    return found

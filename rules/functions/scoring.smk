@@ -17,5 +17,41 @@ def compared_files(wildcards):
 
 
 def block_translations(wildcards):
-    """Input function: what these runs made of a domain outside of their mixture."""
-    return [f"<results>/{run.folder}/translations/{wildcards.domain}.jsonl" for run in runs_of_block(wildcards)]
+    """Input function: what these runs made of their test sets."""
+    return [f"<results>/{run.translations()}" for run in runs_of_block(wildcards)]
+
+
+def test_corpora(wildcards):
+    """Input function: the test corpora of a run, domain by domain."""
+    return [f"<results>/{path}" for path in PLAN.split_corpora(run_of(wildcards))]
+
+
+def mixture_corpora(wildcards):
+    """Input function: those of all domains that a mixture's runs are tested on."""
+    return corpora_of(wildcards, PLAN.tested(wildcards.direction, wildcards.mixture))
+
+
+def tested_corpora(wildcards):
+    """Input function: the test corpora of all domains that a direction is tested on."""
+    return corpora_of(wildcards, PLAN.all_tested(wildcards.direction))
+
+
+def unseen_corpora(wildcards):
+    """Input function: those of the domains outside of a mixture."""
+    return corpora_of(wildcards, PLAN.unseen(wildcards.direction, wildcards.mixture))
+
+
+def unseen_overlaps(wildcards):
+    """Input function: which of their segments stand in the mixture's training data."""
+    folder = f"<results>/mixtures/{wildcards.direction}/{wildcards.mixture}/overlap"
+    return [f"{folder}/{domain}.json" for domain in PLAN.unseen(wildcards.direction, wildcards.mixture)]
+
+
+def corpora_of(wildcards, domains):
+    return [f"<results>/corpora/{wildcards.direction}/{domain}/test.jsonl" for domain in domains]
+
+
+def seen_by_run(wildcards):
+    """Params function: domains that a run was tuned on, or takes its examples from; the base has none."""
+    run = run_of(wildcards)
+    return PLAN.seen(run.direction, run.mixture) if run.mixture else []

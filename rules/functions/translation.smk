@@ -33,6 +33,11 @@ def translating_python(wildcards, input):
     return VLLM_PYTHON if by_vllm(wildcards) else "python"
 
 
+def split_corpora(wildcards):
+    """Input function: the pairs that a run translates."""
+    return [f"<results>/{path}" for path in PLAN.split_corpora(run_of(wildcards), wildcards.split)]
+
+
 def translation_settings(wildcards):
     run = run_of(wildcards)
     return parts.translation(CONFIG, run.model, run.direction, run.variant).model_dump_json()

@@ -1,7 +1,6 @@
 """Score all test sets of a run, or the sources as their own translations (--copy), by a neural metric."""
 
 import argparse
-import json
 from pathlib import Path
 
 from caneft.corpora import store
@@ -17,10 +16,10 @@ def main() -> None:
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--metric", required=True)
     parser.add_argument("--about", nargs=3, metavar=("MODEL", "DIRECTION", "RUN"), required=True)
-    parser.add_argument("--testsets", type=json.loads, required=True, help="JSON: domains of each test set, by name")
+    parser.add_argument("--domains", nargs="+", required=True)
     parser.add_argument("--corpora", type=Path, nargs="+", required=True, help="test.jsonl of each domain, in order")
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--translations", type=Path, nargs="+", help="of each test set, in order")
+    what.add_argument("--translations", type=Path)
     what.add_argument("--copy", action="store_true", help="score the sources themselves")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--threads", type=int, default=1)
@@ -30,15 +29,9 @@ def main() -> None:
     import torch  # late: --help without it
 
     torch.set_num_threads(args.threads)
-    domains = [domain for testset in args.testsets.values() for domain in testset]
-    references = store.read_testset(domains, args.corpora)
-    if args.copy:
-        lines = translated.copies(references)
-    else:
-        lines = {}
-        for path, testset in zip(args.translations, args.testsets.values(), strict=True):
-            lines |= translated.read(path, {domain: references[domain] for domain in testset})
-    hypotheses = {domain: [line["hypothesis"] for line in lines[domain]] for domain in domains}
+    references = store.read_testset(args.domains, args.corpora)
+    lines = translated.copies(references) if args.copy else translated.read(args.translations, references)
+    hypotheses = {domain: [line["hypothesis"] for line in lines[domain]] for domain in args.domains}
     manifest = neural.read_manifest(args.manifest)
     stored = _stored(args.scores)
     found = neural.score_domains(stored, references, hypotheses, manifest, args.batch_size, args.stage_version)

@@ -1,4 +1,4 @@
-"""Translate one test set of a run: the base model, or what tuning made of it."""
+"""Translate the test sets, or the dev pairs, of a run: by the base model, or by what tuning made of it."""
 
 import argparse
 from pathlib import Path
@@ -14,6 +14,7 @@ from caneft.storage import integrity, records
 from caneft.storage.files import write_jsonl
 from caneft.storage.kept import Kept
 from caneft.translation import engines
+from caneft.translation.progress import Progress, made_from
 from caneft.translation.retrieval import Examples
 from caneft.translation.vllm_engine import Place
 
@@ -33,33 +34,40 @@ def main() -> None:
     parser.add_argument(
         "--device-map", type=device_map, default="none", help="how to spread a model that one GPU does not hold"
     )
-    parser.add_argument("--translations", type=Path, required=True, help=".jsonl; .cost.json stands beside")
+    parser.add_argument("--stage-version", type=int, default=1, help="an earlier file of another version is not kept")
+    parser.add_argument(
+        "--translations", type=Path, required=True, help=".jsonl; .cost.json stands beside; what still holds is kept"
+    )
     args = parser.parse_args()
     cost = args.translations.with_suffix(".cost.json")
     run = args.adapted and args.adapted.with_name("record.json")  # it has the checksums of what the run left
     kept = Kept(cost.parent, args.translations.stem, [args.manifest, run, args.examples, *args.corpora])
     if kept.take():
         return
-    with records.cost(cost, "translation", args.threads) as about:
+    settings, testsets = args.settings, store.read_testset(args.domains, args.corpora)
+    files = [args.manifest, run, args.examples, Path(__file__)]
+    told = settings.model_dump_json(), args.stage_version
+    progress = Progress(args.translations, {d: made_from(files, *told, rows) for d, rows in testsets.items()})
+    with records.cost(cost, "translation", args.threads, before=progress.before) as about:
         device = prepare(args.threads)
         manifest = manifests.read_manifest(args.manifest)
-        settings = args.settings
         prompts = Prompts.of(loading.load_tokenizer(manifest), settings.prompt)
-        examples = Examples(store.read(args.examples), settings.icl) if args.examples else None
         work = engines.Work(
             args.manifest,
             manifest,
             args.adapted,
             settings,
             prompts,
-            store.read_testset(args.domains, args.corpora),
-            examples,
+            {domain: testsets[domain] for domain in progress.missing},
+            Examples(store.read(args.examples), settings.icl) if args.examples else None,
             Place(device, args.device_map, args.threads),
         )
-        lines, about[engines.ENGINE] = engines.lines(work)
-        write_jsonl(args.translations, lines)
-        about["prompt"] = prompts.described()
+        for domain, lines, engine in engines.translated(work) if progress.missing else ():
+            progress.add(domain, lines, engine)
+        write_jsonl(args.translations, progress.lines)
+        about |= {"prompt": prompts.described(), **progress.about()}
         about[integrity.KEY] = integrity.sums(args.translations)
+    progress.finish()
     kept.save([args.translations, cost])
 
 

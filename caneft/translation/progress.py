@@ -1,0 +1,118 @@
+"""Translations of a run, domain by domain: what an earlier file, or a killed job, holds of them is kept.
+
+So a new domain costs its own translation only, and a killed job resumes at the domain it was in.
+"""
+
+import hashlib
+import json
+import logging
+import resource
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from caneft.corpora.store import Row
+from caneft.corpora.text import lines
+from caneft.errors import InputError
+from caneft.storage import integrity
+from caneft.storage.bounded import parse, read_json
+from caneft.storage.files import sha256, write_json, write_jsonl
+
+log = logging.getLogger(__name__)
+DOMAINS = "domains"
+"""Key of a cost file: what is known of the translation of each domain."""
+SECONDS = "wall_seconds", "cpu_seconds"
+
+
+class Part(NamedTuple):
+    """One domain: its lines, and its entry in the cost file (`made_from`, `engine`, `wall_seconds`, `cpu_seconds`)."""
+
+    lines: list[dict[str, Any]]
+    about: dict[str, Any]
+
+
+def made_from(files: Sequence[Path | None], settings: str, version: int, rows: Sequence[Row]) -> str:
+    """SHA-256 of what decides the translations of a domain.
+
+    files: model, what was tuned, examples, the step's script. settings: as JSON. version: of the stage. rows: the test
+    set, whose sources count.
+    """
+    content = [[path and sha256(path) for path in files], settings, version, [[row.id, row.source] for row in rows]]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+class Progress:
+    """What is translated of a file so far; `missing` are the domains that are not.
+
+    file: .jsonl of the translations; .cost.json stands beside. wanted: `made_from` of each domain, in the file's order.
+    What does not match, or cannot be read, is translated again.
+    """
+
+    def __init__(self, file: Path, wanted: Mapping[str, str]):
+        self._wanted, self._begun = wanted, file.with_name(f".{file.name}")
+        found, self._memory = _read(file)
+        begun, memory = _read(self._begun)
+        fits = {d: part for d, part in (found | begun).items() if part.about.get("made_from") == wanted.get(d)}
+        self._parts, self._kept = fits, list(fits)
+        self._memory = max(self._memory, memory)
+        self.missing = [domain for domain in wanted if domain not in fits]
+        self._since = _now()
+        if fits:
+            log.info("translated before, and kept: %s", ", ".join(fits))
+
+    def add(self, domain: str, found: list[dict[str, Any]], engine: dict[str, str]) -> None:
+        """Keeps the lines of a domain in case the job is killed, with the seconds since the last one."""
+        now = _now()
+        seconds = {name: round(now[name] - self._since[name], 3) for name in SECONDS}
+        self._since = now
+        self._parts[domain] = Part(found, {"made_from": self._wanted[domain], "engine": engine, **seconds})
+        write_jsonl(self._begun, [line for part in self._parts.values() for line in part.lines])
+        write_json(_cost_file(self._begun), self.about() | {integrity.KEY: integrity.sums(self._begun)})
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """Of all domains, in order."""
+        return [line for domain in self._wanted for line in self._parts[domain].lines]
+
+    def about(self) -> dict[str, Any]:
+        """`domains` of the cost file, with the entry of each that is translated."""
+        return {DOMAINS: {domain: self._parts[domain].about for domain in self._wanted if domain in self._parts}}
+
+    def before(self) -> dict[str, float]:
+        """What the kept domains took: seconds, and the highest memory of the jobs that translated them."""
+        if not self._kept:
+            return {}
+        seconds = {name: sum(self._parts[domain].about[name] for domain in self._kept) for name in SECONDS}
+        return seconds | {"peak_memory_mb": self._memory}
+
+    def finish(self) -> None:
+        """Removes what is kept for a killed job: the file is written."""
+        for file in (self._begun, _cost_file(self._begun)):
+            file.unlink(missing_ok=True)
+
+
+def _cost_file(file: Path) -> Path:
+    return file.with_suffix(".cost.json")
+
+
+def _read(file: Path) -> tuple[dict[str, Part], float]:
+    """Parts of a translations file with its cost file, and the memory that the job took; none where one is broken."""
+    try:
+        integrity.verify_beside(file, _cost_file(file))
+        cost = read_json(_cost_file(file))
+        found: dict[str, list] = {domain: [] for domain in cost[DOMAINS]}
+        for _, text in lines(file):
+            line = parse(text)
+            found[line["domain"]].append(line)
+        for about in cost[DOMAINS].values():
+            [float(about[name]) for name in SECONDS], about["engine"]["name"]
+        parts = {domain: Part(own, dict(cost[DOMAINS][domain])) for domain, own in found.items()}
+        return parts, float(cost.get("peak_memory_mb", 0))
+    except (OSError, InputError, KeyError, TypeError, ValueError, AttributeError):
+        return {}, 0.0
+
+
+def _now() -> dict[str, float]:
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    return dict(zip(SECONDS, (time.perf_counter(), own.ru_utime + own.ru_stime), strict=True))
