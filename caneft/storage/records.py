@@ -76,13 +76,14 @@ def cost(
     started, wall = datetime.now(UTC), time.perf_counter()
     more: dict[str, Any] = {}
     yield more
-    own = resource.getrusage(resource.RUSAGE_SELF)
-    device, cuda = _cuda()
-    amounts = [own.ru_utime + own.ru_stime, own.ru_maxrss / 1024, cuda or 0.0]
-    seconds, memory, cuda_memory = team.sum(amounts) if team else amounts
+    own, device = resource.getrusage(resource.RUSAGE_SELF), _cuda()[0]
+    peak, cuda = memory()
+    amounts = [own.ru_utime + own.ru_stime, peak, cuda or 0.0]
+    seconds, peak, cuda_peak = team.sum(amounts) if team else amounts
     if team and not team.main:
         return
     earlier = before()
+    earlier_cuda = earlier.get("cuda_peak_memory_mb", 0)
     write_json(
         path,
         {
@@ -90,14 +91,19 @@ def cost(
             "stage": stage,
             "wall_seconds": round(time.perf_counter() - wall + earlier.get("wall_seconds", 0), 3),
             "cpu_seconds": round(seconds + earlier.get("cpu_seconds", 0), 3),
-            "peak_memory_mb": round(max(memory, earlier.get("peak_memory_mb", 0)), 1),
-            "cuda_peak_memory_mb": None if cuda is None else round(cuda_memory, 1),
+            "peak_memory_mb": round(max(peak, earlier.get("peak_memory_mb", 0)), 1),
+            "cuda_peak_memory_mb": None if cuda is None else round(max(cuda_peak, earlier_cuda), 1),
             "device": device,
             "threads": threads,
             "started": started.isoformat(timespec="seconds"),
             **more,
         },
     )
+
+
+def memory() -> tuple[float, float | None]:
+    """Peak memory of this process in MB, and of its GPU; None without one."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, _cuda()[1]
 
 
 def _cuda() -> tuple[str, float | None]:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from caneft.corpora.store import Row
 from caneft.corpora.text import lines
 from caneft.errors import InputError
-from caneft.storage import integrity
+from caneft.storage import integrity, records
 from caneft.storage.bounded import parse, read_json
 from caneft.storage.files import sha256, write_json, write_jsonl
 
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 DOMAINS = "domains"
 """Key of a cost file: what is known of the translation of each domain."""
 SECONDS = "wall_seconds", "cpu_seconds"
+MEMORY = "peak_memory_mb", "cuda_peak_memory_mb"
 
 
 class Part(NamedTuple):
@@ -51,15 +52,18 @@ class Progress:
 
     def __init__(self, file: Path, wanted: Mapping[str, str]):
         self._wanted, self._begun = wanted, file.with_name(f".{file.name}")
-        found, self._memory = _read(file)
-        begun, memory = _read(self._begun)
-        fits = {d: part for d, part in (found | begun).items() if part.about.get("made_from") == wanted.get(d)}
-        self._parts, self._kept = fits, list(fits)
-        self._memory = max(self._memory, memory)
-        self.missing = [domain for domain in wanted if domain not in fits]
+        self._parts: dict[str, Part] = {}
+        self._memory = dict.fromkeys(MEMORY, 0.0)
+        for place in (file, self._begun):
+            found, memory = _read(place)
+            if fits := {d: part for d, part in found.items() if part.about["made_from"] == wanted.get(d)}:
+                self._parts |= fits
+                self._memory = _higher(self._memory, memory)
+        self._kept = [domain for domain in wanted if domain in self._parts]
+        self.missing = [domain for domain in wanted if domain not in self._parts]
         self._since = _now()
-        if fits:
-            log.info("translated before, and kept: %s", ", ".join(fits))
+        if self._kept:
+            log.info("translated before, and kept: %s", ", ".join(self._kept))
 
     def add(self, domain: str, found: list[dict[str, Any]], engine: dict[str, str]) -> None:
         """Keeps the lines of a domain in case the job is killed, with the seconds since the last one."""
@@ -68,7 +72,8 @@ class Progress:
         self._since = now
         self._parts[domain] = Part(found, {"made_from": self._wanted[domain], "engine": engine, **seconds})
         write_jsonl(self._begun, [line for part in self._parts.values() for line in part.lines])
-        write_json(_cost_file(self._begun), self.about() | {integrity.KEY: integrity.sums(self._begun)})
+        memory = _higher(self._memory, dict(zip(MEMORY, records.memory(), strict=True)))
+        write_json(_cost_file(self._begun), self.about() | memory | {integrity.KEY: integrity.sums(self._begun)})
 
     @property
     def lines(self) -> list[dict[str, Any]]:
@@ -84,7 +89,7 @@ class Progress:
         if not self._kept:
             return {}
         seconds = {name: sum(self._parts[domain].about[name] for domain in self._kept) for name in SECONDS}
-        return seconds | {"peak_memory_mb": self._memory}
+        return seconds | self._memory
 
     def finish(self) -> None:
         """Removes what is kept for a killed job: the file is written."""
@@ -96,7 +101,7 @@ def _cost_file(file: Path) -> Path:
     return file.with_suffix(".cost.json")
 
 
-def _read(file: Path) -> tuple[dict[str, Part], float]:
+def _read(file: Path) -> tuple[dict[str, Part], dict[str, float]]:
     """Parts of a translations file with its cost file, and the memory that the job took; none where one is broken."""
     try:
         integrity.verify_beside(file, _cost_file(file))
@@ -105,12 +110,22 @@ def _read(file: Path) -> tuple[dict[str, Part], float]:
         for _, text in lines(file):
             line = parse(text)
             found[line["domain"]].append(line)
-        for about in cost[DOMAINS].values():
-            [float(about[name]) for name in SECONDS], about["engine"]["name"]
-        parts = {domain: Part(own, dict(cost[DOMAINS][domain])) for domain, own in found.items()}
-        return parts, float(cost.get("peak_memory_mb", 0))
+        parts = {domain: Part(own, _checked(cost[DOMAINS][domain])) for domain, own in found.items()}
+        return parts, {name: float(cost.get(name) or 0) for name in MEMORY}
     except (OSError, InputError, KeyError, TypeError, ValueError, AttributeError):
-        return {}, 0.0
+        return {}, {}
+
+
+def _checked(about: dict[str, Any]) -> dict[str, Any]:
+    """Raises KeyError or TypeError for an entry of a cost file that lacks something."""
+    sum(about[name] for name in SECONDS)
+    about["made_from"].strip(), about["engine"]["name"].strip()
+    return about
+
+
+def _higher(one: Mapping[str, float], other: Mapping[str, float | None]) -> dict[str, float]:
+    """Of both peaks of memory. None: without a GPU."""
+    return {name: max(one[name], other[name] or 0.0) for name in MEMORY}
 
 
 def _now() -> dict[str, float]:

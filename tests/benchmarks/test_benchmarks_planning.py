@@ -36,8 +36,8 @@ def test_it_plans_pretends_and_plans_again(tmp_path):
     subprocess.run([sys.executable, "-m", "benchmarks.planning", *options], check=True, stdout=subprocess.DEVNULL)
     found = json.loads(out.read_text(encoding="utf-8"))
     assert found["second"]["jobs"] == 0
-    # In each direction: tuning, three test sets translated and scored, two without overlap, significance.
-    assert found["another rate"]["jobs"] == 2 * (1 + 3 * 2 + 2 + 1) + 5
+    # In each direction: tuning, translation, scores, scores without overlap, significance.
+    assert found["another rate"]["jobs"] == 2 * 5 + 5
     assert found["unseen domain"]["jobs"] == 4 + 15 * 2 + 6
     assert found["unseen domain"]["jobs"] < found["grown mixture"]["jobs"] < found["first"]["jobs"]
     assert all(100 < found[name]["peak_mb"] < 1000 for name in ("first", "second"))

@@ -10,7 +10,7 @@ ENVIRONMENT_OF = {
     "train": {
         *("prepare_corpus", "prepare_pretraining", "pretrain_model", "draw_mixture", "flag_overlap"),
         *("dump_importance", "measure_information", "select_neurons", "measure_stability"),
-        *("tune", "choose_rate", "translate", "score", "score_without_overlap", "test_significance"),
+        *("tune", "choose_rate", "translate", "score", "score_trials", "score_without_overlap", "test_significance"),
     },
 }
 REPORTING = Counter(ENVIRONMENT_OF["report"]) + Counter(["all"])

@@ -201,6 +201,7 @@ CORRUPTIONS: dict[str, tuple[str, ...]] = {
     "scoring": ("runs/**/translations/*.jsonl", "corpora/de-en/*/test.jsonl", "mixtures/de-en/all/overlap/*.json"),
     "reporting": (
         "runs/**/scores/*.json",
+        "runs/**/trials.json",
         "runs/**/record.json",
         "neurons/**/information.parquet",
         "significance/**/*.json",

@@ -136,8 +136,8 @@ def prepared(folder: Path) -> Path:
 
 def translations(folder: Path) -> Path:
     lines = [{"id": r.id, "domain": "it", "hypothesis": r.target, "flags": []} for r in ROWS]
-    files.write_jsonl(folder / "seen.jsonl", lines)
-    return folder / "seen.jsonl"
+    files.write_jsonl(folder / "test.jsonl", lines)
+    return folder / "test.jsonl"
 
 
 def neuron_set(folder: Path) -> Path:
@@ -299,7 +299,7 @@ PARSERS = [
     Parser(
         "translations",
         translations,
-        lambda folder: translated.read(folder / "seen.jsonl", {"it": ROWS}),
+        lambda folder: translated.read(folder / "test.jsonl", {"it": ROWS}),
         "jsonl",
     ),
     Parser("neuron set", neuron_set, read_neurons),
@@ -322,7 +322,7 @@ PARSERS = [
         lambda p: rival._dev(p, "bleu"),
     ),
     of_results(lambda root: root / RUN / "record.json", results.records, "run record"),
-    of_results(lambda root: root / RUN / "scores/seen.json", results.scores, "scores"),
+    of_results(lambda root: root / RUN / "scores/test.json", results.scores, "scores"),
     of_results(lambda root: root / RUN / "cost.json", results.costs, "cost"),
     of_results(lambda root: root / RUN / "log.jsonl", results.losses, "training log"),
     of_results(one_of("neurons/**/information.parquet"), results.information, "information table", "bytes"),

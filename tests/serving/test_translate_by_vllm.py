@@ -72,7 +72,7 @@ def translated(folder, vllm_environment, tmp_path_factory):
     def translate(engine, run="base", form="chat", base="base", **others):
         decoding, prompt = config.Decoding(engine=engine, **DECODING), PromptSettings(form=form, **PROMPT)
         settings = TranslationSettings(decoding=decoding, prompt=prompt, dtype="float32", **others).model_dump_json()
-        out = tmp_path_factory.mktemp(engine) / "seen.jsonl"
+        out = tmp_path_factory.mktemp(engine) / "test.jsonl"
         words = ["--settings", settings, "--manifest", folder / base / "manifest.json", "--domains", *DOMAINS]
         words += ["--corpora", *(folder / f"{domain}.jsonl" for domain in DOMAINS), "--translations", out]
         if run in METHODS:
@@ -81,7 +81,8 @@ def translated(folder, vllm_environment, tmp_path_factory):
         done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-5000:]
         cost = json.loads(out.with_suffix(".cost.json").read_text(encoding="utf-8"))
-        return [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()], cost["engine"], done.stderr
+        (engine,) = {json.dumps(about["engine"]): about["engine"] for about in cost["domains"].values()}.values()
+        return [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()], engine, done.stderr
 
     return translate
 

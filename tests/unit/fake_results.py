@@ -60,7 +60,7 @@ def write(plan: Plan, root: Path, score=None, seed: int = 0, trial=None, dev=Non
     rng = np.random.default_rng(seed)
     score = score or (lambda *_: float(rng.uniform(40, 90)))
     for file in inputs.score_files(plan):
-        write_json(root / file.path, _scores(plan, file, score, health or _cut_by_base))
+        add_domains(root / file.path, _scores(plan, file, score, health or _cut_by_base))
         for metric, path in file.neural.items():
             add_domains(root / path, _neural_scores(file, metric, rng))
     for path in inputs.metric_files(plan).values():
@@ -75,8 +75,8 @@ def write(plan: Plan, root: Path, score=None, seed: int = 0, trial=None, dev=Non
     for file, found in zip(trials, reached, strict=True):
         write_json(root / file.choice, choices[file.choice])
         write_json(root / file.path, _record(plan, file, None, file.rate, found is None))
-        for testset, path in file.scores.items():
-            _write_trial_scores(plan, root / path, file, testset, trial or (lambda *_: float(rng.uniform(40, 90))))
+        if file.scores:
+            _add_trial_scores(plan, root / file.scores, file, trial or (lambda *_: float(rng.uniform(40, 90))))
     for file in inputs.record_files(plan):
         where = plan.rates_on(*file.block[1:])
         choice = f"runs/{file.block[0]}/{file.block[1]}/{where}/{file.variant}/choice.json"
@@ -91,8 +91,9 @@ def write(plan: Plan, root: Path, score=None, seed: int = 0, trial=None, dev=Non
     for file in inputs.stability_files(plan):
         write_json(root / file.path, stability(rng))
     for file in inputs.overlap_files(plan):
-        counts = flagged(file.block[2], file.domain) if flagged else (0, 0)
-        write_json(root / file.path, _without_overlap(plan, file, counts, rng))
+        counts = {domain: flagged(file.block[2], domain) if flagged else (0, 0) for domain in file.domains}
+        found = {domain: _without_overlap(plan, file, of_domain, rng) for domain, of_domain in counts.items()}
+        write_json(root / file.path, {"format": 1, "domains": found})
     for block in inputs.drawn_blocks(plan):
         write_json(root / comparison.path(block), significance(plan, block))
     for file in inputs.corpus_files(plan):
@@ -137,7 +138,9 @@ def _scores(plan: Plan, file: inputs.ScoreFile, score, health) -> dict:
     seen = plan.seen(*file.block[1:])
     for domain in _routed(plan, file.variant, file.domains, seen):
         domains[domain] |= _adapters(plan, domains[domain], seen)
-    return {"format": 1, "model": file.block[0], "direction": file.block[1], "run": file.variant, "domains": domains}
+    about = {"model": file.block[0], "direction": file.block[1], "run": file.variant}
+    own = [] if file.method in ("base", inputs.COPY) else seen
+    return {"format": 1, **about, "seen": own, "domains": domains}
 
 
 def add_domains(path: Path, content: dict) -> None:
@@ -188,17 +191,18 @@ def _choices(reached) -> dict[str, dict]:
     return choices
 
 
-def _write_trial_scores(plan: Plan, path: Path, file: inputs.TrialFile, testset: str, trial) -> None:
-    domains = plan.seen(*file.block[1:]) if testset == "seen" else [testset]
+def _add_trial_scores(plan: Plan, path: Path, file: inputs.TrialFile, trial) -> None:
+    """The trials of a grid share a file."""
     found = {
         domain: {"segments": 400, "health": HEALTHY}
         | {
             metric: {"score": trial(file.variant, file.rate, domain), "signature": SIGNATURES[metric]}
             for metric in plan.config.scoring.metrics
         }
-        for domain in domains
+        for domain in plan.tested(*file.block[1:])
     }
-    write_json(path, {"format": 1, "domains": found})
+    earlier = json.loads(path.read_text(encoding="utf-8"))["trials"] if path.exists() else {}
+    write_json(path, {"format": 1, "trials": earlier | {file.attempt: found}})
 
 
 def _record(plan: Plan, file, choice: dict | None, rate: float | None = None, diverged: bool = False) -> dict:
@@ -334,7 +338,7 @@ def _without_overlap(plan: Plan, file: inputs.OverlapFile, counts: tuple[int, in
         name: {metric: {"score": float(rng.uniform(40, 90))} for metric in plan.config.scoring.metrics}
         for name in (file.runs if 0 < pairs + sources < 400 else ())
     }
-    return {"format": 1, "segments": 400, "flagged": {"pair": pairs, "source": sources}, "runs": runs}
+    return {"segments": 400, "flagged": {"pair": pairs, "source": sources}, "runs": runs}
 
 
 def corpus_report(domain: config.Domain) -> dict:

@@ -65,16 +65,16 @@ def write(root, share, methods=METHODS, seeds=(1, 2), references=REFERENCES, **s
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     said = {}
     for block in plan.blocks():
-        for output in comparison.outputs(plan, block):
+        for system in comparison.systems(plan, block):
             lines = []
-            for domain in output.domains:
-                texts = corrupted(references[domain], share(output.variant), f"{output.variant}{output.seed}{domain}")
-                said[output.variant, output.seed, domain] = texts
+            for domain in plan.tested(*block[1:]):
+                texts = corrupted(references[domain], share(system.variant), f"{system.variant}{system.seed}{domain}")
+                said[system.variant, system.seed, domain] = texts
                 lines += [
                     {"id": f"{domain}.test.{n}", "domain": domain, "hypothesis": text, "flags": []}
                     for n, text in enumerate(texts)
                 ]
-            path = root / output.translations
+            path = root / system.translations
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
@@ -229,7 +229,7 @@ def test_what_did_not_change_is_one_line(folders, call):
 def test_translations_are_read_as_where_they_are_scored(spoilable, call):
     """Out of order, or cut off in the middle of a line, they are no outputs of this test set."""
     root_a, root_b = spoilable
-    path = root_b / "runs/tiny/de-en/all/caneft/seed1/translations/seen.jsonl"
+    path = root_b / "runs/tiny/de-en/all/caneft/seed1/translations/test.jsonl"
     text = path.read_text()
     first, second, *others = text.splitlines()
     mistyped = text.replace('"hypothesis": "', '"hypothesis": 1, "x": "', 1)
@@ -277,11 +277,11 @@ def test_too_few_resamples_are_said(folders, call):
 def test_folders_that_cannot_be_used(tmp_path, spoilable, call):
     root_a, root_b = spoilable
     (tmp_path / "empty").mkdir()
-    (root_b / "runs/tiny/de-en/all/lora/seed2/scores/seen.json").unlink()
+    (root_b / "runs/tiny/de-en/all/lora/seed2/scores/test.json").unlink()
     for folder, facts in [
         (tmp_path / "nowhere", ["results_root"]),
         (tmp_path / "empty", ["config.yaml"]),
-        (root_b, [1, 14, "runs/tiny/de-en/all/lora/seed2/scores/seen.json"]),
+        (root_b, [1, 6, "runs/tiny/de-en/all/lora/seed2/scores/test.json"]),
     ]:
         code, _, err = call(root_a, folder)
         assert code == 1
@@ -290,7 +290,7 @@ def test_folders_that_cannot_be_used(tmp_path, spoilable, call):
 
 def test_a_score_file_of_another_format_is_named(spoilable, call):
     root_a, root_b = spoilable
-    path = root_b / "runs/tiny/de-en/all/lora/seed2/scores/seen.json"
+    path = root_b / "runs/tiny/de-en/all/lora/seed2/scores/test.json"
     path.write_text(path.read_text().replace('"format": 1', '"format": 7'))
     code, _, err = call(root_a, root_b)
     assert code == 1

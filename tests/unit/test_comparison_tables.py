@@ -319,7 +319,7 @@ def test_every_run_domain_and_metric_is_a_row(ill):
     # base and copy once, full, lora and caneft at two seeds; three domains, two metrics
     assert len(frame) == (2 + 3 * 2) * 3 * 2 and not frame.duplicated([*tidy.RUN, "domain", "metric"]).any()
     row = frame.query("variant == 'caneft' and seed == 2 and domain == 'koran' and metric == 'chrf'").iloc[0]
-    content = json.loads((root / "runs/tiny/de-en/all/caneft/seed2/scores/koran.json").read_text())["domains"]["koran"]
+    content = json.loads((root / "runs/tiny/de-en/all/caneft/seed2/scores/test.json").read_text())["domains"]["koran"]
     record = json.loads((root / "runs/tiny/de-en/all/caneft/seed2/record.json").read_text())
     assert row["score"] == content["chrf"]["score"] and row["signature"] == content["chrf"]["signature"]
     assert row[["model", "direction", "mixture", "seen", "segments"]].tolist() == [*BLOCK, False, 400]

@@ -207,8 +207,8 @@ MISTAKES = {
         ["mixtures.all.de-en.rates_on", "'al'", "de-en", suggestion("al", "all")],
     ),
     "a domain named like a file": (
-        [(*DOMAINS, "dev", {"test": {"format": "demo", "domain": "koran", "pairs": 3}})],
-        ["directions.de-en.domains.dev"],
+        [(*DOMAINS, "samples", {"test": {"format": "demo", "domain": "koran", "pairs": 3}})],
+        ["directions.de-en.domains.samples"],
     ),
     "unknown format": (
         [(*DOMAINS, "it", "test", {"format": "mosses"})],
@@ -378,7 +378,7 @@ MISTAKES = {
     ),
     "BLEU by default": (TASK, ["directions.dates", "de-en", "bleu", "scoring.metrics"]),
     "unknown metric": ([("scoring", "metrics", ["exct"])], ["scoring.metrics.0", "'exct'", "'exact'"]),
-    "reserved domain": ([(*DOMAINS, "seen", {"test": DEMO})], ["directions.de-en.domains.seen"]),
+    "reserved domain": ([(*DOMAINS, "average_all", {"test": DEMO})], ["directions.de-en.domains.average_all"]),
 }
 
 

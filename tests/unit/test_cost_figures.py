@@ -83,12 +83,8 @@ def test_methods_of_one_budget_are_points_and_base_is_dashed(plan, root):
         line = lines_of(seen)[name]
         assert (line.get_linestyle(), line.get_xdata().tolist()) == ("None", [TRAINABLE[name]])
         assert line.get_ydata() == pytest.approx([by_hand(root, name, ["it", "law"]).mean()])
-    base = [
-        json.loads((root / f"runs/tiny/de-en/base/scores/{domain}.json").read_text())["domains"][domain]["bleu"][
-            "score"
-        ]
-        for domain in ("it", "law")
-    ]
+    entries = json.loads((root / "runs/tiny/de-en/base/scores/test.json").read_text())["domains"]
+    base = [entries[domain]["bleu"]["score"] for domain in ("it", "law")]
     drawn = lines_of(seen)["base"]
     assert drawn.get_linestyle() != "-" and drawn.get_ydata() == pytest.approx([np.mean(base)] * 2)
 

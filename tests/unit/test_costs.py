@@ -143,9 +143,9 @@ def test_rows_count_jobs_and_what_stays_on_disk():
     full, adapters = 2 * WEIGHTS, 2 * 28 * 2 * 16 * 3584 * 4
     final = rows["tuning, final runs"]
     assert (final.jobs, final.bytes) == (3, pytest.approx(patch + full + adapters))
-    assert rows["translation, trials"].jobs == 4 * 3  # dev, seen, koran
-    assert rows["scores, trials"].jobs == 4 * 2
-    assert rows["translation, final runs"].jobs == 3 + 2 + 3 * 2  # the base has each domain apart
+    assert rows["translation, trials"].jobs == 4 * 2  # dev and test
+    assert rows["scores, trials"].jobs == 4
+    assert rows["translation, final runs"].jobs == 1 + 1 + 3
 
 
 def test_the_table_adds_up():
@@ -201,5 +201,5 @@ def test_a_run_that_was_measured_is_foreseen_within_half(tmp_path):
         if stage == "translation":
             attempt = {} if variant in ("base", "icl") else {"seed": 1}
             found = Run("gemma-3-270m", "de-en", variant, None if variant == "base" else "all", **attempt)
-            load = costs.DEVICES["cpu"].load * len(estimate.plan.testsets(found))
+            load = costs.DEVICES["cpu"].load * len(estimate.plan.splits(found))
             assert 2 / 3 < (estimate.translation(found) + load) / seconds < 1.5, variant

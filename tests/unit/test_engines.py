@@ -69,6 +69,14 @@ def work(folder, run, settings, prompts, testsets):
     return engines.Work(*given, settings, prompts, testsets, None, CPU)
 
 
+def translated(work):
+    """Lines of all domains, and what is said of the engine, which is the same of each."""
+    parts = list(engines.translated(work))
+    assert [domain for domain, _, _ in parts] == list(work.testsets)
+    (said,) = {json.dumps(said): said for _, _, said in parts}.values()
+    return [line for _, own, _ in parts for line in own], said
+
+
 def settings(engine="vllm"):
     return TranslationSettings(
         decoding=config.Decoding(engine=engine, length_factor=0.5, length_offset=6),
@@ -147,8 +155,8 @@ def test_a_damaged_base_is_refused_before_vllm_loads_it(folder):
 def test_what_vllm_does_not_take_transformers_translates_and_both_record_and_log_say_so(folder, prompts, pairs, caplog):
     testsets = {"it": [Row("a", *pairs[0]), Row("b", *pairs[1])], "law": [Row("c", *pairs[2])]}
     with caplog.at_level(logging.WARNING):
-        found, engine = engines.lines(work(folder, "adapters", settings(), prompts, testsets))
-    expected, said = engines.lines(work(folder, "adapters", settings("transformers"), prompts, testsets))
+        found, engine = translated(work(folder, "adapters", settings(), prompts, testsets))
+    expected, said = translated(work(folder, "adapters", settings("transformers"), prompts, testsets))
     assert found == expected and [line["id"] for line in found] == ["a", "b", "c"]
     assert said == {"name": "transformers", "version": said["version"], "dtype": "float32"}
     assert engine == said | {"instead": "it takes no bottleneck adapters"}
@@ -160,7 +168,7 @@ def test_a_sentence_that_may_be_longer_than_the_model_has_positions_is_for_trans
     """It warns and goes on. vLLM would refuse; here it would not even be there."""
     long = "Der Hund schläft. " * 40
     source, template = (len(prompts.tokenizer(text).input_ids) for text in (long, "Translate.\n"))
-    found, engine = engines.lines(
+    found, engine = translated(
         work(folder, "base", settings(), prompts, {"it": [Row("a", long, ""), Row("b", *pairs[0])]})
     )
     assert [line["id"] for line in found] == ["a", "b"] and engine["name"] == "transformers"
@@ -172,7 +180,7 @@ def test_a_sentence_that_may_be_longer_than_the_model_has_positions_is_for_trans
 def test_an_environment_without_vllm_is_refused(folder, prompts, pairs):
     """Who asked for vLLM does not get a table by transformers. vLLM is not in this environment."""
     with refused("decoding.engine is vllm", sys.prefix, "CANEFT_VLLM_PYTHON"):
-        engines.lines(work(folder, "base", settings(), prompts, {"it": [Row("a", *pairs[0])]}))
+        translated(work(folder, "base", settings(), prompts, {"it": [Row("a", *pairs[0])]}))
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -191,7 +199,7 @@ def test_an_environment_in_which_vllm_cannot_be_imported_is_refused(
         monkeypatch.setenv(name, value)
     missing = "a_library_that_is_not_here" if whole else "No module named 'vllm'"
     with refused("cannot be imported", sys.prefix, missing):
-        engines.lines(work(folder, "base", settings(), prompts, {"it": [Row("a", *pairs[0])]}))
+        translated(work(folder, "base", settings(), prompts, {"it": [Row("a", *pairs[0])]}))
 
 
 def test_what_the_machine_is_to_blame_for_is_no_reason_for_another_engine():
@@ -236,6 +244,7 @@ def test_the_longest_sentence_counts_its_prompt_and_its_limit(prompts, pairs):
 # What the main table says
 
 
+DOMAINS = "it", "law", "koran"
 METHOD_ENTRIES = {
     "base": {"method": "base"},
     "lora": {"method": "lora", "learning_rate": 1e-2},
@@ -253,8 +262,8 @@ def caption_of(root, by, engine="vllm"):
             said = by.get(file.variant, ("vllm", "0.32.0", "float32"))
             said = said[file.seed - 1] if isinstance(said, list) else said
             path = root / file.path
-            engine = dict(zip(("name", "version", "dtype"), said, strict=True))
-            path.write_text(json.dumps(json.loads(path.read_text()) | {"engine": engine}))
+            about = {"engine": dict(zip(("name", "version", "dtype"), said, strict=True))}
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"domains": dict.fromkeys(DOMAINS, about)}))
     main = next(table for table in every_table(plan, root) if table.name == "main")
     return plan, main.printed[0].caption
 
@@ -283,8 +292,22 @@ def test_the_caption_of_a_table_that_mixes_engines_says_which_variant_is_whose(t
 def test_a_record_without_an_engine_is_an_error_that_names_the_file(tmp_path):
     plan = fake_results.plan(METHOD_ENTRIES, decoding={"engine": "vllm"})
     fake_results.write(plan, tmp_path)
-    with refused("cost.json", "engine"):
+    with refused("cost.json", "domains"):
         reported.decoded(plan, tmp_path)
+    path = tmp_path / "runs/tiny/de-en/base/translations/test.cost.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"domains": {"it": {"wall_seconds": 1}}}))
+    with refused("test.cost.json", "engine"):
+        reported.decoded(plan, tmp_path)
+
+
+def test_a_run_of_which_a_domain_came_later_by_another_engine_is_said_to_mix(tmp_path):
+    plan, _ = caption_of(tmp_path, {})
+    path = tmp_path / "runs/tiny/de-en/base/translations/test.cost.json"
+    found = json.loads(path.read_text())
+    found["domains"]["koran"] = {"engine": {"name": "transformers", "version": "5.23.0", "dtype": "float32"}}
+    path.write_text(json.dumps(found))
+    main = next(table for table in every_table(plan, tmp_path) if table.name == "main")
+    assert "base by vLLM 0.32.0 in float32 and transformers 5.23.0 in float32" in main.printed[0].caption
 
 
 @pytest.mark.parametrize(

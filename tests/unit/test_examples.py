@@ -102,7 +102,7 @@ def test_segments_are_those_where_trained_methods_differ_most_and_a_draw(plan, r
     metric = CHRF()
     targets = [row["target"] for row in read(root, "corpora/de-en/it/test.jsonl")]
     outputs = [
-        [row["hypothesis"] for row in read(root, f"runs/tiny/de-en/all/{name}/seed1/translations/seen.jsonl")]
+        [row["hypothesis"] for row in read(root, f"runs/tiny/de-en/all/{name}/seed1/translations/test.jsonl")]
         for name in ("full", "adapters", "caneft")
     ]
     spread = []
@@ -121,8 +121,9 @@ def test_outputs_are_those_of_the_first_seed_with_their_score(plan, root):
     number = int(example.id.rpartition(".")[2])
     assert [output.name for output in example.outputs] == list(METHODS)
     for output in example.outputs:
-        run = "base/translations/it" if output.name == "base" else f"all/{output.name}/seed1/translations/seen"
-        hypothesis = read(root, f"runs/tiny/de-en/{run}.jsonl")[number]["hypothesis"]
+        run = "base" if output.name == "base" else f"all/{output.name}/seed1"
+        rows = read(root, f"runs/tiny/de-en/{run}/translations/test.jsonl")
+        (hypothesis,) = [row["hypothesis"] for row in rows if row["id"] == f"it.test.{number}"]
         assert output.text == hypothesis
         assert output.score == pytest.approx(CHRF().sentence_score(hypothesis, [example.reference]).score)
 
@@ -130,9 +131,10 @@ def test_outputs_are_those_of_the_first_seed_with_their_score(plan, root):
 def test_a_task_is_shown_with_its_own_measure(tmp_path):
     plan = fake_results.plan(METHODS, scoring={"metrics": ["exact"]})
     write(plan, tmp_path)
-    path = tmp_path / "runs/tiny/de-en/base/translations/it.jsonl"
-    targets = [row["target"] for row in read(tmp_path, "corpora/de-en/it/test.jsonl")]
-    write_lines(path, [row | {"hypothesis": target} for row, target in zip(read(tmp_path, path), targets, strict=True)])
+    path = tmp_path / "runs/tiny/de-en/base/translations/test.jsonl"
+    targets = {row["id"]: row["target"] for row in read(tmp_path, "corpora/de-en/it/test.jsonl")}
+    rows = read(tmp_path, path)
+    write_lines(path, [row | {"hypothesis": targets.get(row["id"], row["hypothesis"])} for row in rows])
     for example in next(examples.sections(plan, tmp_path)).examples:
         assert {output.name: output.score for output in example.outputs}["base"] == 100
         assert {output.score for output in example.outputs[1:]} == {0}
@@ -155,8 +157,9 @@ def test_small_test_sets_show_what_there_is(size):
 
 
 def test_flags_and_the_chosen_adapter_are_shown(plan, root):
-    path = root / "runs/tiny/de-en/all/full/seed1/translations/seen.jsonl"
-    write_lines(path, [row | {"hypothesis": "", "flags": ["empty", "truncated"]} for row in read(root, path)])
+    path = root / "runs/tiny/de-en/all/full/seed1/translations/test.jsonl"
+    bad = {"hypothesis": "", "flags": ["empty", "truncated"]}
+    write_lines(path, [row | (bad if row["domain"] != "koran" else {}) for row in read(root, path)])
     cells = Parsed(examples.example_page(plan, root)).cells
     assert cells.count("empty, truncated") == 2 * 5
     assert cells.count("adapter of law") == 5
@@ -253,7 +256,7 @@ def test_every_input_is_needed_and_named_when_missing(plan, root):
 def test_translations_of_another_test_set_are_an_error(plan, root):
     path = root / "corpora/de-en/it/test.jsonl"
     write_lines(path, read(root, path)[1:])
-    with refused(root / "runs/tiny/de-en/base/translations/it.jsonl", "ids"):
+    with refused(root / "runs/tiny/de-en/base/translations/test.jsonl", "ids"):
         examples.example_page(plan, root)
 
 

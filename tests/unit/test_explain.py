@@ -75,15 +75,14 @@ def call(monkeypatch, capsys, root):
     return run
 
 
-def score(root, run, testset, domain, metric="bleu"):
-    return json.loads((root / f"runs/tiny/de-en/{run}/scores/{testset}.json").read_text())["domains"][domain][metric][
-        "score"
-    ]
+def score(root, run, domain, metric="bleu"):
+    entries = json.loads((root / f"runs/tiny/de-en/{run}/scores/test.json").read_text())["domains"]
+    return entries[domain][metric]["score"]
 
 
 def test_a_cell_is_the_mean_of_the_scores_that_are_named(root, call):
     found = call("main.csv", "--row", "caneft", "--column", "law")
-    scores = [score(root, f"all/caneft/seed{seed}", "seen", "law") for seed in (1, 2)]
+    scores = [score(root, f"all/caneft/seed{seed}", "law") for seed in (1, 2)]
     assert found["value"] == pytest.approx(np.mean(scores), abs=1e-4)
     assert [run["scores"][0]["score"] for run in found["runs"]] == scores
     assert_names(found["made"], "2 seeds", "law")
@@ -94,7 +93,7 @@ def test_a_cell_is_the_mean_of_the_scores_that_are_named(root, call):
 def test_files_stand_with_their_checksums(root, call):
     (run, _) = call("main.csv", "--row", "caneft", "--column", "law")["runs"]
     folder = "runs/tiny/de-en/all/caneft/seed1"
-    path = f"{folder}/translations/seen.jsonl"
+    path = f"{folder}/translations/test.jsonl"
     assert run["files"][path] == hashlib.sha256((root / path).read_bytes()).hexdigest()
     assert run["files"][f"{folder}/patch.safetensors"] is None, "what is gone is said to be"
     assert "neurons/tiny/de-en/all/caneft/draw0.npz" in run["files"]
@@ -124,7 +123,7 @@ def test_base_and_copy_have_no_seeds(call):
     base = call("main.csv", "--row", "base", "--column", "koran")
     assert [run["run"] for run in base["runs"]] == ["tiny/de-en/base"] and "record" not in base["runs"][0]
     copy = call("main.csv", "--row", "copy", "--column", "average_seen")
-    assert list(copy["files"]) == ["scores/copy/de-en/it.json", "scores/copy/de-en/law.json"]
+    assert list(copy["files"]) == ["scores/copy/de-en/test.json"]
 
 
 def test_costs_are_those_of_the_processes_that_are_named(root, call):
@@ -137,8 +136,8 @@ def test_costs_are_those_of_the_processes_that_are_named(root, call):
 
 def test_interference_is_a_difference_of_two_runs(root, call):
     found = call("interference.csv", "--row", "caneft", "--column", "law", "--mixture", "only-it")
-    own = [score(root, f"only-it/caneft/seed{seed}", "law", "law") for seed in (1, 2)]
-    assert found["value"] == pytest.approx(np.mean(own) - score(root, "base", "law", "law"), abs=1e-4)
+    own = [score(root, f"only-it/caneft/seed{seed}", "law") for seed in (1, 2)]
+    assert found["value"] == pytest.approx(np.mean(own) - score(root, "base", "law"), abs=1e-4)
     assert [run["run"] for run in found["runs"]][-1] == "tiny/de-en/base"
 
 
@@ -150,7 +149,7 @@ def test_trials_and_overlap(call):
     judged = call("trials.csv", "--row", "lora", "--column", "dev", "--learning-rate", "0.01")
     assert [run["scores"] for run in judged["runs"]] == [[], []], "no test set has a part in dev"
     overlap = call("overlap.csv", "--row", "lora", "--column", "koran", "--mixture", "all")
-    assert list(overlap["files"]) == ["scores/without-overlap/tiny/de-en/all/koran.json"]
+    assert list(overlap["files"]) == ["scores/without-overlap/tiny/de-en/all.json"]
 
 
 def test_trials_without_test_sets_have_their_records_and_no_scores(call, tmp_path):
@@ -177,8 +176,8 @@ def test_tests_of_significance_name_both_variants(call):
 
 
 def test_unseen_scores_and_their_differences_to_the_base(root, call):
-    own = [score(root, f"all/lora/seed{seed}", "koran", "koran") for seed in (1, 2)]
-    base = score(root, "base", "koran", "koran")
+    own = [score(root, f"all/lora/seed{seed}", "koran") for seed in (1, 2)]
+    base = score(root, "base", "koran")
     found = call("unseen.csv", "--row", "lora", "--column", "koran")
     assert found["value"] == pytest.approx(np.mean(own), abs=1e-4) and len(found["runs"]) == 2
     gain = call("unseen.csv", "--row", "lora", "--column", "difference", "--domain", "koran")
@@ -206,7 +205,7 @@ def test_a_neural_metric_has_files_of_its_own(root, call):
     other = json.loads((root / f"{folder.replace('seed1', 'seed2')}/scores/neural/comet.json").read_text())
     assert found["runs"][0]["scores"][0]["score"] == stored
     assert found["value"] == pytest.approx(50 * (stored + other["domains"]["law"]["score"]), abs=1e-3)
-    assert f"{folder}/translations/seen.jsonl" in found["runs"][0]["files"]
+    assert f"{folder}/translations/test.jsonl" in found["runs"][0]["files"]
     copy = call("main.csv", "--row", "copy", "--column", "koran", "--metric", "comet")
     assert list(copy["files"]) == ["scores/copy/de-en/neural/comet.json"]
 
@@ -279,7 +278,7 @@ def test_jobs_are_found_in_snakemakes_notes(root, call):
     folder = root.parent / ".snakemake/metadata"
     folder.mkdir(parents=True)
     long = "out/" + "x" * 300
-    scored, translated = (f"out/runs/tiny/de-en/all/caneft/seed1/{name}" for name in ("scores/seen.json", "t.jsonl"))
+    scored, translated = (f"out/runs/tiny/de-en/all/caneft/seed1/{name}" for name in ("scores/test.json", "t.jsonl"))
     for number, (output, rule, needs) in enumerate(
         [(long, "tune", []), (translated, "translate", [long]), (scored, "score", [translated, "corpus.jsonl"])]
     ):

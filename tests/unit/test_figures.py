@@ -167,7 +167,7 @@ def test_scores_have_the_intervals_and_signs_of_the_main_table(plan, untouched):
 def test_single_seeds_are_pale(plan, untouched):
     axes = figures.scores(plan, results.scores(plan, untouched), {}, {}).axes[0]
     runs = [
-        json.loads((untouched / f"runs/tiny/de-en/all/full/seed{seed}/scores/seen.json").read_text())["domains"]["it"]
+        json.loads((untouched / f"runs/tiny/de-en/all/full/seed{seed}/scores/test.json").read_text())["domains"]["it"]
         for seed in (1, 2)
     ]
     pale = [line.get_xdata().tolist() for line in axes.lines if line.get_alpha() and line.get_marker() == "s"]
@@ -175,7 +175,7 @@ def test_single_seeds_are_pale(plan, untouched):
 
 
 def test_scores_show_the_mean_over_seeds_of_each_domain(untouched, drawn):
-    path = "runs/tiny/de-en/all/caneft/seed{}/scores/koran.json"
+    path = "runs/tiny/de-en/all/caneft/seed{}/scores/test.json"
     values = [
         json.loads((untouched / path.format(seed)).read_text())["domains"]["koran"]["bleu"]["score"] for seed in (1, 2)
     ]

@@ -63,6 +63,7 @@ TABLE = {
     "resolve_model": ("pydantic torch", "huggingface_hub numpy transformers"),
     "score": ("numpy pydantic sacrebleu", "datasets py3langid"),
     "score_neural": ("pydantic", "comet datasets huggingface_hub numpy py3langid sacrebleu torch transformers"),
+    "score_trials": ("numpy pydantic sacrebleu", "datasets py3langid"),
     "score_without_overlap": ("numpy pydantic sacrebleu", "datasets py3langid"),
     "select_neurons": ("numpy pandas pydantic", "datasets py3langid sacrebleu"),
     "show_examples": ("numpy pydantic sacrebleu", "datasets py3langid"),

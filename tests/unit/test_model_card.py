@@ -37,10 +37,13 @@ def front(path):
     return yaml.safe_load(re.match(r"---\n(.*?)---\n", path.read_text(), re.DOTALL)[1])
 
 
-def scores(**domains):
+def scores(seen, **domains):
     """Content of a score file."""
     entry = {"segments": 400, "health": {"empty": 0}}
-    return {"domains": {d: entry | {"bleu": {"score": s, "signature": "nrefs:1"}} for d, s in domains.items()}}
+    return {
+        "seen": seen,
+        "domains": {d: entry | {"bleu": {"score": s, "signature": "nrefs:1"}} for d, s in domains.items()},
+    }
 
 
 def run(tmp_path, tiny_model, record=True):
@@ -51,9 +54,10 @@ def run(tmp_path, tiny_model, record=True):
     path = write(folder / "patch.safetensors", base, changed(base, NEURONS), NEURONS)
     if record:
         (folder / "record.json").write_text(json.dumps(RECORD))
-        (folder / "scores/seen.json").write_text(json.dumps(scores(it=50.125, law=60.0)))
-        (folder / "scores/koran.json").write_text(json.dumps(scores(koran=20.0)))
-        (folder / "scores/seen.comet.json").write_text(
+        found = scores(["it", "law"], it=50.125, law=60.0, koran=20.0)
+        (folder / "scores/test.json").write_text(json.dumps(found))
+        (folder / "scores/neural").mkdir()
+        (folder / "scores/neural/comet.json").write_text(
             json.dumps({"metric": "comet", "domains": {"it": {"score": 0.5}}})
         )
     return saved(base, tmp_path / "base"), path

@@ -122,8 +122,8 @@ def test_trials_come_once_under_the_mixture_that_rates_are_chosen_on():
         for seed in (0, 100)
     ]
     assert {file.choice for file in files} == {"runs/tiny/de-en/all/full/choice.json"}
-    assert set(files[0].scores) == {"seen", "koran"}
-    assert files[0].scores["koran"] == "runs/tiny/de-en/all/full/lr1e-05-seed0/scores/koran.json"
+    assert {file.scores for file in files} == {"runs/tiny/de-en/all/full/trials.json"}
+    assert files[0].attempt == "lr1e-05-seed0" and len({file.attempt for file in files}) == 6
     assert not list(inputs.trial_files(plan, [("tiny", "de-en", "only-it")]))
 
 
@@ -134,9 +134,11 @@ def test_trials_show_what_the_files_hold(plan, untouched):
     root = untouched
     frame = results.trials(plan, root).set_index(["variant", "learning_rate"])
     assert len(frame) == 15
-    folders = [f"runs/tiny/de-en/all/caneft/lr0.00025-seed{seed}/scores/" for seed in (0, 100)]
-    scores = [content(root, folder + "seen.json")["domains"][d] for folder in folders for d in ("it", "law")]
-    koran = [content(root, folder + "koran.json")["domains"]["koran"]["bleu"]["score"] for folder in folders]
+    entries = content(root, "runs/tiny/de-en/all/caneft/trials.json")["trials"]
+    assert len(entries) == 3 * 2
+    own = [entries[f"lr0.00025-seed{seed}"] for seed in (0, 100)]
+    scores = [trial[domain] for trial in own for domain in ("it", "law")]
+    koran = [trial["koran"]["bleu"]["score"] for trial in own]
     row = frame.loc[("caneft", 2.5e-4)]
     means = [61.0, sum(domain["bleu"]["score"] for domain in scores) / 4, sum(koran) / 2]
     assert row[["dev", "average_seen", "average_unseen"]].tolist() == pytest.approx(means)
@@ -209,7 +211,8 @@ def test_without_grids_every_form_of_the_table_says_so(tmp_path):
     [
         ("caneft/choice.json", {"grid": {"0.001": 3.0}}, "'1e-05'"),
         ("caneft/lr0.001-seed0/record.json", {"tuning": None}, "NoneType"),
-        ("caneft/lr0.001-seed0/scores/koran.json", {"domains": {}}, "'koran'"),
+        ("caneft/trials.json", {"trials": {}}, "'lr1e-05-seed0'"),
+        ("caneft/trials.json", {"trials": {f"lr1e-05-seed{seed}": {} for seed in (0, 100)}}, "'it'"),
     ],
 )
 def test_an_unusable_file_of_a_trial_is_named(plan, root, name, change, shown):
@@ -270,7 +273,7 @@ def test_trials_cost_their_tuning_and_the_translation_of_dev(plan, untouched):
 def test_examples_train_nothing_and_have_one_run(main, untouched):
     row = main[0].query("variant == 'shown' and metric == 'bleu'").iloc[0]
     assert (row["trainable_parameters"], row["n_seeds"]) == (0, 1) and pd.isna(row["it_std"])
-    path = "runs/tiny/de-en/all/shown/scores/koran.json"
+    path = "runs/tiny/de-en/all/shown/scores/test.json"
     assert row["koran_mean"] == content(untouched, path)["domains"]["koran"]["bleu"]["score"]
 
 
@@ -321,7 +324,7 @@ def test_rates_chosen_elsewhere_say_where(tmp_path):
 def test_the_note_tells_of_the_chosen_and_the_best_adapter(main, untouched):
     _, (bleu, chrf) = main
     for metric, printed in (("bleu", bleu), ("chrf", chrf)):
-        paths = [f"runs/tiny/de-en/all/adapters/seed{seed}/scores/koran.json" for seed in (1, 2)]
+        paths = [f"runs/tiny/de-en/all/adapters/seed{seed}/scores/test.json" for seed in (1, 2)]
         reported = sum(content(untouched, path)["domains"]["koran"][metric]["score"] for path in paths) / 2
         assert clauses(printed.notes[2], "adapters on koran", "it's", f"{reported:.1f}")
         assert clauses(printed.notes[2], "law's", f"{reported + 2:.1f}")
@@ -331,7 +334,7 @@ def test_the_note_tells_of_the_chosen_and_the_best_adapter(main, untouched):
 
 def test_adapters_that_differ_between_seeds_and_metrics(plan, root):
     """The oracle is the best in the table's own metric, whatever the headline's is."""
-    path = root / "runs/tiny/de-en/all/adapters/seed2/scores/koran.json"
+    path = root / "runs/tiny/de-en/all/adapters/seed2/scores/test.json"
     found = json.loads(path.read_text())
     entry = found["domains"]["koran"]
     entry["chosen"], entry["bleu"] = "law", {"score": 80.0, "signature": entry["bleu"]["signature"]}
@@ -347,7 +350,7 @@ def test_adapters_that_differ_between_seeds_and_metrics(plan, root):
 
 
 def test_adapters_chosen_as_well_as_can_be(plan, root):
-    for path in root.glob("runs/tiny/de-en/all/adapters/seed*/scores/koran.json"):
+    for path in root.glob("runs/tiny/de-en/all/adapters/seed*/scores/test.json"):
         path.write_text(path.read_text().replace('"chosen": "it"', '"chosen": "law"'))
     (note,) = [note for note in main_of(plan, root)[1][0].notes if "law's" in note]
     assert note.count("law's") == 1 and len(re.findall(r"\d+\.\d", note)) == 1, "nothing better to tell of"
@@ -366,9 +369,7 @@ def single(tmp_path_factory):
 
 def in_file(root, mixture, seed, domain):
     """BLEU of full, read without the code under test."""
-    trained = {"all": ("it", "law"), "only-it": ("it",), "only-law": ("law",)}[mixture]
-    testset = "seen" if domain in trained else domain
-    path = f"runs/tiny/de-en/{mixture}/full/seed{seed}/scores/{testset}.json"
+    path = f"runs/tiny/de-en/{mixture}/full/seed{seed}/scores/test.json"
     return content(root, path)["domains"][domain]["bleu"]["score"]
 
 
@@ -378,7 +379,7 @@ def in_file(root, mixture, seed, domain):
 def test_interference_is_the_difference_to_base(single, mixture, domain):
     _, frame, root = single
     row = frame.query("variant == 'full' and mixture == @mixture and domain == @domain").iloc[0]
-    base = content(root, f"runs/tiny/de-en/base/scores/{domain}.json")["domains"][domain]["bleu"]["score"]
+    base = content(root, "runs/tiny/de-en/base/scores/test.json")["domains"][domain]["bleu"]["score"]
     reached = [in_file(root, mixture, seed, domain) for seed in (1, 2)]
     assert row["difference_mean"] == pytest.approx(statistics.mean(reached) - base)
     assert row["difference_std"] == pytest.approx(statistics.stdev(reached))

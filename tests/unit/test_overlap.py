@@ -144,7 +144,7 @@ def test_the_steps_flag_and_score(texts, tmp_path, monkeypatch):
     store.write(tmp_path / "test.jsonl", test)
     train = [Row("it.train.1", "Quelle 3", test[2].target, "it"), Row("it.train.2", "Quelle 9", "else", "it")]
     store.write(tmp_path / "train.jsonl", [*train, Row("it.train.3", "anderes", test[0].target, "it")])
-    paths = {name: tmp_path / f"{name}.json" for name in ("overlap", "scores")}
+    paths = {name: tmp_path / f"{name}.json" for name in ("overlap", "garden", "scores")}
 
     def run(step, *arguments):
         monkeypatch.setattr(sys, "argv", [step.__name__, *map(str, arguments)])
@@ -155,12 +155,28 @@ def test_the_steps_flag_and_score(texts, tmp_path, monkeypatch):
     flagged = {"koran.test.3": "pair", "koran.test.9": "source"}
     assert json.loads(paths["overlap"].read_text()) == {"format": 1, "ids": flagged, "segments": 30}
     settings = json.dumps({"metrics": ["bleu"], "target_language": "en"})
-    about = "--about", "tiny", "de-en", "all", "koran", "--overlap", paths["overlap"], "--corpus"
+    store.write(tmp_path / "garden.jsonl", [Row("garden.test.1", "Quelle 1", "x")])
+    run(
+        flag_overlap,
+        "--train",
+        tmp_path / "train.jsonl",
+        "--test",
+        tmp_path / "garden.jsonl",
+        "--overlap",
+        paths["garden"],
+    )
+    for file in files.values():
+        other = {"id": "garden.test.1", "domain": "garden", "hypothesis": "x", "flags": []}
+        file.write_text(json.dumps(other) + "\n" + file.read_text())
+    about = "--about", "tiny", "de-en", "all", "--domains", "garden", "koran"
+    about += "--overlaps", paths["garden"], paths["overlap"], "--corpora", tmp_path / "garden.jsonl"
     runs = tmp_path / "test.jsonl", "--runs", *files, "--translations", *files.values()
     run(score_without_overlap, "--settings", settings, *about, *runs, "--scores", paths["scores"])
     found = json.loads(paths["scores"].read_text())
-    names = ("format", "model", "direction", "mixture", "domain")
-    assert [found[name] for name in names] == [1, "tiny", "de-en", "all", "koran"]
+    assert [found[name] for name in ("format", "model", "direction", "mixture")] == [1, "tiny", "de-en", "all"]
+    assert list(found["domains"]) == ["garden", "koran"]
+    assert found["domains"]["garden"] == {"segments": 1, "flagged": {"pair": 0, "source": 0}, "runs": {}}
+    found = found["domains"]["koran"]
     left = [n for n in range(30) if n not in (2, 8)]
     for name, said in hypotheses.items():
         expected = sacrebleu.corpus_bleu([said[n] for n in left], [[test[n].target for n in left]]).score
@@ -193,15 +209,14 @@ def content(root, path):
     return json.loads((root / path).read_text())
 
 
-def test_every_domain_outside_of_a_mixture_has_a_file_and_no_other(plan):
-    found = {file.path: list(file.runs) for file in inputs.overlap_files(plan)}
+def test_every_domain_outside_of_a_mixture_is_in_its_file_and_no_other(plan):
+    files = list(inputs.overlap_files(plan))
+    found = {file.path: (file.domains, list(file.runs)) for file in files}
     trained = {m: [f"{m}/{v}/seed{s}" for v in v_of for s in (1, 2)] for m, v_of in METHODS_OF.items()}
     folder = "scores/without-overlap/tiny/de-en"
     assert found == {
-        f"{folder}/all/garden.json": ["base", *trained["all"]],
-        f"{folder}/all/koran.json": ["base", *trained["all"]],
-        f"{folder}/only-it/koran.json": ["base", *trained["only-it"]],
-        f"{folder}/only-it/law.json": ["base", *trained["only-it"]],
+        f"{folder}/all.json": (["garden", "koran"], ["base", *trained["all"]]),
+        f"{folder}/only-it.json": (["koran", "law"], ["base", *trained["only-it"]]),
     }
     assert set(found) <= set(inputs.table_inputs(plan))
 
@@ -217,9 +232,9 @@ def test_with_and_without_are_means_over_the_seeds_of_the_files(plan, tmp_path, 
     row = table_of(plan, tmp_path).query(keys).iloc[0]
     names = ["base"] if variant == "base" else [f"all/{variant}/seed{seed}" for seed in (1, 2)]
     whole = [
-        content(tmp_path, f"runs/tiny/de-en/{n}/scores/koran.json")["domains"]["koran"][metric]["score"] for n in names
+        content(tmp_path, f"runs/tiny/de-en/{n}/scores/test.json")["domains"]["koran"][metric]["score"] for n in names
     ]
-    apart = content(tmp_path, "scores/without-overlap/tiny/de-en/all/koran.json")["runs"]
+    apart = content(tmp_path, "scores/without-overlap/tiny/de-en/all.json")["domains"]["koran"]["runs"]
     left = [apart[name][metric]["score"] for name in names]
     assert row[["segments", "pairs", "sources", "n_seeds"]].tolist() == [400, 3, 1, len(names)]
     assert (row["with_mean"], row["without_mean"]) == (statistics.mean(whole), statistics.mean(left))
@@ -283,9 +298,9 @@ def test_what_is_said_where_nothing_is_found(tmp_path, mixtures, looked_at):
 
 def test_a_run_without_scores_names_the_file(plan, tmp_path):
     fake_results.write(plan, tmp_path, flagged=flagged)
-    path = tmp_path / "scores/without-overlap/tiny/de-en/all/koran.json"
+    path = tmp_path / "scores/without-overlap/tiny/de-en/all.json"
     found = json.loads(path.read_text())
-    del found["runs"]["all/lora/seed2"]
+    del found["domains"]["koran"]["runs"]["all/lora/seed2"]
     path.write_text(json.dumps(found))
     with refused(f"{path}:", "'all/lora/seed2'"):
         overlap.without(plan, tmp_path)

@@ -7,7 +7,7 @@ import yaml
 
 from caneft import config
 from caneft.config import Adapters, Full, Icl, Lora, Neurons
-from caneft.plan import ARTEFACTS, Plan
+from caneft.plan import ARTEFACTS, TEST, Plan
 from tests.messages import refused
 
 PAPER = Path(__file__).parents[2] / "config" / "paper.yaml"
@@ -35,7 +35,7 @@ def test_the_grid_by_arithmetic():
         **{f"only-{domain}": 3 * 4 * 3 for domain in ("education", "spoken", "thesis")},
     }
     assert sum(run.rate is not None for run in runs) == 3 * 2 * 13 * 8
-    tested = Counter(domain for run in runs for domains in PLAN.testsets(run).values() for domain in domains)
+    tested = Counter(domain for run in runs for domain in PLAN.domains(run) if TEST in PLAN.splits(run))
     assert tested["koran"] == 3 * (1 + 2 + 13 * (8 + 3) + 4 * 4 * 3)  # by every run of its direction, once
 
 

@@ -138,13 +138,13 @@ def test_trials_stand_where_the_rates_are_chosen():
 
 def test_a_trial_is_judged_on_dev_and_tested_too():
     trial, plan = Run("tiny", "de-en", "caneft", "all", 0, 1e-2), Plan(load(GRID))
-    assert plan.testsets(trial) == {"dev": ["it", "law"], "seen": ["it", "law"], "koran": ["koran"]}
-    assert plan.test_corpora(trial, "dev") == ["mixtures/de-en/all/dev.jsonl"]
-    assert plan.test_corpora(trial, "seen") == [f"corpora/de-en/{domain}/test.jsonl" for domain in ("it", "law")]
+    assert translated_by(plan, trial) == {"dev": ["it", "law"], "test": ["it", "law", "koran"]}
+    assert plan.split_corpora(trial, "dev") == ["mixtures/de-en/all/dev.jsonl"]
+    assert plan.split_corpora(trial) == [f"corpora/de-en/{domain}/test.jsonl" for domain in ("it", "law", "koran")]
     untested = Plan(load(GRID, ("trials", "test_sets", False)))
-    assert untested.testsets(trial) == {"dev": ["it", "law"]} and untested.final_testsets(trial) == {}
+    assert translated_by(untested, trial) == {"dev": ["it", "law"]}
     final = Run("tiny", "de-en", "caneft", "all", 1)
-    assert untested.testsets(final) == plan.testsets(final) == {"seen": ["it", "law"], "koran": ["koran"]}
+    assert translated_by(untested, final) == translated_by(plan, final) == {"test": ["it", "law", "koran"]}
 
 
 def test_a_mixture_may_name_its_methods():
@@ -175,22 +175,38 @@ def test_neurons_of_a_run():
     }
 
 
-def test_testsets():
+def translated_by(plan, run):
+    """Domains of every split that a run translates."""
+    return {split: plan.domains(run, split) for split in plan.splits(run)}
+
+
+def test_the_files_of_a_run():
+    """The trials of a grid share a file of scores."""
+    final, trial = Run("tiny", "de-en", "caneft", "all", 1), Run("tiny", "de-en", "caneft", "all", 0, 1e-2)
+    folder = "runs/tiny/de-en/all/caneft"
+    assert final.translations() == f"{folder}/seed1/translations/test.jsonl"
+    assert trial.translations("dev") == f"{folder}/lr0.01-seed0/translations/dev.jsonl"
+    assert trial.translation_cost("dev") == f"{folder}/lr0.01-seed0/translations/dev.cost.json"
+    assert final.translation_cost() == f"{folder}/seed1/translations/test.cost.json"
+    assert (final.scores, trial.scores) == (f"{folder}/seed1/scores/test.json", f"{folder}/trials.json")
+
+
+def test_what_runs_translate():
     trained, base = Run("tiny", "de-en", "caneft", "all", 1), Run("tiny", "de-en", "zero")
     # garden is trainable but in no mixture that is trained here: adding it left the existing runs alone
-    assert PLAN.testsets(trained) == {"seen": ["it", "law"], "koran": ["koran"]}
-    assert PLAN.testsets(base) == {"it": ["it"], "koran": ["koran"], "law": ["law"]}
+    assert translated_by(PLAN, trained) == {"test": ["it", "law", "koran"]}
+    assert translated_by(PLAN, base) == {"test": ["it", "koran", "law"]}
 
 
 def test_test_overrides_what_a_mixture_is_tested_on():
     run = Run("tiny", "de-en", "caneft", "only-it", 1)
-    assert PLAN.testsets(run) == {"seen": ["it"], "law": ["law"]}  # not koran; it is seen, though named
+    assert translated_by(PLAN, run) == {"test": ["it", "law"]}  # not koran; it is seen, though named
     assert PLAN.tested("de-en", "only-it") == ["it", "law"]
 
 
 def test_an_empty_test_list_leaves_the_seen_domains():
     plan = Plan(load(("mixtures", "only-it", "de-en", {"domains": ["it"], "test": []})))
-    assert plan.testsets(Run("tiny", "de-en", "caneft", "only-it", 1)) == {"seen": ["it"]}
+    assert translated_by(plan, Run("tiny", "de-en", "caneft", "only-it", 1)) == {"test": ["it"]}
 
 
 def test_neurons_of_a_single_domain_are_selected_on_all():
@@ -556,14 +572,10 @@ def test_what_is_not_said_is_one_stratum_and_neurons():
     assert settings.DumpSettings(**given, unit="head").model_dump()["unit"] == "head"
 
 
-def test_a_test_set_of_one_domain_is_of_that_domain_whatever_its_name():
-    asked = settings.SignificanceSettings.model_construct(
-        seen=["it", "law"],
-        systems=[
-            settings.System(variant="caneft", seed=1, folder="runs/a", testsets=["seen", "it", "zulu"]),
-        ],
-    )
-    assert [output.domains for output in asked.outputs] == [["it", "law"], ["it"], ["zulu"]]
+def test_a_system_is_compared_by_its_translations_and_its_segment_scores():
+    system = settings.System(variant="caneft", seed=1, folder="runs/a")
+    assert system.translations == "runs/a/translations/test.jsonl"
+    assert system.segments("comet") == "runs/a/scores/neural/comet.json"
 
 
 @pytest.mark.parametrize(

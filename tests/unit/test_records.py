@@ -42,6 +42,25 @@ def test_a_cost_file(tmp_path):
     assert datetime.fromisoformat(found["started"]).utcoffset().total_seconds() == 0
 
 
+@pytest.mark.parametrize("cuda", [None, 50.0])
+def test_what_is_kept_of_earlier_jobs_counts(tmp_path, monkeypatch, cuda):
+    """Seconds add up, memory is the highest of all; `before` is asked at the end."""
+    monkeypatch.setattr(records, "memory", lambda: (300.0, cuda))
+    earlier = {}
+    with records.cost(tmp_path / "cost.json", "translation", 1, before=lambda: earlier) as about:
+        about["domains"] = {"it": 1}
+        earlier |= {"wall_seconds": 1000, "cpu_seconds": 2000.5, "peak_memory_mb": 299.0, "cuda_peak_memory_mb": 70.0}
+    found = json.loads((tmp_path / "cost.json").read_text())
+    assert found.keys() == KEYS | {"domains"}
+    assert 1000 <= found["wall_seconds"] < 1060 and found["cpu_seconds"] > 2000.5
+    assert (found["peak_memory_mb"], found["cuda_peak_memory_mb"]) == (300.0, cuda and 70.0)
+    earlier |= {"peak_memory_mb": 301.0, "cuda_peak_memory_mb": 0}
+    with records.cost(tmp_path / "cost.json", "translation", 1, before=lambda: earlier):
+        pass
+    found = json.loads((tmp_path / "cost.json").read_text())
+    assert (found["peak_memory_mb"], found["cuda_peak_memory_mb"]) == (301.0, cuda)
+
+
 def test_a_stage_that_fails_leaves_no_cost(tmp_path):
     with pytest.raises(KeyError), records.cost(tmp_path / "cost.json", "tuning", threads=1):
         raise KeyError

@@ -75,16 +75,12 @@ def test_examples_are_of_the_first_variant_of_each_kind_at_the_first_seed(plan):
 
 def test_examples_need_translations_of_what_they_show_and_the_test_corpora(plan):
     folder = "runs/tiny/de-en"
-    alone = {f"{folder}/base/translations/{domain}.jsonl" for domain in ("it", "law", "koran")}
-    runs = {
-        f"{folder}/all/{name}/seed3/translations/{testset}.jsonl"
-        for name in ("full", "lora", "random", "caneft")
-        for testset in ("seen", "koran")
-    }
+    names = ("base", *(f"all/{name}/seed3" for name in ("full", "lora", "random", "caneft")))
+    runs = {f"{folder}/{name}/translations/test.jsonl" for name in names}
     corpora = {f"corpora/de-en/{domain}/test.jsonl" for domain in ("it", "law", "koran")}
-    assert set(example_inputs(plan)) == alone | runs | corpora
+    assert set(example_inputs(plan)) == runs | corpora
     by_path = {file.path: file.domains for file in example_files(plan)}
-    assert by_path[f"{folder}/all/lora/seed3/translations/seen.jsonl"] == ["it", "law"]
+    assert by_path[f"{folder}/all/lora/seed3/translations/test.jsonl"] == plan.tested("de-en", "all")
 
 
 def test_mixtures_of_one_domain_have_no_examples_beside_larger_ones():

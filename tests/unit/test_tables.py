@@ -31,9 +31,8 @@ def main_of(plan, root):
 
 
 def score_in_files(root, variant, seed, domain, metric):
-    """A score read without the code under test: seen domains stand in seen.json, koran in its own file."""
-    testset = "koran" if domain == "koran" else "seen"
-    path = root / f"runs/tiny/de-en/all/{variant}/seed{seed}/scores/{testset}.json"
+    """A score read without the code under test."""
+    path = root / f"runs/tiny/de-en/all/{variant}/seed{seed}/scores/test.json"
     return json.loads(path.read_text())["domains"][domain][metric]["score"]
 
 
@@ -217,8 +216,10 @@ def test_with_one_seen_domain_there_is_nothing_to_be_told():
 
 def test_caption_names_each_test_set_s_size_where_they_differ(tmp_path, plan):
     fake_results.write(plan, tmp_path)
-    for path in [*tmp_path.glob("runs/**/scores/koran.json"), *tmp_path.glob("scores/copy/de-en/koran.json")]:
-        path.write_text(path.read_text().replace('"segments": 400', '"segments": 1234'))
+    for path in [*tmp_path.glob("runs/**/scores/test.json"), tmp_path / "scores/copy/de-en/test.json"]:
+        found = json.loads(path.read_text())
+        found["domains"]["koran"]["segments"] = 1234
+        path.write_text(json.dumps(found))
     assert_names(main_of(plan, tmp_path)[1][0].caption, "it, law 400", "koran 1,234")
 
 
@@ -293,7 +294,7 @@ def test_cost_table_adds_processes_and_averages_seeds(plan, root):
     assert row["cpu_seconds"] == pytest.approx(sum(read(run.format(s) + "cost.json", "cpu_seconds") for s in SEEDS) / 2)
     assert row["trainable_parameters"] == 69120
     row = frame.query("stage == 'translation' and variant == 'lora'").iloc[0]
-    paths = [run.format(s) + f"translations/{testset}.cost.json" for s in SEEDS for testset in ("seen", "koran")]
+    paths = [run.format(s) + "translations/test.cost.json" for s in SEEDS]
     assert row["wall_seconds"] == pytest.approx(sum(read(path, "wall_seconds") for path in paths) / 2)
     assert frame["stage"].unique().tolist() == ["pretraining", "importance", "information", "tuning", "translation"]
 
@@ -350,7 +351,7 @@ def test_every_kind_of_table_input_is_needed_and_named_when_missing(plan, root):
     ],
 )
 def test_a_broken_score_file_is_named(plan, root, content, fact):
-    name = "runs/tiny/de-en/all/lora/seed2/scores/seen.json"
+    name = "runs/tiny/de-en/all/lora/seed2/scores/test.json"
     (root / name).write_text(content)
     with refused(name, fact):
         results.scores(plan, root)
@@ -385,11 +386,11 @@ def test_the_step_writes_the_tables_and_reports_a_missing_file(plan, root, tmp_p
     suffixes = ("csv", "html", "md", "tex")
     assert {path.name for path in out.iterdir()} == {f"{name}.{s}" for name in listing.TABLES for s in suffixes}
     assert len(pd.read_parquet(tmp_path / "runs.parquet")) == len(results.scores(plan, root))
-    (root / "runs/tiny/de-en/base/scores/it.json").unlink()
+    (root / "runs/tiny/de-en/base/scores/test.json").unlink()
     with pytest.raises(SystemExit) as exit:
         tabulate.main()
     assert exit.value.code == 1
-    assert_names(capsys.readouterr().err, root / "runs/tiny/de-en/base/scores/it.json")
+    assert_names(capsys.readouterr().err, root / "runs/tiny/de-en/base/scores/test.json")
 
 
 def test_the_configuration_can_come_from_a_file(plan, tmp_path):

@@ -35,11 +35,8 @@ def test_losses_and_scores_of_every_run(tmp_path, command_line):
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     expected = {("training/loss", line["step"]): line["loss"] for line in lines}
     expected |= {("training/dev_loss", line["step"]): line["dev_loss"] for line in lines if "dev_loss" in line}
-    for name in ("seen", "koran"):
-        for domain, scores in json.loads((run / f"scores/{name}.json").read_text())["domains"].items():
-            expected |= {
-                (f"{metric}/{domain}", lines[-1]["step"]): scores[metric]["score"] for metric in ("bleu", "chrf")
-            }
+    for domain, scores in json.loads((run / "scores/test.json").read_text())["domains"].items():
+        expected |= {(f"{metric}/{domain}", lines[-1]["step"]): scores[metric]["score"] for metric in ("bleu", "chrf")}
     assert found.keys() == expected.keys()
     assert all(abs(found[key] - value) <= 1e-6 * abs(value) for key, value in expected.items())
     code, _, said = command_line("tensorboard", root, out)
