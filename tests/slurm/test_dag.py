@@ -252,7 +252,7 @@ def test_the_end_is_that_of_a_local_run(story, local_results):
     """All files but logs, and what tells of times."""
     assert equal.differences(story.login.results, local_results) == []
     here = equal.files(story.login.results)
-    kinds = ("tables/main.csv", "record.json", "patch.safetensors", "translations/koran.jsonl", "figures/scores.svg")
+    kinds = ("tables/main.csv", "record.json", "patch.safetensors", "translations/test.jsonl", "figures/scores.svg")
     assert all(any(name.endswith(kind) for name in here) for kind in kinds)
 
 
