@@ -1,6 +1,8 @@
-"""Translations of a run, domain by domain: what an earlier file, or a killed job, holds of them is kept.
+"""Translations of a run, domain by domain: what an earlier job, finished or killed, made of them is kept.
 
-So a new domain costs its own translation only, and a killed job resumes at the domain it was in.
+So a new domain costs its own translation only, and a killed job resumes at the domain it was in. What is kept stands in
+a hidden file beside the translations, because Snakemake removes these before a job. With its `update()` they would
+stay, but after a failure with a new time stamp: translations by an older model would then count as up to date.
 """
 
 import hashlib
@@ -17,7 +19,7 @@ from caneft.corpora.text import lines
 from caneft.errors import InputError
 from caneft.storage import integrity
 from caneft.storage.bounded import parse, read_json
-from caneft.storage.files import sha256, write_json, write_jsonl
+from caneft.storage.files import link_or_copy, sha256, write_json, write_jsonl
 
 log = logging.getLogger(__name__)
 DOMAINS = "domains"
@@ -45,15 +47,16 @@ def made_from(files: Sequence[Path | None], settings: str, version: int, rows: S
 class Progress:
     """What is translated of a file so far; `missing` are the domains that are not.
 
-    file: .jsonl of the translations; .cost.json stands beside. wanted: `made_from` of each domain, in the file's order.
+    file: .jsonl of the translations; .cost.json stands beside, and what is kept, as hidden files of the same names.
+    wanted: `made_from` of each domain, in the file's order.
     What does not match, or cannot be read, is translated again.
     """
 
     def __init__(self, file: Path, wanted: Mapping[str, str]):
-        self._wanted, self._begun = wanted, file.with_name(f".{file.name}")
+        self._wanted, self._file, self._begun = wanted, file, file.with_name(f".{file.name}")
         found, self._memory = _read(file)
         begun, memory = _read(self._begun)
-        fits = {d: part for d, part in (found | begun).items() if part.about.get("made_from") == wanted.get(d)}
+        fits = {d: part for d, part in (found | begun).items() if d in wanted and part.about["made_from"] == wanted[d]}
         self._parts, self._kept = fits, list(fits)
         self._memory = max(self._memory, memory)
         self.missing = [domain for domain in wanted if domain not in fits]
@@ -87,9 +90,9 @@ class Progress:
         return seconds | {"peak_memory_mb": self._memory}
 
     def finish(self) -> None:
-        """Removes what is kept for a killed job: the file is written."""
-        for file in (self._begun, _cost_file(self._begun)):
-            file.unlink(missing_ok=True)
+        """Keeps the files that are written, for a job that has more domains."""
+        link_or_copy(self._file, self._begun)
+        link_or_copy(_cost_file(self._file), _cost_file(self._begun))
 
 
 def _cost_file(file: Path) -> Path:
@@ -106,7 +109,7 @@ def _read(file: Path) -> tuple[dict[str, Part], float]:
             line = parse(text)
             found[line["domain"]].append(line)
         for about in cost[DOMAINS].values():
-            [float(about[name]) for name in SECONDS], about["engine"]["name"]
+            [float(about[name]) for name in SECONDS], about["engine"]["name"], about["made_from"]
         parts = {domain: Part(own, dict(cost[DOMAINS][domain])) for domain, own in found.items()}
         return parts, float(cost.get("peak_memory_mb", 0))
     except (OSError, InputError, KeyError, TypeError, ValueError, AttributeError):
