@@ -68,7 +68,11 @@ def test_no_job_left_a_traceback_or_half_a_file(results):
     logs = list((results / "logs").rglob("*.log"))
     assert len(logs) == 57  # every job but `all`
     assert [log for log in logs if "Traceback" in log.read_text()] == []
-    assert list(results.rglob(".*")) == []
+    assert {path.parent.name + path.name for path in results.rglob(".*")} == {
+        f"translations.{split}.{suffix}" for split in ("dev", "test") for suffix in ("jsonl", "cost.json")
+    }  # what the next job keeps: the files beside them
+    hidden = [path for path in results.rglob(".*") if path.is_file()]
+    assert all(path.samefile(path.with_name(path.name[1:])) for path in hidden)
 
 
 def test_a_second_run_has_nothing_to_do(finished):
@@ -186,7 +190,7 @@ def test_every_translations_file_holds_the_lines_of_every_domain_and_says_what_m
         assert sum(entry["wall_seconds"] for entry in cost["domains"].values()) <= cost["wall_seconds"]
         assert cost["files"] == {"test.jsonl": sha256(folder / "test.jsonl")}
         split = {"dev", "test"} if "lr" in run else {"test"}
-        assert {file.name for file in folder.iterdir()} == {
+        assert {file.name for file in folder.glob("[!.]*")} == {
             f"{n}{end}" for n in split for end in (".jsonl", ".cost.json")
         }
 

@@ -112,7 +112,7 @@ def test_every_model_and_method_has_its_rows(done):
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_hypotheses_are_text_without_the_marks_of_the_template(done, name):
     runs = done[0].results / f"runs/{name}/de-en"
-    files = sorted(runs.rglob("translations/*.jsonl"))
+    files = sorted(runs.rglob("translations/test.jsonl"))
     assert len(files) == len(VARIANTS)
     lines = [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
     assert len(lines) == len(VARIANTS) * 3 * 3
@@ -144,7 +144,7 @@ def test_dumps_runs_and_translations_say_how_pairs_were_written(done, name):
     results = done[0].results
     dumps = [results / f"importance/{name}/de-en/{domain}.json" for domain in SEEN]
     records = sorted(results.glob(f"runs/{name}/de-en/all/*/seed1/record.json"))
-    costs = sorted(results.glob(f"runs/{name}/de-en/**/translations/*.cost.json"))
+    costs = sorted(results.glob(f"runs/{name}/de-en/**/translations/test.cost.json"))
     asked = {"form": "chat", "text": "German > English:\n{source}"}
     if name == "gemma-3-base":
         asked = {"form": "completion", "text": "German: {source}\nEnglish:"}
