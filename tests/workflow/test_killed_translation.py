@@ -32,13 +32,13 @@ sys.addaudithook(hook)
 """As `sitecustomize`: the process dies before a file of that name takes its place for that time; so can Snakemake."""
 
 
-def killed(workspace, tmp_path, moment, config=None):
+def killed(workspace, tmp_path, moment, config=None, target=TARGET):
     """Runs until the moment, `file:time:whom`."""
     (tmp_path / "spy").mkdir()
     (tmp_path / "spy/sitecustomize.py").write_text(SPY)
     before = ["setsid", "--wait", "env", f"PYTHONPATH={tmp_path}/spy", f"KILL_AT={moment}"]
     more = {"config": config} if config else {}
-    done = workspace.snakemake("--cores", "1", TARGET, before=before, **more)
+    done = workspace.snakemake("--cores", "1", target, before=before, **more)
     assert done.returncode != 0, done.stdout
     if moment.endswith(":all"):
         assert done.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL), done.stdout
@@ -104,12 +104,15 @@ def test_a_job_that_is_killed_at_a_new_domain_loses_none_of_the_old(finished, tm
 
 @pytest.mark.parametrize("whom", ["job", "all"])
 def test_translations_of_what_was_tuned_before_do_not_pass_for_those_of_the_new(finished, tmp_path, whom):
-    """The job that would translate anew is killed: the same command still does."""
+    """The job that would translate anew is killed: there are no translations, and the same command makes them."""
     copy = finished.copy(tmp_path / "copy")
     for name in ("patch.safetensors", "record.json"):
         shutil.copy(copy.results / f"runs/{jobs.M}/all/random/seed1" / name, copy.results / FOLDER / name)
-    killed(copy, tmp_path, f".test.jsonl:1:{whom}")
-    assert jobs.evaluated(RUN) <= copy.plan(targets=[TARGET])
-    assert "kept" not in finish(copy)
+    translations = f"out/mini/{FOLDER}/{FILES[0]}"
+    killed(copy, tmp_path, f".test.jsonl:1:{whom}", target=translations)
+    assert not (copy.root / translations).exists()
+    assert copy.plan(targets=[translations]) == {f"translate {jobs.M}/{RUN}/test"}
+    done = copy.snakemake("--cores", "1", translations)
+    assert done.returncode == 0, done.stdout[-5000:]
     other = finished.results / f"runs/{jobs.M}/all/random/seed1" / FILES[0]
     assert (copy.results / FOLDER / FILES[0]).read_bytes() == other.read_bytes()
