@@ -1,13 +1,14 @@
 """Neural metrics: their environment, their checkpoints, and their scores of every test set of every final run.
 
-One process scores all test sets of a run. It keeps the valid scores of an earlier file, so a new domain costs only itself.
+One process scores all test sets of a run. It keeps the valid scores of an earlier job, so a new domain costs only itself.
 Neural metrics have an environment of their own (environments.smk), because their packages fit into no other.
 
 needs   translations and test corpora; of a checkpoint on the hub the network, or the hub's cache (HF_HOME)
 leaves  <results>/metrics/{metric}/manifest.json                 which checkpoint, checksum, encoder
         <results>/metrics/comet/{checkpoints,encoder}/           of one that is trained here; its manifest says how
                                                                  well it recognises corrupted translations
-        <results>/runs/{model}/{direction}/{run}/scores/neural/{metric}.json    of all test sets, one number a segment
+        <results>/runs/{model}/{direction}/{run}/scores/neural/{metric}.json    of all test sets, one number a segment;
+                                                                 .{metric}.json is the same, which the next job keeps
         <results>/scores/copy/{direction}/neural/{metric}.json
 """
 
@@ -114,7 +115,7 @@ rule score_neural:
         translations="<results>/runs/{model}/{direction}/{run}/translations/test.jsonl",
         corpora=test_corpora,
     output:
-        scores=update("<results>/runs/{model}/{direction}/{run}/scores/neural/{metric}.json"),
+        scores="<results>/runs/{model}/{direction}/{run}/scores/neural/{metric}.json",
     log:
         "<logs>/score_neural/{metric}/{model}/{direction}/{run}.log",
     benchmark:
@@ -153,7 +154,7 @@ rule score_neural_copy:
         manifest="<results>/metrics/{metric}/manifest.json",
         corpora=tested_corpora,
     output:
-        scores=update("<results>/scores/copy/{direction}/neural/{metric}.json"),
+        scores="<results>/scores/copy/{direction}/neural/{metric}.json",
     log:
         "<logs>/score_neural_copy/{metric}/{direction}.log",
     benchmark:

@@ -4,6 +4,7 @@ vLLM (environments.smk).
 
 needs   <results>/models/{model}/manifest.json, what the run's tuning left, <results>/corpora/.../test.jsonl
 leaves  <results>/runs/{model}/{direction}/{run}/translations/{split}.jsonl    id, domain, hypothesis, flags
+        <results>/runs/{model}/{direction}/{run}/translations/.{split}.jsonl   the same, which the next job keeps
 """
 
 
@@ -19,8 +20,8 @@ rule translate:
         corpora=split_corpora,
         examples=examples_of_run,
     output:
-        translations=update("<results>/runs/{model}/{direction}/{run}/translations/{split}.jsonl"),
-        cost=update("<results>/runs/{model}/{direction}/{run}/translations/{split}.cost.json"),
+        translations="<results>/runs/{model}/{direction}/{run}/translations/{split}.jsonl",
+        cost="<results>/runs/{model}/{direction}/{run}/translations/{split}.cost.json",
     log:
         "<logs>/translate/{model}/{direction}/{run}/{split}.log",
     benchmark:

@@ -226,7 +226,7 @@ class Estimate:
             most = max((memory.translation(model, run.variant) for run in chosen), default=0)
             seconds = sum(map(self.translation, chosen)) + load * jobs
             yield Row(model, f"translation, {label}", jobs, jobs, seconds, 0.0, most)
-            yield Row(model, f"scores, {label}", sum(TEST in self.plan.splits(run) for run in chosen))
+            yield Row(model, f"scores, {label}", len({run.scores for run in chosen if TEST in self.plan.splits(run)}))
 
     def artefact(self, run: Run) -> float:
         """Bytes that a run leaves for good."""

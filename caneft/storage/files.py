@@ -127,6 +127,15 @@ def write_jsonl(path: str | Path, lines: Iterable[Any]) -> None:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
+def link_or_copy(file: Path, place: Path) -> None:
+    """Makes `place` the same file, which takes no room; a copy on a file system without hard links. Atomic."""
+    with atomic_write(place) as beside:
+        try:
+            os.link(file, beside)
+        except OSError:
+            shutil.copyfile(file, beside)
+
+
 def split_archive(path: str | Path) -> tuple[Path, str | None]:
     """The file on disk that a path is about, and the file in it: `texts.zip::train.de` is train.de in texts.zip."""
     found = re.fullmatch(r"(.+?\.zip)::(.+)", str(path), re.IGNORECASE | re.DOTALL)

@@ -1,6 +1,8 @@
-"""Translations of a run, domain by domain: what an earlier file, or a killed job, holds of them is kept.
+"""Translations of a run, domain by domain: what an earlier job, finished or killed, made of them is kept.
 
-So a new domain costs its own translation only, and a killed job resumes at the domain it was in.
+So a new domain costs its own translation only, and a killed job resumes at the domain it was in. What is kept stands in
+a hidden file beside the translations, because Snakemake removes these before a job. With its `update()` they would
+stay, but after a failure with a new time stamp: translations by an older model would then count as up to date.
 """
 
 import hashlib
@@ -17,7 +19,7 @@ from caneft.corpora.text import lines
 from caneft.errors import InputError
 from caneft.storage import integrity, records
 from caneft.storage.bounded import parse, read_json
-from caneft.storage.files import sha256, write_json, write_jsonl
+from caneft.storage.files import link_or_copy, sha256, write_json, write_jsonl
 
 log = logging.getLogger(__name__)
 DOMAINS = "domains"
@@ -46,20 +48,17 @@ def made_from(files: Sequence[Path | None], settings: str, version: int, rows: S
 class Progress:
     """What is translated of a file so far; `missing` are the domains that are not.
 
-    file: .jsonl of the translations; .cost.json stands beside. wanted: `made_from` of each domain, in the file's order.
+    file: .jsonl of the translations; .cost.json stands beside, and what is kept, as hidden files of the same names.
+    wanted: `made_from` of each domain, in the file's order.
     What does not match, or cannot be read, is translated again.
     """
 
     def __init__(self, file: Path, wanted: Mapping[str, str]):
-        self._wanted, self._begun = wanted, file.with_name(f".{file.name}")
-        self._parts: dict[str, Part] = {}
-        self._memory = dict.fromkeys(MEMORY, 0.0)
-        for place in (file, self._begun):
-            found, memory = _read(place)
-            if fits := {d: part for d, part in found.items() if part.about["made_from"] == wanted.get(d)}:
-                self._parts |= fits
-                self._memory = _higher(self._memory, memory)
-        self._kept = [domain for domain in wanted if domain in self._parts]
+        self._wanted, self._file, self._hidden = wanted, file, file.with_name(f".{file.name}")
+        found, memory = _read(self._hidden)
+        self._kept = [d for d, made in wanted.items() if d in found and found[d].about["made_from"] == made]
+        self._parts = {domain: found[domain] for domain in self._kept}
+        self._memory = memory if self._kept else dict.fromkeys(MEMORY, 0.0)
         self.missing = [domain for domain in wanted if domain not in self._parts]
         self._since = _now()
         if self._kept:
@@ -71,9 +70,9 @@ class Progress:
         seconds = {name: round(now[name] - self._since[name], 3) for name in SECONDS}
         self._since = now
         self._parts[domain] = Part(found, {"made_from": self._wanted[domain], "engine": engine, **seconds})
-        write_jsonl(self._begun, [line for part in self._parts.values() for line in part.lines])
+        write_jsonl(self._hidden, [line for part in self._parts.values() for line in part.lines])
         memory = _higher(self._memory, dict(zip(MEMORY, records.memory(), strict=True)))
-        write_json(_cost_file(self._begun), self.about() | memory | {integrity.KEY: integrity.sums(self._begun)})
+        write_json(_cost_file(self._hidden), self.about() | memory | {integrity.KEY: integrity.sums(self._hidden)})
 
     @property
     def lines(self) -> list[dict[str, Any]]:
@@ -92,9 +91,9 @@ class Progress:
         return seconds | self._memory
 
     def finish(self) -> None:
-        """Removes what is kept for a killed job: the file is written."""
-        for file in (self._begun, _cost_file(self._begun)):
-            file.unlink(missing_ok=True)
+        """Keeps the files that are written, for a job that has more domains."""
+        link_or_copy(self._file, self._hidden)
+        link_or_copy(_cost_file(self._file), _cost_file(self._hidden))
 
 
 def _cost_file(file: Path) -> Path:
@@ -104,8 +103,10 @@ def _cost_file(file: Path) -> Path:
 def _read(file: Path) -> tuple[dict[str, Part], dict[str, float]]:
     """Parts of a translations file with its cost file, and the memory that the job took; none where one is broken."""
     try:
-        integrity.verify_beside(file, _cost_file(file))
         cost = read_json(_cost_file(file))
+        integrity.check_format(_cost_file(file), cost)
+        (expected,) = cost[integrity.KEY].values()  # by the name of the file that was written, hidden or not
+        integrity.compare(file, expected)
         found: dict[str, list] = {domain: [] for domain in cost[DOMAINS]}
         for _, text in lines(file):
             line = parse(text)

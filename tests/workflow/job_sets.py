@@ -4,20 +4,19 @@ M = "mini-llama/de-en"
 TRAINED = ("full", "lora", "adapters", "random", "caneft", "attention")
 NEURONS = ("random", "caneft")
 SELECTED = (*NEURONS, "attention")
-DOMAINS = ("it", "koran", "law", "medical")
 DRAWS = {"random": 1, "caneft": 0, "attention": 0}
 RATES = ("0.005", "0.01")  # of lora
 AGGREGATES = {"tabulate", "plot", "show_examples", "overview", "all"}
 
 
-def apart(domain="koran", mixture="all"):
-    """What is made of all translations of a block: scores on a domain outside of its mixture without what stands in
+def apart(mixture="all"):
+    """What is made of all translations of a block: scores on the domains outside of its mixture without what stands in
     the training data, and tests of significance."""
-    return {f"score_without_overlap {M}/{mixture}/{domain}", f"test_significance {M}/{mixture}"}
+    return {f"score_without_overlap {M}/{mixture}", f"test_significance {M}/{mixture}"}
 
 
 def flagged(domain="koran", mixture="all"):
-    return {f"flag_overlap de-en/{mixture}/{domain}", *apart(domain, mixture)}
+    return {f"flag_overlap de-en/{mixture}/{domain}", *apart(mixture)}
 
 
 def tuned(*variants, mixture="all", seed=1):
@@ -27,9 +26,15 @@ def tuned(*variants, mixture="all", seed=1):
 
 def tried(*rates, mixture="all", variant="lora"):
     """Trials of a variant of lora, and the choice among them."""
+    runs = {f"tune_lora {M}/{mixture}/{variant}/lr{rate}-seed0" for rate in rates}
+    return {*runs, *tried_again(*rates, mixture=mixture, variant=variant), f"choose_rate {M}/{mixture}/{variant}"}
+
+
+def tried_again(*rates, mixture="all", variant="lora"):
+    """Translations of these trials, and the scores of all trials of the variant."""
     runs = [f"{mixture}/{variant}/lr{rate}-seed0" for rate in rates]
-    tests = set().union(*(evaluated(run, "seen", "koran") | {f"translate {M}/{run}/dev"} for run in runs))
-    return {f"choose_rate {M}/{mixture}/{variant}", *(f"tune_lora {M}/{run}" for run in runs), *tests}
+    translated = {f"translate {M}/{run}/{split}" for run in runs for split in ("dev", "test")}
+    return {*translated, f"score_trials {M}/{mixture}/{variant}"}
 
 
 def selected(*variants, mixture="all", draw=None, own=""):
@@ -55,13 +60,13 @@ def drawn(seed):
     return {*dumps, *measured(own=own), *random, *selected("caneft", "attention", own=own)}
 
 
-def evaluated(run, *testsets):
+def evaluated(run):
     """Translation and score of a run's test sets."""
-    return {f"{step} {M}/{run}/{testset}" for step in ("translate", "score") for testset in testsets}
+    return {f"translate {M}/{run}/test", f"score {M}/{run}"}
 
 
-def all_evaluated(variants, *testsets, mixture="all", seed=1):
-    return set().union(*(evaluated(f"{mixture}/{variant}/seed{seed}", *testsets) for variant in variants))
+def all_evaluated(variants, mixture="all", seed=1):
+    return set().union(*(evaluated(f"{mixture}/{variant}/seed{seed}") for variant in variants))
 
 
 def demo(domain, pairs=20):
@@ -87,11 +92,12 @@ NEW_MIXTURE = {
     *selected(*SELECTED, mixture="more"),
     *tried(*RATES, mixture="more"),
     *tuned(*TRAINED, mixture="more"),
-    *all_evaluated(TRAINED, "seen", "koran", mixture="more"),
-    *evaluated("more/icl", "seen", "koran"),
+    *all_evaluated(TRAINED, mixture="more"),
+    *evaluated("more/icl"),
     *flagged(mixture="more"),
-    *evaluated("base", "subtitles"),
-    "score_copy de-en/subtitles",
+    *evaluated("base"),
+    *apart(),  # the base has one file of translations, which blocks of both mixtures read
+    "score_copy de-en",
     *AGGREGATES,
 }
 
@@ -100,8 +106,8 @@ ALL_RUNS = {
     *selected(*SELECTED),
     *tried(*RATES),
     *tuned(*TRAINED),
-    *all_evaluated(TRAINED, "seen", "koran"),
-    *evaluated("all/icl", "seen", "koran"),
+    *all_evaluated(TRAINED),
+    *evaluated("all/icl"),
 }
 
 
@@ -118,8 +124,8 @@ GROWN_MIXTURE = {
     f"measure_stability {M}/all",
     *flagged(),
     *ALL_RUNS,
-    *evaluated("base", "subtitles"),
-    "score_copy de-en/subtitles",
+    *evaluated("base"),
+    "score_copy de-en",
     *AGGREGATES,
 }
 
@@ -135,11 +141,11 @@ def add_unseen(config):
 UNSEEN = {
     "prepare_test_corpus de-en/garden",
     *flagged("garden"),
-    *evaluated("base", "garden"),
-    *all_evaluated(TRAINED, "garden"),
-    *evaluated("all/icl", "garden"),
-    *(job for rate in RATES for job in evaluated(f"all/lora/lr{rate}-seed0", "garden")),
-    "score_copy de-en/garden",
+    *evaluated("base"),
+    *all_evaluated(TRAINED),
+    *evaluated("all/icl"),
+    *(tried_again(*RATES) - {f"translate {M}/all/lora/lr{rate}-seed0/dev" for rate in RATES}),
+    "score_copy de-en",
     *AGGREGATES,
 }
 
@@ -160,7 +166,7 @@ def fix_rate(config):
     config["methods"]["lora"]["learning_rate"] = 5e-3
 
 
-LORA = {*tuned("lora"), *all_evaluated(["lora"], "seen", "koran"), *apart(), *AGGREGATES}
+LORA = {*tuned("lora"), *all_evaluated(["lora"]), *apart(), *AGGREGATES}
 
 
 def add_seed(config):
@@ -170,7 +176,7 @@ def add_seed(config):
 SECOND_SEED = {
     *selected("random", draw=2),
     *tuned(*TRAINED, seed=2),
-    *all_evaluated(TRAINED, "seen", "koran", seed=2),
+    *all_evaluated(TRAINED, seed=2),
     *apart(),
     *AGGREGATES,
 }
@@ -183,7 +189,7 @@ def add_method(config):
 NEW_METHOD = {
     f"select_neurons neurons/{M}/all/joint/0",
     *tuned("joint"),
-    *all_evaluated(["joint"], "seen", "koran"),
+    *all_evaluated(["joint"]),
     *apart(),
     *AGGREGATES,
 }
@@ -202,11 +208,11 @@ NEW_NEURONS = {
     *selected(*NEURONS),
     *tried(*RATES),
     *tuned(*NEURONS, "lora"),
-    *all_evaluated((*NEURONS, "lora"), "seen", "koran"),
+    *all_evaluated((*NEURONS, "lora")),
     *apart(),
     *AGGREGATES,
 }
-NEW_HEADS = {*selected("attention"), *tuned("attention"), *all_evaluated(["attention"], "seen", "koran")}
+NEW_HEADS = {*selected("attention"), *tuned("attention"), *all_evaluated(["attention"])}
 
 
 def change_bins(config):
@@ -217,21 +223,15 @@ def change_splits(config):
     config["selection"]["stability_splits"] = 2
 
 
-TRIED_AGAIN = {
-    *(job for rate in RATES for job in evaluated(f"all/lora/lr{rate}-seed0", "seen", "koran")),
-    *(f"translate {M}/all/lora/lr{rate}-seed0/dev" for rate in RATES),
-}
-
-
 def change_decoding(config):
     config["decoding"]["length_offset"] = 9
 
 
 DECODED = {
-    *evaluated("base", "it", "koran", "law", "medical"),
-    *all_evaluated(TRAINED, "seen", "koran"),
-    *evaluated("all/icl", "seen", "koran"),
-    *TRIED_AGAIN,
+    *evaluated("base"),
+    *all_evaluated(TRAINED),
+    *evaluated("all/icl"),
+    *tried_again(*RATES),
     f"choose_rate {M}/all/lora",
     *tuned("lora"),
     *apart(),
@@ -244,7 +244,7 @@ def merge_lora(config):
 
 
 MERGED = {
-    *TRIED_AGAIN,
+    *tried_again(*RATES),
     f"choose_rate {M}/all/lora",
     *LORA,
 }
@@ -254,7 +254,7 @@ def route_adapters(config):
     config["methods"]["adapters"]["route"] = "source_loss"
 
 
-ROUTED = {*all_evaluated(["adapters"], "seen", "koran"), *apart(), *AGGREGATES}
+ROUTED = {*all_evaluated(["adapters"]), *apart(), *AGGREGATES}
 
 
 def change_label(config):
@@ -282,8 +282,7 @@ FINAL_RUNS = ("base", "all/icl", *(f"all/{variant}/seed1" for variant in TRAINED
 
 def scored():
     """Scores of all final runs."""
-    jobs = {f"score {M}/{run}/{testset}" for run in FINAL_RUNS[1:] for testset in ("seen", "koran")}
-    return jobs | {f"score {M}/base/{domain}" for domain in DOMAINS}
+    return {f"score {M}/{run}" for run in FINAL_RUNS}
 
 
 def add_model(config):
@@ -297,7 +296,7 @@ OF_A_MODEL = {
     *measured(),
     f"measure_stability {M}/all",
     *ALL_RUNS,
-    *evaluated("base", *DOMAINS),
+    *evaluated("base"),
     *apart(),
 }
 NEW_MODEL = {
@@ -315,7 +314,7 @@ def add_grid(config):
 NEW_GRID = {
     *tried(*RATES, variant="wide"),
     f"tune_lora {M}/all/wide/seed1",
-    *all_evaluated(["wide"], "seen", "koran"),
+    *all_evaluated(["wide"]),
     *apart(),
     *AGGREGATES,
 }
@@ -327,8 +326,8 @@ def add_metric(config):
 
 NEW_SCORES = {
     *scored(),
-    *(f"score {M}/all/lora/lr{rate}-seed0/{testset}" for rate in RATES for testset in ("seen", "koran")),
-    *(f"score_copy de-en/{domain}" for domain in DOMAINS),
+    f"score_trials {M}/all/lora",
+    "score_copy de-en",
     *apart(),
     *AGGREGATES,
 }
@@ -373,7 +372,7 @@ def change_epochs(config):
 TUNED_AGAIN = {
     *tried(*RATES),
     *tuned(*TRAINED),
-    *all_evaluated(TRAINED, "seen", "koran"),
+    *all_evaluated(TRAINED),
     *apart(),
     *AGGREGATES,
 }
@@ -418,7 +417,7 @@ def draw_for_two_seeds(config):
 DRAWN_PER_SEED = {
     *drawn(1),
     *tuned(*SELECTED, "lora"),
-    *all_evaluated((*SELECTED, "lora"), "seen", "koran"),
+    *all_evaluated((*SELECTED, "lora")),
     *apart(),
     *AGGREGATES,
 }
@@ -445,7 +444,7 @@ CHANGED_LAW = {
     *measured(),
     f"measure_stability {M}/all",
     *ALL_RUNS,
-    *evaluated("base", "law"),
-    "score_copy de-en/law",
+    *evaluated("base"),
+    "score_copy de-en",
     *AGGREGATES,
 }

@@ -26,9 +26,10 @@ WITNESS = Path(__file__).parents[1] / "witness/select_neurons.py"
 HERE = "mini-llama/de-en"
 SEEN = ["it", "law", "medical"]
 TRAINED = ("full", "lora", "adapters", "random", "caneft", "attention")
+RUNS = ("base", "all/icl", *(f"all/{variant}/seed1" for variant in TRAINED))  # all final ones
 RATES = ("0.005", "0.01")  # the grid of lora
 ARTEFACTS = {"full": "model", "lora": "adapter_model", "adapters": "adapters"}
-TESTSETS = {"seen": SEEN, "koran": ["koran"]}
+DOMAINS = ["it", "koran", "law", "medical"]
 LAYERS, WIDTH, HIDDEN = 2, 64, 32
 SELECTED = 13  # a tenth of 2 x 64 neurons
 
@@ -65,9 +66,13 @@ def test_one_command_makes_the_report(first_run):
 
 def test_no_job_left_a_traceback_or_half_a_file(results):
     logs = list((results / "logs").rglob("*.log"))
-    assert len(logs) == 85  # every job but `all`
+    assert len(logs) == 57  # every job but `all`
     assert [log for log in logs if "Traceback" in log.read_text()] == []
-    assert list(results.rglob(".*")) == []
+    assert {path.parent.name + path.name for path in results.rglob(".*")} == {
+        f"translations.{split}.{suffix}" for split in ("dev", "test") for suffix in ("jsonl", "cost.json")
+    }  # what the next job keeps: the files beside them
+    hidden = [path for path in results.rglob(".*") if path.is_file()]
+    assert all(path.samefile(path.with_name(path.name[1:])) for path in hidden)
 
 
 def test_a_second_run_has_nothing_to_do(finished):
@@ -100,10 +105,8 @@ def test_the_main_table_prints_the_scores_of_the_score_files(results):
     table = pd.read_csv(results / "tables/main.csv").query("metric == 'bleu'").set_index("variant")
     assert list(table.index) == ["base", "icl", *TRAINED, "copy"]
     for variant in TRAINED:
-        scores = {}
-        for testset in TESTSETS:
-            scores |= read(run_folder(results, variant) / f"scores/{testset}.json")["domains"]
-        for domain in (*SEEN, "koran"):
+        scores = read(run_folder(results, variant) / "scores/test.json")["domains"]
+        for domain in DOMAINS:
             assert table.loc[variant, f"{domain}_mean"] == pytest.approx(scores[domain]["bleu"]["score"], abs=1e-3)
 
 
@@ -148,28 +151,54 @@ def test_an_edited_caption_remakes_the_report_alone(finished, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in made} == before
 
 
-def test_every_score_file_holds_its_domains(results):
-    runs = {run_folder(results, variant): TESTSETS for variant in TRAINED}
-    runs[results / "runs" / HERE / "base"] = {domain: [domain] for domain in (*SEEN, "koran")}
-    runs[results / "runs" / HERE / "all/icl"] = TESTSETS
-    for folder, testsets in runs.items():
-        assert {file.stem for file in (folder / "scores").glob("*.json")} == set(testsets)
-        for testset, domains in testsets.items():
-            scores = read(folder / f"scores/{testset}.json")
-            assert sorted(scores["domains"]) == domains
-            assert scores["run"] == str(folder.relative_to(results / "runs" / HERE))
-            assert all(of_domain["segments"] == 20 for of_domain in scores["domains"].values())
-            lines = (folder / f"translations/{testset}.jsonl").read_text(encoding="utf-8").splitlines()
-            ids = [json.loads(line)["id"] for line in lines]
-            tests = [results / f"corpora/de-en/{domain}/test.jsonl" for domain in domains]
-            assert ids == [json.loads(line)["id"] for test in tests for line in test.read_text("utf-8").splitlines()]
+def lines_of(results, run, domain, split="test"):
+    """What a run made of a domain, as it stands in its file."""
+    text = (results / "runs" / HERE / run / f"translations/{split}.jsonl").read_text(encoding="utf-8")
+    return [line for line in map(json.loads, text.splitlines()) if line["domain"] == domain]
+
+
+def test_every_score_file_holds_the_domains_of_its_run(results):
+    """A trial has no file of its own; the trials of a grid share one."""
+    for run in RUNS:
+        folder = results / "runs" / HERE / run
+        assert [file.name for file in (folder / "scores").iterdir()] == ["test.json"]
+        scores = read(folder / "scores/test.json")
+        assert sorted(scores["domains"]) == DOMAINS and scores["seen"] == ([] if run == "base" else SEEN)
+        assert scores["run"] == run
+        assert all(of_domain["segments"] == 20 for of_domain in scores["domains"].values())
+    trials = read(results / "runs" / HERE / "all/lora/trials.json")["trials"]
+    assert list(trials) == [f"lr{rate}-seed0" for rate in RATES]
+    for trial, scores in trials.items():
+        assert sorted(scores) == DOMAINS and not run_folder(results, "lora", f"{trial}/scores").exists()
+        for domain, entry in scores.items():
+            said = [line["hypothesis"] for line in lines_of(results, f"all/lora/{trial}", domain)]
+            rows = (results / f"corpora/de-en/{domain}/test.jsonl").read_text("utf-8").splitlines()
+            references = [json.loads(row)["target"] for row in rows]
+            assert entry["bleu"]["score"] == pytest.approx(sacrebleu.corpus_bleu(said, [references]).score)
+
+
+def test_every_translations_file_holds_the_lines_of_every_domain_and_says_what_made_them(results):
+    for run in (*RUNS, *(f"all/lora/lr{rate}-seed0" for rate in RATES)):
+        folder = results / "runs" / HERE / run / "translations"
+        lines = [json.loads(line) for line in (folder / "test.jsonl").read_text(encoding="utf-8").splitlines()]
+        cost = read(folder / "test.cost.json")
+        assert sorted(cost["domains"]) == DOMAINS and "engine" not in cost
+        order = DOMAINS if run == "base" else [*SEEN, "koran"]
+        tests = [results / f"corpora/de-en/{domain}/test.jsonl" for domain in order]
+        rows = [json.loads(row) for test in tests for row in test.read_text("utf-8").splitlines()]
+        assert [line["id"] for line in lines] == [row["id"] for row in rows]
+        assert all(entry["engine"]["name"] == "transformers" for entry in cost["domains"].values())
+        assert sum(entry["wall_seconds"] for entry in cost["domains"].values()) <= cost["wall_seconds"]
+        assert cost["files"] == {"test.jsonl": sha256(folder / "test.jsonl")}
+        split = {"dev", "test"} if "lr" in run else {"test"}
+        assert {file.name for file in folder.glob("[!.]*")} == {
+            f"{n}{end}" for n in split for end in (".jsonl", ".cost.json")
+        }
 
 
 def test_every_method_translates_as_itself(results):
-    said = [(run_folder(results, variant) / "translations/koran.jsonl").read_bytes() for variant in TRAINED]
-    said.append((results / "runs" / HERE / "base/translations/koran.jsonl").read_bytes())
-    said.append((results / "runs" / HERE / "all/icl/translations/koran.jsonl").read_bytes())
-    assert len(set(said)) == len(said)
+    said = [[line["hypothesis"] for line in lines_of(results, run, "koran")] for run in RUNS]
+    assert len(set(map(tuple, said))) == len(RUNS)
 
 
 def test_the_lowest_rate_that_dev_cannot_tell_from_the_best_is_run(results):
@@ -199,13 +228,13 @@ def test_the_lowest_rate_that_dev_cannot_tell_from_the_best_is_run(results):
 
 
 def test_every_adapter_translates_an_unseen_domain_and_the_source_loss_chooses(results):
-    translations = (run_folder(results, "adapters") / "translations/koran.jsonl").read_text(encoding="utf-8")
-    lines = [json.loads(line) for line in translations.splitlines()]
+    lines = lines_of(results, "all/adapters/seed1", "koran")
+    assert len(lines) == 20
     losses = {domain: sum(line["source_loss"][domain] for line in lines) for domain in SEEN}
     chosen = min(losses, key=losses.get)
     assert {line["adapter"] for line in lines} == {chosen}
     assert all(line["hypothesis"] == line["alternatives"][chosen] for line in lines)
-    entry = read(run_folder(results, "adapters") / "scores/koran.json")["domains"]["koran"]
+    entry = read(run_folder(results, "adapters") / "scores/test.json")["domains"]["koran"]
     assert entry["chosen"] == chosen and sorted(entry["adapters"]) == SEEN
     assert entry["bleu"]["score"] == entry["adapters"][chosen]["bleu"]["score"]
     oracle = entry["adapters"][entry["oracle"]]["bleu"]["score"]

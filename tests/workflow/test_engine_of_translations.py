@@ -8,8 +8,8 @@ import yaml
 
 from tests.messages import assert_names
 
-FILES = {"base": "runs/mini-llama/de-en/base/translations/it.jsonl"}
-FILES |= {n: f"runs/mini-llama/de-en/all/{n}/seed1/translations/seen.jsonl" for n in ("adapters", "lora", "caneft")}
+FILES = {"base": "runs/mini-llama/de-en/base/translations/test.jsonl"}
+FILES |= {n: f"runs/mini-llama/de-en/all/{n}/seed1/translations/test.jsonl" for n in ("adapters", "lora", "caneft")}
 BUILD = "build_environment vllm"
 
 

@@ -64,14 +64,22 @@ def test_the_workflow_flags_the_same(overlapping):
     assert_flagged(overlapping.results)
 
 
+def scores_without(results):
+    """Of the domains outside of the mixture."""
+    content = json.loads((results / f"scores/without-overlap/{HERE}/all.json").read_text())
+    assert content["domains"].keys() == {"koran", "mixed"}
+    return content["domains"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("run", RUNS)
 def test_every_run_is_scored_on_the_other_lines(overlapping, run):
     test = store.read(overlapping.results / "corpora/de-en/mixed/test.jsonl")
-    said = (overlapping.results / f"runs/{HERE}/{run}/translations/mixed.jsonl").read_text(encoding="utf-8")
-    hypotheses = [json.loads(line)["hypothesis"] for line in said.splitlines()]
+    said = (overlapping.results / f"runs/{HERE}/{run}/translations/test.jsonl").read_text(encoding="utf-8")
+    lines = [line for line in map(json.loads, said.splitlines()) if line["domain"] == "mixed"]
+    hypotheses = [line["hypothesis"] for line in lines]
     left = [n for n in range(15) if n + 1 not in (6, 12, 13)]
-    found = json.loads((overlapping.results / f"scores/without-overlap/{HERE}/all/mixed.json").read_text())
+    found = scores_without(overlapping.results)["mixed"]
     assert sorted(found["runs"]) == sorted(RUNS)
     kept, references = [hypotheses[n] for n in left], [test[n].target for n in left]
     assert found["runs"][run]["bleu"]["score"] == pytest.approx(sacrebleu.corpus_bleu(kept, [references]).score)
@@ -81,7 +89,7 @@ def test_every_run_is_scored_on_the_other_lines(overlapping, run):
 
 @pytest.mark.slow
 def test_where_nothing_is_shared_nothing_is_scored_again(overlapping):
-    found = json.loads((overlapping.results / f"scores/without-overlap/{HERE}/all/koran.json").read_text())
+    found = scores_without(overlapping.results)["koran"]
     assert (found["segments"], found["flagged"], found["runs"]) == (20, {"pair": 0, "source": 0}, {})
 
 

@@ -36,7 +36,7 @@ def test_one_machine_has_no_groups(pristine):
 
 
 def test_a_run_is_tuned_translated_and_scored_in_one_allocation(pristine):
-    """mini.yaml: a final run has the test sets `seen` and `koran`; the two trials also that of dev, without a score."""
+    """mini.yaml: the two trials translate dev as well; their scores stand in one file, beside the choice."""
     found = allocations(pristine)
     groups = {each.groupid: each for each in found if each.is_group()}
     folder = "runs_mini-llama_de-en_all"
@@ -44,17 +44,16 @@ def test_a_run_is_tuned_translated_and_scored_in_one_allocation(pristine):
         ("random", "caneft", "attention"), "tune_neurons"
     )
     for variant, rule in tuned.items():
-        assert members(groups[f"{folder}_{variant}_seed1"]) == {rule: 1, "translate": 2, "score": 2}
-    assert members(groups["trial"]) == {"tune_lora": 2, "translate": 6, "score": 4}
-    assert (
-        members(groups["translation"])["translate"] == 4 + 2 + 2
-    )  # base on each domain, icl and full on two test sets
+        assert members(groups[f"{folder}_{variant}_seed1"]) == {rule: 1, "translate": 1, "score": 1}
+    assert members(groups["trial"]) == {"tune_lora": 2, "translate": 4}
+    assert members(groups["translation"]) == {"translate": 3, "score": 3}  # of base, icl and full
+    assert members(groups["choice"]) == {"choose_rate": 1, "score_trials": 1}
     assert kinds(found)["tune_full"] == 1  # on its own: it asks for more than what follows
     assert kinds(found)["choice"] == 1
 
 
 def test_an_allocation_asks_for_what_its_largest_job_needs_and_for_the_time_of_all(pristine):
-    """Jobs take turns: two translations need one GPU. Minutes: 50 to tune, 20 for a translation, 30 for a score."""
+    """Jobs take turns. Minutes: 50 to tune, 20 for a translation, 30 for a score."""
     config = pristine.configuration()
     needs = {"gpu": 1, "mem_mb": 9000, "runtime": 50, "translation_runtime": 20}
     config["models"]["mini-llama"]["resources"] = needs
@@ -62,16 +61,15 @@ def test_an_allocation_asks_for_what_its_largest_job_needs_and_for_the_time_of_a
     run = next(each for each in allocations(pristine, config) if "caneft_seed1" in str(getattr(each, "groupid", "")))
     resources = asked(run)
     assert (resources["gpu"], resources["mem_mb"], resources["_cores"]) == (1, 9000, 3)
-    assert resources["runtime"] == 50 + 2 * 20 + 2 * 30
+    assert resources["runtime"] == 50 + 20 + 30
 
 
 def test_jobs_that_are_left_of_an_allocation_may_be_of_any_kinds(finished, tmp_path):
-    """After a kill, a score and a translation of one run may stand side by side; one has a GPU, the other has none."""
+    """After a kill, a score and a translation may stand side by side; one has a GPU, the other has none."""
     workspace = finished.copy(tmp_path)
-    run = workspace.results / "runs/mini-llama/de-en/all/lora"
-    for trial in ("lr0.005-seed0", "lr0.01-seed0"):
-        for lost in ("scores/seen.json", "scores/koran.json", "translations/koran.jsonl"):
-            (run / trial / lost).unlink()
-    trials = next(each for each in allocations(workspace) if each.is_group() and each.groupid == "trial")
-    assert members(trials) == {"score": 4, "translate": 2}
-    assert asked(trials)["turn"] == 1
+    runs = workspace.results / "runs/mini-llama/de-en"
+    for lost in ("base/scores/test.json", "all/icl/scores/test.json", "all/icl/translations/test.jsonl"):
+        (runs / lost).unlink()
+    left = next(each for each in allocations(workspace) if each.is_group() and each.groupid == "translation")
+    assert members(left) == {"score": 2, "translate": 1}
+    assert asked(left)["turn"] == 1

@@ -14,7 +14,7 @@ HOSTILE = ['ü it\'s "quoted" $(touch pwned) `touch pwned`; touch pwned && touch
 RULES = Path(__file__).parents[2] / "rules"
 SAFE = (
     "params.module|wildcards|threads|resources"
-    "|params.(seed|stage_version|domain|domains|about|runs|metric|neurons|choice|decided|like|adapted|examples)"
+    "|params.(seed|stage_version|domain|domains|about|runs|seen|trials|metric|neurons|choice|decided|like|adapted|examples)"
 )
 """Names of a safe alphabet, numbers, and what `optional` has quoted."""
 

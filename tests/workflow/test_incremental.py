@@ -122,7 +122,7 @@ def delete_dump(copy, folder):
     (copy.results / f"importance/{jobs.M}/law.npy").unlink()
 
 
-LOST = f"runs/{jobs.M}/all/caneft/seed1/scores/koran.json"
+LOST = f"runs/{jobs.M}/all/caneft/seed1/scores/test.json"
 OF_CONFIGURATION = {
     "A seen domain is added to a mixture": (jobs.grow_mixture, jobs.GROWN_MIXTURE),
     "A seen domain, in a mixture of a new name": (jobs.add_mixture, jobs.NEW_MIXTURE),
@@ -138,7 +138,7 @@ OF_CONFIGURATION = {
     "`trials.test_sets: false`": (jobs.leave_trials_untested, jobs.AGGREGATES),
     "The learning rate of a method": (
         jobs.change_rate,
-        {*jobs.tuned("caneft"), *jobs.all_evaluated(["caneft"], "seen", "koran"), *jobs.apart(), *jobs.AGGREGATES},
+        {*jobs.tuned("caneft"), *jobs.all_evaluated(["caneft"]), *jobs.apart(), *jobs.AGGREGATES},
     ),
     "`selection.fraction`": (jobs.change_fraction, {f"measure_stability {jobs.M}/all", *jobs.NEW_NEURONS}),
     "`selection.gamma` instead of `fraction`": (
@@ -180,10 +180,7 @@ OF_FILES = {
     "A pin of an environment, without `--use-conda`": (edit_pins, set()),
     "`touch` of all scripts and results": (touch_all, set()),
     "The results folder is copied elsewhere": (copy_results, set()),
-    "A score is deleted": (
-        delete_score,
-        {f"score {jobs.M}/all/caneft/seed1/koran", *jobs.AGGREGATES} - {"show_examples"},
-    ),
+    "A score is deleted": (delete_score, {f"score {jobs.M}/all/caneft/seed1", *jobs.AGGREGATES} - {"show_examples"}),
     "An importance dump is deleted": (delete_dump, set()),
 }
 

@@ -112,8 +112,8 @@ def test_every_model_and_method_has_its_rows(done):
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_hypotheses_are_text_without_the_marks_of_the_template(done, name):
     runs = done[0].results / f"runs/{name}/de-en"
-    files = sorted(runs.rglob("translations/*.jsonl"))
-    assert len(files) == 3 + 3 * 2  # the base by domain; each tuned one on `seen` and on the unseen domain
+    files = sorted(runs.rglob("translations/test.jsonl"))
+    assert len(files) == len(VARIANTS)
     lines = [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
     assert len(lines) == len(VARIANTS) * 3 * 3
     for line in lines:
@@ -144,12 +144,12 @@ def test_dumps_runs_and_translations_say_how_pairs_were_written(done, name):
     results = done[0].results
     dumps = [results / f"importance/{name}/de-en/{domain}.json" for domain in SEEN]
     records = sorted(results.glob(f"runs/{name}/de-en/all/*/seed1/record.json"))
-    costs = sorted(results.glob(f"runs/{name}/de-en/**/translations/*.cost.json"))
+    costs = sorted(results.glob(f"runs/{name}/de-en/**/translations/test.cost.json"))
     asked = {"form": "chat", "text": "German > English:\n{source}"}
     if name == "gemma-3-base":
         asked = {"form": "completion", "text": "German: {source}\nEnglish:"}
     said = [json.loads(file.read_text())["prompt"] for file in (*dumps, *records, *costs)]
-    assert said == [asked] * (len(SEEN) + 3 + 3 + 3 * 2)
+    assert said == [asked] * (len(SEEN) + 3 + len(VARIANTS))
 
 
 def test_jobs_are_offline_and_those_that_fetch_are_as_the_user_set_it(done):

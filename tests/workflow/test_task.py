@@ -12,7 +12,7 @@ CONFIG = Path(__file__).with_name("mini-task.yaml")
 NOUNS = {"kitchen": ("pans", "cups", "forks"), "garage": ("cars", "tools", "tyres")}
 SIZES = {"train": 70, "dev": 15, "test": 30}
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("task")]
-RUNS = {"base": ("base", ("garage", "kitchen")), "caneft": ("all/caneft/seed1", ("seen",))}
+RUNS = {"base": "base", "caneft": "all/caneft/seed1"}
 
 
 def write(path, lines):
@@ -48,7 +48,7 @@ def results(pristine, tmp_path_factory):
     return workspace.results
 
 
-def counted(results, run, testsets):
+def counted(results, run):
     """Per cent of right answers by domain, from the translations and the raw files."""
     answers = {}
     for domain in NOUNS:
@@ -57,11 +57,7 @@ def counted(results, run, testsets):
             row["answer"] for row in read(results.parents[1] / f"data/{domain}/test.jsonl")
         ]
         answers |= {row["id"]: row["target"] for row in rows}
-    lines = [
-        line
-        for testset in testsets
-        for line in read(results / f"runs/mini-llama/parity/{run}/translations/{testset}.jsonl")
-    ]
+    lines = read(results / f"runs/mini-llama/parity/{run}/translations/test.jsonl")
     assert len(lines) == len(answers)
     right = {
         domain: [line["hypothesis"] == answers[line["id"]] for line in lines if line["domain"] == domain]
@@ -73,7 +69,7 @@ def counted(results, run, testsets):
 def test_the_table_has_the_shares_of_right_answers(results):
     table = pd.read_csv(results / "tables/main.csv").set_index("variant")
     assert set(table["metric"]) == {"exact"}
-    expected = {variant: counted(results, *where) for variant, where in RUNS.items()}
+    expected = {variant: counted(results, run) for variant, run in RUNS.items()}
     for variant, shares in expected.items():
         for domain, share in shares.items():
             assert table.loc[variant, f"{domain}_mean"] == pytest.approx(share, abs=1e-4)

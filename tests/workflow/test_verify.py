@@ -33,7 +33,7 @@ SUMMED = (
     f"{RUN}/caneft/seed1/patch.safetensors",
     f"{RUN}/lora/seed1/adapter_model.safetensors",
     f"{RUN}/adapters/seed1/adapters.safetensors",
-    f"{RUN}/caneft/seed1/translations/seen.jsonl",
+    f"{RUN}/caneft/seed1/translations/test.jsonl",
     "models/mini-llama/model.safetensors",
     "models/mini-llama/tokenizer.json",
     "corpora/de-en/it/train.jsonl",
@@ -41,7 +41,7 @@ SUMMED = (
     "mixtures/de-en/all/dev.jsonl",
 )
 """Heavy files, each with a checksum in a sidecar."""
-OPENED = (f"neurons/{BLOCK}/all/caneft/draw0.npz", f"{RUN}/caneft/seed1/scores/seen.json")
+OPENED = (f"neurons/{BLOCK}/all/caneft/draw0.npz", f"{RUN}/caneft/seed1/scores/test.json")
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_a_patch_that_is_applied_is_said_with_the_way_back(copy, command_line):
 
 
 GONE = (
-    f"{RUN}/caneft/seed1/scores/seen.json",
+    f"{RUN}/caneft/seed1/scores/test.json",
     "tables/main.csv",
     f"{RUN}/full/seed1/config.json",  # named by a checksum
     f"{RUN}/caneft/seed1/record.json",  # named by none
@@ -199,9 +199,9 @@ READ_BY = {
     f"neurons/{BLOCK}/all/information.json": f"neurons/{BLOCK}/all/caneft/draw0.npz",
     f"neurons/{BLOCK}/all/caneft/draw0.npz": f"{RUN}/caneft/seed1/record.json",
     f"{RUN}/lora/choice.json": f"{RUN}/lora/seed1/record.json",
-    "models/mini-llama/manifest.json": f"{RUN}/caneft/seed1/translations/koran.jsonl",
+    "models/mini-llama/manifest.json": f"{RUN}/caneft/seed1/translations/test.jsonl",
     "mixtures/de-en/all/report.json": f"{RUN}/caneft/seed1/record.json",
-    "corpora/de-en/koran/report.json": "scores/copy/de-en/koran.json",
+    "corpora/de-en/koran/report.json": "scores/copy/de-en/test.json",
     f"{RUN}/caneft/seed1/record.json": "tables/main.csv",
     f"significance/{BLOCK}/all.json": "tables/main.csv",
     f"neurons/{BLOCK}/all/stability.json": "figures/stability.svg",

@@ -7,7 +7,7 @@ from caneft.corpora import store
 from caneft.errors import InputError
 from caneft.runtime.cli import step
 from caneft.scoring import neural, translated
-from caneft.storage.files import write_json
+from caneft.storage.files import link_or_copy, write_json
 
 
 @step
@@ -33,10 +33,12 @@ def main() -> None:
     lines = translated.copies(references) if args.copy else translated.read(args.translations, references)
     hypotheses = {domain: [line["hypothesis"] for line in lines[domain]] for domain in args.domains}
     manifest = neural.read_manifest(args.manifest)
-    stored = _stored(args.scores)
+    kept = args.scores.with_name(f".{args.scores.name}")  # Snakemake removes the file itself before a job
+    stored = _stored(kept)
     found = neural.score_domains(stored, references, hypotheses, manifest, args.batch_size, args.stage_version)
     about = dict(zip(("model", "direction", "run"), args.about, strict=True))
     write_json(args.scores, {"format": 1, **about, "metric": args.metric, "domains": found})
+    link_or_copy(args.scores, kept)
 
 
 def _stored(path: Path) -> dict:
