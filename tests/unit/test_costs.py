@@ -144,7 +144,7 @@ def test_rows_count_jobs_and_what_stays_on_disk():
     final = rows["tuning, final runs"]
     assert (final.jobs, final.bytes) == (3, pytest.approx(patch + full + adapters))
     assert rows["translation, trials"].jobs == 4 * 2  # dev and test
-    assert rows["scores, trials"].jobs == 4
+    assert rows["scores, trials"].jobs == 1  # of one grid
     assert rows["translation, final runs"].jobs == 1 + 1 + 3
 
 

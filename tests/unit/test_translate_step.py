@@ -94,7 +94,7 @@ def translated(base, monkeypatch):
                 translate.main()
             return decoded, None
         translate.main()
-        assert {path.name for path in folder.iterdir()} == {"test.jsonl", "test.cost.json"}
+        assert {path.name.lstrip(".") for path in folder.iterdir()} == {"test.jsonl", "test.cost.json"}
         return decoded, (folder / "test.jsonl").read_bytes()
 
     run.settings = settings
