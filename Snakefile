@@ -61,7 +61,6 @@ rule all:
         rules.figures.input,
         rules.overview.output,
         rules.show_examples.output,
-        lost_results(),
 
 
 onstart:

@@ -17,7 +17,7 @@ HOME = Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).resolve
 sys.path.insert(0, str(HOME))
 
 from caneft import config as configuration
-from caneft.commands import checking
+from caneft.commands import checking, held
 from caneft.config import DEVICE_MAPS, Adapters, Full, Icl, Lora, Neurons
 from caneft.errors import InputError
 from caneft.models import memory

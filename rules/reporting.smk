@@ -145,6 +145,7 @@ rule tables:
     """Target: every table."""
     input:
         rules.tabulate.output,
+        lost_results(),
 
 
 rule figures:

@@ -23,6 +23,14 @@ def files(plan: Plan) -> set[str]:
     return {*opened, *made, *tables, *figures, *REPORTS}
 
 
+def small(plan: Plan) -> set[str]:
+    """Those of them that say what a job did, at least one a job: JSON and sets of neurons.
+
+    Dumps, weights and corpora, which may be deleted to make room, are not among them.
+    """
+    return {path for path in files(plan) if path.endswith(".json") or path.endswith(".npz") and ".stats" not in path}
+
+
 def _corpora(plan: Plan) -> Iterator[str]:
     """Prepared corpora of the domains in use, what models are pretrained on, and what of either was fetched."""
     used = {f"{file.direction}/{file.domain}": file for file in inputs.corpus_files(plan)}

@@ -1,7 +1,5 @@
 """What the rules of reporting ask the plan."""
 
-MOST_LOST = 200  # asking for thousands of files makes a plan slow
-
 # The report sorts categories by their names, and what is in them by their labels.
 SHOWN = ("overview", "tables", "figures", "examples")
 CATEGORIES = {name: f"{place}. {name.capitalize()}" for place, name in enumerate(SHOWN, start=1)}
@@ -22,15 +20,14 @@ def table(name):
 
 
 def lost_results():
-    """What the finished tables were made from and is not there any more, to be made again.
+    """Small files of a run that has begun and that are not there, so that the tables wait for them.
 
-    Snakemake does not miss a file that only a finished job has read. Many at once are no loss: then the configuration
-    has grown, and the tables are made again in any case.
+    Snakemake does not miss a file that only finished jobs have read. A job that fails when it is made again leaves none,
+    and what was made from the old ones would pass for new.
     """
-    if not root("tables", "main.csv").exists():
+    if workflow.exec_mode != workflow.exec_mode.DEFAULT or not root("config.yaml").exists():
         return []
-    lost = [path for path in inputs.table_inputs(PLAN) if not root(path).exists()]
-    return under_results(lost) if len(lost) <= MOST_LOST else []
+    return under_results(path for path in held.small(PLAN) if not root(path).exists())
 
 
 def captions():

@@ -60,7 +60,7 @@ def domains(workspace):
 @pytest.mark.parametrize("whom", ["job", "all"])
 @pytest.mark.parametrize(
     ("moment", "kept"),
-    [(".test.jsonl:3", "it, law"), (".test.cost.json:3", ""), ("test.cost.json:1", "it, koran, law, medical")],
+    [(".test.jsonl:3", "it, law"), (".test.cost.json:3", ""), ("test.cost.json:1", "it, law, medical, koran")],
     ids=["in a domain", "between lines and cost of a domain", "between the two files"],
 )
 def test_a_killed_translation_goes_on_and_ends_with_the_same_bytes(finished, tmp_path, moment, kept, whom):
@@ -93,7 +93,7 @@ def test_a_job_that_is_killed_at_a_new_domain_loses_none_of_the_old(finished, tm
     copy = finished.copy(tmp_path / "copy")
     (copy.root / "garden.yaml").write_text(yaml.safe_dump(copy.configuration(jobs.add_unseen), sort_keys=False))
     killed(copy, tmp_path, f".test.jsonl:1:{whom}", "garden.yaml")
-    assert "kept: it, koran, law, medical\n" in finish(copy, "garden.yaml")
+    assert "kept: it, law, medical, koran\n" in finish(copy, "garden.yaml")
     before, now = domains(finished), domains(copy)
     assert now.keys() - before.keys() == {"garden"} and before.items() <= now.items()
     lines = (copy.results / FOLDER / FILES[0]).read_text(encoding="utf-8").splitlines()
@@ -116,3 +116,16 @@ def test_translations_of_what_was_tuned_before_do_not_pass_for_those_of_the_new(
     assert done.returncode == 0, done.stdout[-5000:]
     other = finished.results / f"runs/{jobs.M}/all/random/seed1" / FILES[0]
     assert (copy.results / FOLDER / FILES[0]).read_bytes() == other.read_bytes()
+
+
+def test_tables_of_before_do_not_pass_for_new_after_a_failure(finished, tmp_path):
+    """A setting is changed, and each translation is killed: the same command makes them, and all that follows."""
+    copy = finished.copy(tmp_path / "copy")
+    config = copy.configuration(jobs.change_decoding)
+    (copy.root / "changed.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    killed(copy, tmp_path, ".test.jsonl:1:job", "changed.yaml", "all")
+    assert (copy.results / "tables/main.csv").exists()
+    ended = {job for job in jobs.DECODED if job.split()[0] in ("translate", "score")}
+    assert {job for job in copy.plan(config) if job.split()[0] in ("translate", "score")} == {
+        job for job in ended if not job.endswith("/dev")
+    }
