@@ -1,6 +1,8 @@
 """What the package does outside the workflow."""
 
 import argparse
+import os
+import sys
 
 from caneft.commands import check, compare, explain, held_out, init, patch, plan, tensorboard, verify
 from caneft.errors import InputError
@@ -42,6 +44,9 @@ def main() -> None:
     args = parser.parse_args()
     try:
         args.run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:  # nobody reads on, as after `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:  # a full disk, a folder that may not be written
         raise InputError(str(error)) from error
 

@@ -151,4 +151,5 @@ rule tables:
 rule figures:
     """Target: every figure."""
     input:
+        lost_results(),
         rules.plot.output,

@@ -4,12 +4,14 @@
 """
 
 import itertools
+import re
 from collections.abc import Iterator
 
 from caneft.config import Full, Lora, Neurons, remote_sources
 from caneft.plan import TEST, Plan, Run, importance_folder, information_folder
 from caneft.reporting import inputs, listing, shown
 
+SMALL = re.compile(r"\.json$|/draw\d+\.npz$|^runs/.*\.jsonl$")
 REPORTS = ("summary.md", "overview.html", "examples.html", "report.html", "runs.parquet")
 
 
@@ -24,11 +26,9 @@ def files(plan: Plan) -> set[str]:
 
 
 def small(plan: Plan) -> set[str]:
-    """Those of them that say what a job did, at least one a job: JSON and sets of neurons.
-
-    Dumps, weights and corpora, which may be deleted to make room, are not among them.
-    """
-    return {path for path in files(plan) if path.endswith(".json") or path.endswith(".npz") and ".stats" not in path}
+    """As `files`, without dumps, weights and corpora, which may be deleted to make room. Every job leaves a small file:
+    JSON, a set of neurons, or translations."""
+    return {path for path in files(plan) if SMALL.search(path)}
 
 
 def _corpora(plan: Plan) -> Iterator[str]:

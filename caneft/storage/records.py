@@ -23,13 +23,18 @@ PACKAGES = ("torch", "transformers", "tokenizers", "peft", "safetensors", "numpy
 
 def packages() -> dict[str, str]:
     """Versions of the packages that numbers depend on."""
+    return versions(PACKAGES) | {"python": ".".join(map(str, sys.version_info[:3]))}
+
+
+def versions(names: Iterable[str]) -> dict[str, str]:
+    """Of these packages, as far as they are installed."""
     found = {}
-    for name in PACKAGES:
+    for name in names:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found | {"python": ".".join(map(str, sys.version_info[:3]))}
+    return found
 
 
 def code() -> dict[str, Any]:

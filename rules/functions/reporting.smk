@@ -20,10 +20,10 @@ def table(name):
 
 
 def lost_results():
-    """Small files of a run that has begun and that are not there, so that the tables wait for them.
+    """Small files that a run which has begun lacks, for targets to wait for.
 
-    Snakemake does not miss a file that only finished jobs have read. A job that fails when it is made again leaves none,
-    and what was made from the old ones would pass for new.
+    Snakemake does not miss a file that only finished jobs have read. So when a job fails under new settings, its results
+    are gone, and yet the tables that were made from them would count as up to date.
     """
     if workflow.exec_mode != workflow.exec_mode.DEFAULT or not root("config.yaml").exists():
         return []

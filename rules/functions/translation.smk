@@ -7,7 +7,7 @@ def gpus_of_one(wildcards):
 
 
 def translation_runtime(wildcards, attempt):
-    """Resource function: minutes of a translation job; more at a further try, for it starts over."""
+    """Resource function: minutes of a translation job; more at a further try, for vLLM starts over."""
     asked = CONFIG.models[wildcards.model].resources
     return attempt * (asked.translation_runtime or asked.runtime)
 

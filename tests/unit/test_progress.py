@@ -24,7 +24,8 @@ def written(file, **texts):
     entry = {"engine": ENGINE, "wall_seconds": 10, "cpu_seconds": 20.5}
     domains = {domain: entry | {"made_from": WANTED[domain]} for domain in texts}
     memory = {"peak_memory_mb": 1e6, "cuda_peak_memory_mb": None}
-    content = {"format": 1, "stage": "translation", **memory, DOMAINS: domains, integrity.KEY: integrity.sums(file)}
+    content = {"format": 1, "stage": "translation", "started": "2026", **memory, DOMAINS: domains}
+    content[integrity.KEY] = integrity.sums(file)
     write_json(cost_of(file), content)
 
 
@@ -192,6 +193,43 @@ def test_of_a_broken_file_all_is_translated_again(file, spoil, killed):
     for domain in progress.missing:
         if not cost_of(hidden(file)).is_dir():
             progress.add(domain, lines(domain), ENGINE)
+
+
+def test_a_domain_that_is_asked_for_no_longer_costs_nothing_when_it_comes_back(file):
+    gone = Progress(file, {"it": "1"})
+    assert gone.restore() and file.read_text() == "".join(json.dumps(line) + "\n" for line in lines("it", "a"))
+    assert json.loads(cost_of(file).read_text())[DOMAINS].keys() == {"it"}
+    assert Progress(file, {"it": "1", "law": "other"}).missing == ["law"]
+    back = Progress(file, WANTED)
+    assert back.missing == ["koran"]
+    back.add("koran", lines("koran"), ENGINE)
+    assert back.lines == lines("it", "a") + lines("law", "b") + lines("koran")
+
+
+def test_a_job_that_misses_nothing_costs_what_its_domains_took(file):
+    """It writes neither its own seconds nor those of a domain that is gone."""
+    assert not Progress(file, WANTED).restore() and not file.exists()
+    assert Progress(file, {"law": "2"}).restore()
+    cost = json.loads(cost_of(file).read_text())
+    assert (cost["wall_seconds"], cost["cpu_seconds"], cost["peak_memory_mb"]) == (10, 20.5, 1e6)
+    assert cost["stage"] == "translation" and cost[integrity.KEY] == integrity.sums(file)
+    assert Progress(file, {"it": "1", "law": "2"}).before()["wall_seconds"] == 20
+
+
+def test_what_a_killed_job_left_is_no_cost_file_of_a_finished_one(tmp_path):
+    file = tmp_path / "test.jsonl"
+    progress = Progress(file, {"it": "1"})
+    progress.add("it", lines("it"), ENGINE)
+    again = Progress(file, {"it": "1"})
+    assert again.missing == [] and not again.restore() and not file.exists()
+
+
+def test_another_version_of_a_library_translates_again(monkeypatch):
+    rows = [Row("it.test.1", "Quelle", "target")]
+    before = made_from([], "{}", 1, rows)
+    real = records.importlib.metadata.version
+    monkeypatch.setattr(records.importlib.metadata, "version", lambda n: "9" if n == "transformers" else real(n))
+    assert made_from([], "{}", 1, rows) != before
 
 
 # --- a killed job ----------------------------------------------------------------------------------------------------

@@ -138,16 +138,21 @@ def add_unseen(config):
     config["directions"]["de-en"]["domains"]["garden"] = {"test": demo("garden")}
 
 
-UNSEEN = {
-    "prepare_test_corpus de-en/garden",
-    *flagged("garden"),
+ALL_TESTED = {
     *evaluated("base"),
     *all_evaluated(TRAINED),
     *evaluated("all/icl"),
     *(tried_again(*RATES) - {f"translate {M}/all/lora/lr{rate}-seed0/dev" for rate in RATES}),
     "score_copy de-en",
-    *AGGREGATES,
 }
+UNSEEN = {"prepare_test_corpus de-en/garden", *flagged("garden"), *ALL_TESTED, *AGGREGATES}
+
+
+def remove_unseen(config):
+    del config["directions"]["de-en"]["domains"]["koran"]
+
+
+REMOVED = {*ALL_TESTED, f"test_significance {M}/all", *AGGREGATES}
 
 
 def change_rate(config):

@@ -128,6 +128,7 @@ OF_CONFIGURATION = {
     "A seen domain, in a mixture of a new name": (jobs.add_mixture, jobs.NEW_MIXTURE),
     "A seen domain that is in no mixture": (jobs.add_unused, jobs.AGGREGATES),
     "An unseen domain": (jobs.add_unseen, jobs.UNSEEN),
+    "An unseen domain is removed": (jobs.remove_unseen, jobs.REMOVED),
     "The order of the domains of a mixture": (jobs.change_order, jobs.AGGREGATES),
     "A model": (jobs.add_model, jobs.NEW_MODEL),
     "A method": (jobs.add_method, jobs.NEW_METHOD),

@@ -48,6 +48,9 @@ def main() -> None:
     files = [args.manifest, run, args.examples, Path(__file__)]
     told = settings.model_dump_json(), args.stage_version
     progress = Progress(args.translations, {d: made_from(files, *told, rows) for d, rows in testsets.items()})
+    if progress.restore():
+        kept.save([args.translations, cost])
+        return
     with records.cost(cost, "translation", args.threads, before=progress.before) as about:
         device = prepare(args.threads)
         manifest = manifests.read_manifest(args.manifest)
