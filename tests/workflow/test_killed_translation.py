@@ -57,13 +57,16 @@ def domains(workspace):
     return json.loads((workspace.results / FOLDER / "translations/test.cost.json").read_text())["domains"]
 
 
-@pytest.mark.parametrize("whom", ["job", "all"])
 @pytest.mark.parametrize(
-    ("moment", "kept"),
-    [(".test.jsonl:3", "it, law"), (".test.cost.json:3", ""), ("test.cost.json:1", "it, law, medical, koran")],
+    ("moment", "whom", "kept"),
+    [
+        (".test.jsonl:3", "job", "it, law"),
+        (".test.cost.json:3", "all", ""),
+        ("test.cost.json:1", "all", "it, law, medical, koran"),
+    ],
     ids=["in a domain", "between lines and cost of a domain", "between the two files"],
 )
-def test_a_killed_translation_goes_on_and_ends_with_the_same_bytes(finished, tmp_path, moment, kept, whom):
+def test_a_killed_translation_goes_on_and_ends_with_the_same_bytes(finished, tmp_path, moment, whom, kept):
     copy = finished.copy(tmp_path / "copy")
     for part in ("translations", "scores"):
         shutil.rmtree(copy.results / FOLDER / part)
@@ -88,11 +91,10 @@ def hidden(workspace):
     return json.loads(file.read_text())["domains"] if file.exists() else {}
 
 
-@pytest.mark.parametrize("whom", ["job", "all"])
-def test_a_job_that_is_killed_at_a_new_domain_loses_none_of_the_old(finished, tmp_path, whom):
+def test_a_job_that_is_killed_at_a_new_domain_loses_none_of_the_old(finished, tmp_path):
     copy = finished.copy(tmp_path / "copy")
     (copy.root / "garden.yaml").write_text(yaml.safe_dump(copy.configuration(jobs.add_unseen), sort_keys=False))
-    killed(copy, tmp_path, f".test.jsonl:1:{whom}", "garden.yaml")
+    killed(copy, tmp_path, ".test.jsonl:1:job", "garden.yaml")
     assert "kept: it, law, medical, koran\n" in finish(copy, "garden.yaml")
     before, now = domains(finished), domains(copy)
     assert now.keys() - before.keys() == {"garden"} and before.items() <= now.items()

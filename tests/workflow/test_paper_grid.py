@@ -78,5 +78,5 @@ def test_the_grid_is_planned_as_a_whole(pristine, tmp_path, models, trials, seed
         "neuron sets": planned["select_neurons"],
         "tuning": sum(count for rule, count in planned.items() if rule.startswith(("tune_", "try_"))),
         "translation": planned["translate"],
-        "scores": planned["score"],
+        "scores": planned["score"] + planned["score_trials"],
     }
