@@ -16,7 +16,6 @@ from caneft.models import manifests
 from caneft.neurons import NeuronSet
 from caneft.plan import ARTEFACTS
 from caneft.plan.settings import TranslationSettings
-from caneft.storage import integrity
 from caneft.storage.files import write_json
 from caneft.translation.vllm_engine import STOPS
 from caneft.tuning.methods import trainable
@@ -59,8 +58,6 @@ def folder(tmp_path_factory, tiny_model, tokenizer, examples, pairs):
         manifests.read_manifest(root / "base/manifest.json")
     )  # adapters look, patches compare weights
     trainable(base(64), ADAPTERS, "float32", base=known, domains=DOMAINS).save(root / "adapters")
-    for name in METHODS:
-        write_json(root / name / "record.json", {"files": integrity.sums(*(root / name).glob("*.safetensors"))})
     for domain, some in zip(DOMAINS, (pairs[:5], pairs[5:]), strict=True):
         store.write(root / f"{domain}.jsonl", [Row(f"{domain}.test.{n}", *pair, domain) for n, pair in enumerate(some)])
     return root

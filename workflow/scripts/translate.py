@@ -40,7 +40,8 @@ def main() -> None:
     )
     args = parser.parse_args()
     cost = args.translations.with_suffix(".cost.json")
-    run = args.adapted and args.adapted.with_name("record.json")  # it has the checksums of what the run left
+    record = args.adapted and args.adapted.with_name("record.json")  # it has the checksums of what the run left
+    run = record if record and record.exists() else args.adapted
     kept = Kept(cost.parent, args.translations.stem, [args.manifest, run, args.examples, *args.corpora])
     if kept.take():
         return
