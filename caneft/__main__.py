@@ -45,7 +45,7 @@ def main() -> None:
     try:
         args.run(args)
         sys.stdout.flush()
-    except BrokenPipeError:  # nobody reads on, as after `| head`
+    except BrokenPipeError:  # the reader has closed the pipe, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:  # a full disk, a folder that may not be written
         raise InputError(str(error)) from error

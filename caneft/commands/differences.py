@@ -84,7 +84,7 @@ def _check_finished(side: Side) -> None:
     if lacking:
         raise InputError(
             f"{side.root}: {len(lacking)} of {len(paths)} score files are missing, {lacking[0]} first. Its run is not"
-            " finished, or is one of an older version: wait for it, or run the command that began it again"
+            " finished, or is one of an older version: wait for it, or repeat the command that began it"
         )
 
 

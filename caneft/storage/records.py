@@ -27,7 +27,7 @@ def packages() -> dict[str, str]:
 
 
 def versions(names: Iterable[str]) -> dict[str, str]:
-    """Of these packages, as far as they are installed."""
+    """Versions by name, of those of the packages that are installed."""
     found = {}
     for name in names:
         try:

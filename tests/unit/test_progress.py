@@ -195,7 +195,7 @@ def test_of_a_broken_file_all_is_translated_again(file, spoil, killed):
             progress.add(domain, lines(domain), ENGINE)
 
 
-def test_a_domain_that_is_asked_for_no_longer_costs_nothing_when_it_comes_back(file):
+def test_a_domain_that_is_no_longer_asked_for_costs_nothing_when_it_comes_back(file):
     gone = Progress(file, {"it": "1"})
     assert gone.restore() and file.read_text() == "".join(json.dumps(line) + "\n" for line in lines("it", "a"))
     assert json.loads(cost_of(file).read_text())[DOMAINS].keys() == {"it"}
