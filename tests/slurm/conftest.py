@@ -19,6 +19,7 @@ import yaml
 from tests import warm
 from tests.conda.conftest import WithConda, registry  # noqa: F401  a fixture
 from tests.slurm import faults
+from tests.slurm import two_nodes as over_nodes
 from tests.slurm.cluster import Cluster, ClusterError, Loopback, missing, wait_for
 from tests.workflow.conftest import REPOSITORY, RESULTS, Workspace, pristine  # noqa: F401  a fixture
 
@@ -39,6 +40,14 @@ def longer(config: dict) -> None:
     for name, domain in config["directions"]["de-en"]["domains"].items():
         if name in config["mixtures"]["all"]["de-en"]:
             domain["train"]["pairs"] = 600
+
+
+def over_two_nodes(config: dict) -> None:
+    """Edit of mini.yaml, as `longer`: dumps and tuning by two nodes, and other ones than the local run's."""
+    longer(config)
+    config["tuning"] |= {"epochs": 12, "dev_every": 36}
+    config["importance"]["samples"] = 200
+    config["models"]["mini-llama"]["resources"] = {"nodes": 2}
 
 
 def running(
@@ -84,6 +93,12 @@ def with_accounts(tmp_path_factory, loopback) -> Iterator[Cluster]:
 def without_accounts(tmp_path_factory) -> Iterator[Cluster]:
     """A Slurm that has squeue only."""
     yield from running("without_accounts", False, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def two_nodes(tmp_path_factory) -> Iterator[Cluster]:
+    """One of two nodes."""
+    yield from running("two_nodes", False, tmp_path_factory, nodes=2)
 
 
 @dataclass(frozen=True)
@@ -206,6 +221,20 @@ def fault_jobs(without_accounts, pristine, tmp_path_factory) -> Iterator[Future]
     login = Login(without_accounts, copied(pristine, tmp_path_factory.mktemp("faults")))
     with ThreadPoolExecutor(1) as thread:
         yield thread.submit(faults.run, login)
+
+
+@pytest.fixture(scope="session")
+def two_node_jobs(two_nodes, local_run, tmp_path_factory) -> Iterator[Future]:
+    """What two_nodes.py runs, begun: it waits for the local run first. A Future of a `Spread`."""
+    places = [tmp_path_factory.mktemp(name) for name in ("alone", "spread")]
+
+    def run() -> over_nodes.Spread:
+        assert local_run.wait() == 0, local_run.said()[-5000:]
+        alone, spread = (Workspace(local_run.log.parent).copy(place) for place in places)
+        return over_nodes.run(Login(two_nodes, spread), alone, CONFIG, alone.configuration(over_two_nodes))
+
+    with ThreadPoolExecutor(1) as thread:
+        yield thread.submit(run)
 
 
 @pytest.fixture(scope="session")

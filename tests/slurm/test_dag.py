@@ -151,8 +151,8 @@ def outage(story: Story, head: Head) -> None:
 
 
 @pytest.fixture(scope="module")
-def story(with_accounts, pristine, tmp_path_factory, local_run, fault_jobs, registry) -> Story:
-    """With --use-conda, in environments that are made before. The local run and faults.smk go on beside it."""
+def story(with_accounts, pristine, tmp_path_factory, local_run, fault_jobs, two_node_jobs, registry) -> Story:
+    """With --use-conda, in environments that are made before. Beside it go the local run and other clusters' jobs."""
     workspace = copied(pristine, tmp_path_factory.mktemp("slurm"))
     conda = WithConda(workspace, tmp_path_factory.mktemp("conda_prefix"))
     conda.create_environments(CONFIG)

@@ -8,6 +8,7 @@ import yaml
 
 from caneft.corpora import store
 from caneft.corpora.store import Row
+from tests import warm
 
 HERE = "mini-llama/de-en"
 TRAINED = ("full", "lora", "adapters", "random", "caneft", "attention")
@@ -37,7 +38,8 @@ def overlapping(mixed):
     """That copy, with the scores on the new domain."""
     workspace, config = mixed
     (workspace.root / "mixed.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    done = workspace.snakemake("--cores", "2", "out/mini/tables/overlap.html", config="mixed.yaml")
+    target = "out/mini/tables/overlap.html"
+    done = workspace.snakemake("--cores", "2", target, config="mixed.yaml", before=warm.COMMAND)
     assert done.returncode == 0, done.stdout[-5000:]
     return workspace
 

@@ -6,7 +6,7 @@ import sys
 import pandas as pd
 import pytest
 
-from tests import own
+from tests import own, warm
 
 
 @pytest.mark.slow
@@ -16,13 +16,14 @@ def test_own_corpora_and_model_come_to_tables_without_an_edit(pristine, tmp_path
     own.corpora(workspace.root / "data")
     own.model(workspace.root / "base")
     arguments = ["mine.yaml", "--data", "data", "--model", "base", "--direction", "de-en"]
+    python = sys.executable, "-m"
     for command in (
-        ["caneft", "init", *arguments],
-        ["caneft", "check", "mine.yaml"],
-        ["snakemake", "--cores", "2", "tables", "--configfile", "mine.yaml"],
+        [*python, "caneft", "init", *arguments],
+        [*python, "caneft", "check", "mine.yaml"],
+        [*warm.COMMAND, *python, "snakemake", "--cores", "2", "tables", "--configfile", "mine.yaml"],
     ):
         done = subprocess.run(
-            [sys.executable, "-m", *command],
+            command,
             cwd=workspace.root,
             env=workspace.environment | {"CUDA_VISIBLE_DEVICES": ""},
             stdout=subprocess.PIPE,

@@ -27,7 +27,7 @@ AFTER = {
 }
 """What stands before the source, after it, and the response."""
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("shapes")]
-VARIANTS = ["base", "full", "lora", "caneft"]
+VARIANTS = ["base", "lora", "caneft"]
 SEEN, UNSEEN = ["it", "law"], "koran"
 
 SPY = """
@@ -50,7 +50,6 @@ def configuration(workspace, folders):
         config["mixtures"] = {"all": {"de-en": SEEN}}
         config["methods"] = {
             "base": {"method": "base"},
-            "full": {"method": "full", "learning_rate": 1e-3},
             "lora": {"method": "lora", "rank": 2, "learning_rate": 1e-2},
             "caneft": {"method": "caneft", "learning_rate": 1e-2},
         }
@@ -149,7 +148,7 @@ def test_dumps_runs_and_translations_say_how_pairs_were_written(done, name):
     if name == "gemma-3-base":
         asked = {"form": "completion", "text": "German: {source}\nEnglish:"}
     said = [json.loads(file.read_text())["prompt"] for file in (*dumps, *records, *costs)]
-    assert said == [asked] * (len(SEEN) + 3 + len(VARIANTS))
+    assert said == [asked] * (len(SEEN) + 2 + len(VARIANTS))
 
 
 def test_jobs_are_offline_and_those_that_fetch_are_as_the_user_set_it(done):
