@@ -1,5 +1,5 @@
 """What planning a large grid takes: Snakemake's time and memory before the first job, again when all is done, and
-when a domain is added.
+when a domain is added. Beside it stands the least that Snakemake takes for as many jobs.
 
     python -m benchmarks.planning
 
@@ -31,6 +31,20 @@ LANGUAGES = {"de-en": ("German", "de"), "zh-en": ("Chinese", "zh")}
 BUILT_IN = {"de": "it", "zh": "education"}  # the built-in corpus that all domains of a language are taken from
 UNSEEN = 2  # domains of each direction that have only a test set
 RATE = {"learning_rate": 1.0e-4}
+BARE = """\
+rule all:
+    input: [f"{{n}}.d" for n in range({chains})]
+
+rule first:
+    output: "{{n}}.a"
+    shell: "touch {{output}}"
+"""
+LINK = """
+rule {name}:
+    input: "{{n}}.{before}"
+    output: "{{n}}.{name}"
+    shell: "cp {{input}} {{output}}"
+"""
 METHODS = {
     "base": {"method": "base"},
     "icl": {"method": "icl", "examples": 4},
@@ -104,10 +118,21 @@ def with_another_rate(config: dict[str, Any]) -> dict[str, Any]:
     return config | {"methods": config["methods"] | {"lora": lora}}
 
 
+def bare(folder: Path, jobs: int) -> dict[str, float]:
+    """The same of a workflow of about so many jobs: chains of four, each with an output, an input and a command."""
+    links = (LINK.format(name=name, before=before) for before, name in zip("abc", "bcd", strict=True))
+    (folder / "Snakefile").write_text(BARE.format(chains=jobs // 4) + "".join(links), encoding="utf-8")
+    return dry_run(folder)
+
+
 def plan(folder: Path, config: dict[str, Any]) -> dict[str, float]:
     """Seconds and peak memory (MB) of `snakemake -n`, and the jobs that it lists."""
     (folder / "grid.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-    command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "--configfile", "grid.yaml", "--nocolor"]
+    return dry_run(folder, "--configfile", "grid.yaml")
+
+
+def dry_run(folder: Path, *options: str) -> dict[str, float]:
+    command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "--nocolor", *options]
     began = time.perf_counter()
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(command, cwd=folder, stdout=said, stderr=subprocess.STDOUT)
@@ -174,6 +199,8 @@ def main() -> None:
         result["another rate"] = plan(folder, with_another_rate(config))
         result["unseen domain"] = plan(folder, with_another(config, "new", False))
         result["grown mixture"] = plan(folder, with_another(config, "new", True))
+    with tempfile.TemporaryDirectory(prefix="planning-") as name:
+        result["bare"] = bare(Path(name), result["first"]["jobs"])
     print(yaml.safe_dump(result, sort_keys=False), end="")
     if given.out:
         about = {

@@ -25,8 +25,8 @@ class AutoSamples(Section):
 class Importance(Section):
     """Importance of every neuron for every sample."""
 
-    samples: Positive | Literal["auto"] = 800
-    """Training pairs per domain."""
+    samples: Annotated[int, Field(ge=2)] | Literal["auto"] = 800
+    """Training pairs per domain; stability halves them."""
     auto: AutoSamples = AutoSamples()
     """The rule of `samples: auto`."""
     draws: Literal["shared", "per_seed"] = Field("shared", exclude_if=lambda draws: draws == "shared")

@@ -40,4 +40,5 @@ def test_it_plans_pretends_and_plans_again(tmp_path):
     assert found["another rate"]["jobs"] == 2 * 5 + 5
     assert found["unseen domain"]["jobs"] == 4 + 15 * 2 + 6
     assert found["unseen domain"]["jobs"] < found["grown mixture"]["jobs"] < found["first"]["jobs"]
+    assert abs(found["bare"]["jobs"] - found["first"]["jobs"]) <= 4
     assert all(100 < found[name]["peak_mb"] < 1000 for name in ("first", "second"))

@@ -266,7 +266,7 @@ MISTAKES = {
     ),
     "a method as text": ([("methods", "caneft", "joint")], ["methods.caneft", "{method: joint}"]),
     "an empty domain": ([(*DOMAINS, "law", None)], ["directions.de-en.domains.law", "empty", "test, train, dev"]),
-    "one thing or another": ([("importance", {"samples": 0})], ["importance.samples", 0, "'auto'"]),
+    "one thing or another": ([("importance", {"samples": 1})], ["importance.samples", 1, "'auto'"]),
     "a list of one": ([("seeds", 1)], ["seeds", "[1]"]),
     "a number as text": ([("report", "title", 5)], ["report.title", 5, "quotes"]),
     "nearly a name": ([("scoring", "metrics", ["bleeu"])], ["scoring.metrics.0", "'bleeu'", "'bleu'?"]),
