@@ -40,7 +40,9 @@ def hold(folder: Path, root: Path, local: bool = True) -> None:
         )
     with open(folder / JOBS, "a+", encoding="utf-8") as jobs:
         if not _lock(jobs, fcntl.LOCK_EX):
-            raise InputError(_left(root, os.fstat(jobs.fileno()).st_ino))
+            left = _left(root, os.fstat(jobs.fileno()).st_ino)
+            if not _lock(jobs, fcntl.LOCK_EX):  # else the last one has just ended
+                raise InputError(left)
     head.truncate(0)
     head.write(f"process {os.getpid()} on {socket.gethostname()}, in {Path.cwd()}\n")
     head.flush()

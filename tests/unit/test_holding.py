@@ -8,6 +8,7 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+from caneft.runtime import holding
 from tests.messages import assert_names
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +60,25 @@ def test_jobs_that_outlive_their_snakemake_are_named(tmp_path):
             job.kill()
             job.wait()
         assert tried(tmp_path) == ""
+
+
+def test_a_job_that_ends_while_it_is_looked_for_is_none(tmp_path, monkeypatch):
+    """It would be nameless: nobody could end it, and nobody has to wait for it."""
+    (tmp_path / "logs").mkdir()
+    look = holding._left
+    with process(JOB, "works", CANEFT_JOBS_LOCK=str(tmp_path / "logs/jobs.lock")) as job:
+
+        def too_late(*arguments):
+            job.kill()
+            job.wait()
+            return look(*arguments)
+
+        monkeypatch.setattr(holding, "_left", too_late)
+        holding.hold(tmp_path / "logs", tmp_path, local=False)
+        assert job.poll() is not None
+        assert_names(tried(tmp_path), os.getpid())
+    holding._held.pop().close()
+    assert tried(tmp_path) == ""
 
 
 def test_children_of_the_first_do_not_keep_the_folder(tmp_path):
