@@ -127,12 +127,19 @@ def write_jsonl(path: str | Path, lines: Iterable[Any]) -> None:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-def link_or_copy(file: Path, place: Path) -> None:
-    """Makes `place` the same file, which takes no room; a copy on a file system without hard links. Atomic."""
+def link(file: Path, place: Path) -> None:
+    """Makes `place` the same file, which takes no room. Atomic. Raises OSError on a file system without hard links."""
     with atomic_write(place) as beside:
-        try:
-            os.link(file, beside)
-        except OSError:
+        beside.unlink(missing_ok=True)  # of a killed process with the same id
+        os.link(file, beside)
+
+
+def link_or_copy(file: Path, place: Path) -> None:
+    """`link`, or a copy on a file system without hard links."""
+    try:
+        link(file, place)
+    except OSError:
+        with atomic_write(place) as beside:
             shutil.copyfile(file, beside)
 
 

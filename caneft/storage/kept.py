@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from caneft.storage import records
-from caneft.storage.files import sha256, write_json
+from caneft.storage.files import link, sha256, write_json
 
 logger = logging.getLogger(__name__)
 NAME = ".kept"
@@ -50,7 +50,7 @@ class Kept:
             shutil.rmtree(self.folder, ignore_errors=True)
             return False
         for file in about["sha256"]:
-            _link(self.folder / file, self.results / file)
+            link(self.folder / file, self.results / file)
         logger.info("finished before; the results that were kept are taken")
         return True
 
@@ -63,7 +63,7 @@ class Kept:
         results = sorted(results)
         try:
             for file in results:
-                _link(file, self.folder / file.name)
+                link(file, self.folder / file.name)
         except OSError as error:
             logger.info("results are not kept for a second try: %s", error)
             shutil.rmtree(self.folder)
@@ -87,11 +87,3 @@ def _identity(inputs: Iterable[Path | None]) -> str:
     content = [sha256(path) for path in sorted({path for path in inputs if path is not None})]
     made_by = [sys.argv[1:], content, records.provenance(), source]
     return hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()
-
-
-def _link(file: Path, place: Path) -> None:
-    beside = place.with_name(f".{place.name}.{os.getpid()}")
-    beside.unlink(missing_ok=True)
-    os.link(file, beside)
-    os.replace(beside, place)
-    beside.unlink(missing_ok=True)  # it stays where both were the same file

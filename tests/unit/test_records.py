@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from caneft.storage import records
-from caneft.storage.files import atomic_write, temporary_folder, write_json, write_jsonl
+from caneft.storage.files import atomic_write, link, link_or_copy, temporary_folder, write_json, write_jsonl
 
 KEYS = {
     "format",
@@ -139,6 +139,33 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         write_jsonl(path, ({"line": 1 / number} for number in (1, 0)))
     assert json.loads(path.read_text()) == {"old": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["x.json"]
+
+
+@pytest.mark.parametrize("makes", [link, link_or_copy])
+def test_a_link_takes_the_place_of_an_old_file_though_a_killed_process_of_the_same_id_left_its_own(tmp_path, makes):
+    file, place, left = tmp_path / "new.json", tmp_path / "kept.json", tmp_path / f".kept.{os.getpid()}.json"
+    file.write_text("new")
+    place.write_text("old")
+    os.link(place, left)  # as a process leaves it that is killed between its link and its rename
+    for _ in range(2):
+        makes(file, place)
+        assert place.samefile(file) and place.read_text() == "new"
+        assert not left.exists()
+
+
+def test_without_hard_links_a_copy_is_made_where_one_will_do(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    file, place = tmp_path / "new.json", tmp_path / "kept.json"
+    file.write_text("new")
+    with pytest.raises(OSError):
+        link(file, place)
+    assert not place.exists()
+    link_or_copy(file, place)
+    assert place.read_text() == "new" and not place.samefile(file)
+    assert {path.name for path in tmp_path.iterdir()} == {"new.json", "kept.json"}
 
 
 def test_json_is_sorted_and_readable(tmp_path):
