@@ -12,6 +12,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from caneft.errors import InputError
+
 
 @contextmanager
 def atomic_write(path: str | Path, durable: bool = True) -> Iterator[Path]:
@@ -141,6 +143,17 @@ def link_or_copy(file: Path, place: Path) -> None:
     except OSError:
         with atomic_write(place) as beside:
             shutil.copyfile(file, beside)
+
+
+def hidden(file: Path) -> Path:
+    """Where a step keeps what it makes of a file, as Snakemake removes the file itself before a job.
+
+    Raises InputError if a folder is in the way.
+    """
+    place = file.with_name(f".{file.name}")
+    if place.is_dir():
+        raise InputError(f"{place}: is a folder; a file is needed. Move it away and run the workflow again.")
+    return place
 
 
 def split_archive(path: str | Path) -> tuple[Path, str | None]:

@@ -20,7 +20,7 @@ from caneft.corpora.text import lines
 from caneft.errors import InputError
 from caneft.storage import integrity, records
 from caneft.storage.bounded import parse, read_json
-from caneft.storage.files import link_or_copy, sha256, write_json, write_jsonl
+from caneft.storage.files import hidden, link_or_copy, sha256, write_json, write_jsonl
 
 log = logging.getLogger(__name__)
 DOMAINS = "domains"
@@ -54,11 +54,12 @@ class Progress:
 
     file: .jsonl of the translations; .cost.json stands beside, and what is kept, as hidden files of the same names.
     wanted: `made_from` of each domain, in the file's order.
-    What does not match, or cannot be read, is translated again.
+    What does not match, or cannot be read, is translated again. Raises InputError if a folder is in the way.
     """
 
     def __init__(self, file: Path, wanted: Mapping[str, str]):
-        self._wanted, self._file, self._hidden = wanted, file, file.with_name(f".{file.name}")
+        self._wanted, self._file = wanted, file
+        self._hidden, self._hidden_cost = hidden(file), hidden(_cost_file(file))
         found, self._cost = _read(self._hidden)
         self._kept = [d for d, made in wanted.items() if d in found and found[d].about["made_from"] == made]
         self._parts = {domain: found[domain] for domain in self._kept}
@@ -114,14 +115,14 @@ class Progress:
             self._hide(read_json(_cost_file(self._file)))
             return
         link_or_copy(self._file, self._hidden)
-        link_or_copy(_cost_file(self._file), _cost_file(self._hidden))
+        link_or_copy(_cost_file(self._file), self._hidden_cost)
 
     def _hide(self, cost: Mapping[str, Any]) -> None:
         """Writes the hidden files: all domains that are known, asked for or not. cost: the rest of the cost file."""
         parts = self._parts | self._others
         write_jsonl(self._hidden, [line for part in parts.values() for line in part.lines])
         about = {DOMAINS: {domain: part.about for domain, part in parts.items()}}
-        write_json(_cost_file(self._hidden), {**cost, **about, integrity.KEY: integrity.sums(self._hidden)})
+        write_json(self._hidden_cost, {**cost, **about, integrity.KEY: integrity.sums(self._hidden)})
 
 
 def _cost_file(file: Path) -> Path:

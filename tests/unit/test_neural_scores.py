@@ -1,11 +1,14 @@
 """A file of neural scores that is made again: what is made from the same is kept, everything else is scored."""
 
 import copy
+import sys
 
 import pytest
 
 from caneft.corpora.store import Row
 from caneft.scoring import neural
+from tests.messages import assert_names
+from workflow.scripts import score_neural
 
 MANIFEST = {"class": "regression_metric", "checkpoint": "tiny", "revision": None, "sha256": "a" * 64}
 REFERENCES = {
@@ -92,3 +95,13 @@ def test_the_mean_is_that_of_the_segments_and_no_stored_number(scored):
     damaged = copy.deepcopy(found)
     damaged["it"]["score"] = 0.99
     assert scored(damaged) == (found, [], 0)
+
+
+def test_a_folder_in_the_way_of_what_is_kept_is_named_before_anything_is_read(tmp_path, monkeypatch, capsys):
+    scores = tmp_path / "comet.json"
+    (tmp_path / ".comet.json").mkdir()
+    words = ["--manifest", "m", "--metric", "comet", "--about", "m", "de-en", "base", "--domains", "it"]
+    monkeypatch.setattr(sys, "argv", ["score_neural", *words, "--corpora", "c", "--copy", "--scores", str(scores)])
+    with pytest.raises(SystemExit):
+        score_neural.main()
+    assert_names(capsys.readouterr().err, tmp_path / ".comet.json", "is a folder", "Move it away")

@@ -9,6 +9,7 @@ from caneft.corpora.store import Row
 from caneft.storage import integrity, records
 from caneft.storage.files import write_json, write_jsonl
 from caneft.translation.progress import DOMAINS, MEMORY, Progress, made_from
+from tests.messages import refused
 
 ENGINE = {"name": "transformers", "version": "5", "dtype": "float32"}
 WANTED = {"it": "1", "law": "2", "koran": "3"}
@@ -155,7 +156,6 @@ BROKEN = {
     "cut cost file": lambda file: cost_of(file).write_text(cost_of(file).read_text()[:-20]),
     "empty cost file": lambda file: cost_of(file).write_text(""),
     "cost file is a list": lambda file: cost_of(file).write_text("[]"),
-    "cost file is a folder": lambda file: (cost_of(file).unlink(), cost_of(file).mkdir()),
     "cut translations": lambda file: file.write_text(file.read_text()[:-20]),
     "a line less": lambda file: file.write_text("".join(file.read_text().splitlines(keepends=True)[:-1])),
     "another byte": lambda file: file.write_bytes(file.read_bytes().replace(b'"b"', b'"\xff"')),
@@ -191,8 +191,15 @@ def test_of_a_broken_file_all_is_translated_again(file, spoil, killed):
     progress = Progress(file, {"it": "1", "law": "2"})
     assert progress.missing == ["it", "law"] and progress.before() == {}
     for domain in progress.missing:
-        if not cost_of(hidden(file)).is_dir():
-            progress.add(domain, lines(domain), ENGINE)
+        progress.add(domain, lines(domain), ENGINE)
+
+
+@pytest.mark.parametrize("name", [".test.jsonl", ".test.cost.json"])
+def test_a_folder_in_the_way_is_named_before_anything_is_translated(file, name):
+    (file.parent / name).unlink()
+    (file.parent / name).mkdir()
+    with refused(file.parent / name, "is a folder", "Move it away"):
+        Progress(file, WANTED)
 
 
 def test_a_domain_that_is_no_longer_asked_for_costs_nothing_when_it_comes_back(file):

@@ -7,7 +7,7 @@ from caneft.corpora import store
 from caneft.errors import InputError
 from caneft.runtime.cli import step
 from caneft.scoring import neural, translated
-from caneft.storage.files import link_or_copy, write_json
+from caneft.storage.files import hidden, link_or_copy, write_json
 
 
 @step
@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--stage-version", type=int, default=1, help="an earlier file of another version is not kept")
     parser.add_argument("--scores", type=Path, required=True, help="what still holds of an earlier file is kept")
     args = parser.parse_args()
+    kept = hidden(args.scores)
     import torch  # late: --help without it
 
     torch.set_num_threads(args.threads)
@@ -33,7 +34,6 @@ def main() -> None:
     lines = translated.copies(references) if args.copy else translated.read(args.translations, references)
     hypotheses = {domain: [line["hypothesis"] for line in lines[domain]] for domain in args.domains}
     manifest = neural.read_manifest(args.manifest)
-    kept = args.scores.with_name(f".{args.scores.name}")  # Snakemake removes the file itself before a job
     stored = _stored(kept)
     found = neural.score_domains(stored, references, hypotheses, manifest, args.batch_size, args.stage_version)
     about = dict(zip(("model", "direction", "run"), args.about, strict=True))
