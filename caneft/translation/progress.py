@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 from caneft.corpora.store import Row
 from caneft.corpora.text import lines
-from caneft.errors import InputError
 from caneft.storage import integrity, records
 from caneft.storage.bounded import parse, read_json
 from caneft.storage.files import hidden, link_or_copy, sha256, write_json, write_jsonl
@@ -64,8 +63,7 @@ class Progress:
         self._kept = [d for d, made in wanted.items() if d in found and found[d].about["made_from"] == made]
         self._parts = {domain: found[domain] for domain in self._kept}
         self._others = {domain: part for domain, part in found.items() if domain not in wanted}
-        memory = {name: float(self._cost.get(name) or 0) for name in MEMORY}
-        self._memory = memory if self._kept else dict.fromkeys(MEMORY, 0.0)
+        self._memory = _memory(self._cost if self._kept else {})
         self.missing = [domain for domain in wanted if domain not in self._parts]
         self._since = _now()
         if self._kept:
@@ -141,9 +139,9 @@ def _read(file: Path) -> tuple[dict[str, Part], dict[str, Any]]:
             line = parse(text)
             found[line["domain"]].append(line)
         parts = {domain: Part(own, _checked(cost[DOMAINS][domain])) for domain, own in found.items()}
-        [float(cost.get(name) or 0) for name in MEMORY]
+        _memory(cost)
         return parts, cost
-    except (OSError, InputError, KeyError, TypeError, ValueError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError):  # an InputError is a ValueError
         return {}, {}
 
 
@@ -152,6 +150,11 @@ def _checked(about: dict[str, Any]) -> dict[str, Any]:
     sum(about[name] for name in SECONDS)
     about["made_from"].strip(), about["engine"]["name"].strip()
     return about
+
+
+def _memory(cost: Mapping[str, Any]) -> dict[str, float]:
+    """Peaks of memory of a cost file. Raises ValueError or TypeError if they are no numbers."""
+    return {name: float(cost.get(name) or 0) for name in MEMORY}
 
 
 def _higher(one: Mapping[str, float], other: Mapping[str, float | None]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from types import SimpleNamespace
 
 import pytest
 
@@ -22,7 +23,7 @@ def lines(domain, text="x"):
 def written(file, **texts):
     """A finished file of the domains of these texts: 10 seconds each, 500 MB."""
     write_jsonl(file, [line for domain, text in texts.items() for line in lines(domain, text)])
-    entry = {"engine": ENGINE, "wall_seconds": 10, "cpu_seconds": 20.5}
+    entry = {"engine": ENGINE, "wall_seconds": 10, "cpu_seconds": 20.501}
     domains = {domain: entry | {"made_from": WANTED[domain]} for domain in texts}
     memory = {"peak_memory_mb": 1e6, "cuda_peak_memory_mb": None}
     content = {"format": 1, "stage": "translation", "started": "2026", **memory, DOMAINS: domains}
@@ -218,7 +219,7 @@ def test_a_job_that_misses_nothing_costs_what_its_domains_took(file):
     assert not Progress(file, WANTED).restore() and not file.exists()
     assert Progress(file, {"law": "2"}).restore()
     cost = json.loads(cost_of(file).read_text())
-    assert (cost["wall_seconds"], cost["cpu_seconds"], cost["peak_memory_mb"]) == (10, 20.5, 1e6)
+    assert (cost["wall_seconds"], cost["cpu_seconds"], cost["peak_memory_mb"]) == (10, 20.501, 1e6)
     assert cost["stage"] == "translation" and cost[integrity.KEY] == integrity.sums(file)
     assert Progress(file, {"it": "1", "law": "2"}).before()["wall_seconds"] == 20
 
@@ -280,7 +281,7 @@ def test_what_is_kept_is_the_file_that_was_written(file):
 
 def test_seconds_and_memory_of_kept_domains_count(file):
     assert Progress(file, WANTED).before() == {
-        **{"wall_seconds": 20, "cpu_seconds": 41.0},
+        **{"wall_seconds": 20, "cpu_seconds": 41.002},
         **{"peak_memory_mb": 1e6, "cuda_peak_memory_mb": 0},
     }
     assert Progress(file, {"law": "2"}).before()["wall_seconds"] == 10, "of a domain that is gone nothing counts"
@@ -290,13 +291,16 @@ def test_seconds_and_memory_of_kept_domains_count(file):
 def test_the_seconds_of_a_domain_are_those_since_the_last_one(tmp_path, monkeypatch):
     from caneft.translation import progress as tested
 
-    clock = iter([(100.0, 7.0), (103.5, 9.0), (110.0, 9.25)])
-    monkeypatch.setattr(tested, "_now", lambda: dict(zip(tested.SECONDS, next(clock), strict=True)))
+    clock = iter([1.5, 103.50049, 110.0012])
+    usage = iter([(0.25, 0.5), (6.5, 3.25), (6.5, 3.5)])  # by the process itself, and by the system for it
+    used = (SimpleNamespace(ru_utime=own, ru_stime=system) for own, system in usage)
+    monkeypatch.setattr(tested, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(tested, "resource", SimpleNamespace(RUSAGE_SELF=0, getrusage=lambda _: next(used)))
     progress = Progress(tmp_path / "test.jsonl", WANTED)
     for domain in ("it", "law"):
         progress.add(domain, lines(domain), ENGINE)
     about = progress.about()[DOMAINS]
-    assert [(about[d]["wall_seconds"], about[d]["cpu_seconds"]) for d in ("it", "law")] == [(3.5, 2.0), (6.5, 0.25)]
+    assert [(about[d]["wall_seconds"], about[d]["cpu_seconds"]) for d in ("it", "law")] == [(102.0, 9.0), (6.501, 0.25)]
 
 
 @pytest.mark.parametrize(("own", "expected"), [((2e6, 30.0), (2e6, 30.0)), ((100.0, None), (1e6, 0.0))])
@@ -315,4 +319,5 @@ def test_what_is_not_kept_lends_no_memory(file, monkeypatch):
     monkeypatch.setattr(records, "memory", lambda: (100.0, None))
     progress = Progress(file, {"it": "changed", "koran": "3"})
     progress.add("koran", lines("koran"), ENGINE)
-    assert Progress(file, {"it": "changed", "koran": "3"}).before()["peak_memory_mb"] == 100
+    before = Progress(file, {"it": "changed", "koran": "3"}).before()
+    assert [before[name] for name in MEMORY] == [100, 0]
