@@ -31,7 +31,7 @@ def measured(monkeypatch, dumped):
 
 def test_what_both_need_to_start_is_no_part_of_the_gain(monkeypatch):
     """Ten seconds to start; then twelve by one process, four by two."""
-    found = measured(monkeypatch, lambda corpus, n: (10.0 if corpus == "one" else 10 + {1: 12.0, 2: 4.0}[n], [b"x"]))
+    found = measured(monkeypatch, lambda corpus, n: (10.0 if corpus == "two" else 10 + {1: 12.0, 2: 4.0}[n], [b"x"]))
     assert found["same_bytes"] and found["times_as_fast"] == {1: 1, 2: 3}
     assert found["seconds"] == {1: 22, 2: 14} and found["start_seconds"] == {1: 10, 2: 10}
 
