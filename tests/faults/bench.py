@@ -71,14 +71,28 @@ class Running:
         except psutil.NoSuchProcess:
             return []
 
-    def until(self, events: int, milliseconds: int) -> bool:
-        """Waits for the moment; False if the run ends before it."""
-        while self.events() < events:
+    def planned(self) -> int:
+        """How many jobs the run will have; 0 if it ends before it says so."""
+        while not (found := re.search(r"^total +(\d+)", self.said(), re.MULTILINE)):
             if self.process.poll() is not None:
-                return False
+                return 0
+            time.sleep(0.02)
+        return int(found[1])
+
+    def until(self, share: float, milliseconds: int) -> tuple[bool, str]:
+        """Waits for the moment, so long after this share of the run's beginnings and ends of jobs.
+
+        Returns whether the run has not ended before it, and the moment in words.
+        """
+        all_events = 2 * self.planned() - 2  # without the target's own job
+        wanted = 1 + int(share * all_events)
+        moment = f"{milliseconds} ms after event {wanted} of {all_events}"
+        while self.events() < wanted:
+            if self.process.poll() is not None:
+                return False, moment
             time.sleep(0.02)
         time.sleep(milliseconds / 1000)
-        return self.process.poll() is None
+        return self.process.poll() is None, moment
 
     def wait(self) -> int:
         return self.process.wait(LONG)

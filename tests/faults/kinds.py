@@ -12,20 +12,9 @@ from random import Random
 import psutil
 
 from tests.faults import environment
-from tests.faults.bench import ONE_RUN, Bench, Running, left_by, stop
+from tests.faults.bench import Bench, Running, left_by, stop
 
 GRACE = 5  # seconds between SIGTERM and SIGKILL
-EVENTS = {
-    "corpora": 60,
-    "importance": 50,
-    "selection": 44,
-    "tuning": 40,
-    "translation": 34,
-    "scoring": 22,
-    "reporting": 6,
-    ONE_RUN: 14,
-}
-"""Beginnings and ends of jobs that a run from this stage on has, about."""
 BENIGN = "the run had ended before"
 
 
@@ -42,9 +31,8 @@ class Done:
     undo: Callable[[], None] | None = None
 
 
-def _moment(run: Running, random: Random, stage: str) -> tuple[bool, str]:
-    events, wait = random.randint(1, EVENTS[stage]), random.randint(0, 4000)
-    return run.until(events, wait), f"{wait} ms after event {events}"
+def _moment(run: Running, random: Random) -> tuple[bool, str]:
+    return run.until(random.random(), random.randint(0, 2000))
 
 
 def _a_job(run: Running, random: Random) -> psutil.Process | None:
@@ -66,7 +54,7 @@ def _name(job: psutil.Process) -> str:
 def kill_job(bench: Bench, random: Random, stage: str) -> Done:
     """SIGKILL to one job; Snakemake lives."""
     run = bench.start()
-    there, moment = _moment(run, random, stage)
+    there, moment = _moment(run, random)
     job = _a_job(run, random) if there else None
     name = _name(job) if job else BENIGN
     if job:
@@ -77,7 +65,7 @@ def kill_job(bench: Bench, random: Random, stage: str) -> Done:
 def kill_head(bench: Bench, random: Random, stage: str) -> Done:
     """SIGKILL to Snakemake alone; its jobs outlive it."""
     run = bench.start()
-    _, moment = _moment(run, random, stage)
+    _, moment = _moment(run, random)
     everything, jobs = run.everything(), run.jobs()
     stop(everything[:1])
     names = " and ".join(map(_name, jobs)) or "no job"
@@ -89,7 +77,7 @@ def kill_head(bench: Bench, random: Random, stage: str) -> Done:
 def kill_all(bench: Bench, random: Random, stage: str) -> Done:
     """SIGKILL to Snakemake and all jobs, as when a machine goes down."""
     run = bench.start()
-    _, moment = _moment(run, random, stage)
+    _, moment = _moment(run, random)
     names = " and ".join(map(_name, run.jobs())) or "no job"
     stop(run.everything())
     return Done(f"{moment}: Snakemake and {names}", code=run.wait(), said=run.said(), interrupted=True)
@@ -98,7 +86,7 @@ def kill_all(bench: Bench, random: Random, stage: str) -> Done:
 def preempt(bench: Bench, random: Random, stage: str) -> Done:
     """SIGTERM to all, and SIGKILL to what is there after the grace."""
     run = bench.start()
-    _, moment = _moment(run, random, stage)
+    _, moment = _moment(run, random)
     everything, names = run.everything(), " and ".join(map(_name, run.jobs())) or "no job"
     for process in everything:
         try:
@@ -157,7 +145,7 @@ def turn_read_only(bench: Bench, random: Random, stage: str) -> Done:
     subprocess.run(["mount", "--bind", folder, beside], check=True)
     subprocess.run(["mount", "-o", "remount,ro,bind", beside], check=True)
     run = bench.start()
-    there, moment = _moment(run, random, stage)
+    there, moment = _moment(run, random)
     subprocess.run(["mount", "--bind", beside, folder], check=True)
     code = run.wait()
 
