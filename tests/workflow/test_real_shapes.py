@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from tests import warm
 from tests.shapes import SHAPES
 
 ARCHITECTURES = {"llama-2": "llama", "qwen-2-5": "qwen2", "gemma-2": "gemma2", "gemma-3-base": "gemma3_text"}
@@ -30,12 +31,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("shapes")]
 VARIANTS = ["base", "lora", "caneft"]
 SEEN, UNSEEN = ["it", "law"], "koran"
 
-SPY = """
-import os, sys
-with open(os.environ["SPY"], "a") as file:
-    file.write(f"{' '.join(sys.orig_argv[:3])}\\t{os.environ.get('HF_HUB_OFFLINE')}\\n")
+SPY = """\
+#!/bin/bash
+printf '%s\\t%s\\n' "$2" "$HF_HUB_OFFLINE" >> "$SPY"
+exec "$(PATH="${PATH#*:}" command -v python)" "$@"
 """
-"""As `sitecustomize`: every Python writes down what it was started as, and whether it is offline."""
+"""As the first `python` of PATH: writes down which module is started, and whether it is offline, and starts it."""
 
 
 def configuration(workspace, folders):
@@ -85,12 +86,14 @@ def done(pristine, tmp_path_factory):
     folders = {name: random_model(root / name, name) for name in ARCHITECTURES}
     (root / "config.yaml").write_text(yaml.safe_dump(configuration(workspace, folders), sort_keys=False))
     (root / "spy").mkdir()
-    (root / "spy/sitecustomize.py").write_text(SPY)
+    (root / "spy/python").write_text(SPY)
+    (root / "spy/python").chmod(0o755)
+    before = [*warm.COMMAND, "bash", "-c", 'PATH="$0:$PATH" exec "$@"', root / "spy"]
     environment = {key: value for key, value in workspace.environment.items() if key != "HF_HUB_OFFLINE"}
     finished = subprocess.run(
-        workspace.command("--cores", "2", "tables", config=root / "config.yaml"),
+        [*before, *workspace.command("--cores", "2", "tables", config=root / "config.yaml")],
         cwd=workspace.root,
-        env=environment | {"PYTHONPATH": str(root / "spy"), "SPY": str(root / "spy.tsv")},
+        env=environment | {"SPY": str(root / "spy.tsv")},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -153,10 +156,10 @@ def test_dumps_runs_and_translations_say_how_pairs_were_written(done, name):
 
 def test_jobs_are_offline_and_those_that_fetch_are_as_the_user_set_it(done):
     started = [line.split("\t") for line in done[1]]
-    steps = {command.rpartition(".")[2]: set() for command, _ in started if "workflow.scripts" in command}
-    for command, offline in started:
-        if "workflow.scripts" in command:
-            steps[command.rpartition(".")[2]].add(offline)
+    steps = {module.rpartition(".")[2]: set() for module, _ in started if "workflow.scripts" in module}
+    for module, offline in started:
+        if "workflow.scripts" in module:
+            steps[module.rpartition(".")[2]].add(offline)
     assert steps.pop("resolve_model") == {""}
     assert {"dump_importance", "tune", "translate", "tabulate", "score", "prepare_corpus"} <= set(steps)
     assert set(map(frozenset, steps.values())) == {frozenset({"1"})}
