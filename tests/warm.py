@@ -66,6 +66,7 @@ def work(argv: list[str], cwd: str, environment: dict[str, str], files: list[int
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     sys.argv, sys.path[0] = argv, cwd
     code: int | str | None = 0
     try:
@@ -96,9 +97,10 @@ def received(peer: socket.socket) -> tuple[list, list[int]]:
 
 
 def serve(server: socket.socket) -> None:
-    """Forks for each that connects, until it is killed or its parent has ended."""
+    """Forks for each that connects, until its stdin ends, as with its parent, and nothing is left to do."""
     for name in IMPORTS:
         importlib.import_module(name)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # from now on: there may be a step to end first
     waiting = selectors.DefaultSelector()
 
     def begin() -> None:
@@ -133,10 +135,9 @@ def serve(server: socket.socket) -> None:
             peer.sendall(str(code).encode())
 
     waiting.register(server, selectors.EVENT_READ, begin)
-    parent = os.getppid()
-    while os.getppid() == parent:
-        for key, _ in waiting.select(5)[:1]:
-            key.data()  # one at a time: it may end what the next is about
+    waiting.register(sys.stdin, selectors.EVENT_READ)
+    while ready := [key.data for key, _ in waiting.select() if key.data]:
+        ready[0]()  # one at a time: it may end what the next is about
 
 
 def main() -> None:
@@ -151,14 +152,17 @@ def main() -> None:
         client.parent.mkdir()
         client.write_text(CLIENT.format(python=sys.executable, steps=STEPS, address=address), encoding="utf-8")
         client.chmod(0o755)
-        warm = subprocess.Popen([*COMMAND, SERVE, str(server.fileno())], pass_fds=[server.fileno()])
+        warm = subprocess.Popen(
+            [*COMMAND, SERVE, str(server.fileno())], pass_fds=[server.fileno()], stdin=subprocess.PIPE
+        )
         environment = os.environ | {"PATH": os.pathsep.join([str(client.parent), os.environ["PATH"]])}
         try:
             command = subprocess.Popen(sys.argv[1:], env=environment)
             signal.signal(signal.SIGTERM, lambda *_: command.terminate())
             code = command.wait()
         finally:
-            warm.kill()
+            warm.stdin.close()
+            warm.terminate()
             warm.wait()
     sys.exit(code)
 

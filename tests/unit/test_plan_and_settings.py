@@ -565,7 +565,7 @@ def test_samples_are_decided_on_the_mixture_that_is_named_where_there_is_one():
 def test_what_is_not_said_is_one_stratum_and_neurons():
     """A unit is written only if it is another than neurons."""
     plain = settings.InformationSettings(bins=4, null_permutations=3, error_rate=0.05, seed=0)
-    assert plain.length_strata == 1
+    assert plain.length_strata == settings.StabilitySettings.model_fields["length_strata"].default == 1
     prompt = settings.PromptSettings(instruction="T", source_language="German", target_language="English")
     given = {"importance": config.Importance(), "prompt": prompt, "dtype": "float32"}
     assert settings.DumpSettings(**given).model_dump().keys() == given.keys()

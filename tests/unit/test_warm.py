@@ -49,7 +49,7 @@ def test_a_signal_reaches_the_step(tmp_path, number):
     """The step waits for a pipe that nobody writes to; who waits for the step is killed."""
     package = tmp_path / "workflow" / "scripts"
     package.mkdir(parents=True)
-    (package / "sleeps.py").write_text("import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)\n")
+    (package / "sleeps.py").write_text("import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(600)\n")
     begun = "python -m workflow.scripts.sleeps > step & waits=$!; until [ -s step ]; do sleep 0.1; done"
     script = f"{begun}; kill -{number:d} $waits; wait $waits; echo $?"
     done = run(script, tmp_path)
