@@ -106,7 +106,7 @@ LLAMA := .venv-llama/source
 	  -DGGML_OPENMP=OFF -DCMAKE_CXX_FLAGS_RELEASE=-O1 > .venv-llama/log && ninja -C .venv-llama/built llama >> .venv-llama/log
 	@touch $@
 
-test-faults: $(VENV)/.ready ## put fifty faults into running workflows: most of an hour
+test-faults: $(VENV)/.ready ## put fifty faults into running workflows: 23 minutes
 	@$(RUN) python -m tests.faults --seed 1 --number 50
 
 # Neurons recomputed by the witness, changed weights, and the numbers of the tables.
