@@ -18,7 +18,7 @@ import yaml
 
 from tests import warm
 from tests.conda.conftest import WithConda, registry  # noqa: F401  a fixture
-from tests.slurm import faults
+from tests.slurm import faults, garden
 from tests.slurm import two_nodes as over_nodes
 from tests.slurm.cluster import Cluster, ClusterError, Loopback, missing, wait_for
 from tests.workflow.conftest import REPOSITORY, RESULTS, Workspace, pristine  # noqa: F401  a fixture
@@ -215,6 +215,12 @@ def local_run(pristine, tmp_path_factory) -> Iterator[Head]:  # noqa: F811
         process.wait()
 
 
+def local_end(run: Head) -> Workspace:
+    """Where the local run has come to its end."""
+    assert run.wait() == 0, run.said()[-5000:]
+    return Workspace(run.log.parent)
+
+
 @pytest.fixture(scope="session")
 def fault_jobs(without_accounts, pristine, tmp_path_factory) -> Iterator[Future]:  # noqa: F811
     """The jobs of faults.smk, begun: a Future of their folder and of the lines of squeue by rule, oldest first."""
@@ -224,13 +230,27 @@ def fault_jobs(without_accounts, pristine, tmp_path_factory) -> Iterator[Future]
 
 
 @pytest.fixture(scope="session")
+def grown_jobs(without_accounts, fault_jobs, local_run, tmp_path_factory) -> Iterator[Future]:
+    """What garden.py runs, begun: it waits for the local run, and for the outage of faults.smk. A Future of a `Grown`."""
+    place = tmp_path_factory.mktemp("grown")
+
+    def run() -> garden.Grown:
+        fault_jobs.result()
+        workspace = local_end(local_run).copy(place)
+        edited = workspace.configuration(lambda config: (longer(config), garden.add(config)))
+        return garden.run(Login(without_accounts, workspace), CONFIG, edited)
+
+    with ThreadPoolExecutor(1) as thread:
+        yield thread.submit(run)
+
+
+@pytest.fixture(scope="session")
 def two_node_jobs(two_nodes, local_run, tmp_path_factory) -> Iterator[Future]:
     """What two_nodes.py runs, begun: it waits for the local run first. A Future of a `Spread`."""
     places = [tmp_path_factory.mktemp(name) for name in ("alone", "spread")]
 
     def run() -> over_nodes.Spread:
-        assert local_run.wait() == 0, local_run.said()[-5000:]
-        alone, spread = (Workspace(local_run.log.parent).copy(place) for place in places)
+        alone, spread = (local_end(local_run).copy(place) for place in places)
         return over_nodes.run(Login(two_nodes, spread), alone, CONFIG, alone.configuration(over_two_nodes))
 
     with ThreadPoolExecutor(1) as thread:
@@ -240,5 +260,4 @@ def two_node_jobs(two_nodes, local_run, tmp_path_factory) -> Iterator[Future]:
 @pytest.fixture(scope="session")
 def local_results(local_run) -> Path:
     """What it left."""
-    assert local_run.wait() == 0, local_run.said()[-5000:]
-    return local_run.log.parent / RESULTS
+    return local_end(local_run).results

@@ -151,7 +151,7 @@ def outage(story: Story, head: Head) -> None:
 
 
 @pytest.fixture(scope="module")
-def story(with_accounts, pristine, tmp_path_factory, local_run, fault_jobs, two_node_jobs, registry) -> Story:
+def story(with_accounts, pristine, tmp_path_factory, local_run, grown_jobs, two_node_jobs, registry) -> Story:
     """With --use-conda, in environments that are made before. Beside it go the local run and other clusters' jobs."""
     workspace = copied(pristine, tmp_path_factory.mktemp("slurm"))
     conda = WithConda(workspace, tmp_path_factory.mktemp("conda_prefix"))

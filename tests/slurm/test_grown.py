@@ -5,11 +5,6 @@ import re
 from collections import Counter
 
 import pytest
-import yaml
-
-from tests.slurm.conftest import CONFIG, Login, longer
-from tests.slurm.faults import OPTIONS, rule_of
-from tests.workflow.conftest import Workspace
 
 AGGREGATES = re.compile(
     r"(tables|figures|significance|logs|benchmarks)/.*|(overview|examples|report)\.html|summary\.md|runs\.parquet|config\.yaml"
@@ -20,33 +15,9 @@ EVALUATED = re.compile(
 """Files that have a part for each domain."""
 
 
-def with_garden(config: dict) -> None:
-    longer(config)
-    corpus = {"format": "demo", "domain": "garden", "pairs": 20}
-    config["directions"]["de-en"]["domains"]["garden"] = {"test": corpus}
-
-
-def files(results):
-    return {
-        path.relative_to(results).as_posix(): (path.stat().st_mtime_ns, path.read_bytes())
-        for path in results.rglob("*")
-        if path.is_file()
-    }
-
-
 @pytest.fixture(scope="module")
-def grown(without_accounts, fault_jobs, local_results, tmp_path_factory):
-    """Jobs by rule, and the files before and after. The jobs of faults.smk have begun, and their outage is over."""
-    fault_jobs.result()
-    workspace = Workspace(local_results.parents[1]).copy(tmp_path_factory.mktemp("grown"))
-    login = Login(without_accounts, workspace)
-    (login.root / CONFIG).write_text(yaml.safe_dump(workspace.configuration(with_garden)), encoding="utf-8")
-    before = files(login.results)
-    done = login.snakemake(*OPTIONS)
-    assert done.returncode == 0, done.stdout[-5000:]
-    run = re.search(r"SLURM run ID: ([\w-]+)", done.stdout)[1]
-    comments = without_accounts.run(f"squeue -h --states=all --name={run} --format=%k").splitlines()
-    return Counter(map(rule_of, comments)), before, files(login.results)
+def grown(grown_jobs):
+    return grown_jobs.result()
 
 
 def test_its_own_jobs_run_and_those_of_the_tables(grown):
@@ -55,7 +26,7 @@ def test_its_own_jobs_run_and_those_of_the_tables(grown):
     once += ["significance_test_significance", "tabulate", "plot", "overview", "show_examples"]
     once += ["trial_translate", "choice_score_trials", "translation_score_translate"]
     once += [f"runs_mini-llama_de-en_all_{variant}_seed1_score_translate" for variant in ("lora", "random", "caneft")]
-    assert grown[0] == Counter(once)
+    assert grown.jobs == Counter(once)
 
 
 def test_no_other_file_is_written_anew(grown):
