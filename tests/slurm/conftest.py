@@ -231,7 +231,7 @@ def fault_jobs(without_accounts, pristine, tmp_path_factory) -> Iterator[Future]
 
 @pytest.fixture(scope="session")
 def grown_jobs(without_accounts, fault_jobs, local_run, tmp_path_factory) -> Iterator[Future]:
-    """What garden.py runs, begun: it waits for the local run, and for the outage of faults.smk. A Future of a `Grown`."""
+    """What garden.py runs, begun: it waits for the local run and the outage of faults.smk. A Future of a `Grown`."""
     place = tmp_path_factory.mktemp("grown")
 
     def run() -> garden.Grown:
