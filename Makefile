@@ -75,7 +75,7 @@ audit: ## look up the pinned packages among known vulnerabilities
 	  || { echo "$$lock: not clean, or the service of vulnerabilities was not reached (see above)" >&2; bad=1; }; done; [ -z "$$bad" ]
 
 # The tests start and stop it. Needs Slurm's Debian packages.
-test-slurm: $(VENV)/.ready ## run the workflow on a real Slurm: 11 minutes
+test-slurm: $(VENV)/.ready ## run the workflow on a real Slurm: 10 minutes
 	@$(RUN) python -m pytest -s tests/slurm
 
 # `snakemake --use-conda` with a stand-in for conda that makes environments from the pins, and once with rattler, a real
