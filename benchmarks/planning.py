@@ -119,19 +119,20 @@ def with_another_rate(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def bare(folder: Path, jobs: int) -> dict[str, float]:
-    """The same of a workflow of about so many jobs: chains of four, each with an output, an input and a command."""
+    """What planning takes for about so many jobs of a command, an output and at most one input: chains of four."""
     links = (LINK.format(name=name, before=before) for before, name in zip("abc", "bcd", strict=True))
     (folder / "Snakefile").write_text(BARE.format(chains=jobs // 4) + "".join(links), encoding="utf-8")
     return dry_run(folder)
 
 
 def plan(folder: Path, config: dict[str, Any]) -> dict[str, float]:
-    """Seconds and peak memory (MB) of `snakemake -n`, and the jobs that it lists."""
+    """What planning takes for the workflow with this configuration."""
     (folder / "grid.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     return dry_run(folder, "--configfile", "grid.yaml")
 
 
 def dry_run(folder: Path, *options: str) -> dict[str, float]:
+    """Seconds and peak memory (MB) of `snakemake -n` in a folder, and the jobs that it lists."""
     command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "--nocolor", *options]
     began = time.perf_counter()
     with tempfile.TemporaryFile("w+") as said:

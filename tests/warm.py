@@ -66,7 +66,6 @@ def work(argv: list[str], cwd: str, environment: dict[str, str], files: list[int
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     sys.argv, sys.path[0] = argv, cwd
     code: int | str | None = 0
     try:
@@ -87,25 +86,31 @@ def work(argv: list[str], cwd: str, environment: dict[str, str], files: list[int
 
 
 def received(peer: socket.socket) -> tuple[list, list[int]]:
-    """Arguments, folder and variables of a step, and its standard streams."""
+    """Arguments, folder and variables of a step, and its standard streams. ValueError: who asked was killed."""
     length, files, _, _ = socket.recv_fds(peer, 4, 3)
-    with peer.makefile("rb", buffering=0) as stream:
-        asked = b""
-        while len(asked) < int.from_bytes(length, "big"):
-            asked += stream.read(int.from_bytes(length, "big") - len(asked))
-    return json.loads(asked), files
+    with peer.makefile("rb") as stream:
+        asked = stream.read(int.from_bytes(length, "big"))
+    try:
+        return json.loads(asked), files
+    except ValueError:
+        for file in files:
+            os.close(file)
+        raise
 
 
 def serve(server: socket.socket) -> None:
-    """Forks for each that connects, until its stdin ends, as with its parent, and nothing is left to do."""
+    """Forks for each that connects, until its parent ends, which closes stdin, and nothing is left to do."""
     for name in IMPORTS:
         importlib.import_module(name)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # from now on: there may be a step to end first
     waiting = selectors.DefaultSelector()
 
     def begin() -> None:
         peer, _ = server.accept()
-        asked, files = received(peer)
+        try:
+            asked, files = received(peer)
+        except ValueError:
+            peer.close()
+            return
         if (child := os.fork()) == 0:
             for other in [key.fd for key in waiting.get_map().values()]:
                 os.close(other)
@@ -162,8 +167,11 @@ def main() -> None:
             code = command.wait()
         finally:
             warm.stdin.close()
-            warm.terminate()
-            warm.wait()
+            try:
+                warm.wait(5)  # it may have a step to end
+            except subprocess.TimeoutExpired:  # while it still imports
+                warm.kill()
+                warm.wait()
     sys.exit(code)
 
 

@@ -94,7 +94,7 @@ def _content(file: Path, data: Path | None, model: str | None, direction: str) -
             direction=direction,
             languages=[languages.name(tag) for tag in tags],
             domains=corpora,
-            samples=min(samples, math.ceil(has.train * 9 / 10)),
+            samples=max(2, min(samples, math.ceil(has.train * 9 / 10))),
             pairs=min(tuning.pairs_per_domain, has.train),
             dev_pairs=has.dev,
             sizes=said,

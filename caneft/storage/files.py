@@ -146,7 +146,7 @@ def link_or_copy(file: Path, place: Path) -> None:
 
 
 def hidden(file: Path) -> Path:
-    """Where a step keeps what it makes of a file, as Snakemake removes the file itself before a job.
+    """The hidden file in which a step keeps its results, because Snakemake removes the file itself before a job.
 
     Raises InputError if a folder is in the way.
     """

@@ -139,7 +139,7 @@ def _read(file: Path) -> tuple[dict[str, Part], dict[str, Any]]:
             line = parse(text)
             found[line["domain"]].append(line)
         parts = {domain: Part(own, _checked(cost[DOMAINS][domain])) for domain, own in found.items()}
-        _memory(cost)
+        _memory(cost)  # so that wrong numbers count as broken
         return parts, cost
     except (ValueError, KeyError, TypeError, AttributeError):  # an InputError is a ValueError
         return {}, {}

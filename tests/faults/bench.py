@@ -80,9 +80,9 @@ class Running:
         return int(found[1])
 
     def until(self, share: float, milliseconds: int) -> tuple[bool, str]:
-        """Waits for the moment, so long after this share of the run's beginnings and ends of jobs.
+        """Waits until this share of all beginnings and ends of jobs is over, and so many milliseconds more.
 
-        Returns whether the run has not ended before it, and the moment in words.
+        Returns whether the run still goes on then, and the moment in words.
         """
         all_events = 2 * self.planned() - 2  # without the target's own job
         wanted = 1 + int(share * all_events)

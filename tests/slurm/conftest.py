@@ -43,7 +43,7 @@ def longer(config: dict) -> None:
 
 
 def over_two_nodes(config: dict) -> None:
-    """Edit of mini.yaml, as `longer`: dumps and tuning by two nodes, and other ones than the local run's."""
+    """Edit of mini.yaml: as `longer`, but two nodes share dumps and tuning, and these take less time."""
     longer(config)
     config["tuning"] |= {"epochs": 12, "dev_every": 36}
     config["importance"]["samples"] = 200
@@ -231,7 +231,7 @@ def fault_jobs(without_accounts, pristine, tmp_path_factory) -> Iterator[Future]
 
 @pytest.fixture(scope="session")
 def grown_jobs(without_accounts, fault_jobs, local_run, tmp_path_factory) -> Iterator[Future]:
-    """What garden.py runs, begun: it waits for the local run and the outage of faults.smk. A Future of a `Grown`."""
+    """Starts what garden.py runs, after the local run and the outage of faults.smk. A Future of a `Grown`."""
     place = tmp_path_factory.mktemp("grown")
 
     def run() -> garden.Grown:
@@ -246,7 +246,7 @@ def grown_jobs(without_accounts, fault_jobs, local_run, tmp_path_factory) -> Ite
 
 @pytest.fixture(scope="session")
 def two_node_jobs(two_nodes, local_run, tmp_path_factory) -> Iterator[Future]:
-    """What two_nodes.py runs, begun: it waits for the local run first. A Future of a `Spread`."""
+    """Starts what two_nodes.py runs, after the local run. A Future of a `Spread`."""
     places = [tmp_path_factory.mktemp(name) for name in ("alone", "spread")]
 
     def run() -> over_nodes.Spread:

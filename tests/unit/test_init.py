@@ -236,6 +236,20 @@ def test_own_corpora_and_model_need_no_edit(command_line, tmp_path, monkeypatch,
     assert raw["importance"] == {"samples": 38}
 
 
+def test_a_domain_of_one_pair_gets_a_configuration_that_can_be_read(command_line, tmp_path, bring):
+    counts = {"train": 1, "dev": 3, "test": 3}
+    lines = {
+        f"{domain}.{split}.tsv": [f"{s}\t{t}" for s, t in demo.pairs(domain, split, count)]
+        for domain in ("it", "law")
+        for split, count in counts.items()
+    }
+    file = tmp_path / "mine.yaml"
+    command_line("init", file, "--data", bring(**lines), "--direction", "de-en")
+    assert yaml.safe_load(file.read_text(encoding="utf-8"))["importance"] == {"samples": 2}
+    _, _, said = command_line("check", file)
+    assert "importance.samples" not in said
+
+
 def test_relative_paths_start_where_the_configuration_says(command_line, tmp_path, monkeypatch, model):
     own.corpora(tmp_path / "all/data")
     (tmp_path / "base").symlink_to(model)

@@ -61,6 +61,26 @@ def test_a_signal_reaches_the_step(tmp_path, number):
     assert not psutil.pid_exists(step)
 
 
+def test_who_is_killed_while_it_asks_for_a_step_stops_no_other():
+    """One that says nothing, and one that says less than it has announced."""
+    script = f"""
+import array, os, pathlib, re, socket, subprocess
+client = subprocess.run(["sh", "-c", "command -v python"], capture_output=True, text=True).stdout.strip()
+address = re.search(r"connect\\('(.*)'\\)", pathlib.Path(client).read_text())[1]
+for said in (None, b"half"):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
+        server.connect(address)
+        if said:
+            socket.send_fds(server, [(500).to_bytes(4, "big")], [0, 1, 2])
+            server.sendall(said)
+os.execv(client, [client, "-m", "{STEP}", "--help"])
+"""
+    done = subprocess.run(
+        [*warm.COMMAND, sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0 and "--config" in done.stdout, done.stderr
+
+
 def test_the_warm_process_ends_with_the_command():
     [server] = run(f"pgrep -P $PPID -f -- {warm.SERVE}").stdout.split()
     assert not psutil.pid_exists(int(server))
