@@ -103,7 +103,7 @@ LLAMA := .venv-llama/source
 	@mkdir $(LLAMA) && tar -xzf .venv-llama/llama_cpp_python-*.tar.gz -C $(LLAMA) --strip-components 1
 	@. .venv-llama/bin/activate && cmake -G Ninja -S $(LLAMA)/vendor/llama.cpp -B .venv-llama/built -DLLAMA_BUILD_COMMON=OFF \
 	  -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=OFF -DGGML_NATIVE=OFF \
-	  -DGGML_OPENMP=OFF -DCMAKE_CXX_FLAGS_RELEASE=-O1 > .venv-llama/log && ninja -C .venv-llama/built llama >> .venv-llama/log
+	  -DGGML_OPENMP=OFF -DCMAKE_C_FLAGS_RELEASE=-O0 -DCMAKE_CXX_FLAGS_RELEASE=-O0 > .venv-llama/log && ninja -C .venv-llama/built llama >> .venv-llama/log
 	@touch $@
 
 test-faults: $(VENV)/.ready ## put fifty faults into running workflows: 23 minutes

@@ -67,13 +67,13 @@ onstart:
     check_cluster()
     lift_rate()
     hold_results()
-    store_configuration()
+    store_configuration(finished.begin)
     print_power()
 
 
 onsuccess:
     clear_kept()
-    write_report()
+    close_results()
 
 
 onerror:

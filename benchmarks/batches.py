@@ -1,14 +1,15 @@
-"""Batches of translation as `caneft.translation.decoding` makes them, against a `generate` for each so many sentences.
+"""Compares the batches of `caneft.translation.decoding` with one plain `generate` per batch.
 
     python -m benchmarks.batches --model FOLDER --dtype float32 --threads 1 --corpus FILE.jsonl ...
 
-    ours     longest first, of at most so many tokens; rows that have ended leave
-    plain    shortest first, of --batch-size rows, each as long as its longest hypothesis
+    ours     longest sentences first, with a limit of tokens per batch; finished rows leave the batch
+    plain    shortest first, --batch-size rows per batch, each row as long as the batch's longest hypothesis
 
-Both translate the same sentences by turns, in one process. `ours_vs_plain` is the ratio of sentences a second, more is
-better: of processor time on a CPU, since others may work there too. `positions` counts what the model computed, padding
-and ended rows included: in reading prompts, and in the steps after. `identical` and `gaps` are those of
-benchmarks.decoding: the share of hypotheses with the same tokens, and how much likelier plain's first differing one is.
+Both translate the same sentences in turn, in one process. `ours_vs_plain` is the ratio of sentences per second; more is
+better. On a CPU it uses processor time, because other programs may run there too. `positions` counts what the model
+computed, padding and finished rows included: in reading prompts, and in the steps after that. `identical` and `gaps`
+are as in benchmarks.decoding: the share of hypotheses with the same tokens, and how much likelier plain's first
+different token is.
 """
 
 import argparse
@@ -50,7 +51,7 @@ def parsed(argv: list[str]) -> argparse.Namespace:
 
 @torch.inference_mode()
 def plain(model, prompts: Prompts, task: decoding.Task, settings: config.Decoding) -> list[list[int]]:
-    """As `decoding.generate`, by as many calls of the model's own as there are batches."""
+    """Like `decoding.generate`, but calls the model's own `generate` once per batch."""
     from transformers import GenerationConfig
 
     order = sorted(range(len(task.prompts)), key=lambda i: (len(task.prompts[i]), i))
@@ -83,7 +84,7 @@ def compared(arguments: argparse.Namespace) -> dict[str, Any]:
     ids: dict[str, list[list[int]]] = {}
     positions: dict[str, dict[str, int]] = {}
     for way in WAYS.values():
-        way(model, prompts, few, settings)  # what is made once, is made
+        way(model, prompts, few, settings)  # warm-up: lazy initialisation happens here
     for _ in range(arguments.rounds):
         for name, way in WAYS.items():
             seen.clear()

@@ -1,4 +1,4 @@
-"""What the benchmarks of models share: shapes, text, clocks, peaks of memory, and the form of what is written."""
+"""What the benchmarks of models share: shapes, text, clocks, memory peaks, and the format of their output."""
 
 import argparse
 import contextlib
@@ -39,7 +39,7 @@ ROOT = Path(__file__).parents[1]
 def _shape(
     model_type: str, hidden: int, layers: int, neurons: int, heads: int, vocabulary: int, **more
 ) -> dict[str, Any]:
-    """Configuration for transformers; what is not said is the architecture's default."""
+    """Configuration for transformers; keys that are not given keep the architecture's default."""
     return {
         "model_type": model_type,
         "hidden_size": hidden,
@@ -69,7 +69,7 @@ SHAPES = {
     "gemma-2-9b": _shape("gemma2", 3584, 42, 14336, 16, 256000, num_key_value_heads=8, **GEMMA_2),
 }
 
-MODEL_ONLY = "model_only"  # beside the subjects in tables of memory: the process or device with nothing but the weights
+MODEL_ONLY = "model_only"  # in memory tables, beside the subjects: the process or device with only the weights
 DEMO_DOMAINS = ("it", "law", "medical", "subtitles")
 INSTRUCTION = "Translate the following text."
 SEED = 0
@@ -79,7 +79,7 @@ SEED = 0
 
 
 def read_pairs(corpus: Sequence[str] | None, fields: Sequence[str], needed: int) -> list[list[tuple[str, str]]]:
-    """Pairs of each corpus file, or `needed` of each domain of the built-in corpus; cleaned, in file order."""
+    """Cleaned pairs, in file order, of each corpus file; without files, `needed` of each built-in domain."""
     if not corpus:
         return [demo.pairs(domain, "train", needed) for domain in DEMO_DOMAINS]
     return [_read_file(path, fields) for path in corpus]
@@ -99,9 +99,9 @@ def _read_file(path: str, fields: Sequence[str]) -> list[tuple[str, str]]:
 def draw_examples(
     files: Sequence[Sequence[tuple[str, str]]], tokenizer, samples: int, tokens: int, max_tokens: int
 ) -> list[Example]:
-    """So many samples: pairs drawn from all files, joined from neighbours to about so many tokens (0: not joined).
+    """Draws `samples` examples from the pairs of all files, after joining neighbours to about `tokens` tokens (0: not).
 
-    max_tokens: longer ones are left out.
+    max_tokens: longer samples are left out.
     """
     prompts = Prompts(tokenizer, lambda domain: INSTRUCTION)
     pool = [pair for pairs in files for pair in joined(pairs, prompts, tokens)]
@@ -119,9 +119,9 @@ def draw_examples(
 
 
 def joined(pairs: Sequence[tuple[str, str]], prompts: Prompts, tokens: int) -> Iterator[tuple[str, str]]:
-    """Consecutive pairs put together to samples of about so many tokens, prompt included; 0 leaves them as they are.
+    """Joins consecutive pairs to samples of about `tokens` tokens, prompt included; 0 leaves them as they are.
 
-    What is left over at the end is no sample.
+    Pairs left over at the end make no sample.
     """
     if not tokens:
         yield from pairs
@@ -130,7 +130,7 @@ def joined(pairs: Sequence[tuple[str, str]], prompts: Prompts, tokens: int) -> I
     around = len(prompts.encode("", ""))
     group, length = [], around
     for pair, own in zip(pairs, map(len, ids), strict=True):
-        if group and length + own / 2 > tokens:  # nearer to the target without it
+        if group and length + own / 2 > tokens:  # without this pair it is nearer to the target
             yield tuple(map(" ".join, zip(*group, strict=True)))
             group, length = [], around
         group.append(pair)
@@ -149,12 +149,12 @@ class Base:
 
     @property
     def option(self) -> list[str]:
-        """What asks for it on a command line."""
+        """Command-line option that selects this model."""
         return ["--model", self.folder] if self.folder else ["--shape", self.name]
 
     @cached_property
     def shape(self) -> dict[str, Any]:
-        """Configuration for transformers; of a model that also sees, that of the part that writes."""
+        """Configuration for transformers; for a multimodal model, the configuration of its text part."""
         from transformers import AutoConfig
 
         if self.folder is None:
@@ -162,10 +162,9 @@ class Base:
         return AutoConfig.from_pretrained(self.folder).get_text_config().to_dict()
 
     def tokenizer(self, files: Sequence[Sequence[tuple[str, str]]]):
-        """The folder's own; for a shape one that is trained on the text at hand, with at most the shape's vocabulary.
+        """The folder's tokenizer; for a shape, one trained on the given text, with at most the shape's vocabulary.
 
-        The cost of a token is the same whatever it stands for; that most rows of a large embedding are never asked for
-        does not matter either.
+        A token costs the same whatever it means, and unused rows of a large embedding do not matter.
         """
         if self.folder is None:
             sides = [side for pairs in files for pair in pairs for side in pair]
@@ -178,7 +177,7 @@ class Base:
             return build_model(self.shape, device, dtype)
         names = {value: name for name, value in DTYPES.items()}
         model = load_model(self._manifest, names[dtype], device)
-        for weight in model.parameters():  # as it is they are pages of the file, which count when they are first read
+        for weight in model.parameters():  # else they are pages of the file, which count only when first read
             weight.data = weight.data.clone()
         return model
 
@@ -188,9 +187,9 @@ class Base:
 
 
 def build_model(shape: dict[str, Any], device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """A causal LM with random weights, frozen; made on the device in its dtype: the host never holds it.
+    """A frozen causal LM with random weights, made on the device in its dtype, so that the host never holds it.
 
-    The weights have the architecture's own standard deviation of 0.02, with which activations stay finite in bfloat16.
+    The weights have the architecture's standard deviation of 0.02, so activations stay finite in bfloat16.
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -207,7 +206,7 @@ def build_model(shape: dict[str, Any], device: torch.device, dtype: torch.dtype)
 
 @dataclass(frozen=True)
 class Spent:
-    """One run of one subject, in seconds; memory: peak of the device's allocations in MB, None on the CPU."""
+    """One run of one subject, in seconds. memory: peak of the device's allocations in MB, None on the CPU."""
 
     wall: float
     cpu: float
@@ -227,7 +226,7 @@ def measured(run: Callable[[], None], device: torch.device) -> Spent:
 
 
 def fitting(run: Callable[[], T], device: torch.device) -> T | None:
-    """What `run` returns; None if the device has too little memory for it."""
+    """Returns what `run` returns; None if the device has too little memory for it."""
     try:
         return run()
     except torch.OutOfMemoryError:
@@ -237,7 +236,7 @@ def fitting(run: Callable[[], T], device: torch.device) -> T | None:
 
 
 def release(device: torch.device) -> None:
-    """Gives back what a deleted model or a failed pass held."""
+    """Frees the memory of a deleted model or a failed pass."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -251,14 +250,14 @@ def peak_of_process() -> float:
     try:
         with open("/proc/self/status") as file:
             return next(int(line.split()[1]) for line in file if line.startswith("VmHWM:")) / 1024
-    except (OSError, StopIteration):  # ru_maxrss second: on Linux a new process starts with its parent's
+    except (OSError, StopIteration):  # ru_maxrss is only second choice: on Linux a new process starts with its parent's
         import resource
 
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
 
 
 def forget_peak() -> None:
-    """Has `peak_of_process` count from here on, where the system can: on Linux."""
+    """Makes `peak_of_process` count from here on, where the system can: on Linux."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
@@ -280,7 +279,7 @@ def processes_memory(module: str, argv: Sequence[str], names: Sequence[str]) -> 
 
 
 def profiled(run: Callable[[], None], device: torch.device, path: Path, heading: str, memory: bool = False) -> None:
-    """Appends the 25 operations of most time in a run to `path` and prints the top 10. memory: with allocations."""
+    """Appends the 25 slowest operations of a run to `path` and prints the top 10. memory: also records allocations."""
     from torch.profiler import ProfilerActivity, profile
 
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda")
@@ -296,17 +295,17 @@ def profiled(run: Callable[[], None], device: torch.device, path: Path, heading:
 
 
 def quotient(ours: float | None, other: float | None) -> float | None:
-    """None where a number is missing."""
+    """The quotient; None if a number is missing."""
     return ours / other if ours is not None and other else None
 
 
 def text(value: float | None, digits: str) -> str:
-    """A number for a table; a dash where there is none."""
+    """A number for a table; a dash for None."""
     return "–" if value is None else format(value, digits)
 
 
 def rounded(value: Any) -> Any:
-    """Floats of a nested result to five significant digits."""
+    """Rounds floats in a nested result to five significant digits."""
     if isinstance(value, dict):
         return {key: rounded(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -318,7 +317,7 @@ def rounded(value: Any) -> Any:
 
 
 def add_arguments(parser: argparse.ArgumentParser, subjects: Sequence[str], required: bool = False) -> None:
-    """Options that the programs share; `settle` completes them. required: whether a model must be named."""
+    """Adds the options that all programs share; `settle` completes them. required: whether a model must be named."""
     which = parser.add_mutually_exclusive_group(required=required)
     default = "" if required else "; default: 88m-llama on the CPU, qwen2.5-7b on CUDA"
     which.add_argument("--shape", nargs="+", choices=SHAPES, help=f"random weights of this shape{default}")
@@ -336,14 +335,14 @@ def add_arguments(parser: argparse.ArgumentParser, subjects: Sequence[str], requ
 
 
 def settle(arguments: argparse.Namespace) -> bool:
-    """Puts in the shared defaults that depend on the device; returns whether it is CUDA."""
+    """Fills in the shared defaults that depend on the device; returns whether it is CUDA."""
     cuda = arguments.device == "cuda"
     arguments.device = torch.device(arguments.device)
     shapes = arguments.shape or ["qwen2.5-7b" if cuda else "88m-llama"]
     folders = [Path(folder) for folder in arguments.model or ()]
     for folder in folders:
         if not (folder / "config.json").is_file():
-            raise InputError(f"--model: {folder} is no folder with a model: it has no config.json")
+            raise InputError(f"--model: {folder} is not a folder with a model: it has no config.json")
     arguments.bases = [Base(f.resolve().name, str(f)) for f in folders] or [Base(shape) for shape in shapes]
     arguments.dtype = arguments.dtype or ("bfloat16" if cuda else "float32")
     return cuda
@@ -352,7 +351,7 @@ def settle(arguments: argparse.Namespace) -> bool:
 def finish(
     result: dict[str, Any], arguments: argparse.Namespace, context: Sequence[str], module: str, argv: Sequence[str]
 ) -> None:
-    """Prints the result as the last line, with the device and the arguments named in `context`; and writes --out."""
+    """Prints the result as the last line, with the device and the arguments named in `context`; writes --out."""
     result = result | {
         "device": torch.cuda.get_device_name() if arguments.device.type == "cuda" else "cpu",
         **{name: getattr(arguments, name) for name in context},

@@ -1,19 +1,21 @@
-"""Both engines of `decoding.engine` on one model, and transformers one sentence at a time: which tokens, and how fast.
+"""Compares both engines of `decoding.engine` on one model, and transformers one sentence at a time: tokens and speed.
 
     python -m benchmarks.decoding --model FOLDER --python .venv-vllm/bin/python --corpus FILE.jsonl --dtype float32
 
-FOLDER holds weights and tokenizer in the form of the hub, as `resolve_model` leaves them. Subjects are processes of
-their own, one after the other. Each gets the same prompts as token ids, and its time is that of generating, without
-loading: processor time on a CPU, of all threads, since others may work there too; below `wall` by the clock.
+FOLDER holds weights and tokenizer in the hub's format, as `resolve_model` leaves them. Each subject runs in its own
+process, one after the other. All get the same prompts as token ids. Their time is that of generating, without loading:
+on a CPU the processor time of all threads, because other programs may run there too; `wall` holds the time by the
+clock.
 
     transformers    batches of similar length, by the Python that runs this
-    batch1          the first sentences of these, one at a time; the model's head gets a single row
+    batch1          the first of these sentences, one at a time; the model's head gets a single row
     vllm            by the Python of an environment with vLLM (`make .venv-vllm/.ready`)
 
-`vllm_vs_transformers` and `transformers_vs_batch1` are ratios of sentences a second, more is better. `identical` is
-the share of hypotheses that are the same tokens by both engines; `bleu_difference` that of their corpus BLEU, vLLM's
-less the other's. `gaps` has, of each that differs, how much likelier transformers' first differing token is than
-vLLM's, in nats, by transformers in the same dtype: a tie where it is about as small as rounding. Of each dtype in turn.
+`vllm_vs_transformers` and `transformers_vs_batch1` are ratios of sentences per second; more is better. `identical` is
+the share of hypotheses for which both engines give the same tokens; `bleu_difference` is vLLM's corpus BLEU minus
+transformers'. For each hypothesis that differs, `gaps` says by how many nats transformers' first different token is
+likelier than vLLM's, according to transformers in the same dtype: a tie if it is about as small as rounding. Everything
+is repeated for each dtype.
 """
 
 import argparse
@@ -72,7 +74,7 @@ def manifest_of(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def drawn(arguments: argparse.Namespace) -> list[tuple[str, str]]:
-    """Pairs from all files."""
+    """Shuffled pairs from all files."""
     pairs = [pair for file in read_pairs(arguments.corpus, arguments.fields, arguments.sentences) for pair in file]
     random.Random(SEED).shuffle(pairs)
     if len(pairs) < arguments.sentences:
@@ -81,7 +83,7 @@ def drawn(arguments: argparse.Namespace) -> list[tuple[str, str]]:
 
 
 def asked(arguments: argparse.Namespace, sources: list[str]) -> tuple[Prompts, decoding.Task]:
-    """Prompts and limits of the sentences."""
+    """Prompts and length limits for the sentences."""
     prompts = Prompts.of(load_tokenizer(manifest_of(arguments)), PROMPT)
     return prompts, decoding.task(prompts, sources, config.Decoding(), sys.maxsize)
 
@@ -90,7 +92,7 @@ def asked(arguments: argparse.Namespace, sources: list[str]) -> tuple[Prompts, d
 
 
 def answer(arguments: argparse.Namespace, dtype: str) -> dict[str, Any]:
-    """What one subject generates, and in what time."""
+    """What one subject generates, and how long it takes."""
     device = prepare(arguments.threads)
     prompts, task = asked(arguments, json.loads((arguments.place / SOURCES).read_text(encoding="utf-8")))
     run = {"vllm": by_vllm, "transformers": by_transformers, "batch1": one_by_one}[arguments.only]
@@ -100,7 +102,7 @@ def answer(arguments: argparse.Namespace, dtype: str) -> dict[str, Any]:
 def by_transformers(arguments, dtype, device, prompts, task, size: int | None = None) -> dict[str, Any]:
     settings = config.Decoding(batch_size=size or arguments.batch_size)
     model = load_model(manifest_of(arguments), dtype, device)
-    decoding.generate(model, prompts, decoding.Task(task.prompts[:2], [2, 2]), settings)  # what is made once, is made
+    decoding.generate(model, prompts, decoding.Task(task.prompts[:2], [2, 2]), settings)  # warm-up
     spent, ids = timed(lambda: decoding.generate(model, prompts, task, settings), device)
     return spent | {"ids": tidied(prompts, task, ids)}
 
@@ -121,14 +123,14 @@ def by_vllm(arguments, dtype, device, prompts, task) -> dict[str, Any]:
 
 
 def timed(run: Callable[[], list], device: torch.device) -> tuple[dict[str, float], list]:
-    """Seconds that a run took, by the clock and of the processor, and what it returned."""
+    """Runs it and returns its seconds, by the clock and of the processor, and its result."""
     found: list = []
     spent = measured(lambda: found.extend(run()), device)
     return {"wall": spent.wall, "cpu": spent.cpu}, found
 
 
 def tidied(prompts: Prompts, task: decoding.Task, ids: list[list[int]]) -> list[list[int]]:
-    """Up to the limit, and to the token that ends them, that one included."""
+    """Cuts each hypothesis at its limit and after its first stop token."""
     found = []
     for tokens, limit in zip(ids, task.limits, strict=True):
         ends = [place for place, token in enumerate(tokens[:limit]) if token in prompts.form.stops]
@@ -140,7 +142,7 @@ def tidied(prompts: Prompts, task: decoding.Task, ids: list[list[int]]) -> list[
 
 
 def compared(arguments: argparse.Namespace, argv: list[str], dtype: str, pairs: list) -> dict[str, Any]:
-    """Speed of all subjects, and how their hypotheses differ."""
+    """Speeds of all subjects, and how their hypotheses differ."""
     sources, references = map(list, zip(*pairs, strict=True))
     with TemporaryDirectory() as folder:
         write_json(Path(folder, SOURCES), sources)
@@ -184,7 +186,7 @@ def _asked_of(arguments: argparse.Namespace, argv: list[str], name: str, dtype: 
 
 
 def bleu(prompts: Prompts, references: list[str], ours: list[list[int]], theirs: list[list[int]]) -> dict[str, float]:
-    """Of both engines, and the difference."""
+    """BLEU of our hypotheses, and theirs minus ours."""
     from sacrebleu.metrics import BLEU
 
     scores = [BLEU().corpus_score([prompts.decode(ids) for ids in side], [references]).score for side in (ours, theirs)]
@@ -193,7 +195,7 @@ def bleu(prompts: Prompts, references: list[str], ours: list[list[int]], theirs:
 
 @torch.inference_mode()
 def gaps(arguments, dtype, task: decoding.Task, ours, theirs, different: list[int]) -> list[float]:
-    """Of each pair that differs, by how many nats our first differing token is likelier than theirs."""
+    """For each hypothesis that differs, by how many nats our first different token is likelier than theirs."""
     model = load_model(manifest_of(arguments), dtype, torch.device("cpu")) if different else None
     found = []
     for i in different:

@@ -1,9 +1,9 @@
-"""Importance against a naive reference and against its floor, in one run: throughput, peak memory, equal numbers.
+"""Compares importance with a naive reference and with its floor, in one run: throughput, peak memory, equal numbers.
 
     python -m benchmarks.importance                                                  # an 88 M llama on the CPU
     python -m benchmarks.importance --shape qwen2.5-7b llama-2-7b gemma-2-9b --out benchmarks/results/gpu.json   # a GPU
 
-Random weights of real shapes; the last line printed is one JSON object. The subjects:
+The models have random weights of real shapes; the last line printed is one JSON object. The subjects:
 
     naive             one sample at a time, a gradient for every weight, hooks on every Linear of the FFNs
     ours              `caneft.importance.hooks` on batches of similar length, down to float16 scores on the host
@@ -11,8 +11,8 @@ Random weights of real shapes; the last line printed is one JSON object. The sub
     floor_embeddings  the same, no hook in any FFN: the graph begins at the embeddings
 
 `importance_vs_naive` is ours' throughput over naive's, more is better; `importance_vs_floor` is ours' time over the
-floor's, 1.0 is ideal. Times are medians over rounds in which the subjects take turns, so that whatever else the machine
-does hits all alike. Throughput counts tokens without padding.
+floor's, 1.0 is ideal. Times are medians over rounds in which the subjects take turns, so that other load on the machine
+affects all of them alike. Throughput counts tokens without padding.
 """
 
 import argparse
@@ -65,7 +65,7 @@ SCALE_EXPONENT = 20  # of the stored scores, which nobody reads here
 
 
 def spread(examples: Sequence[Example], count: int) -> list[Example]:
-    """So many examples, evenly spaced over the sorted lengths: the same distribution in fewer samples."""
+    """`count` examples, evenly spaced over the sorted lengths: the same distribution in fewer samples."""
     count = min(count, len(examples))
     ordered = sorted(examples, key=len)
     return [ordered[int((k + 0.5) * len(ordered) / count)] for k in range(count)]
@@ -75,9 +75,9 @@ def spread(examples: Sequence[Example], count: int) -> list[Example]:
 
 
 class Naive:
-    """What a straightforward author writes: one sample at a time, every weight's gradient, hooks on all of the FFN.
+    """What a straightforward author would write: one sample at a time, every weight's gradient, hooks on the whole FFN.
 
-    A context manager that attaches to a model of transformers and gives it back frozen and without gradients. Shares no
+    A context manager that attaches to a transformers model and returns it frozen and without gradients. It shares no
     code with the package.
     """
 
@@ -105,7 +105,7 @@ class Naive:
         self.model.requires_grad_(False)
 
     def _attach(self, key: tuple[int, str], module: nn.Linear) -> None:
-        before = key[1] == "down_proj"  # its inputs are the neurons; gate and up have them at their outputs
+        before = key[1] == "down_proj"  # its inputs are the neurons; of gate and up, the outputs are
 
         def forward(_, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
             self.activations[key] = (inputs[0] if before else output).detach()
@@ -117,7 +117,7 @@ class Naive:
         self._handles.append(module.register_full_backward_hook(backward))
 
     def scores(self, examples: Sequence[Example]) -> tuple[list[list[torch.Tensor]], list[float]]:
-        """Importance, per layer and sample a tensor (neurons,) on the CPU, and the loss of each sample, in nats."""
+        """Importance, as a tensor (neurons,) on the CPU per layer and sample, and each sample's loss in nats."""
         device = next(self.model.parameters()).device
         found: list[list[torch.Tensor]] = [[] for _ in self.model.model.layers]
         losses = []
@@ -142,14 +142,14 @@ def run_naive(model: nn.Module, examples: Sequence[Example]) -> None:
 
 
 def run_ours(model: nn.Module, collated: Iterator[Batch]) -> None:
-    """As a dump does it, less the writing."""
+    """Scores samples as a dump does, but writes nothing."""
     with Taps(model) as taps:
         for _ in stored(importance(model, collated, taps), SCALE_EXPONENT):
             pass
 
 
 def run_floor(model: nn.Module, collated: Iterator[Batch]) -> None:
-    """The one hook is what makes the graph begin at the first layer's neurons."""
+    """Only the hook that makes the graph begin at the first layer's neurons."""
 
     def begin_here(_, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         return (inputs[0].detach().requires_grad_(),)
@@ -178,9 +178,9 @@ ENGINES = {"ours": run_ours, "floor": run_floor, "floor_embeddings": run_floor_e
 
 @dataclass(frozen=True)
 class Subject:
-    """Something to time. run: one round. warm: a part of it, after which nothing happens for the first time.
+    """Something to time. run: one round. warm: a part of it, run first so that no one-time cost is timed.
 
-    tokens: of one round, without padding.
+    tokens: in one round, without padding.
     """
 
     tokens: int
@@ -191,8 +191,8 @@ class Subject:
 class Workload:
     """One model, its samples, and the subjects on them.
 
-    batches: indices of the samples in each; widest: the two batches of most tokens with padding, which decide the peak
-    of memory.
+    batches: indices of the samples in each. widest: the two batches with most tokens, padding included, which decide
+    the memory peak.
     """
 
     def __init__(self, model: nn.Module, examples: list[Example], pad: int, arguments: argparse.Namespace):
@@ -203,11 +203,11 @@ class Workload:
         self.widest = sorted(self.batches, key=lambda chosen: len(chosen) * max(lengths[i] for i in chosen))[-2:]
 
     def run(self, engine: Callable[[nn.Module, Iterator[Batch]], None], plan: Sequence[Sequence[int]]) -> None:
-        """An engine on the batches of a plan, which are put together as they are asked for."""
+        """Runs an engine on the batches of a plan, each collated only when the engine asks for it."""
         engine(self.model, (collate([self.examples[i] for i in chosen], self.pad) for chosen in plan))
 
     def subjects(self) -> dict[str, Subject]:
-        """By name, in the order of SUBJECTS."""
+        """The subjects by name, in the order of SUBJECTS."""
         few, tokens = self.naive_examples, sum(map(len, self.examples))
         naive = partial(run_naive, self.model)
         found = {"naive": Subject(sum(map(len, few)), partial(naive, few), partial(naive, few[-2:]))}
@@ -222,10 +222,10 @@ class Workload:
 
 
 def exactness(model: nn.Module, examples: Sequence[Example], pad: int) -> dict[str, float]:
-    """Largest differences between ours and naive on a few samples, ours in one padded batch.
+    """Largest differences between ours and naive on a few samples, which ours gets as one padded batch.
 
-    importance: as a share of the layer's largest score; loss: as a share of the sample's loss. Raises InputError if a
-    score is not finite, and in float32 if a difference exceeds TOLERANCE.
+    importance: as a share of the layer's largest score. loss: as a share of the sample's loss. Raises InputError if a
+    score is not finite and, in float32, if a difference exceeds TOLERANCE.
     """
     with Naive(model) as naive:
         by_layer, losses = naive.scores(examples)
@@ -248,7 +248,7 @@ def exactness(model: nn.Module, examples: Sequence[Example], pad: int) -> dict[s
 
 
 def rounds(subjects: dict[str, Subject], count: int, device: torch.device) -> dict[str, list[Spent]]:
-    """So many rounds of every subject by turns, after a warm-up. Naive may run out of memory: it then has none."""
+    """Runs every subject in turn, this many rounds after a warm-up. If naive runs out of memory, it has no times."""
     spent: dict[str, list[Spent]] = {name: [] for name in subjects}
     left = dict(subjects)
     with tqdm(total=(count + 1) * len(subjects), unit="turn", desc="timing") as bar:
@@ -272,7 +272,7 @@ def rounds(subjects: dict[str, Subject], count: int, device: torch.device) -> di
 def seconds_per_token(
     subjects: dict[str, Subject], spent: dict[str, list[Spent]], clock: str
 ) -> dict[str, float | None]:
-    """Median over the rounds; None without any. clock: "wall" or "cpu"."""
+    """Median over the rounds; None if there are none. clock: "wall" or "cpu"."""
     return {
         name: statistics.median(getattr(took, clock) for took in spent[name]) / subject.tokens if spent[name] else None
         for name, subject in subjects.items()
@@ -280,7 +280,7 @@ def seconds_per_token(
 
 
 def ratios(seconds: dict[str, float | None]) -> dict[str, float | None]:
-    """RATIOS from seconds per token."""
+    """Computes RATIOS from seconds per token."""
     ours = seconds["ours"]
     return {
         "importance_vs_naive": quotient(seconds["naive"], ours),
@@ -293,7 +293,7 @@ def ratios(seconds: dict[str, float | None]) -> dict[str, float | None]:
 
 
 def print_table(result: dict[str, Any]) -> None:
-    """Medians over the rounds, one line a subject, and the ratios."""
+    """Prints the medians over the rounds, one line per subject, and the ratios."""
     print(f"{'':18}{'tokens/s':>12}{'s a round':>12}{'CPU s':>12}{'peak MB':>12}")
     for name in SUBJECTS:
         times = (result["seconds_per_round"][clock][name] for clock in ("wall", "cpu"))
@@ -316,18 +316,18 @@ def prepare(base: Base, files: Sequence, arguments: argparse.Namespace) -> Workl
 
 
 def peak_of_one(name: str, workload: Workload) -> float:
-    """What a fresh process is for: the peak of this one after running one subject, in MB."""
-    forget_peak()  # that of reading the text and the model
+    """Memory peak of this process, in MB, after running one subject; needs a fresh process."""
+    forget_peak()  # the peak of reading the text and loading the model
     if name != MODEL_ONLY:
         workload.subjects()[name].warm()
     return peak_of_process()
 
 
 def compare(base: Base, files: Sequence, argv: Sequence[str], arguments: argparse.Namespace) -> dict[str, Any]:
-    """Everything about one model: counts, equal numbers, time, memory; printed as it becomes known."""
+    """Measures one model: counts, equal numbers, time, memory; prints each as it becomes known."""
     device = arguments.device
     separate = device.type == "cpu" and not arguments.no_memory
-    # first, before this process needs its own
+    # first, before this process itself needs memory
     memory = processes_memory(MODULE, [*argv, *base.option], (MODEL_ONLY, *SUBJECTS)) if separate else {}
     workload = prepare(base, files, arguments)
     if device.type == "cuda":
@@ -349,7 +349,7 @@ def compare(base: Base, files: Sequence, argv: Sequence[str], arguments: argpars
 
 
 def timed(workload: Workload, memory: dict[str, float | None], arguments: argparse.Namespace) -> dict[str, Any]:
-    """Ratios and what they are made of. memory: known peaks, to which those of the device are added."""
+    """Ratios, and the numbers behind them. memory: known peaks, to which the device's are added."""
     subjects = workload.subjects()
     spent = rounds(subjects, arguments.rounds, arguments.device)
     wall, cpu = (seconds_per_token(subjects, spent, clock) for clock in ("wall", "cpu"))
@@ -368,7 +368,7 @@ def timed(workload: Workload, memory: dict[str, float | None], arguments: argpar
 
 
 def describe(workload: Workload) -> dict[str, Any]:
-    """Counts that the numbers are of."""
+    """Counts of tokens, samples and parameters that the numbers refer to."""
     tokens = sum(map(len, workload.examples))
     return {
         "architecture": workload.model.config.model_type,
@@ -381,7 +381,7 @@ def describe(workload: Workload) -> dict[str, Any]:
 
 
 def combined(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """One model's result as it is; of several, the worst ratios, and all below `shapes`."""
+    """One model's result as it is; for several, the worst ratios, and each result under `shapes`."""
     if len(results) == 1:
         return {"shape": next(iter(results)), **next(iter(results.values()))}
     worst = {}
@@ -394,7 +394,7 @@ def combined(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """The arguments, with the defaults that depend on the device."""
+    """Parses the arguments and fills in the defaults that depend on the device."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser, SUBJECTS)
     add = parser.add_argument
@@ -418,7 +418,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else list(argv)
     arguments = parse(argv)
     torch.set_num_threads(arguments.threads)
-    needed = max(500, 4 * arguments.samples)  # joined to 140 tokens, a sample takes about ten pairs of all domains
+    needed = max(500, 4 * arguments.samples)  # a sample of 140 tokens takes about ten pairs
     files = read_pairs(arguments.corpus, arguments.fields, needed)
     if arguments.only:
         workload = prepare(arguments.bases[0], files, arguments)

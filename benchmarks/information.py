@@ -1,20 +1,20 @@
-"""Mutual information against naive loops, and the memory it takes on dumps as large as a 7B model's.
+"""Compares mutual information with naive loops, and measures its memory on dumps as large as a 7B model's.
 
     python -m benchmarks.information                      # 8,000 samples of 20,000 neurons, 4 domains; then 20 GB
     python -m benchmarks.information --reference-neurons all --rounds 1 --memory-gb 53 --domains 5
 
-Dumps are made up, written as real files and read back by all. The subjects, which must agree to 1e-12:
+The dumps are made up, but written as real files, which all subjects read. The subjects must agree to 1e-12:
 
     ours        both kinds of MI of all neurons, from the files: `contingency`, then `one_vs_rest` and `joint`
     joint loop  the files by np.load; for each neuron np.quantile, np.digitize and sklearn's mutual_info_score
-    ovr loop    the same with one call for each domain: is the sample of it, or of another
+    ovr loop    the same with one call per domain: is the sample from it or from another domain?
 
-The loops run on some of the neurons and are scaled to all. `mi_vs_joint_loop` and `mi_vs_ovr_loop` are their time over
-ours on one thread, more is better; `..._threads` that over ours on --threads. Ours computes both kinds, each loop one.
-Times are wall time, the least of rounds in which the subjects take turns: what else the machine does only adds to it.
-`mi_peak_mb` is the peak of resident memory of a process that does what the workflow's step does, null and parquet file
-included, on sparse files of --memory-gb: zeros sort faster than scores, but take as much memory.
-The last line printed is one JSON object.
+The loops run on some of the neurons; their time is scaled to all. `mi_vs_joint_loop` and `mi_vs_ovr_loop` are their
+time over ours on one thread, more is better; `..._threads` the same with ours on --threads. Ours computes both kinds,
+each loop one. Times are wall time, the least over rounds in which the subjects take turns, because other load on the
+machine only adds to it. `mi_peak_mb` is the peak of resident memory of a process that does what the workflow's step
+does, null and parquet file included, on sparse files of --memory-gb: zeros sort faster than scores, but take as much
+memory. The last line printed is one JSON object.
 """
 
 import argparse
@@ -52,7 +52,7 @@ PERMUTATIONS = 20
 TOLERANCE = 1e-12
 SHIFTED = 0.3  # share of the neurons whose importance differs by domain
 SPREAD = 1.5  # standard deviation of a neuron's log scores
-LAYERS, SAMPLES = 28, 10_000  # of the large set, samples per domain
+LAYERS, SAMPLES = 28, 10_000  # of the large set; samples per domain
 SETTINGS = InformationSettings(bins=BINS, null_permutations=PERMUTATIONS, error_rate=0.01, seed=0)
 RATIOS = ("mi_vs_joint_loop", "mi_vs_ovr_loop")
 
@@ -61,7 +61,7 @@ RATIOS = ("mi_vs_joint_loop", "mi_vs_ovr_loop")
 
 
 def generate(folder: Path, samples: int, neurons: int, domains: int, seed: int = 0) -> list[Path]:
-    """Dumps of one layer with `samples` samples together, float16: lognormal, some neurons shifted by domain."""
+    """Writes float16 dumps of one layer, `samples` samples in all: lognormal, some neurons shifted by domain."""
     rng = np.random.default_rng(seed)
     sizes = [len(part) for part in np.array_split(np.arange(samples), domains)]
     typical = rng.normal(0, 1, neurons).astype(np.float32)
@@ -74,7 +74,7 @@ def generate(folder: Path, samples: int, neurons: int, domains: int, seed: int =
 
 
 def sparse(folder: Path, gigabytes: float, domains: int, samples: int, layers: int) -> list[Path]:
-    """Dumps of zeros that take no room on the disk but have `gigabytes` together, with all that stands beside them."""
+    """Writes dumps of zeros, `gigabytes` in all, that take no room on the disk, and all the files beside them."""
     neurons = max(1, round(gigabytes * 1e9 / (2 * domains * samples * layers)))
     shape, rng = (layers, samples, neurons), np.random.default_rng(0)
     model = {"id": "made up", "hidden_size": 64, "weights": {}}
@@ -110,7 +110,7 @@ def ours(paths: Sequence[Path], threads: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def load(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
-    """What the loops begin with: scores (samples, neurons), and the domain of each sample."""
+    """The input of the loops: scores (samples, neurons), and the domain of each sample."""
     parts = [np.load(path, allow_pickle=False)[0] for path in paths]
     return np.concatenate(parts), np.repeat(np.arange(len(parts)), [len(part) for part in parts])
 
@@ -119,7 +119,7 @@ def binned(scores: np.ndarray) -> np.ndarray:
     """Quantile bin of each score of one neuron."""
     scores = scores.astype(np.float64)
     edges = np.quantile(scores, np.arange(1, BINS) / BINS)
-    return np.digitize(scores, edges.astype(np.float32))  # an edge that is a score is one again, without rounding error
+    return np.digitize(scores, edges.astype(np.float32))  # float32 removes an edge's rounding error if it is a score
 
 
 def joint_loop(scores: np.ndarray, labels: np.ndarray, neurons: Sequence[int]) -> list[float]:
@@ -135,7 +135,7 @@ def ovr_loop(scores: np.ndarray, labels: np.ndarray, neurons: Sequence[int]) -> 
 
 
 def whole_table(paths: Sequence[Path], threads: int) -> pd.DataFrame:
-    """The table of all neurons with its null."""
+    """Computes the table of all neurons with its null."""
     dumps = {path.stem: DumpReader(path) for path in paths}
     zeros = dict.fromkeys(SUMS, np.zeros((1, dumps[paths[0].stem].shape[2])))
     stats, scales = dict.fromkeys(dumps, zeros), dict.fromkeys(dumps, 1.0)
@@ -167,7 +167,7 @@ def timed(function: Callable[..., Any], *arguments: Any) -> tuple[Any, Seconds]:
 
 
 def one_round(paths: Sequence[Path], neurons: Sequence[int], threads: int) -> dict[str, Seconds]:
-    """Time of each subject for all neurons. Raises InputError if ours and the loops differ on the neurons of these."""
+    """Times each subject, scaled to all neurons. Raises InputError if ours and the loops differ on `neurons`."""
     (by_domain, over_all), alone = timed(ours, paths, 1)
     _, together = timed(ours, paths, threads)
     (scores, labels), loading = timed(load, paths)
@@ -187,7 +187,7 @@ def one_round(paths: Sequence[Path], neurons: Sequence[int], threads: int) -> di
 
 
 def ratios(rounds: Sequence[dict[str, Seconds]]) -> dict[str, Any]:
-    """A loop's least time over ours, in wall time; on one thread in CPU time too."""
+    """A loop's least time over ours, in wall time; on one thread also in CPU time."""
 
     def ratio(name: str, subject: str, clock: str) -> float:
         return least(rounds, name.removeprefix("mi_vs_"), clock) / least(rounds, subject, clock)
@@ -205,7 +205,7 @@ def least(rounds: Sequence[dict[str, Seconds]], subject: str, clock: str) -> flo
 
 
 def peak_mb() -> float:
-    """Peak of this process's resident memory, mapped pages included: unlike ru_maxrss, without its parent's."""
+    """Peak of this process's resident memory, mapped pages included; unlike ru_maxrss, without its parent's."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
@@ -213,7 +213,7 @@ def peak_mb() -> float:
 
 
 def measure(folder: Path, threads: int) -> dict[str, float]:
-    """What the workflow's step does with the dumps of a folder, and what it took; in a process of its own."""
+    """Does what the workflow's step does with the dumps of a folder, and returns its cost; needs its own process."""
     paths = sorted(folder.glob("*.npy"))
     progress = partial(tqdm, desc="large set", unit="tile", leave=False)
     (table, _), took = timed(information_table.measure, paths, SETTINGS, folder / "manifest.json", threads, progress)
@@ -226,7 +226,7 @@ def measure(folder: Path, threads: int) -> dict[str, float]:
 
 
 def measured_apart(folder: Path, threads: int) -> dict[str, float]:
-    """`measure` in a fresh process."""
+    """Runs `measure` in a fresh process."""
     command = [
         sys.executable,
         "-m",
@@ -244,7 +244,7 @@ def measured_apart(folder: Path, threads: int) -> dict[str, float]:
 
 
 def surroundings() -> dict[str, Any]:
-    """Where and with what this was measured."""
+    """Where and with what the benchmark ran."""
     info = Path("/proc/cpuinfo")
     names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
     return {
@@ -309,7 +309,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 @contextmanager
 def place(folder: Path | None) -> Iterator[Path]:
-    """The folder, or one that is taken away afterwards."""
+    """The given folder, or a temporary one that is removed afterwards."""
     if folder is None:
         with tempfile.TemporaryDirectory() as temporary:
             yield Path(temporary)
@@ -319,11 +319,11 @@ def place(folder: Path | None) -> Iterator[Path]:
 
 
 def compare(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Ratios, and what they are made of."""
+    """Ratios, and the numbers behind them."""
     paths = generate(folder, arguments.samples, arguments.neurons, arguments.domains)
     wanted = arguments.neurons if arguments.reference_neurons == "all" else int(arguments.reference_neurons)
     neurons = np.unique(np.linspace(0, arguments.neurons - 1, wanted).round().astype(int))
-    ours(paths, 1)  # files into the page cache, decisions about the processor
+    ours(paths, 1)  # warm-up: files into the page cache, choices that depend on the processor
     rounds = [one_round(paths, neurons, arguments.threads) for _ in tqdm(range(arguments.rounds), "rounds")]
     seconds = {name: least(rounds, name, "wall") for name in rounds[0]}
     for name, threads in (("table", 1), ("table_threads", arguments.threads)):

@@ -1,11 +1,11 @@
-"""What planning a large grid takes: Snakemake's time and memory before the first job, again when all is done, and
-when a domain is added. Beside it stands the least that Snakemake takes for as many jobs.
+"""Measures what planning a large grid takes: Snakemake's time and memory before the first job, again when all jobs are
+done, and after a domain is added. For comparison, it also measures the least that Snakemake takes for as many jobs.
 
     python -m benchmarks.planning
 
-The DAG is the workflow's own; its jobs are not run. A second process makes their outputs as empty files and notes them
-as finished, with inputs, params and environment, as Snakemake does after a job. So the later plans have to read all
-that they would have to after weeks of computing.
+The DAG is the workflow's own, but its jobs do not run. A second process makes their outputs as empty files and notes
+them as finished, with inputs, params and environment, as Snakemake does after a job. So later plans have to read as
+much as after weeks of computing.
 """
 
 import argparse
@@ -28,8 +28,8 @@ from caneft.storage.files import write_json
 ROOT = Path(__file__).parents[1]
 PARTS = ("Snakefile", "rules", "workflow", "caneft", "envs", "profiles", "config")
 LANGUAGES = {"de-en": ("German", "de"), "zh-en": ("Chinese", "zh")}
-BUILT_IN = {"de": "it", "zh": "education"}  # the built-in corpus that all domains of a language are taken from
-UNSEEN = 2  # domains of each direction that have only a test set
+BUILT_IN = {"de": "it", "zh": "education"}  # the built-in corpus behind all domains of a language
+UNSEEN = 2  # number of domains in each direction that have only a test set
 RATE = {"learning_rate": 1.0e-4}
 BARE = """\
 rule all:
@@ -62,7 +62,7 @@ METHODS = {
 
 
 def grid(models: int, domains: int, seeds: int) -> dict[str, Any]:
-    """A configuration of so many models, both directions, so many domains in each, METHODS and so many seeds."""
+    """A configuration with these numbers of models, domains per direction and seeds, both directions, and METHODS."""
     seen = [f"domain{n:02}" for n in range(1, domains - UNSEEN + 1)]
     unseen = [f"domain{n:02}" for n in range(domains - UNSEEN + 1, domains + 1)]
     texts = [
@@ -94,14 +94,14 @@ def grid(models: int, domains: int, seeds: int) -> dict[str, Any]:
 
 
 def domain(language: str, trained: bool) -> dict[str, Any]:
-    """A domain with train, dev and test, or with a test set alone."""
-    splits = {"train": 800, "dev": 100, "test": 20} if trained else {"test": 20}  # as many as the defaults ask for
+    """A domain with train, dev and test, or with only a test set."""
+    splits = {"train": 800, "dev": 100, "test": 20} if trained else {"test": 20}  # the default numbers
     corpus = {"format": "demo", "domain": BUILT_IN[language], "language": language}
     return {split: corpus | {"pairs": pairs} for split, pairs in splits.items()}
 
 
 def with_another(config: dict[str, Any], name: str, grown: bool) -> dict[str, Any]:
-    """The same with one more domain in the first direction: unseen, or of a grown mixture."""
+    """The configuration with one more domain in the first direction: unseen, or in a grown mixture."""
     direction = next(iter(LANGUAGES))
     entry = config["directions"][direction]
     domains = entry["domains"] | {name: domain(LANGUAGES[direction][1], grown)}
@@ -113,13 +113,13 @@ def with_another(config: dict[str, Any], name: str, grown: bool) -> dict[str, An
 
 
 def with_another_rate(config: dict[str, Any]) -> dict[str, Any]:
-    """The same with another learning rate of one method."""
+    """The configuration with another learning rate for one method."""
     lora = config["methods"]["lora"] | {"learning_rate": 2.0e-4}
     return config | {"methods": config["methods"] | {"lora": lora}}
 
 
 def bare(folder: Path, jobs: int) -> dict[str, float]:
-    """What planning takes for about so many jobs of a command, an output and at most one input: chains of four."""
+    """What planning takes for about `jobs` jobs with a command, an output and at most one input: chains of four."""
     links = (LINK.format(name=name, before=before) for before, name in zip("abc", "bcd", strict=True))
     (folder / "Snakefile").write_text(BARE.format(chains=jobs // 4) + "".join(links), encoding="utf-8")
     return dry_run(folder)
@@ -132,7 +132,7 @@ def plan(folder: Path, config: dict[str, Any]) -> dict[str, float]:
 
 
 def dry_run(folder: Path, *options: str) -> dict[str, float]:
-    """Seconds and peak memory (MB) of `snakemake -n` in a folder, and the jobs that it lists."""
+    """Seconds and peak memory (MB) of `snakemake -n` in a folder, and the number of jobs it lists."""
     command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "--nocolor", *options]
     began = time.perf_counter()
     with tempfile.TemporaryFile("w+") as said:
@@ -149,7 +149,7 @@ def dry_run(folder: Path, *options: str) -> dict[str, float]:
 
 
 def pretend(folder: Path) -> None:
-    """Makes the outputs of all jobs of the plan in `folder`, empty, and notes the jobs as finished."""
+    """Makes the outputs of all planned jobs in `folder` as empty files, and notes the jobs as finished."""
     from snakemake.api import SnakemakeApi
     from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
 
@@ -169,7 +169,7 @@ def pretend(folder: Path) -> None:
 
 
 async def note_as_finished(dag) -> None:
-    """Writes Snakemake's notes of every job with outputs."""
+    """Writes Snakemake's notes for every job with outputs."""
     persistence = dag.workflow.persistence
     for job in dag.jobs:
         if job.output:

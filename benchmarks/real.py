@@ -1,9 +1,9 @@
-"""Importance and tuning of a model that people use, on text as it is, beside what people use today.
+"""Compares importance and tuning of a real model, on real text, with what people use today.
 
     python -m benchmarks.real --model FOLDER --corpus FILE.jsonl --fields translation.de translation.en --dtype bfloat16
     python -m benchmarks.real --shape qwen2.5-7b --lengths 256 1024 --checkpointing off on --out gpu.json   # a GPU
 
-FOLDER holds weights and tokenizer in the form of the hub, as `resolve_model` leaves them. All subjects get the same
+FOLDER holds weights and tokenizer in the hub's format, as `resolve_model` leaves them. All subjects get the same
 batches, padding included; the last line printed is one JSON object. The subjects:
 
     naive, ours, floor   importance, as in `benchmarks.importance`
@@ -12,15 +12,15 @@ batches, padding included; the last line printed is one JSON object. The subject
     lora-r16             LoRA as this package trains it: the LM head at response positions only, its loss in chunks
     trainer              LoRA as its users train it: the same modules and rank by PEFT, and the forward pass, loss,
                          backward pass and AdamW of `transformers.Trainer`; the prompt's labels are -100
-    full                 every weight, with float32 masters where the model is not in float32
+    full                 every weight, with float32 masters if the model is not in float32
 
 `importance_vs_naive` is ours' throughput over naive's, more is better. All other ratios are time or memory of ours over
-another's, less is better: `step_vs_lora`, `memory_vs_lora`, `step_vs_trainer`, `memory_vs_trainer` are those of
-slices-5%, below `one_percent` are those of slices-1%. Memory is what a subject takes above the loaded model; below
-`with_model` are the ratios with the model counted in. Times are medians; on the CPU subjects take turns, step by step,
-and each one's memory is that of a fresh process. Before anything is timed, the trainer's loss must be ours.
+another's, less is better: `step_vs_lora`, `memory_vs_lora`, `step_vs_trainer` and `memory_vs_trainer` are for
+slices-5%; the same keys under `one_percent` are for slices-1%. Memory is what a subject takes above the loaded model;
+the ratios under `with_model` count the model too. Times are medians. On the CPU, subjects take turns step by step, and
+the memory of each is that of a fresh process. Before anything is timed, the trainer's loss must equal ours.
 
-The models of all ways to tune are in memory together on the CPU: `--subjects` names fewer.
+On the CPU, the models of all ways to tune are in memory together; `--subjects` names fewer.
 """
 
 import argparse
@@ -72,7 +72,7 @@ TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float16: 1e-3}  # 
 
 
 def workload_of(case: Case, arguments: argparse.Namespace) -> importance.Workload:
-    """Importance of the samples that the steps are made of; naive gets a quarter of them."""
+    """Importance of the samples in the steps; naive gets a quarter of them."""
     examples = [example for part in case.examples for example in part]
     options = {"naive_samples": max(1, len(examples) // 4), "tokens_per_batch": arguments.tokens_per_batch}
     return importance.Workload(case.model(), examples, case.pad, argparse.Namespace(**options))
@@ -81,7 +81,7 @@ def workload_of(case: Case, arguments: argparse.Namespace) -> importance.Workloa
 def compare(
     base: Base, length: int, checkpointing: str, files: Sequence, argv: Sequence[str], arguments: argparse.Namespace
 ) -> dict[str, Any]:
-    """Everything about one case: equal losses, memory, time; printed as it becomes known."""
+    """Measures one case: equal losses, memory, time; prints each as it becomes known."""
     case = case_of(base, length, checkpointing, files, arguments)
     heading = f"{base.name}, {arguments.dtype}, samples of {length or 'their'} tokens, checkpointing {checkpointing}"
     print(f"\n{heading}")
@@ -100,20 +100,20 @@ def compare(
     which = {"model": base.name, "length": length, "checkpointing": checkpointing}
     subjects = {"importance": of_importance, "tuning": rows}
     about = tuning.counts(case)
-    del about["neurons"]  # of one share, where there are two here
+    del about["neurons"]  # of one share, but here there are two
     about["positions_of_a_step"] = sum(batch.input_ids.numel() for batch in case.batches) / len(case.batches)
     details = {"loss_difference": difference, "model_mb": memory.get(MODEL_ONLY), "subjects": subjects}
     return rounded(which | about | found | details)
 
 
 def loss_difference(case: Case) -> float | None:
-    """Between the trainer's loss of the first batch and ours, as a share of it; None where the device is too small.
+    """Difference of the trainer's loss of the first batch from ours, as a share; None if memory is too small.
 
-    Raises InputError where they are not the same loss.
+    Raises InputError if the two are not the same loss.
     """
 
     def both() -> tuple[float, float]:
-        subject = case.subject("trainer")  # before its first step, an adapter changes nothing
+        subject = case.subject("trainer")  # an adapter changes nothing before its first step
         with torch.no_grad():
             theirs = float(subject.loss(case.batches[0]))
             return theirs, float(tuning.Subject.loss(subject, case.batches[0]))
@@ -132,7 +132,7 @@ def loss_difference(case: Case) -> float | None:
 def importance_rows(
     case: Case, memory: dict[str, float | None], arguments: argparse.Namespace
 ) -> dict[str, dict[str, Any] | None]:
-    """Rows of the subjects of importance; None for one that the device has too little memory for."""
+    """Rows for the subjects of importance; None for one that does not fit into the device's memory."""
     if not set(IMPORTANCE) & set(arguments.subjects):
         return {}
     workload = workload_of(case, arguments)
@@ -156,7 +156,7 @@ def importance_rows(
 
 
 def ratios(rows: dict[str, dict[str, Any] | None]) -> dict[str, Any]:
-    """The ratios that GOALS has, then those of 1 %, by CPU time and with the model; None where a number is missing."""
+    """The ratios in GOALS, then those of 1 %, by CPU time and with the model; None if a number is missing."""
 
     def of(name: str, key: str) -> float | None:
         return (rows.get(name) or {}).get(key)
@@ -185,7 +185,7 @@ def ratios(rows: dict[str, dict[str, Any] | None]) -> dict[str, Any]:
 
 
 def combined(cases: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """One case as it is; of several, the worst ratios, and all below `cases`."""
+    """One case as it is; for several, the worst ratios, and each case under `cases`."""
     if len(cases) == 1:
         return cases[0]
     worst = {}
@@ -199,7 +199,7 @@ def combined(cases: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def peak_of_one(name: str, case: Case, arguments: argparse.Namespace) -> float:
-    """What a fresh process is for: the peak of this one after loading the model and running one subject, in MB."""
+    """Memory peak of this process, in MB, after loading the model and running one subject; needs a fresh process."""
     from transformers import Trainer  # noqa: F401 (for all alike: the trainer's memory is not that of its import)
 
     if name in IMPORTANCE:
@@ -208,7 +208,7 @@ def peak_of_one(name: str, case: Case, arguments: argparse.Namespace) -> float:
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """The arguments, with the defaults that depend on the device."""
+    """Parses the arguments and fills in the defaults that depend on the device."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser, SUBJECTS, required=True)
     add = parser.add_argument
@@ -224,7 +224,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--rounds", type=positive, default=3, help="of importance; default: %(default)s")
     arguments = parser.parse_args(argv)
     settle(arguments)
-    arguments.fraction = 0.05  # of neurons of a case, which no subject here asks for
+    arguments.fraction = 0.05  # a case's share of neurons, which no subject here uses
     return arguments
 
 

@@ -1,10 +1,10 @@
-"""How much sooner an importance dump is done by several processes, and whether it has the same bytes.
+"""Measures how much faster several processes finish an importance dump, and whether it has the same bytes.
 
     python -m benchmarks.sharding
 
-Runs the workflow's own step on a base of random weights, with each number of processes in turn: on the CPU with a
-thread each, on GPUs with a card each. Times are of the whole step, from start to end, and of it without what every
-process does before its first batch: a dump of two samples takes that long.
+Runs the workflow's own step on a base of random weights, with each number of processes in turn: on the CPU with one
+thread each, on GPUs with one card each. It reports the time of the whole step, and the time without what every process
+does before its first batch, which is the time of a dump of two samples.
 """
 
 import argparse
@@ -33,7 +33,7 @@ BYTES = (".npy", ".json", ".stats.npz")
 
 
 def prepare(folder: Path, shape: str, samples: int) -> None:
-    """Base, manifest and corpus in a folder."""
+    """Writes base, manifest and corpora into a folder."""
     domains = read_pairs(None, (), samples // 4 + 1)
     pairs = [pair for pairs in domains for pair in pairs][:samples]
     dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
@@ -48,7 +48,7 @@ def prepare(folder: Path, shape: str, samples: int) -> None:
 
 
 def dump(folder: Path, corpus: str, processes: int, tokens: int) -> tuple[float, list[bytes]]:
-    """Seconds that a dump took, and the bytes of what it left. Raises InputError if it failed."""
+    """Makes a dump; returns its seconds and the bytes of its files. Raises InputError if it fails."""
     samples = len(store.read(folder / f"{corpus}.jsonl"))
     importance = config.Importance(samples=samples, tokens_per_batch=tokens)
     prompt = settings.PromptSettings(instruction="Translate.", source_language="German", target_language="English")
@@ -72,7 +72,7 @@ def dump(folder: Path, corpus: str, processes: int, tokens: int) -> tuple[float,
 
 
 def measure(arguments: argparse.Namespace) -> dict:
-    """Least seconds over the rounds by number of processes, in which these take turns."""
+    """Least seconds over the rounds for each number of processes; these take turns."""
     whole, start = {}, {}
     with tempfile.TemporaryDirectory(prefix="sharding-") as name:
         folder = Path(name)

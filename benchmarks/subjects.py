@@ -1,4 +1,4 @@
-"""What takes a step in the benchmarks of tuning: a model, the way it is tuned, and an optimizer."""
+"""The subjects of the tuning benchmarks: a model, the way it is tuned, and an optimizer."""
 
 import tempfile
 from collections import Counter
@@ -16,7 +16,7 @@ from caneft.tuning.base import TuningMethod
 
 RATE = 1e-4
 MB = 2**20
-IGNORED = -100  # the label that transformers leaves out of a loss
+IGNORED = -100  # the label that transformers leaves out of the loss
 
 
 class Subject:
@@ -45,15 +45,15 @@ class Subject:
             self.optimizer.zero_grad(set_to_none=True)
 
     def optimizer_bytes(self) -> int:
-        """Of all tensors of the optimizer's state, after a step."""
+        """Bytes of all tensors in the optimizer's state, after a step."""
         states = self.optimizer.state.values() if self.optimizer else ()
         tensors = (value for state in states for value in state.values() if isinstance(value, torch.Tensor))
         return sum(value.numel() * value.element_size() for value in tensors)
 
     def kept(self, batch: Batch) -> Counter:
-        """Bytes that one forward pass keeps for its backward pass, by shape and dtype; weights are not counted.
+        """Bytes that one forward pass keeps for its backward pass, by shape and dtype, without weights.
 
-        Checkpointing hides what it keeps from these hooks: not to be asked then.
+        Do not call it with checkpointing, which hides what it keeps from these hooks.
         """
         weights = {value.untyped_storage().data_ptr() for value in (*self.model.parameters(), *self.model.buffers())}
         found: dict[int, tuple[str, int]] = {}
@@ -70,11 +70,11 @@ class Subject:
         counted: Counter = Counter()
         for described, size in found.values():
             counted[described] += size
-        del loss  # till here: a storage that is freed may lend its address to the next
+        del loss  # not earlier: the next storage may reuse the address of a freed one
         return counted
 
     def saved_bytes(self) -> int:
-        """Size of the file that the way leaves. The last thing to ask: slices then give the model back."""
+        """Size of the file that the way saves. Call it last: slices then return the model."""
         if hasattr(self.way, "saved_bytes"):
             return self.way.saved_bytes()
         with tempfile.TemporaryDirectory() as folder:
@@ -83,10 +83,10 @@ class Subject:
 
 
 class ByTrainer(Subject):
-    """PEFT's LoRA as its users train it: `training_step` and optimizer of `transformers.Trainer`, by its defaults.
+    """PEFT's LoRA as its users train it: `training_step` and optimizer of `transformers.Trainer`, with its defaults.
 
-    That is the model's own forward pass with labels, whose loss needs the logits of every position. What `train` has
-    beside that (clipping, schedule, log) is left out, as it is for the others.
+    This is the model's own forward pass with labels, whose loss needs the logits of every position. What `train` does
+    beyond that (clipping, schedule, log) is left out, as for the other subjects.
     """
 
     def __init__(self, model: nn.Module, way: TuningMethod, optimizer: type[torch.optim.Optimizer]):
@@ -95,22 +95,22 @@ class ByTrainer(Subject):
 
         as_published(model)
 
-        self.folder = tempfile.TemporaryDirectory()  # it wants one, and writes nothing there
+        self.folder = tempfile.TemporaryDirectory()  # Trainer requires one, but writes nothing there
         settings = {"output_dir": self.folder.name, "report_to": "none", "learning_rate": RATE, "optim": "adamw_torch"}
         self.trainer = Trainer(way.adapted, TrainingArguments(**settings, use_cpu=model.device.type == "cpu"))
-        self.trainer.current_gradient_accumulation_steps = 1  # what `train` sets
+        self.trainer.current_gradient_accumulation_steps = 1  # as `train` sets it
         self.optimizer = self.trainer.create_optimizer()
 
     def loss(self, batch: Batch) -> torch.Tensor:
         return self.trainer.compute_loss(self.way.adapted, as_users_have_it(batch))
 
     def backward(self, batch: Batch) -> None:
-        responses = torch.tensor(len(batch.targets), device=batch.targets.device)  # `train` counts them for each step
+        responses = torch.tensor(len(batch.targets), device=batch.targets.device)  # `train` counts them at each step
         self.trainer.training_step(self.way.adapted, as_users_have_it(batch), responses)
 
 
 def as_users_have_it(batch: Batch) -> dict[str, torch.Tensor]:
-    """The batch as a data collator gives it; labels: the response's tokens at their own places, else IGNORED."""
-    before = batch.response.roll(1, dims=1)  # the last position has no next token, so nothing comes round
+    """The batch as a data collator makes it; labels: the response's tokens at their own positions, else IGNORED."""
+    before = batch.response.roll(1, dims=1)  # the last position has no next token, so nothing wraps around
     labels = batch.input_ids.where(before, IGNORED)
     return {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "labels": labels}

@@ -1,9 +1,9 @@
-"""What a step of tuning costs: time, memory, optimizer state and file, of every way to tune, on the same batches.
+"""Measures what a step of tuning costs for every way to tune, on the same batches: time, memory, optimizer state, file.
 
     python -m benchmarks.tuning                                                          # an 88 M llama on the CPU
     python -m benchmarks.tuning --shape qwen2.5-7b --lengths 256 1024 --checkpointing off on --out gpu.json   # a GPU
 
-Random weights of real shapes; the last line printed is one JSON object. The subjects:
+The models have random weights of real shapes; the last line printed is one JSON object. The subjects:
 
     slices       `NeuronRows` on some of the neurons, the same number in every layer (AdamW, like all but masked-full)
     lora-r16     PEFT's LoRA on gate, up and down, alpha twice the rank, no dropout; base frozen, adapters in float32
@@ -12,18 +12,18 @@ Random weights of real shapes; the last line printed is one JSON object. The sub
     full         every weight
     masked-full  as published: every weight's gradient, those of the FFNs times a dense mask of the same neurons, all
                  others times zero; Adam with state for every weight
-    floor        forward and backward with frozen weights from the embeddings' output on; nothing is trained
+    floor        forward and backward pass with frozen weights from the embeddings' output on; trains nothing
 
-Where the model is not in float32, full and masked-full keep float32 masters of all weights, as slices does of its
-own. A step is forward, backward, optimizer and what a way does after it, without clipping. Times are medians; on the
-CPU the subjects take turns step by step, on CUDA each has the device to itself. Memory on the CPU is the peak of a
-fresh process *above* that of one that only loads the model; on CUDA the peak of the device's allocations, the model
-included.
+If the model is not in float32, full and masked-full keep float32 masters of all weights, as slices does of its own. A
+step is forward pass, backward pass, optimizer and what a way does afterwards, without clipping. Times are medians; on
+the CPU the subjects take turns step by step, on CUDA each has the device to itself. Memory on the CPU is the peak of a
+fresh process *above* that of one that only loads the model; on CUDA it is the peak of the device's allocations,
+including the model.
 
 `step_vs_lora`, `memory_vs_lora`: slices over lora-r16; `memory_vs_masked`, `optimizer_vs_masked`: slices over
-masked-full; `step_vs_floor`: slices over the floor. Less is better. Where masked-full does not fit, what it needs is
-computed without any activation, and `memory_vs_masked_is` says so. Before anything is timed, slices and masked-full
-must lead to the same weights, and slices must leave every other weight as it was, bit by bit.
+masked-full; `step_vs_floor`: slices over the floor. Less is better. If masked-full does not fit, its need is computed
+without any activation, and `memory_vs_masked_is` says so. Before anything is timed, slices and masked-full must lead to
+the same weights, and slices must leave every other weight unchanged, bit by bit.
 """
 
 import argparse
@@ -75,9 +75,9 @@ SUBJECTS = ("slices", "lora-r16", "lora-r32", "shira", "full", "masked-full", "f
 PROFILED = ("slices", "lora-r16")
 RATIOS = ("step_vs_lora", "memory_vs_lora", "memory_vs_masked", "optimizer_vs_masked", "step_vs_floor")
 CONTEXT = ("dtype", "fraction", "tokens_per_step", "steps", "warmup", "threads")  # arguments
-OF_A_PAIR = 62  # tokens, about
-BATCHES = 4  # different ones, by turns
-PEAK_STEPS = 2  # of a process that is there for its peak: in the first there is no optimizer state yet
+OF_A_PAIR = 62  # tokens in a pair, about
+BATCHES = 4  # different batches, used in turn
+PEAK_STEPS = 2  # of a process that measures its peak: in the first step there is no optimizer state yet
 EXACT_STEPS = 3
 TOLERANCE = 1e-3  # of the norm of all changes, in float32
 MEMORY = {"above_model_mb": "peak of the process above the loaded model", "peak_mb": "peak allocated on the device"}
@@ -88,7 +88,7 @@ MEMORY = {"above_model_mb": "peak of the process above the loaded model", "peak_
 
 @dataclass(frozen=True)
 class Case:
-    """What all subjects have in common. examples: of each batch, the widest batch first; batches: on the device."""
+    """What all subjects have in common. examples: by batch, the widest batch first. batches: on the device."""
 
     base: Base
     dtype: torch.dtype
@@ -111,18 +111,18 @@ class Case:
         return self.base.model(self.device, self.dtype)
 
     def subject(self, name: str, model: nn.Module | None = None) -> Subject:
-        """model: one that is there, to be tuned in this way."""
+        """The subject of that name. model: one that is already loaded, to be tuned in this way."""
         model = self.model() if model is None else model
         way = way_of(name, model, some_neurons(self.shape, FRACTIONS.get(name, self.fraction)))
         optimizer = torch.optim.Adam if name == "masked-full" else torch.optim.AdamW
         subject = ByTrainer(model, way, optimizer) if name == "trainer" else Subject(model, way, optimizer)
-        if self.checkpointing:  # after PEFT, which would begin the graph at the embeddings for it
+        if self.checkpointing:  # after PEFT, which would otherwise begin the graph at the embeddings for it
             model.activation_checkpointing_enable({"use_reentrant": False})
         return subject
 
 
 def case_of(base: Base, length: int, checkpointing: str, files: Sequence, arguments: argparse.Namespace) -> Case:
-    """BATCHES times as many samples of about `length` tokens as fit into a step, in batches; 0: pairs as they are."""
+    """Samples of about `length` tokens (0: pairs as they are) for BATCHES steps, in batches."""
     tokenizer = base.tokenizer(files)
     count = per_step(length, arguments)
     longest = length * 5 // 4 if length else arguments.max_tokens
@@ -142,7 +142,7 @@ def case_of(base: Base, length: int, checkpointing: str, files: Sequence, argume
 
 
 def per_step(length: int, arguments: argparse.Namespace) -> int:
-    """Samples in a step: those of about so many tokens together, at least one. length: 0 for pairs as they are."""
+    """Number of samples that fit into a step, at least one. length: of a sample in tokens, 0 for pairs as they are."""
     return max(1, arguments.tokens_per_step // (length or OF_A_PAIR))
 
 
@@ -159,11 +159,11 @@ def miniature(shape: dict[str, Any]) -> dict[str, Any]:
 
 
 def exactness(shape: dict[str, Any], batch: Batch, fraction: float) -> float:
-    """Norm of the difference between slices' and masked-full's weights, over the norm of what masked-full changed.
+    """Difference between slices' and masked-full's weights, as a share of masked-full's change (both as norms).
 
-    Three steps of Adam without weight decay on the host, in float32. Raises InputError if it exceeds TOLERANCE, if
-    nothing moved, and if an unselected weight has not kept its bits. A norm over all weights, since single ones may
-    differ by more: where a gradient is nearly zero, Adam makes its rounding errors as large as a step.
+    Runs three steps of Adam without weight decay on the host, in float32. Raises InputError if the share exceeds
+    TOLERANCE, if nothing moved, or if an unselected weight changed. It is a norm over all weights because single ones
+    may differ more: where a gradient is nearly zero, Adam makes its rounding errors as large as a step.
     """
     neurons, host = some_neurons(shape, fraction), torch.device("cpu")
     base, slices, masked = (build_model(shape, host, torch.float32) for _ in range(3))
@@ -197,7 +197,7 @@ def exactness(shape: dict[str, Any], batch: Batch, fraction: float) -> float:
 def timed(
     case: Case, arguments: argparse.Namespace, names: Sequence[str] = SUBJECTS
 ) -> dict[str, dict[str, Any] | None]:
-    """Of every subject what `turns` finds. Together and by turns on the CPU, one after another on CUDA."""
+    """Measures every subject with `turns`: together and in turn on the CPU, one after another on CUDA."""
     groups = [names] if case.device.type == "cpu" else [(name,) for name in names]
     found = {}
     with tqdm(total=(arguments.warmup + arguments.steps) * len(names), unit="step", desc="timing") as bar:
@@ -210,7 +210,7 @@ def timed(
 def turns(
     names: Sequence[str], case: Case, arguments: argparse.Namespace, bar: tqdm
 ) -> dict[str, dict[str, Any] | None]:
-    """Steps of subjects by turns and what there is to count; None for one that the device has too little memory for."""
+    """Times steps of the subjects in turn, and counts; None for one that does not fit into the device's memory."""
     subjects, spent = {}, {name: [] for name in names}
     for name in names:
         bar.set_postfix_str(f"{name}, building")
@@ -232,7 +232,7 @@ def turns(
 
 
 def counted(subject: Subject, spent: Sequence[Spent], case: Case) -> dict[str, Any]:
-    """A subject's row: seconds of each step, tokens/s, MB of the device's peak, and what is counted, in bytes."""
+    """A subject's row: seconds of each step, tokens/s, the device's peak in MB, and counts in bytes."""
     tokens = [sum(map(len, case.examples[turn % BATCHES])) for turn in range(len(spent))]
     seconds = {clock: [getattr(took, clock) for took in spent] for clock in ("wall", "cpu")}
     median = {clock: statistics.median(values) for clock, values in seconds.items()}
@@ -254,9 +254,9 @@ def counted(subject: Subject, spent: Sequence[Spent], case: Case) -> dict[str, A
 
 
 def needed(shape: dict[str, Any], dtype: torch.dtype, masked: bool) -> dict[str, int]:
-    """Bytes that training every weight takes before any activation, by what takes them, and their total.
+    """Bytes that training every weight takes before any activation: each part, and their total.
 
-    Gradients are counted in the weights' dtype, as if no two of them were ever in float32 at a time.
+    Gradients count in the weights' dtype, as if at most one at a time were in float32.
     """
     weights = list(build_model(shape, torch.device("meta"), dtype).parameters())
     count = sum(weight.numel() for weight in weights)
@@ -276,11 +276,11 @@ def adam_bytes(parameters: int, tensors: int) -> int:
 
 
 def peak_of_one(name: str, case: Case) -> float:
-    """What a fresh process is for: the peak of this one after loading the model and running one subject, in MB."""
+    """Memory peak of this process, in MB, after loading the model and running one subject; needs a fresh process."""
     import peft  # noqa: F401 (for all subjects alike: LoRA's memory is not that of its import)
 
     model = case.model()
-    forget_peak()  # that of reading the text and the model
+    forget_peak()  # the peak of reading the text and loading the model
     if name != MODEL_ONLY:
         subject = case.subject(name, model)
         for _ in range(PEAK_STEPS):
@@ -303,9 +303,9 @@ def loaded_mb(case: Case) -> float:
 
 
 def ratios(rows: dict[str, dict[str, Any] | None], masked: dict[str, int], memory: str) -> dict[str, Any]:
-    """RATIOS from the subjects' rows, None where a number is missing.
+    """Computes RATIOS from the subjects' rows; None if a number is missing.
 
-    masked: what `needed` says of masked-full, in its place if it did not fit; memory: the key of the rows to compare.
+    masked: what `needed` returns for masked-full, used if it did not fit. memory: the key of the rows to compare.
     """
 
     def of(name: str, key: str) -> float | None:
@@ -326,7 +326,7 @@ def ratios(rows: dict[str, dict[str, Any] | None], masked: dict[str, int], memor
 
 
 def print_table(rows: dict[str, dict[str, Any] | None], needs: dict[str, dict[str, int]]) -> None:
-    """One line a subject: medians, memory in MB and counts."""
+    """Prints one line per subject: medians, memory in MB and counts."""
     heads = ("step s", "tokens/s", "peak MB", "above model", "kept MB", "trainable", "optimizer MB", "saved MB")
     print(f"{'':12}" + "".join(f"{head:>14}" for head in heads))
     for name, row in rows.items():
@@ -344,7 +344,7 @@ def print_table(rows: dict[str, dict[str, Any] | None], needs: dict[str, dict[st
 
 
 def profile(case: Case, path: Path, heading: str, names: Sequence[str] = PROFILED) -> None:
-    """Appends to `path`, for each subject: what two steps spend their time on, and what a forward pass keeps."""
+    """Appends to `path`, for each subject, what two steps spend their time on and what a forward pass keeps."""
     for name in names:
         subject = case.subject(name)
         subject.step(case.batches[0])
@@ -373,7 +373,7 @@ def profile(case: Case, path: Path, heading: str, names: Sequence[str] = PROFILE
 def compare(
     base: Base, length: int, checkpointing: str, files: Sequence, argv: Sequence[str], arguments: argparse.Namespace
 ) -> dict[str, Any]:
-    """Everything about one case: equal weights, memory, time; printed as it becomes known."""
+    """Measures one case: equal weights, memory, time; prints each as it becomes known."""
     case = case_of(base, length, checkpointing, files, arguments)
     which = {"shape": base.name, "length": length, "checkpointing": checkpointing}
     heading = f"{base.name}, {arguments.dtype}, samples of {length} tokens, checkpointing {checkpointing}"
@@ -395,7 +395,7 @@ def compare(
 
 
 def exactness_of(case: Case) -> dict[str, Any]:
-    """Of the case's own shape where it runs on the CPU in float32, else of a small one of its architecture."""
+    """Exactness on the case's own shape on the CPU in float32, else on a small one of its architecture."""
     own = case.device.type == "cpu" and case.dtype == torch.float32
     few = sorted((example for part in case.examples for example in part), key=len)[:2]
     difference = exactness(case.shape if own else miniature(case.shape), collate(few, case.pad), case.fraction)
@@ -405,9 +405,9 @@ def exactness_of(case: Case) -> dict[str, Any]:
 def memory_of(
     case: Case, module: str, names: Sequence[str], argv: Sequence[str], arguments: argparse.Namespace
 ) -> dict[str, float | None]:
-    """MB by name: on the CPU of a process for each subject and for the model, on CUDA of the model alone.
+    """Memory in MB by name: on the CPU, of one process per subject and one for the model; on CUDA, of the model alone.
 
-    module: the program that is started with argv, which name this one case.
+    module: the program that is started with argv, which names this one case.
     """
     if case.device.type == "cuda":
         return {MODEL_ONLY: loaded_mb(case)}
@@ -417,7 +417,7 @@ def memory_of(
 
 
 def with_memory(rows: dict[str, dict[str, Any] | None], memory: dict[str, float | None]) -> dict[str, Any]:
-    """The rows with known peaks of processes, and with every peak less the model's."""
+    """The rows with the known peaks of processes, and with each peak minus the model's."""
     found, model = {}, memory.get(MODEL_ONLY)
     for name, row in rows.items():
         peak = row and (memory.get(name) or row["peak_mb"])
@@ -427,9 +427,9 @@ def with_memory(rows: dict[str, dict[str, Any] | None], memory: dict[str, float 
 
 
 def summary(rows: dict[str, dict[str, Any] | None], masked: dict[str, int], device: torch.device) -> dict[str, Any]:
-    """The ratios, by CPU time too, and those of memory with the model counted in.
+    """The ratios, also by CPU time, and the memory ratios that count the model.
 
-    On CUDA the latter are the former.
+    On CUDA the latter equal the former.
     """
     key = "above_model_mb" if device.type == "cpu" else "peak_mb"
     found = ratios(rows, masked, key) | {"memory_is": MEMORY[key]}
@@ -444,7 +444,7 @@ def summary(rows: dict[str, dict[str, Any] | None], masked: dict[str, int], devi
 
 
 def counts(case: Case) -> dict[str, Any]:
-    """What the numbers are of."""
+    """Counts that the numbers refer to."""
     model = build_model(case.shape, torch.device("meta"), case.dtype)
     tokens = [len(example) for part in case.examples for example in part]
     return {
@@ -457,7 +457,7 @@ def counts(case: Case) -> dict[str, Any]:
 
 
 def combined(cases: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """One case as it is; of several, the worst ratios and whence they are, and all below `cases`."""
+    """One case as it is; for several, the worst ratios and the cases they come from, and each case under `cases`."""
     if len(cases) == 1:
         return cases[0]
     worst: dict[str, Any] = {}
@@ -486,7 +486,7 @@ def share(value: str) -> float:
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """The arguments, with the defaults that depend on the device."""
+    """Parses the arguments and fills in the defaults that depend on the device."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser, SUBJECTS)
     add = parser.add_argument
@@ -520,12 +520,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def chosen(arguments: argparse.Namespace) -> list[tuple]:
-    """What makes each case: base, length, checkpointing."""
+    """Each case's base, length and checkpointing."""
     return list(product(arguments.bases, arguments.lengths, arguments.checkpointing))
 
 
 def print_peak(arguments: argparse.Namespace, files: Sequence, peak: Callable[[str, Case], float]) -> None:
-    """What a process for one subject prints: its peak, as one JSON line."""
+    """Prints the output of a process for one subject: its peak, as one JSON line."""
     case = case_of(*chosen(arguments)[0], files, arguments)
     print(json.dumps({"peak_mb": round(peak(arguments.only, case), 1)}))
 
@@ -533,7 +533,7 @@ def print_peak(arguments: argparse.Namespace, files: Sequence, peak: Callable[[s
 def each_case(
     arguments: argparse.Namespace, files: Sequence, argv: Sequence[str], compare: Callable[..., Any]
 ) -> list[Any]:
-    """What `compare` finds of one case after the other."""
+    """Runs `compare` on one case after the other."""
     if arguments.profile:
         arguments.profile.unlink(missing_ok=True)
     found = []

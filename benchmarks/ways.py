@@ -1,4 +1,4 @@
-"""What `benchmarks.tuning` compares: neurons drawn for it, and ways to tune beside those of the package."""
+"""What `benchmarks.tuning` compares: randomly drawn neurons, and ways to tune that are not in the package."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ FRACTIONS = {"slices-5%": 0.05, "slices-1%": 0.01}
 
 
 def some_neurons(shape: dict[str, Any], fraction: float) -> NeuronSet:
-    """That share of every layer's neurons, at least one, drawn at random."""
+    """This share of every layer's neurons, at least one, drawn at random."""
     generator = np.random.default_rng(SEED)
     width, layers = shape["intermediate_size"], shape["num_hidden_layers"]
     count = max(1, round(fraction * width))
@@ -29,7 +29,7 @@ def some_neurons(shape: dict[str, Any], fraction: float) -> NeuronSet:
 
 
 def masks(model: nn.Module, neurons: NeuronSet) -> dict[str, torch.Tensor]:
-    """Dense masks of the FFNs' weights by name, bool: the least that a dense mask can take."""
+    """Dense masks of the FFNs' weights by name, as bool, the smallest that a dense mask can be."""
     found = {}
     for number, (layer, indices) in enumerate(zip(model.model.layers, neurons.indices, strict=True)):
         index = torch.tensor(indices, device=model.device)
@@ -41,9 +41,9 @@ def masks(model: nn.Module, neurons: NeuronSet) -> dict[str, torch.Tensor]:
 
 
 class Everything(TuningMethod):
-    """Trains every weight, through float32 masters where a weight is not in float32.
+    """Trains every weight, through float32 masters if a weight is not in float32.
 
-    masks: by name, for weights of which a part is trained; with masks, weights that have none do not move.
+    masks: by name, for weights that are trained in part; if there are masks, weights without one do not move.
     """
 
     def __init__(self, model: nn.Module, masks: dict[str, torch.Tensor] | None = None):
@@ -72,20 +72,20 @@ class Everything(TuningMethod):
                 weight.copy_(self.masters[name])
 
     def save(self, folder: Path) -> None:
-        """Nothing: what it would take is known, see `saved_bytes`."""
+        """Saves nothing: its size is known, see `saved_bytes`."""
 
     def saved_bytes(self) -> int:
-        """The model's weights."""
+        """Bytes of the model's weights."""
         return sum(weight.numel() * weight.element_size() for weight in self.model.parameters())
 
 
 class Shira(TuningMethod):
-    """PEFT's SHiRA: a rank r trains r (m + n) scattered weights of a module with m x n."""
+    """PEFT's SHiRA: rank r trains r (m + n) scattered weights of an m x n module."""
 
     def __init__(self, model: nn.Module, rank: int):
         from peft import ShiraConfig, get_peft_model
 
-        torch.sparse.check_sparse_tensor_invariants.disable()  # as it is anyway, but said: else torch warns
+        torch.sparse.check_sparse_tensor_invariants.disable()  # the default; without this call torch warns
         settings = ShiraConfig(r=rank, target_modules=["gate_proj", "up_proj", "down_proj"], task_type="CAUSAL_LM")
         settings.mask_fn = _scattered
         self.adapted = get_peft_model(model, settings)
@@ -98,7 +98,7 @@ class Shira(TuningMethod):
 
 
 def _scattered(linear: nn.Linear, rank: int, **_) -> torch.Tensor:
-    """PEFT's own random mask, drawn where the weight is: on the host it takes minutes for a large model."""
+    """PEFT's own random mask, drawn on the weight's device: on the host it takes minutes for a large model."""
     mask = torch.zeros(linear.weight.numel(), dtype=torch.bool, device=linear.weight.device)
     mask[torch.randperm(len(mask), device=mask.device)[: rank * sum(linear.weight.shape)]] = True
     return mask.view(linear.weight.shape)
@@ -117,14 +117,14 @@ class Floor(TuningMethod):
         return iter(())
 
     def save(self, folder: Path) -> None:
-        """Nothing."""
+        """Saves nothing."""
 
     def saved_bytes(self) -> int:
         return 0
 
 
 def way_of(name: str, model: nn.Module, neurons: NeuronSet) -> TuningMethod:
-    """The model made trainable in the way that a subject stands for."""
+    """Makes the model trainable in the way of this subject."""
     match name:
         case "slices" | "slices-5%" | "slices-1%":
             return NeuronRows(model, neurons)
@@ -134,7 +134,7 @@ def way_of(name: str, model: nn.Module, neurons: NeuronSet) -> TuningMethod:
         case "trainer":
             return way_of("lora-r16", model, neurons)
         case "shira":
-            return Shira(model, rank_of(model, neurons))  # at an equal rank it trains as many weights as LoRA
+            return Shira(model, rank_of(model, neurons))  # with equal ranks, it trains as many weights as LoRA
         case "full":
             return Everything(model)
         case "masked-full":

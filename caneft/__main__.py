@@ -1,4 +1,4 @@
-"""What the package does outside the workflow."""
+"""The commands of CANEFT outside the workflow."""
 
 import argparse
 import os
@@ -15,14 +15,14 @@ class Version(argparse.Action):
     """Prints the version of the package."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from importlib import metadata  # late: --help without it
+        from importlib import metadata  # late: --help does not need it
 
         print(f"caneft {metadata.version('caneft')}")
         parser.exit()
 
 
 class Completion(argparse.Action):
-    """Prints what a shell must read to complete commands, options and files."""
+    """Prints the script by which a shell completes commands, options and files."""
 
     def __call__(self, parser: argparse.ArgumentParser, _: object, shell: str, *__: object) -> None:
         import shtab
@@ -47,7 +47,7 @@ def main() -> None:
         sys.stdout.flush()
     except BrokenPipeError:  # the reader has closed the pipe, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:  # a full disk, a folder that may not be written
+    except OSError as error:  # a full disk, a folder without write permission
         raise InputError(str(error)) from error
 
 

@@ -63,9 +63,9 @@ def encode(
     target_language: str,
     max_tokens: int = 512,
 ) -> list[Example]:
-    """Token ids of pairs of source and target, as the workflow's default prompts have them: in the chat template, or
-    as text to complete for a tokenizer without one. Pairs of more tokens, and those that no prompt can hold, are left
-    out. source_language, target_language: in words, "German".
+    """Encodes pairs of source and target as the workflow's default prompts do: in the chat template, or as text to
+    complete if the tokenizer has none. Leaves out pairs of more than `max_tokens` tokens, and those whose text cannot
+    be used in a prompt. source_language, target_language: in words, such as "German".
     """
     wording = PromptSettings(
         instruction=Prompt().instruction, source_language=source_language, target_language=target_language
@@ -77,11 +77,11 @@ def encode(
 def importance(
     model: nn.Module, examples: Sequence[Example], tokens_per_batch: int = 4096, scale_exponent: int = 12
 ) -> Importance:
-    """Importance of a model's neurons for each example, in the order that they are given.
+    """Importance of a model's neurons for each example, in the order of the examples.
 
-    model: a causal LM of transformers, of a known architecture; it comes back as it was given. tokens_per_batch: with
+    model: a causal LM of transformers, of a known architecture; it is unchanged afterwards. tokens_per_batch: with
     padding; more take more memory. scale_exponent: scores are multiplied by 2 to this power, so that float16 holds
-    them. Raises InputError for no examples, for one without a response, and for scores that float16 cannot hold.
+    them. Raises InputError if there are no examples, if one has no response, and if float16 cannot hold the scores.
     """
     if not examples:
         raise InputError("no examples to score")
@@ -107,7 +107,7 @@ def importance(
 
 @contextmanager
 def _frozen(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and no gradients of weights; both are given back."""
+    """Puts the model into evaluation mode without gradients of weights, and restores both afterwards."""
     training, trained = model.training, [weight for weight in model.parameters() if weight.requires_grad]
     model.requires_grad_(False).eval()
     try:
@@ -121,11 +121,11 @@ def _frozen(model: nn.Module) -> Iterator[None]:
 def information(
     by_domain: Mapping[str, Importance], bins: int = 10, permutations: int = 20, seed: int = 0, threads: int = 1
 ) -> pd.DataFrame:
-    """What each neuron's importance tells about the domain, in nats: one row per neuron.
+    """Measures the information of each neuron's importance about the domain, in nats: one row per neuron.
 
     by_domain: at least two domains, of one model and with equally many examples. The columns are layer, neuron; per
-    domain importance, activation, gradient, positive and mi (its label against the rest); consensus, the least of
-    these; joint, with all labels; null_consensus and null_joint, the means over shuffled labels. The plug-in estimate
+    domain importance, activation, gradient, positive and mi (its label against the rest); consensus, the least mi;
+    joint, the MI with all labels; null_consensus and null_joint, the means over shuffled labels. The plug-in estimate
     is biased upwards by about (bins - 1)(domains - 1) / (2 x examples): compare it with the null.
     """
     dumps = {domain: found.scores for domain, found in by_domain.items()}
@@ -146,9 +146,9 @@ def select(
     """The neurons that a criterion chooses from the table of `information`.
 
     fraction: share of all neurons. criterion: `caneft` (the highest consensus), or another one of
-    caneft.selection.criteria.CRITERIA. task_relevant: share of the neurons that a candidate must be in by mean
-    importance, in every domain; None for no such mask. scope: whether that share is of the model or of each layer.
-    seed: of `random`.
+    caneft.selection.criteria.CRITERIA. task_relevant: candidates must be in this top share of neurons by mean
+    importance in every domain; None for no such mask. scope: whether that share is of the model or of each layer.
+    seed: for the criterion `random`.
     """
     if criterion not in criteria.CRITERIA:
         raise InputError(f"criterion {criterion}: {did_you_mean(criterion, criteria.CRITERIA)}")

@@ -9,8 +9,8 @@ LINES, LINE = 30, 1000
 class InputError(ValueError):
     """Something given from outside (configuration, corpus, model, artefact) cannot be used.
 
-    The message says what was wrong, where (file, line or key), and what to do. Of a line beyond all bounds, which
-    quotes what someone wrote, beginning and end are left.
+    The message says what was wrong, where (file, line or key), and what to do. It has at most LINES lines. A line of
+    over LINE characters, which quotes what someone wrote, is cut to its beginning and end.
     """
 
     def __init__(self, message: object):
@@ -19,7 +19,7 @@ class InputError(ValueError):
 
 
 def did_you_mean(name: str, known: Iterable[str], taken: Iterable[str] = ()) -> str:
-    """Sentence that lists the known names and, where one is close, suggests it; never one that is `taken`."""
+    """Sentence that lists the known names and suggests one that is close, if any, but never one that is `taken`."""
     known = sorted(known)
     close = difflib.get_close_matches(name, sorted({*known} - {*taken}), n=1)
     listing = f"Known: {', '.join(known) if known else 'none'}."

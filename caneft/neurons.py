@@ -1,4 +1,4 @@
-"""NeuronSet: which FFN neurons of a model are meant. A neuron is a pair (layer, index within the layer).
+"""NeuronSet: a set of a model's FFN neurons, each a pair (layer, index within the layer).
 
 The units of a set can also be attention heads; everything else is the same.
 """
@@ -19,14 +19,14 @@ NEURON, HEAD = "neuron", "head"
 FORMAT = 1
 UNITS = NEURON, HEAD
 MOST_LAYERS, MOST_UNITS = 2**12, 2**22
-"""Upper bounds accepted from a file: far beyond any model, and too few to fill the memory."""
+"""Upper bounds accepted from a file: far beyond any model, but small enough not to fill the memory."""
 
 
 @dataclass(frozen=True, eq=False)
 class NeuronSet:
     """Neurons of a model with `layers` FFN layers of `width` neurons each.
 
-    indices: per layer the neurons that belong to the set, int64, ascending, without repetition.
+    indices: for each layer, the neurons in the set, int64, ascending, without repetition.
     unit: `neuron`, or `head` for attention heads (those that share a key and value head count as one).
     Raises InputError if an index is out of range, repeated or out of order.
     """
@@ -72,7 +72,7 @@ class NeuronSet:
         return len(self) / (self.layers * self.width)
 
     def parameters(self, unit_parameters: int) -> int:
-        """Number of weights the set stands for, no biases. unit_parameters: of one; a neuron has 3 x hidden size."""
+        """Number of weights in the set, without biases. unit_parameters: of one unit; a neuron has 3 x hidden size."""
         return unit_parameters * len(self)
 
     def __eq__(self, other: object) -> bool:
@@ -100,8 +100,8 @@ class NeuronSet:
     def phi(self, other: "NeuronSet") -> float | None:
         """Nogueira's measure of stability: agreement beyond chance, 1 for equal sets, about 0 for random ones.
 
-        Nogueira, Sechidis and Brown (JMLR 2018), for two sets; of equal size it is Kuncheva's index. None where no set
-        of these sizes could differ: both are empty, or hold every neuron.
+        Nogueira, Sechidis and Brown (JMLR 2018), for two sets; for sets of equal size it is Kuncheva's index. None if
+        sets of these sizes cannot differ, because both are empty or both hold every neuron.
         """
         total, mean = self.layers * self.width, (len(self) + len(other)) / 2
         by_chance = mean * (1 - mean / total)
@@ -115,7 +115,7 @@ class NeuronSet:
 
     @property
     def _space(self) -> tuple[int, int, str]:
-        """What two sets must share to be compared."""
+        """The properties that two sets must share to be compared."""
         return self.layers, self.width, self.unit
 
 
@@ -123,7 +123,7 @@ def _checked(layer: int, indices: np.ndarray, width: int) -> np.ndarray:
     indices = np.asarray(indices)
     if indices.ndim != 1 or (indices.size and not np.issubdtype(indices.dtype, np.integer)):
         raise InputError(f"layer {layer}: neuron indices are a 1-d array of integers, not {indices.dtype}")
-    indices = indices.astype(np.int64)  # a copy: the set stays what it is when the caller's array changes
+    indices = indices.astype(np.int64)  # a copy, so that changes to the caller's array do not affect it
     if (np.diff(indices) <= 0).any():
         raise InputError(f"layer {layer}: neuron indices repeat or are not in ascending order")
     if indices.size and not 0 <= indices[0] <= indices[-1] < width:
@@ -133,7 +133,7 @@ def _checked(layer: int, indices: np.ndarray, width: int) -> np.ndarray:
 
 
 def save(path: str | Path, neurons: NeuronSet, description: dict) -> None:
-    """Write a neuron set and its JSON description as .npz, whole or not at all; equal content gives equal bytes."""
+    """Writes a neuron set and its JSON description as .npz, whole or not at all; equal content gives equal bytes."""
     layer, neuron = np.divmod(neurons.flat(), neurons.width)
     text = json.dumps(description, sort_keys=True, ensure_ascii=False).encode()
     arrays = {
@@ -147,19 +147,19 @@ def save(path: str | Path, neurons: NeuronSet, description: dict) -> None:
     }
     with atomic_write(path) as beside, zipfile.ZipFile(beside, "w") as archive:
         for name, array in arrays.items():
-            # a ZipInfo of your own carries a fixed date, where np.savez leaves the date to the Python version
+            # an explicit ZipInfo has a fixed date; with np.savez the date depends on the Python version
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def load(path: str | Path) -> NeuronSet:
-    """Read what `save` wrote. Raises InputError naming the file and the reason if it is anything else."""
+    """Reads a neuron set that `save` wrote. Raises InputError with file and reason if it is anything else."""
     arrays = _arrays(path)
     try:
         layer, neuron = arrays["layer"].astype(np.int64), arrays["neuron"].astype(np.int64)
         layers, width = int(arrays["layers"]), int(arrays["width"])
         if not (0 <= layers <= MOST_LAYERS and 0 <= width <= MOST_UNITS):
-            raise InputError(f"{layers} layers of {width} are no model's")
+            raise InputError(f"no model has {layers} layers of {width}")
         if layer.ndim != 1 or layer.shape != neuron.shape:
             raise InputError(f"layer and neuron have shapes {layer.shape} and {neuron.shape}")
         if neuron.size and not 0 <= neuron.min() <= neuron.max() < width:
@@ -170,11 +170,11 @@ def load(path: str | Path) -> NeuronSet:
 
 
 def read_description(path: str | Path) -> dict:
-    """The description given to `save`. Raises InputError naming the file and the reason if there is none."""
+    """The description given to `save`. Raises InputError with file and reason if there is none."""
     try:
         found = parse(_arrays(path)["description"].tobytes())
         if not isinstance(found, dict):
-            raise ValueError("it is no object")
+            raise ValueError("it is not an object")
         return found
     except ValueError as error:
         raise InputError(f"{path}: not a neuron set: its description is not JSON: {error}") from error
@@ -195,7 +195,7 @@ def _arrays(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def _format(path: str | Path) -> int:
-    """Of a neuron-set file; older ones do not say."""
+    """Format number of a neuron-set file; FORMAT if the file has none, as older ones do not."""
     try:
         return int(read_arrays(path, ["format"])["format"])
     except (TypeError, ValueError):

@@ -1,11 +1,12 @@
-"""Complete the pins of a conda environment: of what is pinned by hand, all that it needs in turn.
+"""Completes the pins of a conda environment: adds all dependencies of the packages that are pinned by hand.
 
     python envs/complete.py envs/train.yaml requirements.txt     writes both lists with the lock's versions
     python envs/complete.py envs/comet.yaml                      prints the list that is kept by hand
 
-Run by the Python of an environment in which the lock is installed (`make lock` does): its metadata say what a package
-needs. torch's CUDA packages differ with the machine and are pinned nowhere; nor are pip and what conda installs, nor
-torch's companions for pictures and sound, which vLLM asks for and does without: they load beside their own build only.
+Run it with the Python of an environment in which the lock is installed (as `make lock` does), because it reads the
+dependencies from installed metadata. Some packages are never pinned: torch's CUDA packages, which differ with the
+machine; pip and what conda installs; and torch's companions for pictures and sound, which vLLM asks for but does not
+need, and which load only beside the build of torch that they were made for.
 """
 
 import re
@@ -23,19 +24,19 @@ def canonical(name: str) -> str:
 
 
 def locked(text: str) -> dict[str, str]:
-    """Lines `name==version` of a lock by canonical name."""
+    """Lines `name==version` of a lock, by canonical name."""
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     return {canonical(line.partition("==")[0]): line for line in lines}
 
 
 def by_hand(text: str) -> list[re.Match]:
-    """Pins of an environment's file that are kept by hand."""
+    """Pins that are kept by hand in an environment's file."""
     return [match for line in text.partition(MARK)[0].splitlines() if (match := PIN.fullmatch(line))]
 
 
 def closure(names: list[str]) -> set[str]:
-    """Canonical names of these packages and of all that they need in turn, as installed here, less CUDA's."""
-    from packaging.requirements import Requirement  # here, since an empty environment has none
+    """Canonical names of these packages and all their dependencies, as installed here, without CUDA's."""
+    from packaging.requirements import Requirement  # here, because an empty environment lacks it
 
     found, seen, waiting = set(), set(), [Requirement(name) for name in names]
     while waiting:
@@ -54,9 +55,9 @@ def closure(names: list[str]) -> set[str]:
 
 
 def completed(text: str, lock: dict[str, str]) -> str:
-    """The environment's file with the lock's versions, and all that the pins kept by hand need, below them.
+    """The environment's file with the lock's versions and, below the pins kept by hand, all their dependencies.
 
-    KeyError: a package that is needed stands in no line of the lock.
+    Raises KeyError if the lock lacks a package.
     """
     head, pins = text.partition(MARK)[0].rstrip(), by_hand(text)
     for match in pins:

@@ -1,4 +1,4 @@
-"""From the configuration to the plan: names, constraints, paths and the functions that rules ask. No rules here."""
+"""From the configuration to the plan: names, constraints, paths and functions that rules call. No rules here."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
-# The workflow's folder, wherever it is run from. The package is imported from there, installed or not.
+# The workflow's folder, wherever it runs. The package is imported from there, installed or not.
 HOME = Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).resolve().parent
 sys.path.insert(0, str(HOME))
 
@@ -23,10 +23,13 @@ from caneft.errors import InputError
 from caneft.models import memory
 from caneft.plan import ARTEFACTS, DEV, TEST, Plan, Run, comparison, importance_folder, information_folder, needs, parts
 from caneft.reporting import inputs, listing, shown
+from caneft.runtime.command_line import refuse_repeated
 from caneft.storage import integrity
 from caneft.storage.files import split_archive
 
 try:
+    if workflow.exec_mode == workflow.exec_mode.DEFAULT:
+        refuse_repeated(sys.argv[1:])
     # A job on a cluster node may not see the raw corpora, and does not need to.
     CONFIG = checking.checked(config, workflow.configfiles, here=not workflow.remote_exec)
 except InputError as error:
@@ -40,13 +43,13 @@ MEMORY = memory.Memory(PLAN, 0 if ON_ONE_MACHINE else memory.SNAKEMAKES)
 # Jobs import the package from here, in whatever folder they run.
 configuration.publish_package(HOME)
 
-# Steps find raw corpora by this variable. No result depends on where they lie, so it is in no job's params.
+# Steps find raw corpora by this variable. No result depends on their place, so it is in no job's params.
 configuration.publish_data_root(CONFIG)
 
 # The draw of a mixture also checks what importance will need, so that one message names all that is too small.
 needs.publish_samples(CONFIG)
 
-# Steps do not compare files above this size with their checksums.
+# Steps do not check the checksums of files above this size.
 integrity.publish_limit(CONFIG.verify_up_to_gb)
 
 # Jobs work offline. Rules that fetch restore the user's setting: HF_HUB_OFFLINE=$CANEFT_HF_HUB_OFFLINE.
@@ -60,7 +63,7 @@ pathvars:
 
 
 def here(path):
-    """A file of the workflow, for jobs: relative, so that results do not depend on where the clone lies."""
+    """A file of the workflow, for jobs: relative, so that results do not depend on the clone's place."""
     return os.path.relpath(HOME / path)
 
 
@@ -101,7 +104,7 @@ wildcard_constraints:
     split=one_of([DEV, TEST]),
 
 
-# --- what rules ask the plan ----------------------------------------------------------------------------------------
+# --- functions that rules call --------------------------------------------------------------------------------------
 
 
 def of(function, *names):
@@ -114,17 +117,17 @@ def of(function, *names):
 
 
 def optional(option, name):
-    """Params function: an option with the input of that name, quoted for the shell; nothing where there is none."""
+    """Params function: an option with the input of that name, quoted for the shell; nothing if there is none."""
     return lambda wildcards, input: f"{option} {shlex.quote(input[name])}" if input[name] else ""
 
 
 def growing(amount):
-    """Resource function: the amount times the number of the try, so that a job that a cluster killed gets more."""
+    """Resource function: the amount times the number of the try, so a job that was killed gets more."""
     return lambda wildcards, attempt: amount * attempt
 
 
 def resource_of(name, grows=False):
-    """Resource function: what the job's model asks for under `models.*.resources`; `grows`: as `growing`."""
+    """Resource function: the value under `models.*.resources` of the job's model; `grows`: as with `growing`."""
     return lambda wildcards, attempt: getattr(CONFIG.models[wildcards.model].resources, name) * (
         attempt if grows else 1
     )
@@ -147,17 +150,17 @@ def over_nodes(resources_of):
         "mpi": of(lambda asked: "srun" if asked.nodes > 1 else None),
         "tasks": of(lambda asked: asked.nodes if asked.nodes > 1 >= asked.gpu else None),
         "tasks_per_node": of(lambda asked: asked.gpu if asked.nodes > 1 < asked.gpu else None),
-        "tasks_per_gpu": of(lambda asked: 0 if asked.nodes > 1 else None),  # else `tasks` is taken for it
+        "tasks_per_gpu": of(lambda asked: 0 if asked.nodes > 1 else None),  # otherwise `tasks` would count for it
     }
 
 
 def device_map(resources):
-    """How a job's model is spread over its GPUs, by number: Snakemake adds up what the jobs of a group ask for."""
+    """How a job's model is spread over its GPUs, as a number, because Snakemake adds up the resources of a group."""
     return DEVICE_MAPS.index(resources.device_map)
 
 
 def memory_of(stage, *names):
-    """Resource function: memory of a job of this stage, by these wildcards; it grows as `growing` does."""
+    """Resource function: memory of a job of this stage, by these wildcards; it grows with each try."""
     return lambda wildcards, attempt: attempt * getattr(MEMORY, stage)(*(getattr(wildcards, name) for name in names))
 
 

@@ -1,8 +1,8 @@
 """Corpora: text of every domain, cleaned, with its own dev and test kept out of its train; and training mixtures.
 
-needs   the files named under directions.*.domains.* (none for the built-in demo corpus); of the hub's, fetched.json
-leaves  <results>/corpora/{direction}/{domain}/{train,dev,test}.jsonl, report.json    a domain depends on itself alone
-        <results>/mixtures/{direction}/{mixture}/{train,dev}.jsonl, report.json       without what its domains test on
+needs   the files named under directions.*.domains.* (none for the built-in demo corpus); for the hub's, fetched.json
+leaves  <results>/corpora/{direction}/{domain}/{train,dev,test}.jsonl, report.json    a domain depends only on itself
+        <results>/mixtures/{direction}/{mixture}/{train,dev}.jsonl, report.json       without test sources of its domains
         <results>/mixtures/{direction}/{mixture}/overlap/{domain}.json    what any other test set shares with its train
 """
 

@@ -1,10 +1,10 @@
-"""Separate environments for packages that fit into no other: unbabel-comet and vLLM.
+"""Separate environments for packages that do not fit into the common one: unbabel-comet and vLLM.
 
-With --use-conda every rule has an environment from envs/. Without it all rules share one, and each of these two gets
-a virtual environment, built here once for all results folders.
+With --use-conda every rule has an environment from envs/. Without it all rules share one, except for these two, which
+get virtual environments. These are built here, once for all results folders.
 
 needs   the package registry
-leaves  .venvs/{comet,vllm}/        another place: CANEFT_VENVS; none where CANEFT_COMET_PYTHON, CANEFT_VLLM_PYTHON name one
+leaves  .venvs/{comet,vllm}/        other place: CANEFT_VENVS; not with CANEFT_COMET_PYTHON or CANEFT_VLLM_PYTHON
 """
 
 

@@ -1,11 +1,11 @@
-"""Fetching: what has to be downloaded, once, where there is a network. All other jobs work offline (HF_HUB_OFFLINE=1).
+"""Fetching: all downloads, made once, where there is a network. All other jobs work offline (HF_HUB_OFFLINE=1).
 
 needs   the network, or the hub's cache (HF_HOME); both rules that download run beside Snakemake, never as cluster jobs
 leaves  <results>/models/{model}/manifest.json                 by resolve_model (models.smk): the commit, checksums
-        <results>/metrics/{metric}/manifest.json               by resolve_metric (metrics.smk), likewise
+        <results>/metrics/{metric}/manifest.json               by resolve_metric (metrics.smk): the same
         .venvs/{comet,vllm}/                                   by build_environment (environments.smk), without conda
         <results>/corpora/{direction}/{domain}/fetched.json    of each remote split: revision, pairs, checksum
-        <results>/corpora/pretraining/{model}/fetched.json     the same of pretraining text
+        <results>/corpora/pretraining/{model}/fetched.json     the same for pretraining text
 """
 
 

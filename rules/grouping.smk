@@ -1,12 +1,12 @@
-"""Which jobs share a Slurm job: Snakemake's groups. One machine has none, and plans faster without.
+"""Which jobs share a Slurm job: Snakemake's groups. On one machine there are none, because planning is faster without.
 
     runs_...       tuning, translations and scores of the final run of that name
-    trial          the same of the trial of a rate, some trials together
-    translation    translations and scores of runs that are not tuned, or in a Slurm job of its own, like `full`
-    selection      information of a mixture's neurons, and every set that is selected by it
+    trial          the same for the trials of rates, some trials together
+    translation    translations and scores of runs that are not tuned, or tuned in a separate Slurm job, like `full`
+    selection      information on a mixture's neurons, and every set selected by it
     choice, neural, overlap, shared, significance    short jobs of one kind, some together
 
-The profile says how many are taken together (`group-components`). Two groups must not wait for each other, so trials, runs
+The profile says how many go together (`group-components`). Two groups must not wait for each other, so trials, runs
 and choices are three groups.
 """
 
@@ -29,7 +29,7 @@ if workflow.remote_exec:
 
 
 def grouped(group):
-    """A rule's group, or the function that finds it, where a cluster runs its jobs; None on one machine."""
+    """A rule's group, or the function that finds it, if a cluster runs its jobs; None on one machine."""
     return None if ON_ONE_MACHINE else group
 
 
@@ -42,12 +42,12 @@ def group_of_run(wildcards):
 
 
 def group_of_tuning(wildcards):
-    """Group of a tuning job; None where it is a Slurm job of its own."""
+    """Group of a tuning job; None if it is a separate Slurm job."""
     return group_of_run(wildcards) if tuned_in_group(run_of(wildcards)) else None
 
 
 def tuned_in_group(run):
-    """Whether a run's tuning asks for what its translations do: few weights, the same number of GPUs, one node."""
+    """Whether a run's tuning needs the same as its translations: few weights, the same number of GPUs, one node."""
     method = CONFIG.methods[run.variant]
     if not isinstance(method, configuration.Trained) or isinstance(method, Full):
         return False

@@ -1,7 +1,8 @@
-"""What happens before the first job, after the last one and after a failure; and what the screen says in between."""
+"""What happens before the first job, after the last one and after a failure; and what the screen shows in between."""
 
 from snakemake.logging import logger
 
+from caneft.commands import finished
 from caneft.commands.jobs import Jobs
 from caneft.reporting import power
 from caneft.runtime import holding, machine, slurm
@@ -11,13 +12,19 @@ from caneft.storage.kept import clear
 
 
 def reasons():
-    """Rule and Snakemake's names of the reasons of each job that will run."""
+    """Rule of each job that will run, and Snakemake's names of its reasons."""
     for job in workflow.dag.needrun_jobs():
         yield job.rule.name, workflow.dag.reason(job).get_names()
 
 
+def known_rules(name):
+    """Rules that the command line may name instead of `name`; any rule after --until and --omit-from."""
+    bounds = workflow.dag_settings.until | workflow.dag_settings.omit_from
+    return [rule.name for rule in workflow.rules if name in bounds or not rule.has_wildcards()]
+
+
 SCREEN = Screen(
-    targets=lambda: [rule.name for rule in workflow.rules if not rule.has_wildcards()],
+    targets=known_rules,
     reasons=reasons,
     quiet=[choice.name.lower() for choice in workflow.output_settings.quiet or ()],
     dry=workflow.output_settings.dryrun,
@@ -28,7 +35,7 @@ if workflow.exec_mode == workflow.exec_mode.DEFAULT:
 
 
 def warn_of_copied_results():
-    """Warns of results that Snakemake has no notes on here, before it makes them again."""
+    """Warns if Snakemake has no notes on existing results, before it makes them again."""
     if workflow.exec_mode != workflow.exec_mode.DEFAULT:
         return
     made = next((path for path in inputs.table_inputs(PLAN) if root(path).exists()), None)
@@ -77,7 +84,7 @@ def check_cluster():
 
 
 def see_cancelled_jobs():
-    """Cuts sacct's `CANCELLED by 1000` to one word: the executor would take such a job for running, forever."""
+    """Cuts sacct's `CANCELLED by 1000` to one word; otherwise the executor takes such a job for running forever."""
     import snakemake_executor_plugin_slurm as plugin
 
     # Not part of the plugin's interface: another version may do without.
@@ -94,7 +101,7 @@ def see_cancelled_jobs():
 
 
 def keep_words_of_groups():
-    """Tells the screen why a group failed, such as what sbatch says, which Snakemake drops."""
+    """Passes on to the screen why a group failed, such as sbatch's words, which Snakemake drops."""
     from snakemake.jobs import GroupJob
 
     tell = getattr(GroupJob, "log_error", None)  # not part of Snakemake's interface
@@ -109,7 +116,7 @@ def keep_words_of_groups():
 
 
 def cancel_left_jobs():
-    """After Ctrl-C, cancels what the executor leaves running: it forgets jobs whose state it is just asking for."""
+    """After Ctrl-C, cancels jobs that the executor leaves running: it forgets those that it just asks sacct about."""
     if workflow.executor_plugin.name != "slurm":
         return
     try:
@@ -119,9 +126,9 @@ def cancel_left_jobs():
 
 
 def hold_results():
-    """Ends the run if another Snakemake, or jobs that one has left, work on these results.
+    """Ends the run if another Snakemake, or jobs left by one, work on these results.
 
-    So does a folder that cannot be written, for which Snakemake would print a traceback.
+    Also ends it if the folder cannot be written; Snakemake would print a traceback.
     """
     try:
         holding.hold(root("logs"), root(), local=workflow.executor_plugin.name == "local")
@@ -132,22 +139,31 @@ def hold_results():
         raise WorkflowError(machine.in_words(error) or str(error))
 
 
-def store_configuration():
-    """Writes the merged configuration beside the results, in full: what was run, and what the report is made from."""
-    import yaml
+def store_configuration(store):
+    """Writes the merged configuration beside the results, in full: what was run, and what the report is made from.
 
+    store: `finished.begin` or `finished.settle`.
+    """
     content = CONFIG.model_dump(mode="json", exclude_unset=True) | {
         "data_root": str(configuration.data_root(CONFIG) or "") or None
     }
     try:
-        with atomic_write(root("config.yaml")) as beside:
-            beside.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        store(root(), content)
     except OSError as error:
         raise WorkflowError(machine.in_words(error) or str(error))
 
 
+def close_results():
+    """After a run that reached the tables, makes its configuration theirs; after a whole one, makes the report."""
+    reached = {job.rule.name for job in workflow.dag.jobs}
+    if "tabulate" in reached:
+        store_configuration(finished.settle)
+    if reached >= {"tabulate", "plot", "show_examples", "overview"}:
+        write_report()
+
+
 def write_report():
-    """Makes report.html from the finished run, unless a part of the DAG was asked for or nothing is newer than it.
+    """Makes report.html from the finished run, unless it is up to date.
 
     Then prints the summary and where everything is.
     """
@@ -174,7 +190,7 @@ def clear_kept():
 
 
 def forget_forced():
-    """Removes what was kept of jobs that `--forcerun` or the like repeats."""
+    """Removes what was kept of jobs that `--forcerun` or a similar option repeats."""
     for job in workflow.dag.needrun_jobs():
         if workflow.dag.reason(job).forced and job.output:
             clear(Path(job.output[0]).parent)

@@ -4,9 +4,9 @@ needs   <results>/corpora/{direction}/{domain}/train.jsonl, <results>/models/{mo
 leaves  <results>/importance/{model}/{direction}/{domain}.npy         float16 (layers, samples, neurons)
         <results>/importance/{model}/{direction}/{domain}.json        how to read it: sample ids, losses, scale
         <results>/importance/{model}/{direction}/{domain}.stats.npz   mean |a|, mean |dL/da|, positive share
-        <results>/importance/{model}/{direction}/samples.json         only with `samples: auto`: how many, and why
-For attention heads, if a variant selects them, the same in <results>/importance-heads/. With `draws: per_seed`, the
-dumps of seed n are in <results>/importance-seed{n}/ and <results>/importance-heads-seed{n}/.
+        <results>/importance/{model}/{direction}/samples.json         only with `samples: auto`: the number, and why
+For attention heads, if a variant selects them, the same files are in <results>/importance-heads/. With
+`draws: per_seed`, the dumps of seed n are in <results>/importance-seed{n}/ and <results>/importance-heads-seed{n}/.
 A dump depends on its own domain only: adding a domain never touches it. A killed dump resumes from
 `.{domain}.partial`, beside it.
 """

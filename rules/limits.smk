@@ -1,4 +1,4 @@
-"""How many jobs run side by side on one machine, by its GPUs and memory. A cluster counts its own."""
+"""Limits how many jobs run at a time on one machine, by its GPUs and memory. A cluster does this itself."""
 
 import os
 
@@ -32,7 +32,7 @@ def limit_gpus():
     """
     asked = checking.gpus_asked_for(CONFIG)
     for rule, names in workflow.resource_settings.overwrite_resources.items():
-        # The value of an expression depends on the job, and is not known yet.
+        # An expression depends on the job, so its value is not known yet.
         if str(given := getattr(names.get("gpu"), "value", names.get("gpu"))).isdigit():
             asked[f"--set-resources {rule}:gpu"] = int(given)
     if not ON_ONE_MACHINE or not any(asked.values()):
@@ -84,11 +84,11 @@ def limit_memory():
 
 
 def lift_rate():
-    """Lifts Snakemake's limit of 100 jobs a second, unless another one is given.
+    """Lifts Snakemake's limit of 100 jobs a second, unless another limit is set.
 
-    Under a limit, each job that ends while others are ready makes Snakemake look for jobs once more every second until
-    its own end: 85 jobs of a minute made it look 3,300 times, and late in a run of thousands it does nothing else. The
-    profile's `jobs` limits the load on a cluster.
+    Under a limit, each job that ends while others are ready adds one search for jobs per second, until the run ends: 85
+    jobs of a minute led to 3,300 searches, and late in a run of thousands Snakemake does nothing else. On a cluster, the
+    profile's `jobs` limits the load.
     """
     scheduler = getattr(workflow, "scheduler", None)  # not part of Snakemake's interface
     limit = getattr(scheduler, "job_rate_limiter", None)

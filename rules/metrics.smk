@@ -1,13 +1,14 @@
 """Neural metrics: their environment, their checkpoints, and their scores of every test set of every final run.
 
-One process scores all test sets of a run. It keeps the valid scores of an earlier job, so a new domain costs only itself.
-Neural metrics have an environment of their own (environments.smk), because their packages fit into no other.
+One process scores all test sets of a run. It keeps the valid scores of an earlier job, so a new domain costs only its own
+scores. Neural metrics have a separate environment (environments.smk), because their packages do not fit into the common
+one.
 
-needs   translations and test corpora; of a checkpoint on the hub the network, or the hub's cache (HF_HOME)
+needs   translations and test corpora; for a checkpoint on the hub, the network or the hub's cache (HF_HOME)
 leaves  <results>/metrics/{metric}/manifest.json                 which checkpoint, checksum, encoder
-        <results>/metrics/comet/{checkpoints,encoder}/           of one that is trained here; its manifest says how
+        <results>/metrics/comet/{checkpoints,encoder}/           only if it is trained here; its manifest says how
                                                                  well it recognises corrupted translations
-        <results>/runs/{model}/{direction}/{run}/scores/neural/{metric}.json    of all test sets, one number a segment;
+        <results>/runs/{model}/{direction}/{run}/scores/neural/{metric}.json    of all test sets, one per segment;
                                                                  .{metric}.json is the same, which the next job keeps
         <results>/scores/copy/{direction}/neural/{metric}.json
 """

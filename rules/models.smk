@@ -1,9 +1,9 @@
-"""Models: a manifest for every base model; those of the kind `pretrain` are made here.
+"""Models: a manifest for every base model; models of the kind `pretrain` are made here.
 
-needs   for `hub` the network or the hub's cache (HF_HOME), for `path` the folder or file, for `package` that package in
-        the environment, for `pretrain` its corpora
+needs   for `hub`, the network or the hub's cache (HF_HOME); for `path`, the folder or file; for `package`, that package
+        in the environment; for `pretrain`, its corpora
 leaves  <results>/models/{model}/manifest.json           where the weights are, their checksums, sizes
-        <results>/models/{model}/*.safetensors, ...      a Hugging Face folder, of bases pretrained or dequantised here
+        <results>/models/{model}/*.safetensors, ...      a Hugging Face folder, for bases pretrained or dequantised here
         <results>/corpora/pretraining/{model}.jsonl      their text
 """
 

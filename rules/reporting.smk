@@ -1,11 +1,11 @@
 """Reporting: tables and figures, from run records, scores and neuron sets only; a page of examples; the overview.
 
-needs   scores, records, logs and costs of all runs, trials too; choices of learning rates; scores without overlap;
-        reports of corpora and mixtures; information tables, neuron sets and stability curves; for the examples
+needs   scores, records, logs and costs of all runs and trials; choices of learning rates; scores without overlap;
+        reports of corpora and mixtures; information tables, neuron sets and stability curves; for the examples,
         some translations and the test corpora
-leaves  <results>/tables/*.{csv,md,tex,html}          by the names of listing.TABLES
-        <results>/runs.parquet                        every score of every run, a row each
-        <results>/figures/*.{pdf,svg,png}             by the names of listing.figures(PLAN)
+leaves  <results>/tables/*.{csv,md,tex,html}          named in listing.TABLES
+        <results>/runs.parquet                        every score of every run, one per row
+        <results>/figures/*.{pdf,svg,png}             named in listing.figures(PLAN)
         <results>/examples.html
         <results>/overview.html, <results>/summary.md
         <results>/report.html is made after the run, by the handler in the Snakefile

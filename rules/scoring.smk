@@ -4,9 +4,9 @@ needs   translations and test corpora
 leaves  <results>/runs/{model}/{direction}/{run}/scores/test.json
         <results>/runs/{model}/{direction}/{mixture}/{variant}/trials.json      of every trial of a grid of rates
         <results>/scores/copy/{direction}/test.json                      the source itself as the output
-        <results>/significance/{model}/{direction}/{mixture}.json        differences between a block's runs, and p
+        <results>/significance/{model}/{direction}/{mixture}.json        differences between a block's runs, with p
         <results>/scores/without-overlap/{model}/{direction}/{mixture}.json      a block's runs on the domains outside
-                                                    of its mixture, without what stands in its training data
+                                                    its mixture, without what is in its training data
 """
 
 

@@ -1,12 +1,12 @@
 """Selection: what each neuron's importance tells about the domain, and which neurons every method tunes.
 
 needs   the importance dumps of a mixture's domains
-leaves  <results>/neurons/{model}/{direction}/{mixture}/information.parquet      one row a neuron: MI, null, means
+leaves  <results>/neurons/{model}/{direction}/{mixture}/information.parquet      one row per neuron: MI, null, means
         <results>/neurons/{model}/{direction}/{mixture}/information.json         null quantile; what length and loss tell
         <results>/neurons/{model}/{direction}/{mixture}/{variant}/draw{n}.npz    the neuron set of a variant
         <results>/neurons/{model}/{direction}/{mixture}/stability.json           whether disjoint halves select the same
-For attention heads, the first three in <results>/heads/. If seed n has importance samples of its own, both again in
-folders that end in -seed{n}.
+For attention heads, the first three are in <results>/heads/. If seed n has its own importance samples, there are also
+both folders with the ending -seed{n}.
 """
 
 

@@ -1,8 +1,8 @@
-"""Translation: one job a run for its test sets, and one for the dev pairs of a trial. The job keeps the domains that
-it has translated before, so adding one costs only itself. With `decoding.engine: vllm` it runs in the environment of
-vLLM (environments.smk).
+"""Translation: one job per run for its test sets, and one for the dev pairs of a trial. A job keeps the domains that an
+earlier one translated, so a new domain costs only its own translation. With `decoding.engine: vllm` it runs in vLLM's
+environment (environments.smk).
 
-needs   <results>/models/{model}/manifest.json, what the run's tuning left, <results>/corpora/.../test.jsonl
+needs   <results>/models/{model}/manifest.json, the files of the run's tuning, <results>/corpora/.../test.jsonl
 leaves  <results>/runs/{model}/{direction}/{run}/translations/{split}.jsonl    id, domain, hypothesis, flags
         <results>/runs/{model}/{direction}/{run}/translations/.{split}.jsonl   the same, which the next job keeps
 """

@@ -1,17 +1,17 @@
-"""Tuning: all trained methods share one step and one training loop; they differ in what they leave.
+"""Tuning: all trained methods share one step and one training loop; they differ in what they save.
 
 An attempt is a final run, `seed{n}`, or a trial of one rate of the variant's grid, `lr{rate}-seed{n}`. Trials
-translate the mixture's dev pairs. `choose_rate` takes one rate, for which the final runs wait.
+translate the mixture's dev pairs. `choose_rate` chooses one rate, and the final runs wait for it.
 
 needs   <results>/models/{model}/manifest.json, <results>/mixtures/{direction}/{mixture}/{train,dev}.jsonl,
-        for neuron methods their neuron set, for a grid the choice of a rate
+        for neuron methods, their neuron set; for a grid, the choice of a rate
 leaves  <results>/runs/{model}/{direction}/{mixture}/{variant}/{attempt}/
             patch.safetensors | adapter_model.safetensors, adapter_config.json | adapters.safetensors
                 | model.safetensors, config.json
-            record.json   what was run: settings, checksums, versions, trainable parameters
+            record.json   what ran: settings, checksums, versions, trainable parameters
             cost.json     what it took: time and memory
-            log.jsonl     one line an optimizer step
-        <results>/runs/{model}/{direction}/{mixture}/{variant}/choice.json    the chosen rate, and what each reached
+            log.jsonl     one line per optimizer step
+        <results>/runs/{model}/{direction}/{mixture}/{variant}/choice.json    the chosen rate, and each rate's score
 A killed job resumes from its last checkpoint, in `.checkpoint` of the run's folder.
 """
 

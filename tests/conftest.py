@@ -1,6 +1,6 @@
 """Shared by the unit tests: tiny random models, a tiny tokenizer with a chat template, pairs to train on.
 
-torch is imported where it is used: most test files do without it.
+torch is imported only where it is used, because most test files do without it.
 """
 
 import os
@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that wants the network is wrong
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may use the network
 
 PAIRS = [
     ("Der Hund schläft.", "The dog sleeps."),
@@ -23,7 +23,7 @@ PAIRS = [
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
-    """An archive contains the time, so ids made of bytes would differ between the workers of pytest-xdist."""
+    """Names bytes parameters alike in all workers of pytest-xdist: archives contain the time, so their bytes differ."""
     return argname if isinstance(val, bytes) else None
 
 
@@ -32,13 +32,13 @@ FAMILIES = ["llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3", "gemma3_te
 
 @pytest.fixture(params=FAMILIES)
 def architecture(request) -> str:
-    """Each family of models in turn."""
+    """Each model family in turn."""
     return request.param
 
 
 @pytest.fixture(scope="session")
 def pairs() -> list[tuple[str, str]]:
-    """Sources and targets, short and long ones mixed."""
+    """Sources and targets, short and long mixed."""
     return PAIRS
 
 
@@ -67,7 +67,7 @@ def examples(prompts):
 def tiny_model(tokenizer):
     """Makes a random causal LM: tiny_model("gemma2", seed=1, intermediate_size=24) with further configuration.
 
-    Weights are large and Gemma's soft-caps low, so that a forgotten soft-cap, mask or position changes every number.
+    Weights are large and Gemma's soft caps low, so that a forgotten soft cap, mask or position changes every number.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -75,7 +75,7 @@ def tiny_model(tokenizer):
     torch.set_num_threads(1)
     gemma = {"head_dim": 6, "final_logit_softcapping": 2.0, "attn_logit_softcapping": 1.0, "sliding_window": 16}
     own = {"gemma2": gemma, "gemma3_text": gemma, "qwen3": {"head_dim": 6}}
-    own["gemma3"] = gemma | {"final_logit_softcapping": None}  # that class of transformers has none
+    own["gemma3"] = gemma | {"final_logit_softcapping": None}  # its class in transformers has none
     sees = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     sees |= {"image_size": 28, "patch_size": 14}
 
@@ -108,7 +108,7 @@ def tiny_model(tokenizer):
 
 @pytest.fixture
 def command_line(monkeypatch, capsys):
-    """Runs `python -m caneft` with arguments; returns exit code, output and errors."""
+    """Runs `python -m caneft` with arguments; returns exit code, stdout and stderr."""
     from caneft import __main__
 
     def run(*arguments) -> tuple[int, str, str]:
@@ -126,7 +126,7 @@ def command_line(monkeypatch, capsys):
 
 @pytest.fixture
 def three_gpus(tmp_path, monkeypatch):
-    """A machine of three GPUs: a double of nvidia-smi, first on PATH, and a folder of locks of its own."""
+    """A machine with three GPUs: a double of nvidia-smi, first on PATH, and its own folder of locks."""
     listed = "\n".join(f"GPU {n}: NVIDIA Imagined (UUID: GPU-{n}{n}-ab)" for n in range(3))
     smi = tmp_path / "bin" / "nvidia-smi"
     smi.parent.mkdir()

@@ -1,4 +1,4 @@
-"""Whether two results folders hold the same, byte for byte, but for what tells of times and hosts."""
+"""Compares two results folders byte for byte, without what records times and hosts."""
 
 import re
 from pathlib import Path
@@ -10,13 +10,13 @@ TIMED = re.compile(
 
 
 def files(root: Path) -> dict[str, Path]:
-    """The results of a folder, by path below it."""
+    """The files of a results folder by relative path."""
     found = {path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.is_file()}
     return {name: path for name, path in found.items() if not TIMED.fullmatch(name)}
 
 
 def differences(here: Path, there: Path) -> list[str]:
-    """Paths of what only one folder has, or both have with other bytes."""
+    """Paths that only one folder has, or whose bytes differ."""
     first, second = files(here), files(there)
     odd = first.keys() ^ second.keys()
     return sorted(odd | {name for name in first.keys() - odd if first[name].read_bytes() != second[name].read_bytes()})

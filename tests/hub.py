@@ -1,6 +1,6 @@
-"""A hub on this machine: as much of the Hugging Face hub's interface as a download needs, over real HTTP.
+"""A local hub: as much of the Hugging Face hub's interface as a download needs, over real HTTP.
 
-Repositories are folders, at one commit each; what is asked for is kept in `asked`.
+Repositories are folders, each at one commit; requests are kept in `asked`.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ KINDS = {"models": "", "datasets": "datasets/"}
 
 @dataclass
 class Hub:
-    """repositories: folder and commit by kind and name, as `models/owner/tiny`; gated: those that need a licence."""
+    """repositories: folder and commit by kind and name, as in `models/owner/tiny`. gated: those that need a licence."""
 
     repositories: dict[str, tuple[Path, str]] = field(default_factory=dict)
     gated: set[str] = field(default_factory=set)
@@ -27,7 +27,7 @@ class Hub:
     address: str = ""
 
     def add(self, name: str, folder: Path) -> str:
-        """Puts a folder there; returns its commit."""
+        """Adds a folder as a repository; returns its commit."""
         files = sorted(file for file in folder.rglob("*") if file.is_file())
         commit = hashlib.sha1(b"".join(file.read_bytes() for file in files)).hexdigest()
         self.repositories[name] = folder, commit
@@ -40,7 +40,7 @@ class Hub:
 
 @contextmanager
 def running() -> Iterator[Hub]:
-    """A hub that answers within the block."""
+    """Runs a hub while the block runs."""
     hub = Hub()
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
     hub.address = f"http://127.0.0.1:{server.server_port}"
@@ -69,12 +69,12 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._known(found[1], commit) and self._json([*self._entries(folder)])
             if found := re.fullmatch(rf"/{KINDS[kind]}{owned}/resolve/([^/]+)/(.+)", path):
                 return self._known(found[1], commit) and self._file(name, folder / found[2], commit)
-        self._refuse(401, "RepoNotFound")  # what the hub says of a missing one to someone who is not logged in
+        self._refuse(401, "RepoNotFound")  # the real hub's answer to an anonymous user
 
     do_HEAD = do_GET
 
     def do_POST(self) -> None:
-        """Which of some paths there are: `paths-info`."""
+        """Answers `paths-info`: which of the given paths exist."""
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         path = unquote(urlsplit(self.path).path)
         self.hub.asked.append(f"POST {path}")
@@ -123,4 +123,4 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def log_message(self, *arguments: object) -> None:
-        """Nothing on the screen."""
+        """Keeps the server off the screen."""

@@ -1,4 +1,4 @@
-"""Slow and obvious witnesses for the tests: one unpadded sample at a time, nothing of the package in them."""
+"""Slow and obvious witnesses for the tests: one unpadded sample at a time, without any code of the package."""
 
 from dataclasses import dataclass
 
@@ -7,19 +7,19 @@ import torch
 
 @dataclass
 class Pass:
-    """One sample through a model: loss summed over the response, and per layer what was seen, (tokens, neurons)."""
+    """One sample through a model: the loss summed over the response, and tensors (tokens, neurons) for each layer."""
 
     loss: float
-    activation: list[torch.Tensor]  # input of down_proj
+    activation: list[torch.Tensor]  # input of down_proj, for each layer
     activation_gradient: list[torch.Tensor]
-    up: list[torch.Tensor]  # output of up_proj
+    up: list[torch.Tensor]  # output of up_proj, for each layer
     up_gradient: list[torch.Tensor]
-    gate: list[torch.Tensor]  # output of gate_proj
+    gate: list[torch.Tensor]  # output of gate_proj, for each layer
     response: slice  # positions that predict a response token
 
 
 def decoder_layers(model):
-    """Layers of the text model, also where a vision tower stands beside it."""
+    """Layers of the text model, also if there is a vision tower."""
     return getattr(model.model, "language_model", model.model).layers
 
 
@@ -42,7 +42,7 @@ def summed_loss(model, prompt, response) -> torch.Tensor:
 
 
 def summed_losses(model, prompt, response, copies) -> torch.Tensor:
-    """As `summed_loss` for each of so many copies of the sample in one batch, which a hook may make different."""
+    """Like `summed_loss`, for each of `copies` copies of the sample in one batch, each of which a hook may change."""
     ids = torch.tensor([[*prompt, *response]]).expand(copies, -1)
     logits = model(input_ids=ids, use_cache=False).logits
     places = torch.arange(len(prompt) - 1, len(prompt) + len(response) - 1)
@@ -51,7 +51,7 @@ def summed_losses(model, prompt, response, copies) -> torch.Tensor:
 
 
 def one_pass(model, prompt, response) -> Pass:
-    """Forward and backward with every weight requiring a gradient; the model's own state is put back afterwards."""
+    """Forward and backward pass in which every weight requires a gradient; restores the model's state afterwards."""
     seen = {"activation": [], "up": [], "gate": []}
 
     def keep(name):
@@ -62,7 +62,7 @@ def one_pass(model, prompt, response) -> Pass:
 
         return hook
 
-    def keep_fused(module, inputs, output):  # phi3: gates in the first half, ups in the second
+    def keep_fused(module, inputs, output):  # phi3: gates are in the first half, ups in the second
         output.retain_grad()
         fused.append(output)
 
@@ -109,8 +109,11 @@ def importance(model, prompt, response) -> torch.Tensor:
 
 
 def head_pass(model, prompt, response) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """What o_proj is given in each layer, and the gradient of the summed loss there, by position and head:
-    (tokens, key and value heads, numbers of each). The weights require a gradient meanwhile, so all of the graph is."""
+    """The input of o_proj in each layer, and the gradient of the summed loss there, by position and head.
+
+    Both are (tokens, key and value heads, numbers of each). During the pass all weights require a gradient, so that the
+    graph is complete.
+    """
     kept, needed = [], {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     handles = [
         layer.self_attn.o_proj.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0]))
@@ -137,20 +140,20 @@ def head_importance(model, prompt, response) -> torch.Tensor:
 
 
 def masked_adam_reference(model, losses, masks, learning_rate):
-    """Adam on every weight with gradient times mask, no weight decay. losses: one closure a step."""
+    """Adam on every weight with gradient times mask, without weight decay. losses: one closure for each step."""
     model.requires_grad_(True)
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
     for loss in losses:
         optimizer.zero_grad()
         loss(model).backward()
         for name, parameter in model.named_parameters():
-            if parameter.grad is not None:  # a vision tower that saw nothing has none
+            if parameter.grad is not None:  # the weights of an unused vision tower have none
                 parameter.grad = masks.get(name, torch.zeros(())) * parameter.grad
         optimizer.step()
 
 
 def greedy(model, prompt, end, limit) -> list[int]:
-    """Tokens of the most probable continuation, one whole forward pass each, until `end` or the limit."""
+    """Tokens of the most probable continuation, with a whole forward pass for each, until `end` or the limit."""
     ids = list(prompt)
     with torch.no_grad():
         for _ in range(limit):

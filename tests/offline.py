@@ -1,9 +1,9 @@
-"""A command without a network: in a network namespace of its own, in which there is nothing but the loopback device.
+"""Runs a command without a network: in its own network namespace, which has only the loopback device.
 
     python tests/offline.py COUNT command ...
 
-runs the command there, ends as it does, and writes into the file COUNT how often something in it wanted to send beyond
-this machine. The kernel counts these: every attempt has no route. Nothing is sent anywhere.
+runs the command there, exits as the command does, and writes into the file COUNT how often something in it tried to
+send beyond this machine. The kernel counts the attempts, because each lacks a route. Nothing is sent anywhere.
 """
 
 import functools
@@ -17,7 +17,7 @@ UNSHARE = (["unshare", "--net"], ["unshare", "--user", "--map-root-user", "--net
 
 @functools.cache
 def unshare() -> tuple[str, ...]:
-    """How this machine lets us make such a namespace, as root or in a namespace of users; nothing if it does not."""
+    """The command that makes such a namespace here, as root or in a user namespace; empty if neither is possible."""
     if shutil.which("unshare") and shutil.which("ip"):
         for command in UNSHARE:
             if subprocess.run([*command, "ip", "link", "set", "lo", "up"], capture_output=True).returncode == 0:
@@ -26,12 +26,12 @@ def unshare() -> tuple[str, ...]:
 
 
 def command(counted: Path) -> list[str]:
-    """What to put before a command; nothing where namespaces are not permitted. counted: the file to be written."""
+    """The words to put before a command; none if namespaces are not permitted. counted: the file to write."""
     return [*unshare(), sys.executable, __file__, str(counted)] if unshare() else []
 
 
 def unroutable() -> int:
-    """Packets, IPv4 and 6, that had no route in this namespace since it was made; a refused `connect` is one."""
+    """Number of IPv4 and IPv6 packets without a route in this namespace so far; a refused `connect` counts as one."""
     lines = [line.split() for line in Path("/proc/net/snmp").read_text().splitlines() if line.startswith("Ip: ")]
     found = dict(zip(*lines, strict=True))
     six = Path("/proc/net/snmp6")

@@ -1,4 +1,4 @@
-"""What a stranger brings: three domains in three formats, sixty training pairs each, and a folder of a tiny model."""
+"""The data of a new user: three domains in three formats, sixty training pairs each, and a folder with a tiny model."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ TAGS = "de-DE", "en-GB"
 
 
 def corpora(folder: Path) -> Path:
-    """`it` as TSV, `law` as aligned files in a folder of its own, `medical` as one memory; and a file that is none."""
+    """Writes `it` as TSV, `law` as aligned files in its own folder, `medical` as one memory; and one other file."""
     (folder / "law").mkdir(parents=True)
     for split, count in PAIRS.items():
         write(folder / f"it.{split}.tsv", (f"{s}\t{t}" for s, t in demo.pairs("it", split, count)))
@@ -39,7 +39,7 @@ def write(file: Path, lines) -> None:
 
 
 def model(folder: Path) -> Path:
-    """A random llama of two layers, in float32, with a tokenizer."""
+    """A random llama of two layers in float32, with a tokenizer."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 

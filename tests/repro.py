@@ -1,8 +1,8 @@
-"""Runs the demo twice, in two folders, and compares what is left byte by byte: `make repro`.
+"""Runs the demo twice, in two folders, and compares the results byte by byte: `make repro`.
 
     python -m tests.repro [--configfile FILE] [--cores N] [--keep FOLDER]
 
-What tells of times is left out: costs and their figure, logs, Snakemake's benchmarks, the HTML report and its first
+It leaves out what records times: costs and their figure, logs, Snakemake's benchmarks, the HTML report and its first
 page.
 """
 
@@ -22,7 +22,7 @@ PARTS = ("Snakefile", "rules", "workflow", "caneft", "config", "envs", "profiles
 
 
 def run(folder: Path, cores: str, config: list[str]) -> Path:
-    """The workflow in a copy of the repository; returns its results folder."""
+    """Runs the workflow in a copy of the repository; returns its results folder."""
     for part in PARTS:
         source = REPOSITORY / part
         copy = shutil.copytree if source.is_dir() else shutil.copy2

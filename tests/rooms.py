@@ -1,4 +1,4 @@
-"""`python -m tests.rooms` prints the rooms of the package: what stands in each, which others it enters, and circles."""
+"""`python -m tests.rooms` prints the rooms of the package: what is in each, which others it imports, and circles."""
 
 import ast
 from collections import defaultdict
@@ -9,12 +9,12 @@ PACKAGE = Path(__file__).parent.parent / "caneft"
 
 
 def room(module: str) -> str:
-    """Package or loose module at the root that a module stands in."""
+    """The package or loose module at the root that a module belongs to."""
     return module.partition(".")[0]
 
 
 def modules() -> dict[str, Path]:
-    """Files by their dotted names below the package."""
+    """Files by dotted name below the package."""
     found = {}
     for file in sorted(PACKAGE.rglob("*.py")):
         parts = file.relative_to(PACKAGE).with_suffix("").parts
@@ -23,7 +23,7 @@ def modules() -> dict[str, Path]:
 
 
 def imports(file: Path, known: dict[str, Path]) -> Iterator[str]:
-    """Modules of the package that a file imports, wherever in it."""
+    """Modules of the package that a file imports, anywhere in it."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "caneft":
             base = node.module.partition(".")[2]
@@ -32,7 +32,7 @@ def imports(file: Path, known: dict[str, Path]) -> Iterator[str]:
 
 
 def arrows() -> dict[str, set[str]]:
-    """Rooms that each room enters."""
+    """For each room, the rooms that it imports."""
     known, found = modules(), defaultdict(set)
     for module, file in known.items():
         found[room(module)] |= {room(name) for name in imports(file, known)} - {room(module), ""}

@@ -1,6 +1,6 @@
-"""Tokenizers with chat templates in the shapes of published models, small enough to be spelt by hand.
+"""Tokenizers with chat templates in the shapes of published models, small enough to spell by hand.
 
-Written for the tests from what such templates do. Texts are one character a token, or one byte.
+Written for the tests after such templates. Each character of a text is a token, or each byte.
 """
 
 import re
@@ -41,7 +41,7 @@ QWEN_3 = """\
     {%- if enable_thinking is defined and enable_thinking is false -%}{{- '<think>\\n\\n</think>\\n\\n' -}}{%- endif -%}
 {%- endif -%}"""
 
-# The block stands in the generation prompt alone.
+# Only the generation prompt has the block.
 QWEN_3_FORGETFUL = QWEN_3.replace("and loop.last else", "and false else")
 
 GEMMA_2 = """\
@@ -76,11 +76,11 @@ CHARACTERS = [chr(code) for code in range(33, 127)] + list("äöüßÄÖÜ") + [
 
 @dataclass(frozen=True)
 class Shape:
-    """A template and the tokenizer that goes with it.
+    """A template and the tokenizer for it.
 
-    spaces: who puts a space before text: "chunks", before everything that follows a special token (SentencePiece as
-    Llama 2 has it); "first", before the beginning of the whole text alone; "none"; "bytes", the same, and a token is a
-    byte. special: tokens beside bos and eos.
+    spaces: where a space is put before text: "chunks", after every special token (SentencePiece as in Llama 2);
+    "first", only at the beginning of the whole text; "none"; "bytes", also none, and each byte is a token. special:
+    tokens beside bos and eos.
     """
 
     template: str | None
@@ -93,7 +93,7 @@ class Shape:
         return [token for token in ("<pad>", "<unk>", self.bos, self.eos, *self.special) if token]
 
     def tokenizer(self):
-        """A fast tokenizer without merges; a space is `▁`, of bytes `Ġ`."""
+        """A fast tokenizer without merges; a space is `▁`, or `Ġ` if tokens are bytes."""
         from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
         from transformers import PreTrainedTokenizerFast
 
@@ -109,7 +109,7 @@ class Shape:
         else:
             scheme = "first" if self.spaces == "first" else "never"
             inner.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme, split=False)
-        if self.bos:  # put before every text unless told not to
+        if self.bos:  # put before every text unless switched off
             begin = [(self.bos, vocabulary[self.bos])]
             inner.post_processor = processors.TemplateProcessing(single=f"{self.bos} $A", special_tokens=begin)
         inner.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in self.specials()])

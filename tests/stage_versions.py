@@ -1,8 +1,8 @@
-"""Fingerprints of the code behind every stage, so that no change of it goes unnoticed.
+"""Fingerprints the code behind every stage, so that every change of it is noticed.
 
 Snakemake does not rerun a job because an imported module changed; `stage_version` in the rule's params does that, by
 hand. A test compares the fingerprints with tests/stage_versions.json. When one differs, decide: do old results still
-hold? If not, raise `stage_version` in the rule. Either way acknowledge: `python -m tests.stage_versions`.
+hold? If not, raise `stage_version` in the rule. In both cases acknowledge it: `python -m tests.stage_versions`.
 """
 
 import ast
@@ -17,7 +17,7 @@ STORED = ROOT / "tests" / "stage_versions.json"
 
 
 def current() -> dict[str, dict]:
-    """By script: the stage version of its rule, and the fingerprint of the script and what it imports."""
+    """For each script, the stage version of its rule and the fingerprint of the script and what it imports."""
     found = {}
     for rules in sorted(ROOT.glob("rules/*.smk")):
         for block in re.split(r"^rule ", rules.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
@@ -38,7 +38,7 @@ def fingerprint(script: Path) -> str:
 
 @functools.cache
 def without_texts(path: Path) -> str:
-    """Source without docstrings, comment lines and blank lines: the same for every version of Python."""
+    """Source without docstrings, comment lines and blank lines, the same in every version of Python."""
     text = path.read_text(encoding="utf-8")
     lines = text.split("\n")
     for node in ast.walk(ast.parse(text)):
@@ -52,7 +52,7 @@ def _is_text(node: ast.AST) -> bool:
 
 
 def reached(script: Path) -> set[Path]:
-    """The script and every module of the package that it imports, at whatever depth."""
+    """The script and every module of the package that it imports, directly or not."""
     found, left = set(), [script]
     while left:
         path = left.pop()

@@ -1,11 +1,11 @@
-"""Runs a command whose Python steps need not import torch and transformers: one process has, and forks for each step.
+"""Runs a command whose Python steps need not import torch and transformers: one process has them, and forks for each.
 
     python tests/warm.py snakemake --cores 2 ...
 
-Most of the time of a step on a tiny model is imports. The command finds a `python` first on its PATH that hands each
-`python -m workflow.scripts.*` and `python -m caneft.runtime.lease` to the process with the imports. Signals, the exit
-code and a kill go from one to the other. Everything else starts as usual, and nothing of the package is imported before
-the fork. Only for tests: Snakemake's benchmarks measure the process that waits for a step, not the one that works.
+Most of the time of a step on a tiny model goes into imports. The command finds a `python` first on its PATH that hands
+each `python -m workflow.scripts.*` and `python -m caneft.runtime.lease` to the process with the imports. It passes on
+signals, the exit code and kills. Everything else starts as usual, and nothing of the package is imported before the
+fork. Only for tests: Snakemake's benchmarks would measure the process that waits for a step, not the one that works.
 """
 
 import atexit
@@ -25,7 +25,8 @@ from pathlib import Path
 
 COMMAND = (sys.executable, __file__)
 """What to put before a command."""
-SERVE = "--serve"
+SERVE, COLD = "--serve", "CANEFT_TEST_COLD"
+"""The second, set in the environment: nothing is imported before the fork, which suits tests of this program."""
 STEPS = ("workflow.scripts.", "caneft.runtime.lease")
 IMPORTS = (
     "numpy",
@@ -59,7 +60,7 @@ os._exit(code)
 
 
 def work(argv: list[str], cwd: str, environment: dict[str, str], files: list[int]) -> None:
-    """The rest of a forked process: what `python -m` does, and its exit code."""
+    """What is left to do in the forked process: the work of `python -m`, and its exit code."""
     for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)
@@ -86,7 +87,7 @@ def work(argv: list[str], cwd: str, environment: dict[str, str], files: list[int
 
 
 def received(peer: socket.socket) -> tuple[list, list[int]]:
-    """Arguments, folder and variables of a step, and its standard streams. ValueError: who asked was killed."""
+    """Arguments, folder, variables and standard streams of a step. ValueError: the asking process was killed."""
     length, files, _, _ = socket.recv_fds(peer, 4, 3)
     with peer.makefile("rb") as stream:
         asked = stream.read(int.from_bytes(length, "big"))
@@ -99,8 +100,8 @@ def received(peer: socket.socket) -> tuple[list, list[int]]:
 
 
 def serve(server: socket.socket) -> None:
-    """Forks for each that connects, until its parent ends, which closes stdin, and nothing is left to do."""
-    for name in IMPORTS:
+    """Forks for each connection, until the parent ends, which closes stdin, and no step is left."""
+    for name in () if COLD in os.environ else IMPORTS:
         importlib.import_module(name)
     waiting = selectors.DefaultSelector()
 
@@ -124,7 +125,7 @@ def serve(server: socket.socket) -> None:
         waiting.register(ended, selectors.EVENT_READ, lambda: end(child, peer, ended))
 
     def pass_on(peer: socket.socket, ended: int) -> None:
-        """A signal, or the end of who waits for the step, which must have been killed."""
+        """Passes on a signal, or the end of the process that waits for the step, which must have been killed."""
         said = peer.recv(1)
         signal.pidfd_send_signal(ended, said[0] if said else signal.SIGKILL)
         if not said:
@@ -142,7 +143,7 @@ def serve(server: socket.socket) -> None:
     waiting.register(server, selectors.EVENT_READ, begin)
     waiting.register(sys.stdin, selectors.EVENT_READ)
     while ready := [key.data for key, _ in waiting.select() if key.data]:
-        ready[0]()  # one at a time: it may end what the next is about
+        ready[0]()  # only one, because it may end what the others refer to
 
 
 def main() -> None:
@@ -168,8 +169,8 @@ def main() -> None:
         finally:
             warm.stdin.close()
             try:
-                warm.wait(5)  # it may have a step to end
-            except subprocess.TimeoutExpired:  # while it still imports
+                warm.wait(5)  # a step may have to end first
+            except subprocess.TimeoutExpired:  # it is still importing
                 warm.kill()
                 warm.wait()
     sys.exit(code)

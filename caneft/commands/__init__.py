@@ -1,1 +1,1 @@
-"""Commands on finished results folders: what stands behind a number, and how two folders differ."""
+"""The commands of `python -m caneft`, and the generator of the reference."""

@@ -1,4 +1,4 @@
-"""From a cell of a table to the files that its number is made of."""
+"""Finds the runs and files from which a cell of a table is computed."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +12,10 @@ from caneft.config.names import AVERAGE_SEEN, AVERAGE_UNSEEN, AVERAGES
 from caneft.errors import InputError, did_you_mean
 from caneft.plan import Plan, Run, comparison, information_folder
 from caneft.reporting import inputs, listing
-from caneft.reporting.inputs import COPY, Block, block_runs
+from caneft.reporting.inputs import COPY, Block
 
 COLUMNS = {"domain": ("domain", "column"), "against": ("b",)}
-"""Of filters: the columns of a CSV that they are about, of which a table has one, where it is called otherwise."""
+"""Filters whose column may have another name than the filter: its possible names, of which a table has one at most."""
 INTERVAL = ("_low", "_high")
 VALUES = {
     "significance": "difference",
@@ -23,16 +23,16 @@ VALUES = {
     "interference": "difference_mean",
     "overlap": "without_mean",
 }
-"""Of tables with a row for each domain: what a domain's number is."""
+"""For tables with a row for each domain: the column of a domain's number."""
 
 
 Made = tuple[str, dict[Run, list[str]], list[str]]
-"""Of a cell: `made`, `runs` and `files`."""
+"""The `made`, `runs` and `files` of a cell."""
 
 
 class Cell(NamedTuple):
-    """value: as the CSV has it. made: how it is aggregated. row: all of the table's row. runs: final runs or trials
-    behind it, with the domains that count. files: others that it is made of, below `results_root`."""
+    """A cell of a table. value: as the CSV has it. made: how it is aggregated. row: the whole row of the table. runs:
+    final runs or trials behind it, with the domains that count. files: other files behind it, below `results_root`."""
 
     table: str
     column: str
@@ -45,7 +45,7 @@ class Cell(NamedTuple):
 
 
 def find(plan: Plan, path: Path, row: str, column: str, wanted: dict[str, str]) -> Cell:
-    """The one cell of a CSV of `tables/`. wanted: by FILTERS. Raises InputError where none or several fit."""
+    """Finds a cell in a CSV of `tables/`. wanted: values of FILTERS. Raises InputError if no cell or several fit."""
     try:
         frame = pd.read_csv(path)
     except FileNotFoundError:
@@ -72,7 +72,7 @@ def _column(path: Path, frame: pd.DataFrame, column: str) -> str:
 
 
 def _rows(path: Path, frame: pd.DataFrame, row: str) -> pd.DataFrame:
-    """Rows by variant; of what all variants share by stage, and of tables without variants by their subject."""
+    """Rows of a variant; of a stage, for costs that all variants share; or of a subject, in tables without variants."""
     if "stage" in frame:
         frame = frame.assign(_name=frame["variant"].fillna(frame["stage"]))
     names = ("_name", "variant", "a", "criterion", "domain", "mixture", frame.columns[0])
@@ -98,7 +98,7 @@ def _filtered(path: Path, frame: pd.DataFrame, defaults: dict[str, str], wanted:
 
 
 def _called(frame: pd.DataFrame, name: str) -> str:
-    """Column that a filter is about."""
+    """The column that a filter applies to."""
     return next((column for column in COLUMNS.get(name, ()) if column in frame), name)
 
 
@@ -107,7 +107,8 @@ def _text(value: Any) -> str:
 
 
 def _first_shown(plan: Plan, path: Path, found: pd.DataFrame, wanted: dict[str, str]) -> pd.DataFrame:
-    """One row of several: that of no mixture, else of one that printed tables show, if this settles it."""
+    """Picks one of several rows: the one without a mixture, else the one whose mixture printed tables show. Raises
+    InputError if several are left."""
     if len(found) > 1 and "mixture" in found and "mixture" not in wanted:
         shown = {block[2] for block in plan.shown_blocks()}
         own = found["mixture"].isna() if found["mixture"].isna().any() else found["mixture"].isin(shown)
@@ -134,7 +135,7 @@ def _cell(plan: Plan, table: str, column: str, row: dict[str, Any]) -> Cell:
 
 
 def _of_scores(plan: Plan, block: Block, row: dict[str, Any], column: str) -> Made:
-    """Of the main table, and of others whose averages are those of the main table."""
+    """Cells of the main table, and of others with the averages of the main table."""
     if row["variant"] == COPY:
         neural = row["metric"] in NEURAL
         file = neural_scores(inputs.copy_folder(block[1]), row["metric"]) if neural else inputs.copy_scores(block[1])
@@ -177,7 +178,7 @@ def _of_overlap(plan: Plan, block: Block, row: dict[str, Any], column: str) -> M
 
 
 def _of_differences(plan: Plan, block: Block, row: dict[str, Any], column: str) -> Made:
-    """Of a score and of its difference to the base, on a domain or an average."""
+    """Cells with a score or its difference to the base, on a domain or an average."""
     domains = _domains(plan, block, row["domain"])
     runs = {run: domains for run in _runs(plan, block, row["variant"])}
     if column.startswith("score"):
@@ -191,7 +192,7 @@ def _of_differences(plan: Plan, block: Block, row: dict[str, Any], column: str) 
 
 
 def _of_tests(plan: Plan, block: Block, row: dict[str, Any], column: str) -> Made:
-    """Of a comparison of two variants."""
+    """Cells of a comparison of two variants."""
     domains = _domains(plan, block, row["column"])
     runs = {run: domains for variant in (row["a"], row["b"]) for run in _runs(plan, block, variant)}
     made = f"a test of {row['a']} less {row['b']} on {row['column']}, from the block's file of significance"
@@ -224,7 +225,7 @@ ABOUT = {
     *("model", "direction", "mixture", "series", "variant", "method", "metric", "stage", "criterion", "scope"),
     *("domain", "split", "seen", "trained_on", "a", "b", "column", "family", "test"),
 }
-"""Columns that say of what a row is."""
+"""Columns that say what a row is about."""
 COUNTS = ("empty", "truncated", "overlong", "wrong_language")
 """Columns about failures of decoding."""
 OF_SETS = ("neurons", "fraction", "gamma", "jaccard", "chance_jaccard", "top_layer", "top_layer_share")
@@ -240,7 +241,7 @@ MADE = {
     "corpora": _of_corpora,
     "stability": _of_stability,
 }
-"""By table what makes its cells, where it is not scores alone."""
+"""The functions that explain cells, by table; `_of_scores` explains those of other tables."""
 
 
 def _reports(plan: Plan, row: dict[str, Any]) -> Iterator[str]:
@@ -253,18 +254,18 @@ def _reports(plan: Plan, row: dict[str, Any]) -> Iterator[str]:
 
 
 def _runs(plan: Plan, block: Block, variant: str) -> list[Run]:
-    return [run for run in block_runs(plan, block) if run.variant == variant]
+    return [run for run in plan.final_runs(*block) if run.variant == variant]
 
 
 def _domains(plan: Plan, block: Block, column: str) -> list[str]:
-    """Domains whose scores a column is made of."""
+    """The domains whose scores go into a column."""
     seen, unseen = plan.seen(*block[1:]), plan.unseen(*block[1:])
     name = _plain(column)
     return {AVERAGE_SEEN: seen, AVERAGE_UNSEEN: unseen}.get(name, [name] if name in seen + unseen else seen + unseen)
 
 
 def _plain(column: str) -> str:
-    """A column's name without what it says of the scores."""
+    """A column's name without the suffix for the statistic, such as `_mean`."""
     return next((column.removesuffix(end) for end in ("_mean", "_std", *INTERVAL) if column.endswith(end)), column)
 
 
@@ -286,7 +287,7 @@ def _aggregated(column: str, runs: dict[Run, list[str]]) -> str:
 
 
 def name_of(row: dict[str, Any]) -> str:
-    """What a row is called: its variant, the two that it compares, or what stands in a variant's place."""
+    """The name of a row: its variant, the two variants that it compares, or its subject in a table without variants."""
     if "a" in row and "b" in row:
         return f"{row['a']} less {row['b']}"
     keys = "variant", "stage", "criterion", "domain", "mixture"

@@ -1,4 +1,4 @@
-"""The command line `python -m caneft check`: whether a configuration can work, before anything runs."""
+"""The command line `python -m caneft check`: finds what is wrong with a configuration before anything runs."""
 
 import argparse
 import sys
@@ -14,8 +14,8 @@ def add(commands) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Prints what a run would be, and warnings; a problem is an InputError, and exit code 1."""
-    from caneft.commands import checking  # late: --help without the configuration
+    """Prints warnings and the number of runs. Raises InputError for a problem, which ends with exit code 1."""
+    from caneft.commands import checking  # late: --help does not need the configuration
     from caneft.plan import Plan
 
     raw, files = checking.from_files(args.files)

@@ -1,4 +1,4 @@
-"""All that can be known of a configuration without running it: `python -m caneft check` and the Snakefile ask here."""
+"""Finds problems of a configuration without running it, for `python -m caneft check` and the Snakefile."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,15 +20,15 @@ from caneft.storage.files import split_archive
 DEMO = Path(__file__).parents[2] / "config" / "config.yaml"
 PACKED = (".gz", ".xz", ".zip")
 SMALL, FIRST = 2**16, 50
-"""Bytes of a file that is read as a whole, and pairs that are read of others."""
+"""Most bytes of a file that is read as a whole, and number of pairs that are read from larger ones."""
 LONGEST = 2**20
-"""Bytes of a line that are read at once."""
+"""Most bytes of a line that are read at once."""
 
 
 def from_files(files: Sequence[str | Path]) -> tuple[dict[str, Any], list[str | Path]]:
-    """The configuration of these files, each laid over the one before, and all files that are in it.
+    """The configuration of these files, each merged over the one before, and the list of all its files.
 
-    One that names no directions of its own is laid over the demo. Raises InputError with file and line.
+    Without `directions`, it is merged over the demo. Raises InputError with file and line.
     """
     raw: dict[str, Any] = {}
     for file in files:
@@ -39,9 +39,9 @@ def from_files(files: Sequence[str | Path]) -> tuple[dict[str, Any], list[str | 
 
 
 def checked(raw: Mapping[str, Any], files: Sequence[str | Path], here: bool = True) -> Config:
-    """As `config.load`, with what else can be known beforehand.
+    """As `config.load`, with all other checks that are possible beforehand.
 
-    here: whether the corpora, and the packages of all steps, must be on this machine.
+    here: whether the corpora and the packages of all steps must be on this machine.
     """
     config = configuration.load(raw, files, check_files=here)
     if here:
@@ -52,7 +52,7 @@ def checked(raw: Mapping[str, Any], files: Sequence[str | Path], here: bool = Tr
 
 
 def gpus_asked_for(config: Config) -> dict[str, int]:
-    """By key: GPUs that a job asks for."""
+    """Number of GPUs that a job requests, by key."""
     plan = Plan(config)
     asked = {f"models.{name}.resources.gpu": model.resources.gpu for name, model in config.models.items()}
     for variant in plan.variants(*ARTEFACTS):
@@ -64,7 +64,7 @@ def gpus_asked_for(config: Config) -> dict[str, int]:
 
 
 def without_gpu(asked: Mapping[str, int]) -> str:
-    """What is said where jobs ask for GPUs and this machine shows none; empty where no job does."""
+    """The warning if jobs request GPUs on a machine without any; empty if no job does."""
     keys = [f"{key} is {count}" for key, count in asked.items() if count]
     if not keys:
         return ""
@@ -76,9 +76,9 @@ def without_gpu(asked: Mapping[str, int]) -> str:
 
 
 def slow_dtype(config: Config, gpus: int, units: bool | None) -> str:
-    """What is said where jobs multiply bfloat16 on a processor that has no units for it; empty where none do.
+    """The warning if jobs multiply bfloat16 on a processor without units for it; empty if none do.
 
-    gpus: how many jobs may use here; units: as `devices.bfloat16_units`.
+    gpus: number that jobs may use here; units: as from `devices.bfloat16_units`.
     """
     slow = [name for name, one in config.models.items() if one.dtype == "bfloat16" and not (gpus and one.resources.gpu)]
     if units is not False or not slow:
@@ -90,7 +90,7 @@ def slow_dtype(config: Config, gpus: int, units: bool | None) -> str:
 
 
 def same_pairs(config: Config) -> str:
-    """A warning where two domains of a direction read the same pairs for training, or for their test; else empty."""
+    """The warning if two domains of a direction read the same pairs for training, or for their test; else empty."""
     follows = {
         "train": "Domains that differ in name only carry no information about each other: correct one, or remove it.",
         "test": "So the scores of both are of the same segments: correct one, unless this is meant.",
@@ -108,17 +108,20 @@ def same_pairs(config: Config) -> str:
 
 
 def warnings(config: Config) -> Iterator[str]:
-    """What is worth a line, but stops nothing."""
+    """Problems that are worth a warning but stop nothing. Only `caneft check` asks for all: some read corpora."""
+    from caneft.commands.corpus_warnings import of_corpora  # late: it imports the readers of corpora
+
     gpus = len(usable(os.environ))
     if (said := without_gpu(gpus_asked_for(config))) and not gpus:
         yield said
     for said in (slow_dtype(config, gpus, bfloat16_units()), same_pairs(config)):
         if said:
             yield said
+    yield from of_corpora(config)
 
 
 def _tokenizers(config: Config) -> Iterator[tuple[str, str]]:
-    """Directions into languages for whose BLEU sacreBLEU needs more packages than are here."""
+    """Directions whose target language needs packages for BLEU that are not installed."""
     if "bleu" not in config.scoring.metrics:
         return
     for name in config.directions:
@@ -132,10 +135,10 @@ def _tokenizers(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _detectors(config: Config) -> Iterator[tuple[str, str]]:
-    """Directions whose languages cannot be told, where that is asked for."""
+    """Directions with a language that the detector does not know, if `cleaning` drops wrong languages."""
     if config.cleaning.wrong_language == "keep":
         return
-    from caneft.corpora.sides import label  # late: it takes a third of a second
+    from caneft.corpora.sides import label  # late: this import takes a third of a second
 
     for name in config.directions:
         for tag in languages.of_direction(name) or ():
@@ -148,8 +151,8 @@ def _detectors(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _models(config: Config) -> Iterator[tuple[str, str]]:
-    """Model folders and GGUF files in which something is wrong that names and first bytes show."""
-    from caneft.models import beside, foreign  # late: with what reads files
+    """Model folders and GGUF files with problems that show in the names and first bytes of files."""
+    from caneft.models import beside, foreign  # late: they import the readers of model files
 
     resolve = configuration.resolver(configuration.data_root(config))
     for name, model in config.models.items():
@@ -162,12 +165,12 @@ def _models(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _corpora(config: Config) -> Iterator[tuple[str, str]]:
-    """What is wrong with corpora: of several kinds the first, as what is no corpus has too few pairs as well."""
+    """Problems of corpora, but only of the first kind found: a file that is not a corpus has too few pairs as well."""
     return next((found for look in (_foreign, _sides, _unread, _pairs) if (found := [*look(config)])), [])
 
 
 def _foreign(config: Config) -> Iterator[tuple[str, str]]:
-    """Corpora whose files begin as none of their format does."""
+    """Corpora whose files do not begin as files of their format do."""
     resolve = configuration.resolver(configuration.data_root(config))
     for key, source in configuration.sources(config):
         try:
@@ -178,7 +181,7 @@ def _foreign(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _sides(config: Config) -> Iterator[tuple[str, str]]:
-    """Corpora of domains of which every target is its source."""
+    """Corpora of domains that read source and target from the same place, so every target would be its source."""
     resolve = configuration.resolver(configuration.data_root(config))
     for key, source in configuration.sources(config):
         if not key.startswith("directions."):
@@ -193,8 +196,8 @@ def _sides(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _unread(config: Config) -> Iterator[tuple[str, str]]:
-    """Corpora of files that cannot be read, or hold no text: small files as a whole, of others the first pairs."""
-    from caneft.corpora import readers  # late, as not every command asks
+    """Corpora that cannot be read, or small ones without text. Only small files are read beyond their first pairs."""
+    from caneft.corpora import readers  # late: not every command needs it
 
     resolve = configuration.resolver(configuration.data_root(config))
     for key, source in configuration.sources(config):
@@ -213,7 +216,7 @@ def _unread(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _pairs(config: Config) -> Iterator[tuple[str, str]]:
-    """Domains that have fewer pairs than are drawn from them, as far as that can be seen without reading them."""
+    """Domains with fewer pairs than will be drawn from them, as far as that can be seen without parsing them."""
     for direction, entry in config.directions.items():
         for (domain, split), asked in needs.of_splits(config, direction).items():
             source = getattr(entry.domains[domain], split)
@@ -225,9 +228,9 @@ def _pairs(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def pairs_at_most(config: Config, source: Source, enough: int) -> int | None:
-    """Pairs that a source can have: its `limit`, the pairs of a built-in corpus, or the lines of a file.
+    """Most pairs that a source can have, by its `limit`, the pairs of a built-in corpus, and the lines of a file.
 
-    enough: no more lines than this are counted. None: only reading would tell.
+    enough: counting stops at this number. None if only reading would tell.
     """
     bounds = [bound for bound in (source.limit, _lines(config, source, enough)) if bound is not None]
     bounds += [source.pairs] if isinstance(source, Demo | DemoDates) else []
@@ -235,7 +238,7 @@ def pairs_at_most(config: Config, source: Source, enough: int) -> int | None:
 
 
 def _lines(config: Config, source: Source, enough: int) -> int | None:
-    """Lines of a text file that is neither compressed nor of another shape, by what a pair takes of them."""
+    """Pairs that the lines of an uncompressed text file make; None for compressed files and other formats."""
     if not isinstance(source, Jsonl | Tsv | Moses | Alternating):
         return None
     resolve = configuration.resolver(configuration.data_root(config))

@@ -1,4 +1,4 @@
-"""The command line `python -m caneft compare`: what differs between two results folders."""
+"""The command line `python -m caneft compare`: says what differs between two results folders."""
 
 import argparse
 import csv
@@ -7,6 +7,8 @@ import json
 import textwrap
 from pathlib import Path
 from typing import Any
+
+from caneft.commands.options import number
 
 WIDTH = 100
 HEAD = [
@@ -32,9 +34,9 @@ def add(commands) -> None:
     parser = commands.add_parser("compare", help=about, description=about)
     parser.add_argument("a", type=Path, help="results folder, such as results/before")
     parser.add_argument("b", type=Path, help="results folder that it is compared with")
-    parser.add_argument("--resamples", type=int, default=20000, help="randomisations (%(default)s)")
-    parser.add_argument("--alpha", type=float, default=0.05, help="level of what is marked (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the randomisations (%(default)s)")
+    parser.add_argument("--resamples", type=number(int, 1), default=20000, help="randomisations (%(default)s)")
+    parser.add_argument("--alpha", type=number(float, 0, 1), default=0.05, help="level of what is marked (%(default)s)")
+    parser.add_argument("--seed", type=number(int, 0), default=0, help="of the randomisations (%(default)s)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="everything as JSON")
     form.add_argument("--csv", action="store_true", help="the scores as CSV")
@@ -42,7 +44,7 @@ def add(commands) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from caneft.commands import differences  # late: pandas comes with it
+    from caneft.commands import differences  # late: it imports pandas
     from caneft.commands.finished import open_plan
 
     plans = [open_plan(folder) for folder in (args.a, args.b)]
@@ -64,7 +66,7 @@ def _csv(scores: list[dict[str, Any]]) -> str:
 
 
 def lines(found: dict[str, Any], alpha: float) -> list[str]:
-    """A comparison for people, at most 100 columns but for names that are longer."""
+    """A comparison as lines to read, of at most 100 columns unless names are longer."""
     said = [f"a  {found['a']}", f"b  {found['b']}", "", *_configuration(found["configuration"])]
     for side, other in (("a", "b"), ("b", "a")):
         if only := found[f"only_{side}"]:
@@ -99,7 +101,7 @@ def _configuration(keys: list[dict[str, Any]]) -> list[str]:
 
 
 def _scores(scores: list[dict[str, Any]], alpha: float) -> list[str]:
-    """Rows in groups; variants whose every score is the same come in one line at the end."""
+    """Lines of scores in groups; variants without a changed score share a line at the end."""
     from caneft.reporting.labels import p_text
 
     changed = {row["variant"] for row in scores if row["difference"] != 0}

@@ -1,8 +1,8 @@
-"""What a configuration will take, by arithmetic from its plan: jobs, time, disk and memory of each stage.
+"""Computes from its plan what a configuration will take: jobs, time, disk and memory of each stage.
 
-A token costs 2 FLOPs for each weight in a forward pass, as many again for the gradients of activations, and again for
-those of weights. So importance takes 4, tuning of few weights 4, of all 6, and 2 more where activations are computed
-twice. A step of generation reads every weight once, whatever the batch, and takes 2 FLOPs for each weight and sentence.
+Per token and weight, a forward pass takes 2 FLOPs, gradients of activations 2 more, and gradients of weights 2 more. So
+importance takes 4, tuning of few weights 4, tuning of all 6, and computing activations twice adds 2. A step of
+generation reads every weight once, whatever the batch, and takes 2 FLOPs for each weight and sentence.
 """
 
 import math
@@ -24,21 +24,21 @@ HUB = {
 }
 """Models of config/paper.yaml, which may be planned before they are fetched."""
 BYTES_OF_TOKEN = 4
-"""Of UTF-8: German and English have four characters to a token, Chinese has three bytes to a character."""
+"""Bytes of UTF-8 per token: German and English have four characters to a token, Chinese three bytes to a character."""
 AROUND = 10
-"""Tokens of a chat template, or of what stands around a source that is completed."""
+"""Tokens of a chat template, or of the text around the source in a completion."""
 LOOKED_AT = 200
-"""Pairs of each corpus whose length is looked at."""
+"""Number of pairs of each corpus whose lengths are measured."""
 
 
 @dataclass(frozen=True)
 class Device:
-    """Rates of one GPU, or of one core of a CPU, as reached.
+    """Rates that one GPU, or one core of a CPU, reaches in practice.
 
-    flops, generation: FLOPs a second of passes, and of steps of generation; float32: share of both that is left in
-    float32; bandwidth: bytes a second of its memory; step: seconds of a step of generation at least; load: seconds in
-    which a job starts and loads its model; memory, link: bytes a second of the machine's memory, and between the two;
-    source: where the rates are from.
+    flops, generation: FLOPs per second in passes, and in steps of generation; float32: share of both that float32
+    reaches; bandwidth: bytes per second of its memory; step: least seconds of a step of generation; load: seconds that
+    a job needs to start and load its model; memory, link: bytes per second of the machine's memory, and between that
+    and the device; source: where the rates come from.
     """
 
     flops: float
@@ -81,7 +81,7 @@ DEVICES = {
 
 @dataclass(frozen=True)
 class Text:
-    """Tokens of a pair: prompt and response; longest: how much longer than the mean the longest of a batch is."""
+    """Tokens of a pair: prompt and response. longest: ratio of the longest response of a batch to the mean one."""
 
     prompt: float = 75
     response: float = 25
@@ -90,8 +90,8 @@ class Text:
 
 @dataclass(frozen=True)
 class Row:
-    """A stage of a model. loads: jobs that load it; seconds: of all jobs, one after the other; bytes: that stay;
-    memory_mb: of the job that asks for most."""
+    """A stage of a model. loads: jobs that load the model; seconds: time of all jobs, one after the other; bytes: disk
+    space of the files that stay; memory_mb: memory of the job that requests most."""
 
     model: str
     stage: str
@@ -103,15 +103,15 @@ class Row:
 
 
 class Estimate:
-    """Seconds and bytes of each stage of a configuration; pairs of test sets and samples as it asks for them."""
+    """Estimates seconds and bytes of each stage, for the test pairs and samples that the configuration asks for."""
 
     def __init__(self, config: Config, device: Device, texts: Mapping[str, Text]):
-        """texts: by model."""
+        """texts: lengths of pairs, by model."""
         self.config, self.plan, self.device, self.texts = config, Plan(config), device, texts
         self.needed = Memory(self.plan)
 
     def shape(self, model: str) -> Shape:
-        """Raises InputError for a model whose sizes nobody knows yet."""
+        """Sizes of a model. Raises InputError if they are not known yet."""
         found = self.needed.shape(model) or HUB.get(self.config.models[model].hub or "")
         if found is None:
             raise InputError(
@@ -121,12 +121,12 @@ class Estimate:
         return found
 
     def used(self, model: str) -> int:
-        """Weights that a token is multiplied by: all but an embedding that is only looked up."""
+        """Number of weights that a token is multiplied by: all except an embedding that is only looked up."""
         shape = self.shape(model)
         return shape.parameters - (0 if shape.tied else shape.vocabulary * shape.hidden)
 
     def passes(self, model: str, pairs: float, flops: int, prompt: float | None = None) -> float:
-        """Seconds of passes over pairs that take so many FLOPs per weight and token."""
+        """Seconds of passes over pairs. flops: FLOPs per weight and token."""
         text = self.texts[model]
         tokens = (text.prompt if prompt is None else prompt) + text.response
         return flops * self.used(model) * tokens * pairs / (self.device.flops * self._share(model))
@@ -141,7 +141,7 @@ class Estimate:
         return self.config.importance.auto.largest if asked == "auto" else asked
 
     def tuning(self, run: Run) -> float:
-        """Seconds of one run: its steps, the dev loss before and after each epoch, and what is done beside the GPU."""
+        """Seconds of one run: its steps, the dev loss at the start and after each epoch, and work outside the GPU."""
         tuning, method = self.config.tuning, self.config.methods[run.variant]
         domains = len(self.plan.seen(run.direction, run.mixture))
         pairs, dev = domains * tuning.pairs_per_domain, domains * tuning.dev_pairs_per_domain
@@ -151,7 +151,8 @@ class Estimate:
         )
         if isinstance(method, Full) and method.optimizer == "adamw-offload":
             steps = math.ceil(pairs / tuning.batch_size) * tuning.epochs
-            # of master and states (read, written) and gradient 28 bytes; gradient down and weight up 4
+            # bytes per weight: 28 in memory (master and states read and written, gradient), 4 over the link (gradient
+            # down, weight up)
             seconds += steps * self.shape(run.model).parameters * (28 / self.device.memory + 4 / self.device.link)
         return seconds
 
@@ -172,7 +173,7 @@ class Estimate:
         return seconds
 
     def translators(self, run: Run, domain: str) -> int:
-        """How many adapters translate a test set; 1 of every other method."""
+        """Number of adapters that translate a test set; 1 for every other method."""
         method = self.config.methods[run.variant]
         if not isinstance(method, Adapters):
             return 1
@@ -180,7 +181,7 @@ class Estimate:
         return len(seen) if method.route == "source_loss" or domain not in seen else 1
 
     def decoding(self, model: str, count: int) -> float:
-        """Seconds of generating for so many sentences: batches of equal size, as long as the longest of each."""
+        """Seconds to translate `count` sentences in batches of equal size, each as long as its longest translation."""
         batches = math.ceil(count / self.config.decoding.batch_size)
         rows, weights = count / max(1, batches), self.used(model)
         computed = 2 * rows * weights / (self.device.generation * self._share(model))
@@ -188,7 +189,7 @@ class Estimate:
         return batches * self.texts[model].response * self.texts[model].longest * step
 
     def pairs(self, direction: str, domain: str) -> int:
-        """Of a test set; one without `limit` or number is taken for 2,000 pairs."""
+        """Number of pairs of a test set; 2,000 if it has neither `limit` nor `pairs`."""
         test = self.config.directions[direction].domains[domain].test
         return test.limit or getattr(test, "pairs", 2000)
 
@@ -229,7 +230,7 @@ class Estimate:
             yield Row(model, f"scores, {label}", len({run.scores for run in chosen if TEST in self.plan.splits(run)}))
 
     def artefact(self, run: Run) -> float:
-        """Bytes that a run leaves for good."""
+        """Bytes of the tuned weights that a run keeps."""
         method, shape = self.config.methods[run.variant], self.shape(run.model)
         if isinstance(method, Full):
             return 2.0 * shape.parameters if self.config.tuning.keep_full_weights and run.rate is None else 0.0
@@ -247,8 +248,8 @@ class Estimate:
 
 
 def texts_of(config: Config) -> dict[str, Text]:
-    """By model: lengths of the first pairs of the training corpora that can be read; without any, those of `Text`."""
-    from caneft.corpora import readers  # late, as not every command asks
+    """Mean lengths by model, from the first pairs of readable training corpora; without any, the defaults of `Text`."""
+    from caneft.corpora import readers  # late: not every command needs it
 
     resolve, found = resolver(data_root(config)), []
     for key, source in sources(config):
@@ -266,7 +267,7 @@ def texts_of(config: Config) -> dict[str, Text]:
 
 
 def _around(config: Config, model: str) -> float:
-    """Tokens of a prompt beside the source: few where a text is completed, as by a model without a chat template."""
+    """Tokens of a prompt besides the source: few for a completion, which a model without a chat template gets."""
     form, folder = config.prompt.form, Path(config.results_root, "models", model)
     known = (folder / "config.json").exists()
     chats = any((folder / name).exists() for name in ("chat_template.jinja", "chat_template.json"))
@@ -276,7 +277,7 @@ def _around(config: Config, model: str) -> float:
 
 
 def table(rows: list[Row]) -> str:
-    """Markdown, with a last line of sums."""
+    """The rows as a Markdown table, with sums in the last line."""
     lines = [
         "| model | stage | jobs | model loads | hours | disk (GB) | memory of a job (MB) |",
         "|---|---|---:|---:|---:|---:|---:|",

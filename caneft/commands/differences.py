@@ -1,4 +1,4 @@
-"""How the results of two folders differ: keys, runs, scores, and tests where both have the same test sets."""
+"""Finds how the results of two folders differ: keys, runs, scores, and tests if both have the same test sets."""
 
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -33,11 +33,11 @@ class Side(NamedTuple):
 
 
 Outputs = Mapping[tuple[str, int | None, str], list]
-"""What is compared, by variant, seed and domain: hypotheses, or segment scores of a neural metric."""
+"""Hypotheses, or segment scores of a neural metric, by variant, seed and domain."""
 
 
 class Measure(NamedTuple):
-    """A metric on one test set: statistics (segments, k) of an output, and scores of their sums."""
+    """A metric on one test set. statistics: from an output to an array (segments, k); score: from sums of these."""
 
     statistics: Callable[[list], np.ndarray]
     score: Score
@@ -52,9 +52,9 @@ class Sampled(NamedTuple):
 
 
 def between(a: Plan, b: Plan, root_a: Path, root_b: Path, resamples: int, seed: int) -> dict[str, Any]:
-    """All that differs, as it is printed with `--json`. Holm's correction is over all tests together.
+    """All differences, as `--json` prints them. Holm's correction covers all tests together.
 
-    Raises InputError if a folder lacks scores of its plan: its run is not finished.
+    Raises InputError if a folder lacks scores of its plan, because its workflow is not finished.
     """
     sides = Side(a, root_a), Side(b, root_b)
     for side in sides:
@@ -89,12 +89,12 @@ def _check_finished(side: Side) -> None:
 
 
 def _settings(plan: Plan) -> dict[str, Any]:
-    """The configuration, defaults included, also those that a saved one leaves out."""
+    """The configuration with all defaults, including those that a saved one leaves out."""
     return {name: value for name, value in _values(plan.config).items() if name not in ELSEWHERE}
 
 
 def _values(value: Any) -> Any:
-    """A part of the configuration as JSON has it."""
+    """A part of the configuration as JSON values."""
     if isinstance(value, Section):
         return {name: _values(getattr(value, name)) for name in type(value).model_fields}
     if isinstance(value, Mapping):
@@ -103,7 +103,7 @@ def _values(value: Any) -> Any:
 
 
 def _keys(a: Mapping[str, Any], b: Mapping[str, Any], above: str = "") -> Iterator[dict[str, Any]]:
-    """Dotted keys whose values differ; what is in one alone as a whole, by the highest key that the other lacks."""
+    """Dotted keys whose values differ. A section that only one side has is given as a whole, under its highest key."""
     for name in dict.fromkeys([*a, *b]):
         key, one, other = f"{above}{name}", a.get(name), b.get(name)
         if isinstance(one, dict) and isinstance(other, dict):
@@ -115,7 +115,7 @@ def _keys(a: Mapping[str, Any], b: Mapping[str, Any], above: str = "") -> Iterat
 def _block(
     sides: tuple[Side, Side], block: Block, resamples: int, seed: int, notes: list[str]
 ) -> Iterator[dict[str, Any]]:
-    """Rows of a block: per metric, variant and column both scores, the difference, and a test if there can be one."""
+    """Rows of a block, by metric, variant and column: both scores, the difference, and a test if there can be one."""
     tested = [side.plan.tested(*block[1:]) for side in sides]
     domains = [domain for domain in tested[0] if domain in tested[1]]
     references = {domain: rows for domain in domains if (rows := _same_references(sides, block, domain, notes))}
@@ -141,7 +141,7 @@ def _block(
 
 
 def _same_signature(metric: str, parts: list[pd.DataFrame], notes: list[str]) -> bool:
-    """Whether both sides mean the same by a metric; if not, a note says what each means."""
+    """Whether a metric has the same signatures on both sides; if not, adds a note with those of each."""
     a, b = (sorted(set(part["signature"])) for part in parts)
     if a != b:
         notes.append(f"{metric}: the folders have different signatures, {', '.join(a)} and {', '.join(b)}")
@@ -157,7 +157,7 @@ def _measure(metric: str, block: Block, rows: list[store.Row]) -> Measure:
 
 
 def _means_of(parts: list[pd.DataFrame], variant: str) -> list[pd.Series]:
-    """A variant's mean score by domain on each side, over the seeds that both have; over all where they share none."""
+    """A variant's mean score by domain on each side, over the seeds that both have, or over all if they share none."""
     own = [part[part["variant"] == variant] for part in parts]
     shared = set(own[0]["seed"].dropna()) & set(own[1]["seed"].dropna())
     kept = [rows[rows["seed"].isin(shared)] if shared else rows for rows in own]
@@ -165,7 +165,7 @@ def _means_of(parts: list[pd.DataFrame], variant: str) -> list[pd.Series]:
 
 
 def _columns(sides: tuple[Side, Side], block: Block, domains: list[str]) -> dict[str, list[str]]:
-    """Domains that both have, and averages where they are over the same domains."""
+    """The domains that both sides have, and the averages that are over the same domains on both."""
     columns = {domain: [domain] for domain in domains}
     for name, of in ((AVERAGE_SEEN, Plan.seen), (AVERAGE_UNSEEN, Plan.unseen)):
         own = [of(side.plan, *block[1:]) for side in sides]
@@ -185,7 +185,7 @@ def _row(score: list[float], found: list[Sampled]) -> dict[str, float | None]:
 
 
 def _same_references(sides: tuple[Side, Side], block: Block, domain: str, notes: list[str]) -> list[store.Row]:
-    """Pairs of a test set if both folders have the same ids and references; else none, and a note."""
+    """Pairs of a test set if both folders have the same ids and references; else an empty list, and a note."""
     paths = [side.root / f"corpora/{block[1]}/{domain}/test.jsonl" for side in sides]
     if gone := [path for path in paths if not path.exists()]:
         notes.append(f"{domain} ({block[1]}): {gone[0]} is gone, so outputs cannot be compared segment by segment")
@@ -210,7 +210,7 @@ def _outputs(side: Side, block: Block, references: Mapping[str, list[store.Row]]
 
 
 def _segments(side: Side, block: Block, metric: str, references: Mapping[str, list[store.Row]]) -> Outputs:
-    """Segment scores of a neural metric, which are in the order of the test sets."""
+    """Segment scores of a neural metric, in the order of the test sets."""
     found = {}
     for system in comparison.systems(side.plan, block):
         path = side.root / system.segments(metric)
@@ -225,14 +225,14 @@ def _segments(side: Side, block: Block, metric: str, references: Mapping[str, li
 
 
 def _by_seed(outputs: Outputs, variant: str, domain: str) -> dict[int | None, list]:
-    """A variant's outputs of a domain by seed."""
+    """A variant's outputs on a domain, by seed."""
     return {seed: own for (name, seed, of), own in outputs.items() if (name, of) == (variant, domain)}
 
 
 def _sampled(
     measure: Measure, domain: str, systems: list[dict[int | None, list]], resamples: int, seed: int
 ) -> Sampled:
-    """Resamples of one variant's difference on one domain: of equal seeds, or of all with all where none is equal."""
+    """Resamples of one variant's difference on one domain, between equal seeds, or between all if no seed is shared."""
     pairs = _pairs(*(list(of_side) for of_side in systems))
     outputs = [own for of_side in systems for own in of_side.values()]
     if all(outputs[j] == outputs[i] for j, i in pairs):  # nothing can be swapped: p is 1
@@ -245,7 +245,7 @@ def _sampled(
 
 
 def _pairs(a: list[int | None], b: list[int | None]) -> Pairs:
-    """Numbers of the systems that are compared, b first; those of b follow those of a."""
+    """Index pairs of the systems to compare, b first. Indices of b follow those of a."""
     same = [(len(a) + b.index(seed), a.index(seed)) for seed in a if seed in b]
     return same or [(len(a) + j, i) for i in range(len(a)) for j in range(len(b))]
 

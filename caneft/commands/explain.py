@@ -1,4 +1,4 @@
-"""The command line `python -m caneft explain`: what stands behind a number of a table."""
+"""The command line `python -m caneft explain`: says how a number in a table came about."""
 
 import argparse
 import json
@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from caneft.commands.options import number
 from caneft.errors import InputError
 
 FILTERS = (
     *("metric", "model", "direction", "mixture", "stage", "learning_rate", "domain", "split", "against"),
     *("scope", "samples"),
 )
-"""Of the rows of a table; an option each."""
+"""Filters for the rows of a table, each with an option."""
 
 
 def add(commands) -> None:
@@ -26,13 +27,13 @@ def add(commands) -> None:
     parser.add_argument("--column", required=True, help="domain, average_seen, average_unseen, ..., or a CSV column")
     for name in FILTERS:
         parser.add_argument(f"--{name.replace('_', '-')}", help=f"which {name.replace('_', ' ')}, where several fit")
-    parser.add_argument("--seed", type=int, help="only what stands behind this seed")
+    parser.add_argument("--seed", type=number(int, 0), help="only runs of this seed")
     parser.add_argument("--json", action="store_true", help="as JSON, with all jobs")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    from caneft.commands import cells, explanation  # late: pandas comes with them
+    from caneft.commands import cells, explanation  # late: they import pandas
     from caneft.commands.finished import open_plan
 
     root = args.table.parent.parent
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
-    """An explanation for people."""
+    """An explanation as lines to read."""
     where = " / ".join(part for part in found["block"] if part)
     metric = f", {found['metric']}" if found["metric"] else ""
     yield f"{found['value']}  {found['row']}, {found['column']}{metric} ({where})"
@@ -92,7 +93,7 @@ def _record_lines(record: dict[str, Any]) -> Iterator[str]:
 
 
 def _job_lines(found: dict[str, Any]) -> Iterator[str]:
-    """Commands as they were run; those of trials are many and only counted."""
+    """Commands as they were run. Trials that are not explained themselves are many, so they are only counted."""
     if not found["jobs"]:
         yield from ("", "No commands: Snakemake's notes of these jobs (.snakemake/metadata) are not here.")
         return

@@ -1,4 +1,4 @@
-"""What stands behind a cell of a table: runs with their records, files with checksums, jobs."""
+"""Explains a cell of a table: the runs behind it with their records, files with checksums, and jobs."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from caneft.storage.files import sha256
 
 
 def explanation(plan: Plan, root: Path, cell: Cell, seed: int | None = None) -> dict[str, Any]:
-    """All that is behind a cell, as it is printed with `--json`. seed: only that of the runs."""
+    """The explanation of a cell, as `--json` prints it. seed: leaves out the runs of other seeds."""
     runs = {run: domains for run, domains in cell.runs.items() if seed is None or run.seed in (seed, None)}
     if seed is not None and cell.runs and not runs:
         raise InputError(f"no run of seed {seed} is behind it; seeds: {', '.join(map(str, plan.config.seeds))}")
@@ -40,7 +40,7 @@ def explanation(plan: Plan, root: Path, cell: Cell, seed: int | None = None) -> 
 
 
 def _run(plan: Plan, root: Path, run: Run, domains: list[str], metric: str | None) -> dict[str, Any]:
-    """One run: scores with their signature, files with checksums, record, cost, state of the training data."""
+    """Describes one run: scores with signatures, files with checksums, record, cost, state of what it was tuned on."""
     trained = [f"{run.folder}/record.json", f"{run.folder}/cost.json"] if plan.artefact(run) else []
     made_from = [path for path in (plan.artefact(run), _neurons(plan, run)) if path]
     neural = [neural_scores(f"{run.folder}/scores", metric)] if metric in NEURAL else []
@@ -53,7 +53,7 @@ def _run(plan: Plan, root: Path, run: Run, domains: list[str], metric: str | Non
     }
     if trained:
         entry |= {"record": read_json(root / trained[0]), "cost": read_json(root / trained[1])}
-        entry["data"] = _data(root, run, entry["record"])
+        entry["data"] = _data(plan, root, run, entry["record"])
         entry["served"] = served(plan, run.model, run.variant)
     return entry
 
@@ -63,7 +63,7 @@ def _neurons(plan: Plan, run: Run) -> str | None:
 
 
 def _score(root: Path, run: Run, domain: str, metric: str | None) -> dict[str, Any]:
-    """Score and signature of a domain. A neural metric's stand in a file of its own, which has the segments too."""
+    """Score and signature of a domain. A neural metric has them in its own file, with the scores of segments."""
     path = root / run.scores
     if metric in NEURAL:
         own = Path(neural_scores(str(path.parent), metric))
@@ -78,16 +78,21 @@ def _score(root: Path, run: Run, domain: str, metric: str | None) -> dict[str, A
         return {"domain": domain, "segments": entry["segments"], "health": entry["health"], **measured}
 
 
-def _data(root: Path, run: Run, record: dict[str, Any]) -> dict[str, str]:
-    """Whether the training data that lie there now are those that the record names."""
+def _data(plan: Plan, root: Path, run: Run, record: dict[str, Any]) -> dict[str, str]:
+    """Says of each file that a run was tuned on whether it is still the one that the record names.
+
+    The record of an older version does not name the neuron set.
+    """
+    paths = {split: f"mixtures/{run.direction}/{run.mixture}/{split}.jsonl" for split in ("train", "dev")}
+    paths |= {"neurons": chosen} if (chosen := _neurons(plan, run)) else {}
     said = {}
-    for split in ("train", "dev"):
-        path = f"mixtures/{run.direction}/{run.mixture}/{split}.jsonl"
-        wanted, now = (record.get("data") or {}).get(f"{split}_sha256"), _checksum(root / path)
-        said[path] = "is gone" if now is None else "as the record says" if now == wanted else "changed since the run"
+    for name, path in paths.items():
+        wanted, now = (record.get("data") or {}).get(f"{name}_sha256"), _checksum(root / path)
+        same = "the record does not say which" if wanted is None else "as the record says"
+        said[path] = "is gone" if now is None else same if wanted in (None, now) else "changed since the run"
     return said
 
 
 def _checksum(path: Path) -> str | None:
-    """SHA-256, None where a file is gone (weights that are not kept, say)."""
+    """SHA-256 of a file; None if it is gone, such as weights that are not kept."""
     return sha256(path) if path.exists() else None

@@ -1,4 +1,4 @@
-"""Every file that a finished run leaves in its results folder, by its plan. Paths are relative to `results_root`.
+"""Lists every file that a finished workflow leaves in its results folder. Paths are relative to `results_root`.
 
 `tests/workflow/test_verify.py` compares the list with the outputs of Snakemake's own plan.
 """
@@ -16,7 +16,7 @@ REPORTS = ("summary.md", "overview.html", "examples.html", "report.html", "runs.
 
 
 def files(plan: Plan) -> set[str]:
-    """Every file of a finished run, but for the logs and timings of its jobs."""
+    """Every file of a finished workflow, except the logs and timings of its jobs."""
     opened = inputs.table_inputs(plan) + inputs.figure_inputs(plan) + shown.example_inputs(plan)
     kinds = _corpora, _mixtures, _models, _importance, _neuron_sets, _runs, _metrics
     made = {path for kind in kinds for path in kind(plan)}
@@ -26,13 +26,13 @@ def files(plan: Plan) -> set[str]:
 
 
 def small(plan: Plan) -> set[str]:
-    """As `files`, without dumps, weights and corpora, which may be deleted to make room. Every job leaves a small file:
+    """As `files`, without dumps, weights and corpora, which may be deleted to make room. Every job writes a small file:
     JSON, a set of neurons, or translations."""
     return {path for path in files(plan) if SMALL.search(path)}
 
 
 def _corpora(plan: Plan) -> Iterator[str]:
-    """Prepared corpora of the domains in use, what models are pretrained on, and what of either was fetched."""
+    """Prepared corpora of the domains in use, training text of models and metrics, and notes of what was fetched."""
     used = {f"{file.direction}/{file.domain}": file for file in inputs.corpus_files(plan)}
     for corpus, file in used.items():
         trainable = plan.config.directions[file.direction].domains[file.domain].train is not None
@@ -65,7 +65,7 @@ def _models(plan: Plan) -> Iterator[str]:
 
 
 def _importance(plan: Plan) -> Iterator[str]:
-    """Dumps, what they tell, and the number of samples where a pilot decided it."""
+    """Dumps, the information from them, and the number of samples if a pilot decided it."""
     for block in plan.blocks():
         model, direction, mixture = block
         units, selected_on = inputs.units(plan, block), plan.selected_on(direction, mixture)
@@ -83,7 +83,7 @@ def _importance(plan: Plan) -> Iterator[str]:
 
 
 def _neuron_sets(plan: Plan) -> Iterator[str]:
-    """Of runs, trials too, and those whose numbers per layer another set takes."""
+    """Neuron sets of runs, including trials, and sets whose numbers per layer another set takes (`layers_of`)."""
     for run in plan.runs():
         if path := plan.neuron_set(run):
             yield path
@@ -95,7 +95,7 @@ def _neuron_sets(plan: Plan) -> Iterator[str]:
 
 
 def _runs(plan: Plan) -> Iterator[str]:
-    """What tuning, translation and scoring leave of each run."""
+    """Files that tuning, translation and scoring write for each run."""
     for run in plan.runs():
         if run.seed is not None:
             yield from _tuned(plan, run)
@@ -117,7 +117,7 @@ def _tuned(plan: Plan, run: Run) -> Iterator[str]:
 
 
 def _metrics(plan: Plan) -> Iterator[str]:
-    """Manifests of neural metrics are among what the tables open; those that are trained here have more."""
+    """Files of the neural metrics that the workflow trains, except manifests, which the tables open anyway."""
     for metric in _trained_metrics(plan):
         yield from (f"metrics/{metric}/{name}" for name in ("checkpoints/model.ckpt", "encoder", "hparams.yaml"))
 

@@ -1,8 +1,9 @@
-"""The command line `python -m caneft held-out`: what finished runs know of dev pairs that nothing was chosen on."""
+"""The command line `python -m caneft held-out`: the loss of finished runs on dev pairs that no choice has used."""
 
 import argparse
 from pathlib import Path
 
+from caneft.commands.options import number
 from caneft.errors import InputError, did_you_mean
 
 
@@ -14,14 +15,14 @@ def add(commands) -> None:
     parser.add_argument("out", type=Path, help="folder for held_out_loss.csv and held_out_differences.csv")
     parser.add_argument("--mixture", default="all", help="whose runs; default: all")
     parser.add_argument("--variants", nargs="+", help="by default all that have finished runs")
-    parser.add_argument("--pairs", type=int, default=200, help="of each domain; default: 200")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--pairs", type=number(int, 1), default=200, help="of each domain; default: 200")
+    parser.add_argument("--threads", type=number(int, 1), default=1)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measures what has not been measured, writes both tables and prints the second."""
-    from caneft.commands.finished import open_plan  # late: --help without torch
+    """Measures the runs that have not been measured yet, writes both tables and prints the second."""
+    from caneft.commands.finished import open_plan  # late: --help does not need torch
     from caneft.plan import comparison
     from caneft.translation import held_out
 

@@ -1,4 +1,4 @@
-"""The command line `python -m caneft init`: a configuration for corpora and a model of your own."""
+"""The command line `python -m caneft init`: writes a configuration for corpora and a model of your own."""
 
 import argparse
 import math
@@ -22,13 +22,13 @@ EXAMPLE = {
     domain: {split: {"format": "tsv", "path": f"{domain}.{split}.tsv"} for split in ("train", "dev", "test")}
     for domain in ("law", "medical")
 }
-"""Placeholders, where no corpora are named."""
+"""Placeholders for corpora, used if none are named."""
 DIRECTION = "de-en"
 LEAST_MB, STEP_MB = 4000, 1000
 COPIES, OF_GGUF = 4, 4
-"""Of the weights in the memory of a job, and how much larger they are than a GGUF file of four bits."""
+"""Copies of the weights in a job's memory, and how many times larger the weights are than a GGUF file of four bits."""
 SMALL = 4 * 10**9
-"""Bytes of weights in bfloat16 up to which a model is for this processor, where there is no GPU."""
+"""Most bytes of bfloat16 weights of a model that is assumed to run on this processor, if there is no GPU."""
 
 
 def add(commands) -> None:
@@ -45,7 +45,7 @@ def add(commands) -> None:
 def run(args: argparse.Namespace) -> None:
     """Writes the file, says what it found, and checks it as `caneft check` does."""
     from caneft.commands import check
-    from caneft.config import languages  # late: --help without them
+    from caneft.config import languages  # late: --help does not need them
     from caneft.storage.files import atomic_write
 
     if args.file.exists():
@@ -104,7 +104,7 @@ def _content(file: Path, data: Path | None, model: str | None, direction: str) -
 
 
 def _domains(folder: Path, tags: tuple[str, str]) -> "Mapping[str, Domain]":
-    """The domains of a folder. Says what they are, and which files belong to none."""
+    """The domains of a folder. Prints them, and the files that belong to none."""
     from caneft.config import Domain
     from caneft.corpora.finding import CONVENTION, find
 
@@ -123,7 +123,7 @@ def _domains(folder: Path, tags: tuple[str, str]) -> "Mapping[str, Domain]":
 
 
 def _written(domain: "Domain") -> dict[str, dict[str, Any]]:
-    """A domain's entry, keys in the order in which one would write them."""
+    """A domain's entry, with keys in the order in which people write them."""
     splits = {split: getattr(domain, split) for split in ("train", "dev", "test")}
     return {
         split: {"format": source.format} | source.model_dump(exclude_defaults=True)
@@ -138,7 +138,7 @@ def _told(source: "Source") -> str:
 
 
 def _model(given: str | None, data: Path | None) -> dict[str, Any]:
-    """The model's entry. Raises InputError for what is no model here, no name on the hub and no package of a model."""
+    """The model's entry. Raises InputError if `given` is neither a path here, nor a name on the hub, nor a package."""
     from caneft.runtime.lease import usable
 
     resources = {"gpu": min(len(usable(os.environ)), 1), "mem_mb": LEAST_MB}
@@ -152,15 +152,16 @@ def _model(given: str | None, data: Path | None) -> dict[str, Any]:
             size = sum(part.stat().st_size for part in _in_package(given)) * OF_GGUF
             return {"package": given} | _loaded(size, False, resources)
         raise InputError(
-            f"--model {given}: is not here, is no owner/name on the hub, and no installed package with a GGUF file."
+            f"--model {given}: is neither a folder here nor owner/name on the hub, nor an installed package with a GGUF"
+            " file."
         )
     place = os.path.relpath(path, data) if data and not path.is_absolute() else str(path.absolute())
     return {"path": place} | _loaded(*_weights(path), resources)
 
 
 def _loaded(size: int, is_float32: bool, resources: dict[str, int]) -> dict[str, Any]:
-    """dtype and resources of a model of so many bytes. A small one is loaded in float32 where it will run on a
-    processor without bfloat16 units."""
+    """dtype and resources of a model. size: bytes of its weights. A small model is loaded in float32 if it will run on
+    a processor without bfloat16 units."""
     from caneft.runtime.devices import bfloat16_units
 
     if not is_float32 and not resources["gpu"] and size <= SMALL and bfloat16_units() is False:
@@ -188,7 +189,7 @@ def _weights(path: Path) -> tuple[int, bool]:
 
 
 def _metrics(target: str) -> list[str]:
-    """The usual metrics, BLEU only where it can be computed."""
+    """The usual metrics, with BLEU only if it can be computed."""
     from caneft.config import languages
 
     tokenizer = languages.tokenizer(target)

@@ -1,4 +1,4 @@
-"""Which jobs left a file, from what Snakemake keeps of them in `.snakemake/metadata`."""
+"""Finds the jobs that made a file, from the notes that Snakemake keeps in `.snakemake/metadata`."""
 
 import json
 from base64 import urlsafe_b64encode
@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 NAME_MAX = 254
-"""Characters of a name in Snakemake's store; longer ones are cut into folders that begin with `@`."""
+"""Most characters of a name in Snakemake's store; longer names are split into folders that begin with `@`."""
 
 
 class Job(NamedTuple):
-    """A job that ran. Paths are as Snakemake knew them, from its working directory."""
+    """A job that ran. Paths are as Snakemake knew them, relative to its working directory."""
 
     rule: str
     output: str
@@ -25,7 +25,7 @@ class Job(NamedTuple):
 
 
 class Jobs:
-    """What Snakemake keeps of the jobs of one results folder."""
+    """Snakemake's notes on the jobs of one results folder."""
 
     def __init__(self, root: Path, results_root: str):
         """root: the folder. results_root: its name in the configuration, under which Snakemake knew it."""
@@ -34,11 +34,11 @@ class Jobs:
         self.root, self.results_root = root, results_root.rstrip("/")
 
     def known_as(self, path: str) -> str:
-        """Path below `results_root` as Snakemake knew it."""
+        """A path below `results_root`, as Snakemake knew it."""
         return f"{self.results_root}/{path}"
 
     def of(self, output: str) -> Job | None:
-        """The job that left a file; None for what no job left, and where Snakemake's notes are gone."""
+        """The job that made a file; None if no job did, or if Snakemake's notes are gone."""
         if self.folder is None:
             return None
         name = urlsafe_b64encode(output.encode()).decode()
@@ -64,12 +64,12 @@ class Jobs:
         )
 
     def _here(self, path: str) -> Path:
-        """A path below `results_root` where the folder lies now."""
+        """The present place of a path that Snakemake knew."""
         return self.root / path.removeprefix(f"{self.results_root}/")
 
     def behind(self, outputs: Iterable[str]) -> list[Job]:
-        """Every job that files hang on, each once, those that ran first at the head. A job with several outputs is
-        there by the first that is asked for."""
+        """Every job that the files depend on, once each, sorted by start. A job with several outputs has the first that
+        was looked up."""
         found: dict[str, Job] = {}
         waiting, seen = list(outputs), set()
         while waiting:

@@ -59,6 +59,6 @@ def _verb(verbs, name: str, about: str) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> None:
-    from caneft.patch import command  # late: torch comes with it
+    from caneft.patch import command  # late: it imports torch
 
     command.VERBS[args.verb](args)

@@ -1,7 +1,9 @@
-"""The command line `python -m caneft plan`: what a configuration will take, before anything runs."""
+"""The command line `python -m caneft plan`: says what a configuration will take, before anything runs."""
 
 import argparse
 from pathlib import Path
+
+from caneft.commands.options import number
 
 
 def add(commands) -> None:
@@ -12,15 +14,16 @@ def add(commands) -> None:
     parser.add_argument(
         "--device", choices=("cpu", "h100"), help="whose rates; default: h100 where models ask for a GPU, else cpu"
     )
-    parser.add_argument("--price", type=float, help="of an hour of one device")
-    parser.add_argument("--prompt", type=float, help="tokens of a prompt; default: by the training corpora, or 75")
-    parser.add_argument("--response", type=float, help="tokens of a response; default: by the training corpora, or 25")
+    parser.add_argument("--price", type=number(float, 0), help="of an hour of one device")
+    for name, default in (("prompt", 75), ("response", 25)):
+        about = f"tokens of a {name}; default: by the training corpora, or {default}"
+        parser.add_argument(f"--{name}", type=number(float, 1), help=about)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Prints the table, and what it rests on."""
-    from dataclasses import replace  # late: --help without the configuration
+    """Prints the table and the assumptions behind it."""
+    from dataclasses import replace  # late: --help does not need the configuration
 
     from caneft import config as configuration
     from caneft.commands import checking, costs

@@ -1,4 +1,4 @@
-"""The reference that is generated: config/schema.json, docs/configuration.md, and the DAG in docs/architecture.md.
+"""Generates the reference: config/schema.json, docs/configuration.md, and the DAG in docs/architecture.md.
 
     python -m caneft.commands.reference            writes all three
     python -m caneft.commands.reference --check    changes nothing; exit code 1 if one of them is stale
@@ -50,7 +50,7 @@ file that begins with
   `selection: {{fraction: null, gamma: "null"}}`. To have fewer domains or methods, write a file that stands alone.
 * `--config` wins over all files: `--config results_root=results/second` or `--config 'tuning={{epochs: 1}}'`.
 
-The merged configuration is saved as `{{results_root}}/config.yaml`. Unknown keys are errors.
+The merged configuration of the tables is saved as `{{results_root}}/config.yaml`. Unknown keys are errors.
 
 ## Where paths start
 
@@ -63,9 +63,9 @@ one file of several in an archive.
 
 ## All keys
 
-Each key stands with its default. A key without one may be left out, unless it is required; without a type, it is text
+Each key is given with its default. A key without one may be left out, unless it is required; without a type, it is text
 or has a section below. A *name* has lower-case letters, digits, `-` and `_`. *By name* is a mapping from names of your
-own, for which `*` stands in headings. A *seed* is an integer from 0 to 4294967295. Other numbers are positive, unless a
+own (`*` in headings). A *seed* is an integer from 0 to 4294967295. Other numbers are positive, unless a
 bound is given. [example.yaml](example.yaml) has an example of every section; [incremental.md](incremental.md) says what
 a change of a key reruns.
 """
@@ -81,8 +81,8 @@ TEXT, BOOLEAN = "text", "`true` or `false`"
 def schema() -> Schema:
     """JSON schema of a configuration file, for editors.
 
-    Beside what pydantic derives: a mixture may be a bare list, names are checked, and only a file that names
-    `directions` must have the required keys, as any other is laid over the demo.
+    In addition to what pydantic derives, a mixture may be a bare list, names are checked, and only a file that names
+    `directions` must have the required keys, as any other is merged into the demo.
     """
     found = Config.model_json_schema()
     mixtures = _values(found["properties"]["mixtures"])
@@ -142,9 +142,9 @@ Described = dict[str, dict[str, Schema]]
 
 
 def _sections(whole: Schema, part: Schema, path: str, described: Described) -> Iterator[str]:
-    """Text of the sections that a key's value is made of, outermost first, each described once.
+    """Text about the sections in a key's value, outermost first, each described once.
 
-    described: keys of the sections that stand on the page or have a chapter to come, by name.
+    described: keys of the sections that are on the page already or have a chapter of their own, by name.
     """
     if "discriminator" in part:
         yield from _union(whole, part, path, described)
@@ -171,12 +171,12 @@ def _name(part: Schema) -> str:
 
 
 def _section(whole: Schema, part: Schema) -> Schema:
-    """The section that a value is, or the value's own schema if it is none."""
+    """Schema of the section that a value refers to, or the value's own schema if it refers to none."""
     return whole["$defs"][_name(part)] if "$ref" in part else part
 
 
 def _union(whole: Schema, part: Schema, path: str, described: Described) -> Iterator[str]:
-    """A choice between sections by the value of one key: the keys that several share, then each with its own."""
+    """Text about a choice between sections by the value of one key: their shared keys, then each one's own."""
     tag = part["discriminator"]["propertyName"]
     members = {_name(member): _section(whole, member) for member in part["oneOf"]}
     if described.keys() >= members.keys():
@@ -202,7 +202,7 @@ def _union(whole: Schema, part: Schema, path: str, described: Described) -> Iter
 
 
 def _shared(members: list[dict[str, Schema]]) -> list[tuple[dict[str, Schema], list[bool]]]:
-    """Keys that at least half of several sections have alike, with which of them do; keys of the same ones together."""
+    """Keys that at least half of the sections have alike, grouped by the sections that do: a flag for each section."""
     found: list[tuple[dict[str, Schema], list[bool]]] = []
     for key, part in {key: part for member in members for key, part in member.items()}.items():
         having = [member.get(key) == part for member in members]
@@ -229,7 +229,7 @@ def _keys(
 ) -> str:
     """A list of keys, each with its default, type and description.
 
-    Neighbours with the same description share a line, as do three or more keys that a section described before has.
+    Neighbours with the same description share a line, as do three or more keys that an already described section has.
     """
     required = (section or {}).get("required", [])
     known = max((_alike(properties, keys) for keys in (described or {}).values()), key=len, default=[])
@@ -251,20 +251,20 @@ def _alike(keys: dict[str, Schema], others: dict[str, Schema]) -> list[str]:
 
 
 def _text(description: str) -> str:
-    """A docstring as Markdown: on one line, pages of this folder as links."""
+    """A docstring as Markdown: on one line, with links to pages of docs/."""
     return re.sub(r"\bdocs/([\w-]+\.md)", r"[\1](\1)", description.replace("\n", " "))
 
 
 def _head(whole: Schema, key: str, part: Schema, required: bool) -> str:
-    """A key with its default, as it would be written, and its type where the default does not tell it.
+    """A key with its default, as in a file, and its type if the default does not show it.
 
-    Text and sections, which have chapters of their own, are left without one.
+    Text gets no type, nor do sections, which have chapters of their own.
     """
     head, kind = _with_default(key, part), _type(whole, part)
     if head == f"`{key}`":
         told = [kind] * (kind not in (TEXT, "section")) + ["required"] * required
         return f"{head} ({', '.join(told)})" if told else head
-    bounds = re.sub(r"^(text|`true` or `false`|integer|number|seed)($| )", "", kind)  # the default tells these
+    bounds = re.sub(r"^(text|`true` or `false`|integer|number|seed)($| )", "", kind)  # the default shows these
     return f"{head} ({bounds})" if bounds else head
 
 
@@ -319,7 +319,7 @@ Edges = set[tuple[str, str]]
 
 
 def rule_graph() -> Edges:
-    """(rule, rule that needs it) of the demo, without arrows that a longer way implies."""
+    """Pairs (rule, rule that needs it) of the demo, without arrows that a longer path implies."""
     command = "snakemake --rulegraph mermaid-js --cores 1 --configfile config/config.yaml --nolock"
     done = subprocess.run([sys.executable, "-m", *command.split()], cwd=ROOT, capture_output=True, text=True)
     if done.returncode != 0:
@@ -334,7 +334,7 @@ def edges(mermaid: str) -> Edges:
 
 
 def direct(arrows: Edges) -> Edges:
-    """The arrows whose ends no other way connects."""
+    """The arrows whose ends no other path connects."""
     after = {node: {b for a, b in arrows if a == node} for arrow in arrows for node in arrow}
 
     def reached(node: str) -> set[str]:
@@ -366,7 +366,7 @@ def generated() -> dict[Path, str]:
 
 
 def with_dag() -> dict[Path, str]:
-    """The page with the DAG between its markers; nothing if it has no markers, or the same arrows already."""
+    """The page with the DAG between its markers; empty if it has no markers, or the same arrows already."""
     path = ROOT / DAG_PAGE
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     block = block_in(text)

@@ -1,4 +1,4 @@
-"""What `python -m caneft init` writes: a configuration that stands alone, with a word on each choice."""
+"""The text that `python -m caneft init` writes: a configuration that stands alone, with a comment on each choice."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,28 +9,28 @@ import yaml
 
 @dataclass(frozen=True)
 class Values:
-    """What stands in the template's gaps."""
+    """The values that fill the template's gaps."""
 
     schema: str | None
-    """Where it lies, for editors; None: the package was installed without it."""
+    """Path of the JSON schema, for editors; None if the package was installed without it."""
     results_root: str
     data_root: str
     model: Mapping[str, Any]
     direction: str
     languages: Sequence[str | None]
-    """Their English names."""
+    """English names of source and target language; None for a language without a known name."""
     domains: Mapping[str, Mapping[str, Mapping[str, Any]]]
-    """Corpora by domain and split."""
+    """Sections of corpora, by domain and split."""
     samples: int
     pairs: int
     dev_pairs: int
     sizes: str
-    """Where the three numbers above come from."""
+    """A sentence on where the three numbers above come from."""
     metrics: Sequence[str]
 
 
 def text(values: Values) -> str:
-    """The configuration."""
+    """The configuration as YAML."""
     names = [name or "null # its English name, as the prompt has it" for name in values.languages]
     domains = "".join(
         f"      {_flow(domain)}:\n" + "".join(f"        {split}: {_flow(source)}\n" for split, source in splits.items())

@@ -1,4 +1,4 @@
-"""The command line `python -m caneft tensorboard`: losses and scores of finished runs, as TensorBoard reads them."""
+"""The command line `python -m caneft tensorboard`: writes losses and scores of finished runs for TensorBoard."""
 
 import argparse
 import math
@@ -17,8 +17,8 @@ def add(commands) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Writes one log a run: loss and dev loss by step, and at the last step its scores."""
-    from tensorboardX import SummaryWriter  # late: --help without it
+    """Writes one log per run: loss and dev loss by step, and its scores at the last step."""
+    from tensorboardX import SummaryWriter  # late: --help does not need it
 
     from caneft.commands.finished import open_plan
     from caneft.reporting import results

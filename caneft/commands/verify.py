@@ -1,4 +1,7 @@
-"""The command line `python -m caneft verify`: whether a results folder has all files, each as it was written."""
+"""The command line `python -m caneft verify`: finds missing and damaged files of a results folder.
+
+Heavy files have a checksum in a sidecar. Others are only opened, or only have to exist: a change by hand is not seen.
+"""
 
 import argparse
 import json
@@ -16,7 +19,7 @@ from caneft.storage import integrity
 
 NO_RESULTS = ("logs", "benchmarks")
 TEMPORARY = ("record.json", "model.safetensors")
-"""Weights that are gone need not be missing: with `keep_full_weights: false` they are not kept."""
+"""A sidecar, and weights that it names but that may be gone: `keep_full_weights: false` does not keep them."""
 AGAIN = (
     "Missing files: run the workflow again. Those that it does not make by itself it makes as targets:"
     " snakemake --cores all FILE ..."
@@ -27,20 +30,23 @@ Check = Callable[[Path], None]
 
 def add(commands) -> None:
     """Adds `verify` to a parser's commands."""
-    about = "compare the files of a results folder with their checksums, open those without one, and list missing ones"
+    about = (
+        "compare corpora, dumps, weights and translations with their checksums, only open other JSON and neuron sets,"
+        " and list missing files"
+    )
     parser = commands.add_parser("verify", help=about, description=about)
     parser.add_argument("results", type=Path, help="results folder (`results_root`), such as results")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Lists what is bad, with what to delete, and what is missing; ends with exit code 1 if anything is."""
-    from tqdm import tqdm  # late: --help without it and without the configuration
+    """Lists bad files, with what to delete, and missing files. Ends with exit code 1 if there are any."""
+    from tqdm import tqdm  # late: --help needs neither it nor the configuration
 
     from caneft.commands import held
     from caneft.commands.finished import open_plan
 
-    plan = open_plan(args.results)  # refuses what is no results folder
+    plan = open_plan(args.results)  # raises InputError if it is not a results folder
     checks, bad = _checks(args.results), []
     wanted = {args.results / name for name in held.files(plan)}
     missing = {path for path in wanted | set(checks) if path.is_relative_to(args.results) and not path.exists()}
@@ -55,25 +61,29 @@ def run(args: argparse.Namespace) -> None:
     print(*bad, *_listed(missing), sep="\n", end="\n" if bad or missing else "")
     if missing:
         print(AGAIN)
-    print(f"{args.results}: {len(found)} files compared or opened, {len(bad)} bad, {len(missing)} missing")
+    opened = sum(checks[path] in OPENED.values() for path in found)
+    print(
+        f"{args.results}: {len(found) - opened} files compared with their checksums, {opened} without one (scores,"
+        f" records, neuron sets) only opened, {len(bad)} bad, {len(missing)} missing"
+    )
     if bad or missing:
         sys.exit(1)
 
 
 def _listed(missing: set[Path]) -> Iterator[str]:
-    """A line for each missing file; one for a folder that is missing as a whole."""
+    """A line for each missing file, or one for a whole folder that is missing."""
     by_place = Counter(_place(path) for path in missing)
     for place, count in sorted(by_place.items()):
         yield f"{place}: missing" if place in missing else f"{place}: missing, and the {count} files that belong in it"
 
 
 def _place(path: Path) -> Path:
-    """The file, or the uppermost of its folders that is missing."""
+    """The file itself, or the topmost missing folder above it."""
     return path if path.parent.exists() else _place(path.parent)
 
 
 def _checks(root: Path) -> dict[Path, Check]:
-    """What is done to each file; files that a sidecar names, and that are missing, are among them."""
+    """The check for each file, including missing files that a sidecar names."""
     checks: dict[Path, Check] = {}
     for path in root.rglob("*"):
         parts = path.relative_to(root).parts
@@ -87,7 +97,7 @@ def _checks(root: Path) -> dict[Path, Check]:
 
 
 def _of_sidecar(path: Path) -> Iterator[tuple[Path, Check]]:
-    """Comparisons with the checksums of one sidecar; none where it is broken, which is said when it is opened."""
+    """Comparisons with the checksums of one sidecar; none if it is broken, which its own check reports."""
     try:
         sums = integrity.read(path)
     except InputError:
@@ -98,8 +108,8 @@ def _of_sidecar(path: Path) -> Iterator[tuple[Path, Check]]:
 
 
 def _of_model(path: Path) -> Iterator[tuple[Path, Check]]:
-    """The same of a base model, wherever its weights lie; one of which something is gone is named by its manifest."""
-    from caneft.models import manifests  # late: --help without the configuration
+    """The same for a base model, wherever its weights are. If any are gone, the check of its manifest reports it."""
+    from caneft.models import manifests  # late: --help does not need the configuration
 
     try:
         manifest = manifests.read_manifest(path)
@@ -113,7 +123,7 @@ def _of_model(path: Path) -> Iterator[tuple[Path, Check]]:
 
 
 def _compared(folder: Path, name: str, expected: str, remedy: str | None = None) -> tuple[Path, Check]:
-    """The comparison of one file. Where a patch is applied, another content of weights has another remedy."""
+    """The comparison of one file. In a folder with an applied patch, the remedy for changed weights is to revert it."""
     from caneft.models.manifests import UNDO  # late: as above
 
     if name.endswith(".safetensors") and (folder / UNDO).exists():
@@ -142,7 +152,7 @@ def _open_lines(path: Path) -> None:
 
 
 def _open_archive(path: Path) -> None:
-    """Archives have a checksum of each array in them."""
+    """Compares each array in an archive with the checksum that the archive has of it."""
     try:
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
@@ -153,4 +163,4 @@ def _open_archive(path: Path) -> None:
 
 
 OPENED: dict[str, Check] = {".json": _open_json, ".jsonl": _open_lines, ".npz": _open_archive}
-"""How files are checked of which no sidecar has a checksum."""
+"""Checks, by suffix, for files whose checksum is in no sidecar."""

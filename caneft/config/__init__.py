@@ -1,4 +1,4 @@
-"""The configuration: one model of it, from which the JSON schema and the reference are generated.
+"""The configuration as one pydantic model, from which the JSON schema and the reference are generated.
 
 Unknown keys are errors. `loading` checks what pydantic cannot see, such as whether a mixture's domains exist
 in its direction. `load` returns a `Config` or raises one readable `InputError`.

@@ -1,4 +1,4 @@
-"""Section about what is done to raw text."""
+"""Section about the cleaning of raw text."""
 
 from typing import Annotated, Literal
 
@@ -8,8 +8,7 @@ from caneft.config.section import Positive, Section
 
 
 class Cleaning(Section):
-    """What is repaired in or dropped from train, dev and pretraining text (docs/method.md); test sets are only
-    normalised."""
+    """Repairs and filters for train, dev and pretraining text (docs/method.md). Test sets are only normalised."""
 
     mojibake: Literal["repair", "drop", "keep"] = "repair"
     """Text decoded in a wrong encoding (`fÃ¼r`)."""
@@ -20,8 +19,8 @@ class Cleaning(Section):
     max_characters: Positive | None = 5000
     """Drop pairs with a longer side."""
     max_ratio: Annotated[float, Field(gt=1)] | None = 3.0
-    """Drop pairs whose target is so many times longer or shorter than usual."""
+    """Drop pairs whose target is over this many times longer or shorter than usual."""
     wrong_language: Literal["drop", "keep"] = "keep"
     """Pairs with a side in another language, by py3langid."""
     language_bytes: Positive = 60
-    """Sides whose letters have fewer bytes are not judged by language."""
+    """The language check skips sides whose letters have fewer bytes."""

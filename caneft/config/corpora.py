@@ -9,12 +9,12 @@ from pydantic import Field, model_validator
 
 from caneft.config import languages
 from caneft.config.prompts import Prompt
-from caneft.config.section import Positive, Section, Seed, Slug, Unique
+from caneft.config.section import File, Positive, Section, Seed, Slug, Unique
 from caneft.errors import InputError
 
 
 class Source(Section):
-    """What all corpus formats share."""
+    """Keys that all corpus formats share."""
 
     limit: Positive | None = None
     """Largest number of pairs, drawn after cleaning."""
@@ -25,8 +25,8 @@ class Source(Section):
 
     @property
     def remote(self) -> bool:
-        """Whether it may have to be downloaded first (`snakemake fetch`). Folders are looked for here and under the
-        variable CANEFT_DATA."""
+        """Whether `snakemake fetch` may have to download it first. A folder is looked for in the working directory and
+        under CANEFT_DATA."""
         return False
 
     def paths(self) -> tuple[str, ...]:
@@ -35,10 +35,10 @@ class Source(Section):
 
 
 class Jsonl(Source):
-    """One JSON object a line."""
+    """One JSON object per line."""
 
     format: Literal["jsonl"]
-    path: str
+    path: File
     """File."""
     source: str = "source"
     """Fields of the two sides. Dots descend into objects (`translation.de`), numbers into lists (`turns.0.content`)."""
@@ -53,7 +53,7 @@ class Instruct(Source):
     """A JSON list of instruction-tuning records."""
 
     format: Literal["instruct"]
-    path: str
+    path: File
     """File."""
     source: str = "input"
     """Fields of the two sides."""
@@ -72,9 +72,9 @@ class Moses(Source):
     """Two plain text files, aligned line by line."""
 
     format: Literal["moses"]
-    source_path: str
+    source_path: File
     """Files of the two sides."""
-    target_path: str
+    target_path: File
     """Files of the two sides."""
 
     def paths(self) -> tuple[str, ...]:
@@ -82,10 +82,10 @@ class Moses(Source):
 
 
 class Tsv(Source):
-    """One pair a line, in columns: no quoting, no header, as many columns in every line."""
+    """One pair per line, in columns: no quoting, no header, the same number of columns in every line."""
 
     format: Literal["tsv"]
-    path: str
+    path: File
     """File."""
     source_column: Annotated[int, Field(ge=0)] = 0
     """Columns of the two sides, from 0."""
@@ -100,7 +100,7 @@ class Alternating(Source):
     """One text file with the two languages on alternating lines, like UM-Corpus."""
 
     format: Literal["alternating"]
-    path: str
+    path: File
     """File."""
     first: Literal["source", "target"] = "target"
     """Side of the first line."""
@@ -113,7 +113,7 @@ class Tmx(Source):
     """A translation memory."""
 
     format: Literal["tmx"]
-    path: str
+    path: File
     """File, in UTF-8, UTF-16 or the single-byte encoding that it declares."""
     source_language: str
     """Codes of the languages in the file. `en` also matches `en-US`, `EN_GB` and `eng`; `en-US` only itself."""
@@ -131,9 +131,9 @@ class Hub(Source):
     name: str
     """Name on the hub, or a folder written by `save_to_disk`."""
     subset: str | None = None
-    """Its configuration."""
+    """Configuration of the dataset."""
     split: str = "train"
-    """Its split."""
+    """Split of the dataset."""
     revision: str | None = None
     """Revision on the hub."""
     source: str = "translation.de"
@@ -142,12 +142,12 @@ class Hub(Source):
     """Fields of the two sides."""
 
     def folder(self, resolve: Callable[[str], Path]) -> Path | None:
-        """The folder of that name, here or where `resolve` leads; None if it is a dataset of the hub."""
+        """The folder `name`, in the working directory or where `resolve` leads; None for a dataset on the hub."""
         if Path(self.name).is_dir():
             return Path(self.name)
         try:
             path = resolve(self.name)
-        except InputError:  # no data root: then it is a name on the hub
+        except InputError:  # without a data root, the name is one on the hub
             return None
         return path if path.is_dir() else None
 
@@ -171,7 +171,7 @@ class SacreBleu(Source):
 
 
 class Demo(Source):
-    """The built-in templated corpora into English."""
+    """Built-in corpora from templates, with English as the target."""
 
     format: Literal["demo"]
     language: Literal["de", "zh"] = "de"
@@ -180,7 +180,7 @@ class Demo(Source):
     """German: `it`, `law`, `medical`, `subtitles`, `koran`, `garden`, `finance`, `sports`. Chinese: `education`,
     `spoken`, `thesis`, `science`, `microblog`, `news`, `laws`."""
     pairs: Positive
-    """How many pairs to write."""
+    """Number of pairs to write."""
 
 
 class DemoPretraining(Source):
@@ -192,7 +192,7 @@ class DemoPretraining(Source):
     domains: Annotated[list[Slug], Field(min_length=1)]
     """Domains whose words the base sees. Spare ones let you add a domain later without changing the base."""
     pairs: Positive
-    """How many pairs to write."""
+    """Number of pairs to write."""
 
 
 class DemoDates(Source):
@@ -202,17 +202,18 @@ class DemoDates(Source):
     domain: Slug
     """Kind of text, which decides ambiguous dates: `forms`, `invoices`, `letters`, `logs`, `tickets`."""
     pairs: Positive
-    """How many pairs to write."""
+    """Number of pairs to write."""
 
 
 class DemoDatesPretraining(Source):
-    """`demo-dates` as pretraining text: half dates alone, half lines of `domains`, ambiguous dates read at random."""
+    """`demo-dates` as pretraining text: half plain dates, half lines of `domains`, with ambiguous dates read at
+    random."""
 
     format: Literal["demo-dates-pretraining"]
     domains: Annotated[list[Slug], Field(min_length=1)]
     """Kinds of text that the base sees."""
     pairs: Positive
-    """How many pairs to write."""
+    """Number of pairs to write."""
 
 
 Files = Jsonl | Instruct | Moses | Tsv | Alternating | Tmx
@@ -221,7 +222,7 @@ PretrainingSource = Annotated[Files | Hub | DemoPretraining | DemoDatesPretraini
 
 
 class Domain(Section):
-    """A text type with its own corpus. An unseen domain has `test` alone."""
+    """A text type with its own corpus. An unseen domain has only `test`."""
 
     test: CorpusSource
     """Test set; normalised, not cleaned."""
@@ -241,9 +242,9 @@ class Direction(Section):
     """A language pair, named by its codes, source first (`de-en`, `en-zh_hans`); or another task, under any name."""
 
     source_language: str | None = None
-    """Names in the prompt, such as German; required if it has these fields."""
+    """Names for the prompt, such as German; required if the prompt has these fields."""
     target_language: str | None = None
-    """Names in the prompt, such as German; required if it has these fields."""
+    """Names for the prompt, such as German; required if the prompt has these fields."""
     domains: Annotated[dict[Slug, Domain], Field(min_length=1)]
     """The domains."""
     prompt: Prompt | None = None
@@ -254,11 +255,11 @@ class Mixture(Section):
     """Domains to train on together. A bare list is short for `domains`."""
 
     domains: Unique[Slug]
-    """Domains of the training data, with `train` and `dev`."""
+    """Domains to train on; each needs `train` and `dev`."""
     select_on: Slug | None = None
-    """Mixture of at least two domains to select neurons on; by default this one, or `all` for one domain."""
+    """Mixture of at least two domains to select neurons on; by default this one, or `all` if this has one domain."""
     rates_on: Slug | None = None
-    """Mixture to choose learning rates on; by default that of `select_on`."""
+    """Mixture to choose learning rates on; by default the one to select neurons on."""
     methods: list[Slug] | None = None
     """Variants to run; by default all."""
     test: list[Slug] | None = None
@@ -270,7 +271,8 @@ def domains_only(value: Any) -> Any:
 
 
 def select_on(name: str, mixture: Mixture) -> str:
-    """Name of the mixture that a mixture's neurons are selected on: its own, `all` for a single domain."""
+    """Name of the mixture on which a mixture's neurons are selected: its `select_on`, else itself, or `all` if it has a
+    single domain."""
     return mixture.select_on or (name if len(mixture.domains) > 1 else "all")
 
 
@@ -280,6 +282,6 @@ def rates_on(name: str, mixture: Mixture) -> str:
 
 
 def target_code(direction: str) -> str | None:
-    """Tag of a direction's target language, in lower case. None: it is not named by languages."""
+    """Tag of a direction's target language, in lower case; None if the direction is not named by languages."""
     found = languages.of_direction(direction)
     return found[1] if found else None

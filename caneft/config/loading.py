@@ -1,4 +1,4 @@
-"""From nested dicts to a checked `Config`, or to one readable message."""
+"""Turns nested dicts into a checked `Config`, or raises one readable message."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
@@ -32,13 +32,13 @@ from caneft.errors import InputError, did_you_mean
 
 SPOKEN = "source_language", "target_language"
 FAULTS = 5
-"""Largest number of faults that one message names."""
+"""Most faults that one message names."""
 
 
 def load(raw: Mapping[str, Any], files: Sequence[str | Path] = (), check_files: bool = True) -> Config:
-    """Validated configuration, cut to its `limit`.
+    """The validated configuration, cut to its `limit`.
 
-    raw: the merged configuration as nested dicts; files: where it was read from, named in messages.
+    raw: the merged configuration as nested dicts; files: the files it was read from, for messages.
     check_files: whether every corpus file and model folder must exist.
     Raises InputError of at most ten lines: file, key, line, what was found, what was expected.
     """
@@ -104,7 +104,7 @@ def _reserved_problems(key: str, names: Iterable[str], reserved: Mapping[str, st
 
 
 def _task_problems(config: Config) -> Iterator[tuple[str, str]]:
-    """What the instruction and the metrics need of a direction, which may be any task."""
+    """Problems of directions, which may be any task, that lack what the prompt or the metrics need."""
     for name, direction in config.directions.items():
         prompt = config.prompt if direction.prompt is None else direction.prompt
         for (text, template), key in product(prompt.read.items(), SPOKEN):
@@ -136,7 +136,7 @@ def _unnamed_problems(config: Config, name: str, direction: Direction) -> Iterat
 
 
 def _other_names(name: str, direction: Direction) -> Iterator[tuple[str, str]]:
-    """Languages of the prompt that are not those of the direction's codes."""
+    """Language names in the prompt that contradict the codes in the direction's name."""
     for tag, key in zip(languages.of_direction(name) or (), SPOKEN, strict=False):
         words = getattr(direction, key)
         if words is not None and not languages.is_called(tag, words):
@@ -149,13 +149,13 @@ def _other_names(name: str, direction: Direction) -> Iterator[tuple[str, str]]:
 
 
 def _meant_codes(name: str, direction: Direction) -> str:
-    """Which parts of a direction's name are no language codes, and which codes were probably meant."""
+    """Says which parts of a direction's name are not language codes, and which codes were probably meant."""
     spoken = direction.source_language, direction.target_language
     said = []
     for part, language in zip(name.split("-", 1), spoken, strict=False):
         if languages.parsed(part) is None:
             meant = languages.meant(part, language)
-            said.append(f"'{part}' is no language code." + (f" Did you mean '{meant}'?" if meant else ""))
+            said.append(f"'{part}' is not a language code." + (f" Did you mean '{meant}'?" if meant else ""))
     return " ".join(said)
 
 
@@ -164,10 +164,10 @@ def _method_problems(config: Config) -> Iterator[tuple[str, str]]:
     sizes = {name: len(grid) for name, grid in grids.items()}
     if len(set(sizes.values())) > 1:
         listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
-        yield "methods", f"has grids of learning rates of different sizes, which is no fair comparison: {listed}"
+        yield "methods", f"has grids of learning rates of different sizes, which is not a fair comparison: {listed}"
     for name, grid in grids.items():
         for rate in grid:
-            if float(f"{rate:g}") != rate:  # as it stands in the name of a trial's folder
+            if float(f"{rate:g}") != rate:  # as the name of a trial's folder writes it
                 said = f"has the rate {rate!r}; in a grid, rates have six digits at most, such as {rate:g}"
                 yield f"methods.{name}.learning_rate", said
     if grids and (both := sorted(set(config.trials.seeds) & set(config.seeds))):
@@ -181,7 +181,7 @@ def _method_problems(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _budget_problems(config: Config) -> Iterator[tuple[str, str]]:
-    """Budgets that can never fit into what they are taken from."""
+    """Budgets larger than the set of neurons that they are taken from."""
     shared = config.selection
     for name, method in config.methods.items():
         if not isinstance(method, Neurons) or method.layers_of is not None:
@@ -199,7 +199,7 @@ def _budget_problems(config: Config) -> Iterator[tuple[str, str]]:
             yield f"{key}.fraction", f"{said}. Lower the first, raise the second, or switch it off with null"
         for label, model in config.models.items() if method.unit == "neuron" and shared.per_layer else ():
             if (base := model.pretrain) is None:
-                continue  # its layers are known once it is read
+                continue  # its layers are not known until it is read
             asked, most = max(1, round(fraction * base.layers * base.intermediate_size)), base.layers * shared.per_layer
             if asked > most:
                 said = f"is {fraction}, {asked} neurons of '{label}', but selection.per_layer leaves {most}"
@@ -254,7 +254,7 @@ def _offload_problems(config: Config, name: str, method: Method) -> Iterator[tup
 
 
 def _nodes_problems(config: Config) -> Iterator[tuple[str, str]]:
-    """A model is spread over the GPUs of one node."""
+    """Resources with several nodes and a device_map, which spreads a model over the GPUs of one node."""
     asked = {f"models.{name}.resources": model.resources for name, model in config.models.items()}
     for (name, method), model in product(config.methods.items(), config.models.values()):
         if isinstance(method, Trained) and method.resources:
@@ -267,7 +267,7 @@ def _nodes_problems(config: Config) -> Iterator[tuple[str, str]]:
 def _reference_problems(config: Config, key: str, other: str) -> Iterator[tuple[str, str]]:
     neurons = {name: m for name, m in config.methods.items() if isinstance(m, Neurons) and m.unit == "neuron"}
     if other not in neurons:
-        yield key, f"names '{other}', which is no neuron variant. {did_you_mean(other, neurons)}"
+        yield key, f"names '{other}', which is not a neuron variant. {did_you_mean(other, neurons)}"
     elif neurons[other].layers_of is not None:
         yield key, f"names '{other}', which itself takes its numbers from '{neurons[other].layers_of}'; name that one"
 
@@ -347,7 +347,7 @@ def _selection_problems(config: Config, name: str, direction_name: str, mixture:
 
 
 def _no_second_domain(config: Config, direction: str) -> str:
-    """What to do for a mixture of one domain where there is no mixture 'all' to select its neurons on."""
+    """Says what to do about a mixture of one domain if there is no mixture 'all' to select its neurons on."""
     found = {
         name: by_direction[direction] for name, by_direction in config.mixtures.items() if direction in by_direction
     }

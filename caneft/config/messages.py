@@ -39,7 +39,7 @@ WANTED = {
     "too_short": "name at least {min_length}",
     **dict.fromkeys(SECTIONS, "be a section with keys"),
 }
-"""What a value has to be, by pydantic's kinds of errors."""
+"""What a value must be, by pydantic's type of error."""
 BRIEF = reprlib.Repr()
 """Shortens values: YAML aliases can turn a few lines into gigabytes."""
 BRIEF.maxstring = BRIEF.maxother = 100
@@ -47,7 +47,7 @@ BRIEF.maxlevel = 2
 
 
 def explain(error: ValidationError, model: type[BaseModel], raw: Mapping, files: Sequence[str | Path]) -> str:
-    """Message for a pydantic error: two lines a problem, at most four problems."""
+    """Message for a pydantic error: two lines per problem, at most four problems."""
     problems: list[tuple[tuple, str]] = []
     wanted: dict[tuple, list[dict]] = {}
     for item in error.errors():
@@ -84,7 +84,7 @@ def _line(keys: tuple, message: str, raw: Mapping, files: Sequence[str | Path]) 
 
 
 def _unlike(items: Sequence[dict], model: type[BaseModel]) -> str:
-    """What a value is, and what it may be."""
+    """Says what a value is, and what it must be."""
     value = items[0]["input"]
     if isinstance(value, bool) and any(item["type"] == "string_type" for item in items):
         return f'is {value}: YAML reads {_bare(value)} so, unless in quotes, as in "no".'
@@ -94,7 +94,7 @@ def _unlike(items: Sequence[dict], model: type[BaseModel]) -> str:
 
 
 def _readable(context: Mapping[str, Any]) -> dict[str, Any]:
-    """What pydantic says beside an error, with numbers as people write them: 0.00001 and not 1e-05."""
+    """The context of a pydantic error, with numbers as people write them: 0.00001, not 1e-05."""
     return {
         key: f"{value:.12f}".rstrip("0").rstrip(".") if isinstance(value, float) else value
         for key, value in context.items()
@@ -102,7 +102,7 @@ def _readable(context: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _example(item: dict, model: type[BaseModel]) -> str:
-    """How to write what is needed, where that can be told; or which of the known names was meant."""
+    """An example of a valid value, or the known name that was probably meant; empty if there is neither."""
     kind, value = item["type"], item["input"]
     if kind == "literal_error" and isinstance(value, str):
         close = difflib.get_close_matches(value, re.findall(r"'(.*?)'", item["ctx"]["expected"]), n=1)
@@ -136,7 +136,7 @@ def _sentence(item: dict, model: type[BaseModel], location: tuple) -> str:
     if kind == "value_error":
         return f"is not usable: {context['error']}."
     if kind == "string_pattern_mismatch" and "/" in context["pattern"]:  # not shown: an address may hold a password
-        return "is no name on a hub: owner/name is needed, neither an address nor a folder."
+        return "is not a name on a hub: owner/name is needed, neither an address nor a folder."
     if kind == "string_pattern_mismatch" and context["pattern"] == SLUG:
         found = "is" if location[-1] == "[key]" else f"is {BRIEF.repr(item['input'])},"
         return f"{found} not a usable name: lower-case letters, digits, '-' and '_', starting with a letter or digit."
@@ -148,7 +148,7 @@ def _bare(truth: bool) -> str:
 
 
 def _written(location: tuple, raw: Any) -> tuple:
-    """The location as it stands in the file: without pydantic's union tags, list indices kept."""
+    """The location as the file has it: without pydantic's union tags, but with list indices."""
     keys, here = [], raw
     for position, part in enumerate(location):
         last = position == len(location) - 1
@@ -164,7 +164,7 @@ def _written(location: tuple, raw: Any) -> tuple:
 
 
 def _known_keys(model: Any, location: tuple) -> list[str]:
-    """Keys of the section at a location of pydantic's (union tags included)."""
+    """Keys of the section at a pydantic location, which includes union tags."""
     here = model
     for part in location:
         here = _descend(_plain(here), part)
@@ -201,9 +201,9 @@ def _descend(annotation: Any, part: Any) -> Any:
 
 
 def _origin(keys: tuple, raw: Mapping, files: Sequence[str | Path]) -> str:
-    """Where a key was given: the file that holds it with the value in force, else the command line.
+    """The file that gives a key the value in force, else the command line.
 
-    A key that is missing is looked for at its nearest section.
+    For a missing key, this looks for the nearest section that exists.
     """
     wanted, depth = _at(keys, raw)
     holders = []

@@ -1,4 +1,4 @@
-"""The methods of the comparison, each a kind of entry under `methods`."""
+"""The methods of the comparison. Each is a kind of entry under `methods`."""
 
 import operator
 from typing import Annotated, Literal
@@ -11,10 +11,10 @@ from caneft.config.section import Positive, Scope, Section, Seed, Share, Slug, U
 Half = Literal[
     "high-information", "low-information", "high-importance", "low-importance", "early-layers", "late-layers"
 ]
-"""Half of all neurons: of each layer's, the upper or lower by consensus MI or mean importance; or those of the first or
-last layers."""
+"""Half of all neurons: in each layer, those with higher or lower consensus MI or mean importance; or those of the first
+or last layers."""
 MASKED = {"caneft", "caneft-geometric", "caneft-harmonic", "joint", "bottom"}
-"""Methods that select among task-relevant neurons alone."""
+"""Methods that select among task-relevant neurons only."""
 Rate = Annotated[float, Field(gt=0)]
 Rates = Annotated[
     Annotated[Rate, Tag("number")] | Annotated[Unique[Rate], Field(min_length=2), Tag("list")],
@@ -33,28 +33,28 @@ class Icl(Section):
 
     method: Literal["icl"]
     examples: Positive = 4
-    """Training pairs in the prompt: of the test domain; for an unseen one, of the mixture."""
+    """Number of training pairs in the prompt: from the test domain or, if that is unseen, from the mixture."""
     retrieval: Literal["random", "bm25"] = "random"
-    """How they are found; `bm25` goes by source similarity."""
+    """How they are chosen; `bm25` takes those with the most similar sources."""
     seed: Seed = 0
     """Seed of `random`."""
 
 
 class TuningResources(Section):
-    """What a tuning job of this variant needs."""
+    """Resources of a tuning job of this variant."""
 
     gpu: Annotated[int, Field(ge=0)] | None = None
-    """In place of those of `models.*.resources`."""
+    """Replaces the key in `models.*.resources`."""
     mem_mb: Positive | None = None
-    """In place of those of `models.*.resources`."""
+    """Replaces the key in `models.*.resources`."""
     runtime: Positive | None = None
-    """In place of those of `models.*.resources`."""
+    """Replaces the key in `models.*.resources`."""
     checkpoint_seconds: Positive | None = None
-    """In place of those of `models.*.resources`."""
+    """Replaces the key in `models.*.resources`."""
     device_map: DeviceMap | None = None
-    """In place of those of `models.*.resources`."""
+    """Replaces the key in `models.*.resources`."""
     nodes: Positive | None = None
-    """In place of those of `models.*.resources`."""
+    """Replaces the key in `models.*.resources`."""
     threads: Positive = 1
     """CPU cores."""
 
@@ -69,16 +69,16 @@ class Trained(Section):
     learning_rate: Rates
     """Peak rate, or a grid from which dev chooses (`trials`)."""
     resources: TuningResources | None = Field(None, exclude_if=lambda resources: resources is None)
-    """What its tuning jobs need, in place of the model's."""
+    """Resources of its tuning jobs, in place of the model's."""
 
     @property
     def grid(self) -> list[float]:
-        """The rates that are tried, ascending; empty for a fixed rate."""
+        """The rates to try, ascending; empty for a fixed rate."""
         return sorted(self.learning_rate) if isinstance(self.learning_rate, list) else []
 
 
 class Full(Trained):
-    """All weights."""
+    """Tunes all weights."""
 
     method: Literal["full"]
     optimizer: Literal["adamw", "adamw-offload"] = "adamw"
@@ -93,13 +93,13 @@ class Lora(Trained):
     rank: Positive | None = None
     """Rank of every module; by default 16."""
     equal_to: Slug | None = None
-    """A neuron variant; the rank is the one nearest to it in parameters."""
+    """Neuron variant to match: the rank is the one whose number of parameters is nearest."""
     alpha: Positive | None = None
     """Scaling numerator; by default twice the rank."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Dropout before the low-rank product."""
     merged: bool = Field(False, exclude_if=lambda merged: not merged)
-    """Score it merged, in the model's dtype, not beside the weights in float32."""
+    """Translate with the LoRA merged into the weights, in the model's dtype, rather than apart in float32."""
 
     @model_validator(mode="after")
     def _one_rank(self) -> "Lora":
@@ -115,7 +115,7 @@ class Adapters(Trained):
     bottleneck: Positive = 16
     """Width of an adapter."""
     route: Literal["domain", "source_loss"] = Field("domain", exclude_if=lambda route: route == "domain")
-    """Adapter of a seen domain's test set: its own; or, as for unseen domains, that of the lowest loss on the
+    """Adapter for a seen domain's test set: its own or, as for unseen domains, the one with the lowest loss on the
     sources."""
 
 
@@ -136,19 +136,19 @@ class Neurons(Trained):
         "caneft-attention",
     ]
     fraction: Share | None = None
-    """Budget in place of that of `selection`."""
+    """Budget, in place of the one in `selection`."""
     parameters: Positive | None = None
-    """Budget in place of that of `selection`."""
+    """Budget, in place of the one in `selection`."""
     task_relevant: Share | None = None
-    """In place of those of `selection`; `task_relevant: null` is no mask."""
+    """Replaces the key in `selection`; `task_relevant: null` switches the mask off."""
     task_relevant_scope: Scope | None = Field(None, exclude_if=lambda scope: scope is None)
-    """In place of those of `selection`; `task_relevant: null` is no mask."""
+    """Replaces the key in `selection`; `task_relevant: null` switches the mask off."""
     active_share: Share | None = Field(None, exclude_if=lambda share: share is None)
-    """Of `specific`: only neurons with a probability of activation in this top share (0.05 in LAPE)."""
+    """For `specific`: only neurons whose probability of activation is in this top share (0.05 in LAPE)."""
     among: list[Half] = Field([], exclude_if=operator.not_)
-    """Of `random`: only neurons in all of these halves."""
+    """For `random`: only neurons in all of these halves."""
     layers_of: Slug | None = None
-    """Of `random`: as many neurons in each layer as this variant has."""
+    """For `random`: as many neurons in each layer as this variant has."""
 
     @property
     def unit(self) -> str:
@@ -157,7 +157,7 @@ class Neurons(Trained):
 
     @property
     def masked(self) -> bool:
-        """Whether the mask of task-relevant neurons limits its candidates."""
+        """Whether only task-relevant neurons are its candidates."""
         return self.method in MASKED
 
     @model_validator(mode="after")

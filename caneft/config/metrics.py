@@ -6,16 +6,16 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from caneft.config.corpora import CorpusSource
-from caneft.config.section import HubName, Positive, Section, Seed, Slug, Unique
+from caneft.config.section import File, HubName, Positive, Section, Seed, Slug, Unique
 
 NEURAL = ("comet", "kiwi", "xcomet", "metricx")
 """Names of the neural metrics."""
 
 
 class Measure(NamedTuple):
-    """What comparing and printing scores needs to know of a metric.
+    """The properties of a metric that are needed to compare and print its scores.
 
-    lower_is_better: it counts errors. of_words: it needs to know where words end.
+    lower_is_better: it counts errors. of_words: it depends on where words end.
     """
 
     label: str
@@ -33,7 +33,7 @@ MEASURES = {
     "xcomet": Measure("XCOMET"),
     "metricx": Measure("MetricX", lower_is_better=True),
 }
-"""All metrics, neural ones too."""
+"""All metrics, including neural ones."""
 LABELS = {name: measure.label for name, measure in MEASURES.items()}
 
 
@@ -49,16 +49,16 @@ def best(metric: str, scores: Mapping[str, float]) -> str:
 
 
 class MetricResources(Section):
-    """What a scoring job asks the scheduler for."""
+    """Resources that a scoring job requests from the scheduler."""
 
     gpu: Annotated[int, Field(ge=0, le=1)] = 0
-    """As of `models.*.resources`."""
+    """As in `models.*.resources`."""
     mem_mb: Positive = 4000
-    """As of `models.*.resources`."""
+    """As in `models.*.resources`."""
     runtime: Positive = 60
-    """As of `models.*.resources`."""
+    """As in `models.*.resources`."""
     batch_size: Positive = 16
-    """Segments of a forward pass."""
+    """Segments per forward pass."""
 
 
 class MetricCorpus(Section):
@@ -71,22 +71,22 @@ class MetricCorpus(Section):
 
 
 class MetricTraining(Section):
-    """A small metric for demonstrations, trained on corrupted targets. It is no judge of translations."""
+    """A small metric for demonstrations, trained on corrupted targets. It cannot judge real translations."""
 
     corpora: Annotated[list[MetricCorpus], Field(min_length=1)]
     """Pairs whose targets are corrupted."""
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Share of the pairs to compare its scores on with the level of corruption."""
+    """Share of the pairs held out to compare its scores with the level of corruption."""
     epochs: Positive = 4
-    """How it is trained, by AdamW."""
+    """Settings of its training by AdamW."""
     batch_size: Positive = 32
-    """How it is trained, by AdamW."""
+    """Settings of its training by AdamW."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    """How it is trained, by AdamW."""
+    """Settings of its training by AdamW."""
     hidden_size: Annotated[int, Field(gt=0, multiple_of=4)] = 64
-    """Size of its encoder, of two layers and four heads, and of its tokenizer."""
+    """Size of its encoder, which has two layers and four heads, and of its tokenizer."""
     vocabulary: Annotated[int, Field(ge=100)] = 2000
-    """Size of its encoder, of two layers and four heads, and of its tokenizer."""
+    """Size of its encoder, which has two layers and four heads, and of its tokenizer."""
     seed: Seed = 0
     """Seed of corruptions, weights and order."""
 
@@ -98,10 +98,10 @@ class NeuralMetric(Section):
     """Checkpoint on the Hugging Face hub."""
     revision: str | None = None
     """Revision on the hub."""
-    path: str | None = None
+    path: File | None = None
     """Folder of a local checkpoint, with `hparams.yaml` and `checkpoints/`."""
     resources: MetricResources = MetricResources()
-    """What a scoring job needs."""
+    """Resources of a scoring job."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> "NeuralMetric":
@@ -125,7 +125,7 @@ class Comet(NeuralMetric):
 class MetricX(NeuralMetric):
     """MetricX, from 0 to 25 errors: `hub: google/metricx-24-hybrid-large-v2p6`."""
 
-    path: str | None = None
+    path: File | None = None
     """Folder of a local checkpoint, with `config.json` and weights."""
     tokenizer: HubName = "google/mt5-xl"
     """Tokenizer on the hub; published checkpoints have none."""
@@ -158,7 +158,7 @@ class Scoring(Section):
 
     @property
     def neural(self) -> dict[str, NeuralMetric]:
-        """The neural metrics that are asked for, by name."""
+        """The configured neural metrics, by name."""
         return {name: found for name in NEURAL if (found := getattr(self, name)) is not None}
 
     @property
@@ -168,15 +168,15 @@ class Scoring(Section):
 
     @property
     def of_words(self) -> list[str]:
-        """Names of the metrics that need to know where words end."""
+        """Names of the metrics that depend on where words end."""
         return [name for name in self.all if MEASURES[name].of_words]
 
     @property
     def judge(self) -> str:
-        """The metric that chooses learning rates: chrF2 of translations, else the headline."""
+        """The metric that chooses learning rates: `exact` if it is the headline, else `chrf`."""
         return "exact" if self.metrics[0] == "exact" else "chrf"
 
 
 def neural_scores(folder: str, metric: str) -> str:
-    """Path of a neural metric's segment scores. folder: of a run's other scores, or of those of copies."""
+    """Path of a neural metric's segment scores. folder: that of the other scores of a run, or of copied sources."""
     return f"{folder}/neural/{metric}.json"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, model_validator
 
 from caneft.config.corpora import PretrainingSource
-from caneft.config.section import HubName, Positive, Section, Seed, Slug
+from caneft.config.section import File, HubName, Positive, Section, Seed, Slug
 
 ORIGINS = ("hub", "path", "package", "pretrain")
 PackageName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]
@@ -27,7 +27,7 @@ class Pretraining(Section):
     architecture: Literal["llama", "qwen2", "gemma2"] = "llama"
     """Its architecture."""
     corpora: Annotated[list[PretrainingCorpus], Field(min_length=1)]
-    """What model and tokenizer are trained on."""
+    """Training text of model and tokenizer."""
     hidden_size: Positive = 96
     """Size of the decoder."""
     layers: Positive = 3
@@ -55,12 +55,12 @@ DEVICE_MAPS: tuple[DeviceMap, ...] = get_args(DeviceMap)
 
 
 def device_map(text: str) -> DeviceMap:
-    """A device map by its name, or by its number in `DEVICE_MAPS`, as resources of jobs have it."""
+    """The device map of this name or, as in the resources of jobs, of this index in `DEVICE_MAPS`."""
     return DEVICE_MAPS[int(text) if text.isdigit() else DEVICE_MAPS.index(text)]  # type: ignore[arg-type]
 
 
 class Resources(Section):
-    """What a job of a model asks the scheduler for."""
+    """Resources that a job of a model requests from the scheduler."""
 
     gpu: Annotated[int, Field(ge=0)] = 0
     """GPUs of a job (docs/scaling.md). 0: the CPU, unless CUDA_VISIBLE_DEVICES or Slurm shows the job a GPU, which jobs
@@ -86,7 +86,7 @@ class Model(Section):
     """Name on the Hugging Face hub."""
     revision: str | None = None
     """Revision on the hub."""
-    path: str | None = None
+    path: File | None = None
     """Folder of a Hugging Face model, or a GGUF file."""
     package: PackageName | None = Field(None, exclude_if=lambda package: package is None)
     """Import name of an installed package that holds a GGUF file."""
@@ -101,7 +101,7 @@ class Model(Section):
     scale_exponent: int | None = None
     """Replaces `importance.scale_exponent`."""
     resources: Resources = Resources()
-    """What its jobs need."""
+    """Resources of its jobs."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> "Model":

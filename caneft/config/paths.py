@@ -1,4 +1,4 @@
-"""Where raw corpora and local models lie."""
+"""Finds raw corpora and local models on disk."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -12,41 +12,43 @@ from caneft.errors import InputError
 from caneft.storage.files import split_archive
 
 OF_METRICS = {"metricx": "config.json"}
-"""File that the folder of a metric must have, if it is no COMET model."""
+"""File that a metric's folder must contain, for metrics other than COMET models."""
+OF_PROCESS = ("/dev/stdin", "/dev/fd/", "/proc/")
+"""Paths that lead each process to a file of its own."""
 LISTED = 5
 
 
 def data_root(config: Config) -> Path | None:
-    """Folder of relative paths: the configuration's, else the environment variable CANEFT_DATA, else None."""
+    """Folder where relative paths start: the configuration's, else that in CANEFT_DATA, else None."""
     root = config.data_root or os.environ.get("CANEFT_DATA")
     return Path(root) if root else None
 
 
 def publish_package(folder: Path) -> None:
-    """Lets every Python that this process starts find the package in this folder, wherever it runs."""
+    """Puts this folder on PYTHONPATH, so that every Python that this process starts finds the package in it."""
     given = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *([given] if given else [])])
 
 
 def publish_data_root(config: Config) -> None:
-    """Puts the data root into CANEFT_DATA, where steps find it: it belongs to no result, so to no job's params."""
+    """Puts the data root into CANEFT_DATA, where steps read it: no result depends on it, so no job has it in params."""
     if (root := data_root(config)) is not None:
         os.environ["CANEFT_DATA"] = str(root.resolve())
 
 
 def work_offline() -> None:
-    """Keeps child processes off the hub, so that all read the same, and none waits for a network.
+    """Keeps child processes off the hub, so that all read the same files and none waits for a network.
 
-    The user's own HF_HUB_OFFLINE stays in CANEFT_HF_HUB_OFFLINE, for the jobs that fetch.
+    The user's own HF_HUB_OFFLINE is kept in CANEFT_HF_HUB_OFFLINE, for the jobs that fetch.
     """
     os.environ.setdefault("CANEFT_HF_HUB_OFFLINE", os.environ.get("HF_HUB_OFFLINE", ""))
     os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 def resolver(root: str | Path | None) -> Callable[[str], Path]:
-    """Function from a path as configured to a path: relative ones start from `root`.
+    """A function that resolves a configured path: relative ones start from `root`.
 
-    It raises InputError for a relative path where there is no root.
+    It raises InputError for a relative path if there is no root.
     """
 
     def resolve(path: str) -> Path:
@@ -78,15 +80,15 @@ def sources(config: Config) -> Iterator[tuple[str, Source]]:
 
 
 def _metric_corpora(config: Config) -> Iterator[tuple[str, list]]:
-    """What neural metrics that are trained here are trained on, by metric."""
+    """Training corpora of the neural metrics that the workflow trains, by metric."""
     for name, metric in config.scoring.neural.items():
         if train := getattr(metric, "train", None):
             yield name, train.corpora
 
 
 def remote_sources(config: Config) -> Iterator[tuple[str, dict[str, Source]]]:
-    """Sources that are downloaded first: by `{direction}/{domain}` and split, or by `pretraining/{model}` or
-    `metrics/{metric}` and number."""
+    """Sources to download first, by `{direction}/{domain}` and split, or by `pretraining/{model}` or
+    `metrics/{metric}` and index."""
     of_domains = {
         f"{direction_name}/{domain_name}": {split: getattr(domain, split) for split in ("train", "dev", "test")}
         for direction_name, direction in config.directions.items()
@@ -107,8 +109,8 @@ def remote_sources(config: Config) -> Iterator[tuple[str, dict[str, Source]]]:
 
 
 def missing_files(config: Config) -> Iterator[tuple[str, str]]:
-    """Corpus files (or the archives that hold them), and folders of models and of results, that are not there, or are
-    something else, as (key, message)."""
+    """Corpus files (or their archives) and models that are missing or of the wrong kind, and a results folder that is a
+    file, as (key, message)."""
     results = Path(config.results_root)
     if file := next((place for place in (results, *results.parents) if place.is_file()), None):
         yield "results_root", f"is {results}, but {file} is a file. Name another folder, or move the file away"
@@ -123,7 +125,7 @@ def missing_files(config: Config) -> Iterator[tuple[str, str]]:
     if root is not None and not root.is_dir() and any(not Path(path).is_absolute() for _, path, _ in wanted):
         named = "names" if config.data_root else "is not given, and CANEFT_DATA names"
         yield "data_root", f"{named} the folder {root}, which does not exist. Relative paths start there"
-        of_corpora = {key for key, _ in sources(config)}  # all of them would be named
+        of_corpora = {key for key, _ in sources(config)}  # else the message would name all of them
         wanted = [entry for entry in wanted if Path(entry[1]).is_absolute() or entry[0] not in of_corpora]
     resolve = resolver(root)
     for key, path, inside in wanted:
@@ -137,6 +139,9 @@ def missing_files(config: Config) -> Iterator[tuple[str, str]]:
             yield key, f"names the file {full}, which does not exist. Correct {remedy}"
         elif inside is None and full.is_dir():
             yield key, f"names {full}, which is a folder; a file is needed. {_in_folder(full)}"
+        elif inside is None and (not full.is_file() or str(full).startswith(OF_PROCESS)):
+            said = "is not a regular file but a pipe, a device or the like. Write its content to a file and name that"
+            yield key, f"names {full}, which {said}"
         elif inside is not None and not full.is_dir():
             yield key, f"names {full}, which is a file; the model's folder is needed, with {inside} in it"
         elif inside is not None and not (full / inside).is_file():
@@ -150,9 +155,9 @@ def _in_folder(folder: Path) -> str:
 
 
 def same_splits(config: Config) -> Iterator[tuple[str, str]]:
-    """Splits of a domain that are read from the same file, so that nothing of one is left, as (key, message).
+    """Splits of a domain that are read from the same file, so that one would be left empty, as (key, message).
 
-    A draw of a file (`limit`) may be held out of the same file: the rest stays.
+    A held-out split with a `limit` may share the file: the pairs that are not drawn remain.
     """
     for direction_name, direction in config.directions.items():
         for name, domain in direction.domains.items():
@@ -169,7 +174,7 @@ def same_splits(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def read_from(config: Config, source: Source) -> dict[str, Any]:
-    """The keys that a source's pairs depend on, with the file that a path leads to in its place, links followed."""
+    """The keys on which a source's pairs depend. In place of each path is the file it leads to, with links followed."""
     root = data_root(config) or Path()
     of_draw = {"seed"} if source.paths() and source.limit is None else set()
     return {
@@ -179,13 +184,13 @@ def read_from(config: Config, source: Source) -> dict[str, Any]:
 
 
 def _file(path: Path) -> tuple[Path, str | None]:
-    """The file on disk, and which one in it if it is an archive."""
+    """The file on disk, and the name of the file in it if it is an archive."""
     file, member = split_archive(path)
     return file.resolve(), member
 
 
 def _place(config: Config, source: Source) -> tuple | None:
-    """Where a source's pairs come from, however it is written; None for built-in ones."""
+    """Identifies the place a source's pairs come from, however it is written; None for built-in ones."""
     if isinstance(source, Hub | SacreBleu):
         kept = source.model_dump(exclude={"limit", "seed", "reverse", "source", "target"})
         return (source.name, *kept.items())

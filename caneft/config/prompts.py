@@ -1,4 +1,4 @@
-"""What a model is given: the section of it, and what of that a step reads."""
+"""The prompt: its section of the configuration, and the settings that steps read from it."""
 
 from string import Formatter
 from typing import Literal
@@ -11,18 +11,18 @@ from caneft.errors import InputError, did_you_mean
 PromptForm = Literal["auto", "chat", "instruction", "completion"]
 
 COMPLETION = "{source_language}: {source}\n{target_language}:"
-"""What a base model completes, by default."""
+"""The text that a base model completes by default."""
 
 _QUOTED = f'"{COMPLETION}"'.replace("\n", "\\n")
 
 
 def template_fields(template: str) -> list[str]:
-    """Names of the fields of a template, as often as they stand there. Raises ValueError for half a brace."""
+    """Names of a template's fields, repeated as in the template. Raises ValueError for an unmatched brace."""
     return [name for _, name, _, _ in Formatter().parse(template) if name is not None]
 
 
 class Prompt(Section):
-    """What a model is given: instruction and source in a chat template, or a text to complete (docs/method.md)."""
+    """The text given to a model: instruction and source in a chat template, or a text to complete (docs/method.md)."""
 
     instruction: str = (
         "Translate the following text from {source_language} into {target_language}. Reply only with the translation."
@@ -32,14 +32,14 @@ class Prompt(Section):
     """Name the domain in the prompt. Every importance score then contains the label."""
     form: PromptForm = "auto"
     """`auto`: `chat` if there is a chat template, else `completion`, the text below. `instruction`: instruction and
-    source, a line each."""
+    source, on one line each."""
     completion: str = COMPLETION
     """Text that a base model completes, up to a line break. Fields: those above, and `{source}` once. No white space at
     the end."""
 
     @property
     def read(self) -> dict[str, str]:
-        """The texts that are read for certain, by key: `auto` may read the other one too, by the model."""
+        """The text that is certainly used, by key. `auto` may use the completion too, depending on the model."""
         key = "completion" if self.form == "completion" else "instruction"
         return {key: getattr(self, key)}
 
@@ -62,7 +62,7 @@ class Prompt(Section):
         return self
 
     def _check(self, key: str, allowed: set[str]) -> None:
-        """Raises ValueError where a template has a field that is not allowed, or half a brace."""
+        """Raises ValueError if a template has a field that is not allowed, or an unmatched brace."""
         template, allowed = getattr(self, key), allowed | ({"domain"} if self.name_domain else set())
         domain = "" if self.name_domain else " {domain} needs name_domain: true"
         try:
@@ -77,14 +77,14 @@ class Prompt(Section):
 
 
 class PromptSettings(Section):
-    """How pairs are written, with the names of the languages, if a direction has any. Which of the two texts a model
-    gets may depend on its tokenizer."""
+    """The prompt texts of a step, and the names of the languages if the direction has any. Which of the two texts a
+    model gets may depend on its tokenizer."""
 
     instruction: str
     source_language: str | None = None
     target_language: str | None = None
     form: PromptForm = Field("auto", exclude_if=lambda form: form == "auto")
-    """Left out at its default, as is the one below, so that results from before these keys stay valid."""
+    """Not written at its default, and neither is `completion`, so that results from before these keys stay valid."""
     completion: str = Field(COMPLETION, exclude_if=lambda text: text == COMPLETION)
 
     def instruct(self, domain: str = "") -> str:
@@ -92,9 +92,9 @@ class PromptSettings(Section):
         return self._filled(self.instruction, domain=domain)
 
     def complete(self, source: str, domain: str = "") -> str:
-        """The text that a base model is to complete.
+        """The text for a base model to complete.
 
-        Raises InputError where it lacks a language, or the domain that the instruction names.
+        Raises InputError if it names a language that is not set, or lacks the domain that the instruction names.
         """
         fields = template_fields(self.completion)
         for name in ("source_language", "target_language"):

@@ -10,7 +10,7 @@ from caneft.config.methods import Method
 from caneft.config.metrics import Scoring
 from caneft.config.models import Model
 from caneft.config.prompts import Prompt
-from caneft.config.section import Folder, Section, Seed, Slug, Unique
+from caneft.config.section import File, Folder, Section, Seed, Slug, Unique
 from caneft.config.stages import Decoding, Importance, Report, Selection, Significance, Trials, Tuning
 
 
@@ -19,14 +19,14 @@ class Config(Section):
 
     results_root: Folder = "results"
     """Folder of all results."""
-    data_root: str | None = None
+    data_root: File | None = None
     """Where relative paths start; by default the environment variable CANEFT_DATA."""
     limit: Annotated[int, Field(ge=4)] | None = Field(None, exclude_if=lambda limit: limit is None)
-    """For a first try: at most so many pairs of every corpus, and one epoch. Results go to
-    `{results_root}/limit{limit}`. What a base or a metric is trained on stays whole."""
+    """For a first try: use at most this many pairs of every corpus, and one epoch. Results go to
+    `{results_root}/limit{limit}`. The training text of bases and metrics is not cut."""
     verify_up_to_gb: Annotated[float, Field(ge=0)] | None = None
-    """Files above this size are read without verifying their checksums, which takes about a second per GB and job. By
-    default every file is verified."""
+    """Size in GB of the largest file whose checksum is verified when it is read, which takes about a second per GB and
+    job. By default every file is verified."""
     directions: Annotated[dict[Slug, Direction], Field(min_length=1)]
     """Language pairs, or other tasks, with their domains."""
     models: Annotated[dict[Slug, Model], Field(min_length=1)]
@@ -38,9 +38,9 @@ class Config(Section):
     seeds: Unique[Seed] = [1]
     """Seeds of tuning, and of the neurons of `random`."""
     prompt: Prompt = Prompt()
-    """What the model is given."""
+    """The text given to the model."""
     cleaning: Cleaning = Cleaning()
-    """What is repaired in raw text, and what is dropped."""
+    """Repairs and filters of raw text."""
     importance: Importance = Importance()
     """Importance dumps."""
     selection: Selection
@@ -56,4 +56,4 @@ class Config(Section):
     significance: Significance = Significance()
     """Tests of significance."""
     report: Report = Report()
-    """Words of the report."""
+    """Wording of the report."""

@@ -1,5 +1,6 @@
 """Base of every section of the configuration, and the types that sections share."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -10,18 +11,27 @@ from pydantic_core import InitErrorDetails
 SLUG = r"^[a-z0-9][a-z0-9_-]*$"
 Slug = Annotated[str, StringConstraints(pattern=SLUG, max_length=64)]
 HubName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$")]
-"""`owner/name`. Nothing else: an address could carry a password, which records and reports would then show."""
+"""`owner/name` or `name`, but no address: that could carry a password, which records and reports would then show."""
 Positive = Annotated[int, Field(gt=0)]
 LAST_SEED = 2**32 - 1
 Seed = Annotated[int, Field(ge=0, le=LAST_SEED)]
-"""What every generator of random numbers takes: Python's, NumPy's and torch's."""
+"""A seed that the random number generators of Python, NumPy and torch all accept."""
 Share = Annotated[float, Field(gt=0, le=1)]
 Scope = Literal["model", "layer"]
-"""Which neurons a neuron is ranked among: all of the model, or those of its layer."""
+"""The neurons among which a neuron is ranked: all of the model, or those of its layer."""
+
+
+def _written_out(path: str) -> str:
+    """Rejects what a shell would replace: a folder of that name would be looked for, or made."""
+    if re.match(r"~[\w.-]*(/|$)", path) or re.search(r"\$[A-Za-z_]", path):
+        here = os.path.expandvars(os.path.expanduser(path))
+        meant = f", as in {here}" if here != path else ""
+        raise ValueError(f"a path written out is needed{meant}: neither ~ nor $NAME is replaced in {path!r}")
+    return path
 
 
 def _folder(name: str) -> str:
-    """Refuses what Snakemake reads as a wildcard or path variable, and programs as an option."""
+    """Rejects names that Snakemake reads as a wildcard or path variable, or programs as an option."""
     if found := re.search(r"[{}<>\x00-\x1f\x7f\ud800-\udfff]|^-|^\s*$", name):
         said = f"{found[0]!r} in it" if found[0].strip() else f"{name!r}"
         raise ValueError(
@@ -31,7 +41,7 @@ def _folder(name: str) -> str:
 
 
 def twice(values: Sequence[Any]) -> str:
-    """The values that stand in a list more than once, as text; empty if none does."""
+    """The values that a list contains more than once, as text; empty if there are none."""
     return ", ".join(dict.fromkeys(str(value) for value in values if values.count(value) > 1))
 
 
@@ -43,8 +53,10 @@ def _once(values: list) -> list:
 
 T = TypeVar("T")
 Unique = Annotated[list[T], Field(min_length=1, json_schema_extra={"uniqueItems": True}), AfterValidator(_once)]
-"""At least one value, none of them twice."""
-Folder = Annotated[str, AfterValidator(_folder)]
+"""A list of at least one value, without duplicates."""
+File = Annotated[str, AfterValidator(_written_out)]
+"""A path, of a file or a folder, that is read."""
+Folder = Annotated[File, AfterValidator(_folder)]
 
 
 def _kinds(annotation: Any) -> Iterator[Any]:
@@ -54,15 +66,15 @@ def _kinds(annotation: Any) -> Iterator[Any]:
 
 
 class Section(BaseModel):
-    """Base of every section: unknown keys are errors, numbers are finite and no truth values, values do not change
-    after loading."""
+    """Base of every section: unknown keys are errors, numbers are finite and never booleans, values do not change after
+    loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
     def _numbers(cls, content: Any) -> Any:
-        """Refuses what pydantic takes for 1 and 0: `limit: yes` would be a run on one pair."""
+        """Rejects booleans for numbers, as pydantic takes them for 1 and 0: `limit: yes` would mean one pair."""
         wrong: list[InitErrorDetails] = []
         for name, value in content.items() if isinstance(content, Mapping) else ():
             kinds = {*_kinds(cls.model_fields[name].annotation)} if name in cls.model_fields else set()

@@ -1,4 +1,4 @@
-"""Sections about the stages: one each."""
+"""Sections about the stages, one for each."""
 
 from typing import Annotated, Literal
 
@@ -9,14 +9,14 @@ from caneft.config.section import Positive, Scope, Section, Seed, Share, Slug, U
 
 class AutoSamples(Section):
     """`samples: auto`, once per model and direction: doubles the samples until the neurons that `caneft-geometric`
-    selects on disjoint halves hardly agree better. `caneft` needs more: on the demo, four times."""
+    selects on disjoint halves hardly agree better. `caneft` needs more: on the demo, four times as many."""
 
     mixture: Slug | None = None
-    """Mixture that decides; by default the first. It should not change later."""
+    """Mixture that decides; by default the first with two or more domains. It should not change later."""
     smallest: Annotated[int, Field(ge=4, multiple_of=2)] = 200
-    """First number per domain."""
+    """First number of samples per domain."""
     largest: Positive = 10000
-    """Last number per domain; the smallest domain limits it too."""
+    """Last number of samples per domain; the smallest domain limits it too."""
     gain: Share = 0.05
     """Stop when doubling raises the Jaccard index of the halves by less than this, and the index is more than this
     above that of shuffled labels."""
@@ -53,7 +53,7 @@ class Selection(Section):
     gamma: Annotated[float, Field(ge=0)] | Literal["null"] | None = None
     """Threshold of consensus MI in nats; `"null"`: the 1 − `error_rate` quantile of the permutation null."""
     parameters: Positive | None = None
-    """As many neurons as have at most so many weights."""
+    """As many neurons as fit into this number of weights."""
     per_layer: Positive | None = None
     """Largest number of neurons in a layer."""
     error_rate: Annotated[float, Field(ge=1e-5, le=1)] = 0.01
@@ -82,9 +82,9 @@ class Tuning(Section):
     pairs_per_domain: Positive = 800
     """Training pairs of each domain."""
     temperature: Annotated[float, Field(ge=1)] | None = None
-    """Numbers proportional to size^(1/temperature), with the same sum."""
+    """Draw numbers of pairs proportional to size^(1/temperature), with the same sum."""
     pairs: dict[Slug, Positive] = {}
-    """Pairs of single domains, in place of `pairs_per_domain`. Cannot be combined with a temperature."""
+    """Pairs of individual domains, in place of `pairs_per_domain`. Cannot be combined with a temperature."""
     dev_pairs_per_domain: Positive = 100
     """Dev pairs of each domain."""
     epochs: Positive = 2
@@ -106,7 +106,7 @@ class Tuning(Section):
     dev_every: Positive | None = None
     """Steps between measurements of dev loss; by default an epoch."""
     patience: Positive | None = None
-    """Stop after so many measurements without a lower dev loss, at the weights of the lowest."""
+    """Stop after this many measurements without a lower dev loss, and keep the weights with the lowest."""
     seed: Seed = 0
     """Seed of the draw of pairs."""
     keep_full_weights: bool = True
@@ -120,10 +120,10 @@ class Tuning(Section):
 
 
 class Trials(Section):
-    """How a learning rate is chosen from a grid (docs/method.md)."""
+    """The choice of a learning rate from a grid (docs/method.md)."""
 
     seeds: Unique[Seed] = [0, 100]
-    """Seeds of the trials, none of them in `seeds`."""
+    """Seeds of the trials; none may be in `seeds`."""
     test_sets: bool = Field(True, exclude_if=lambda translated: translated)
     """Translate the test sets in trials too, for claim (b) and the figure and table of unseen domains. Rates are chosen
     on dev alone."""
@@ -135,7 +135,7 @@ class Decoding(Section):
     engine: Literal["transformers", "vllm"] = Field("transformers", exclude_if=lambda engine: engine == "transformers")
     """`vllm` is made for GPUs (docs/serving.md)."""
     batch_size: Positive = 64
-    """Most sentences decoded together; fewer where prompt and longest translation have over 192 tokens."""
+    """Most sentences decoded together; fewer if prompt and longest translation have over 192 tokens."""
     length_factor: Annotated[float, Field(ge=0)] = 2.0
     """A hypothesis is cut at `length_factor` × source tokens + `length_offset` tokens."""
     length_offset: Annotated[int, Field(ge=1)] = 16
@@ -145,7 +145,7 @@ class Decoding(Section):
 
     @property
     def batch_tokens(self) -> int:
-        """Most tokens of a batch, prompts and longest translations together; one sentence may have more."""
+        """Most tokens of a batch, prompts and longest translations together; a single sentence may have more."""
         return 192 * self.batch_size
 
 
@@ -161,18 +161,18 @@ class Significance(Section):
     bootstrap: Positive = 2000
     """Resamples of the 95 % intervals."""
     expected_segments: Annotated[float, Field(gt=0)] = 11.5
-    """Deviation of a segment's part in a difference of two methods, for the smallest difference that the plan can find;
-    that of BLEU in docs/study.md."""
+    """Standard deviation of a segment's part in a difference of two methods, from which the plan computes the smallest
+    difference that can be found; by default that of BLEU in docs/study.md."""
     expected_runs: Annotated[float, Field(ge=0)] = 0.46
-    """Deviation between runs of one method, likewise."""
+    """Standard deviation between runs of one method, for the same purpose."""
     alpha: Annotated[float, Field(ge=0.001, lt=1)] = 0.05
     """Chance of one or more false marks in a table."""
     seed: Seed = 0
-    """Seed of both."""
+    """Seed of randomisations and bootstrap."""
 
 
 class Report(Section):
-    """Words of tables, figures and report."""
+    """Wording of tables, figures and report."""
 
     title: str = "CANEFT"
     """Title of the report."""

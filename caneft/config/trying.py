@@ -1,4 +1,4 @@
-"""A first try of minutes: the same configuration on a few pairs of every corpus, in a results folder of its own."""
+"""A first try that takes minutes: the same configuration on a few pairs of every corpus, in a separate folder."""
 
 from caneft.config.corpora import Source
 from caneft.config.root import Config
@@ -6,16 +6,16 @@ from caneft.config.section import Section
 
 
 def small(config: Config) -> Config:
-    """The configuration cut to its `limit`: corpora, samples of importance, training and dev pairs, and one epoch.
+    """Cuts the configuration to its `limit`: corpora, samples of importance, training and dev pairs, and one epoch.
 
-    Results go to `{results_root}/limit{limit}`, and every caption says so. Nothing changes without a limit, nor if
-    it is cut once more, so the configuration saved with the results can be read again. What a base or a metric is
-    trained on stays whole.
+    Results go to `{results_root}/limit{limit}`, and every caption names the limit. Without a limit, nothing changes.
+    A second cut changes nothing either, so the configuration saved with the results can be read again. The training
+    text of bases and metrics is not cut.
     """
     most = config.limit
     if most is None:
         return config
-    samples = most // 2  # some pairs are too long, and importance needs as many of each domain; stability takes two
+    samples = most // 2  # some pairs are too long, and all domains need this number; stability takes at least two
     asked = config.importance.samples
     importance = {"samples": samples if asked == "auto" else min(asked, samples)}
     of_domains = {domain: min(pairs, most) for domain, pairs in config.tuning.pairs.items()}
@@ -35,7 +35,7 @@ def small(config: Config) -> Config:
 
 
 def _cut(section: Section, most: int) -> Section:
-    """A section with `limit` lowered in every source that it holds."""
+    """A section with `limit` lowered in every source inside it."""
     if isinstance(section, Source):
         return section.model_copy(update={"limit": most if section.limit is None else min(section.limit, most)})
     update = {}

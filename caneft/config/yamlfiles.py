@@ -1,5 +1,6 @@
-"""The files of a configuration as written: the lines of keys, and keys and aliases that must be mistakes."""
+"""Configuration files as they are written: line numbers of keys, and what must be a mistake in them."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ from caneft.errors import InputError
 
 MERGE = "<<"
 NO_TEXT = {"bool": "a truth value", "float": "a number", "int": "a number", "null": "nothing", "timestamp": "a date"}
-"""How YAML reads keys without quotes that are not text, by its tags."""
+"""What YAML reads an unquoted key as, if not as text, by its tags."""
+OTHER_NUMBER = re.compile(r"[-+]?0[0-9_]|.*:")
+"""Numbers that YAML 1.1 reads to the base of 8 or 60, or that look so."""
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """Content of one file. Raises InputError, with its line, where it is no mapping in YAML, or has a fault."""
+    """Content of one file. Raises InputError, with the line if known, if it is not a YAML mapping or has a fault."""
     text = _text(path)
     try:
         if found := list(faults(yaml.compose(text, Loader))):
@@ -39,9 +42,9 @@ def _text(path: str | Path) -> str:
 
 
 def _broken(path: str | Path, error: yaml.YAMLError) -> str:
-    """A parser's error with file, line and column, and what most often is behind it."""
+    """A parser's error with file, line and column, and the remedy for its most common cause."""
     mark = getattr(error, "problem_mark", None)
-    if mark is None:  # a character that no YAML may have
+    if mark is None:  # a character that YAML does not allow
         return f"{path}: is not YAML: {' '.join(str(error).split())}"
     problem = getattr(error, "problem", None) or "it cannot be read"
     if "\\t" in problem:
@@ -52,7 +55,7 @@ def _broken(path: str | Path, error: yaml.YAMLError) -> str:
 
 
 def tree(path: str | Path) -> yaml.Node | None:
-    """The file as nodes that know their lines; None if it cannot be read."""
+    """The file as YAML nodes, which know their lines; None if it cannot be read."""
     try:
         return yaml.compose(Path(path).read_text(encoding="utf-8-sig"), Loader)
     except (OSError, yaml.YAMLError, UnicodeDecodeError):
@@ -60,11 +63,11 @@ def tree(path: str | Path) -> yaml.Node | None:
 
 
 def faults(node: yaml.Node | None) -> Iterator[str]:
-    """Mistakes in valid YAML, with their lines: aliases inside their own anchors, keys that are given twice or are no
-    text."""
+    """Mistakes in valid YAML, with their lines: aliases inside their own anchors, keys that are given twice or are not
+    text, and numbers that YAML reads as others."""
     if node is not None:
         yield from _endless(node, set(), set())
-        yield from _unusable_keys(node)
+        yield from _unusable(node)
 
 
 def _endless(node: yaml.Node, around: set[int], done: set[int]) -> Iterator[str]:
@@ -82,7 +85,8 @@ def _endless(node: yaml.Node, around: set[int], done: set[int]) -> Iterator[str]
         done.add(id(node))
 
 
-def _unusable_keys(node: yaml.Node) -> Iterator[str]:
+def _unusable(node: yaml.Node) -> Iterator[str]:
+    """Messages about keys and numbers."""
     waiting: list[tuple[tuple[str, ...], yaml.Node]] = [((), node)]
     seen = set()
     while waiting:
@@ -90,7 +94,9 @@ def _unusable_keys(node: yaml.Node) -> Iterator[str]:
         if id(here) in seen:  # an alias
             continue
         seen.add(id(here))
-        if isinstance(here, yaml.SequenceNode):
+        if isinstance(here, yaml.ScalarNode) and keys:
+            yield from _other_number(".".join(keys), here)
+        elif isinstance(here, yaml.SequenceNode):
             waiting += [((*keys, str(place)), item) for place, item in enumerate(here.value)]
         elif isinstance(here, yaml.MappingNode):
             first: dict[str, int] = {}
@@ -106,6 +112,19 @@ def _unusable_keys(node: yaml.Node) -> Iterator[str]:
                     )
                 first.setdefault(name, line)
                 waiting.append(((*keys, name), value))
+
+
+def _other_number(dotted: str, node: yaml.ScalarNode) -> Iterator[str]:
+    """A message if YAML may read a number as another: 050 as 40, 3:1 as 181."""
+    if node.tag.rpartition(":")[2] in ("int", "float") and OTHER_NUMBER.match(node.value):
+        read = yaml.SafeLoader("").construct_object(node)
+        instead = (
+            "a number without colons" if ":" in node.value else re.sub("^([-+]?)[0_]+(?=[0-9])", r"\1", node.value)
+        )
+        yield (
+            f"{dotted} (line {node.start_mark.line + 1}) is {node.value}, which YAML reads as {read}. Write {instead},"
+            " or put it in quotes if it is text."
+        )
 
 
 def line_of(node: yaml.Node | None, keys: Sequence[str | int]) -> int | None:
@@ -128,7 +147,7 @@ def _child(node: yaml.Node | None, key: str) -> tuple[int, yaml.Node] | None:
     for name, value in node.value:
         if _name(name) == key:
             return name.start_mark.line + 1, value
-    for name, value in node.value:  # what it takes from an anchor
+    for name, value in node.value:  # keys that it merges from an anchor
         if _name(name) == MERGE:
             for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
                 if found := _child(source, key):
@@ -141,7 +160,7 @@ def _name(node: yaml.Node) -> str:
 
 
 def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Two configurations merged as Snakemake does: sections key by key, everything else is replaced."""
+    """Merges two configurations as Snakemake does: sections key by key, while everything else is replaced."""
     result = dict(below)
     for key, value in above.items():
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Which pairs of a corpus are kept: repairs, cleaning steps, leakage, draw.
+"""Decides which pairs of a corpus are kept: repairs, cleaning steps, leakage, draw.
 
 Pairs are named tuples with `source` and `target`: `readers.Pair` before, `store.Row` after preparation.
 """
@@ -19,16 +19,16 @@ Flags = Callable[[Sequence[P]], Iterable[bool]]
 
 DEFAULTS = Cleaning()
 SLACK = 10
-"""Characters added to both lengths of a ratio: of short sides, a few more are no sign of anything."""
+"""Characters added to both lengths of a ratio, because on short sides a few more mean nothing."""
 KINDS = ("mojibake", "not_nfc", "control_characters")
 
 
 def clean(pairs: Iterable[P], rules: Cleaning = DEFAULTS, languages: Languages | None = None) -> tuple[list[P], dict]:
-    """Pairs as they pass the rules, normalised, and a report.
+    """The pairs that pass the rules, normalised, and a report.
 
     languages: codes of the two sides, which `wrong_language` needs.
-    Report: `read`, `kept`, `dropped` by reason (each pair by the first step that drops it), `repaired`: pairs by what
-    was repaired in them, and `copies`: kept pairs whose target is their source.
+    Report: `read`, `kept`, `dropped` by reason (each pair under the first step that drops it), `repaired`: pairs by
+    kind of repair, and `copies`: kept pairs whose target equals their source.
     """
     read = list(pairs)
     whole = [pair for pair in read if rules.mojibake != "drop" or not has_mojibake(pair)]
@@ -44,7 +44,7 @@ def normalised(
 ) -> tuple[list[P], dict]:
     """All pairs, normalised: a test set's lines are what is scored, so none is dropped and no text repaired.
 
-    Report as of `clean`; what the rules would have repaired or dropped is counted under `present`.
+    The report is as for `clean`; it counts under `present` what the rules would have repaired or dropped.
     """
     read = list(pairs)
     kept, repaired = _repaired(read, False)
@@ -55,10 +55,10 @@ def normalised(
 
 
 def steps(rules: Cleaning, languages: Languages | None) -> dict[str, Flags]:
-    """Reasons to drop pairs, in the order in which they are looked for; each with what flags the pairs it is true of.
+    """Reasons to drop pairs, in the order of the checks, each with a function that flags the pairs to drop.
 
-    All sides must be normalised. A step sees the pairs that the steps before it left; near duplicates come last, so
-    that none goes for the sake of a pair that is dropped itself.
+    All sides must be normalised. A step sees only the pairs that earlier steps kept. Near duplicates come last, so that
+    no pair is dropped in favour of one that is dropped itself.
     """
     found = {
         "empty_source": _each(lambda pair: not visible(pair.source)),
@@ -79,22 +79,22 @@ def steps(rules: Cleaning, languages: Languages | None) -> dict[str, Flags]:
 
 
 def has_mojibake(pair: P) -> bool:
-    """Whether a pair as it was read has a side that `repair` would change."""
+    """Whether a pair, as read, has a side that `mojibake: repair` would change."""
     return any(without_mojibake(text) != text for text in (pair.source, pair.target))
 
 
 def held_out_forms(pairs: Iterable[P]) -> list[P]:
-    """Pairs of a held-out set, normalised, and those with mojibake once more as their repaired copies in train are."""
+    """Pairs of a held-out set, normalised; those with mojibake also in repaired form, like their copies in train."""
     read = list(pairs)
     return list(dict.fromkeys(_repaired(read, False)[0] + _repaired(read, True)[0]))
 
 
 def without_leakage(train: Iterable[P], held_out: Mapping[str, Sequence[P]]) -> tuple[list[P], dict]:
-    """The pairs whose source is like no source of a held-out set, and per held-out set what was dropped for it.
+    """The pairs whose source is like no held-out source, and for each held-out set, what was dropped because of it.
 
     All sides must be normalised. Sources are alike if their `sides.key` is the same. `leaked_pairs`: source and target
-    are a held-out pair; `leaked_sources`: the source alone is; `leaked_near`: it is like one. A pair that leaks from
-    two sets counts in both.
+    are a held-out pair; `leaked_sources`: only the source is held out; `leaked_near`: the source is only like a
+    held-out one. A pair that leaks from two sets counts in both.
     """
     pairs = {name: {(pair.source, pair.target) for pair in rows} for name, rows in held_out.items()}
     sources = {name: {source for source, _ in pairs[name]} for name in held_out}
@@ -113,19 +113,19 @@ def without_leakage(train: Iterable[P], held_out: Mapping[str, Sequence[P]]) -> 
 
 
 def sample(pairs: Sequence[P], limit: int | None, seed: int | str) -> list[P]:
-    """At most `limit` of the pairs, drawn without replacement and returned in their order; all, if it is None."""
+    """At most `limit` of the pairs, drawn without replacement and returned in their order; all if `limit` is None."""
     if limit is None or limit >= len(pairs):
         return list(pairs)
     return [pairs[index] for index in sorted(random.Random(seed).sample(range(len(pairs)), limit))]
 
 
 def copies(pairs: Iterable[P]) -> int:
-    """Number of pairs whose target is their source."""
+    """Number of pairs whose target equals their source."""
     return sum(pair.source == pair.target for pair in pairs)
 
 
 def _repaired(pairs: Iterable[P], mojibake: bool) -> tuple[list[P], dict[str, int]]:
-    """Normalised pairs, and how many of them each kind of repair changed. mojibake: whether that is repaired too."""
+    """Normalised pairs, and how many of them each kind of repair changed. mojibake: whether to repair it too."""
     found, counts = [], dict.fromkeys(KINDS, 0)
     for pair in pairs:
         read = pair.source, pair.target
@@ -138,7 +138,7 @@ def _repaired(pairs: Iterable[P], mojibake: bool) -> tuple[list[P], dict[str, in
 
 
 def _sieved(pairs: list[P], steps: Mapping[str, Flags]) -> tuple[list[P], dict[str, int]]:
-    """The pairs that no step flags, and how many each one took."""
+    """The pairs that no step flags, and how many each step dropped."""
     counts = {}
     for name, flags in steps.items():
         left = [pair for pair, is_flagged in zip(pairs, flags(pairs), strict=True) if not is_flagged]
@@ -165,7 +165,7 @@ def _repeated(likeness: Callable[[P], Hashable]) -> Flags:
 
 
 def _unusual_ratio(most: float) -> Flags:
-    """Flags the pairs whose ratio of lengths is more than `most` times the median's, or less than one part of it.
+    """Flags the pairs whose length ratio is more than `most` times the median ratio, or less than 1 / `most` of it.
 
     The median is that of the pairs' own corpus: English has 2.7 times the characters of its Chinese source.
     """

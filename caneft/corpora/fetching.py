@@ -1,4 +1,4 @@
-"""Corpora that are downloaded: once, by reading them, into the caches of the libraries that read them."""
+"""Downloads remote corpora once, by reading them, into the caches of the libraries that read them."""
 
 import hashlib
 import json
@@ -15,10 +15,10 @@ Resolve = Callable[[str], Path]
 
 
 def fetch(source: Source, resolve: Resolve) -> dict[str, Any]:
-    """Reads a remote source to its end, so that it is in its library's cache, and says what it was.
+    """Reads a remote source to its end, so that it is in its library's cache, and describes it.
 
-    Returns revision (the commit on the hub; as configured for what was not asked for there), number of pairs, and
-    SHA-256 of their text. Raises InputError if it is not available.
+    Returns revision (the commit on the hub, or the configured one if the hub was not asked), number of pairs, and
+    SHA-256 of their text. Raises InputError if the source is not available.
     """
     return {"revision": _revision(source), **_content(source, resolve)}
 
@@ -26,7 +26,7 @@ def fetch(source: Source, resolve: Resolve) -> dict[str, Any]:
 def check(sources: Mapping[str, Source], file: Path, resolve: Resolve) -> None:
     """Raises InputError if a source no longer reads as it did when it was fetched.
 
-    Without network, `datasets` takes the latest version in its cache, whatever revision is asked for.
+    Without network, `datasets` takes the latest version in its cache, whatever revision is requested.
     """
     for part, said in read_json(file).items():
         try:

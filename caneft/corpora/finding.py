@@ -1,4 +1,4 @@
-"""Corpora in a folder, found by the names of their files and by how these begin: what a configuration would name."""
+"""Finds the corpora in a folder by the names and first bytes of its files, as sources for a configuration."""
 
 import os
 import re
@@ -28,16 +28,19 @@ SPLITS = {
     **dict.fromkeys(("test", "testing", "tst"), "test"),
 }
 """Words in a file's name that name a split."""
+SPLIT = re.compile(rf"(?<![^\W_])({'|'.join(SPLITS)})(?![^\W_])", re.IGNORECASE)
+SPLIT_PART = re.compile(rf"(?<![^.])({'|'.join(SPLITS)})(?![^.])", re.IGNORECASE)
+"""A split's name between dots, as in it.train.tsv."""
 NO_DOMAIN = {"bitext", "clean", "corpora", "corpus", "data", "instruct", "moses", "parallel", "raw", "shuf", "shuffled"}
-"""Words in a file's name that do not belong to a domain's."""
+"""Words in a file's name that do not belong to a domain's name."""
 ENDINGS = {".json", ".jsonl", ".ndjson", ".tmx", ".tsv", ".txt", ".xml"}
 MOST_FILES = 5000
 LOOKED_AT = 50
-"""Pairs that are read to recognise the columns of a file, and prefixes."""
+"""Number of pairs that are read to recognise the columns of a file, and prefixes."""
 COUNTED = 10_000
-"""More pairs of a file are not counted."""
+"""Number of pairs at which counting a file stops."""
 SHARES = {"test": (5, 500), "dev": (10, 100)}
-"""Of a corpus without such a split, what is drawn for it: one pair in so many, but at most so many."""
+"""For each split that a corpus may lack, one in how many pairs is drawn for it, and how many at most."""
 
 Splits = dict[str, Source]
 Resolve = Callable[[str], Path]
@@ -45,14 +48,14 @@ Resolve = Callable[[str], Path]
 
 @dataclass
 class Found:
-    """The corpora of a folder by domain and split, and its other files, each with the reason."""
+    """The corpora of a folder by domain and split. left: its other files, each with the reason."""
 
     domains: dict[str, Splits] = field(default_factory=dict)
     left: dict[str, str] = field(default_factory=dict)
 
 
 class Sizes(NamedTuple):
-    """The pairs that every domain of a mixture has, or as many as were asked for."""
+    """Numbers of pairs that every domain of a mixture has, at most the requested ones."""
 
     train: int
     dev: int
@@ -62,14 +65,14 @@ class _Name(NamedTuple):
     domain: str
     split: str | None
     side: int | None
-    """Of aligned files, 0 for the source."""
+    """For aligned files, 0 for the source and 1 for the target; else None."""
 
 
 def find(folder: Path, tags: tuple[str, str]) -> Found:
-    """The corpora of a folder by `CONVENTION`. tags: of source and target.
+    """The corpora of a folder by `CONVENTION`. tags: language tags of source and target.
 
-    A domain with training pairs has all three splits: what is missing is drawn from its training file. Paths start from
-    the folder. Raises InputError if two files would be the same split of a domain.
+    A domain with training pairs gets all three splits: missing ones are drawn from its training file. Paths are
+    relative to the folder. Raises InputError if two files would be the same split of a domain.
     """
     found, halves = Found(), {}
     files: dict[str, dict[str | None, Source]] = {}
@@ -104,9 +107,9 @@ def find(folder: Path, tags: tuple[str, str]) -> Found:
 
 
 def sizes(domains: Mapping[str, Domain], resolve: Resolve, asked: Sizes) -> Sizes:
-    """As many pairs as the smallest domain has once they are cleaned and kept apart, at most those that are asked for.
+    """Pairs that the smallest domain has after cleaning and removal of leakage, at most the requested numbers.
 
-    Only where pairs may be too few are corpora prepared, all of them.
+    All corpora are prepared, but only if pairs may be too few.
     """
     seen = {name: domain for name, domain in domains.items() if domain.train is not None}
     counted = [min(_count(getattr(domain, split), resolve) for domain in seen.values()) for split in Sizes._fields]
@@ -119,16 +122,18 @@ def sizes(domains: Mapping[str, Domain], resolve: Resolve, asked: Sizes) -> Size
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Files of a folder and those in it, hidden ones aside, from the folder on; sorted.
+    """Files of a folder and its subfolders, without hidden ones and pipes, as sorted paths relative to the folder.
 
-    Raises InputError if it is no folder, has too many files, or one whose name is not UTF-8 or has control characters.
+    Raises InputError if it is not a folder, has too many files, or a file name that is not UTF-8 or has control
+    characters.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder}: is no folder. Name the one that holds the corpora.")
+        raise InputError(f"{folder}: is not a folder. Name the one that holds the corpora.")
     paths = []
     for place, inside, names in os.walk(folder):
         inside[:] = [name for name in inside if not name.startswith(".")]
-        paths += [Path(place, name).relative_to(folder) for name in names if not name.startswith(".")]
+        visible = [Path(place, name) for name in names if not name.startswith(".")]
+        paths += [path.relative_to(folder) for path in visible if path.is_file() or not path.exists()]
         if len(paths) > MOST_FILES:
             raise InputError(f"{folder}: holds more than {MOST_FILES} files. Name the folder of the corpora alone.")
     for path in paths:
@@ -140,20 +145,45 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _name(path: Path, tags: tuple[str, str], otherwise: str) -> _Name:
-    """What a file's name says. otherwise: the domain where the name says none."""
+    """Domain, split and side according to a file's name. otherwise: the domain if the name has none."""
     path = path.with_suffix("") if path.suffix.lower() in recognising.NAMED.values() else path
     if path.suffix.lower() == ".txt" and _side(path.with_suffix(""), tags) is not None:
         path = path.with_suffix("")
     side = _side(path, tags)
     path = path.with_suffix("") if side is not None or path.suffix.lower() in ENDINGS else path
-    words = _without_pair([word for word in re.split(r"[\W_]+", str(path)) if word], tags)
-    split = next((SPLITS[word.lower()] for word in reversed(words) if word.lower() in SPLITS), None)
-    domain = _slug(word for word in words if word.lower() not in {*SPLITS, *NO_DOMAIN})
+    split, parts = _split(path.parts)
+    words = _without_pair([word for word in re.split(r"[\W_]+", "/".join(parts)) if word], tags)
+    domain = _slug(word for word in words if word.lower() not in NO_DOMAIN)
     return _Name(domain or _slug([otherwise]) or "corpus", split, side)
 
 
+def _split(parts: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The split that a path names, and the path's parts without the words that name it.
+
+    It is named by the last part that names any: by a word between dots if there is one, else by any word, the last of
+    several. Other words stay, so that dev-ops is a domain in dev-ops.train.tsv. Of the folders above, those that only
+    name splits go, and so does the split's name at the end of others.
+    """
+    left = list(parts)
+    for place in reversed(range(len(parts))):
+        named = [*SPLIT_PART.finditer(parts[place])] or [*SPLIT.finditer(parts[place])]
+        if named:
+            split = SPLITS[named[-1][1].lower()]
+            left[place] = parts[place][: named[-1].start()] + parts[place][named[-1].end() :]
+            left[:place] = [_without_split(folder, split) for folder in parts[:place]]
+            return split, left
+    return None, left
+
+
+def _without_split(folder: str, split: str) -> str:
+    words = [word for word in re.split(r"[\W_]+", folder) if word]
+    if all(word.lower() in SPLITS for word in words):
+        return ""
+    return " ".join(words[:-1] if SPLITS.get(words[-1].lower()) == split else words)
+
+
 def _side(path: Path, tags: tuple[str, str]) -> int | None:
-    """Side that the end of a file's name says."""
+    """The side that the end of a file's name shows; None if it shows none."""
     end = path.suffix[1:].lower()
     alike = [end in names or _alike(end, tag) for names, tag in zip(SIDES, tags, strict=True)]
     return alike.index(True) if end and sum(alike) == 1 else None
@@ -164,7 +194,7 @@ def _alike(word: str, tag: str) -> bool:
 
 
 def _without_pair(words: Sequence[str], tags: tuple[str, str]) -> list[str]:
-    """Words of a name without those that say the languages, which stand beside each other: `de-en`."""
+    """Words of a name without adjacent words that name the two languages: `de-en`."""
     for place, (first, second) in enumerate(zip(words, words[1:], strict=False)):
         for source, target in (tags, tags[::-1]):
             if _alike(first.lower(), source) and _alike(second.lower(), target):
@@ -191,7 +221,7 @@ def _same(name: _Name, first: str, second: str) -> InputError:
 
 
 def _source(path: Path, tags: tuple[str, str], resolve: Resolve) -> Source:
-    """A file as a corpus. Raises InputError if it is none."""
+    """The source for a corpus file. Raises InputError if the file is not a corpus."""
     name = path.as_posix()
     match recognising.format_of(begin := head(resolve(name))):
         case "tsv":
@@ -203,12 +233,12 @@ def _source(path: Path, tags: tuple[str, str], resolve: Resolve) -> Source:
         case "instruct":
             return _prefixed(_records(Instruct(format="instruct", path=name), tags, resolve), tags, resolve)
     if recognising.has_tabs(begin):
-        deque(readers.read(Tsv(format="tsv", path=name), "train", resolve), maxlen=0)  # names the line that is no TSV
+        deque(readers.read(Tsv(format="tsv", path=name), "train", resolve), maxlen=0)  # names the faulty line
     raise InputError("neither TSV, JSON nor TMX, and no language at the end of its name")
 
 
 def _tsv(path: str, tags: tuple[str, str], resolve: Resolve) -> Tsv:
-    """The two columns whose text is in the two languages, where that can be told; else the first two."""
+    """The source with the columns whose text is in the two languages, if recognised; else with the first two."""
 
     def column(number: int) -> str:
         one = Tsv(format="tsv", path=path, source_column=number, target_column=number)
@@ -226,7 +256,7 @@ def _tsv(path: str, tags: tuple[str, str], resolve: Resolve) -> Tsv:
 
 
 def _records(source: Jsonl | Instruct, tags: tuple[str, str], resolve: Resolve) -> Jsonl | Instruct:
-    """The fields that the first record has both of: by default, or by languages and other common names."""
+    """The source with the first field names that the first record has: defaults, languages, other common names."""
     codes = [languages.code(tag) for tag in tags]
     names = [(languages.name(tag) or tag).lower() for tag in tags]
     common = [codes, [f"translation.{code}" for code in codes], names, ("src", "tgt"), ("src", "trg")]
@@ -243,7 +273,7 @@ def _records(source: Jsonl | Instruct, tags: tuple[str, str], resolve: Resolve) 
 
 
 def _prefixed(source: Instruct, tags: tuple[str, str], resolve: Resolve) -> Instruct:
-    """With the languages' names as prefixes, `German: `, where all of the first records have them."""
+    """The source with the languages' names as prefixes, `German: `, if all of the first records have them."""
     prefixes = [f"{languages.name(tag)}: " for tag in tags]
     pairs = _first(source, resolve)
     texts = [pair.source for pair in pairs], [pair.target for pair in pairs]
@@ -260,7 +290,7 @@ def _first(source: Source, resolve: Resolve, most: int = LOOKED_AT) -> list[read
 
 
 def _complete(splits: Mapping[str | None, Source], resolve: Resolve) -> Splits:
-    """All three splits of a domain, or its test set alone; what is missing is drawn from the training file."""
+    """All three splits of a domain, missing ones drawn from the training file; without one, only the test set."""
     train = splits.get("train", splits.get(None))
     if train is None:
         return {"test": splits["test"]} if "test" in splits else {}
@@ -272,6 +302,6 @@ def _complete(splits: Mapping[str | None, Source], resolve: Resolve) -> Splits:
 
 
 def _count(source: Source, resolve: Resolve) -> int:
-    """Pairs of a file, or those that are drawn from it; not more than `COUNTED`."""
+    """Number of pairs in a file, or of those drawn from it; at most `COUNTED`."""
     most = min(COUNTED, source.limit or COUNTED)
     return len(_first(source, resolve, most))

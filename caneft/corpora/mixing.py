@@ -1,5 +1,4 @@
-"""Training data of a mixture: pairs of each domain, by equal or tempered shares, none of whose sources any domain
-tests on."""
+"""Training data of a mixture: equal or tempered shares of its domains, without any source that one of them tests on."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -25,16 +24,17 @@ def mix(
 ) -> tuple[list[Row], list[Row], dict]:
     """Train and dev rows of a mixture, with `domain` set, domain after domain in file order, and a report.
 
-    corpora: per domain of the mixture the prepared rows of train, dev and test. Train rows whose source is like one in
-    dev or test of any domain of the mixture are removed before the draw, dev rows against the tests likewise. The
-    draw follows from number, seed, domain and split: other domains matter to it only by what they make leak, and by
-    their sizes where there is a temperature.
-    temperature: as in `tempered`, of a total of `pairs_per_domain` for each domain; None: so many from each.
-    pairs: numbers of single domains that replace `pairs_per_domain`; not with a temperature.
-    samples: key and number of the train rows that importance needs of each domain later; nothing is drawn of them here.
+    corpora: for each domain of the mixture, the prepared rows of train, dev and test. Before the draw, train rows are
+    removed if their source is like one in dev or test of any domain of the mixture, and dev rows if it is like one in a
+    test. The draw depends on number, seed, domain and split; other domains affect it only by what leaks from them and,
+    with a temperature, by their sizes.
+    temperature: as for `tempered`, with a total of `pairs_per_domain` times the domains; None: `pairs_per_domain` from
+    each.
+    pairs: numbers for single domains that replace `pairs_per_domain`; not with a temperature.
+    samples: key and number of the train rows of each domain that importance needs later; they are not drawn here.
     Report: [split][domain] has `read`, `kept`, `dropped` by reason, and `leakage` by held-out set (`law.test`).
-    Raises InputError, of all that is too few at once, if a domain, or with a temperature the mixture, has fewer rows
-    than asked for.
+    Raises one InputError for everything that is too few: a domain, or with a temperature the mixture, that has fewer
+    rows than requested.
     """
 
     def train_numbers(sizes: Numbers) -> Numbers:
@@ -57,7 +57,7 @@ def mix(
 
 
 def _too_few_samples(corpora: Corpora, key: str, number: int) -> list[str]:
-    """What is said of the domains that have fewer train rows than importance needs; nothing where all have enough."""
+    """A message about domains with fewer train rows than importance needs; no message if all have enough."""
     sizes = {domain: len(corpora[domain]["train"]) for domain in sorted(corpora)}
     short = {domain: size for domain, size in sizes.items() if size < number}
     if not short:
@@ -69,11 +69,11 @@ def _too_few_samples(corpora: Corpora, key: str, number: int) -> list[str]:
 
 
 def tempered(sizes: Mapping[str, int], total: int, temperature: float) -> Numbers:
-    """Numbers with the given sum, proportional to size^(1/temperature), of which none exceeds its size.
+    """Numbers that sum to `total`, proportional to size^(1/temperature), none of them larger than its size.
 
-    What a domain has not goes to the others, in the same proportions. Rounded down; what is missing goes to the largest
-    remainders, of equal ones to the larger domain, then by name. So a larger domain never gets less than a smaller.
-    Raises InputError if the sizes do not sum to the total.
+    Pairs that a domain lacks come from the others, in the same proportions. Numbers are rounded down; the missing pairs
+    go to the largest remainders, with ties to the larger domain, then by name. So a larger domain never gets fewer
+    than a smaller one. Raises InputError if the sizes sum to less than the total.
     """
     if sum(sizes.values()) < total:
         raise InputError(

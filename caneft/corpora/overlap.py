@@ -1,7 +1,7 @@
-"""Overlap: items of a test set that stand in the training data of a mixture to which its domain does not belong.
+"""Overlap: items of a test set that are in the training data of a mixture without the test set's domain.
 
-A mixture's own test sets are kept out of its training data (`mixing`). Those of all other domains do not influence
-what is drawn, so that a new domain retrains nothing: what they share with it is flagged instead.
+`mixing` keeps a mixture's own test sets out of its training data. Test sets of other domains do not influence the draw,
+so that a new domain retrains nothing; items that they share with the training data are flagged instead.
 """
 
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ PAIR, SOURCE = "pair", "source"
 
 
 def flags(test: Sequence[Row], train: Sequence[Row]) -> dict[str, str]:
-    """By id, the test rows that leak from train, as `mixing` judges it.
+    """The test rows that leak from train, as `mixing` judges it, by id.
 
-    `pair`: train has the row's source and target beside each other; `source`: a source like it, with other targets
-    only. A row with mojibake counts in its repaired form too, as its copy in train has been repaired. All sides must
-    be normalised, as those of prepared rows are.
+    `pair`: train has the row's source and target as a pair; `source`: it has a source like the row's, but only with
+    other targets. A row with mojibake also counts in its repaired form, because its copy in train has been repaired.
+    All sides must be normalised, as in prepared rows.
     """
     forms = held_out_forms(test)
     apart = set(without_leakage(forms, {"train": train})[0])

@@ -1,7 +1,7 @@
-"""What a corpus file is, recognised by how it begin, before any pair of it is used.
+"""Recognises what a corpus file is by its first bytes, before any of its pairs is used.
 
-Only what is certain is refused: bytes that no text begins with, what stands in the place of a file (a pointer, a web
-page), and a file of another corpus format than the configured one.
+Only certain cases are refused: bytes with which no text begins, stand-ins for a file (a pointer, a web page), and files
+of another corpus format than the configured one.
 """
 
 import re
@@ -10,11 +10,11 @@ from pathlib import Path
 from caneft.errors import InputError
 
 HEAD = 2**16
-"""Bytes of a file that are looked at."""
+"""Number of bytes of a file that are examined."""
 
 UTF8_BOM = b"\xef\xbb\xbf"
 LFS = b"version https://git-lfs.github.com/spec/"
-"""How a pointer of Git LFS begins."""
+"""The first bytes of a Git LFS pointer."""
 
 UNPACK = "Unpack it, or pack it as .gz, .xz or .zip: these are unpacked as they are read."
 RENAME = "Name it with {} at its end, and it is unpacked as it is read{}."
@@ -74,18 +74,18 @@ NO_CORPUS = {
     "rtf": (rb"\{\\rtf\d", "a document in RTF", "Save it as tab-separated text in UTF-8."),
     "zeros": (rb"\0{64}", "zero bytes at its beginning, as half a download leaves them", "Download it again."),
 }
-"""What is no corpus in any format: how it begins, what it is, what to do."""
+"""Files that are not a corpus in any format: how they begin, what they are, what to do."""
 
 INSTEAD = {"lfs", "annex", "html", "refusal"}
-"""Of these, what may stand in the place of any file."""
+"""Those of NO_CORPUS that may be a stand-in for any file."""
 
 NAMED = {"gzip": ".gz", "xz": ".xz", "zip": ".zip"}
-"""What is unpacked as it is read, and the end of its name."""
+"""Kinds of files that are unpacked as they are read, and the ends of their names."""
 
 KEY = rb'"(?:[^"\\\n]|\\.)*"\s*:'
 LAYOUTS = {
     "json list": (
-        rb"\s*\[\s*\{\s*" + KEY + rb"(?!.*\n\s*\[\s*\{)",  # where the next line is a list too, each line is one
+        rb"\s*\[\s*\{\s*" + KEY + rb"(?!.*\n\s*\[\s*\{)",  # not if the next line is a list too: then each line is one
         "a JSON list",
         "format: instruct",
     ),
@@ -97,9 +97,9 @@ LAYOUTS = {
         "its plain text, or format: sacrebleu",
     ),
 }
-"""Layouts that are known by how they begin: that, what it is, what to use."""
+"""Layouts that are recognised by how they begin: the pattern, what it is, what to use."""
 
-JSON_LINE = re.compile(rb"\s*\{\s*" + KEY + rb"[^\t]*\}\s*")  # whose tabs are written \t: else it is TSV
+JSON_LINE = re.compile(rb"\s*\{\s*" + KEY + rb"[^\t]*\}\s*")  # its tabs are written \t; a line with real tabs is TSV
 FOREIGN = {
     "moses": {"json list", "json object", "xml", "sgml"},
     "tsv": {"json lines", "json list", "json object", "xml", "sgml"},
@@ -108,12 +108,12 @@ FOREIGN = {
     "instruct": {"xml", "sgml", "tsv"},
     "tmx": {"json lines", "json list", "json object", "tsv"},
 }
-"""By format, the layouts that a file of it never has. One of two aligned files may well hold JSON, as what a task asks
-for, an object or a list a line; and columns."""
+"""By format, the layouts that its files never have. One of two aligned files may well hold JSON (the output of a task,
+an object or a list per line) or columns."""
 
 
 def check(head: bytes, path: str | Path, form: str | None) -> None:
-    """Raises InputError if a file that begins so is no corpus, or one of another format.
+    """Raises InputError if a file with this head is not a corpus, or one of another format.
 
     head: the first `HEAD` bytes of the file, unpacked. form: name of the configured format; None for a file that the
     workflow wrote.
@@ -132,16 +132,16 @@ def check(head: bytes, path: str | Path, form: str | None) -> None:
 
 
 def check_packed(head: bytes, path: str | Path, name: str) -> None:
-    """Raises InputError if a file of that name, which ends like an archive's, begins like something else known."""
+    """Raises InputError if a file named like an archive begins like another known kind of file."""
     kind = _kind(head)
     if kind and not (kind in NAMED and name.lower().endswith(NAMED[kind])):
         raise _refusal(path, kind)
 
 
 def check_line_end(first: bytes, is_all: bool, path: str | Path) -> None:
-    """Raises InputError if the first line is the whole file (or no end of it is in sight) and holds the ends of others.
+    """Raises InputError if the first line is the whole file, or has no end in sight, and holds carriage returns.
 
-    Older systems, and some spreadsheets, end a line by a carriage return alone; an editor may add a line feed.
+    Older systems, and some spreadsheets, end lines with a carriage return alone; an editor may add a line feed.
     """
     if (is_all or not first.endswith(b"\n")) and b"\r" in first.rstrip(b"\r\n"):
         raise InputError(
@@ -151,9 +151,9 @@ def check_line_end(first: bytes, is_all: bool, path: str | Path) -> None:
 
 
 def format_of(head: bytes) -> str | None:
-    """Name of the format that a file which begins so can be read as without more being known; None for plain text.
+    """Name of the format in which a file with this head can be read, without further knowledge; None for plain text.
 
-    head: as of `check`, which has passed it for no format.
+    head: as for `check`, which must have passed it with form None.
     """
     begins = head.removeprefix(UTF8_BOM)
     layouts = {"instruct": "json list", "tmx": "xml"}
@@ -166,19 +166,19 @@ def format_of(head: bytes) -> str | None:
 
 
 def has_tabs(head: bytes) -> bool:
-    """Whether more lines of a file that begins so have tabs than have none: TSV, but for some of its lines."""
+    """Whether most lines of this head have tabs, as in TSV with some faulty lines."""
     lines = _whole_lines(head)
     return 2 * sum(b"\t" in line for line in lines) > len(lines)
 
 
 def instead(head: bytes) -> str | None:
-    """What stands in the place of a file that begins so, and what to do; None for what may be the file itself."""
+    """What a stand-in with this head is, and what to do; None if it may be the file itself."""
     kind = _kind(head)
     return "is {1}: {2}".format(*NO_CORPUS[kind]) if kind in INSTEAD else None
 
 
 def has_json_lines(head: bytes) -> bool:
-    """Whether every line of a file that begins so is a JSON object."""
+    """Whether every line of this head is a JSON object."""
     lines = _whole_lines(head)
     return bool(lines) and all(map(JSON_LINE.fullmatch, lines))
 
@@ -198,12 +198,12 @@ def _other_format(path: str | Path, what: str, form: str | None, remedy: str) ->
 
 
 def _whole_lines(head: bytes) -> list[bytes]:
-    """Lines that are not blank; without the last one, which may be cut, unless it is the only one."""
+    """Lines that are not blank, without the last one, which may be cut off, unless it is the only one."""
     lines = head.removeprefix(UTF8_BOM).split(b"\n")
     return [line for line in (lines[:-1] or lines) if line.strip()]
 
 
 def _is_tsv(lines: list[bytes]) -> bool:
-    """Whether all lines have the same number of columns, of which there are several, and none begins as JSON or XML."""
+    """Whether all lines have the same number of columns, at least two, and the first does not look like JSON or XML."""
     tabs = {line.count(b"\t") for line in lines}
     return len(tabs) == 1 and 0 not in tabs and lines[0].lstrip()[:1] not in b"{[<" and b"\0" not in lines[0]

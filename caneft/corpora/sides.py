@@ -14,31 +14,31 @@ NO_LANGUAGE = "zxx"
 
 
 def normalise(text: str) -> str:
-    """Text in NFC; each run of white space, control characters and line separators is one space, none at the ends."""
+    """Text in NFC; each run of white space, control characters and line separators is one space, at the ends none."""
     return " ".join(CONTROL.sub(" ", unicodedata.normalize("NFC", text)).split())
 
 
 def has_inner_control(text: str) -> bool:
-    """Whether control characters or line separators stand between other characters."""
+    """Whether there are control characters or line separators between other characters."""
     return CONTROL.search(text.strip()) is not None
 
 
 def without_mojibake(text: str) -> str:
-    """Text as it was before it was decoded in a wrong encoding, where ftfy can tell; else the text itself.
+    """Text as it was before decoding in a wrong encoding, if ftfy can recover it; else the text itself.
 
-    It must come as it was read: of some characters a wrong decoding makes control characters, or spaces.
-    Nothing else of ftfy is used (no quotes, ligatures, widths, entities), and nothing becomes U+FFFD by guessing.
+    It must be given as read, because a wrong decoding turns some characters into control characters or spaces. Nothing
+    else of ftfy is used (no quotes, ligatures, widths, entities), and nothing becomes U+FFFD by guessing.
     Source: R. Speer, ftfy 6 (Zenodo 2019), `fix_encoding`.
     """
-    if text.isascii():  # which no wrong decoding leaves; ftfy says so too, more slowly
+    if text.isascii():  # never the result of a wrong decoding; ftfy knows that too, but is slower
         return text
-    import ftfy  # late: jobs that clean nothing do without it
+    import ftfy  # imported late: jobs that clean nothing do not need it
 
     return ftfy.fix_encoding(text, ftfy.TextFixerConfig(explain=False, replace_lossy_sequences=False))
 
 
 class _Marks(dict):
-    """For str.translate: from punctuation and white space (categories P and Z) to a space, filled as it is used."""
+    """For str.translate: maps punctuation and white space (categories P and Z) to a space. Filled on demand."""
 
     def __missing__(self, character: int) -> int:
         self[character] = ord(" ") if unicodedata.category(chr(character))[0] in "PZ" else character
@@ -46,8 +46,8 @@ class _Marks(dict):
 
 
 class _Invisible(dict):
-    """For str.translate: nothing in the place of what no one sees, filled as it is used: format characters (category
-    Cf), those of `UNSEEN`."""
+    """For str.translate: deletes invisible characters, which are format characters (category Cf) and those of `UNSEEN`.
+    Filled on demand."""
 
     def __missing__(self, character: int) -> int | None:
         is_unseen = unicodedata.category(chr(character)) == "Cf" or any(character in some for some in UNSEEN)
@@ -60,25 +60,24 @@ UNSEEN = (
     range(0x2800, 0x2801), range(0x3164, 0x3165), range(0xFE00, 0xFE10), range(0xFFA0, 0xFFA1), range(0xFFF0, 0xFFF9),
     range(0xE0000, 0xE1000),
 )  # fmt: skip
-"""What Unicode calls Default_Ignorable beside category Cf: variation selectors, fillers, joiners; and blank Braille."""
+"""Unicode's Default_Ignorable outside category Cf (variation selectors, fillers, joiners), and blank Braille."""
 MARKS, INVISIBLE = _Marks(), _Invisible()
 BETWEEN_DIGITS = re.compile(r"(?<=\d) +(?=\d)")
 
 
 def visible(text: str) -> str:
-    """A text, normalised, without what no one sees: soft hyphens, zero-width spaces, marks of direction, fillers.
+    """A text, normalised, without invisible characters: soft hyphens, zero-width spaces, direction marks, fillers.
 
-    For comparing alone: in some scripts such characters decide how a word is written.
+    Only for comparisons: in some scripts such characters decide how a word is written.
     """
     seen = text if text.isascii() else text.translate(INVISIBLE)
-    return text if seen == text else normalise(seen)  # letters, accents or spaces may have come together
+    return text if seen == text else normalise(seen)  # letters, accents or spaces may now be adjacent
 
 
 def key(text: str) -> str:
-    """What is left of a text without case, punctuation, white space and what is invisible.
+    """A text without case, punctuation, white space and invisible characters; if nothing is left, the visible text.
 
-    If that is nothing, the text itself as it is seen. Between digits one mark is left: 2.5 and 2,5 are alike, 25 is
-    another number. Digits and symbols (< + = €) stay.
+    Between digits one mark is left: 2.5 and 2,5 are alike, 25 is another number. Digits and symbols (< + = €) stay.
     """
     text = visible(text)
     words = text.casefold().translate(MARKS)
@@ -86,11 +85,11 @@ def key(text: str) -> str:
 
 
 def language(text: str, among: str) -> str:
-    """Code of the language that py3langid takes a text to be in; `zxx` for none, such as markup.
+    """Code of the language that py3langid recognises in a text; `zxx` for no language, such as markup.
 
-    among: tag of a language that is a candidate, beside those of two letters; it is given back for its near languages
-    too, which a sentence does not tell apart. The rare rest is left out: it takes English for `pcm`. Raises InputError
-    for a language that the model does not know.
+    among: tag of a candidate language, in addition to those with two-letter codes. It is also returned for its near
+    languages, which a sentence cannot distinguish. The rare other languages are no candidates: with them, the model
+    takes English for `pcm`. Raises InputError if the model does not know `among`.
     """
     found = _identifier(among).classify(text)[0]
     return among if found in {label(among), *languages.near(among)} else found
@@ -98,7 +97,7 @@ def language(text: str, among: str) -> str:
 
 @functools.cache
 def label(tag: str) -> str | None:
-    """The model's name for a language, or for one that counts as it; None if it has none."""
+    """The model's name for a language, or for one that counts as the same; None if it has none."""
     known = set(_model().labels)
     own = [languages.code(tag), languages.alpha3(tag), languages.macrolanguage(tag)]
     candidates = [*own, *sorted(languages.near(tag))]
@@ -107,7 +106,7 @@ def label(tag: str) -> str | None:
 
 @functools.cache
 def _model():
-    """The model with all its languages; a third of a second to load."""
+    """The model with all its languages; loading takes a third of a second."""
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     return LanguageIdentifier.from_model_file(MODEL_FILE)  # arrays in the wheel, no pickle, no network

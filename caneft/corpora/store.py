@@ -27,11 +27,11 @@ __all__ = [
 ]
 
 HELD_OUT = {"train": ("dev", "test"), "dev": ("test",), "test": ()}
-"""Splits, each with those whose sources it must not contain."""
+"""Each split with the splits whose sources it must not contain."""
 
 
 class Row(NamedTuple):
-    """A prepared pair. id: domain.split.line, e.g. `it.train.17`; domain: set where domains are mixed."""
+    """A prepared pair. id: domain.split.line, e.g. `it.train.17`; domain: set if domains are mixed."""
 
     id: str
     source: str
@@ -50,7 +50,7 @@ def write(path: str | Path, rows: Iterable[Row]) -> None:
 def read(path: str | Path) -> list[Row]:
     """Rows of a prepared corpus; fields that `Row` lacks are ignored.
 
-    Raises InputError naming file and line, or a file that is not what the report beside it says was written.
+    Raises InputError naming file and line, or a file that differs from what its report says was written.
     """
     path = Path(path)
     for report in (path.with_name("report.json"), path.with_suffix(".report.json")):
@@ -110,15 +110,15 @@ def prepare(
 ) -> tuple[dict[str, list[Row]], dict[str, dict]]:
     """Rows of a domain's splits and a report of each.
 
-    Train and dev are cleaned, test is only normalised. Train loses the sources of this domain's dev and test, dev
-    those of its test; last comes the draw of `limit`. Held out is all that was read, drawn or not; of
-    files that both splits read, what was drawn. Other domains are not consulted: see `mixing`.
+    Train and dev are cleaned, test is only normalised. The sources of this domain's dev and test are removed from
+    train, those of its test from dev; then `limit` pairs are drawn. All pairs read for a split are held out, drawn or
+    not; but if both splits read the same files, only the drawn ones. Other domains are not considered: see `mixing`.
     rules: by default those of an empty section `cleaning`. languages: codes of the two sides, if the rules need them.
     Report: `read`, `kept`, `dropped` by reason (these sum to `read`), `repaired` by kind, `leakage` by held-out split,
-    `copies`, and for test `present`, the flaws that stay in. Raises InputError if a source cannot be read or nothing
-    of it is left.
+    `copies`, and for test `present`, the flaws that remain. Raises InputError if a source cannot be read or nothing of
+    it is left.
     """
-    from caneft.corpora import cleaning, readers  # late: jobs that read prepared rows do without what these need
+    from caneft.corpora import cleaning, readers  # late: jobs that read prepared rows do not need their imports
 
     sources = {split: source for split in HELD_OUT if (source := getattr(domain, split)) is not None}
     pairs, held_out, reports, rows = {}, {}, {}, {}
@@ -149,7 +149,7 @@ def prepare_pretraining(
     rules: "Cleaning | None" = None,
     languages: tuple[str, str] | None = None,
 ) -> tuple[list[Row], dict]:
-    """Rows of one pretraining source, cleaned and drawn, with ids `name.line`, and the report as of `prepare`."""
+    """Rows of one pretraining source, cleaned and drawn, with ids `name.line`, and a report as for `prepare`."""
     from caneft.corpora import cleaning, readers
 
     found = readers.read(source, "train", resolve)

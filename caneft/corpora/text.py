@@ -26,7 +26,7 @@ BROKEN = (
     lzma.LZMAError,
     zipfile.BadZipFile,
     gzip.BadGzipFile,
-    NotImplementedError,  # a zip archive that says it is of a version to come
+    NotImplementedError,  # a zip archive that needs a later version of the format
 )
 LISTED = 20
 PACKED = tuple(recognising.NAMED.values())
@@ -35,10 +35,10 @@ PACKED = tuple(recognising.NAMED.values())
 def lines(path: str | Path, form: str | None = None, longest: int = LONGEST_LINE) -> Iterator[tuple[int, str]]:
     """Lines of a UTF-8 file with their numbers from 1, without line ends (LF, CRLF) and without a BOM before them.
 
-    Only a line feed ends a line. str.splitlines would also split at U+2028, U+0085 and others, which stand in
-    real corpora, and shift one side of aligned pairs. A BOM begins a file, and so a line of files that were joined.
-    path, form: as of `opened`. longest: bytes of a line beyond which it is an error, so that no file fills the memory.
-    Raises InputError for a file that cannot be read, and with the line for bytes that are not UTF-8.
+    Only a line feed ends a line. str.splitlines would also split at U+2028, U+0085 and others, which occur in real
+    corpora, and so shift one side of aligned pairs. In files that were joined, a BOM can begin any line.
+    path, form: as for `opened`. longest: the most bytes in a line; more are an error, so that no file fills the memory.
+    Raises InputError if a file cannot be read, and with the line if its bytes are not UTF-8.
     """
     with opened(path, form) as file:
         for number, raw in enumerate(iter(lambda: file.readline(longest + 1), b""), start=1):
@@ -57,9 +57,9 @@ def opened(path: str | Path, form: str | None = None) -> Iterator[io.BufferedRea
     """The bytes of a file, decompressed as they are read if it is named .gz, .xz or .zip.
 
     path: `archive.zip::member` is a file in an archive; an archive that holds a single file needs no member.
-    form: name of the corpus format that it is meant to have; None for a file that the workflow wrote.
-    Raises InputError for what cannot be opened, for what begins as something else (`recognising`), and for what goes
-    wrong while it is read.
+    form: name of the corpus format that it should have; None for a file that the workflow wrote.
+    Raises InputError if the file cannot be opened, begins like something else (`recognising`), or fails while being
+    read.
     """
     file, member = split_archive(path)
     try:
@@ -70,7 +70,7 @@ def opened(path: str | Path, form: str | None = None) -> Iterator[io.BufferedRea
             if file.suffix.lower() == ".zip":
                 stream, name = _member(stack.enter_context(zipfile.ZipFile(stream)), file, member)
             if name.lower().endswith((".gz", ".xz")):
-                stream = (gzip if name.lower().endswith(".gz") else lzma).open(stream)
+                stream = (gzip.open if name.lower().endswith(".gz") else _Xz)(stream)
             whole = io.BufferedReader(stream, HEAD)
             recognising.check(whole.peek(HEAD), path, form)
             yield whole
@@ -80,8 +80,38 @@ def opened(path: str | Path, form: str | None = None) -> Iterator[io.BufferedRea
         raise InputError(f"{path}: cannot be read ({error.strerror}). Correct the path or data_root.") from None
 
 
+class _Xz(io.RawIOBase):
+    """The text of the streams of an .xz file, with zero bytes between and after them as padding.
+
+    `lzma.open` takes anything else there for the end of the file. Here it is an error: streams may follow.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._stream = file, lzma.LZMADecompressor()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:
+        text = b""
+        while not text:
+            packed = b""
+            if self._stream.eof:
+                packed = self._stream.unused_data.lstrip(b"\0")
+                while not packed and (more := self._file.read(HEAD)):
+                    packed = more.lstrip(b"\0")
+                if not packed:
+                    return 0
+                self._stream = lzma.LZMADecompressor(lzma.FORMAT_XZ)
+            elif self._stream.needs_input and not (packed := self._file.read(HEAD)):
+                raise EOFError("it ends within a stream")
+            text = self._stream.decompress(packed, len(buffer))
+        buffer[: len(text)] = text
+        return len(text)
+
+
 def head(path: str | Path, form: str | None = None) -> bytes:
-    """The first bytes of a file, unpacked; arguments and errors as of `opened`."""
+    """The first bytes of a file, unpacked; arguments and errors are as for `opened`."""
     with opened(path, form) as file:
         return file.peek(HEAD)
 
@@ -89,7 +119,7 @@ def head(path: str | Path, form: str | None = None) -> bytes:
 def _member(archive: zipfile.ZipFile, path: Path, member: str | None) -> tuple[BinaryIO, str]:
     """A file of a zip archive and its name."""
     entries = [entry.filename for entry in archive.infolist() if entry.filename.rstrip("/") == entry.filename != ""]
-    names = [name for name in entries if not name.startswith("__MACOSX/")]  # what macOS adds is no one's text
+    names = [name for name in entries if not name.startswith("__MACOSX/")]  # macOS adds the others, which hold no text
     if member not in names and (member or len(names) != 1):
         more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
         wrong = f"has no file '{member}'" if member else f"holds {len(names)} files, of which one must be named"

@@ -1,13 +1,12 @@
 """Parallel corpora that are made, not collected: the text of the demo, German-English and Chinese-English.
 
-Each is a twin of the other. Sentences are drawn from the lexicons of some domains and a grammar that all domains share.
-They are hard in the way that multi-domain translation is hard: about 40 % of the nouns are polysemous, and which
-English word is right depends on the domain (Anlage: attachment, annex, predisposition, plant, garden). `general` is
-text of no domain. What both languages have in common is here, in `sampling` and in `english`; `german` and `chinese`
-hold words and grammar.
+The two are twins. Sentences are drawn from the lexicons of several domains and a grammar that all domains share. They
+are hard in the same way as multi-domain translation: about 40 % of the nouns are polysemous, and the right English word
+depends on the domain (Anlage: attachment, annex, predisposition, plant, garden). `general` is text of no domain. This
+module, `sampling` and `english` hold what both languages have in common; `german` and `chinese` hold words and grammar.
 
-Everything follows from the seed. A source belongs to one split by the hash of its text, so no split shares a sentence
-with another, whatever domains, counts and seeds are asked for.
+Everything follows from the seed. The hash of a source's text decides its split, so no two splits share a sentence,
+whatever domains, counts and seeds are requested.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,21 +25,21 @@ __all__ = ["SHARES", "SPLITS", "TWINS", "pairs", "pretraining", "sense_of", "spl
 Pair = tuple[str, str]
 
 TWINS = {"de": german.TWIN, "zh": chinese.TWIN}
-"""By code of the source language."""
+"""The twins, by code of the source language."""
 
 SPLITS = ("train", "dev", "test")
 SHARES = {"pretrain": 50, "train": 30, "dev": 5, "test": 15}
-"""Per cent of all sources that a split owns; those of `pretrain` come out of `pretraining` only."""
+"""Percentage of all sources that a split owns; only `pretraining` returns those of `pretrain`."""
 
 LENGTHS = range(4, 17)  # words of an English sentence
-PATIENCE = 20_000  # draws in a row without a new source after which there are none
+PATIENCE = 20_000  # draws in a row without a new source before giving up
 
 
 def pairs(domain: str, split: str, count: int, seed: int = 0, language: str = "de") -> list[Pair]:
     """The first `count` (source, English) pairs of a domain's split; sources are distinct.
 
-    domain: one of the twin's, whose sense the polysemous nouns then have, or "general", where a source's nouns have
-    senses of any domain, the same ones whatever the seed. split: one of SPLITS. language: a key of TWINS.
+    domain: one of the twin's, which decides the senses of polysemous nouns, or "general", where the source, not the
+    seed, decides which domain's sense each noun has. split: one of SPLITS. language: a key of TWINS.
     Raises InputError, a ValueError, for an unknown domain or split and for a count that cannot be drawn.
     """
     twin = TWINS[language]
@@ -54,12 +53,12 @@ def pairs(domain: str, split: str, count: int, seed: int = 0, language: str = "d
 
 
 def pretraining(domains: Sequence[str], count: int, seed: int = 0, language: str = "de") -> list[Pair]:
-    """Text for the base model: every other pair is `general`, the rest are sentences of `domains` by turns.
+    """Text for the base model: every other pair is `general`, the rest are sentences of `domains` in turn.
 
-    A polysemous noun has the sense of any domain, so that no domain's own sense is learnt here. Of each domain's
-    sentences, every other one has its English words in the source's order. Neither the order of `domains` nor `count`
-    changes the i-th pair.
-    Raises InputError, a ValueError, for no domain, an unknown one, and a count that cannot be drawn.
+    A polysemous noun has the sense of any domain, so that the model does not learn a domain's own senses here. Every
+    other sentence of each domain has its English words in the source's order. Neither the order of `domains` nor
+    `count` changes the i-th pair.
+    Raises InputError, a ValueError, for no domain, an unknown domain, or a count that cannot be drawn.
     """
     twin = TWINS[language]
     if not domains:
@@ -79,7 +78,7 @@ def pretraining(domains: Sequence[str], count: int, seed: int = 0, language: str
 
 
 def split_of(source: str) -> str:
-    """The one split, a key of SHARES, that a source belongs to: by its text alone."""
+    """The only split, a key of SHARES, that a source belongs to; it depends on the source's text alone."""
     position = _hash(source) % 100
     for split, share in SHARES.items():
         if position < share:
@@ -89,13 +88,13 @@ def split_of(source: str) -> str:
 
 
 def sense_of(domain: str, language: str = "de") -> Translate:
-    """Translates nouns as this domain of a twin does."""
+    """A function that translates nouns as this domain of a twin does."""
     column = TWINS[language].domains.index(domain)
     return lambda noun: noun.english or noun.senses[column]
 
 
 def any_sense(source: str) -> Translate:
-    """Translates polysemous nouns as some domain does, which one being drawn from the source's hash."""
+    """A function that translates polysemous nouns as any domain does, chosen by the hash of source and noun."""
 
     def translate(noun: Noun) -> str:
         return noun.english or noun.senses[_hash(f"{source} {noun.word}") % len(noun.senses)]
@@ -106,7 +105,7 @@ def any_sense(source: str) -> Translate:
 def _stream(
     twin: Twin, domain: str, split: str, seed: int, target: Callable[[str, Sentence, int], str]
 ) -> Iterator[Pair]:
-    """Pairs of a split without repetition. target: the English of a source, its tree and its number in the stream."""
+    """Pairs of a split without repetition. target: the English for a source, its tree and its number in the stream."""
     seen: set[str] = set()
     misses = 0
     for sentence in twin.writer(domain, Random(_hash(f"{seed}/{domain}/{split}"))).sentences():

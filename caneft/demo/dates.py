@@ -1,11 +1,11 @@
-"""Lines with a date in any form, each with the day that it means: a task other than translation, made as the demo is.
+"""Lines with a date in any form, each with the day that it means: a task other than translation, made like the demo.
 
 A source is a line of a letter, a log, a form, an invoice or a ticket, in English or German; its target is the day as
 YYYY-MM-DD. Months have names or numbers, days may be ordinal words, years may have two digits, and some lines name a
 day by another one (`two days after ...`). What 03/04/05 means depends on the domain: 3 April 2005 in a letter, 3 April
 1905 in a form, 4 March 2005 in an invoice, 5 April 2003 in a log. Within a domain every line has one answer.
 
-Everything follows from the seed, and a source belongs to one split by its text alone, as in the demo.
+Everything follows from the seed, and a source's text alone decides its split, as in the demo.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,14 +21,14 @@ Pair = tuple[str, str]
 
 
 class Reading(NamedTuple):
-    """How a date in numbers is read: order of day, month and year, and the century of a year of two digits."""
+    """How a date in numbers is read: the order of day, month and year, and the century of a two-digit year."""
 
     order: str
     century: int
 
 
 class Domain(NamedTuple):
-    """A kind of text. numeric: share of dates in numbers alone; related: share of days named by another one.
+    """A kind of text. numeric: share of dates in numbers alone; related: share of days that are named by another day.
 
     Lines have the fields {date}, {name} and {number}.
     """
@@ -101,9 +101,9 @@ RELATIONS = {
     -1: ("the day before {}", "der Tag vor dem {}"),
     -2: ("two days before {}", "zwei Tage vor dem {}"),
 }
-"""Days from the one that is written to the one that is meant."""
+"""English and German phrases, by the number of days from the written day to the day that is meant."""
 
-YEARS = range(1, 13)  # of a century: with two digits, each could be a day or a month as well
+YEARS = range(1, 13)  # of a century: with two digits, each could also be a day or a month
 MONTHS, WEEKDAYS, ORDINALS = (
     [text.split() for text in texts]
     for texts in (
@@ -124,7 +124,7 @@ MONTHS, WEEKDAYS, ORDINALS = (
 """English and German, each in order."""
 NAMES = ("Anna", "Clara", "Edith", "Frieda", "Greta", "Ida", "Johanna", "Karla", "Lotte", "Mathilde", "Paula", "Sophie")
 
-PATIENCE = 20_000  # draws in a row without a new source after which there are none
+PATIENCE = 20_000  # draws in a row without a new source before giving up
 
 
 def pairs(domain: str, split: str, count: int, seed: int = 0) -> list[Pair]:
@@ -141,11 +141,11 @@ def pairs(domain: str, split: str, count: int, seed: int = 0) -> list[Pair]:
 
 
 def pretraining(domains: Sequence[str], count: int, seed: int = 0) -> list[Pair]:
-    """Text for the base model: every other pair is a date alone, the rest are lines of `domains` by turns.
+    """Text for the base model: every other pair is a date alone, the rest are lines of `domains` in turn.
 
-    The reading is that of any domain, drawn for each pair, so that no domain's own is learnt here. The order of
-    `domains` changes nothing. Raises InputError, a ValueError, for no domain, an unknown one, and a count that cannot
-    be drawn.
+    Each pair has the reading of any domain, drawn at random, so that the model does not learn a domain's own here. The
+    order of `domains` changes nothing. Raises InputError, a ValueError, for no domain, an unknown domain, or a count
+    that cannot be drawn.
     """
     if not domains:
         raise InputError(f"pretraining needs at least one domain. {did_you_mean('', tuple(DOMAINS))}")
@@ -191,7 +191,7 @@ def _numbers(day: date, order: str, random: Random) -> str:
 
 
 def _words(day: date) -> dict[str, str | int]:
-    """Fields of the written forms; ordinals up to twelve. Not by strftime: its names follow the machine's locale."""
+    """Fields of the written forms; ordinals up to twelve. Without strftime, whose names follow the machine's locale."""
     (month, monat), (weekday, wochentag) = (
         [names[index] for names in table] for table, index in ((MONTHS, day.month - 1), (WEEKDAYS, day.weekday()))
     )
@@ -208,7 +208,7 @@ def _any(random: Random) -> Domain:
 
 
 def _stream(name: str, split: str, draw: Callable[[Random], Pair]) -> Iterator[Pair]:
-    """Pairs of a split without repetition. name: what the draws follow from."""
+    """Pairs of a split without repetition. name: the seed of the draws."""
     random, seen, misses = Random(name), set(), 0
     while misses < PATIENCE:
         source, target = draw(random)

@@ -1,4 +1,4 @@
-"""The English side of both twins: the same trees in English words, in English order or in that of the source."""
+"""The English side of both twins: the same trees in English words, in the order of English or of the source."""
 
 from collections.abc import Callable
 
@@ -19,12 +19,12 @@ JOINTS = {
 
 
 def english(sentence: Sentence, translate: Translate, *, order: Order | None = None) -> str:
-    """The English sentence; with `order` its words stand in the order of another language's clauses."""
+    """The English sentence; with `order` its words are in the order of another language's clauses."""
     return arranged(sentence, lambda clause, kind: english_clause(clause, kind, translate, order), JOINTS)
 
 
 def english_clause(clause: Clause, kind: str, translate: Translate, order: Order | None = None) -> str:
-    """Words of one clause. kind: of its sentence, or "subordinate"."""
+    """Words of one clause. kind: its sentence's kind, or "subordinate"."""
     question = kind == "question"
     roles = english_roles(clause, translate, question=question and order is None, order=order)
     if order is None:
@@ -33,7 +33,7 @@ def english_clause(clause: Clause, kind: str, translate: Translate, order: Order
 
 
 def in_order(roles: dict[str, str], order: tuple[str, ...], gap: str = " ") -> str:
-    """The roles that are there, one after the other."""
+    """The words of all roles that are present, in this order."""
     return gap.join([roles[role] for role in order if roles.get(role)])
 
 

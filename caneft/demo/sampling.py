@@ -1,4 +1,4 @@
-"""Random sentences of a domain, out of a twin's vocabulary and the habits of its language."""
+"""Random sentences of a domain, from a twin's vocabulary and the habits of its language."""
 
 from collections.abc import Iterator, Sequence
 from random import Random
@@ -9,17 +9,18 @@ from caneft.demo.words import Lexicon, Vocabulary
 
 T = TypeVar("T")
 
-# How often a noun slot holds a polysemous noun: 40 % of all slots together.
+# Probability that a noun slot holds a polysemous noun; over all slots, this is 40 %.
 POLYSEMOUS_AGENTS = 0.25
 POLYSEMOUS_THINGS = 0.5
 GENERAL_WORDS = 0.2  # share of the general lexicon in the other words of domain text
 
 
 class Writer:
-    """Draws sentences. Only `Random.random` is asked, whose stream no Python version has changed.
+    """Draws sentences. It only uses `Random.random`, whose stream no Python version has changed.
 
-    What a language says how often is its subclass's: `kinds` of sentences, `forms` of verbs ("modal" for any of
-    `modals`), `consequences`, the forms after a condition, and `determiners`; an entry as often as it stands there.
+    A subclass sets the frequencies of its language: `kinds` of sentences, `forms` of verbs ("modal" for any of
+    `modals`), `consequences`, the forms after a condition, and `determiners`. The more often an entry is listed, the
+    more often it is drawn.
     """
 
     vocabulary: Vocabulary
@@ -32,10 +33,10 @@ class Writer:
     def __init__(self, domain: str, random: Random) -> None:
         self.lexicon = self.vocabulary.lexicons.get(domain, self.vocabulary.general)
         self.random = random.random
-        self.used: list[Noun] = []  # a noun stands once in a sentence
+        self.used: list[Noun] = []  # a noun occurs only once in a sentence
 
     def sentences(self) -> Iterator[Sentence]:
-        """Sentences without end. Those of a named domain have at least one verb of its lexicon."""
+        """An endless stream of sentences. Those of a named domain have at least one verb of its lexicon."""
         while True:
             yield self.sentence()
 
@@ -94,7 +95,7 @@ class Writer:
         return self.noun_phrase(self.vocabulary.polysemous_things if polysemous else self.words().things, attribute)
 
     def noun_phrase(self, nouns: Sequence[Noun], attribute: float) -> NounPhrase:
-        """A phrase around one of these nouns, with an adjective in a share `attribute` of the cases."""
+        """A phrase around one of these nouns, with an adjective with probability `attribute`."""
         noun = self.one(nouns)
         while noun in self.used:
             noun = self.one(nouns)

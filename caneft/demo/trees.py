@@ -1,17 +1,17 @@
-"""What a sentence of the demo says, before any language spells it: trees of clauses and their roles.
+"""The content of the demo's sentences, before any language spells it: trees of clauses and their roles.
 
-Trees hold words of a twin's tables (`german.words`, `chinese.words`), each of which knows its English beside its own
-language's form. The languages share the roles and differ in how they spell and order them.
+Trees hold words of a twin's tables (`german.words`, `chinese.words`), each with its English and with the forms of its
+own language. The languages share the roles but spell and order them differently.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 Noun = Verb = Adjective = Adverb = Preposition = Any
-"""Named tuples of a twin's own. All have `english`; nouns also `word` and, if polysemous, `senses` by domain."""
+"""Named tuples that each twin defines. All have `english`; nouns also `word` and, if polysemous, `senses` by domain."""
 
 Translate = Callable[[Noun], str]
-"""English word of a noun: what decides the sense of a polysemous one."""
+"""Gives the English word of a noun, and so decides the sense of a polysemous one."""
 
 MODALS = ("can", "must", "should", "may", "will")
 
@@ -20,7 +20,7 @@ class NounPhrase(NamedTuple):
     determiner: str  # "the", "a", "this", "every"; Chinese also "that"
     noun: Noun
     adjective: Adjective | None = None
-    relative: "Clause | None" = None  # a clause without the subject or the object that this phrase is in it
+    relative: "Clause | None" = None  # a clause without its subject or object, which is this phrase
 
 
 class PrepositionalPhrase(NamedTuple):
@@ -33,7 +33,7 @@ class Clause(NamedTuple):
 
     form: "present", "perfect", "passive" or a modal; Chinese also "past", "progressive", "past passive" and "disposal"
     (past, with the object before the verb). In the passives, `agent` is the one who acts and `object` stays empty.
-    front: what stands first in a main clause, before the subject (or, in German, instead of it).
+    front: the part that comes first in a main clause, before the subject (or, in German, in its place).
     """
 
     subject: NounPhrase | None
@@ -55,10 +55,10 @@ class Sentence(NamedTuple):
 
 
 def arranged(sentence: Sentence, spelt: Callable[[Clause, str], str], joints: Mapping[str, str]) -> str:
-    """A sentence out of its spelt clauses, capitalised.
+    """A sentence made of its spelt clauses, capitalised.
 
-    spelt: words of a clause; its second argument is the sentence's kind, or "subordinate". joints: by kind, what stands
-    around `{main}` and `{subordinate}`.
+    spelt: gives the words of a clause; its second argument is the sentence's kind, or "subordinate". joints: by kind,
+    the text around `{main}` and `{subordinate}`.
     """
     clauses = {"main": spelt(sentence.main, sentence.kind)}
     if sentence.subordinate:

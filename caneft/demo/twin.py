@@ -1,4 +1,4 @@
-"""What one language brings to the demo's corpus."""
+"""What one language contributes to the demo's corpus."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,9 +9,9 @@ from caneft.demo.trees import Sentence
 
 
 class Twin(NamedTuple):
-    """A source language: who writes its sentences, how they are spelt and ordered.
+    """A source language: the writer of its sentences, and how they are spelt and ordered.
 
-    length: of a source, in words or characters; pairs whose source is not of one of `lengths` are left out.
+    length: measures a source, in words or characters; pairs whose source's length is not in `lengths` are left out.
     """
 
     writer: type[Writer]

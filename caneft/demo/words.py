@@ -1,4 +1,4 @@
-"""What a twin's vocabulary consists of, and how its tables are read."""
+"""The parts of a twin's vocabulary, and how its tables are read."""
 
 from collections.abc import Callable, Mapping
 from types import ModuleType
@@ -17,7 +17,7 @@ class Lexicon(NamedTuple):
 
 
 class Vocabulary(NamedTuple):
-    """The words of a twin. polysemous_agents, polysemous_things: whose `senses` stand in the order of `domains`."""
+    """The words of a twin. polysemous_agents, polysemous_things: with `senses` in the order of `domains`."""
 
     domains: tuple[str, ...]
     polysemous_agents: tuple[Noun, ...]
@@ -35,12 +35,12 @@ class Vocabulary(NamedTuple):
 
 
 def rows(table: str) -> list[list[str]]:
-    """The entries of a table, one list of columns a line; empty lines are skipped."""
+    """The entries of a table, one list of columns per line; empty lines are skipped."""
     return [line.split() for line in table.splitlines() if line.strip()]
 
 
 def lexicon(tables: ModuleType, noun: Callable, verb: Callable, adjective: Callable) -> Lexicon:
-    """Read one module of word tables; the last three make a word of its columns.
+    """Reads one module of word tables. noun, verb, adjective: make a word from its columns.
 
     Raises TypeError for a line with a column too many or too few.
     """

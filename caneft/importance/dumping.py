@@ -1,4 +1,4 @@
-"""The importance dump of one domain: which samples, in which batches, and what is written beside the scores."""
+"""Makes the importance dump of one domain: draws the samples, scores them in batches, writes scores and sidecar."""
 
 import hashlib
 import json
@@ -32,21 +32,21 @@ from caneft.storage.bounded import LARGEST_JSON
 from caneft.storage.files import sha256, write_json
 
 logger = logging.getLogger(__name__)
-PATIENCE = 60  # seconds until what another machine has written is seen at the latest
+PATIENCE = 60  # seconds within which files that another machine has written become visible
 OF_SIDECAR = 100_000
-"""Bytes of a sidecar that its samples do not take, at most."""
+"""Upper bound on the bytes of a sidecar outside its list of samples."""
 
 MEANING = {
     NEURON: "stored = 2**scale_exponent * mean over response positions of |a * dL/da|, L the summed loss",
     HEAD: "stored = 2**scale_exponent * mean over response positions of |sum of a * dL/da over the inputs a of o_proj"
     " that belong to the head|, L the summed loss; query heads that share a key and value head count as one",
 }
-"""Of a dump's numbers, by unit."""
+"""The meaning of a dump's numbers, by unit."""
 
 
 @dataclass(frozen=True)
 class Samples:
-    """The drawn samples of a domain, in the order of the draw; `left_out`: how many pairs before it, by reason."""
+    """The drawn samples of a domain, in the order of the draw. left_out: pairs excluded before it, by reason."""
 
     domain: str
     ids: list[str]
@@ -54,14 +54,14 @@ class Samples:
     left_out: dict[str, int]
 
     def part(self, start: int, stop: int) -> "Samples":
-        """Those from `start` up to `stop`."""
+        """The samples from `start` up to `stop`."""
         return Samples(self.domain, self.ids[start:stop], self.examples[start:stop], self.left_out)
 
 
 def draw(rows: Sequence[Row], prompts: Prompts, domain: str, settings: Importance, count: int | None) -> Samples:
     """Draws `count` (None: all) of the rows that have at most `max_tokens` tokens and a target that can be a response.
 
-    A smaller draw is the beginning of a larger one. Raises InputError if there are not so many.
+    A smaller draw is the beginning of a larger one. Raises InputError if there are too few.
     """
     encoded = prompts.encode_training(((row.source, row.target, domain) for row in rows), settings.max_tokens)
     fitting = len(encoded.examples)
@@ -84,12 +84,12 @@ def write(
     about: dict[str, Any],
     team: Team = ALONE,
 ) -> None:
-    """Scores every sample and leaves `{domain}.npy`, `{domain}.stats.npz` and the sidecar `{domain}.json`.
+    """Scores every sample and writes `{domain}.npy`, `{domain}.stats.npz` and the sidecar `{domain}.json`.
 
-    What a killed job of the same model, corpus and settings had finished is taken over, to the same bytes.
-    about: what the sidecar says of model, corpus and settings; its `unit` is what is scored, by default neurons.
-    team: processes that all call this, and share the batches; the bytes are those of one process. When it returns in
-    the main one, the dump is there.
+    Resumes a killed job of the same model, corpus and settings, and ends with the same bytes.
+    about: the sidecar's entries on model, corpus and settings; `unit` says what to score, by default neurons.
+    team: the processes that share the batches, all of which must call this function. The bytes are the same as with one
+    process. When the function returns in the main process, the dump is complete.
     Raises InputError for scores that float16 cannot hold.
     """
     examples = samples.examples
@@ -127,12 +127,12 @@ def write(
 
 
 def _dealt(team: Team, dump: Dump | None, count: int) -> list[int]:
-    """The batches that this process is to score, of `count`; the dump, which the main process has, knows what lacks."""
+    """The batches, of `count`, that this process scores. The dump of the main process knows which are missing."""
     missing = set(dump.mine) if dump else set()
     lacking = team.sum([float(index in missing) for index in range(count)])
     left = [index for index, lacks in enumerate(lacking) if lacks]
     if team.main and len(left) < count:
-        logger.info("going on after batch %d of %d", count - len(left), count)
+        logger.info("resuming after batch %d of %d", count - len(left), count)
     return left[team.rank :: team.count]
 
 
@@ -145,7 +145,7 @@ def _fill(
     scale_exponent: int,
     team: Team,
 ) -> None:
-    """Scores the batches that are this process's."""
+    """Scores and writes the batches of this process."""
     sizes = [len(chosen) * max(len(examples[i]) for i in chosen) for chosen in part.batches]
     total, own = sum(sizes), sum(sizes[index] for index in part.mine)
     left = (collate([examples[i] for i in part.batches[index]], pad) for index in tuple(part.mine))
@@ -159,13 +159,13 @@ def _fill(
             bar.set_postfix_str(f"{rate:.1f} samples/s", refresh=False)
             bar.update(team.count * tokens)
             if team.orphaned:
-                sys.exit(128 + signal.SIGTERM)  # nobody would end it, or see what it leaves
+                sys.exit(128 + signal.SIGTERM)  # its parent is gone: nobody would stop it or use what it writes
 
 
 def about(
     name: str, model: nn.Module, manifest: dict[str, Any], corpus: Path, settings: DumpSettings
 ) -> dict[str, Any]:
-    """What a sidecar says of model, corpus and settings. name: of the model in the configuration."""
+    """A sidecar's entries on model, corpus and settings. name: the model's name in the configuration."""
     known = {key: manifest[key] for key in ("id", "hidden_size", "weights")}
     weights = unit_parameters(unit_layers(model, settings.unit)[0])
     return {
@@ -177,25 +177,25 @@ def about(
 
 
 def described(about: dict[str, Any], samples: Samples) -> dict[str, Any]:
-    """The beginning of a dump's sidecar: what made it and of what, but for the samples' ids."""
+    """The first entries of a dump's sidecar: what made it, and from what, except for the samples' ids."""
     tokens = _tokens_hash(samples.examples)
     return {**records.provenance(), **about, "domain": samples.domain, "tokens_sha256": tokens}
 
 
 def _tokens_hash(examples: Sequence[Example]) -> str:
-    """Of what the model is given: covers tokenizer and chat template."""
+    """SHA-256 of the token ids that the model is given, which depend on tokenizer and chat template."""
     return hashlib.sha256(json.dumps([[e.prompt, e.response] for e in examples]).encode()).hexdigest()
 
 
 def _identity(about: dict[str, Any], samples: Samples, model: nn.Module) -> str:
-    """Hash of all that a dump's bytes depend on: a partial dump is resumed only if its identity matches."""
+    """Hash of everything that a dump's bytes depend on; a partial dump is resumed only if its identity matches."""
     device = next(model.parameters()).device.type
     content = [about, samples.ids, device, torch.get_num_threads()]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _check_sidecar(samples: Samples) -> None:
-    """Raises InputError, before they are scored, for so many samples that their sidecar would not be read."""
+    """Raises InputError, before any scoring, if there are so many samples that their sidecar could not be read."""
     widest = {"loss": -sys.float_info.max, "tokens": 10**9, "response_tokens": 10**9}
     listed = {"samples": [{"id": name, **widest} for name in samples.ids]}
     size = len(json.dumps(listed, indent=1, ensure_ascii=False).encode("utf-8")) + OF_SIDECAR
@@ -215,7 +215,7 @@ def _sidecar(
     settings: Importance,
     about: dict[str, Any],
 ) -> dict[str, Any]:
-    """All that is needed to read the dump without this program."""
+    """Everything that is needed to read the dump without this program."""
     unit = about.get("unit", NEURON)
     return {
         **about,

@@ -1,7 +1,7 @@
-"""Importance dumps on disk: written batch by batch so that a killed job goes on, read by blocks in constant memory.
+"""Importance dumps on disk: written batch by batch so that a killed job resumes, read by blocks in constant memory.
 
-A dump is a `.npy` of float16 (layers, samples, neurons), scores times 2**scale_exponent. Instead of neurons it can be
-of attention heads; its sidecar says so.
+A dump is a `.npy` of float16 (layers, samples, neurons), scores times 2**scale_exponent. Its units can also be
+attention heads, as its sidecar says.
 """
 
 import math
@@ -31,8 +31,8 @@ UNREADABLE = (OSError, KeyError, TypeError, ValueError)
 class DumpReader:
     """Scores of a dump, read as `dump[layer, :, start:stop]` like an array of (layers, samples, neurons).
 
-    Nothing is mapped or kept: each block is read by plain reads, so memory is that of the blocks asked for.
-    Raises InputError naming the file if it is no float16 `.npy` of three axes, or shorter than it says.
+    Blocks are read with plain reads, neither mapped nor kept, so memory holds only the requested blocks.
+    Raises InputError naming the file if it is not a float16 `.npy` of three axes, or not as long as its header says.
     """
 
     def __init__(self, path: str | Path):
@@ -80,9 +80,9 @@ class DumpReader:
 
 @dataclass(frozen=True)
 class DumpSet:
-    """Dumps of a mixture's domains, each part by domain.
+    """Dumps of a mixture's domains; each field maps domains to their part.
 
-    scores: readers or arrays, read as `dump[layer, :, start:stop]`. statistics: by name, (layers, neurons) each.
+    scores: readers or arrays, read as `dump[layer, :, start:stop]`. statistics: arrays (layers, neurons) by name.
     """
 
     scores: Mapping[str, Any]
@@ -91,12 +91,12 @@ class DumpSet:
 
     @property
     def scales(self) -> dict[str, float]:
-        """Factor that the scores were multiplied by."""
+        """The factor that each domain's scores were multiplied by."""
         return {domain: 2.0 ** sidecar["scale_exponent"] for domain, sidecar in self.sidecars.items()}
 
     @property
     def lengths(self) -> dict[str, np.ndarray]:
-        """Response tokens of each sample."""
+        """Number of response tokens of each sample."""
         return self._of_samples("response_tokens")
 
     @property
@@ -114,8 +114,9 @@ class Scored:
     """One batch as it is stored.
 
     scores: float16 (layers, samples, neurons), times 2**scale_exponent. sums: of |a|, |dL/da| and act(gate) > 0 over
-    the batch's response positions, float32 (layers, neurons) each. loss: float32 (samples,) in nats. largest: score
-    before scaling, not finite if any score is not. positive: scores above 0; vanished: those of them stored as 0.
+    the batch's response positions, float32 (layers, neurons) each. loss: float32 (samples,) in nats. largest: the
+    largest score before scaling; not finite if any score is not. positive: number of scores above 0; vanished: number
+    of these that are stored as 0.
     """
 
     scores: np.ndarray
@@ -129,7 +130,7 @@ class Scored:
 
 @dataclass
 class Progress:
-    """What is known after the finished batches; one checksum each."""
+    """Totals over the finished batches, and a checksum of each batch."""
 
     sums: dict[str, np.ndarray]
     loss: np.ndarray
@@ -151,7 +152,7 @@ class Progress:
 
     @property
     def lost(self) -> float:
-        """Share of the positive scores that float16 stored as 0; 0 where it is too small to matter."""
+        """Share of the positive scores that float16 stored as 0; 0 if it is too small to matter."""
         return self.vanished / self.positive if self.vanished > UNDERFLOW_SHARE * self.positive else 0.0
 
     def statistics(self) -> dict[str, np.ndarray]:
@@ -160,10 +161,10 @@ class Progress:
 
 
 class Part:
-    """What one process writes of a dump: the scores of its batches, and a record of each until the `Dump` takes it.
+    """One process's part of a dump: the scores of its batches, and a record of each until the `Dump` takes it over.
 
-    folder: of the `Dump`, made by another process of the same job. batches: the samples of each batch of the dump.
-    mine: the batches that are still to be written, in this order. name: of the model, for messages.
+    folder: that of the `Dump`, made by another process of the same job. batches: the samples of each batch of the dump.
+    mine: the batches that this process still has to write, in order. name: the model's name, for messages.
     Raises InputError for scores that are not finite or saturate float16; the message names the remedy.
     """
 
@@ -181,11 +182,11 @@ class Part:
         self._memory = self._opened()
 
     def write(self, batch: Scored) -> None:
-        """Stores the first of `mine`."""
+        """Stores the batch that is first in `mine`."""
         if not np.isfinite(batch.largest):
             raise InputError(f"{self.name}: importance is not finite; is the model's loss finite in its dtype?")
         self.largest = max(self.largest, batch.largest)
-        if self.largest * self.scale > LARGEST:  # said now, not after hours
+        if self.largest * self.scale > LARGEST:  # fail now, not after hours
             raise InputError(f"{self.name}: the score {self.largest:.3g} saturates float16. {self._remedy()}")
         index = self.mine.pop(0)
         self._store(index, batch.scores)
@@ -195,7 +196,10 @@ class Part:
         self._memory[:, self.batches[index], :] = scores
 
     def _keep(self, index: int, batch: Scored) -> None:
-        """Every batch, so not waited for: a process may die at any time, and after a power cut checksums tell."""
+        """Writes a batch's record without waiting for the disk, as there are many.
+
+        If the process dies, the record stays whole; after a power cut, the checksums show what is damaged.
+        """
         known = {name: value for name, value in vars(batch).items() if name not in ("scores", "sums")}
         checksum = np.array(_checksum(batch.scores))
         with atomic_write(self._record(index), durable=False) as beside:
@@ -205,7 +209,7 @@ class Part:
         return np.lib.format.open_memmap(self._scores, mode="r+")
 
     def _remedy(self) -> str:
-        """Names an exponent that puts the largest score a factor of 16 below float16's largest."""
+        """Advice to set an exponent that puts the largest score at least a factor of 16 below float16's largest."""
         fitting = int(np.floor(np.log2(LARGEST / 16 / self.largest))) if self.largest > 0 else 0
         return f"Set models.{self.name}.scale_exponent to {fitting}; it is one constant per model."
 
@@ -213,7 +217,7 @@ class Part:
         return self.folder / f"batch-{index}.npz"
 
     def _sent(self, index: int) -> Path:
-        """Scores of a batch that another machine has sent."""
+        """Path of the scores of a batch that another machine has sent."""
         return self.folder / f"batch-{index}.npy"
 
     @property
@@ -222,15 +226,15 @@ class Part:
 
 
 class Dump(Part):
-    """A dump in the making: filled batch by batch in a folder of its own, where a killed job is taken up again.
+    """A dump in the making, filled batch by batch in its own folder, from which a killed job resumes.
 
-    folder: holds `scores.npy`, a memory map, and `state.npz`, the progress after the first so many batches. Batches
-    beyond these that a `Part` has written have a record each, `batch-{index}.npz`, and are taken into the progress in
-    their order, so that its sums are the same to the last bit whoever scored them. A folder of another `identity`, or
-    one whose scores lack their checksums (a machine that lost power), starts over.
+    folder: holds `scores.npy`, a memory map, and `state.npz`, the progress over the first batches, up to a gap. Each
+    later batch that a `Part` has written has a record, `batch-{index}.npz`. Records enter the progress in order, so
+    that its sums are the same to the last bit, whichever process scored the batches. A folder with another `identity`,
+    or with scores that do not match their checksums (after a power cut), starts over.
     `mine` starts as the list of missing batches.
-    Raises InputError as a `Part`, and while another job works in the folder, and for scores of which more than 1 % of
-    the positive ones vanish in float16.
+    Raises InputError as `Part` does, if another job works in the folder, and if more than 1 % of the positive scores
+    vanish in float16.
     """
 
     def __init__(
@@ -255,13 +259,13 @@ class Dump(Part):
 
     @property
     def finished(self) -> int:
-        """How many of the first batches are done and in the progress."""
+        """Number of batches in the progress: the first ones, without a gap."""
         return len(self.progress.checksums)
 
     def take(self, patience: float = 0) -> None:
-        """Takes the batches of other processes that come next in order into the progress.
+        """Adds other processes' batches to the progress, as long as the next one in order is there.
 
-        patience: seconds in which those that lack may still come, through a network file system.
+        patience: seconds to wait for missing batches, which may still arrive through a network file system.
         """
         first, deadline = self.finished, time.monotonic() + patience
         while self.finished < len(self.batches):
@@ -277,7 +281,7 @@ class Dump(Part):
                 self._record(index).unlink()
 
     def check(self) -> None:
-        """Refuses a dump that lost too many of its scores, or lacks a batch."""
+        """Raises InputError if the dump lost too many of its scores, or lacks a batch."""
         if share := self.progress.lost:
             self.largest = self.progress.largest
             raise InputError(f"{self.name}: {share:.1%} of the positive scores vanish in float16. {self._remedy()}")
@@ -285,19 +289,19 @@ class Dump(Part):
             raise InputError(f"{self._record(self.finished)}: was lost or changed meanwhile; run the workflow again")
 
     def checksum(self) -> str:
-        """SHA-256 of the file of all scores."""
+        """SHA-256 of the file with all scores."""
         self._memory.flush()
         return sha256(self._scores)
 
     def finish(self, path: Path) -> None:
-        """Puts the whole at `path` and removes the folder."""
+        """Moves the finished scores to `path` and removes the folder."""
         self._memory.flush()
         sync(self._scores)
         os.replace(self._scores, path)
         self.discard()
 
     def discard(self) -> None:
-        """Removes the folder, and only then lets others at it: what they begin there must not go with it."""
+        """Removes the folder, and only then unlocks it, so that nothing is removed that another job begins there."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.release()
 
@@ -306,7 +310,7 @@ class Dump(Part):
         self._lock.release()
 
     def _keep(self, index: int, batch: Scored) -> None:
-        """In the progress at once if it is the next in order, as it always is for a process on its own."""
+        """Adds the batch to the progress at once if it is next in order (always, with one process), else records it."""
         if index == self.finished:
             self.progress.add(batch, self.batches[index])
             self._save()
@@ -319,11 +323,11 @@ class Dump(Part):
         return self.folder / "state.npz"
 
     def _opened(self) -> np.memmap:
-        """Scores that the folder holds, with their progress; new ones unless they belong to this dump and are whole."""
+        """The folder's scores, with their progress, if they belong to this dump and are whole; else new ones."""
         found = self._resumed()
         if found is None:
             for file in (self._state, self._scores, *self.folder.glob("batch-*")):
-                file.unlink(missing_ok=True)  # the scores too: a process of a killed job may still write into them
+                file.unlink(missing_ok=True)  # scores too: a process of a killed job may still write into them
             sums = {name: np.zeros((self._shape[0], self._shape[2])) for name in SUMS}
             self.progress = Progress(sums, np.zeros(self._shape[1], np.float32))
             found = np.lib.format.open_memmap(self._scores, mode="w+", dtype=np.float16, shape=self._shape)
@@ -332,13 +336,13 @@ class Dump(Part):
         return found
 
     def _save(self) -> None:
-        """As in `_keep`, not waited for."""
+        """Writes the progress without waiting for the disk, as in `Part._keep`."""
         known = {name: value for name, value in vars(self.progress).items() if name != "sums"}
         with atomic_write(self._state, durable=False) as beside:
             np.savez(beside, identity=np.array(self.identity), **known, **_named(self.progress.sums))
 
     def _resumed(self) -> np.memmap | None:
-        """Scores that the folder holds, and their progress; None unless they belong to this dump and are whole."""
+        """Restores the progress. Returns the folder's scores; None unless they belong to this dump and are whole."""
         try:
             state = read_arrays(self._state, ["identity", "loss", "checksums", *COUNTED, *(f"sum_{n}" for n in SUMS)])
             if str(state["identity"]) != self.identity:

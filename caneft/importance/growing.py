@@ -1,4 +1,4 @@
-"""Importance dumps that grow: nothing is scored twice. A larger dump begins with the smaller one."""
+"""Importance dumps that grow without scoring a sample twice: a larger dump begins with the smaller one."""
 
 import os
 from collections.abc import Sequence
@@ -21,19 +21,19 @@ from caneft.storage.bounded import read_arrays
 from caneft.storage.files import atomic_write, sha256, write_json
 
 SUFFIXES = (".stats.npz", ".json", ".npy")
-"""Of a dump's files; the one that makes it a dump comes last."""
+"""Suffixes of a dump's files. The scores, without which there is no dump, come last."""
 
 
 def place(scores: Path) -> Path:
-    """Where the pilot keeps a domain's dump, given the workflow's."""
+    """Path of the pilot's dump of a domain, given the path of the workflow's."""
     return scores.parent / ".pilot" / scores.name
 
 
 @dataclass(frozen=True)
 class Source:
-    """What the dumps of one domain are made of: the arguments of `dumping.write`. samples: all that there are.
+    """The arguments of `dumping.write` for the dumps of one domain. samples: all samples of the domain.
 
-    team: processes that share the scoring, all of which call the methods; the main one works on the files.
+    team: the processes that share the scoring. All must call the methods; only the main one joins and moves dumps.
     """
 
     model: nn.Module
@@ -47,7 +47,7 @@ class Source:
         dumping.write(path, self.model, samples, self.prompts, self.settings, self.about, self.team)
 
     def grow(self, path: Path, count: int) -> None:
-        """Writes the dump of the first `count` samples at `path`, and scores those only that a dump there lacks."""
+        """Writes the dump of the first `count` samples at `path`, scoring only those that a dump there lacks."""
         (held,) = map(int, self.team.sum([self._held(path) if self.team.main else 0]))
         wanted = self.samples.part(held, count)
         if held == 0:
@@ -59,7 +59,7 @@ class Source:
                 _join(path, more, dumping.described(self.about, self.samples.part(0, count)))
 
     def _held(self, path: Path) -> int:
-        """How many samples the dump at `path` holds; 0 unless it is whole and of the first of them, made alike."""
+        """Number of samples in the dump at `path`; 0 unless it is whole, of the first samples and made alike."""
         try:
             sidecar = read_json(path.with_suffix(".json"))
             ids = [entry["id"] for entry in sidecar["samples"]]
@@ -102,7 +102,7 @@ def _joined_statistics(paths: Sequence[Path], sidecars: Sequence[dict[str, Any]]
 
 
 def take_over(path: Path, source: Source, count: int) -> None:
-    """Makes the workflow's dump of `count` samples at `path`, beginning with what the pilot kept of it."""
+    """Makes the workflow's dump of `count` samples at `path`: grows the pilot's dump and moves it there."""
     kept = place(path)
     source.grow(kept, count)
     for suffix in SUFFIXES if source.team.main else ():

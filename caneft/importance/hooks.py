@@ -5,8 +5,8 @@
 with L_s the sum of the token cross-entropies of sample s (method: CANEFT, arXiv 2602.05694; definitions in
 docs/method.md). No weight needs a gradient: the graph starts at the first layer's units.
 
-An attention head has several activations, its inputs of the output projection. Their products a * dL/da are summed
-before the absolute value is taken: as for a neuron, the first-order effect of removing the unit at a position.
+An attention head has several activations, its inputs to the output projection. Their products a * dL/da are summed
+before the absolute value is taken. As for a neuron, this is the first-order effect of removing the unit at a position.
 """
 
 from collections.abc import Iterable, Iterator
@@ -28,11 +28,11 @@ from caneft.prompts import Batch
 
 @dataclass(frozen=True)
 class Scores:
-    """One batch, on the model's (first) device, possibly still being computed there.
+    """Scores of one batch, on the model's (first) device, which may still be computing them.
 
     importance: float32 (layers, samples, units). loss: float32 (samples,) in nats. sums: float32 (3, layers, units),
-    over response positions, of |a|, |dL/da| and act(gate) > 0; of a head the first two are L2 norms over its
-    activations, and the third is 0. positions: how many those are.
+    over response positions, of |a|, |dL/da| and act(gate) > 0; for a head, the first two are L2 norms over its
+    activations, and the third is 0. positions: number of response positions.
     """
 
     importance: torch.Tensor
@@ -41,17 +41,17 @@ class Scores:
     positions: int
 
     def joined(self, other: "Scores") -> "Scores":
-        """The samples of both."""
+        """The scores of both batches."""
         importance = torch.cat([self.importance, other.importance], dim=1)
         loss = torch.cat([self.loss, other.loss])
         return Scores(importance, loss, self.sums + other.sums, self.positions + other.positions)
 
 
 class Taps:
-    """Reads activations and their gradients at the input of every `down_proj`, reduced to samples at once.
+    """Reads activations and gradients at the input of every `down_proj`, and reduces them to samples at once.
 
-    unit: `neuron`, or `head` for those at the input of every `o_proj`. A context manager that attaches to a model.
-    `begin` says which positions count in the next pass; after its backward pass `scores` tells what was read. Nothing
+    unit: `neuron`, or `head` for the input of every `o_proj`. As a context manager, it attaches hooks to a model.
+    `begin` sets which positions count in the next pass; after the backward pass, `scores` returns the result. Nothing
     waits for the device.
     """
 
@@ -59,18 +59,18 @@ class Taps:
         self.layers = unit_layers(model, unit)
         self.width = self.layers[0].width
         self.largest_batch: int | None = None
-        """Padded tokens that once were too many for the device's memory."""
+        """The smallest number of padded tokens that was too large for the device's memory."""
         self._handles: list = []
         self._where: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def begin(self, batch: Batch) -> None:
-        """Says which positions count in the next pass, and forgets the last one."""
+        """Sets which positions count in the next pass, and forgets the last pass."""
         self._batch, self._where = batch, {}
         self._importance: list[torch.Tensor | None] = [None] * len(self.layers)
         self._sums: list[list[torch.Tensor | None]] = [[None] * len(SUMS) for _ in self.layers]
 
     def scores(self, losses: torch.Tensor) -> Scores:
-        """What the last pass showed. losses: of each response position."""
+        """Scores of the last pass. losses: the loss at each response position."""
         device = self._batch.rows.device
         per_sample = torch.zeros(len(self._batch.input_ids), device=losses.device)
         per_sample.index_add_(0, self._batch.rows.to(losses.device), losses.detach())
@@ -103,7 +103,7 @@ class Taps:
             (a,) = inputs
             if index == 0:
                 a = a.detach().requires_grad_()
-            kept = a.detach()  # a hook that held on to `a` itself would keep the pass's whole graph for good
+            kept = a.detach()  # a hook with a reference to `a` itself would keep the pass's graph alive
             a.register_hook(lambda gradient: reduce(index, kept, gradient))
             return (a,)
 
@@ -119,7 +119,7 @@ class Taps:
         self._importance[index] = weights @ a.float().mul_(gradient)
 
     def _reduce_heads(self, index: int, a: torch.Tensor, gradient: torch.Tensor) -> None:
-        """In float32, for the sums inside a head; (response positions, heads, numbers of a head)."""
+        """Reduces in float32, for the sums inside a head. Shape: (response positions, heads, activations of a head)."""
         size = self.layers[index].output.size
         a, gradient = (self._response(values).float().unflatten(1, (-1, size)) for values in (a, gradient))
         self._add(index, "activation", torch.linalg.vector_norm(a, dim=2))
@@ -147,7 +147,7 @@ class Taps:
 def importance(model: nn.Module, batches: Iterable[Batch], taps: Taps) -> Iterator[Scores]:
     """Scores of each batch. `taps` must be attached to `model`, whose weights must be frozen.
 
-    A batch for which memory does not suffice is halved until it does; InputError if one sample is too long for it.
+    A batch too large for the memory is halved until it fits; InputError if a single sample does not fit.
     """
     device = next(model.parameters()).device
     for batch in batches:
@@ -165,7 +165,7 @@ def _scored(model: nn.Module, batch: Batch, taps: Taps) -> Scores:
                     f"a single sample of {tokens} tokens needs more memory than the device has; lower"
                     " importance.max_tokens, or spread the model (models.*.resources.device_map)"
                 ) from None
-    # Out of the except block: the exception held on to the tensors of the failed pass.
+    # Outside the except block, because the exception keeps the tensors of the failed pass alive.
     taps.largest_batch = tokens if taps.largest_batch is None else min(tokens, taps.largest_batch)
     taps.begin(batch)
     if batch.input_ids.is_cuda:
@@ -195,7 +195,7 @@ def stored(scores: Iterable[Scores], scale_exponent: int) -> Iterator[Scored]:
 
 
 def _fetch(batch: Scores, scale_exponent: int) -> Iterator[Scored | None]:
-    """Queues the conversion and the copy to the host, then, when asked again, waits for them."""
+    """Queues the conversion and the copy to the host; when advanced again, waits for them and yields the batch."""
     scores, scale = batch.importance, 2.0**scale_exponent
     half = (scores * scale).half()
     positive = scores > 0

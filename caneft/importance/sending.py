@@ -1,4 +1,4 @@
-"""What a process on another machine adds to a dump."""
+"""The part of a dump that a process on another machine contributes."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from caneft.storage.files import atomic_write
 
 
 class Sender(Part):
-    """The `Part` of a process on another machine than the `Dump`'s, to which it sends each batch in a file.
+    """The `Part` of a process on another machine than the `Dump`, to which it sends each batch as a file.
 
-    A file that two machines map into their memory is written by pages: one would put back what it had read of the
-    other's.
+    The two cannot map the same scores file into memory: it is written in whole pages, so each machine would overwrite
+    the other's scores with what it had read before.
     """
 
     def _store(self, index: int, scores: np.ndarray) -> None:

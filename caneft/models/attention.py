@@ -1,8 +1,8 @@
-"""Attention heads as units, where the heads of a model are.
+"""Attention heads as units: where the heads of a model are.
 
-Unit j of a layer is what shares one key and value head: its rows of the key and value projections, the rows of the
-query projection of all the heads that attend by them, and the columns of the output projection that read these.
-Without grouped queries a unit is one head. Units share no weight.
+Unit j of a layer is everything that shares key and value head j: the rows of that head in the key and value
+projections, the rows of all its query heads in the query projection, and the columns of the output projection that read
+these heads. Without grouped queries, a unit is one head. Units share no weight.
 """
 
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ class Heads:
 
     @property
     def output(self) -> Projection:
-        """The projection whose input is the units' activation, `size` numbers of each."""
+        """The projection whose input is the units' activations, `size` numbers per unit."""
         return self.o
 
     @property
@@ -49,8 +49,8 @@ def head_layers(model: nn.Module) -> list[Heads]:
 
 
 def _heads(block: nn.Module, queries: int, units: int) -> Heads:
-    """The units of an attention module with so many query heads and key/value heads; q, k, v may be one module."""
-    own = block.o_proj.in_features // units  # inputs of o_proj, and so rows of q, that one unit has
+    """The units of an attention module. queries, units: numbers of query and key/value heads. q, k, v may be fused."""
+    own = block.o_proj.in_features // units  # inputs of o_proj, and rows of q, per unit
     head = block.o_proj.in_features // queries
     output = Projection(block.o_proj, COLUMNS, size=own)
     if (fused := getattr(block, "qkv_proj", None)) is not None:

@@ -1,4 +1,4 @@
-"""What is wrong with a model folder by the names of its files and how they begin: seen at once and without torch."""
+"""Finds faults of a model folder by the names and first bytes of its files, at once and without torch."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,22 +11,22 @@ from caneft.storage.bounded import read_json
 
 CONFIG, GENERATION = "config.json", "generation_config.json"
 OBJECTS = (CONFIG, GENERATION, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
-"""Small JSON files that hold an object. `tokenizer.json`, which may be large, is read as the tokenizer."""
+"""Small JSON files that hold an object. `tokenizer.json`, which may be large, is read with the tokenizer."""
 OTHERS = (*BESIDE, "added_tokens.json", "vocab.json", "merges.txt", INDEX, PICKLED_INDEX)
 MAY_BE_EMPTY = ("merges.txt", "chat_template.jinja")
 TOKENIZERS = ("tokenizer.json", "*.model", "vocab*", "merges.txt", "tekken.json", "*.tiktoken")
-"""One of these holds a tokenizer's vocabulary. Without one, transformers invents an empty one for some models."""
+"""One of these holds a tokenizer's vocabulary. Without any, transformers invents an empty one for some models."""
 OF_TOKENIZER = ("tokenizer", "special_tokens", "added_tokens", "chat_template", "vocab", "merges", "tekken")
-"""How the names of files begin that a tokenizer is made of."""
+"""Prefixes of the names of a tokenizer's files."""
 
 
 def wrong(folder: Path) -> list[str]:
-    """What is wrong with the files beside the weights, and with an adapter's; each begins with the file's name."""
+    """Faults of the files next to the weights, and files of an adapter; each message begins with the file's name."""
     return [*_files(folder), *_adapter(folder)]
 
 
 def in_weights(folder: Path) -> list[str]:
-    """What else is wrong in a folder that is to hold a whole model: its weights by how they begin, and no tokenizer."""
+    """Further faults of a folder that should hold a whole model: missing or foreign weight files, no tokenizer."""
     weights = sorted([*folder.glob("*.safetensors"), *folder.glob(PICKLED)])
     said = [f"{file.name} {instead}" for file in weights if (instead := foreign(file))]
     if not weights:
@@ -35,19 +35,19 @@ def in_weights(folder: Path) -> list[str]:
 
 
 def vocabularies(folder: Path) -> list[str]:
-    """Names of the files of which one holds the tokenizer's vocabulary."""
+    """Names of the files in the folder that may hold the tokenizer's vocabulary."""
     return [file.name for pattern in TOKENIZERS for file in sorted(folder.glob(pattern))]
 
 
 def without_tokenizer(folder: Path) -> str | None:
-    """Words for a folder that has no tokenizer."""
+    """Message for a folder without a tokenizer; None if it has one."""
     if vocabularies(folder):
         return None
     return "it has no tokenizer (tokenizer.json): save the model's own there, tokenizer.save_pretrained(FOLDER)"
 
 
 def _files(folder: Path) -> Iterator[str]:
-    """What is wrong with the files beside the weights."""
+    """Faults of the files next to the weights."""
     for name in dict.fromkeys([*OTHERS, *vocabularies(folder)]):
         file = folder / name
         if not file.is_file() or (name in MAY_BE_EMPTY and not file.stat().st_size):

@@ -1,6 +1,6 @@
-"""What is wrong with a model folder, all of it said at once and before any job needs the model.
+"""Reports everything that is wrong with a model folder, at once and before any job needs the model.
 
-Nothing is loaded: files are recognised by how they begin, weights by their headers.
+No weights are loaded: files are recognised by their first bytes, weights by their headers.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,7 +22,7 @@ QUANTISED = ("quantization_config", "compression_config")
 IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
 SIZES = ("vocab_size", "hidden_size", "intermediate_size", "head_dim", "num_attention_heads", "num_key_value_heads")
 FAR = 10
-"""No size of a model is so many times the longest side of its tensors."""
+"""A size of a model that exceeds this many times the longest side of its tensors is an error."""
 FLOATS = {"F64", "F32", "BF16", "F16", "torch.float64", "torch.float32", "torch.bfloat16", "torch.float16"}
 """Dtypes of weights, as safetensors and torch call them."""
 ANOTHER = "is it the tokenizer of another model?"
@@ -32,10 +32,10 @@ Stored = tuple[tuple[int, ...], str]
 
 
 def checked(origin: dict[str, Any]) -> Any:
-    """Configuration of the model of an origin, whose folder holds all of it.
+    """Configuration of an origin's model, whose folder must be complete.
 
-    Raises one InputError that lists every problem: files of another kind, cut off or missing; an adapter's files;
-    quantised weights; weights that do not fill the model, or are there twice; no tokenizer; tokens beyond the
+    Raises one InputError that lists every problem: files that are cut off, missing or of another kind; an adapter's
+    files; quantised weights; weights that do not fill the model, or exist twice; no tokenizer; tokens beyond the
     vocabulary. An unknown architecture is reported alone.
     """
     folder = Path(origin["folder"])
@@ -54,7 +54,7 @@ def checked(origin: dict[str, Any]) -> Any:
 
 
 def _weights(folder: Path, origin: dict[str, Any], config: Any) -> Iterator[str]:
-    """What is wrong with the weights."""
+    """Faults of the weights."""
     own = read_json(folder / CONFIG, AGAIN)
     parts = {"": own} | {f"{key}.": part for key, part in own.items() if isinstance(part, dict)}
     if said := [f"{key}{name}" for key, part in parts.items() for name in QUANTISED if part.get(name)]:
@@ -71,7 +71,7 @@ def _weights(folder: Path, origin: dict[str, Any], config: Any) -> Iterator[str]
         return
     try:
         said = _unfilled(config, found, origin["trust_remote_code"])
-    except Exception as error:  # of transformers, on a configuration that anyone may have written
+    except Exception as error:  # anything that transformers raises for a faulty configuration
         if not beyond:
             yield f"{CONFIG} describes no model that can be built: {_first_line(error)}"
         return
@@ -80,9 +80,9 @@ def _weights(folder: Path, origin: dict[str, Any], config: Any) -> Iterator[str]
 
 
 def _unfilled(config: Any, found: Mapping[str, Stored], trusted: bool) -> str | None:
-    """Words for tensors that do not fill the model, or do so with numbers of a scheme, which transformers would cast.
+    """Message if tensors do not fill the model, or only do so with quantised numbers, which transformers would cast.
 
-    What is no weight, such as the positions that some models hold, may be stored as anything.
+    Tensors that are not weights, such as the positions that some models hold, may have any dtype.
     """
     tensors = {name: shape for name, (shape, _) in found.items()}
     if said := _oversized(config.get_text_config(), tensors):
@@ -96,7 +96,7 @@ def _unfilled(config: Any, found: Mapping[str, Stored], trusted: bool) -> str | 
 
 
 def _oversized(config: Any, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
-    """Words for a size that is far beyond the weights: such a model would fill the memory, even without any."""
+    """Message for a size far beyond the weights: such a model would fill the memory, even without its weights."""
     longest = max((length for shape in shapes.values() for length in shape), default=0)
     bounds = {"num_hidden_layers": len(shapes)} | dict.fromkeys(SIZES, FAR * longest)
     for name, bound in bounds.items():
@@ -106,10 +106,10 @@ def _oversized(config: Any, shapes: Mapping[str, tuple[int, ...]]) -> str | None
 
 
 def _stored(folder: Path, origin: dict[str, Any]) -> tuple[dict[str, Stored], list[str]]:
-    """Shapes and dtypes of the stored tensors by name, and what is wrong with the files."""
+    """Shapes and dtypes of the stored tensors by name, and the faults of the files."""
     found, wrong = {}, []
     try:
-        absent = [file for file in hashed(folder, origin) if not file.is_file()]  # whose checksums nobody can take
+        absent = [file for file in hashed(folder, origin) if not file.is_file()]  # no checksum can be taken
         files = weight_files(folder, origin.get("allow_pickle", False))
     except InputError as error:
         return {}, [] if _foreign_index(folder) else [str(error).replace(f"{folder} ", "it ", 1)]
@@ -128,16 +128,16 @@ def _stored(folder: Path, origin: dict[str, Any]) -> tuple[dict[str, Stored], li
 
 
 def _foreign_index(folder: Path) -> bool:
-    """Whether an index is something else, which is said already."""
+    """Whether an index file is something else, which `beside` has already reported."""
     return any((folder / name).is_file() and foreign(folder / name) for name in (INDEX, PICKLED_INDEX))
 
 
 def _beyond(config: Any, folder: Path) -> Iterator[str]:
-    """Special tokens of the configuration that the vocabulary does not have."""
+    """Messages for special tokens of the configuration whose ids are beyond the vocabulary."""
     text = config.get_text_config()
     try:
         generation = read_json(folder / GENERATION, AGAIN)
-    except InputError:  # there is none, or what is wrong with it is said already
+    except InputError:  # it is missing, or its fault is already reported
         generation = {}
     for name in IDS:
         for file, found in ((CONFIG, getattr(text, name, None)), (GENERATION, generation.get(name))):
@@ -151,24 +151,24 @@ def _several(found: Any) -> list[int]:
 
 
 def _tokenizer(folder: Path, origin: dict[str, Any], config: Any) -> Iterator[str]:
-    """What is wrong with the tokenizer."""
+    """Faults of the tokenizer."""
     if said := without_tokenizer(folder):
         yield said
         return
     try:
         tokenizer = load_tokenizer(origin)
-    except Exception as error:  # of tokenizers, which has no exceptions of its own
+    except Exception as error:  # the package tokenizers has no exceptions of its own
         yield f"its tokenizer cannot be loaded: {_first_line(error)}. {AGAIN}"
         return
-    if tokenizer.pad_token_id is None:  # which is that of the end, where there is no other
+    if tokenizer.pad_token_id is None:  # it falls back to the end token
         yield "its tokenizer has no eos_token: download tokenizer_config.json too, or name the token there"
     yield from _out_of_reach(tokenizer, config.get_text_config().vocab_size)
 
 
 def _out_of_reach(tokenizer: Any, size: int) -> Iterator[str]:
-    """Tokens that a text or a prompt can have, but that the model has no embedding of.
+    """Messages for tokens that can occur in a text or prompt, but have no embedding in the model.
 
-    No matter are special tokens that nothing asks for: Gemma 3's vocabulary is larger by some than its embeddings.
+    Unused special tokens do not matter: Gemma 3's vocabulary is slightly larger than its embeddings.
     """
     for name in ("bos_token", "eos_token"):
         if (found := getattr(tokenizer, f"{name}_id")) is not None and found >= size:
@@ -187,15 +187,15 @@ def _out_of_reach(tokenizer: Any, size: int) -> Iterator[str]:
 
 
 def _of_template(tokenizer: Any) -> Iterable[int]:
-    """Ids of a conversation in the chat template; none where there is no template, or one that fails when it is used:
-    the configuration may ask for prompts without it."""
+    """Ids of a conversation in the chat template; none if there is no template or it fails when used, because the
+    configuration may ask for prompts without it."""
     from caneft.prompts import Prompts  # late, as numpy comes with it
 
     if tokenizer.chat_template is None:
         return ()
     try:
         example = Prompts(tokenizer, lambda domain: "Translate.").encode("Haus", "house")
-    except Exception:  # of jinja, on a template that anyone may have written
+    except Exception:  # anything that jinja raises for a faulty template
         return ()
     return (*example.prompt, *example.response)
 

@@ -1,7 +1,7 @@
-"""FFN layouts per architecture: where the neurons of a model are. One entry a family.
+"""FFN layouts by architecture: where the neurons of a model are. One entry per family.
 
 Neuron j of a layer is row j of the gate projection, row j of the up projection and column j of the down projection;
-its activation act(gate x)_j * (up x)_j is the j-th input of the latter.
+its activation act(gate x)_j * (up x)_j is the j-th input of the down projection.
 """
 
 from collections.abc import Iterator
@@ -17,10 +17,11 @@ ROWS, COLUMNS = 0, 1
 
 @dataclass(frozen=True)
 class Layout:
-    """Names in a causal LM of transformers.
+    """Module names in a causal LM of transformers.
 
-    decoder: path of the module with the `layers`. Inside `layers[i].mlp`: gate, up, down, the linear modules, where the
-    same name for gate and up means one module with the gates' rows first; activation: the module between.
+    decoder: path of the module with the `layers`. The others are inside `layers[i].mlp`. gate, up, down: the linear
+    modules; the same name for gate and up means a single module with the gate's rows first. activation: the module of
+    the activation function.
     """
 
     gate: str = "gate_proj"
@@ -49,8 +50,8 @@ LAYOUTS = {
 
 @dataclass(frozen=True)
 class Projection:
-    """The part of a linear module that belongs to the units of a layer: along `axis` of its weight, the `size` lines
-    from `offset + size * j` on are unit j's. A neuron has one line in each module, an attention head several."""
+    """The part of a linear module that belongs to the units of a layer. Along `axis` of its weight, unit j has the
+    `size` lines from `offset + size * j` on. A neuron has one line in each module, an attention head several."""
 
     linear: nn.Linear
     axis: int
@@ -68,7 +69,7 @@ class Projection:
 
     @torch.no_grad()
     def replace(self, index: torch.Tensor, lines: torch.Tensor) -> None:
-        """Puts lines, as `lines` returns them, into the weight, in the weight's dtype."""
+        """Writes lines, in the form that `lines` returns, into the weight, cast to its dtype."""
         weight = self.linear.weight
         places = self.places(index).to(weight.device)
         weight.index_copy_(self.axis, places, lines.to(weight.device, weight.dtype))
@@ -91,7 +92,7 @@ class FFN:
 
     @property
     def output(self) -> Projection:
-        """The projection whose input is the neurons' activation."""
+        """The projection whose input is the neurons' activations."""
         return self.down
 
     @property
@@ -101,7 +102,7 @@ class FFN:
 
 
 def layout(model_type: str) -> Layout:
-    """Layout of an architecture. Raises InputError that says what to add and where for an unknown one."""
+    """Layout of an architecture. If it is unknown, raises InputError that says what to add and where."""
     if model_type not in LAYOUTS:
         raise InputError(
             f"architecture '{model_type}' has no FFN layout. Known: {', '.join(sorted(LAYOUTS))}.\n"

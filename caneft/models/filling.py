@@ -7,15 +7,15 @@ import torch
 from torch import nn
 
 NAMED = 3
-"""So many tensors are named of each kind."""
+"""The most tensors of each kind that a message names."""
 ENOUGH = 50
-"""So many unexpected names tell whether all have one prefix."""
+"""The most unexpected names that are searched for a common prefix."""
 
 
 def misfits(info: Mapping[str, Any]) -> str | None:
-    """Words for the tensors that do not fit a model; None if all do. info: what transformers found when loading it.
+    """Message about tensors that do not fit a model; None if all do. info: what transformers found when loading it.
 
-    Without this, it gives random numbers to the weights that are missing, other ones in every process.
+    Without this check, transformers fills missing weights with random numbers, different ones in every process.
     """
     wrong = [
         f"{_some(info['missing_keys'])} of the model missing" if info["missing_keys"] else "",
@@ -31,7 +31,7 @@ def misfits(info: Mapping[str, Any]) -> str | None:
 def fill(config: Any, shapes: Mapping[str, tuple[int, ...]], trust_remote_code: bool) -> dict[str, Any]:
     """What transformers finds when it loads tensors of these shapes into the causal LM of a configuration.
 
-    Names and shapes go through transformers' own rules of loading, on the meta device: no weight is read or made.
+    Names and shapes go through transformers' own loading rules, on the meta device: no weight is read or created.
     """
     from transformers import AutoModelForCausalLM
 
@@ -44,16 +44,16 @@ def fill(config: Any, shapes: Mapping[str, tuple[int, ...]], trust_remote_code: 
         config=config,
         state_dict=tensors,
         device_map={"": "meta"},
-        ignore_mismatched_sizes=True,  # they are said, with the rest
+        ignore_mismatched_sizes=True,  # `misfits` reports them with the rest
         output_loading_info=True,
     )
     return info
 
 
 def not_finite(model: nn.Module) -> list[str]:
-    """Names of the parameters that hold a number which is not finite.
+    """Names of the parameters that hold a non-finite number.
 
-    The least and the greatest number tell, in one pass without a copy: a fifth of the time of their checksum.
+    The smallest and the largest number show it, in one pass without a copy, and in a fifth of the time of a checksum.
     """
     ends = {name: torch.aminmax(weight.detach()) for name, weight in model.named_parameters() if weight.numel()}
     return [name for name, (least, greatest) in ends.items() if not (least.isfinite() & greatest.isfinite())]
@@ -71,7 +71,7 @@ def _mismatch(found: tuple) -> str:
 
 
 def _prefix(missing: Iterable[str], unexpected: Iterable[str]) -> str | None:
-    """What every unexpected name has before a missing one; the first ones tell."""
+    """The prefix that turns missing names into unexpected ones (the first few); None if they have no common one."""
     missing = set(missing)
     first = sorted(unexpected)[:ENOUGH]
     prefixes = {next((name[: -len(end)] for end in missing if name.endswith(end)), None) for name in first}

@@ -1,19 +1,19 @@
-"""Files of a model that are something else than their name says, known by how they begin."""
+"""Recognises, by their first bytes, files of a model that are not what their name says."""
 
 from pathlib import Path
 
 from caneft.corpora import recognising
 
 BEGINNING = 512
-"""Bytes that are looked at."""
+"""Number of bytes that are examined."""
 GGUF = b"GGUF"
-"""How a GGUF file begins."""
+"""The first bytes of a GGUF file."""
 
 
 def foreign(path: str | Path) -> str | None:
-    """What a file of weights or JSON is instead, and what to do; None if it does not look like anything else.
+    """What a supposed file of weights or JSON really is, and what to do; None if it does not look like anything else.
 
-    Known is what stands in the place of any file (`recognising`), and whatever is in marks: no such file begins so.
+    It recognises stand-ins for any file (`recognising`), HTML and XML, folders, broken links and empty files.
     """
     if Path(path).is_dir():
         return "is a folder, not the file itself: name the folder that holds the model's files"
@@ -34,9 +34,9 @@ def foreign(path: str | Path) -> str | None:
 
 
 def no_gguf(path: str | Path) -> str | None:
-    """What a GGUF file is instead, and what to do; None if it begins as one."""
+    """What a supposed GGUF file really is, and what to do; None if it begins like one."""
     with open(path, "rb") as file:
         begin = file.read(len(GGUF))
     if begin == GGUF:
         return None
-    return foreign(path) or f"is no GGUF file: it begins with {begin!r} instead of {GGUF!r}. Download it again"
+    return foreign(path) or f"is not a GGUF file: it begins with {begin!r} instead of {GGUF!r}. Download it again"

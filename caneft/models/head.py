@@ -1,4 +1,4 @@
-"""The LM head, which is most of a small model with a large vocabulary: its loss in chunks, its input in one piece."""
+"""The LM head, most of a small model with a large vocabulary: its loss in chunks, and a contiguous input."""
 
 from collections.abc import Callable, Iterator
 
@@ -7,15 +7,15 @@ import torch.nn.functional as F
 from torch import nn
 
 LOGITS = {"cpu": 2**24, "cuda": 2**27}
-"""How many logits may be in memory together, by type of device: 64 and 512 MB in float32. With fewer, the products of
-the head would be too small to keep the device busy."""
+"""The most logits in memory at once, by type of device: 64 and 512 MB in float32. With fewer, the head's matrix
+products would be too small to keep the device busy."""
 
 LIFT = 2.0**10
-"""What gradients of the logits are multiplied by where they go through a head in float16, in which most would be 0."""
+"""Factor for the gradients of logits that pass through a float16 head, where most of them would otherwise become 0."""
 
 
 def take_whole_inputs(model: nn.Module) -> None:
-    """Has the LM head's input laid out in one piece.
+    """Makes the LM head's input contiguous.
 
     `generate` gives the head the last position of every sample, a slice with gaps. For a frozen weight, PyTorch on a
     CPU (seen in 2.13) then multiplies sample by sample, with a copy of the weight for each: 64 samples of Gemma 3 270M
@@ -34,12 +34,12 @@ def cross_entropy(
     """Cross-entropy of the LM head's prediction at each position, in nats: float32 of shape (positions,).
 
     hidden: (positions, width), weight: (vocabulary, width), of one dtype. targets: int64 (positions,). cap: soft-cap of
-    the logits. logits: how many of them may be in memory together, by default `LOGITS` of the device.
+    the logits. logits: the most of them in memory at once, by default `LOGITS` of the device.
 
-    If all of them may, this is PyTorch's own cross-entropy. If not, positions are taken in chunks, and the logits of a
-    chunk are dropped before those of the next are computed. If the head is frozen, the gradient with respect to
-    `hidden` is computed in the forward pass, while the logits are there. If it is trained, the backward pass computes
-    them again. There are no second derivatives then.
+    If all fit, this is PyTorch's own cross-entropy. If not, positions are processed in chunks, and the logits of a
+    chunk are freed before those of the next are computed. If the head is frozen, the forward pass also computes the
+    gradient with respect to `hidden`, while it has the logits. If the head is trained, the backward pass computes the
+    logits again. With chunks there are no second derivatives.
     """
     rows = max(1, (LOGITS[hidden.device.type] if logits is None else logits) // len(weight))
     if len(hidden) <= rows:
@@ -78,7 +78,7 @@ class _InChunks(torch.autograd.Function):
             return (ready * upstream).to(ctx.dtype), None, None, None, None
         hidden, weight, targets = ctx.saved_tensors
         of_hidden = torch.empty_like(hidden)
-        of_weight = torch.zeros_like(weight, dtype=torch.float32)  # in fewer bits, a sum of many chunks would be off
+        of_weight = torch.zeros_like(weight, dtype=torch.float32)  # in fewer bits, a sum of chunks would be inexact
         for part in _parts(hidden, ctx.rows):
             _, of_logits = _chunk(hidden[part], weight, targets[part], ctx.cap)
             gradient = of_logits(upstream[part])
@@ -95,9 +95,10 @@ def _chunk(
     hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, cap: float | None
 ) -> tuple[torch.Tensor, Callable[[float | torch.Tensor], torch.Tensor]]:
     """Losses of some positions, float32 (positions,), and a function that returns their gradient, times a factor, with
-    respect to the logits before the soft-cap: (positions, vocabulary) in the weight's dtype. To be called once.
+    respect to the logits before the soft-cap: (positions, vocabulary) in the weight's dtype. It must be called only
+    once.
 
-    Logits are there once in the weight's dtype and once in float32; everything else is computed in their place.
+    The logits are held once in the weight's dtype and once in float32; everything else is computed in place.
     """
     raw = F.linear(hidden, weight)
     wide = raw.float() if cap is None else torch.tanh(raw.float() / cap)

@@ -19,15 +19,15 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def load_tokenizer(manifest: dict[str, Any]):
-    """Tokenizer of a manifest.
+    """Tokenizer of a manifest's model.
 
-    One without a pad token, or with one that the model has no embedding of, gets its end-of-sequence token for it:
-    padding is masked.
+    If it has no pad token, or one without an embedding in the model, its end-of-sequence token is used, as padding is
+    masked.
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     integrity.verify(Path(manifest["folder"]), manifest.get(integrity.KEY, {}), remedy=remedy(manifest))
-    if manifest.get("id") == PRETRAINED_HERE:  # AutoTokenizer would put Qwen's own way of splitting words over it
+    if manifest.get("id") == PRETRAINED_HERE:  # AutoTokenizer would split words as Qwen does
         tokenizer = PreTrainedTokenizerFast.from_pretrained(manifest["folder"])
     else:
         tokenizer = AutoTokenizer.from_pretrained(manifest["folder"], trust_remote_code=_trusted(manifest))
@@ -37,7 +37,7 @@ def load_tokenizer(manifest: dict[str, Any]):
 
 
 def _vocabulary(manifest: dict[str, Any]) -> int:
-    """How many tokens the model knows."""
+    """Size of the model's vocabulary."""
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(manifest["folder"], trust_remote_code=_trusted(manifest))
@@ -45,32 +45,32 @@ def _vocabulary(manifest: dict[str, Any]) -> int:
 
 
 def _trusted(manifest: dict[str, Any]) -> bool:
-    """Whether a model's own code may run; older manifests do not say."""
+    """Whether a model's own code may run; False for older manifests, which do not say."""
     return manifest.get("trust_remote_code", False)
 
 
 def prepared(model: nn.Module) -> nn.Module:
-    """A causal LM of transformers as all of this computes with it: frozen, in evaluation mode, with less memory."""
+    """Prepares a causal LM of transformers for every use here: frozen, in evaluation mode, with lower memory use."""
     take_whole_inputs(model)
     keep_inputs(model)
     return model.requires_grad_(False).eval()
 
 
 def verify(manifest: dict[str, Any]) -> None:
-    """Raises InputError for files of a model that are not what its manifest says, and for an adapter's beside them."""
+    """Raises InputError if a model's files differ from its manifest, or an adapter's files are among them."""
     sums = (manifest.get("weights") or {}) | manifest.get(integrity.KEY, {})
     integrity.verify(Path(manifest["folder"]), sums, remedy=remedy(manifest))
-    if found := adapters(Path(manifest["folder"])):  # transformers would put it into the model, where PEFT is installed
+    if found := adapters(Path(manifest["folder"])):  # transformers would load it too, if PEFT is installed
         raise InputError(f"{manifest['folder']} holds {', '.join(found)} of an adapter beside the model: delete them")
 
 
 def load_model(manifest: dict[str, Any], dtype: str, device: torch.device, device_map: str = "none") -> nn.Module:
     """Causal LM of a manifest, in evaluation mode, every weight frozen.
 
-    Its weights are safetensors, and no code of its own is run, unless the manifest allows it.
-    device_map: but for "none", spreads the layers over the visible GPUs by accelerate's rule of that name. Raises
-    InputError for a model that does not fit on them, for weights that do not fill the model, or are not finite in this
-    dtype, and for an adapter's files beside them.
+    Unless the manifest allows it, weights other than safetensors are not loaded and the model's own code is not run.
+    device_map: unless "none", the rule of accelerate by which the layers are spread over the visible GPUs.
+    Raises InputError if files differ from the manifest, an adapter's files are among them, the model does not fit on
+    the GPUs, or its weights do not fill it or are not finite in this dtype.
     """
     from transformers import AutoModelForCausalLM
 
@@ -80,15 +80,15 @@ def load_model(manifest: dict[str, Any], dtype: str, device: torch.device, devic
         manifest["folder"],
         dtype=DTYPES[dtype],
         trust_remote_code=_trusted(manifest),
-        use_safetensors=None if manifest.get("allow_pickle") else True,  # None: where there are any
+        use_safetensors=None if manifest.get("allow_pickle") else True,  # None: prefers them
         weights_only=True,
-        ignore_mismatched_sizes=True,  # they are said, with the rest
+        ignore_mismatched_sizes=True,  # `misfits` reports them with the rest
         output_loading_info=True,
         **where,
     )
     if said := misfits(info):
         raise InputError(f"{manifest['folder']}: its weights do not fill the model: {said}")
-    ffn_layers(model)  # an unknown architecture is said here, before any work
+    ffn_layers(model)  # reports an unknown architecture before any work
     model = prepared(model)
     if not where:
         return _finite(model.to(device), manifest, dtype)

@@ -16,21 +16,21 @@ BESIDE = (
     "special_tokens_map.json",
     "chat_template.jinja",
 )
-"""Files beside the weights that decide what a model says."""
+"""Files next to the weights that influence a model's output."""
 MANIFEST = {"folder": str, "weights": dict}
-"""What every manifest has."""
+"""The keys that every manifest has, with their types."""
 PRETRAINED_HERE = "pretrained here"
-"""In the place of an id."""
+"""The id of every model that the workflow has pretrained."""
 QUANTISED = "quantised"
-"""Key of what a manifest says of the GGUF file whose weights were dequantised: file, sha256, scheme, tensors."""
+"""A manifest's key for the GGUF file whose weights were dequantised: file, sha256, scheme, tensors."""
 UNDO = Path("caneft", "undo.safetensors")
-"""In a model folder, what `patch apply` replaced. It is not beside the weights, where servers would load it."""
+"""Path, in a model folder, of what `patch apply` replaced. Next to the weights, servers would load it."""
 
 
 def hashed(folder: Path, origin: dict[str, Any]) -> list[Path]:
-    """The weight files of a model folder whose checksums its manifest names.
+    """The weight files of a model folder whose checksums its manifest holds.
 
-    Raises InputError if it has no weights in safetensors, nor any that its origin allows.
+    Raises InputError if it has neither safetensors nor, if its origin allows them, pickled weights.
     """
     weights = sorted(folder.glob("*.safetensors"))
     if not weights and origin.get("allow_pickle"):
@@ -52,7 +52,7 @@ def describe(folder: Path, origin: dict[str, Any], config: Any) -> dict[str, Any
 
     Raises InputError as `hashed` does.
     """
-    text = config.get_text_config()  # of a model that also sees, the part that writes
+    text = config.get_text_config()  # the language part of a multimodal model
     weights = hashed(folder, origin)
     return {
         "format": integrity.FORMAT,
@@ -67,7 +67,7 @@ def describe(folder: Path, origin: dict[str, Any], config: Any) -> dict[str, Any
 
 
 def read_manifest(path: str | Path) -> dict[str, Any]:
-    """Manifest of a model, `folder` made absolute against the manifest's own place. InputError if it is not there."""
+    """Manifest of a model, with `folder` resolved from the manifest's own. InputError if the model is missing."""
     path = Path(path)
     manifest = integrity.read_manifest(path, MANIFEST)
     folder = hub.located(manifest, path, f"the model {manifest.get('id')}", manifest["weights"])
@@ -75,7 +75,7 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
 
 
 def results_of(folder: Path) -> Path | None:
-    """The results folder of which a model folder is part: a base, or a run with the weights of a whole model."""
+    """The results folder of a model folder (a base, or a run with a whole model); None if it is in none."""
     folder = folder.resolve()
     names = {"models": "manifest.json", "runs": "record.json"}
     for root in folder.parents:
@@ -86,12 +86,12 @@ def results_of(folder: Path) -> Path | None:
 
 
 def base(manifest: dict[str, Any]) -> dict[str, Any]:
-    """What a patch and the record of a run say of their base."""
+    """The entries on the base in a patch and in a run's record."""
     return {name: manifest[name] for name in ("id", "revision", "weights", QUANTISED) if name in manifest}
 
 
 def remedy(manifest: dict[str, Any]) -> str:
-    """What to do where a file of a model is not what its manifest says; jobs ask for the manifest, not for weights."""
+    """What to do if a model's file differs from the manifest; jobs depend on the manifest, not on the weights."""
     if manifest.get("id") == PRETRAINED_HERE or QUANTISED in manifest:
         return f"Delete {Path(manifest['folder']) / 'manifest.json'} and run the workflow again"
     return (

@@ -1,6 +1,6 @@
-"""How much of the machine's memory a job of a model needs, computed from the model's sizes and the batch.
+"""Estimates how much of the machine's memory a model's job needs, from the model's sizes and the batch.
 
-An estimate, made before anything is loaded, for a scheduler that is to start no more jobs than fit. It errs to the high
+The estimate is made before anything is loaded, so that a scheduler starts no more jobs than fit. It errs on the high
 side: the jobs that set its constants (benchmarks/README.md) took between 67 and 89 % of it, and two others 84 and 96 %.
 """
 
@@ -18,28 +18,28 @@ from caneft.runtime.devices import processes
 from caneft.storage.bounded import read_json
 
 UNKNOWN = 4000
-"""MB of a job of a model whose sizes nobody knows yet, as it has not been resolved."""
+"""MB for a job of a model whose sizes are still unknown, as it has not been resolved."""
 LIBRARIES = 550e6
-"""Bytes of Python and the libraries of a step."""
+"""Bytes for Python and the libraries of a step."""
 SNAKEMAKES = 300
-"""MB of the Snakemakes that run inside of a job of a cluster, which counts them as part of the job."""
+"""MB for the Snakemake processes inside a cluster job, which the cluster counts as part of the job."""
 WITH_CUDA = 3000e6
-"""The same with CUDA's libraries and what the driver pins."""
+"""LIBRARIES on a GPU, with CUDA's libraries and the memory that the driver pins."""
 VLLM = 200e6
-"""What vLLM's libraries take beside those, on a CPU."""
+"""Further bytes for vLLM's libraries, on a CPU."""
 GROWTH = 2.5
-"""What training keeps, in activations of one pass: the allocator has memory for every shape of batch that it met."""
+"""What training keeps, as a multiple of one pass's activations: the allocator keeps memory for each batch shape."""
 CHUNK = 2**24
-"""Logits that are in memory together, on a CPU (`caneft.models.head`)."""
+"""Logits in memory at once, on a CPU (`caneft.models.head`)."""
 COPIES = 12
-"""Bytes of a logit: three copies in float32."""
+"""Bytes per logit: three copies in float32."""
 MARGIN = 1.1
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of a decoder: queries and keys are the widths of these projections."""
+    """Sizes of a decoder. queries, keys: widths of these projections."""
 
     vocabulary: int
     hidden: int
@@ -51,13 +51,13 @@ class Shape:
 
     @property
     def parameters(self) -> int:
-        """Weights without norms and biases."""
+        """Number of weights, without norms and biases."""
         attention = 2 * self.hidden * (self.queries + self.keys)
         layer = attention + 3 * self.hidden * self.neurons
         return self.vocabulary * self.hidden * (1 if self.tied else 2) + self.layers * layer
 
     def activations(self, tokens: int, size: int, again: bool = False) -> float:
-        """Bytes that a pass keeps for the backward pass; again: it computes them a second time instead."""
+        """Bytes that a forward pass keeps for the backward pass. again: whether the latter recomputes activations."""
         layer = 7 * self.hidden + 4 * self.neurons
         return size * tokens * (self.layers * self.hidden + layer if again else self.layers * layer)
 
@@ -72,7 +72,7 @@ class Shape:
 
 def of_config(config: Mapping[str, Any]) -> Shape | None:
     """Shape of a Hugging Face configuration; None if it does not say enough."""
-    text = config.get("text_config", config)  # of a model that also sees, the part that writes
+    text = config.get("text_config", config)  # the language part of a multimodal model
     try:
         hidden, heads = int(text["hidden_size"]), int(text["num_attention_heads"])
         width = int(text.get("head_dim") or hidden // heads)
@@ -95,9 +95,9 @@ def of_pretraining(settings: Pretraining) -> Shape:
 
 
 def find(model: Model, folder: Path | None, resolved: Path) -> Shape | None:
-    """Shape of a model, from the configuration or the config.json of its folder; None while nobody knows it.
+    """Shape of a model, from the configuration or the config.json of its folder; None while it is unknown.
 
-    folder: the user's, of a local model; resolved: the one of its manifest.
+    folder: the user's own folder of a local model; resolved: the folder of its manifest.
     """
     if model.pretrain:
         return of_pretraining(model.pretrain)
@@ -108,10 +108,10 @@ def find(model: Model, folder: Path | None, resolved: Path) -> Shape | None:
 
 
 def _named_by(manifest: Path) -> Path | None:
-    """The folder that a manifest names, wherever that is."""
+    """The folder that a manifest names; None if the manifest cannot be read."""
     try:
         return manifest.parent / read_json(manifest)["folder"]
-    except (InputError, KeyError, TypeError):  # whoever needs the model says what is wrong with it
+    except (InputError, KeyError, TypeError):  # the step that needs the model reports what is wrong
         return None
 
 
@@ -123,21 +123,21 @@ def _read(path: Path) -> Shape | None:
 
 
 class Memory:
-    """MB of the jobs of a configuration: what it says under `resources`, else what is computed.
+    """MB for the jobs of a configuration: its `resources.mem_mb` if set, else the estimate.
 
     beside: MB of other programs that run as part of each job.
     """
 
     def __init__(self, plan: Plan, beside: int = 0):
         self.plan, self.config, self.beside = plan, plan.config, beside
-        self._known: dict[str, Shape] = {}  # a plan of thousands of jobs asks for each of them
+        self._known: dict[str, Shape] = {}  # a plan of thousands of jobs asks for each job
 
     def tuning(self, model: str, variant: str) -> int:
         resources, tuning = self.plan.tuning_resources(model, variant), self.config.tuning
         method, size = self.config.methods[variant], self._size(model)
         full, tokens = isinstance(method, Full), tuning.tokens_per_batch
         whole = full and method.optimizer == "adamw"  # in float32
-        on_gpu = (12 if whole else 16) * full  # bytes of a weight: a checkpoint passes through memory
+        on_gpu = (12 if whole else 16) * full  # bytes per weight: a checkpoint passes through memory
 
         def needed(shape: Shape) -> float:
             count = shape.parameters
@@ -151,7 +151,7 @@ class Memory:
     def translation(self, model: str, variant: str) -> int:
         method, resources, size = self.config.methods[variant], self.config.models[model].resources, self._size(model)
         decoding, by_vllm = self.config.decoding, self.config.decoding.engine == "vllm"
-        examples = method.examples if by_vllm and isinstance(method, Icl) else 0  # its batches have as many sentences
+        examples = method.examples if by_vllm and isinstance(method, Icl) else 0  # it has as many sentences in a batch
 
         def needed(shape: Shape) -> float:
             if resources.gpu:
@@ -182,12 +182,12 @@ class Memory:
         return self._given(model, resources.model_copy(update={"gpu": min(1, resources.gpu)}), needed)
 
     def dequantising(self, model: str) -> int:
-        """Weights in the file, in float32, and in the dtype that they are written in."""
+        """MB for the weights three times: in the file, in float32, and in the dtype in which they are written."""
         resources = self.config.models[model].resources.model_copy(update={"gpu": 0})
         return self._given(model, resources, lambda shape: (5 - self._size(model)) * shape.parameters)
 
     def beyond(self, limit: int) -> str:
-        """What is said where jobs need more than a machine gives, of the one that needs most; empty where none does."""
+        """Warning about the job that needs most, if any job needs more than `limit` MB; else empty."""
         asked = {f"importance of {model}": self.importance(model) for model in self.config.models}
         for model, variant in itertools.product(self.config.models, self.plan.variants(*ARTEFACTS)):
             asked[f"tuning {model} by {variant}"] = self.tuning(model, variant)
@@ -215,11 +215,11 @@ class Memory:
         return found
 
     def _size(self, model: str) -> int:
-        """Bytes of a weight as it is loaded."""
+        """Bytes per weight, as loaded."""
         return BYTES[self.config.models[model].dtype]
 
     def _given(self, model: str, resources: Resources, needed: Callable[[Shape], float]) -> int:
-        """needed: bytes beside libraries and weights. Weights are counted twice: while they are loaded they are."""
+        """MB for a job. needed: bytes besides libraries and weights. Weights count twice: loading holds them twice."""
         if resources.mem_mb is not None:
             return resources.mem_mb
         shape = self.shape(model)
@@ -232,5 +232,5 @@ class Memory:
 
 
 def gpus_of_one(resources: Resources) -> int:
-    """GPUs of a job that is one process; more than one only where they hold the model together."""
+    """GPUs for a job of one process; more than one only if the model is spread over them."""
     return min(1, resources.gpu) if resources.device_map == "none" else resources.gpu

@@ -1,7 +1,7 @@
-"""RMS norms that keep their input for the backward pass, and nothing else.
+"""RMS norms that keep only their input for the backward pass.
 
-As transformers writes them, a norm of a model in bfloat16 keeps its input three times in float32: in a small model more
-than attention keeps. Here the same numbers come out, bit by bit, and the gradient is that of the formula in float32.
+In transformers, a norm of a bfloat16 model keeps its input three times in float32: in a small model, more than
+attention keeps. Here the outputs are the same, bit by bit, and the gradient is that of the formula in float32.
 """
 
 from functools import partial
@@ -13,9 +13,9 @@ from caneft.models.ffn import decoder
 
 
 def keep_inputs(model: nn.Module) -> None:
-    """Has every RMS norm of a causal LM in half precision keep its input only; those in float32 stay as they are.
+    """Makes every half-precision RMS norm of a causal LM keep only its input; float32 norms stay unchanged.
 
-    A norm that is trained computes as published, and so does one that accelerate moves between devices.
+    Norms that are trained, or that accelerate moves between devices, compute as published.
     """
     for module in decoder(model).modules():
         known = type(module).__name__.endswith("RMSNorm") and not hasattr(module, "_hf_hook")
@@ -24,7 +24,7 @@ def keep_inputs(model: nn.Module) -> None:
 
 
 def as_published(model: nn.Module) -> None:
-    """Takes back what `keep_inputs` did."""
+    """Undoes `keep_inputs`."""
     for module in model.modules():
         if getattr(vars(module).get("forward"), "func", None) is _normed:
             del module.forward

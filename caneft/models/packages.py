@@ -1,4 +1,4 @@
-"""Where the GGUF file of a base model lies: at a path, or in an installed package and those that hold parts of it."""
+"""Finds the GGUF file of a base model: at a path, or in an installed package and the packages with its other parts."""
 
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -11,7 +11,7 @@ SUFFIX, PART = ".gguf", ".gguf.part"
 
 
 def gguf_files(model: Model, resolve: Callable[[str], Path]) -> list[Path]:
-    """The GGUF file of a model, or the parts of it in order. Raises InputError if there is none, or more than one."""
+    """The GGUF file of a model, or its parts in order. Raises InputError if there is none, or more than one."""
     if model.package is None:
         return [resolve(model.path).resolve()]
     folders = list(_folders(model.package))
@@ -28,7 +28,7 @@ def gguf_files(model: Model, resolve: Callable[[str], Path]) -> list[Path]:
 
 
 def _folders(package: str) -> Iterator[Path]:
-    """Folders of an installed package, which is not imported, and of those that hold further parts of its file."""
+    """Folders of an installed package and of those with further parts of its file; none of them is imported."""
     number = 0
     while spec := find_spec(f"{package}_part{number}" if number else package):
         yield from map(Path, spec.submodule_search_locations or ())

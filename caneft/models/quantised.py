@@ -1,12 +1,15 @@
-"""Base models from GGUF files: their quantised weights become an ordinary model folder, once.
+"""Base models from GGUF files: converts the quantised weights to an ordinary model folder, once.
 
-A dequantised weight is a number that the file stands for, not the number that was quantised. So such a base is a model
-of its own, a little worse than the one that was published; everything after this, neurons and patches too, belongs to
-it. Files are read by the package gguf, and mapped to an architecture by transformers.
+A dequantised weight is the number that the file represents, not the number that was quantised. So such a base is a
+separate model, a little worse than the published one, and everything made from it, neurons and patches too, belongs to
+it. The package gguf reads the files, and transformers maps them to an architecture.
 """
 
 import shutil
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +29,13 @@ WITHOUT_WEIGHTS = {"rope_freqs.weight"}
 def dequantise(files: list[Path], folder: Path, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
     """Writes the model of a GGUF file into the folder, as safetensors of this dtype with configuration and tokenizer.
 
-    files: the file, or its parts. Returns the model's configuration, and what its manifest says of the file: name,
-    sha256, the scheme that it names for most of its tensors (Q4_K_M, or None), and how many tensors are of which type.
-    Raises InputError if it is no whole GGUF file, is of an unknown architecture, or does not hold exactly the weights
-    of its model.
+    files: the file, or its parts. Returns the model's configuration, and the manifest's entry on the file: name,
+    sha256, the scheme that it names for most of its tensors (such as Q4_K_M, or None), and the number of tensors of
+    each type.
+    Raises InputError if it is not a whole GGUF file, is of an unknown architecture, or does not hold exactly the
+    weights of its model.
     """
-    with atomic_folder(folder) as beside:
+    with atomic_folder(folder) as beside, _parsed_once():
         file = _joined(files, beside)
         about = _about(file)
         model, tokenizer = _loaded(file, dtype)
@@ -43,8 +47,25 @@ def dequantise(files: list[Path], folder: Path, dtype: torch.dtype) -> tuple[Any
     return model.config, about
 
 
+@contextmanager
+def _parsed_once() -> Iterator[None]:
+    """Makes transformers reuse the file as parsed for `_about`.
+
+    Otherwise it would parse it three more times, for configuration, weights and tokenizer, and a vocabulary of 262,144
+    words takes 9 seconds each time.
+    """
+    import gguf
+
+    reader = gguf.GGUFReader
+    gguf.GGUFReader = lru_cache(maxsize=1)(reader)
+    try:
+        yield
+    finally:
+        gguf.GGUFReader = reader
+
+
 def _joined(files: list[Path], folder: Path) -> Path:
-    """The file; parts are put together in the folder."""
+    """The whole file; parts are joined in the folder."""
     if len(files) == 1:
         return files[0]
     file = folder / files[0].name.partition(".part")[0]
@@ -56,7 +77,7 @@ def _joined(files: list[Path], folder: Path) -> Path:
 
 
 def _about(file: Path) -> dict[str, Any]:
-    """What the manifest says of the file, and how many numbers its tensors hold together."""
+    """The manifest's entry on the file, and the total of numbers in its tensors."""
     from gguf import GGUFReader, LlamaFileType
 
     try:
@@ -66,7 +87,7 @@ def _about(file: Path) -> dict[str, Any]:
     if said:
         raise InputError(f"{file}: {said}")
     try:
-        reader = GGUFReader(file)
+        reader = GGUFReader(str(file))
         kind = reader.get_field("general.file_type")
         scheme = LlamaFileType(int(kind.contents())).name.removeprefix("MOSTLY_") if kind else None
     except (ValueError, IndexError, KeyError, OverflowError) as error:
@@ -82,14 +103,14 @@ def _about(file: Path) -> dict[str, Any]:
 
 
 def _loaded(file: Path, dtype: torch.dtype) -> tuple[nn.Module, Any]:
-    """Model and tokenizer, the model without the quantiser's marks, with which it could not be saved."""
+    """Model and tokenizer; the model without the quantiser's attributes, which would prevent saving."""
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     try:
         model, said = AutoModelForCausalLM.from_pretrained(
             file.parent,
             gguf_file=file.name,
-            quantization_config=GgufConfig(dequantize=True),  # of some architectures it would keep packed ones
+            quantization_config=GgufConfig(dequantize=True),  # else weights stay packed in some architectures
             dtype=dtype,
             trust_remote_code=False,
             output_loading_info=True,
@@ -108,7 +129,7 @@ def _loaded(file: Path, dtype: torch.dtype) -> tuple[nn.Module, Any]:
 
 
 def _check(model: nn.Module, numbers: int, file: Path) -> None:
-    """What transformers has no place for, it leaves out silently."""
+    """Raises InputError if transformers silently left out numbers of the file, or if a weight is not finite."""
     weights = sum(parameter.numel() for parameter in model.parameters())
     if weights != numbers:
         raise InputError(

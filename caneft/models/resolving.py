@@ -12,11 +12,11 @@ from caneft.storage import hub
 
 WANTED = ("*.json", "*.safetensors", "tokenizer*", "*.model", "*.jinja", "merges.txt", "vocab*")
 UNWANTED = ("original/*", "consolidated*", "onnx/*")
-"""The same weights once more, in other programs' formats."""
+"""Copies of the weights in other programs' formats."""
 
 
 def find(model: Model, resolve: Callable[[str], Path]) -> dict[str, Any]:
-    """Origin of a model: id, revision, the folder that holds it, and what it may do when it is loaded.
+    """Origin of a model: id, revision, the folder that holds it, and what is allowed when it is loaded.
 
     A hub model is downloaded unless it is cached; its revision is the commit that was found.
     """
@@ -36,16 +36,17 @@ def _download(model: Model, patterns: list[str]) -> Path:
 
 
 def architecture(origin: dict[str, Any]) -> Any:
-    """Configuration of the model of an origin.
+    """Configuration of an origin's model.
 
-    Raises InputError if it is no model, needs code of its own that is not trusted, or has no known FFN layout.
+    Raises InputError if the folder holds no model, the model needs its own code but is not trusted, or its FFN layout
+    is unknown.
     """
     from transformers import AutoConfig
 
     folder, trusted = origin["folder"], origin["trust_remote_code"]
     try:
         found = AutoConfig.from_pretrained(folder, trust_remote_code=trusted)
-    except Exception as error:  # of transformers and of the hub's library, on what anyone may have written
+    except Exception as error:  # anything that transformers and the hub's library raise for faulty files
         if "trust_remote_code" in str(error):
             raise InputError(
                 f"{folder} needs Python code that comes with the model. Read its *.py files; if you trust them, set"

@@ -1,4 +1,4 @@
-"""Weight files of a model folder as they lie there: which ones are loaded, and what their headers say."""
+"""The stored weight files of a model folder: which ones are loaded, and what their headers say."""
 
 import math
 from pathlib import Path
@@ -14,11 +14,11 @@ PICKLED_SUFFIX = ".bin"
 BITS = {"F64": 64, "F32": 32, "F16": 16, "BF16": 16, "F6_E2M3": 6, "F6_E3M2": 6, "F4": 4, "C64": 64, "BOOL": 8}
 BITS |= dict.fromkeys(("F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), 8)
 BITS |= {f"{sign}{bits}": bits for sign in "IU" for bits in (8, 16, 32, 64)}
-"""Of an element, by the dtypes of the format."""
+"""Bits per element, by the dtypes of the format."""
 LARGEST_HEADER = 100_000_000
-"""Bytes; the format allows no longer one."""
+"""Bytes of the longest header that the format allows."""
 ADAPTER = "adapter_*"
-"""Files that PEFT leaves, and from which transformers puts an adapter into the model beside them."""
+"""Files that PEFT writes. From them, transformers loads an adapter into the model in the same folder."""
 AGAIN = "Download the model again."
 
 
@@ -30,10 +30,11 @@ def adapters(folder: Path) -> list[str]:
 def weight_files(folder: Path, pickled: bool = False) -> list[Path]:
     """The files that transformers would load, in the index's order: safetensors or, if there are none, pickled ones.
 
-    pickled: whether the latter may be taken. Raises InputError if there are none, or not all that the index names.
+    pickled: whether pickled files are allowed. Raises InputError if there are no files, or some of the index are
+    missing.
     """
     for whole, index in ((WHOLE, INDEX), *([(PICKLED_WHOLE, PICKLED_INDEX)] if pickled else [])):
-        if (folder / whole).exists() or (folder / whole).is_symlink():  # a broken link is told from no file at all
+        if (folder / whole).exists() or (folder / whole).is_symlink():  # a broken link counts as a file
             return [folder / whole]
         if (folder / index).exists():
             return _indexed(folder, index)
@@ -63,7 +64,7 @@ def _indexed(folder: Path, index: str) -> list[Path]:
 def header(file: Path) -> tuple[dict[str, Any], int]:
     """The JSON header of a safetensors file, and where its tensors begin.
 
-    Raises InputError if it is none, is cut off, or has a tensor whose bytes are not those of its shape and dtype.
+    Raises InputError if the file is of another kind or cut off, or a tensor's bytes do not match its shape and dtype.
     """
     size = file.stat().st_size
     with open(file, "rb") as handle:
@@ -83,7 +84,7 @@ def header(file: Path) -> tuple[dict[str, Any], int]:
 
 
 def _end(said: dict[str, Any]) -> int:
-    """Where a tensor ends. Raises ValueError if it has not the bytes of its shape and dtype."""
+    """Where a tensor ends. Raises ValueError if its number of bytes does not match its shape and dtype."""
     start, end = said["data_offsets"]
     bits = math.prod(said["shape"]) * BITS[said["dtype"]]
     if not 0 <= start <= end or min(said["shape"], default=0) < 0 or (end - start) * 8 != bits:
@@ -92,10 +93,10 @@ def _end(said: dict[str, Any]) -> int:
 
 
 def shapes(file: Path) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Shape and dtype, as safetensors calls it, of each tensor of a weight file; no weight is read.
+    """Shape and dtype, as safetensors names it, of each tensor in a weight file; no weight is read.
 
-    Of a pickled file only tensors are unpickled, and its dtypes are torch's. Raises InputError if it cannot be read,
-    or is something else (`foreign`).
+    From a pickled file only tensors are unpickled, and dtypes have torch's names. Raises InputError if the file cannot
+    be read, or is something else (`foreign`).
     """
     if said := foreign(file):
         raise InputError(f"{file} {said}")
@@ -106,9 +107,9 @@ def shapes(file: Path) -> dict[str, tuple[tuple[int, ...], str]]:
 
 
 def unpickled(file: Path, device: str) -> dict[str, Any]:
-    """Tensors of a pickled weight file by name. Nothing but tensors is unpickled; on a CPU they are mapped, not read.
+    """Tensors of a pickled weight file by name. Only tensors are unpickled; on a CPU they are memory-mapped, not read.
 
-    Raises InputError if it cannot be read so.
+    Raises InputError if the file cannot be read in this way, or holds anything else.
     """
     import torch
     from transformers.modeling_utils import load_state_dict
@@ -116,7 +117,7 @@ def unpickled(file: Path, device: str) -> dict[str, Any]:
     try:
         found = load_state_dict(str(file), device, weights_only=True)
         wrong = [name for name, tensor in found.items() if not isinstance(tensor, torch.Tensor)]
-    except Exception as error:  # a library of many exceptions, on bytes that anyone may have written
+    except Exception as error:  # the library raises many kinds of exceptions for faulty files
         raise InputError(f"{file} cannot be read as tensors alone: {str(error).splitlines()[0]}") from None
     if wrong:
         raise InputError(f"{file} holds more than tensors by name: {', '.join(map(str, wrong[:3]))}")

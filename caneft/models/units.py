@@ -17,7 +17,7 @@ def unit_layers(model: nn.Module, unit: str) -> Sequence[FFN | Heads]:
 
 
 def unit_parameters(layer: FFN | Heads) -> int:
-    """Weights of one unit of a layer, without biases."""
+    """Number of weights of one unit of a layer, without biases."""
     sizes = (
         (projection.linear.weight.shape[1 - projection.axis], projection.size) for _, projection in layer.projections
     )

@@ -1,4 +1,4 @@
-"""A model card: the README.md that a hub shows beside a merged model or an adapter. What is not known is left out."""
+"""Model cards: the README.md that a hub shows with a merged model or an adapter. Unknown facts are left out."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from caneft.storage.files import sha256
 
 NAME = "README.md"
 LICENCE = ("license", "license_name", "license_link")
-"""Keys of a card that say under which licence a model is."""
+"""Keys of a card that state a model's licence."""
 METHOD = "https://arxiv.org/abs/2602.05694"
 LOADING = {
     "transformers": """\
@@ -33,15 +33,15 @@ model = PeftModel.from_pretrained(base, "{name}")""",
 PROMPTS = {
     "chat": "It was tuned on answers to this user's turn, in the tokenizer's chat template:",
     "instruction": "It was tuned to answer this text and a line break, and to end with the end of the sequence:",
-    "completion": "It was tuned to go on with this text, by a space and the translation, and to end with a line break:",
+    "completion": "It was tuned to continue this text, by a space and the translation, and to end with a line break:",
 }
-"""What is said of a prompt, by its form."""
+"""Sentence about the prompt, by its form."""
 
 
 def card(patch: Patch, path: str | Path, base: Path, name: str, library: str) -> str:
-    """Markdown of the model that a patch makes.
+    """Markdown for the model that a patch makes.
 
-    path: of the patch; the run's record and scores are looked for beside it. base: the base's folder. name: of the
+    path: of the patch; the run's record and scores are read from beside it. base: the base's folder. name: of the
     folder that the card is for. library: `transformers` or `peft`.
     """
     record, scores = _record(Path(path)), list(_scores(Path(path).with_name("scores") / f"{TEST}.json"))
@@ -53,20 +53,20 @@ def card(patch: Patch, path: str | Path, base: Path, name: str, library: str) ->
 
 
 def _record(path: Path) -> dict[str, Any]:
-    """The record of the run that left the patch; {} where there is none."""
+    """The record of the run that wrote the patch; {} if there is none."""
     found = path.parent / "record.json"
     return read_json(found) if found.exists() else {}
 
 
 def _scores(file: Path) -> Iterator[tuple[bool, str, dict[str, Any]]]:
-    """Whether a domain is one of the mixture's, its name and scores, of what was scored beside the patch."""
+    """For each domain that was scored beside the patch: whether it is in the mixture, its name and its scores."""
     if file.exists():
         found = read_json(file)
         yield from ((domain in found["seen"], domain, entry) for domain, entry in found["domains"].items())
 
 
 def _front(patch: Patch, record: dict[str, Any], base: Path, library: str) -> dict[str, Any]:
-    """What hubs read."""
+    """The metadata that hubs read."""
     languages = re.fullmatch(r"([a-z]{2,3})-([a-z]{2,3})", record.get("direction", ""))
     front: dict[str, Any] = {"library_name": library}
     front |= {"base_model": patch.base["id"]} if _on_a_hub(patch) else {}
@@ -86,7 +86,7 @@ def _on_a_hub(patch: Patch) -> bool:
 
 
 def _base_licence(base: Path) -> dict[str, Any]:
-    """What the base's own card says of its licence; {} if it says nothing."""
+    """The licence keys of the base's own card; {} if it has none."""
     parts = (base / NAME).read_text(encoding="utf-8").split("---\n", 2) if (base / NAME).exists() else []
     if len(parts) < 3 or parts[0].strip():
         return {}
@@ -133,7 +133,7 @@ def _training(record: dict[str, Any], scores: list[tuple[bool, str, dict]]) -> s
 
 
 def _table(scores: list[tuple[bool, str, dict]]) -> str:
-    """Scores of every domain; signatures below."""
+    """Table of every domain's scores, with signatures below."""
     if not scores:
         return ""
     metrics = [name for name, value in scores[0][2].items() if isinstance(value, dict) and "score" in value]

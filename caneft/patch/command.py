@@ -1,4 +1,4 @@
-"""What the verbs of `python -m caneft patch` do and print."""
+"""The verbs of `python -m caneft patch`: each does its work and prints the outcome."""
 
 import argparse
 import json

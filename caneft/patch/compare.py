@@ -1,4 +1,4 @@
-"""Patches beside each other: what one holds, how two differ, and disjoint ones as one."""
+"""Compares patches: inspects one, shows how two differ, and joins disjoint ones."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from caneft.patch.weights import find, model_folder, read_slices
 
 
 def inspect(path: str | Path) -> dict[str, Any]:
-    """What a patch holds, as JSON can say it."""
+    """Content of a patch as values for JSON."""
     patch = read(path)
     return {
         "base": patch.base,
@@ -35,18 +35,18 @@ def inspect(path: str | Path) -> dict[str, Any]:
 
 
 def same_base(a: Patch, b: Patch) -> bool:
-    """Whether two patches name one base: by its weight files' checksums, without these by id and revision."""
+    """Whether two patches name one base: by checksums of its weight files or, without these, by id and revision."""
     keys = ("weights",) if a.base.get("weights") and b.base.get("weights") else ("id", "revision")
     return all(a.base.get(key) == b.base.get(key) for key in keys)
 
 
 def diff(a: str | Path, b: str | Path, base: str | Path | None = None) -> dict[str, Any]:
-    """How two patches of one kind of model differ.
+    """Differences between two patches for one kind of model.
 
-    Returns `same_base`; `replace_the_same`: how many of the units in both replace the same weights; and `layers`, for
-    each layer the numbers of units `both`, `only_a` and `only_b`, with `distance` |A - B| / |A| over the slices in both
-    and, if the base is given, `cosine` of their changes A - base and B - base; None where nothing is in both or moves.
-    Raises InputError for patches of different models, or another base.
+    Returns `same_base`; `units`, the number of units in both; `replace_the_same`, how many of these replace the same
+    weights; and `layers`, for each layer the numbers of units `both`, `only_a` and `only_b`, with `distance` |A - B| /
+    |A| over the slices in both and, if the base is given, `cosine` of their changes A - base and B - base; these are
+    None if no unit is in both, or nothing changes. Raises InputError for patches of different models, or another base.
     """
     first, second = read(a), read(b)
     both, only_a, only_b = (
@@ -83,7 +83,7 @@ def _base_slices(base: str | Path, name: str | Path, patch: Patch) -> Sequence[d
 
 
 def _distances(a: dict, b: dict, origin: dict | None) -> dict[str, float | None]:
-    """Of one layer's slices; float64."""
+    """Distance and cosine of one layer's slices, in float64."""
     if not a:
         return {"distance": None} | ({} if origin is None else {"cosine": None})
     one, other = _flat(a), _flat(b)
@@ -105,7 +105,7 @@ def _ratio(above: torch.Tensor, below: torch.Tensor) -> float | None:
 
 
 def restricted(patch: Patch, neurons: NeuronSet) -> Patch:
-    """The part of a patch that is about `neurons`, all of which it must hold."""
+    """The part of a patch for `neurons`, all of which it must contain."""
     kept = [np.searchsorted(own, wanted) for own, wanted in zip(patch.neurons.indices, neurons.indices, strict=True)]
     slices = tuple(
         _units(of_layer, patch.axes, len(own), positions)
@@ -116,19 +116,19 @@ def restricted(patch: Patch, neurons: NeuronSet) -> Patch:
 
 
 def _units(slices: dict, axes: dict[str, int], units: int, positions: np.ndarray) -> dict[str, torch.Tensor]:
-    """The units at some positions of a layer's slices, in that order."""
+    """A layer's slices for the units at these positions, in that order."""
     if not len(positions):
         return {}
     at = torch.from_numpy(positions)
     found = {}
     for name, tensor in slices.items():
-        size = tensor.shape[axes[name]] // units  # lines of one unit
+        size = tensor.shape[axes[name]] // units  # lines per unit
         found[name] = tensor.index_select(axes[name], (at.unsqueeze(1) * size + torch.arange(size)).flatten())
     return found
 
 
 def compose(paths: Sequence[str | Path], out: str | Path) -> Patch:
-    """Writes patches of one base on disjoint units as one. Raises InputError for any others, or if `out` exists."""
+    """Writes patches of one base on disjoint units as one patch. Raises InputError for others, or if `out` exists."""
     if Path(out).exists():
         raise InputError(f"{out} exists already; remove it or name another file")
     patches = [read(path) for path in paths]
@@ -170,5 +170,5 @@ def _joined(patches: Sequence[Patch]) -> Patch:
         slices.append(_units(together, first.axes, len(index), order))
         replaced.append(np.concatenate([first.replaced[layer][:0], *(part.replaced[layer] for part in parts)])[order])
     neurons = NeuronSet(first.neurons.layers, first.neurons.width, tuple(indices), first.neurons.unit)
-    # what undoes one of several is no longer known to undo all
+    # not an undo patch, even if a part of it was one
     return dataclasses.replace(first, neurons=neurons, slices=tuple(slices), replaced=tuple(replaced), applied=None)

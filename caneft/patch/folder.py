@@ -1,8 +1,8 @@
-"""Patches and model folders on disk: apply in place, and back to the same bytes.
+"""Applies patches to model folders on disk, in place, and restores the same bytes.
 
-Before anything changes an undo patch is written. Then every weight file that holds selected units is copied, changed
-and renamed into its place, so a killed run leaves each file either as it was or as it will be; the undo patch tells
-both. It lies in a folder of its own, because servers load every *.safetensors beside the weights.
+Before anything changes, an undo patch is written. Then every weight file that holds selected units is copied, changed
+and renamed into its place, so a killed run leaves each file either as it was or as it will be; the undo patch
+identifies both. It has its own folder, because servers load every *.safetensors beside the weights.
 """
 
 import dataclasses
@@ -27,11 +27,11 @@ Slices = tuple[dict[str, torch.Tensor], ...]
 
 
 def apply(folder: str | Path, path: str | Path, undo: str | Path | None = None, force: bool = False) -> Patch:
-    """Puts a patch into a folder's weight files; `undo` (default: caneft/undo.safetensors in the folder) brings the
-    old bytes back. After a kill the same call goes on. Returns the patch.
+    """Puts a patch into a folder's weight files. Returns the patch. After a kill, the same call resumes.
 
-    force: into a model of the workflow's results too, whose jobs then refuse it.
-    Raises InputError for other weights than those it replaces, or an undo patch of something else.
+    undo: the patch that brings the old bytes back; by default caneft/undo.safetensors in the folder. force: changes a
+    model of the workflow's results too, whose jobs then refuse it. Raises InputError for other weights than those that
+    the patch replaces, and for an undo patch of something else.
     """
     folder, patch = Path(folder), read(path)
     if not force and (results := results_of(folder)):
@@ -58,9 +58,9 @@ def apply(folder: str | Path, path: str | Path, undo: str | Path | None = None, 
 
 
 def revert(folder: str | Path, undo: str | Path | None = None) -> Patch:
-    """Brings back the bytes that `apply` replaced, also after it was killed. An undo patch in its default place goes.
+    """Restores the bytes that `apply` replaced, even if it was killed. Removes an undo patch in the default place.
 
-    Raises InputError for weights that are neither the undo patch's nor what had replaced them.
+    Raises InputError for weights that are neither the undo patch's nor those that it replaces.
     """
     folder, own = Path(folder), undo is None
     undo = folder / UNDO if own else Path(undo)
@@ -82,7 +82,7 @@ def revert(folder: str | Path, undo: str | Path | None = None) -> Patch:
 
 @contextmanager
 def _alone(folder: Path, places: list[dict[str, Place]], undo: Path) -> Iterator[None]:
-    """Keeps other processes out of a folder, and clears away what killed ones left unfinished."""
+    """Keeps other processes out of a folder, and removes what killed ones left unfinished."""
     aside = folder / UNDO.parent
     aside.mkdir(exist_ok=True)
     lock = FileLock(aside / "lock")
@@ -99,12 +99,12 @@ def _alone(folder: Path, places: list[dict[str, Place]], undo: Path) -> Iterator
         yield
     finally:
         if [left.name for left in aside.iterdir()] == ["lock"]:
-            shutil.rmtree(aside)  # before others may lock what is in it
+            shutil.rmtree(aside)  # while it is locked
         lock.release()
 
 
 def _inverse(patch: Patch, present: Slices) -> Patch:
-    """The patch that brings `present` back. `applied` lets `revert` know a tensor even if its unit's others differ."""
+    """The patch that restores `present`. `applied` identifies each tensor, even if others of its unit differ."""
     applied = {
         f"layers.{layer}.{name}": tensor_hash(tensor)
         for layer, slices in enumerate(patch.slices)
@@ -114,7 +114,7 @@ def _inverse(patch: Patch, present: Slices) -> Patch:
 
 
 def _check_pair(undo: Path, back: Patch, path: str | Path, patch: Patch) -> None:
-    """Raises InputError unless an undo patch that is there already is this patch's."""
+    """Raises InputError unless the existing undo patch undoes this patch."""
     same = back.applied is not None and back.neurons == patch.neurons
     pairs = [(back.replaced, patch.hashes()), (patch.replaced, back.hashes())] if same else []
     if not same or not all(units.all() for a, b in pairs for units in equal(a, b)):
@@ -124,7 +124,7 @@ def _check_pair(undo: Path, back: Patch, path: str | Path, patch: Patch) -> None
 def _check_either(folder: Path, back: Patch, present: Slices) -> None:
     """Raises InputError unless every unit is as before the patch or as after it.
 
-    A unit of which one weight file is changed and another not yet is neither, but each of its tensors is one of both.
+    A unit with one weight file changed and another not yet is neither, but each of its tensors is one or the other.
     """
     hashes = unit_hashes(back.neurons, present, back.axes)
     known = [old | new for old, new in zip(equal(hashes, back.hashes()), equal(hashes, back.replaced), strict=True)]
@@ -140,7 +140,7 @@ def _check_either(folder: Path, back: Patch, present: Slices) -> None:
 
 
 def _put(places: list[dict[str, Place]], present: Slices, wanted: Slices) -> None:
-    """Brings slices into the weight files: one file after the other, and only those that differ."""
+    """Writes slices into the weight files, one file after the other, and only those that differ."""
     changes = defaultdict(list)
     for of_layer, old, new in zip(places, present, wanted, strict=True):
         for name, place in of_layer.items():

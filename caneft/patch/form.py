@@ -1,9 +1,9 @@
 """The form of a patch, in memory and as a safetensors file.
 
-Tensors, for every layer l with k > 0 selected units: `layers.{l}.index` int32 (k,); the new slices, in the weights'
-dtype: of neurons `layers.{l}.gate` and `.up` (k, hidden) and `.down` (hidden, k), of heads `.q`, `.k`, `.v` (k * rows
-of a unit, hidden) and `.o` (hidden, k * columns); and `layers.{l}.replaced` uint8 (k, 8): of each unit the first bytes
-of the SHA-256 of what it replaces. Metadata `caneft` holds a JSON manifest.
+Each layer l with k > 0 selected units has these tensors: `layers.{l}.index` int32 (k,); the new slices in the weights'
+dtype, for neurons `layers.{l}.gate` and `.up` (k, hidden) and `.down` (hidden, k), for heads `.q`, `.k`, `.v` (k * rows
+of a unit, hidden) and `.o` (hidden, k * columns); and `layers.{l}.replaced` uint8 (k, 8), the first bytes of the
+SHA-256 of what each unit replaces. The metadata entry `caneft` holds a JSON manifest.
 """
 
 import json
@@ -26,7 +26,7 @@ from caneft.storage.files import atomic_write
 
 FORMAT = 2
 METADATA = "caneft"
-"""Entry of a file's metadata that makes it a patch."""
+"""Metadata entry that marks a file as a patch."""
 AXES = {
     NEURON: {"gate": ROWS, "up": ROWS, "down": COLUMNS},
     HEAD: {"q": ROWS, "k": ROWS, "v": ROWS, "o": COLUMNS},
@@ -36,12 +36,12 @@ REQUIRED = ("unit", "layers", "width", "base", "dtype", "model_type", "modules")
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """New weights of some units of a model, and by hashes the weights that they replace.
+    """New weights of some units of a model, and hashes of the weights that they replace.
 
-    slices: per layer the new weights by projection, as `Projection.lines` returns them; {} where no unit is selected.
-    replaced: per layer uint8 (k, 8). base: id, revision and checksums of the weight files. modules: by projection the
-    name of its linear module, `{layer}` for the layer's number. applied: of an undo patch, by tensor the hash of what
-    was put in.
+    slices: for each layer the new weights by projection, as `Projection.lines` returns them; {} if no unit is selected.
+    replaced: for each layer uint8 (k, 8). base: id, revision and checksums of the weight files. modules: for each
+    projection the name of its linear module, with `{layer}` for the layer's number. applied: in an undo patch, the hash
+    of each tensor that was put in.
     """
 
     neurons: NeuronSet
@@ -55,12 +55,12 @@ class Patch:
 
     @property
     def axes(self) -> dict[str, int]:
-        """By projection the axis of its weight along which the units lie."""
+        """For each projection, the axis of its weight along which the units are."""
         return AXES[self.neurons.unit]
 
     @property
     def parameters(self) -> int:
-        """Number of weights it holds."""
+        """Number of weights in it."""
         return sum(tensor.numel() for slices in self.slices for tensor in slices.values())
 
     def hashes(self) -> tuple[np.ndarray, ...]:
@@ -95,12 +95,12 @@ def save(path: str | Path, patch: Patch) -> None:
     if patch.applied is not None:
         manifest["applied"] = patch.applied
     with atomic_write(path) as beside:
-        # not save_file, which leaves a file that none but its owner may read
+        # not save_file, whose files only their owner may read
         beside.write_bytes(serialised(tensors, {METADATA: json.dumps(manifest, sort_keys=True)}))
 
 
 def read(path: str | Path) -> Patch:
-    """Reads what `save` wrote. Raises InputError for anything else, and for a patch of another format."""
+    """Reads what `save` wrote. Raises InputError for anything else, for another format, and for weights not finite."""
     if not Path(path).is_file():
         raise InputError(
             f"{path} is not a neuron patch: it {'is a folder' if Path(path).exists() else 'does not exist'}"
@@ -113,24 +113,26 @@ def read(path: str | Path) -> Patch:
             manifest = parse(metadata[METADATA])
             tensors = {name: file.get_tensor(name) for name in names}
         found = manifest["format"]
-        if found == FORMAT:
-            return _patch(manifest, tensors)
+        patch = _patch(manifest, tensors) if found == FORMAT else None
     except (SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
         said = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise InputError(f"{path} is not a neuron patch, or a damaged one ({said})") from None
+    if patch:
+        _check_finite(path, patch)
+        return patch
     what = "tune the run again" if found == 1 else "read it with the program that wrote it"
     raise InputError(f"{path} is a neuron patch of format {found}, this program reads format {FORMAT}; {what}")
 
 
 def _what(names: list[str]) -> str:
-    """What a safetensors file without a patch's manifest is, by the names of its tensors."""
+    """Says what a safetensors file without a patch's manifest is, from the names of its tensors."""
     if any(".lora_" in name for name in names):
         return "it is a LoRA adapter, which PEFT and servers load as it is"
     return f"its metadata have no entry `{METADATA}`, so it holds some other model's or adapter's weights"
 
 
 def _patch(manifest: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Patch:
-    """The patch of a file's content. Raises KeyError, TypeError or ValueError where a part is missing or unfit."""
+    """The patch in a file's content. Raises KeyError, TypeError or ValueError if a part is missing or does not fit."""
     if missing := [key for key in REQUIRED if key not in manifest]:
         raise ValueError(f"its manifest lacks {', '.join(missing)}")
     if not (type(manifest["layers"]) is int and 0 <= manifest["layers"] <= MOST_LAYERS):
@@ -165,12 +167,23 @@ def _patch(manifest: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Patch:
 
 
 def _check_shapes(layer: int, units: int, slices: dict[str, torch.Tensor], axes: dict[str, int], dtype: torch.dtype):
-    """That a layer's slices are of one dtype, have whole units, and lines of one length: the hidden size."""
+    """Raises ValueError unless a layer's slices have one dtype, whole units, and lines of one length (hidden size)."""
     for name, tensor in slices.items():
         fits = tensor.ndim == 2 and tensor.dtype == dtype and tensor.numel()
         lines = tensor.shape[axes[name]] if fits else 0
-        # a neuron has one line of each projection, a head several
+        # a neuron has one line in each projection, a head several
         if not lines or lines % units or (axes is AXES[NEURON] and lines != units):
             raise ValueError(f"layers.{layer}.{name} is {tensor.dtype} {tuple(tensor.shape)}, for {units} units")
     if len({tensor.shape[1 - axes[name]] for name, tensor in slices.items()}) > 1:
         raise ValueError(f"the tensors of layer {layer} differ in size")
+
+
+def _check_finite(path: str | Path, patch: Patch) -> None:
+    """Raises InputError for weights that are not finite. An undo patch gives back what was there, whatever it was."""
+    for layer, slices in enumerate(patch.slices if patch.applied is None else ()):
+        for name, tensor in slices.items():
+            if count := int((~tensor.isfinite()).sum()):
+                raise InputError(
+                    f"{path}: {count} of the {tensor.numel()} weights in layers.{layer}.{name} are NaN or infinite."
+                    " Copy it again from where it was made, or tune the run again"
+                )

@@ -1,4 +1,4 @@
-"""What a patch replaces, told by hashes: one of each unit, so that a refusal can say how much differs, and where."""
+"""Identifies what a patch replaces by a hash of each unit, so a refusal can say how much differs, and where."""
 
 import hashlib
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ from caneft.neurons import NeuronSet
 
 BYTES = 8
 NAMED = 5
-"""An error names so many layers at most."""
+"""Most layers that an error names."""
 
 
 def unit_hashes(
     neurons: NeuronSet, slices: Sequence[dict[str, torch.Tensor]], axes: dict[str, int]
 ) -> tuple[np.ndarray, ...]:
-    """Per layer uint8 (k, 8): of each unit the first bytes of SHA-256 over name, shape, dtype and bytes of its lines.
+    """For each layer uint8 (k, 8): each unit's first bytes of SHA-256 over name, shape, dtype and bytes of its lines.
 
-    slices: per layer by projection, as `Projection.lines` returns them; a unit's lines are hashed line by line.
+    slices: for each layer by projection, as `Projection.lines` returns them; a unit's lines are hashed one by one.
     """
     pairs = zip(neurons.indices, slices, strict=True)
     return tuple(_layer_hashes(len(indices), of_layer, axes) for indices, of_layer in pairs)
@@ -47,12 +47,12 @@ def tensor_hash(tensor: torch.Tensor) -> str:
 
 
 def equal(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Per layer bool (k,): which units have equal hashes."""
+    """For each layer bool (k,): which units have equal hashes."""
     return [(one == other).all(1) for one, other in zip(a, b, strict=True)]
 
 
 def count_units(neurons: NeuronSet, which: Sequence[np.ndarray]) -> str:
-    """Words for some units of a set: `3 of 40 neurons, first in layers 0 and 2`. which: per layer bool (k,)."""
+    """Words for some units of a set: `3 of 40 neurons, in layers 0, 2`. which: for each layer bool (k,)."""
     layers = [str(layer) for layer, of_layer in enumerate(which) if of_layer.any()]
     where = f", in layer{'s' * (len(layers) > 1)} {', '.join(layers[:NAMED])}" if layers else ""
     more = f" and {len(layers) - NAMED} more" if len(layers) > NAMED else ""
@@ -60,7 +60,7 @@ def count_units(neurons: NeuronSet, which: Sequence[np.ndarray]) -> str:
 
 
 def check_replaced(name: str, patch, present: tuple[np.ndarray, ...]) -> None:
-    """Raises InputError unless a model's present slices, given by their hashes, are those that a patch replaces."""
+    """Raises InputError unless a patch replaces a model's present slices, given by their hashes."""
     fits = equal(present, patch.replaced)
     if all(of_layer.all() for of_layer in fits):
         return
@@ -71,7 +71,7 @@ def check_replaced(name: str, patch, present: tuple[np.ndarray, ...]) -> None:
 
 
 def called(base: dict) -> str:
-    """A base in words. One that a workflow pretrained has no name that others know: its weights tell it from others."""
+    """A base in words. One that a workflow pretrained has no public name, so its weights' checksums identify it."""
     if base.get("id") == PRETRAINED_HERE:
         sums = ", ".join(str(found)[:12] for found in base.get("weights", {}).values())
         return f"a base that was pretrained by the workflow (sha256 of its weights: {sums or 'unknown'})"

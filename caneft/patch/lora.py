@@ -1,7 +1,7 @@
 """A patch as a LoRA adapter, exact in float32.
 
-W' = W + B A: where rows of W change, A holds their differences and B says in one-hot columns which rows they are; where
-columns change it is the reverse. So the rank of a module is its number of changed lines, and alpha equals the rank.
+W' = W + B A. If rows of W change, A holds their differences, and one-hot columns of B say which rows they are; if
+columns change, it is the reverse. So the rank of a module is its number of changed lines, and alpha equals the rank.
 """
 
 from collections import defaultdict
@@ -24,11 +24,11 @@ Changes = dict[str, list[tuple[Place, torch.Tensor]]]
 
 
 def export(base: str | Path, path: str | Path, out: str | Path, own_ranks: bool = False) -> Patch:
-    """Writes a PEFT adapter in the folder `out` that makes of the base, loaded in the patch's dtype, the patched model.
+    """Writes a PEFT adapter to the folder `out`, which makes the base, loaded in the patch's dtype, the patched model.
 
-    base: a model folder or a model's manifest.json. own_ranks: whether each module has the rank that it needs, by
-    patterns, which PEFT and vLLM read. Otherwise all have the highest, filled up with zeros, for servers that know no
-    patterns: llama.cpp would scale wrongly, without a message. Raises InputError for another base, or if `out` exists.
+    base: a model folder or a model's manifest.json. own_ranks: whether each module has only the rank that it needs, by
+    patterns, which PEFT and vLLM read. Otherwise all have the highest, padded with zeros, for servers that ignore
+    patterns: llama.cpp would silently scale wrongly. Raises InputError for another base, or if `out` exists.
     """
     (folder, pickled), patch = model_folder(base), read(path)
     if not len(patch.neurons):
@@ -55,7 +55,7 @@ def export(base: str | Path, path: str | Path, out: str | Path, own_ranks: bool 
 
 
 def _factors(changes: list[tuple[Place, torch.Tensor]], rank: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """A (rank, in_features) and B (out_features, rank), float32, of one module; gate and up may both lie in it."""
+    """A (rank, in_features) and B (out_features, rank), float32, of one module, which may contain both gate and up."""
     projection = changes[0][0].projection
     lines = torch.cat([torch.from_numpy(place.lines) for place, _ in changes])
     delta = torch.cat([difference for _, difference in changes], projection.axis)
@@ -70,14 +70,14 @@ def _factors(changes: list[tuple[Place, torch.Tensor]], rank: int) -> tuple[torc
 
 
 def _config(patch: Patch, ranks: dict[str, int]) -> dict:
-    """What PEFT reads. ranks: by module; alpha equals them, so servers scale by 1."""
+    """PEFT's configuration. ranks: by module; alpha equals them, so servers scale by 1."""
     most = max(ranks.values())
     others = {module: rank for module, rank in ranks.items() if rank != most}
     revision = patch.base.get("revision")
     return {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
-        # only the hub has revisions; the name of a folder would be looked for there in vain
+        # only hub models have revisions; PEFT would look for the name of a folder on the hub in vain
         "base_model_name_or_path": patch.base.get("id") if revision else None,
         "revision": revision,
         "r": most,

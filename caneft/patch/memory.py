@@ -1,4 +1,4 @@
-"""Patches and models in memory."""
+"""Applies patches to models in memory."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ from caneft.patch.hashing import check_replaced, unit_hashes
 
 
 def _present(model: nn.Module, neurons: NeuronSet) -> tuple[dict[str, torch.Tensor], ...]:
-    """Copies of the units' weights, per layer by projection, on the CPU."""
+    """Copies of the units' weights on the CPU, for each layer by projection."""
     layers = zip(unit_layers(model, neurons.unit), neurons.indices, strict=True)
     return tuple(
         {name: projection.lines(torch.tensor(indices)).cpu() for name, projection in layer.projections}
@@ -29,7 +29,7 @@ def _present(model: nn.Module, neurons: NeuronSet) -> tuple[dict[str, torch.Tens
 
 
 def slices_hash(model: nn.Module, neurons: NeuronSet) -> tuple[np.ndarray, ...]:
-    """Hashes of the weights that belong to `neurons`: per layer uint8 (k, 8)."""
+    """Hashes of the weights that belong to `neurons`: for each layer uint8 (k, 8)."""
     return unit_hashes(neurons, _present(model, neurons), AXES[neurons.unit])
 
 
@@ -38,7 +38,7 @@ def taken(
 ) -> Patch:
     """The model's present slices as a patch.
 
-    replaced: `slices_hash` of the model that it is to be applied to; base: that one's id, revision and weight files.
+    replaced: `slices_hash` of the model that the patch is for; base: that model's id, revision and weight files.
     """
     layers = unit_layers(model, neurons.unit)
     names = {module: name for name, module in model.named_modules()}
@@ -62,7 +62,7 @@ def apply(path: str | Path, model: nn.Module) -> NeuronSet:
 def swap(model: nn.Module, patch: Patch, name: str = "the patch") -> Patch:
     """Puts a patch into its base model and returns the patch that undoes it, bit for bit.
 
-    Raises InputError, before anything changes, for weights that are not those the patch replaces.
+    Raises InputError, before anything changes, if the weights are not those that the patch replaces.
     """
     layers = unit_layers(model, patch.neurons.unit)
     check_fit(name, patch, layers)

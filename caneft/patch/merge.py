@@ -1,4 +1,4 @@
-"""A base and a patch as an ordinary model folder, weights in the patch's dtype."""
+"""Merges a base and a patch into an ordinary model folder, with weights in the patch's dtype."""
 
 import json
 import math
@@ -19,12 +19,12 @@ from caneft.storage.bounded import read_json
 from caneft.storage.files import write_json
 
 COPIED = ("*.json", "*.jinja", "*.model", "*.txt", "tokenizer*", "LICENSE*", "NOTICE*", "additional_chat_templates/*")
-NOT_COPIED = ("config.json", INDEX, PICKLED_INDEX, "manifest.json", "cost.json")  # the latter two are this workflow's
+NOT_COPIED = ("config.json", INDEX, PICKLED_INDEX, "manifest.json", "cost.json")  # the last two are this workflow's
 DTYPE_KEYS = ("dtype", "torch_dtype")  # transformers has renamed it
 
 
 def merge(base: str | Path, path: str | Path, out: str | Path) -> Patch:
-    """Writes in `out` what `AutoModelForCausalLM.from_pretrained` loads, the base with the patch in it; and a card.
+    """Writes a model card and the patched base to `out`, as `AutoModelForCausalLM.from_pretrained` loads it.
 
     base: a model folder or a model's manifest.json. Weights in another floating-point dtype are cast to the patch's, as
     loading the base in that dtype does. Raises InputError for another base, or if `out` exists.
@@ -53,7 +53,7 @@ def merge(base: str | Path, path: str | Path, out: str | Path) -> Patch:
 
 
 def _copy_rest(folder: Path, out: Path, dtype: str) -> None:
-    """Tokenizer, generation settings, licence; and the configuration, which names the dtype."""
+    """Copies tokenizer, generation settings and licence, and the configuration, which then names the dtype."""
     for file in sorted({file for pattern in COPIED for file in folder.glob(pattern)}):
         if file.is_file() and file.name not in NOT_COPIED and not file.match(ADAPTER):
             target = out / file.relative_to(folder)
@@ -66,7 +66,7 @@ def _copy_rest(folder: Path, out: Path, dtype: str) -> None:
 
 
 def _with_dtype(config, dtype: str):
-    """A configuration whose every part, also those within it, names the dtype if it named one."""
+    """A configuration in which every part that named a dtype, nested ones included, names this one."""
     if not isinstance(config, dict):
         return config
     return {
@@ -76,7 +76,7 @@ def _with_dtype(config, dtype: str):
 
 
 def _copy_weights(file: Path, out: Path, dtype: torch.dtype) -> None:
-    """Copies a weight file to safetensors, tensor by tensor where the floating-point ones have to be cast."""
+    """Copies a weight file to safetensors, tensor by tensor if it is pickled or floating-point tensors must be cast."""
     tensors = stored_tensors(file)
     cast = {name for name, stored in tensors.items() if DTYPES.get(stored.dtype, dtype) != dtype}
     if not cast and file.suffix != PICKLED_SUFFIX:
@@ -84,7 +84,7 @@ def _copy_weights(file: Path, out: Path, dtype: torch.dtype) -> None:
         return
     kinds = {known: name for name, known in DTYPES.items()}
     said, end = {}, 0
-    # wide elements first, as the format wants it, so that every tensor lies at a multiple of its element's size
+    # wide elements first, as the format demands, so that every tensor starts at a multiple of its element's size
     sizes = {name: dtype.itemsize if name in cast else stored.element for name, stored in tensors.items()}
     for name in sorted(tensors, key=lambda name: (-sizes[name], tensors[name].start)):
         shape, begin = tensors[name].shape, end
@@ -112,7 +112,7 @@ def _bytes(stored: Stored, dtype: torch.dtype | None) -> memoryview | bytes:
 
 
 def _renamed(name: str) -> str:
-    """Name of a weight file in safetensors."""
+    """Name of a weight file once it is in safetensors."""
     if not name.endswith(PICKLED_SUFFIX):
         return name
     return name.removesuffix(PICKLED_SUFFIX).replace("pytorch_model", "model", 1) + ".safetensors"

@@ -12,7 +12,7 @@ from caneft.storage.files import sync
 
 @contextmanager
 def new_folder(out: str | Path) -> Iterator[Path]:
-    """A folder beside `out` to fill; it becomes `out` when the block ends well and goes when it does not.
+    """Yields a folder beside `out` to fill, which becomes `out` if the block succeeds and is removed if not.
 
     Raises InputError if `out` exists.
     """

@@ -1,4 +1,4 @@
-"""Weights in a model folder's files: found by name, read and written by the line, the rest left on disk."""
+"""Weights in a model folder's files: found by name, read and written line by line, with the rest left on disk."""
 
 import math
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ INTEGERS = {2: np.int16, 4: np.int32}
 
 @dataclass(frozen=True)
 class Stored:
-    """A tensor in a safetensors file: its bytes begin at `start`. dtype: as the file says, `BF16`."""
+    """A tensor in a safetensors file: its bytes begin at `start`. dtype: its name in the file, such as `BF16`."""
 
     name: str
     file: Path
@@ -43,18 +43,18 @@ class Stored:
         return self.bytes // max(1, math.prod(self.shape))
 
     def mapped(self, mode: str = "r", file: Path | None = None) -> np.memmap:
-        """Its elements as integers of their size, mapped from the file, or from a copy of it."""
+        """Its elements as integers of the same size, mapped from the file or from a copy of it."""
         kind = INTEGERS[DTYPES[self.dtype].itemsize]
         return np.memmap(file or self.file, kind, mode, self.start, self.shape)
 
     def raw(self) -> np.ndarray:
-        """Its bytes, uint8, on disk until they are used."""
+        """Its bytes as uint8, on disk until they are used."""
         return np.memmap(self.file, np.uint8, "r", self.start, self.bytes)
 
 
 @dataclass(frozen=True)
 class Unpickled(Stored):
-    """A tensor of a pickled file, which cannot be written. tensor: on disk until it is used, where the file allows."""
+    """A tensor of a pickled file, which cannot be written. tensor: on disk until it is used, if the file allows it."""
 
     tensor: torch.Tensor
 
@@ -67,7 +67,7 @@ class Unpickled(Stored):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a patch's slices of one layer and projection are: which lines of which stored tensor.
+    """The place of a patch's slices of one layer and projection: some lines of a stored tensor.
 
     module: name of the linear module in the causal LM. lines: int64 (k * lines of a unit,).
     """
@@ -78,13 +78,13 @@ class Place:
     lines: np.ndarray
 
     def read(self) -> torch.Tensor:
-        """The slices as they are now, in the stored dtype."""
+        """The present slices, in the stored dtype."""
         mapped = self.stored.mapped()
         lines = mapped[self.lines] if self.projection.axis == ROWS else mapped[:, self.lines]
         return torch.from_numpy(np.array(lines, order="C")).view(DTYPES[self.stored.dtype])
 
     def write(self, slices: torch.Tensor, file: Path) -> None:
-        """Puts slices into a copy of the file."""
+        """Writes slices into a copy of the file."""
         mapped = self.stored.mapped("r+", file)
         raw = slices.contiguous().view({2: torch.int16, 4: torch.int32}[slices.itemsize]).numpy()
         mapped[self.lines if self.projection.axis == ROWS else np.s_[:, self.lines]] = raw
@@ -92,9 +92,9 @@ class Place:
 
 
 def model_folder(path: str | Path) -> tuple[Path, bool]:
-    """The folder of a model, given as such or by the manifest.json that this workflow keeps of it.
+    """The folder of a model, given directly or by its manifest.json of this workflow.
 
-    And whether pickled weights may be read, which a manifest alone can say.
+    Also returns whether pickled weights may be read, which only a manifest can allow.
     """
     path = Path(path)
     manifest = path / "manifest.json" if path.is_dir() and not (path / "config.json").exists() else path
@@ -128,10 +128,10 @@ def _unpickled(name: str, file: Path, tensor: torch.Tensor) -> Unpickled:
 
 
 def find(folder: Path, name: str, patch: Patch, pickled: bool = False) -> list[dict[str, Place]]:
-    """Per layer by projection, where a patch's slices are in a model folder; {} where it has none.
+    """For each layer by projection, where a patch's slices are in a model folder; {} for a layer without any.
 
-    name: of the patch, for messages. pickled: whether pickled weights may be read. Raises InputError if it does not fit
-    the model, or the weights are quantised.
+    name: of the patch, for messages. pickled: whether pickled weights may be read. Raises InputError if the patch does
+    not fit the model, or the weights are quantised.
     """
     model, layers = skeleton(folder, patch.neurons)
     check_fit(name, patch, layers)
@@ -148,7 +148,7 @@ def find(folder: Path, name: str, patch: Patch, pickled: bool = False) -> list[d
 
 
 def skeleton(folder: Path, neurons: NeuronSet) -> tuple[nn.Module, Sequence[FFN | Heads]]:
-    """A folder's causal LM without weights, and its units."""
+    """A folder's causal LM without weights, and the layers of its units."""
     config = architecture({"folder": folder, "trust_remote_code": False})
     from transformers import AutoModelForCausalLM
 
@@ -158,7 +158,7 @@ def skeleton(folder: Path, neurons: NeuronSet) -> tuple[nn.Module, Sequence[FFN 
 
 
 def _key(name: str) -> tuple[str, ...]:
-    """What the names of a tensor have in common: files of one family say `model.` here and there, or leave it out."""
+    """A tensor's name without `model`, which some files of a model family include and others omit."""
     return tuple(part for part in name.split(".") if part != "model")
 
 
@@ -176,12 +176,12 @@ def _place(folder: Path, stored: dict, module: str, projection: Projection, indi
 def read_slices(
     places: list[dict[str, Place]], dtype: torch.dtype | None = None
 ) -> tuple[dict[str, torch.Tensor], ...]:
-    """The slices at some places, as they are now; dtype: to cast them to, as loading the model in it would."""
+    """The present slices at these places. dtype: to cast them to, as loading the model in it would."""
     return tuple({name: place.read().to(dtype) for name, place in of_layer.items()} for of_layer in places)
 
 
 def check_dtype(name: str, patch: Patch, places: list[dict[str, Place]], remedy: str) -> None:
-    """Raises InputError if the stored tensors are not of the patch's dtype."""
+    """Raises InputError unless the stored tensors have the patch's dtype."""
     for of_layer in places:
         for place in of_layer.values():
             if DTYPES[place.stored.dtype] != patch.dtype:

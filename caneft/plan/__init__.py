@@ -1,4 +1,4 @@
-"""What a configuration asks for: runs, the domains that each is tested on, and the folders they live in.
+"""The plan of a configuration: its runs, the domains that each is tested on, and the folders of both.
 
 Rules and reporting both read the plan, so the workflow computes what the tables expect. Paths are relative
 to `results_root`.
@@ -18,7 +18,7 @@ ARTEFACTS = {
     Adapters: "adapters.safetensors",
     Neurons: "patch.safetensors",
 }
-"""File that a run of each kind of method leaves in its folder, and by which its tuned model is loaded again."""
+"""File that a run of each kind of method writes to its folder, and from which its tuned model is loaded again."""
 
 
 Block = tuple[str, str, str]
@@ -29,7 +29,7 @@ Block = tuple[str, str, str]
 class Run:
     """model x direction x mixture x variant x seed; `base` has neither mixture nor seed, `icl` no seed.
 
-    rate: of a trial, the learning rate of the grid that it tries.
+    rate: the learning rate that a trial tries; None for other runs.
     """
 
     model: str
@@ -41,7 +41,7 @@ class Run:
 
     @property
     def attempt(self) -> str | None:
-        """Last part of a trained run's path: `seed{seed}`, or `lr{rate}-seed{seed}` of a trial."""
+        """Last part of a trained run's path: `seed{seed}`, or `lr{rate}-seed{seed}` for a trial."""
         if self.seed is None:
             return None
         return f"seed{self.seed}" if self.rate is None else f"lr{self.rate:g}-seed{self.seed}"
@@ -52,9 +52,9 @@ class Run:
         return "/".join(part for part in (self.mixture, self.variant, self.attempt) if part)
 
     @classmethod
-    @cache  # the rules ask for every run a dozen times
+    @cache  # the rules parse every run a dozen times
     def parse(cls, text: str) -> "Run":
-        """A run from `{model}/{direction}/{name}`."""
+        """Parses `{model}/{direction}/{name}`."""
         model, direction, *rest = text.split("/")
         if len(rest) == 1:
             return cls(model, direction, rest[0])
@@ -67,16 +67,16 @@ class Run:
         return f"runs/{self.model}/{self.direction}/{self.name}"
 
     def translations(self, split: str = TEST) -> str:
-        """Path of what the run made of a split."""
+        """Path of the run's translations of a split."""
         return f"{self.folder}/translations/{split}.jsonl"
 
     def translation_cost(self, split: str = TEST) -> str:
-        """Path of the file beside it: checksum, time and memory."""
+        """Path of the sidecar of these translations: checksum, time and memory."""
         return f"{self.folder}/translations/{split}.cost.json"
 
     @property
     def scores(self) -> str:
-        """Path of its scores on the test sets, those of neural metrics apart. The trials of a grid share a file."""
+        """Path of its scores on the test sets, without neural metrics. The trials of a grid share a file."""
         if self.rate is not None:
             return f"runs/{self.model}/{self.direction}/{self.mixture}/{self.variant}/trials.json"
         return f"{self.folder}/scores/{TEST}.json"
@@ -121,7 +121,7 @@ class Plan:
         return [name for name, method in self.config.methods.items() if isinstance(method, kinds)]
 
     def variants_on(self, direction: str, mixture: str, *kinds: type) -> list[str]:
-        """As `variants`, of those that are run on a mixture."""
+        """As `variants`, but only those that are run on a mixture."""
         chosen = self.mixture(direction, mixture).methods
         return [name for name in self.variants(*kinds) if chosen is None or name in chosen]
 
@@ -132,7 +132,7 @@ class Plan:
     def unseen(self, direction: str, mixture: str) -> list[str]:
         """Further domains that a mixture's runs are tested on, sorted.
 
-        By default those that have only a test set, so that a new trainable domain leaves existing runs alone.
+        By default those that have only a test set, so that a new trainable domain does not affect existing runs.
         """
         test = self.mixture(direction, mixture).test
         domains = self.config.directions[direction].domains
@@ -140,13 +140,13 @@ class Plan:
         return sorted(set(chosen) - set(self.seen(direction, mixture)))
 
     def selected_on(self, direction: str, mixture: str) -> str:
-        """Mixture whose domains the neurons of a mixture's runs are selected on."""
+        """Mixture on whose domains the neurons of a mixture's runs are selected."""
         return select_on(mixture, self.mixture(direction, mixture))
 
     def decided_on(self, direction: str) -> str:
-        """Mixture on which `importance.samples: auto` is decided: the configured one, else the first with two domains.
+        """Mixture on which `importance.samples: auto` is decided: the configured one, if the direction has it.
 
-        A direction that lacks the configured one falls back to its own first.
+        Else it is the direction's first mixture with two or more domains, or its first.
         """
         mixtures = self.mixtures(direction)
         first = next((name for name in mixtures if len(self.seen(direction, name)) > 1), mixtures[0])
@@ -158,7 +158,7 @@ class Plan:
         return rates_on(mixture, self.mixture(direction, mixture))
 
     def tuning_resources(self, model: str, variant: str) -> Resources:
-        """What a tuning job asks for."""
+        """Resources that a tuning job requests."""
         shared, own = self.config.models[model].resources, self.config.methods[variant].resources
         return own.over(shared) if own else shared
 
@@ -168,7 +168,7 @@ class Plan:
         return own.threads if own else 1
 
     def artefact(self, run: Run) -> str | None:
-        """Path of what a run's tuning leaves; None for the base."""
+        """Path of the file that a run's tuning writes; None for the base and `icl`."""
         name = ARTEFACTS.get(type(self.config.methods[run.variant]))
         return f"{run.folder}/{name}" if name else None
 
@@ -177,13 +177,13 @@ class Plan:
         return self.config.methods[variant].unit
 
     def own_draws(self) -> list[int]:
-        """Final seeds that have a draw of importance samples of their own: all or none."""
+        """Final seeds that have their own draw of importance samples: all or none."""
         return self.config.seeds if self.config.importance.draws == "per_seed" else []
 
     def neuron_set(self, run: Run) -> str | None:
-        """Path of the neurons that a run tunes, or whose number it takes for its own; None if there are none.
+        """Path of the neurons that a run tunes, or whose number of parameters it matches (`equal_to`); None for others.
 
-        `random` draws again for every seed. A trial has the shared draw of importance samples, as has a run of no seed.
+        `random` draws again for every seed. Trials, and runs without a seed, use the shared draw of importance samples.
         """
         method = self.config.methods[run.variant]
         variant = run.variant if isinstance(method, Neurons) else getattr(method, "equal_to", None)
@@ -200,7 +200,7 @@ class Plan:
         return next((Run(model, direction, variant) for variant in self.variants(Base)), None)
 
     def untrained_runs(self, model: str, direction: str, mixture: str) -> Iterator[Run]:
-        """Runs of one block that train nothing: the base, and those that only show it examples."""
+        """Runs of one block that train nothing: the base, and the base with examples in its prompt."""
         if base := self.base_run(model, direction):
             yield base
         for variant in self.variants_on(direction, mixture, Icl):
@@ -212,14 +212,20 @@ class Plan:
             for seed in self.config.seeds:
                 yield Run(model, direction, variant, mixture, seed)
 
+    def final_runs(self, model: str, direction: str, mixture: str) -> list[Run]:
+        """Runs of one block without trials, in the configuration's order of variants, then by seed."""
+        order = list(self.config.methods)
+        runs = [*self.untrained_runs(model, direction, mixture), *self.trained_runs(model, direction, mixture)]
+        return sorted(runs, key=lambda run: order.index(run.variant))
+
     def trials(self, model: str, direction: str, mixture: str) -> Iterator[Run]:
-        """Trial runs behind the learning rates of one block; they belong to the mixture that these are chosen on."""
+        """Trials that choose the learning rates of one block; they belong to the mixture on which these are chosen."""
         where = self.rates_on(direction, mixture)
         for variant in self.variants_on(direction, mixture, *ARTEFACTS):
             yield from self.trials_of(model, direction, variant, where)
 
     def trials_of(self, model: str, direction: str, variant: str, mixture: str) -> Iterator[Run]:
-        """Every rate of a variant's grid with every seed of the trials."""
+        """A trial for every rate of a variant's grid with every seed of the trials."""
         for rate in self.config.methods[variant].grid:
             for seed in self.config.trials.seeds:
                 yield Run(model, direction, variant, mixture, seed, rate)
@@ -232,19 +238,19 @@ class Plan:
         return f"runs/{run.model}/{run.direction}/{where}/{run.variant}/choice.json"
 
     def runs(self) -> list[Run]:
-        """Every run, trials too, each once."""
+        """Every run once, including trials."""
         kinds = self.untrained_runs, self.trials, self.trained_runs
         return list(dict.fromkeys(run for block in self.blocks() for kind in kinds for run in kind(*block)))
 
     def splits(self, run: Run) -> list[str]:
-        """What a run translates: `test`; a trial `dev` first, by which its rate is judged, and `test` unless
-        `trials.test_sets` is off."""
+        """Splits that a run translates: `test`. A trial first translates `dev`, which judges its rate, then `test`
+        unless `trials.test_sets` is off."""
         if run.rate is None:
             return [TEST]
         return [DEV, TEST] if self.config.trials.test_sets else [DEV]
 
     def domains(self, run: Run, split: str = TEST) -> list[str]:
-        """Domains of a split that a run translates: of `dev` those of its mixture. The base translates every domain
+        """Domains of a split that a run translates; for `dev`, those of its mixture. The base translates every domain
         that its direction is tested on."""
         if run.mixture is None:
             return self.all_tested(run.direction)
@@ -266,12 +272,13 @@ class Plan:
 
 
 def information_folder(unit: str, seed: int | None = None) -> str:
-    """Folder of what is known and selected of a kind of unit; seed: from the draw of importance samples of a seed."""
+    """Folder of information on a kind of unit, and of selections. seed: the one whose own draw of importance samples
+    they come from."""
     return _of_draw({"neuron": "neurons", "head": "heads"}[unit], seed)
 
 
 def importance_folder(unit: str, seed: int | None = None) -> str:
-    """Folder of the importance dumps of a kind of unit; seed: of the draw of samples that a seed has of its own."""
+    """Folder of the importance dumps of a kind of unit. seed: the one whose own draw of samples they have."""
     return _of_draw({"neuron": "importance", "head": "importance-heads"}[unit], seed)
 
 

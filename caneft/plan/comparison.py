@@ -1,4 +1,4 @@
-"""What the tests of significance of a block compare: outputs, baseline, method, and the candidates for its best rival.
+"""Plans the significance tests of a block: outputs, baseline, method, and the candidates for its best rival.
 
 Paths are relative to `results_root` and follow from the plan alone.
 """
@@ -12,27 +12,22 @@ from caneft.plan.settings import SignificanceSettings, System
 
 
 def path(block: Block) -> str:
-    """Where the tests of a block stand."""
+    """Path of the test results of a block."""
     return f"significance/{'/'.join(block)}.json"
 
 
 def systems(plan: Plan, block: Block) -> list[System]:
     """Final runs of a block, in the configuration's order, then by seed."""
-    order = list(plan.config.methods)
-    runs = [*plan.untrained_runs(*block), *plan.trained_runs(*block)]
-    return [
-        System(variant=run.variant, seed=run.seed, folder=run.folder)
-        for run in sorted(runs, key=lambda run: order.index(run.variant))
-    ]
+    return [System(variant=run.variant, seed=run.seed, folder=run.folder) for run in plan.final_runs(*block)]
 
 
 def baseline(plan: Plan, block: Block) -> str | None:
-    """The variant that all others are compared with; None where the block has none."""
+    """The variant that all others are compared with; None if the block has none."""
     return _first(plan, block, plan.config.significance.baseline, "base")
 
 
 def method(plan: Plan, block: Block) -> str | None:
-    """The variant that is compared with all others; None where the block has none."""
+    """The variant that is compared with all others; None if the block has none."""
     return _first(plan, block, plan.config.significance.method, "caneft")
 
 
@@ -44,16 +39,16 @@ def _first(plan: Plan, block: Block, named: str | None, kind: str) -> str | None
 
 
 def rivals(plan: Plan, block: Block) -> list[str]:
-    """Trained variants that may be the best rival of `method`: all but merged LoRA, and those of the same method, at
-    whatever budget."""
+    """Trained variants that may be the best rival of `method`: all except merged LoRA and variants of the same method,
+    whatever their budget."""
     own, methods = method(plan, block), plan.config.methods
     trained = [v for v in plan.variants_on(*block[1:], *ARTEFACTS) if not getattr(methods[v], "merged", False)]
     return [variant for variant in trained if own is not None and methods[variant].method != methods[own].method]
 
 
 def rival_by(plan: Plan, block: Block) -> str | None:
-    """What rivals are ranked by: the dev score that chose their rates, if that of each was chosen on this mixture; else
-    the dev loss of what they ended with. None without rivals."""
+    """The measure that ranks rivals: the dev score that chose their rates, if every rate was chosen on this mixture;
+    else the dev loss of their final parameters. None without rivals."""
     found = rivals(plan, block)
     chosen = plan.rates_on(*block[1:]) == block[2] and all(plan.config.methods[variant].grid for variant in found)
     return (plan.config.scoring.judge if chosen else "dev_loss") if found else None
@@ -65,7 +60,7 @@ def reached(choice: Mapping[str, Any]) -> float:
 
 
 def dev_files(plan: Plan, block: Block) -> dict[str, list[str]]:
-    """Files that say how each rival does on dev: the choice of its rate, or the records of its seeds."""
+    """Files with the dev results of each rival: the choice of its rate, or the records of its seeds."""
     by, found = rival_by(plan, block), {}
     for variant in rivals(plan, block):
         runs = [Run(*block[:2], variant, block[2], seed) for seed in plan.config.seeds]
@@ -74,12 +69,12 @@ def dev_files(plan: Plan, block: Block) -> dict[str, list[str]]:
 
 
 def neural(plan: Plan, block: Block) -> list[str]:
-    """Metrics whose segment scores stand in files: shown blocks alone have these."""
+    """Metrics whose segment scores are in files, which only shown blocks have."""
     return list(plan.config.scoring.neural) if block in plan.shown_blocks() else []
 
 
 def settings(plan: Plan, block: Block) -> SignificanceSettings:
-    """Of the job that tests a block. The level of the marks is none of its business."""
+    """Settings of the job that tests a block. They leave out `alpha`, which only the marks in tables depend on."""
     section = plan.config.significance
     return SignificanceSettings(
         systems=systems(plan, block),

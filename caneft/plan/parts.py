@@ -1,4 +1,4 @@
-"""Takes from a configuration the parts that a step's result depends on, and no others: `caneft.plan.settings`."""
+"""Takes from a configuration only the parts that a step's result depends on: its settings (`caneft.plan.settings`)."""
 
 from collections.abc import Mapping
 
@@ -24,25 +24,26 @@ from caneft.plan.settings import (
 )
 
 SERVING = {"merged", "route"}
-"""Keys of methods that belong to their translations, not to what is tuned; left at their defaults."""
+"""Keys of methods that affect translation, not tuning; settings of tuning leave them at their defaults."""
 
 ELSEWHERE = {"pairs_per_domain", "temperature", "pairs", "dev_pairs_per_domain", "seed", "keep_full_weights"}
-"""Keys of `tuning` that belong to the draw of the mixture, or to no result at all; left at their defaults."""
+"""Keys of `tuning` that affect the draw of the mixture, or no result at all; likewise left at their defaults."""
 
 
 def metric(configuration: Config, name: str) -> str:
-    """JSON of a section `scoring` that says where this neural metric's checkpoint comes from, and no more."""
+    """JSON of a section `scoring` with only the origin of this neural metric's checkpoint."""
     origin = {"hub", "revision", "path", "tokenizer"}
     return configuration.scoring.model_dump_json(include={name: origin})
 
 
 def metric_pairs(configuration: Config, name: str) -> PretrainingTextSettings:
-    """What a metric is trained on here."""
+    """Settings of the text on which the workflow trains a metric."""
     return _pretraining_text(configuration, configuration.scoring.neural[name].train.corpora)
 
 
 def prompt(configuration: Config, model: str, direction: str) -> PromptSettings:
-    """With the text to complete at its default where no model could get it; one that is pretrained here can chat."""
+    """The prompt, with the text to complete at its default if the model cannot get it. A model that the workflow
+    pretrains has a chat template."""
     own = configuration.directions[direction]
     said = own.prompt or configuration.prompt
     open_form = said.form == "auto" and configuration.models[model].pretrain is None
@@ -65,18 +66,18 @@ def corpus(configuration: Config, direction: str, domain: str) -> CorpusSettings
 
 
 def cleaning(configuration: Config) -> config.Cleaning:
-    """The section, with `language_bytes` at its default where no language is asked for."""
+    """The section, with `language_bytes` at its default if languages are not checked."""
     section, ignored = configuration.cleaning, {"language_bytes"}
     return section if section.wrong_language == "drop" else config.Cleaning(**section.model_dump(exclude=ignored))
 
 
 def languages(configuration: Config, direction: str) -> tuple[str, str] | None:
-    """Codes of the languages of a direction's two sides, where `cleaning` asks for them."""
+    """Codes of a direction's source and target language if `cleaning` checks languages, else None."""
     return None if configuration.cleaning.wrong_language == "keep" else spoken.of_direction(direction)
 
 
 def fetching(sources: Mapping[str, config.Source]) -> FetchSettings:
-    """Of a corpus; how many pairs are drawn from it later says nothing about what is downloaded."""
+    """Settings of downloads, without the later draw (`limit`, `seed`), which does not change what is downloaded."""
     whole = {part: source.model_copy(update={"limit": None, "seed": 0}) for part, source in sources.items()}
     return FetchSettings(sources=whole)
 
@@ -102,10 +103,10 @@ def pretraining(configuration: Config, model: str) -> PretrainingSettings:
 def dump(
     configuration: Config, model: str, direction: str, unit: str = "neuron", seed: int | None = None
 ) -> DumpSettings:
-    """seed: the final seed whose own draw is dumped; None: the shared draw.
+    """Settings of a dump. seed: the final seed whose own draw is dumped; None for the shared draw.
 
-    An own draw's seed is `importance.seed` + 1 + seed, so no two draws share one. `draws` is left out: switching it on
-    keeps the shared dumps.
+    A final seed's own draw has the seed `importance.seed` + 1 + seed, so no two draws share one. `draws` is left out,
+    so that `per_seed` keeps the shared dumps.
     """
     shared = configuration.importance
     own = configuration.models[model].scale_exponent
@@ -141,7 +142,7 @@ def _selection(
     task_relevant: float | None,
     scope: config.Scope,
 ) -> SelectionSettings:
-    gamma = budget.gamma if budget is shared else None  # which no entry of `methods` has
+    gamma = budget.gamma if budget is shared else None  # no entry of `methods` has a gamma
     return SelectionSettings(
         criterion=criterion,
         fraction=budget.fraction,
@@ -189,7 +190,7 @@ def mixture(configuration: Config, direction: str, name: str) -> MixtureSettings
 
 
 def tune(configuration: Config, model: str, direction: str, variant: str, rate: float | None = None) -> TuneSettings:
-    """rate: of a trial."""
+    """Settings of tuning. rate: the one that a trial tries."""
     method = configuration.methods[variant]
     fields = type(method).model_fields
     defaults = {name: fields[name].default for name in SERVING & set(fields)}
@@ -221,7 +222,7 @@ def score(configuration: Config, direction: str) -> ScoreSettings:
 
 
 def choice(configuration: Config, direction: str, mixture: str) -> ChoiceSettings:
-    """By the judging metric and no other: tables with more metrics choose no rate again."""
+    """Settings for choosing a rate. They hold only the judging metric, so a new metric in tables repeats no choice."""
     domains = sorted(configuration.mixtures[mixture][direction].domains)
     target = config.target_code(direction)
     return ChoiceSettings(metric=configuration.scoring.judge, target_language=target, domains=domains)
@@ -230,7 +231,7 @@ def choice(configuration: Config, direction: str, mixture: str) -> ChoiceSetting
 def reporting(configuration: Config) -> str:
     """JSON of the configuration without folders and resources, for tables and figures.
 
-    What is set is in it, at its default too: `task_relevant: null` says something that its absence does not.
+    It has every key that is set, even to its default: `task_relevant: null` means something else than no such key.
     """
     resources = {"__all__": {"resources"}}
     hidden: Mapping = {

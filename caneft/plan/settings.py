@@ -1,7 +1,7 @@
-"""What each step's result depends on, as its job is given it. `caneft.plan.parts` takes these from a configuration.
+"""The settings of each step, which hold all that its result depends on. `caneft.plan.parts` makes them.
 
-A rule puts the JSON of these into its params, the step reads the same JSON back. So a change of the configuration
-reruns exactly the stages whose results it changes. Labels, resources and folders are in none of them.
+A rule puts their JSON into its params, and the step reads it back. So a change of the configuration reruns exactly the
+stages whose results it changes. No settings contain labels, resources or folders.
 """
 
 import operator
@@ -20,12 +20,12 @@ class CorpusSettings(Section):
     domain: config.Domain
     cleaning: config.Cleaning
     languages: tuple[str, str] | None
-    """Codes of source and target language, where `cleaning` asks which language a text is in."""
+    """Codes of source and target language if `cleaning` checks languages, else None."""
 
 
 class FetchSettings(Section):
     sources: dict[str, config.CorpusSource]
-    """Remote ones, by split, or by number in pretraining text."""
+    """Remote sources, by split, or by index in the training text of a model or metric."""
 
 
 class PretrainingTextSettings(Section):
@@ -46,7 +46,7 @@ class DumpSettings(Section):
     prompt: PromptSettings
     dtype: str
     unit: Literal["neuron", "head"] = Field("neuron", exclude_if=lambda unit: unit == "neuron")
-    """What is scored. Not written for neurons: their dumps stand beside those of heads, and stay."""
+    """The unit that is scored. Not written for neurons, so that their finished dumps stay valid."""
 
 
 class InformationSettings(Section):
@@ -62,23 +62,23 @@ class SelectionSettings(Section):
     fraction: float | None
     gamma: float | str | None
     parameters: int | None = None
-    """One of these three is the budget."""
+    """One of these three sets the budget."""
     per_layer: int | None = None
     task_relevant: float | None
-    """Of this variant's own candidates."""
+    """The mask of this variant's own candidates."""
     task_relevant_scope: config.Scope = Field("model", exclude_if=lambda scope: scope == "model")
-    """Not written where it is the model, nor is the one below: finished selections stay."""
+    """Not written if it is `model`, and neither is the budget's scope, so that finished selections stay valid."""
     budget_task_relevant: float | None
-    """Of the candidates among which a gamma is counted: shared, so that every variant gets as many neurons."""
+    """The mask of the candidates that a gamma counts: shared, so that every variant gets the same number of neurons."""
     budget_task_relevant_scope: config.Scope = Field("model", exclude_if=lambda scope: scope == "model")
     active_share: float | None = Field(None, exclude_if=lambda share: share is None)
-    """Of `specific`; not written without one."""
+    """For `specific`; not written if None."""
     among: list[config.Half] = Field([], exclude_if=operator.not_)
-    """Of `random`; not written without any."""
+    """For `random`; not written if empty."""
 
     @property
     def mask(self) -> Literal["model", "layer", "off"]:
-        """What `task_relevant` ranks a neuron among; `off` where there is no mask."""
+        """The scope in which `task_relevant` ranks a neuron; `off` without a mask."""
         return "off" if self.task_relevant is None else self.task_relevant_scope
 
 
@@ -88,7 +88,7 @@ class StabilitySettings(Section):
     splits: int
     seed: int
     budget: SelectionSettings
-    """The shared one of `caneft`: how many neurons, and which of them are task-relevant."""
+    """The shared budget of `caneft`: the number of neurons, and the mask of task-relevant ones."""
 
 
 class PilotSettings(Section):
@@ -103,14 +103,14 @@ class MixtureSettings(Section):
     pairs_per_domain: int
     temperature: float | None
     pairs: dict[str, int]
-    """Of its own domains."""
+    """Pairs of individual domains of this mixture."""
     dev_pairs_per_domain: int
     seed: int
 
 
 class TuneSettings(Section):
     method: config.Method
-    """With one learning rate, or the grid of which the best is taken."""
+    """With one learning rate, or the grid from which the best is taken."""
     tuning: config.Tuning
     prompt: PromptSettings
     dtype: str
@@ -121,22 +121,22 @@ class TranslationSettings(Section):
     prompt: PromptSettings
     dtype: str
     icl: config.Icl | None = None
-    """How the prompt gets examples, if it does."""
+    """How the prompt gets examples; None if it has none."""
     lora: Literal["unmerged", "merged"] | None = Field(None, exclude_if=lambda lora: lora is None)
-    """How a LoRA is served. Not written for other methods."""
+    """How a LoRA is applied in translation. Not written for other methods."""
     route: Literal["domain", "source_loss"] = Field("domain", exclude_if=lambda route: route == "domain")
-    """Which of several adapters translates a test set of a seen domain."""
+    """How the adapter that translates a seen domain's test set is chosen."""
 
 
 class ScoreSettings(Section):
     metrics: list[str]
     target_language: str | None
-    """Code, such as `en`; None where the direction is not named by codes, so that no metric needs one."""
+    """Code, such as `en`; None if the direction is not named by codes. Then no metric needs one."""
 
 
 class ChoiceSettings(Section):
     metric: str
-    """By which rates are judged."""
+    """The metric that judges rates."""
     target_language: str | None
     domains: list[str]
 
@@ -153,26 +153,27 @@ class System(Section):
         return f"{self.folder}/translations/{TEST}.jsonl"
 
     def segments(self, metric: str) -> str:
-        """Segment scores of a neural metric."""
+        """Path of the segment scores of a neural metric."""
         return neural_scores(f"{self.folder}/scores", metric)
 
 
 class SignificanceSettings(Section):
-    """These go to the step as one word of a command, which Linux limits to 128 kB: nothing stands in it twice."""
+    """Settings of the significance tests. They repeat nothing, as they are one word of a command, which Linux limits to
+    128 kB."""
 
     systems: list[System]
     metrics: list[str]
     neural: list[str]
-    """Metrics whose segment scores stand in files."""
+    """Metrics whose segment scores are in files."""
     target_language: str | None
     seen: list[str]
     unseen: list[str]
     baseline: str | None
     method: str | None
     rivals: dict[str, list[str]]
-    """Candidates for the best rival of `method`, and the files that say how they do on dev."""
+    """Candidates for the best rival of `method`, and the files with their dev results."""
     rival_by: str | None
-    """What they are ranked by on dev: `chrf`, `exact` or `dev_loss`."""
+    """The dev measure that ranks them: `chrf`, `exact` or `dev_loss`."""
     resamples: int
     bootstrap: int
     seed: int

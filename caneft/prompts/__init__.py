@@ -1,7 +1,7 @@
 """Prompts and responses as token ids: one function for training, importance and inference.
 
-A prompt ends where the response begins (the chat template's generation prompt included). A response ends with
-the model's end-of-turn token, which is trained. How they are written is in `caneft/prompts/forms.py`.
+A prompt ends where the response begins, so it includes the chat template's generation prompt. A response ends with the
+model's end-of-turn token, which is trained. `caneft/prompts/forms.py` defines how they are written.
 """
 
 import logging
@@ -19,12 +19,12 @@ from caneft.prompts.forms import Completion, Instruction, choose
 logger = logging.getLogger(__name__)
 
 CHUNK = 1000
-"""Training pairs that go through template and tokenizer together: one by one, the calls cost more than the work."""
+"""Training pairs that go through template and tokenizer together; one by one, the calls cost more than the work."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """Token ids of one pair; `response` is empty at inference. domain: of the pair, where it is known."""
+    """Token ids of one pair; `response` is empty at inference. domain: the pair's, if known."""
 
     prompt: tuple[int, ...]
     response: tuple[int, ...] = ()
@@ -36,8 +36,11 @@ class Example:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Training pairs as token ids. kept: index of each example's pair. left_out: number of other pairs by reason,
-    `too_long` or `unusable` (see `UnusableText`)."""
+    """Training pairs as token ids.
+
+    kept: index of each example's pair. left_out: number of other pairs by reason: `too_long`, or `unusable` (see
+    `UnusableText`).
+    """
 
     examples: list[Example]
     kept: list[int]
@@ -45,7 +48,7 @@ class Encoded:
 
 
 class Wording(Protocol):
-    """What the configuration says about prompts. form: `auto`, or the name of one."""
+    """The configuration's wording of prompts. form: `auto`, or the name of a form."""
 
     @property
     def form(self) -> str: ...
@@ -77,8 +80,8 @@ class Prompts:
     ) -> Example:
         """Prompt of a source and, if a target is given, its response.
 
-        domain: for instructions that name it. examples: sources and targets that are shown before, each with the same
-        instruction: as earlier turns of the conversation or, without one, as text like that of training.
+        domain: for instructions that name it. examples: sources and targets to show first, each with the same
+        instruction: as earlier turns of a conversation or, in forms without turns, as text like that of training.
         """
         if target is None:
             return self.encode_sources([source], domain, examples)[0]
@@ -90,13 +93,13 @@ class Prompts:
     def encode_sources(
         self, sources: Sequence[str], domain: str = "", examples: Sequence[tuple[str, str]] = ()
     ) -> list[Example]:
-        """Prompts of several sources, each as `encode` gives it; faster than one by one."""
+        """Prompts of several sources, each as `encode` returns it, but faster than one by one."""
         self._check(*sources)
         texts = self._texts([self._turns(source, domain, examples) for source in sources], examples)
         return [Example(ids, domain=domain) for ids in self._ids(texts)]
 
     def encode_training(self, pairs: Iterable[tuple[str, str, str]], max_tokens: int) -> Encoded:
-        """Examples of (source, target, domain); what is too long or cannot be a response is left out and counted."""
+        """Examples of (source, target, domain). Counts and omits pairs that are too long or cannot be a response."""
         examples, kept, unusable, too_long = [], [], [], 0
         several = (self._encode_pairs(chunk) for chunk in _chunks(pairs))
         for index, example in enumerate(chain.from_iterable(several)):
@@ -115,10 +118,10 @@ class Prompts:
         return Encoded(examples, kept, {"too_long": too_long, "unusable": len(unusable)})
 
     def encode_source(self, source: str, domain: str = "") -> Example:
-        """The source's own tokens as the response, what stands before them in its prompt as the prompt.
+        """The source's own tokens as the response, and what precedes them in its prompt as the prompt.
 
-        A token that reaches over the border belongs to the source; and if the chat template has changed the user's
-        words, so that they are not found again, all tokens do.
+        A token that crosses the border belongs to the source. If the chat template has changed the user's words so that
+        they cannot be found, all tokens do.
         """
         self._check(source)
         turns = self._turns(source, domain)
@@ -134,17 +137,17 @@ class Prompts:
         return self.form.answer(list(ids))
 
     def described(self) -> dict[str, str]:
-        """For records: the form, and what is said of a source."""
+        """For records: the form, and its text around placeholders for source and domain."""
         return {"form": self.form.name, "text": self.form.question("{source}", "{domain}")}
 
     def ended(self, ids: Sequence[int]) -> bool:
-        """Whether generated ids hold one that ends the turn."""
+        """Whether generated ids include one that ends the turn."""
         return not self.form.stops.isdisjoint(ids)
 
     def _encode_pairs(
         self, pairs: Sequence[tuple[str, str, str]], examples: Sequence[tuple[str, str]] = ()
     ) -> list[Example | UnusableText]:
-        """An example of each (source, target, domain), or why it cannot be one."""
+        """An example for each (source, target, domain), or the reason why it cannot be one."""
         turns = [self._turns(source, domain, examples) for source, _, domain in pairs]
         targets = [self.form.content(target) for _, target, _ in pairs]
         before = self._texts(turns, examples)
@@ -158,7 +161,7 @@ class Prompts:
             if isinstance(text, UnusableText):
                 found.append(text)
                 continue
-            # Ids of the response as it stands after its prompt: on its own, SentencePiece would put a space before it.
+            # Takes the response's ids from the whole text: on its own, SentencePiece would put a space before it.
             response = ids[len(prompt) :] if ids[: len(prompt)] == prompt else self._ids([text])[0]
             if self.end_of_turn in response:
                 response = response[: response.index(self.end_of_turn)]
@@ -166,13 +169,13 @@ class Prompts:
         return found
 
     def _turns(self, source: str, domain: str, examples: Sequence[tuple[str, str]] = ()) -> list[str]:
-        """Alternating user and assistant turns: a question and its answer for each example, last the question."""
+        """Alternating user and assistant turns: question and answer of each example, then the source's question."""
         content, question = self.form.content, self.form.question
         said = [turn for shown, answer in examples for turn in (question(content(shown), domain), content(answer))]
         return [*said, question(content(source), domain)]
 
     def _texts(self, conversations: Sequence[Sequence[str]], examples: Sequence[tuple[str, str]] = ()) -> list[str]:
-        """Text of each conversation up to where the answer begins. examples: those that it shows."""
+        """Text of each conversation up to where the answer begins. examples: those in it, which are checked."""
         self._check(*(source for source, _ in examples))
         for unusable in self._unusable([self.form.content(target) for _, target in examples]):
             if unusable:
@@ -180,13 +183,13 @@ class Prompts:
         return self.form.before(conversations)
 
     def _check(self, *sources: str) -> None:
-        """Raises `UnusableText` for the first that is not read as it stands."""
+        """Raises `UnusableText` for the first source that cannot be read as it stands."""
         for unusable in map(self.form.controls.obeyed, sources):
             if unusable:
                 raise unusable
 
     def _unusable(self, targets: Sequence[str]) -> list[UnusableText | None]:
-        """Of each target, as content, why it cannot be a response."""
+        """For each target, as content, why it cannot be a response, or None."""
         found: list[UnusableText | None] = []
         for ids, target in zip(self._ids(targets), targets, strict=True):
             ends = self.form.ends.intersection(ids)
@@ -211,7 +214,7 @@ def _chunks(pairs: Iterable[tuple[str, str, str]]) -> Iterator[list[tuple[str, s
 
 
 def _common(a: Sequence[int], b: Sequence[int]) -> int:
-    """Length of the beginning that two sequences share."""
+    """Length of the longest common beginning of two sequences."""
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
@@ -222,7 +225,7 @@ class Batch:
     input_ids, attention_mask, position_ids: int64 (samples, tokens).
     response: bool (samples, tokens), true at positions whose next token belongs to the response.
     targets: int64 (response positions,), the next tokens there, row by row.
-    rows: int64 (response positions,), the sample of each.
+    rows: int64 (response positions,), the sample of each position.
     positions: int64 (response positions,), where `response` is true, row by row in the flattened batch.
     """
 
@@ -238,7 +241,7 @@ class Batch:
         return Batch(**{name: value.to(device) for name, value in vars(self).items()})
 
     def halves(self) -> "tuple[Batch, Batch]":
-        """The first and the second half of the samples, as wide as the whole."""
+        """The first and the second half of the samples, padded as wide as the whole."""
         middle, width = len(self.input_ids) // 2, self.input_ids.shape[1]
         first = self.rows < middle
         grid = [(value[:middle], value[middle:]) for value in (self.input_ids, self.attention_mask, self.position_ids)]
@@ -270,7 +273,7 @@ def collate(examples: Sequence[Example], pad: int, side: str = "right") -> Batch
 
 
 def batches(lengths: Sequence[int], tokens: int) -> list[list[int]]:
-    """Indices in batches of similar length, of at most so many tokens with padding (one example at least)."""
+    """Indices in batches of similar length, each of at most `tokens` tokens with padding (but at least one example)."""
     order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
     result: list[list[int]] = []
     for index in order:

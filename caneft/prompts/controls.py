@@ -1,7 +1,7 @@
-"""Special tokens that a text spells: they are text, of which nothing is obeyed and nothing is lost.
+"""Special tokens that a text spells out: they are read as text, so none is obeyed and none is lost.
 
 A conversation is one string, in which the tokenizer finds control tokens by their names. A mark inside each name that a
-source or target spells hides it; the tokens of marks are left out afterwards. The rest is tokenized as it always was.
+source or target spells hides it; the tokens of marks are then removed. The rest is tokenized as before.
 """
 
 import re
@@ -11,18 +11,18 @@ from itertools import pairwise
 from caneft.errors import InputError
 
 MARK = "\ufdd0"
-"""Unicode keeps this character out of texts."""
+"""A noncharacter, which Unicode reserves for uses outside texts."""
 
 
 class UnusableText(InputError):
-    """A source that cannot be asked, or a target that cannot be a response, as it stands."""
+    """A source that cannot be a prompt, or a target that cannot be a response, as it stands."""
 
 
 class Controls:
     """Special tokens of one tokenizer.
 
-    One whose name is a single character is left alone, as that is what it mostly stands for: some models pad with `!`.
-    ids: of those that it knows apart from text.
+    One whose name is a single character is left alone, as it mostly stands for that character: some models pad with
+    `!`. ids: of those that the tokenizer keeps apart from text.
     """
 
     def __init__(self, tokenizer):
@@ -37,16 +37,16 @@ class Controls:
         self._borders: dict[str, int] = {}
 
     def as_text(self, text: str) -> str:
-        """A text with a mark inside each name that it spells."""
+        """The text with a mark inside each name that it spells."""
         return self._marked(text, (start + self._border(name) for start, name in self._spelt(text)))
 
     def apart(self, text: str, edges: Collection[int]) -> str:
-        """A text with a mark at those of its edges that a name lies across."""
+        """The text with a mark at each of these edges that is inside a name."""
         names = ((start, start + len(name)) for start, name in self._spelt(text))
         return self._marked(text, (edge for start, end in names for edge in edges if start < edge < end))
 
     def obeyed(self, text: str) -> UnusableText | None:
-        """Why a text is not read as it stands: a tokenizer without places of tokens cannot leave marks out again."""
+        """The error if a text is not read as it stands, else None: without token offsets, marks cannot be removed."""
         found = None if self.tokenizer.is_fast else next(self._spelt(text), None)
         if found is None:
             return None
@@ -56,7 +56,7 @@ class Controls:
         )
 
     def _spelt(self, text: str) -> Iterator[tuple[int, str]]:
-        """Where in a text a name begins, with the longest such name."""
+        """Each place in a text where a name begins, with the longest such name."""
         for found in self._first.finditer(text):
             start = found.start()
             parts = (text[start : start + length] for length in self._lengths)
@@ -64,7 +64,7 @@ class Controls:
                 yield start, name
 
     def _border(self, name: str) -> int:
-        """Length of a name's first token as text: a mark that stands there leaves the tokens as they are."""
+        """Length of a name's first token when it is read as text: a mark there leaves the tokens unchanged."""
         if name not in self._borders:
             ids = self.tokenizer(name, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True)
             self._borders[name] = next((end for _, end in ids.offset_mapping if 0 < end < len(name)), 1)
@@ -77,7 +77,7 @@ class Controls:
 
 
 def token_ids(tokenizer, texts: Sequence[str]) -> list[tuple[int, ...]]:
-    """Token ids of each text as it stands, nothing put before it; those of `MARK` are left out."""
+    """Token ids of each text as it stands, with nothing before it and without those of `MARK`."""
     if not texts:
         return []
     ids = [tuple(found) for found in tokenizer(list(texts), add_special_tokens=False).input_ids]

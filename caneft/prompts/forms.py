@@ -1,7 +1,7 @@
-"""How pairs are written for a model: as a conversation, as an instruction, or as text to complete.
+"""Ways of writing pairs for a model: as a conversation, as an instruction, or as text to complete.
 
-Chat models get a conversation in their own template. Base models go on with a text: they get one that names the
-languages and ends where the translation begins, and they stop at the line break.
+Chat models get a conversation in their own template. Base models continue a text: they get one that names the languages
+and ends where the translation begins, and they stop at the line break.
 """
 
 import re
@@ -14,26 +14,25 @@ from caneft.errors import InputError
 from caneft.prompts.controls import Controls, UnusableText, token_ids, unmarked
 
 ONE_DATE = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro %}{{ '' }}"
-"""What stands before a chat template that prints the day's date, which would make another prompt of every day. It is
-the date that Llama 3's print where they know of none."""
+"""Precedes a chat template that prints the current date, which would make another prompt every day. This date is what
+Llama 3's templates print if they know of none."""
 
 EMPTY_THOUGHT = re.compile(r"<think>\s*</think>\s*\Z")
-"""How a generation prompt ends that says that the model has done its thinking."""
+"""The end of a generation prompt that says that the model has finished thinking."""
 
 Instruction = Callable[[str], str]
-"""The text before the source, by the domain's name (which most ignore)."""
+"""Maps the domain's name, which most instructions ignore, to the text before the source."""
 
 Completion = Callable[[str, str], str]
-"""The text around a source up to where its translation begins, by source and domain."""
+"""Maps source and domain to the text around the source, up to where its translation begins."""
 
 
 class Form(ABC):
-    """One way to write pairs for one tokenizer. A conversation is a question and its answer by turns, and ends with a
-    question."""
+    """One way to write pairs for a tokenizer. A conversation alternates questions and answers; a question is last."""
 
     name: ClassVar[str]
     end_of_turn: int
-    """Token that is trained at the end of a response."""
+    """Token to be trained at the end of a response."""
 
     def __init__(self, tokenizer):
         self.tokenizer = tokenizer
@@ -41,7 +40,7 @@ class Form(ABC):
 
     @abstractmethod
     def question(self, source: str, domain: str) -> str:
-        """What is said of a source."""
+        """The text that presents a source to the model."""
 
     @abstractmethod
     def before(self, conversations: Sequence[Sequence[str]]) -> list[str]:
@@ -51,7 +50,10 @@ class Form(ABC):
     def after(
         self, before: Sequence[str], conversations: Sequence[Sequence[str]], targets: Sequence[str]
     ) -> list[str | UnusableText]:
-        """What follows each text when the target is the answer, or why it cannot be; the end of the turn may lack."""
+        """The text that follows each `before` if the target is the answer, without the end of the turn in some forms.
+
+        An UnusableText instead says why the target cannot be the answer.
+        """
 
     @abstractmethod
     def _end_of_turn(self) -> int: ...
@@ -63,7 +65,7 @@ class Form(ABC):
 
     @property
     def ends(self) -> frozenset[int]:
-        """Tokens that no answer can hold."""
+        """Tokens that no answer can contain."""
         return frozenset([self.end_of_turn])
 
     @property
@@ -73,19 +75,19 @@ class Form(ABC):
 
     @property
     def never_first(self) -> frozenset[int]:
-        """Tokens that no generated answer begins with."""
+        """Tokens that no generated answer may begin with."""
         return frozenset()
 
     def tidied(self, text: str) -> str:
-        """A source or target as it may stand in this form."""
+        """A source or target in the shape that this form needs."""
         return text
 
     def content(self, text: str) -> str:
-        """A source or target, tidied, in which no special token is meant: `<s>` in a text is three characters."""
+        """A source or target, tidied, with special tokens read as text: `<s>` in it is three characters."""
         return self.controls.as_text(self.tidied(text))
 
     def find(self, text: str, question: str, source: str, domain: str) -> tuple[int, int]:
-        """Where a source begins and ends in a text that ends with its question; all of it where it is not found."""
+        """Where a source begins and ends in a text that ends with its question; the whole text if it is not found."""
         said = question.strip()  # templates may strip it
         found = text.rfind(said)
         if found < 0:
@@ -102,7 +104,7 @@ class Form(ABC):
         return self.tokenizer.decode([token for token in ids if token not in self.controls.ids])
 
     def _length(self, ids: Sequence[int]) -> int:
-        """Number of tokens before the first that ends them."""
+        """Number of tokens before the first that ends generation."""
         stops = self.stops
         return next((place for place, token in enumerate(ids) if token in stops), len(ids))
 
@@ -125,7 +127,7 @@ class Instructed(Form):
         return f"{self.instruction(domain)}\n{source}"
 
     def before(self, conversations: Sequence[Sequence[str]]) -> list[str]:
-        """Each example as it would be trained, so a model that goes on like them ends."""
+        """Writes each example as it would be trained, so a model that continues in this way ends its answer."""
         end = self.tokenizer.eos_token
         return [_text(self.tokenizer, [f"{q}\n{a}{end}" for q, a in _answered(t)], f"{t[-1]}\n") for t in conversations]
 
@@ -139,7 +141,7 @@ class Instructed(Form):
 
 
 class Chat(Instructed):
-    """The tokenizer's chat template: a user's turn of instruction, line break and source, and the model's answer."""
+    """The tokenizer's chat template: a user's turn of instruction, line break and source, then the model's answer."""
 
     name = "chat"
 
@@ -157,8 +159,8 @@ class Chat(Instructed):
         return [_response_text(*parts) for parts in zip(before, whole, targets, strict=True)]
 
     def _rendered(self, conversations: Sequence[Sequence[str]], add_generation_prompt: bool) -> list[str]:
-        """By the chat template, of a model that does not think aloud where it has the choice."""
-        from jinja2 import TemplateError  # late, as the metrics' environment does without it
+        """Renders conversations with the chat template, without thinking if the model has the choice."""
+        from jinja2 import TemplateError  # here, because the metrics' environment lacks it
 
         if not conversations:
             return []
@@ -189,11 +191,11 @@ class Chat(Instructed):
 
 
 class Completed(Form):
-    """Text that a base model goes on with. Each pair is its template, a space, the target and a line break.
+    """Text that a base model continues: for each pair its template, a space, the target and a line break.
 
-    The space belongs to the response: vocabularies have it in the same token as the word behind it, so a prompt that
-    ended with one would ask for a word that begins in another way than all that the model has read. The line break is
-    the end of the turn. It is trained as a token of its own, and generation stops at whatever token has one in it.
+    The space belongs to the response: vocabularies have it in the same token as the word after it, so a prompt that
+    ended with a space would ask for a word that begins unlike any that the model has read. The line break is the end of
+    the turn. It is trained as a separate token, and generation stops at any token that contains one.
     """
 
     name = "completion"
@@ -203,13 +205,13 @@ class Completed(Form):
         super().__init__(tokenizer)
 
     def question(self, source: str, domain: str) -> str:
-        """The wording may hold special tokens, but none is made of its end and the source's beginning: `<{source}>`."""
+        """The wording may contain special tokens, but none that its end forms with the source, as in `<{source}>`."""
         before, after = self._around(domain)
         text = before + source + after
         return self.controls.apart(text, {len(before), len(text) - len(after)})
 
     def _around(self, domain: str) -> tuple[str, str]:
-        """What stands before and after a source."""
+        """The text before and after a source."""
         before, after = self.completion("\0", domain).split("\0")
         return before, after
 
@@ -227,32 +229,32 @@ class Completed(Form):
 
     @cached_property
     def stops(self) -> frozenset[int]:
-        """All tokens with a line break in their text, such as a full stop with one, and the end of the sequence."""
+        """All tokens whose text contains a line break, such as a full stop with one, and the end of the sequence."""
         texts = self.tokenizer.batch_decode([[token] for token in range(len(self.tokenizer))])
         return self.ends.union(token for token, text in enumerate(texts) if "\n" in text)
 
     @property
     def never_first(self) -> frozenset[int]:
-        """Those that end it: base models take a label for a heading now and then, and would begin below it."""
+        """Tokens that end the answer: base models may take a label for a heading, and would begin on the line below."""
         return self.stops
 
     def tidied(self, text: str) -> str:
-        """In one line: a line break would end it."""
+        """Joins lines, because a line break would end the answer."""
         return " ".join(part for line in text.splitlines() if (part := line.strip()))
 
     def find(self, text: str, question: str, source: str, domain: str) -> tuple[int, int]:
-        """By its place in the template, which may have the same words."""
+        """Finds the source by its place in the template, which may contain the same words."""
         before, after = self._around(domain)
         return len(text) - len(question) + len(before), len(text) - len(after)
 
     def answer(self, ids: Sequence[int]) -> str:
-        """The first line; the last token may have the end of it."""
+        """The first line, whose end may be part of the last token."""
         length = self._length(ids)
         ends_in_text = length < len(ids) and ids[length] != self.tokenizer.eos_token_id
         return self._read(ids[: length + ends_in_text]).partition("\n")[0].strip()
 
     def _end_of_turn(self) -> int:
-        """The token of a line break; SentencePiece may put a space before it."""
+        """The token of a line break, before which SentencePiece may put a space."""
         (ids,) = token_ids(self.tokenizer, ["\n"])
         if not ids or self.tokenizer.decode(ids[-1:]) != "\n":
             raise InputError(
@@ -262,9 +264,9 @@ class Completed(Form):
 
 
 def choose(tokenizer, instruction: Instruction, completion: Completion | None, name: str) -> Form:
-    """The form of this name; `auto`: a conversation where the tokenizer has a template, else text to complete.
+    """The form of this name; `auto` chooses a conversation if the tokenizer has a template, else text to complete.
 
-    completion: None, and `auto` has an instruction in its place.
+    completion: if None, `auto` chooses an instruction instead.
     """
     has_template = tokenizer.chat_template is not None
     if name == "auto":
@@ -277,22 +279,22 @@ def choose(tokenizer, instruction: Instruction, completion: Completion | None, n
 
 
 def _text(tokenizer, examples: Sequence[str], question: str) -> str:
-    """Beginning of sequence, where there is one, examples and question."""
+    """The beginning of the sequence, if there is one, then examples and question."""
     return f"{tokenizer.bos_token or ''}{''.join(examples)}{question}"
 
 
 def _answered(turns: Sequence[str]) -> list[tuple[str, str]]:
-    """Questions of a conversation with their answers; the last has none."""
+    """Each question of a conversation with its answer, without the last, which has none."""
     return list(zip(turns[:-1:2], turns[1::2], strict=True))
 
 
 def _messages(turns: Sequence[str]) -> list[dict[str, str]]:
-    """User and assistant by turns."""
+    """Turns as messages of user and assistant, alternately."""
     return [{"role": ("user", "assistant")[i % 2], "content": turn} for i, turn in enumerate(turns)]
 
 
 def _check_shown(text: str, turns: Sequence[str]) -> None:
-    """Some templates leave earlier turns out: examples that are not there must not count as shown."""
+    """Raises InputError if a template leaves earlier turns out: examples must not count as shown then."""
     if not all(turn.strip() in text for turn in turns):
         raise InputError(
             "the chat template does not show earlier turns of a conversation, so it cannot show examples; the"
@@ -301,10 +303,10 @@ def _check_shown(text: str, turns: Sequence[str]) -> None:
 
 
 def _response_text(before: str, whole: str, target: str) -> str | UnusableText:
-    """What follows `before` in a finished conversation.
+    """The text after `before` in a finished conversation.
 
-    Some templates put an empty thought into the generation prompt and none into finished conversations. It stays
-    in the prompt of training too, as that of inference has it.
+    Some templates put an empty thought into the generation prompt but not into finished conversations. It stays in the
+    prompt of training too, because the prompt of inference has it.
     """
     shared = before if whole.startswith(before) else EMPTY_THOUGHT.sub("", before)
     if not whole.startswith(shared):

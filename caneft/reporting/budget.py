@@ -14,18 +14,18 @@ from caneft.reporting.results import BLOCK
 
 ABSENT = "No table of budgets: no two variants of a method differ only in how much they train."
 BY_CONSENSUS = ("caneft", "caneft-attention")
-"""Methods whose gamma is a cut: of other criteria it is only the smallest consensus that happens to be selected."""
+"""Methods that cut at gamma: for other criteria, it is only the lowest consensus that happens to be selected."""
 COLUMNS = ["trainable_parameters", "share", "neurons", "fraction", "gamma", "n_seeds"]
 
 
 def budget_table(plan: Plan, main: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
     """One row per shown block and variant, by series and trained parameters, in the headline metric.
 
-    A series are the variants of one method that differ in nothing but their budget, of which there are at least two.
-    main: from `tables.main_table`; records: from `results`. Columns: model, direction, mixture, series (its variant
-    that is first in the configuration), variant, method, metric, trainable_parameters, share (of the model's), neurons,
-    fraction and gamma in nats (means over seeds; missing where none are selected), n_seeds, and mean and standard
-    deviation over seeds of average_seen and average_unseen.
+    A series is the variants of one method that differ only in their budget, with at least two different budgets.
+    Columns: model, direction, mixture, series (its first variant in the configuration), variant, method, metric,
+    trainable_parameters, share (of the model's parameters), neurons, fraction and gamma in nats (means over seeds;
+    missing if none are selected), n_seeds, and mean and standard deviation over seeds of average_seen and
+    average_unseen.
     """
     sizes = ["trainable", "total", "neurons", "fraction", "gamma"]
     means = records.groupby([*BLOCK, "variant"])[sizes].mean().reset_index()
@@ -44,12 +44,12 @@ def budget_table(plan: Plan, main: pd.DataFrame, records: pd.DataFrame) -> pd.Da
 
 
 def stored(table: pd.DataFrame) -> pd.DataFrame:
-    """The budgets as they are stored: gamma, which may be very small, in full. table: from `budget_table`."""
+    """The table as it is stored: gamma, which may be very small, with six digits."""
     return table.assign(gamma=table["gamma"].map("{:.6g}".format, na_action="ignore"))
 
 
 def budget_tables(plan: Plan, table: pd.DataFrame) -> Iterator[Table]:
-    """The budgets as they are printed: one table per shown block. table: from `budget_table`."""
+    """The printed tables, one per shown block."""
     for block, rows in table.groupby(BLOCK, sort=False):
         metric = METRICS[rows["metric"].iloc[0]]
         units = "Share: of all FFN neurons (or heads). Gamma: the lowest consensus MI of a"

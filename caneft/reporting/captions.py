@@ -1,4 +1,4 @@
-"""Captions of the tables: sentences made from the plan, the scores and the records. All numbers are computed."""
+"""Captions of the tables: sentences made from the plan, scores and records. All their numbers are computed."""
 
 from collections.abc import Callable, Hashable, Iterable
 
@@ -6,39 +6,38 @@ import pandas as pd
 
 from caneft.config import Adapters, Full, Icl, Lora, Neurons
 from caneft.plan import Plan
+from caneft.reporting.columns import printed
 from caneft.reporting.inputs import COPY, Block
 from caneft.reporting.labels import METRICS, UNTRAINED, label, scientific
 from caneft.reporting.results import FLAGS
-from caneft.reporting.serving import TOLD, WHOLE, merged, rounded, told
+from caneft.reporting.serving import TOLD, WHOLE, rounded, told
 
 BEST_SCORE, BEST_VALUE = (f"The best {what} of a column is bold, the second underlined." for what in ("score", "value"))
 STAGES = {"translation": "decoding"}
-"""How stages are printed, where not as they are called: not every task is translation."""
+"""Stages that are printed under another name than their own: not every task is translation."""
 ENGINES = {"vllm": "vLLM", "transformers": "transformers"}
 UNITS = {"neuron": ("neuron", "FFN neurons"), "head": ("head", "attention heads")}
 BY = {"random": "drawn at random", "bm25": "found by BM25"}
 
 
 def said(plan: Plan, *sentences: str) -> str:
-    """A caption: the sentences that are not empty, then the note of the configuration."""
+    """A caption: the non-empty sentences, then the configuration's note."""
     return " ".join(filter(None, [*sentences, plan.config.report.note.strip()]))
 
 
 def demonstration(training: dict) -> str:
-    """What a metric that was trained here is worth. training: of its manifest."""
+    """How good a metric that was trained here is. training: that entry of its manifest."""
     comet, chrf = (training[judge]["pearson"] for judge in ("comet", "chrf"))
     return (
-        f"This COMET is no published one: it is a small model that was trained here on {training['pairs']:,} references"
-        f" with randomly corrupted words, to show the column. On {training['held_out']:,} others its scores correlate"
-        f" with the share of intact words at {comet:.2f} (Pearson; chrF2 of the sentence: {chrf:.2f})."
+        "This COMET is not a published one, but a small model that was trained here on"
+        f" {training['pairs']:,} references with randomly corrupted words, to show the column. On"
+        f" {training['held_out']:,} others its scores correlate with the share of intact words at {comet:.2f} (Pearson;"
+        f" chrF2 of the sentence: {chrf:.2f})."
     )
 
 
-def main_caption(
-    plan: Plan, block: Block, scores: pd.DataFrame, records: pd.DataFrame, decoded: pd.DataFrame | None = None
-) -> str:
-    """Caption of one block of the main table, one metric. All frames: rows of this block alone; decoded: from
-    `results.decoded`."""
+def main_caption(plan: Plan, block: Block, scores: pd.DataFrame, records: pd.DataFrame, decoded: pd.DataFrame) -> str:
+    """Caption of the main table of one block and metric. All frames hold only this block's rows."""
     trained = records[~records["method"].isin(UNTRAINED)]
     return said(
         plan,
@@ -52,7 +51,7 @@ def main_caption(
 
 
 def main_notes(plan: Plan, block: Block, scores: pd.DataFrame, records: pd.DataFrame) -> list[str]:
-    """What stands below one block of the main table, one metric. scores, records: rows of this block alone."""
+    """Notes below the main table of one block and metric. scores, records: only this block's rows."""
     trained = records[~records["method"].isin(UNTRAINED)]
     details = [examples(plan, block)]
     if len(trained):
@@ -63,15 +62,15 @@ def main_notes(plan: Plan, block: Block, scores: pd.DataFrame, records: pd.DataF
 
 
 def tellings(plan: Plan, block: Block) -> str:
-    """What the mark of those means that are told the domain of a test sentence."""
+    """Explains the mark of variants that are told the domain of a test sentence."""
     if not any(told(plan, block, variant) for variant in plan.variants_on(*block[1:], Icl, Adapters)):
         return ""
     return f"{TOLD} is told which seen domain a test sentence is of; the other methods have to guess it."
 
 
-def engines(plan: Plan, decoded: pd.DataFrame | None) -> str:
-    """Who decoded, unless it is transformers by plan; that engines are mixed, where they are."""
-    if decoded is None or decoded.empty:
+def engines(plan: Plan, decoded: pd.DataFrame) -> str:
+    """Names the engines that decoded, and says if they are mixed; empty if the plan has only transformers."""
+    if decoded.empty:
         return ""
     names = decoded["engine"].map(ENGINES) + " " + decoded["version"] + " in " + decoded["dtype"]
     texts = {v: " and ".join(dict.fromkeys(of_v)) for v, of_v in names.groupby(decoded["variant"], sort=False)}
@@ -82,7 +81,7 @@ def engines(plan: Plan, decoded: pd.DataFrame | None) -> str:
 
 
 def training(plan: Plan, block: Block, trained: pd.DataFrame) -> str:
-    """What was trained on: pairs, domains, epochs; and which domains were not."""
+    """The training data: pairs, domains, epochs; and the unseen domains."""
     seen, unseen = plan.seen(*block[1:]), plan.unseen(*block[1:])
     tuning = plan.config.tuning
     each = "each" if set(trained["pairs"]) == {tuning.pairs_per_domain * len(seen)} else "each at most"
@@ -94,7 +93,7 @@ def training(plan: Plan, block: Block, trained: pd.DataFrame) -> str:
 
 
 def examples(plan: Plan, block: Block) -> str:
-    """What the methods that only show examples have in their prompts."""
+    """The examples in the prompts of the methods that train nothing but show examples."""
     shown = {variant: plan.config.methods[variant] for variant in plan.variants_on(*block[1:], Icl)}
     if not shown:
         return ""
@@ -104,7 +103,7 @@ def examples(plan: Plan, block: Block) -> str:
 
 
 def budget(plan: Plan, block: Block, trained: pd.DataFrame) -> str:
-    """How many neurons or heads are trained, and the gamma that this is for caneft."""
+    """How many neurons or heads are trained, and the gamma to which this corresponds for caneft."""
     _, direction, mixture = block
     chosen = trained[trained["neurons"].notna()]
     if chosen.empty:
@@ -122,7 +121,7 @@ def budget(plan: Plan, block: Block, trained: pd.DataFrame) -> str:
 
 
 def _budget(rows: pd.DataFrame) -> str:
-    """One variant's: number, share, weights."""
+    """One variant's budget: number, share and weights."""
     one, all_of_them = UNITS[rows["unit"].iloc[0]]
     count, share = _range(rows["neurons"], ","), _range(100 * rows["fraction"], ".3g")
     weights = _range(rows["neuron_parameters"], ",")
@@ -146,7 +145,7 @@ def sizes(plan: Plan, block: Block) -> str:
 
 
 def rates(plan: Plan, block: Block, trained: pd.DataFrame) -> str:
-    """Learning rate of each variant, grouped by rate; chosen ones with what the reader should know of the choice."""
+    """Learning rate of each variant, grouped by rate; for chosen rates, also how they were chosen."""
     by_variant = {v: _range(rows["learning_rate"], scientific) for v, rows in trained.groupby("variant", sort=False)}
     choices, sentences = chosen_rates(trained), []
     fixed = {variant: rate for variant, rate in by_variant.items() if variant not in choices}
@@ -166,17 +165,17 @@ def rates(plan: Plan, block: Block, trained: pd.DataFrame) -> str:
 
 
 def chosen_rates(trained: pd.DataFrame) -> dict[str, dict]:
-    """Content of choice.json by variant; none of a variant whose rate is fixed."""
+    """Content of choice.json by variant, without variants whose rate is fixed."""
     rows = trained[trained["choice"].notna()]
     return rows.groupby("variant", sort=False)["choice"].first().to_dict()
 
 
 def rounding(plan: Plan, block: Block) -> str:
-    """What each method has rounded into the model's dtype before it is scored, and which LoRA is merged."""
+    """What each method rounds to the model's dtype before it is scored; for a float32 model, which LoRA is merged."""
     model, direction, mixture = block
     dtype = plan.config.models[model].dtype
     if dtype == WHOLE:
-        variants = [v for v in plan.variants_on(direction, mixture, Lora) if merged(plan, v)]
+        variants = [v for v in plan.variants_on(direction, mixture, Lora) if plan.config.methods[v].merged]
         return f"Merged into the weights: {_names(plan, variants)}." if variants else ""
     others, neurons = (
         {variant: f"({rounded(plan, model, variant)})" for variant in plan.variants_on(direction, mixture, *kinds)}
@@ -187,20 +186,20 @@ def rounding(plan: Plan, block: Block) -> str:
 
 
 def edges(plan: Plan, choices: dict[str, dict]) -> list[str]:
-    """A sentence where a chosen rate is at the edge of its grid. choices: content of choice.json by variant."""
+    """A sentence if a chosen rate is at the edge of its grid. choices: content of choice.json by variant."""
     texts = {variant: f"({choice['edge']})" for variant, choice in choices.items() if choice["edge"]}
     return [f"At the edge of its grid, so that a better rate may lie outside: {_grouped(plan, texts)}."] * bool(texts)
 
 
 def divergences(plan: Plan, choices: dict[str, dict]) -> list[str]:
-    """A sentence where trials diverged."""
+    """A sentence if trials diverged."""
     diverged = {v: [float(rate) for rate, dev in c["grid"].items() if dev is None] for v, c in choices.items()}
     texts = {v: f"at {', '.join(map(scientific, sorted(rates)))}" for v, rates in diverged.items() if rates}
     return [f"Trials that diverged: {_grouped(plan, texts)}."] * bool(texts)
 
 
 def trial_seeds(plan: Plan) -> str:
-    """How many trials a rate has, and their seeds."""
+    """The number of trials of a rate, and their seeds."""
     values = plan.config.trials.seeds
     if len(values) == 1:
         return f"One trial (seed {values[0]})"
@@ -208,7 +207,7 @@ def trial_seeds(plan: Plan) -> str:
 
 
 def seeds(plan: Plan) -> str:
-    """How many seeds stand behind a number."""
+    """The seeds over which numbers are means."""
     values = plan.config.seeds
     if len(values) == 1:
         return f"Every run has one seed ({values[0]})."
@@ -217,7 +216,7 @@ def seeds(plan: Plan) -> str:
 
 
 def test_sizes(plan: Plan, block: Block, scores: pd.DataFrame) -> str:
-    """Segments of each test set."""
+    """The number of segments of each test set."""
     segments = scores.groupby("domain")["segments"]
     sizes = {domain: _range(segments.get_group(domain), ",") for domain in plan.tested(*block[1:])}
     if len(set(sizes.values())) == 1:
@@ -232,7 +231,7 @@ def signatures(scores: pd.DataFrame) -> str:
 
 
 def health(plan: Plan, scores: pd.DataFrame) -> str:
-    """Whose outputs are empty, cut, over-long or in a wrong language. scores: rows of one metric."""
+    """Which methods have outputs that are empty, cut, over-long or in a wrong language. scores: rows of one metric."""
     counts = scores[scores["method"] != COPY].groupby("variant", sort=False)[FLAGS].sum()
     bad = counts.index[counts.sum(axis=1) > 0]
     kinds = "empty, cut at the length limit, over-long or in a wrong language"
@@ -243,7 +242,7 @@ def health(plan: Plan, scores: pd.DataFrame) -> str:
 
 
 def adapters(plan: Plan, scores: pd.DataFrame) -> str:
-    """Whose adapter was chosen by source loss, and what the best one would reach. scores: rows of one metric."""
+    """Which domain's adapter the source loss chose, and what the best one would reach. scores: rows of one metric."""
     chosen = scores[scores["adapter"].notna()]
     parts = []
     for (variant, domain), rows in chosen.groupby(["variant", "domain"], sort=False):
@@ -255,7 +254,7 @@ def adapters(plan: Plan, scores: pd.DataFrame) -> str:
 
 
 def _whose(plan: Plan, names: pd.Series) -> str:
-    """`law's`, or of several seeds `law's (2 seeds) or it's (1 seed)`."""
+    """`law's`, or `law's (2 seeds) or it's (1 seed)` if seeds differ."""
     counts = names.value_counts(sort=False).sort_index()
     if len(counts) == 1:
         return f"{label(plan, counts.index[0])}'s"
@@ -263,7 +262,7 @@ def _whose(plan: Plan, names: pd.Series) -> str:
 
 
 def cost_caption(plan: Plan, costs: pd.DataFrame) -> str:
-    """Caption of one block of the cost table. costs: rows of this block alone."""
+    """Caption of one block's cost table. costs: only this block's rows."""
     count = len(plan.config.seeds)
     trials = "Trials are all rates of a grid: tuning and decoding of dev. " if "trials" in set(costs["stage"]) else ""
     drawn = bool(plan.own_draws()) and costs["stage"].str.startswith("importance").any()
@@ -276,7 +275,7 @@ def cost_caption(plan: Plan, costs: pd.DataFrame) -> str:
 
 
 def devices(costs: pd.DataFrame) -> str:
-    """Each device once, with the threads that its processes had."""
+    """Each device once, with the number of threads of its processes."""
     return "; ".join(
         f"{device}, {_range(rows['threads'], ',')} thread{'s' * int(rows['threads'].max() > 1)}"
         for device, rows in costs.groupby("device")
@@ -288,15 +287,17 @@ def _names(plan: Plan, names: Iterable[str]) -> str:
 
 
 def _range(values: pd.Series, form: str | Callable[[float], str]) -> str:
-    """The one value that all rows have, or `lowest to highest`. form: a format specification or a function."""
-    printed = [form(v) if callable(form) else format(v, form) for v in sorted(set(values.dropna()))]
-    return "none" if not printed else printed[0] if printed[0] == printed[-1] else f"{printed[0]} to {printed[-1]}"
+    """The only value, or `lowest to highest`. form: a format specification or a function."""
+    if not (found := sorted(set(values.dropna()))):
+        return "none"
+    low, high = printed(found[0], form), printed(found[-1], form)
+    return low if low == high else f"{low} to {high}"
 
 
 def _grouped(plan: Plan, texts: dict[str, Hashable], rest: str = "") -> str:
-    """`full 5e-4; lora, caneft 1e-2`: names with the same text stand together, in order of first appearance.
+    """Names grouped by their text, in order of first appearance: `full 5e-4; lora, caneft 1e-2`; empty without names.
 
-    rest: what the largest group is called, at the end, if it has more names than three. No names: nothing.
+    rest: a name for the largest group, which comes last under it if it has more than three names.
     """
     groups: dict[Hashable, list[str]] = {}
     for name, text in texts.items():

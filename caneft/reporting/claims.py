@@ -1,6 +1,6 @@
-"""Verdicts on the claims a to g of docs/method.md, made from numbers by rules that can come out either way.
+"""Verdicts on claims (a) to (g) of docs/method.md, which follow from the numbers by rules that can come out either way.
 
-Claims (a) to (d) are the paper's, as far as it was read; (e) to (g) are questions of this project.
+Claims (a) to (d) are the paper's, as far as it was read; (e) to (g) are this project's own questions.
 """
 
 import math
@@ -27,10 +27,10 @@ OPEN, UNTESTED = "not distinguishable", "no verdict"
 MOST = 0.8
 """Share of the largest gain that a small budget must keep."""
 SPLITS, BEYOND = 10, 3
-"""Of a curve of stability: splits that a verdict takes, and standard errors by which it must lie above its noise."""
+"""For a verdict on a curve of stability: the least number of splits, and the standard errors it must be above noise."""
 AGREED, CORRECTED, CLIMBING = 0.8, 0.75, 0.05
-"""Jaccard of halves from which on they select the same, and that as a share of the way from noise to 1; and its gain by
-doubling the samples that is a rise."""
+"""Thresholds for the end of that curve: the Jaccard at which halves agree, the least share of the way from noise to 1,
+and the gain per doubling above which the curve climbs."""
 
 CLAIMS = {
     "a": "On seen domains it is better than full fine-tuning and LoRA",
@@ -44,7 +44,7 @@ CLAIMS = {
 
 
 class Verdict(NamedTuple):
-    """claim: a letter. reason: of the verdict, a sentence. numbers: what speaks for it or against it, a line each."""
+    """claim: a letter. reason: a sentence or more. numbers: the evidence for and against the claim, one line each."""
 
     claim: str
     verdict: str
@@ -53,11 +53,11 @@ class Verdict(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What verdicts on one block are made from; scores, records and trials may be of other blocks too.
+    """The material for verdicts on one block; scores, records and trials may include other blocks.
 
-    scores, records, trials, stability: from `results`. tests: content of the block's file of significance. single:
-    that of each mixture of one domain, by its name. neurons: the first set of each variant that selects neurons;
-    candidates: how many neurons of each layer it was selected among.
+    scores, records, trials, stability: from `results`. tests: content of the block's file of significance. single: the
+    same for each mixture of one domain, by name. neurons: the first set of each variant that selects neurons.
+    candidates: for each variant, the number of candidates in each layer.
     """
 
     scores: pd.DataFrame
@@ -71,16 +71,16 @@ class Found(NamedTuple):
 
 
 SEEN, MATCHED, OTHERS, KEEPS = "seen", "matched", "others", "keeps"
-"""What is compared: the seen average, the unseen one at equal seen scores, other domains than one's own, and the gain
-of the smallest budget less `MOST` of the largest."""
+"""Kinds of comparison: the seen average; the unseen average at equal seen scores; scores on other domains than the
+trained one; and the smallest budget's gain, against `MOST` of the largest gain and against random neurons."""
 
 
 class Case:
-    """What the claims (a) to (e) are judged by: one block, who is compared with whom, and all differences (`quoted`).
+    """The basis for claims (a) to (e) in one block: which variants are compared, and all differences (`quoted`).
 
-    seen, unseen: columns, unseen None without one. errors: by column. matched: by variant, None where the curves share
-    no range of seen scores. on, off: by variant what runs on single domains gain on their own and on the other domains.
-    sweep: variants by budget.
+    seen, unseen: columns; unseen is None if no domain is. errors: by column. matched: by variant, None if the curves
+    cannot be compared. on, off: by variant, for each seed, what single-domain runs gain on their own domain and on the
+    others. sweep: variants by budget.
     """
 
     def __init__(self, plan: Plan, block: Block, found: Found, method: str):
@@ -115,7 +115,7 @@ class Case:
         self.quoted = Quoted(quoted, scored.enough([method]))
 
     def _matched(self, other: str) -> Matched | None:
-        """The method against another one on unseen domains, where both score the same on seen ones."""
+        """The method against another variant on unseen domains at equal scores on seen ones."""
         pair, own = (self.method, other), of_block(self.found.trials, self.block)
         own = own.dropna(subset=AVERAGES).sort_values("learning_rate")
         points = [list(own.loc[own["variant"] == v, AVERAGES].itertuples(index=False, name=None)) for v in pair]
@@ -125,20 +125,20 @@ class Case:
         return curves.matched(*points, *differences, scale)
 
     def names(self, variants: Iterable[str]) -> str:
-        """Their labels."""
+        """Labels of the variants, joined by commas."""
         return ", ".join(label(self.plan, variant) for variant in variants)
 
     def numbers(self, what: str, others: Iterable[str]) -> list[str]:
-        """A line for each that is compared in this."""
+        """A line for each of the others that has such a comparison with the method."""
         compared = [other for other in dict.fromkeys(others) if (what, other) in self.quoted.found]
         return [f"against {self.names([other])}: {self.quoted.say(what, other, self.unit)}" for other in compared]
 
     def signs(self, what: str, rivals: Iterable[str]) -> dict[str, int | None]:
-        """Whether the difference to each is significantly above or below 0; None where there is none."""
+        """By rival, the sign of the method's difference to it, 0 if not significant; None if they are not compared."""
         return {other: self.quoted.sign(what, other, self.plan.config.significance.alpha) for other in rivals}
 
     def untested(self, claim: str, rivals: list[str]) -> str:
-        """Why a comparison with these says nothing; empty if it does."""
+        """Why a comparison with these rivals decides nothing; empty if it does."""
         return self._lacking(claim, rivals) or evidence.unfair(self.plan, [self.method, *rivals])
 
     def _lacking(self, claim: str, rivals: list[str]) -> str:
@@ -151,8 +151,8 @@ class Case:
         return f"It was not compared with {' or '.join(missing)}." if missing else ""
 
     def judged(self, signs: Mapping[str, int | None], where: str = "") -> tuple[str, str]:
-        """Verdict and reason from the sign of the difference to each rival: 0 where it may be chance, None where there
-        is nothing to compare."""
+        """Verdict and reason from the sign of the difference to each rival: 0 if it may be chance, None if there is
+        nothing to compare."""
         names = {sign: self.names(other for other in signs if signs[other] == sign) for sign in (1, 0, -1, None)}
         where = f" {where}" if where else ""
         if names[-1]:
@@ -168,7 +168,7 @@ class Case:
 
 
 def verdicts(plan: Plan, block: Block, found: Found) -> list[Verdict]:
-    """Verdicts on all claims, in order. Tests are corrected by Holm over all that are quoted for this block."""
+    """Verdicts on all claims, in order. Holm's correction is over all tests that are quoted for this block."""
     method = found.tests["method"]
     if method is None:
         return [Verdict(claim, UNTESTED, "The block has no run of the method.", []) for claim in CLAIMS]
@@ -187,7 +187,7 @@ def verdicts(plan: Plan, block: Block, found: Found) -> list[Verdict]:
 
 
 def _seen(case: Case, claim: str, rivals: list[str], others: list[str]) -> Verdict:
-    """Better than each of the rivals on seen domains, or worse than one; `others` are shown beside them."""
+    """Whether the method is better than all rivals on seen domains, or worse than one; `others` are only shown."""
     numbers = case.numbers(SEEN, [*rivals, *others])
     if reason := case.untested(claim, rivals):
         return Verdict(claim, UNTESTED, reason, numbers)
@@ -195,7 +195,7 @@ def _seen(case: Case, claim: str, rivals: list[str], others: list[str]) -> Verdi
 
 
 def _unseen(case: Case) -> Verdict:
-    """Better than each of the rivals on unseen domains at equal scores on seen ones, or worse than one."""
+    """Whether the method is better than all rivals on unseen domains at equal seen scores, or worse than one."""
     if case.unseen is None:
         return Verdict("b", UNTESTED, "No domain is unseen.", [])
     if not case.plan.config.trials.test_sets and len(of_block(case.found.trials, case.block)):
@@ -215,10 +215,10 @@ def _unseen(case: Case) -> Verdict:
 
 
 def _interference(case: Case) -> Verdict:
-    """Mean difference to base on domains that a single-domain run was not trained on, given what it learnt of its own.
+    """Whether the method, trained on single domains, harms other domains less than all rivals, or more than one.
 
-    Harm grows with learning. So less harm counts where the method's dev loss on its own domain is as low as the
-    rival's, and more harm where it is not lower.
+    Harm grows with learning. So less harm counts only if the method's dev loss on its own domain is at most the
+    rival's, and more harm only if it is not lower.
     """
     plan, block, method, records = case.plan, case.block, case.method, case.found.records
     losses = evidence.dev_losses(block, records, roles.single_domains(plan, block))
@@ -281,7 +281,7 @@ def _budget(case: Case) -> Verdict:
 
 
 def _layers(plan: Plan, found: Found, method: str) -> Verdict:
-    """How uneven the set's layers are against as many neurons drawn among the same candidates, and overlaps of sets."""
+    """Whether the set's layers are less even than those of random draws among its candidates; also overlaps of sets."""
     chosen, candidates = found.neurons.get(method), found.candidates.get(method)
     if chosen is None or not len(chosen) or chosen.layers < 2:
         return Verdict("f", UNTESTED, "The method selects no neurons, or the model has one layer.", [])
@@ -315,7 +315,7 @@ def _layers(plan: Plan, found: Found, method: str) -> Verdict:
 
 
 def _stability(found: Found) -> Verdict:
-    """Agreement of disjoint halves at the end of the curve, and what the last doubling of the samples added."""
+    """Whether disjoint halves agree at the end of the curve, and the last doubling of the samples added little."""
     curve = stability.rise(found.stability)
     if curve["before"].isna().all():
         return Verdict("g", UNTESTED, "There is no curve over numbers of samples.", [])
@@ -346,7 +346,7 @@ def _stability(found: Found) -> Verdict:
 
 
 def counted(by_block: Mapping[Block, list[Verdict]]) -> dict[str, str]:
-    """By claim how often which verdict came out over several blocks, such as `supported 2, no verdict 1`."""
+    """By claim, how often each verdict came out over several blocks, such as `supported 2, no verdict 1`."""
     came = {claim: [v.verdict for found in by_block.values() for v in found if v.claim == claim] for claim in CLAIMS}
     order = (SUPPORTED, CONTRADICTED, OPEN, UNTESTED)
     return {c: ", ".join(f"{name} {found.count(name)}" for name in order if name in found) for c, found in came.items()}

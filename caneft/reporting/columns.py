@@ -1,4 +1,4 @@
-"""Columns of numbers, and those that several tables have: methods, and scores of domains and averages."""
+"""Columns of numbers, and the columns that several tables share: methods, and scores of domains and averages."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -12,7 +12,7 @@ from caneft.reporting.layout import NONE, Cell, Column, Printed, mark_best, word
 
 SEEN, UNSEEN, ALL = AVERAGES
 STATISTICS = [f"{average}_{name}" for average in (SEEN, UNSEEN) for name in ("mean", "std")]
-"""Columns of the main table that tables of the headline metric repeat."""
+"""Columns of the main table that other tables of the headline metric repeat."""
 
 
 def numbers(name: str, values: Iterable[Any], form: str | Callable[[Any], str], group: str = "") -> Printed:
@@ -21,14 +21,14 @@ def numbers(name: str, values: Iterable[Any], form: str | Callable[[Any], str], 
 
 
 def printed(value: Any, form: str | Callable[[Any], str]) -> str:
-    """A number in a format such as `.1f`, or by a function; a dash where it is missing."""
+    """A number in a format such as `.1f`, or printed by a function; a dash if it is missing."""
     if pd.isna(value):
         return NONE
     return form(value) if callable(form) else format(value, form)
 
 
 def score_columns(plan: Plan, block: Block) -> dict[str, Column]:
-    """Domains and averages that a block shows. The average of one column would only repeat it."""
+    """Columns of the domains and averages that a block shows. A single domain has no average, which would repeat it."""
     seen, unseen = plan.seen(*block[1:]), plan.unseen(*block[1:])
     columns = {domain: Column(label(plan, domain), "seen") for domain in seen}
     columns |= {SEEN: Column("average", "seen")} if len(seen) > 1 else {}
@@ -38,12 +38,12 @@ def score_columns(plan: Plan, block: Block) -> dict[str, Column]:
 
 
 def averages(plan: Plan, block: Block) -> dict[str, str]:
-    """Averages over the seen and, where there are any, the unseen domains, and what they are called."""
+    """Names of the averages over the seen and, if there are any, the unseen domains."""
     return {SEEN: "seen", UNSEEN: "unseen"} if plan.unseen(*block[1:]) else {SEEN: "seen"}
 
 
 def average_columns(plan: Plan, block: Block, rows: pd.DataFrame, group: str) -> list[Printed]:
-    """Both of them, from rows of the main table."""
+    """Columns of these averages, from rows of the main table."""
     return [(Column(name, group), score_cells(rows, average)) for average, name in averages(plan, block).items()]
 
 
@@ -55,10 +55,10 @@ def methods(plan: Plan, variants: Iterable[str]) -> Printed:
 def score_cells(
     rows: pd.DataFrame, name: str, signs: dict[tuple[str, str], str] | None = None, errors: bool = False
 ) -> list[Cell]:
-    """Cells of one column: means (`{name}_mean`) with deviations over seeds (`{name}_std`), the best two marked.
+    """Cells of one column: means (`{name}_mean`) with deviations over seeds (`{name}_std`); the best two are marked.
 
-    signs: of significance, by variant and column. errors: whether the metric counts these. Then the lowest are best,
-    and differences are small: two decimals.
+    signs: those of significance, by variant and column. errors: whether the metric counts errors. Then the lowest
+    scores are best, and have two decimals, since they differ little.
     """
     form = ".2f" if errors else ".1f"
     texts = [format(mean, form) for mean in rows[f"{name}_mean"]]

@@ -1,4 +1,4 @@
-"""Every table that is reported: the one list of what makes each."""
+"""The one list of all reported tables and the functions that make them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +18,6 @@ from caneft.reporting import (
     significant,
     stability,
     tables,
-    tidy,
     trials,
     unseen,
 )
@@ -26,7 +25,7 @@ from caneft.reporting.layout import Table
 
 
 class Reported(NamedTuple):
-    """A table: its numbers, how they are printed, and a sentence that stands there if nothing is."""
+    """A table: its numbers, the printed tables, and a sentence to show if there are none."""
 
     name: str
     numbers: pd.DataFrame
@@ -66,8 +65,3 @@ def every_table(plan: Plan, root: str | Path) -> Iterator[Reported]:
     yield Reported("overlap", shared, list(overlap.overlap_tables(plan, shared)), overlap.absent(shared))
     counts = corpora.corpus_table(plan, root)
     yield Reported("corpora", counts, list(corpora.corpus_tables(plan, counts)))
-
-
-def every_score(plan: Plan, root: str | Path) -> pd.DataFrame:
-    """`runs.parquet`, for plots of your own."""
-    return tidy.runs(results.scores(plan, root), results.records(plan, root))

@@ -1,6 +1,6 @@
-"""The table of corpora: what was read, dropped and why, of every domain and split, and what mixtures took out.
+"""The table of corpora: how much was read and dropped for which reason, by domain and split, and in each mixture.
 
-Reasons are whatever the reports have: nothing here knows what cleaning looks for.
+The reasons are those of the reports: nothing here knows what cleaning looks for.
 """
 
 import itertools
@@ -20,15 +20,15 @@ from caneft.reporting.reading import checked, opened
 
 KEYS = ["direction", "mixture", "domain", "split"]
 FIRST = ["read", "dropped", "leakage", "kept", "copies"]
-"""Entries of a report in the order of the table; others follow."""
+"""Entries of a report that come first in the table, in this order; the others follow."""
 LIMIT = "Limit: not drawn."
 
 
 def corpus_table(plan: Plan, root: str | Path) -> pd.DataFrame:
-    """One row per direction, domain and split of the corpora, and then of the mixtures.
+    """One row per direction, domain and split: first the corpora, then the mixtures.
 
-    Columns: direction, mixture (missing for a corpus), domain, split, and all counts of the reports, whose names are
-    the way to them, `dropped.duplicate_pair` or `leakage.dev.leaked_pairs`; missing where a report has none.
+    Columns: direction, mixture (missing for a corpus), domain, split, and all counts of the reports, named by their
+    path, such as `dropped.duplicate_pair` or `leakage.dev.leaked_pairs`; a count is missing if a report lacks it.
     """
     rows = []
     for file in (*inputs.corpus_files(plan), *inputs.mixture_files(plan)):
@@ -46,7 +46,7 @@ def corpus_table(plan: Plan, root: str | Path) -> pd.DataFrame:
 
 
 def _flat(entry: dict, above: str = "") -> Iterator[tuple[str, Any]]:
-    """Counts of a report by the way to them, with points between."""
+    """The counts of a report, each with its path: the keys that lead to it, joined by points."""
     for key, value in entry.items():
         yield from _flat(value, f"{above}{key}.") if isinstance(value, dict) else [(f"{above}{key}", value)]
 
@@ -57,10 +57,10 @@ def _order(name: str) -> tuple:
 
 
 def corpus_tables(plan: Plan, table: pd.DataFrame) -> Iterator[Table]:
-    """The counts as they are printed, a line for every count that is not zero throughout: tables of each split of a
-    direction, with a column a domain, and of each mixture of several domains.
+    """The printed tables: one per direction and split, with a column for each domain, and one per mixture of several.
 
-    A mixture of one domain loses no more than its corpus did. table: from `corpus_table`.
+    Counts that are zero throughout have no line. A mixture of one domain has no table, since it loses no more than its
+    corpus did.
     """
     for direction, rows in table.groupby("direction", sort=False):
         corpora, mixtures = rows[rows["mixture"].isna()], rows[rows["mixture"].notna()]
@@ -78,7 +78,7 @@ def _corpora(plan: Plan, direction: str, split: str, rows: pd.DataFrame) -> Tabl
         if split == "test"
         else "",
         "dropped": "Dropped is what was read and not kept; a pair counts for the first reason that it meets.",
-        "leakage": f"Leakage: dropped as the source stands in {held_out} of the same domain; pairs: with the same"
+        "leakage": f"Leakage: dropped as the source is in {held_out} of the same domain; pairs: with the same"
         f" target.{' A pair that leaks from both counts in both.' if len(HELD_OUT[split]) > 1 else ''}",
         "dropped.limit": LIMIT,
         "copies": "Copies: kept pairs whose target is their source.",
@@ -91,7 +91,7 @@ def _mixture(plan: Plan, direction: str, mixture: str, rows: pd.DataFrame) -> Ta
     rows = rows.sort_values("split", key=lambda splits: splits.map(list(HELD_OUT).index), kind="stable")
     said = {
         "": "Of what the corpora kept, what the mixture draws.",
-        "leakage": "Leakage: the source stands in a held-out set of any domain of the mixture; pairs: with the same"
+        "leakage": "Leakage: the source is in a held-out set of any domain of the mixture; pairs: with the same"
         " target. What leaks from several sets counts in each.",
         "dropped.limit": LIMIT,
     }
@@ -100,7 +100,10 @@ def _mixture(plan: Plan, direction: str, mixture: str, rows: pd.DataFrame) -> Ta
 
 
 def _table(name: str, title: str, said: dict[str, str], columns: list[Column], rows: pd.DataFrame) -> Table:
-    """Transposed: a line for each count, as there are many reasons and few domains. said: by how a count begins."""
+    """A transposed table, with a line for each count, since there are many reasons and few domains.
+
+    said: sentences of the caption, each by the beginning of the counts that it explains.
+    """
     counts = [count for count in rows.columns if count not in KEYS and rows[count].fillna(0).any()]
     sentences = [text for first, text in said.items() if text and any(count.startswith(first) for count in counts)]
     return Table(
@@ -113,6 +116,6 @@ def _table(name: str, title: str, said: dict[str, str], columns: list[Column], r
 
 
 def _words(count: str) -> str:
-    """`dropped.too_long` is `dropped: too long`; of leakage the held-out set comes first."""
+    """A count in words: `dropped.too_long` is `dropped: too long`, `leakage.dev.leaked_near` is `leakage dev: near`."""
     *first, last = count.split(".")
     return f"{' '.join(first)}: {last.removeprefix('leaked_').replace('_', ' ')}" if first else last

@@ -1,4 +1,4 @@
-"""Figures of what quality takes: against the number of trained parameters, and against time and memory of tuning."""
+"""Figures of quality against cost: the number of trained parameters, and the time and memory of tuning."""
 
 import numpy as np
 import pandas as pd
@@ -22,11 +22,10 @@ PREFIXES = ["", "k", "M", "G", "T"]
 
 @styled
 def budget(plan: Plan, scores: pd.DataFrame, records: pd.DataFrame) -> Figure:
-    """Trained parameters against the seen and the unseen average: a line for each kind of method that has budgets.
+    """Draws the seen and the unseen average against the number of trained parameters.
 
-    scores, records: from `results`. Bars are standard deviations over seeds; the dashed line is the base. A line joins
-    the variants that differ in their budget alone (`shown.families`); others are points. Blocks without a sweep are
-    left out.
+    Lines join variants that differ only in their budget (`shown.families`); the others are points. Bars are standard
+    deviations over seeds, and the dashed line is the base. Blocks without a sweep are left out.
     """
     blocks = shown.swept(plan)
     kinds = {block: sorted(shown.kinds(plan, block), key=lambda kind: kind.budgets == 1) for block in blocks}
@@ -50,23 +49,23 @@ def budget(plan: Plan, scores: pd.DataFrame, records: pd.DataFrame) -> Figure:
         handles, texts = grid[0].get_legend_handles_labels()
         part.legend(handles, texts, loc="outside right center", handlelength=1.8, labelspacing=0.35)
         bars = " (bars: standard deviation over seeds)" if len(plan.config.seeds) > 1 else ""
-        part.supxlabel(f"trained parameters{bars}", fontsize=7.5)
-        part.supylabel(METRICS[plan.config.scoring.metrics[0]], fontsize=7.5)
+        part.supxlabel(f"trained parameters{bars}")
+        part.supylabel(METRICS[plan.config.scoring.metrics[0]])
     return figure
 
 
 def averages(plan: Plan, scores: pd.DataFrame, block: Block) -> pd.DataFrame:
     """Mean and deviation over seeds of a block's averages over domains, in the headline metric.
 
-    scores: from `results.scores`. Rows are variants, columns (`seen`: True or False, `mean` or `std`); the deviation of
-    one seed is missing.
+    Rows are variants, columns are pairs of `seen` (True or False) and `mean` or `std`. The deviation is missing for one
+    seed.
     """
     found = by_seed(headline(plan, scores, block)).groupby(["variant", "seen"]).agg(["mean", "std"])
     return found.unstack("seen").swaplevel(axis="columns")
 
 
 def _budget_line(plan: Plan, axes: Axes, kind: Family, points: pd.DataFrame) -> None:
-    """One family. points: mean, std, parameters, ascending."""
+    """Draws one family. points: mean, std and parameters, by ascending parameters."""
     own, many = look(plan, kind.variants[0]), kind.budgets > 1
     markers = own.markers(4.8 if many else 4) | ({"linestyle": "-", "linewidth": 1.1} if many else {})
     name = label(plan, kind.variants[0]) + (f" ({kind.budgets} budgets)" if many else "")
@@ -77,7 +76,7 @@ def _budget_line(plan: Plan, axes: Axes, kind: Family, points: pd.DataFrame) -> 
 
 
 def _few_ticks(axes: Axes) -> None:
-    """Labels such as 20k on a log axis that may span less than a decade or many."""
+    """Sets few ticks, with labels such as 20k, on a log axis that spans anything from part of a decade to many."""
     low, high = axes.get_xlim()
     steps = (1,) if high / low > 1000 else (1, 3) if high / low > 30 else (1, 2, 5)
     axes.xaxis.set_major_locator(LogLocator(subs=steps, numticks=12))
@@ -86,17 +85,17 @@ def _few_ticks(axes: Axes) -> None:
 
 
 def _short(value: float) -> str:
-    """33000 is 33k."""
+    """A number with a prefix: 33k for 33000."""
     power = int(np.clip(np.floor(np.log10(value) / 3 + 1e-9), 0, len(PREFIXES) - 1))
     return f"{value / 1000**power:.3g}{PREFIXES[power]}"
 
 
 @styled
 def quality_cost(plan: Plan, scores: pd.DataFrame, costs: pd.DataFrame, intervals: Intervals) -> Figure:
-    """Seen average of each trained variant beside the time and the peak memory of its tuning: a row each.
+    """Draws a row for each trained variant: its seen average, and the time and peak memory of its tuning.
 
-    scores: from `results.scores`. costs: of the stage `tuning`, from `results.costs`. On CPUs time is that of the
-    processor, since jobs run side by side; on a GPU it is wall time, and memory is the GPU's.
+    costs: of the stage `tuning`, from `results.costs`. On a GPU, time is wall time and memory is the GPU's. On CPUs,
+    time is processor time, since jobs run in parallel.
     """
     blocks = shown.trained(plan)
     variants = {block: main_variants(plan, plan.variants_on(*block[1:], *ARTEFACTS)) for block in blocks}
@@ -127,7 +126,7 @@ def quality_cost(plan: Plan, scores: pd.DataFrame, costs: pd.DataFrame, interval
 
 
 def _bar(axes: Axes, row: int, value: float, colour: str) -> None:
-    """A bar from 0 with its number."""
+    """Draws a bar from 0 with its number."""
     axes.barh(row, value, height=0.6, color=colour, linewidth=0)
     axes.annotate(f"{value:,.0f}", (value, row), (3, 0), textcoords="offset points", va="center", fontsize=7)
     axes.set_xlim(0, max(axes.get_xlim()[1], 1.25 * value))

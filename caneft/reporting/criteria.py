@@ -1,4 +1,4 @@
-"""The table of selection criteria: neuron variants of one budget, and how much their neurons are those of caneft."""
+"""The table of selection criteria: neuron variants of one budget, and the overlap of their neurons with caneft's."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -9,13 +9,11 @@ import pandas as pd
 
 from caneft.neurons import NeuronSet
 from caneft.plan import Plan
-from caneft.reporting import captions
+from caneft.reporting import captions, results
 from caneft.reporting.columns import STATISTICS, average_columns, methods, numbers
-from caneft.reporting.inputs import neuron_files
 from caneft.reporting.labels import METRICS, label
 from caneft.reporting.layout import Table, of_columns
 from caneft.reporting.measures import headline, jaccard_by_chance, of_block
-from caneft.reporting.numeric import read_neurons
 from caneft.reporting.results import BLOCK
 
 ABSENT = "No table of selection criteria: no two methods select the same number of neurons."
@@ -23,21 +21,19 @@ COLUMNS = ["neurons", "n_seeds", "jaccard", "chance_jaccard", "top_layer", "top_
 
 
 def criteria_table(plan: Plan, root: str | Path, main: pd.DataFrame) -> pd.DataFrame:
-    """One row per shown block and neuron variant of the block's most common number of neurons, in the headline metric.
+    """One row per shown block and variant with the block's most common number of neurons, in the headline metric.
 
-    main: from `tables.main_table`. Columns: model, direction, mixture, variant, method, metric, neurons, n_seeds,
-    jaccard (with the first variant of method caneft among them, seed by seed where it has a set for each, mean over the
-    draws; missing without one), chance_jaccard (of two random sets of this size), top_layer (that holds most of the
-    neurons, counted from 0), top_layer_share (its share of them), and mean and standard deviation over seeds of
-    average_seen and average_unseen.
+    Columns: model, direction, mixture, variant, method, metric, neurons, n_seeds, jaccard (with the first variant of
+    method caneft among them: mean over draws, seed by seed if it has a set for each; missing without one),
+    chance_jaccard (of two random sets of this size), top_layer (the one with most of the neurons, counted from 0),
+    top_layer_share (its share of them), and mean and standard deviation over seeds of average_seen and average_unseen.
     """
     rows = []
     for block in plan.shown_blocks():
         sets: dict[str, list[NeuronSet]] = {}
-        for file in neuron_files(plan, [block]):
-            if file.unit == "neuron":
-                sets.setdefault(file.variant, []).append(read_neurons(Path(root) / file.path))
-        # The most common number of neurons; of two that are as common, the one that comes first.
+        for file, chosen, _ in results.neuron_sets(plan, root, [block]):
+            sets.setdefault(file.variant, []).append(chosen)
+        # The most common number of neurons; on a tie, the one that comes first.
         ((budget, count),) = Counter(len(draws[0]) for draws in sets.values()).most_common(1) or [(0, 0)]
         equal = {variant: draws for variant, draws in sets.items() if len(draws[0]) == budget}
         rows += _rows(plan, equal, of_block(main, block)) if count > 1 else []
@@ -46,7 +42,7 @@ def criteria_table(plan: Plan, root: str | Path, main: pd.DataFrame) -> pd.DataF
 
 
 def _rows(plan: Plan, sets: dict[str, list[NeuronSet]], main: pd.DataFrame) -> Iterator[dict]:
-    """main: rows of the block."""
+    """The table's rows of one block. main: rows of the block."""
     scores = headline(plan, main).set_index("variant", drop=False)
     caneft = next((draws for v, draws in sets.items() if plan.config.methods[v].method == "caneft"), None)
     for variant, draws in sets.items():
@@ -62,13 +58,13 @@ def _rows(plan: Plan, sets: dict[str, list[NeuronSet]], main: pd.DataFrame) -> I
 
 
 def _shared(draws: list[NeuronSet], others: list[NeuronSet]) -> float:
-    """Mean Jaccard of the draws with those of the same seed, or with the one that all seeds share."""
+    """Mean Jaccard of the draws with the other variant's draws of the same seed, or with its only set."""
     others = others * len(draws) if len(others) == 1 else others
     return float(np.mean([draw.jaccard(other) for draw, other in zip(draws, others, strict=True)]))
 
 
 def criteria_tables(plan: Plan, table: pd.DataFrame) -> Iterator[Table]:
-    """The criteria as they are printed: one table per shown block. table: from `criteria_table`."""
+    """The printed tables, one per shown block."""
     for block, rows in table.groupby(BLOCK, sort=False):
         first = next(iter(rows.loc[rows["method"] == "caneft", "variant"]), None)
         by_chance, metric = rows["chance_jaccard"].iloc[0], METRICS[rows["metric"].iloc[0]]

@@ -1,8 +1,6 @@
-"""Seen against unseen scores over a grid of learning rates, and how far two methods differ where both are equally good
-on seen domains.
+"""Unseen against seen scores over a grid of learning rates, and how much two methods differ at equal seen scores.
 
-A higher rate gains more on the domains that are trained on and loses more on others, so a method is a curve and not a
-point.
+A higher rate gains more on the trained domains and loses more on others, so a method is a curve and not a point.
 """
 
 import math
@@ -16,14 +14,14 @@ from caneft.scoring.significance import Difference
 Point = tuple[float, float]
 """Seen and unseen score of one learning rate."""
 LEAST_RATES = 3
-"""On a curve: fewer do not tell how it runs."""
+"""The fewest rates that show the course of a curve."""
 
 
 class Matched(NamedTuple):
     """How two curves differ over the seen scores from `low` to `high`, which both reach.
 
-    difference: mean over that range of the first one's unseen score less the second one's. at: seen scores at which
-    either has a rate, with the difference there.
+    difference: mean over that range of the first curve's unseen score less the second's. at: the seen scores at which
+    either curve has a rate, each with the difference there.
     """
 
     difference: Difference
@@ -35,8 +33,8 @@ class Matched(NamedTuple):
 def curve(points: Sequence[Point]) -> np.ndarray:
     """Seen and unseen scores by rising seen score, (2, rates). points: by rising rate.
 
-    Rates above that of the best seen score are left out: they lose on both sides. Of equal seen scores the one with the
-    better unseen score counts.
+    Leaves out rates above that of the best seen score, since they lose on both sides. Of points with equal seen scores,
+    keeps the one with the better unseen score.
     """
     best = max(range(len(points)), key=lambda n: points[n], default=-1)
     unseen = {}
@@ -48,13 +46,13 @@ def curve(points: Sequence[Point]) -> np.ndarray:
 def matched(
     first: Sequence[Point], second: Sequence[Point], on_seen: Difference, on_unseen: Difference, scale: float
 ) -> Matched | None:
-    """The difference of two methods' curves; None where they share no range of seen scores, or one has too few rates.
+    """The difference of two methods' curves; None if they share no range of seen scores, or one has too few rates.
 
-    Between two rates a curve is a straight line. The bias is how far the truth may lie from these lines towards no
-    difference, if no unseen score between two rates is lower or higher than both of theirs. on_seen, on_unseen:
-    differences of the final runs, of which the errors are taken, times `scale`, since a trial has fewer seeds. An error
-    in the seen score counts by the steeper of the two curves, by the mean of its steepness over the range. The error of
-    a mean over the range is taken to be that of one of its points, which it cannot exceed.
+    Between two rates, a curve is a straight line. The bias is how far the truth may be from these lines towards no
+    difference, if every unseen score between two rates is between theirs. on_seen, on_unseen: differences of the final
+    runs, whose errors are used, times `scale`, since a trial has fewer seeds. An error in the seen score is multiplied
+    by the mean steepness over the range of the steeper curve. The error of one point stands for that of the mean over
+    the range, which cannot exceed it.
     """
     a, b = curve(first), curve(second)
     if min(a.shape[1], b.shape[1]) < LEAST_RATES:
@@ -76,12 +74,12 @@ def matched(
 
 
 def room(curve: np.ndarray, places: np.ndarray, which: Callable[[float, float], float]) -> float:
-    """Mean distance, over a range, between a curve's lines and the lower or higher one of the rates to both sides.
+    """Mean distance over a range between a curve's lines and the lower or higher unseen score of the rates around it.
 
-    curve: seen and unseen scores, (2, rates). places: the ends of the range, and all of its rates between them. which:
-    min or max.
+    curve: seen and unseen scores, (2, rates). places: the ends of the range, and all of the curve's rates between them.
+    which: min or max.
     """
-    middles = (places[1:] + places[:-1]) / 2  # the distance runs straight in between
+    middles = (places[1:] + places[:-1]) / 2  # between places, the distance is linear
     right = np.searchsorted(curve[0], middles)
     ends = [which(*pair) for pair in zip(curve[1, right - 1], curve[1, right], strict=True)]
     return float(np.average(np.abs(np.interp(middles, *curve) - ends), weights=np.diff(places)))

@@ -1,4 +1,4 @@
-"""Text as LaTeX prints it: special characters, letters that pdfLaTeX lacks, and places to break long words at."""
+"""Text for LaTeX: special characters, letters that pdfLaTeX lacks, and places to break long words."""
 
 import re
 import unicodedata
@@ -7,7 +7,7 @@ from itertools import groupby
 BREAK = "\u200b"
 """Zero-width space: a line may be broken here."""
 LONG_WORD = 18
-"""Letters after which a word may be broken anywhere."""
+"""A word can be broken after every run of this many letters."""
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -20,7 +20,7 @@ _ESCAPES = {
     "_": r"\_",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
-    "|": r"\textbar\allowbreak{}",  # sacrebleu's signatures have no other place to break a line at
+    "|": r"\textbar\allowbreak{}",  # sacrebleu's signatures have no other place for a line break
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "±": r"$\pm$",
@@ -52,10 +52,10 @@ _ACCENTS = set("\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u03
 
 
 def escape(text: str) -> str:
-    """Text that LaTeX prints as it is.
+    """Escapes text so that LaTeX prints it as it is.
 
-    Latin letters with the accents of its default encoding stay. Of others pdfLaTeX prints the code points, as it has no
-    letters for them; XeLaTeX and LuaLaTeX print them.
+    Latin letters with accents of its default encoding stay. XeLaTeX and LuaLaTeX print all other letters, but pdfLaTeX,
+    which lacks them, prints their code points.
     """
     return "".join(_escaped(foreign, "".join(signs)) for foreign, signs in groupby(text, key=_is_foreign))
 
@@ -68,14 +68,14 @@ def _escaped(foreign: bool, text: str) -> str:
 
 
 def _is_foreign(sign: str) -> bool:
-    """Whether LaTeX's default encoding lacks a letter, and cannot make it of a letter and an accent."""
+    """Whether LaTeX's default encoding lacks a letter and cannot compose it of a letter and an accent."""
     base, *accents = unicodedata.normalize("NFD", sign)
     known = sign in _ESCAPES or sign in _LIGATURES or sign.isascii()
     return not known and not (ord(sign) < 0x180 and base.isascii() and set(accents) <= _ACCENTS)
 
 
 def breakable(text: str) -> str:
-    """Text whose long words have places to break a line at: after an underscore, and after so many letters."""
+    """Adds places for line breaks to long words: after marks such as an underscore, and after `LONG_WORD` letters."""
     return re.sub(rf"[^\s-]{{{LONG_WORD},}}", lambda word: _with_breaks(word.group()), text)
 
 

@@ -1,4 +1,4 @@
-"""What speaks for a claim or against it: who is compared with whom, and the numbers of that."""
+"""The evidence for and against a claim: which variants are compared, and with what numbers."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,9 +21,9 @@ DRAWS = 2000
 
 
 class Quoted:
-    """Differences that a block's verdicts quote, by what is compared and with whom; p adjusted by Holm over all.
+    """Differences that a block's verdicts quote, by what is compared and with which variant; Holm adjusts p over all.
 
-    enough: whether there are runs enough to speak of methods; else there is no p.
+    enough: whether there are enough runs for a statement about methods; else all p are nan.
     """
 
     def __init__(self, differences: Mapping[tuple[str, str], Difference], enough: bool):
@@ -32,14 +32,14 @@ class Quoted:
         self.adjusted = dict(zip(self.found, p, strict=True))
 
     def sign(self, what: str, other: str, alpha: float) -> int | None:
-        """1 if the difference is significantly above 0, -1 if below, else 0; None where there is none."""
+        """1 if the difference is significantly above 0, -1 if below, else 0; None if the two are not compared."""
         key = what, other
         if key not in self.found:
             return None
         return int(np.sign(self.found[key].value)) if self.adjusted[key] < alpha else 0
 
     def say(self, what: str, other: str, unit: str) -> str:
-        """Difference with its interval, both parts of its standard error, and adjusted p."""
+        """The difference in words, with its interval, both parts of its standard error, and its adjusted p."""
         found, p = self.found[what, other], self.adjusted[what, other]
         if math.isnan(p):
             return f"{signed(found.value)} {unit} (standard error {found.segments:.2f} of segments, unknown of runs)"
@@ -50,7 +50,7 @@ class Quoted:
 
 
 def errors(content: Mapping[str, Any], metric: str) -> dict[str, Errors]:
-    """Scores and errors of a block's variants by column, in one metric. content: of its file of significance.
+    """Scores and errors of a block's variants by column, in one metric. content: that of its file of significance.
 
     Raises InputError if the file has no tests in this metric.
     """
@@ -64,14 +64,14 @@ def errors(content: Mapping[str, Any], metric: str) -> dict[str, Errors]:
 
 
 def columns(plan: Plan, block: Block) -> tuple[str, str | None]:
-    """Columns of the seen and of the unseen domains: their average, or the one domain; None where none is unseen."""
+    """The columns for the seen and the unseen domains: their average, or the only domain; None if none is unseen."""
     seen, unseen = plan.seen(*block[1:]), plan.unseen(*block[1:])
     of_unseen = AVERAGE_UNSEEN if len(unseen) > 1 else unseen[0] if unseen else None
     return AVERAGE_SEEN if len(seen) > 1 else seen[0], of_unseen
 
 
 def unfair(plan: Plan, variants: Sequence[str]) -> str:
-    """Why a comparison of these variants says nothing of the methods; empty if it may."""
+    """Why a comparison of these variants says nothing about the methods; empty if it does."""
     if fixed := [label(plan, v) for v in variants if not getattr(plan.config.methods[v], "grid", ())]:
         return f"No grid of learning rates for {', '.join(fixed)}: at one fixed rate a comparison shows the rate."
     if len(plan.config.seeds) < LEAST_RUNS:
@@ -80,7 +80,7 @@ def unfair(plan: Plan, variants: Sequence[str]) -> str:
 
 
 def best_on_dev(records: pd.DataFrame, variants: Sequence[str]) -> str | None:
-    """The variant whose chosen rate reached the highest dev score; the first of equals, or where none was chosen."""
+    """The variant whose chosen rate reached the highest dev score; the first one on a tie, or if no rate was chosen."""
     reached = {}
     for variant in variants:
         choices = [choice for choice in records.loc[records["variant"] == variant, "choice"] if choice is not None]
@@ -101,8 +101,8 @@ def common_mixtures(plan: Plan, block: Block, *variants: str) -> list[str]:
 def on_single_domains(
     plan: Plan, block: Block, scores: pd.DataFrame, mixtures: Sequence[str], own_domain: bool = False
 ) -> dict[str, list[float]]:
-    """By variant, for each seed: mean difference to base, in the headline metric, of runs trained on these mixtures of
-    one domain, on all of the block's other domains; or on that domain itself."""
+    """By variant, for each seed, the mean difference to base of runs trained on these single-domain mixtures, over the
+    block's other domains, in the headline metric. own_domain: over the trained domain itself instead."""
     own = headline(plan, _on(block, scores, mixtures))
     own = own[own["domain"].isin(plan.seen(*block[1:])) & (own["seen"] == own_domain)]
     base = own[own["method"] == "base"].groupby("domain")["score"].first()
@@ -115,23 +115,23 @@ def on_single_domains(
 
 
 def dev_losses(block: Block, records: pd.DataFrame, mixtures: Sequence[str]) -> dict[str, float]:
-    """By variant: mean dev loss of its runs on these mixtures, each on its own domain. records: of all blocks."""
+    """By variant, the mean dev loss of its runs on these mixtures, each on its own domain. records: of all blocks."""
     own = _on(block, records, mixtures)
     return own[own["seed"].notna()].groupby("variant", sort=False)["dev_loss"].mean().astype(float).to_dict()
 
 
 def _on(block: Block, frame: pd.DataFrame, mixtures: Sequence[str]) -> pd.DataFrame:
-    """Rows of these mixtures of a block's model and direction."""
+    """The rows of these mixtures, of the block's model and direction."""
     return frame[(frame["model"] == block[0]) & (frame["direction"] == block[1]) & frame["mixture"].isin(mixtures)]
 
 
 def interference(
     plan: Plan, block: Block, scores: pd.DataFrame, tests: Mapping[str, Mapping[str, Errors]], a: str, b: str
 ) -> Difference | None:
-    """How much less a harms other domains than b, both trained on the same single domains. None if there are none.
+    """How much less a harms other domains than b, both trained on the same single domains; None if there are none.
 
-    tests: by single-domain mixture the errors of its columns. All of these share the test segments of a domain, so the
-    error of the mean over mixtures is taken as the mean of their errors, which it cannot exceed.
+    tests: by single-domain mixture, the errors of its columns. All mixtures share the test segments of a domain, so the
+    mean of their errors stands for the error of their mean, which cannot exceed it.
     """
     mixtures = common_mixtures(plan, block, a, b)
     by_seed = on_single_domains(plan, block, scores, mixtures)
@@ -148,8 +148,8 @@ def interference(
 
 
 def sweep(plan: Plan, block: Block, method: str, records: pd.DataFrame) -> dict[int, list[str]]:
-    """By number of neurons, ascending: the variant that differs from the method in its budget alone, and random neurons
-    of the same budget if there are any. records: rows of the block."""
+    """By number of neurons, ascending: the variant that differs from the method only in its budget, followed by random
+    neurons of the same budget if there are any. records: rows of the block."""
     counts = records[records["unit"] == "neuron"].groupby("variant", sort=False)["neurons"].mean().to_dict()
     own = next((family.variants for family in shown.families(plan, counts) if method in family.variants), [])
     methods = plan.config.methods
@@ -166,18 +166,18 @@ def sweep(plan: Plan, block: Block, method: str, records: pd.DataFrame) -> dict[
 
 
 def per_layer_by_chance(candidates: Sequence[int], neurons: int) -> np.ndarray:
-    """Neurons of each layer in sets of as many, drawn at random among the candidates of each layer: (DRAWS, layers)."""
+    """Neurons in each layer of random sets of this many, drawn among all layers' candidates: shape (DRAWS, layers)."""
     return np.random.default_rng(0).multivariate_hypergeometric(list(candidates), neurons, size=DRAWS)
 
 
 LEAST_EXPECTED = 1
-"""Neuron of a layer: those that expect less count as one, or they would drown the others."""
+"""Neurons: layers that expect fewer count as one layer, since they would outweigh the others."""
 
 
 def unevenness(counts: np.ndarray, candidates: Sequence[int]) -> np.ndarray:
-    """Pearson's chi-squared of sets' neurons in each layer against the layers' shares of the candidates.
+    """Pearson's chi-squared of the neurons in each layer against the layers' shares of the candidates.
 
-    counts: (..., layers); (...) is returned. Layers that expect less than one neuron count as one layer.
+    counts: (..., layers), one set or several; returns (...). Layers that expect less than one neuron count as one.
     """
     expected = counts.sum(axis=-1, keepdims=True) * (np.array(candidates) / sum(candidates))
     small = expected.reshape(-1, len(candidates))[0] < LEAST_EXPECTED
@@ -192,7 +192,7 @@ def unevenness(counts: np.ndarray, candidates: Sequence[int]) -> np.ndarray:
 def overlaps(
     plan: Plan, method: str, sets: Mapping[str, NeuronSet], candidates: Mapping[str, Sequence[int]]
 ) -> Iterator[str]:
-    """Jaccard of the method's set with those of other variants, and of random sets of the candidates of both."""
+    """A line for each other variant: Jaccard of its set with the method's, and of random sets of their candidates."""
     own = sets[method]
     for variant, other in sets.items():
         if variant != method and len(other):

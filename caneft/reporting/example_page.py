@@ -1,4 +1,4 @@
-"""The page of examples: source, reference and outputs side by side, as HTML without scripts or links to elsewhere."""
+"""The page of examples: source, reference and outputs side by side, as HTML without scripts or external links."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -18,7 +18,7 @@ TOKEN = re.compile(rf"[{WITHOUT_SPACES}]|(?:(?![{WITHOUT_SPACES}])\w)+|[^\w\s]")
 
 @dataclass(frozen=True)
 class Output:
-    """What one run made of a segment. score: of the segment, 0 to 100. notes: flags of decoding, an adapter's name."""
+    """One run's output for a segment. score: of the segment, 0 to 100. notes: flags of decoding, the adapter's name."""
 
     name: str
     text: str
@@ -28,7 +28,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Example:
-    """A test segment with the outputs of several runs. why: how it was chosen."""
+    """A test segment with the outputs of several runs. why: the reason that it is shown."""
 
     id: str
     why: str
@@ -52,7 +52,7 @@ class Section:
 
 
 def page(title: str, introduction: str, measure: str, sections: list[Section]) -> str:
-    """The page: blocks, in them domains, in them a table for each example. measure: what the outputs' scores are."""
+    """The page: a table for each example, by block and domain. measure: name of the metric of the outputs' scores."""
     blocks: dict[str, dict[int, Section]] = {}
     for number, section in enumerate(sections):
         blocks.setdefault(section.block, {})[number] = section
@@ -61,9 +61,10 @@ def page(title: str, introduction: str, measure: str, sections: list[Section]) -
 
 
 def compared(text: str, reference: str) -> str:
-    """Text as HTML, with what is not in the reference marked, and what is missing struck through.
+    """Text as HTML: marks what the reference lacks, and inserts, struck through, what the text lacks. Where words
+    differ, only those of the text are shown.
 
-    By words, or characters where a script puts no space between words; white space does not count.
+    Compares words, or characters in scripts that put no space between words; ignores white space.
     """
     return "".join(_compared(text, reference))
 

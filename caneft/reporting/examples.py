@@ -1,4 +1,4 @@
-"""Examples of what the runs wrote: which test segments are shown, with which outputs."""
+"""Examples of the runs' outputs: which test segments are shown, and with which outputs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,13 +11,13 @@ from caneft.config import target_code
 from caneft.corpora import store
 from caneft.plan import Plan
 from caneft.reporting.example_page import Example, Output, Section, page
-from caneft.reporting.inputs import Block, ScoreFile
+from caneft.reporting.inputs import Block
 from caneft.reporting.labels import METRICS, UNTRAINED, label
 from caneft.reporting.shown import example_files
 from caneft.scoring import metrics, translated
 
 DIFFERENT, DRAWN = 3, 2
-"""Segments of a domain: where outputs differ most, and drawn at random."""
+"""How many segments of a domain are shown: those where outputs differ most, and those drawn at random."""
 WHY = {True: "one of those where outputs differ most", False: "drawn at random"}
 
 
@@ -26,7 +26,7 @@ def example_page(plan: Plan, root: str | Path) -> str:
     title, measure = plan.config.report.title, METRICS[plan.config.scoring.judge]
     introduction = (
         f"Outputs for a few segments of each test set: {DIFFERENT} where the trained methods differ most in"
-        f" {measure}, of the rest {DRAWN} drawn at random. So the examples are no sample of the test set: the"
+        f" {measure}, of the rest {DRAWN} drawn at random. So the examples are not a sample of the test set: the"
         " former show disagreement, not quality. Of each kind of method the first variant is shown, at its first seed."
         f" {plan.config.report.note.strip()}"
     )
@@ -49,17 +49,13 @@ def sections(plan: Plan, root: str | Path) -> Iterator[Section]:
 
 
 def _lines(plan: Plan, root: Path, block: Block, references: dict[str, list[store.Row]]) -> dict[str, dict[str, list]]:
-    """Lines of the translations by domain and variant, variants in the order of `example_files`."""
+    """Lines of the translations by domain and variant, with variants in the order of `example_files`."""
     found: dict[str, dict[str, list[dict[str, Any]]]] = {domain: {} for domain in references}
-    for file in _files(plan, block):
+    for file in (file for file in example_files(plan) if file.block == block):
         read = translated.read(root / file.path, {domain: references[domain] for domain in file.domains})
         for domain, lines in read.items():
             found[domain][file.variant] = lines
     return found
-
-
-def _files(plan: Plan, block: Block) -> list[ScoreFile]:
-    return [file for file in example_files(plan) if file.block == block]
 
 
 def _examples(
@@ -79,10 +75,10 @@ def _examples(
 
 
 def choose(scores: np.ndarray, seed: str) -> list[tuple[int, bool]]:
-    """Numbers of the segments that are shown, each with whether it is there because outputs differ.
+    """Numbers of the segments to show, each with whether it is shown because outputs differ.
 
-    scores: (runs, segments). First those with the largest difference between the best and the worst run, ties to the
-    first; then a draw of the rest, in the order of the test set.
+    scores: (runs, segments). First come the segments with the largest difference between the best and the worst run
+    (of equal ones, the first), then a draw from the rest in the order of the test set.
     """
     spread = np.ptp(scores, axis=0)
     different = np.lexsort((np.arange(len(spread)), -spread))[:DIFFERENT].tolist()

@@ -1,4 +1,4 @@
-"""Every figure that is reported: the one list of what draws each. A plan has none of what there is nothing for."""
+"""The one list of all figures and the functions that draw them."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The table of decoding health: outputs that are empty, cut, over-long or in a wrong language, counted."""
+"""The table of decoding health: counts of outputs that are empty, cut, over-long or in a wrong language."""
 
 from collections.abc import Iterator
 
@@ -17,10 +17,10 @@ HEADERS = {"empty": "empty", "truncated": "cut", "overlong": "over-long", "wrong
 
 
 def health_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """One row per block, variant and domain: sums over seeds. scores: from `results.scores`.
+    """One row per block, variant and domain: sums over seeds.
 
     Columns: model, direction, mixture, variant, method, domain, seen, n_seeds, segments, empty, truncated, overlong,
-    wrong_language (missing where the target language cannot be told). Copy is left out: it is no output of a model.
+    wrong_language (missing if the target language cannot be identified). Copy is left out: it is no model's output.
     """
     one_metric = scores[(scores["method"] != COPY) & (scores["metric"] == scores["metric"].iloc[0])]
     keys = [*BLOCK, "variant", "method", "domain", "seen"]
@@ -31,7 +31,7 @@ def health_table(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def health_tables(plan: Plan, table: pd.DataFrame) -> Iterator[Table]:
-    """The counts as they are printed: one table per shown block in which something is wrong. table: from above."""
+    """The printed tables, one per shown block that has such outputs."""
     for block in plan.shown_blocks():
         found = of_block(table, block)
         sums = found.groupby(["variant", "seen"], sort=False)[["segments", *FLAGS]].sum(min_count=1)

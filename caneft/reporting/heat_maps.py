@@ -1,6 +1,6 @@
-"""Figures that are matrices of numbers: interference between domains, overlap of selected sets.
+"""Figures of matrices: interference between domains, overlap of selected sets.
 
-Every cell has its number; colours go from light to dark, so that they are read in grey too.
+Every cell shows its number. Colours go from light to dark, so that they can be read in grey too.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -17,72 +17,71 @@ from caneft.reporting.interference import interference_table, row_name
 from caneft.reporting.jaccard import Sets
 from caneft.reporting.labels import METRICS, label, signed
 from caneft.reporting.shown import interfering
-from caneft.reporting.style import DOUBLE, GREY, INK, clear_unused, grid_shape, named_rows, panels, styled
+from caneft.reporting.style import DOUBLE, GREY, INK, grid_rows, named_rows, panels, small_panels, styled
 
 SHARED = LinearSegmentedColormap.from_list("shared", ["#ffffff", "#a8d5e8", "#0072B2", "#00304d"])
 CHANGE = LinearSegmentedColormap.from_list("change", ["#00304d", "#0072B2", "#ffffff", "#F6C244", "#E08A00"])
-"""Losses are dark in print without colour, gains are not."""
+"""In print without colour, losses are dark and gains are not."""
 BASELINE = "Jaccard (grey bar: labels shuffled,\nor random sets of candidates)"
 
 
 @styled
 def interference(plan: Plan, scores: pd.DataFrame) -> Figure:
-    """Difference to base in the headline metric, by what was trained on and tested on: a panel for each variant.
+    """Draws the difference to base in the headline metric, by training and test domain: a panel for each variant.
 
-    scores: from `results.scores`, of `inputs.drawn_blocks`. Frames are around a row's own domain. Colours are the same
-    in all panels.
+    scores: from `results.scores`, for `inputs.drawn_blocks`. A frame marks a row's own domains. All panels have the
+    same scale of colours.
     """
     frame = interference_table(plan, scores)
     found = {
         blocks[0][:2]: (blocks, frame[(frame["model"] == blocks[0][0]) & (frame["direction"] == blocks[0][1])])
         for blocks in interfering(plan)
     }
-    shapes, heights = {}, []
-    for pair, (_, rows) in found.items():
-        domains = rows["domain"].unique()
-        shapes[pair] = grid_shape(rows["variant"].nunique(), most=2 if len(domains) <= 7 else 1)
-        height = 0.24 * rows["mixture"].nunique() + 0.62 + _slant([label(plan, domain) for domain in domains])
-        heights.append(shapes[pair][0] * height + 0.35)
+    heights = []
+    for _, rows in found.values():
+        names = [label(plan, domain) for domain in rows["domain"].unique()]
+        height = 0.24 * rows["mixture"].nunique() + 0.62 + _slant(names)
+        heights.append(grid_rows(rows["variant"].nunique(), _most_beside(rows)) * height + 0.35)
     most = max(1, *(rows["difference_mean"].abs().max() for _, rows in found.values()))
     figure, parts = panels(plan, found, DOUBLE, heights)
-    for part, (pair, (blocks, rows)) in zip(parts, found.items(), strict=True):
-        _matrices(plan, part, shapes[pair], blocks, rows, TwoSlopeNorm(0, -most, most))
+    for part, (blocks, rows) in zip(parts, found.values(), strict=True):
+        _matrices(plan, part, blocks, rows, TwoSlopeNorm(0, -most, most))
     return figure
 
 
-def _matrices(
-    plan: Plan, part: Figure | SubFigure, shape: tuple[int, int], blocks: list, frame: pd.DataFrame, norm: Normalize
-) -> None:
-    """Panels of one model and direction. frame: from `interference_table`."""
+def _most_beside(frame: pd.DataFrame) -> int:
+    """How many matrices with these rows' domains as columns fit side by side."""
+    return 2 if frame["domain"].nunique() <= 7 else 1
+
+
+def _matrices(plan: Plan, part: Figure | SubFigure, blocks: list, frame: pd.DataFrame, norm: Normalize) -> None:
+    """Draws the panels of one model and direction. frame: from `interference_table`."""
     own = dict.fromkeys(domain for block in blocks for domain in plan.seen(*block[1:]))
     domains = list(own | dict.fromkeys(frame["domain"]))
     rows = {block[2]: row_name(plan, block) for block in blocks if block[2] in set(frame["mixture"])}
     mixtures = list(rows)
-    grid = part.subplots(*shape, sharey=True, squeeze=False)
     variants = [variant for variant in plan.config.methods if variant in set(frame["variant"])]
-    for axes, variant in zip(grid.flat, variants, strict=False):
+    for axes, variant in small_panels(part, variants, _most_beside(frame), sharex=False):
         cells = frame[frame["variant"] == variant]
-        values = cells.pivot(index="mixture", columns="domain", values="difference_mean").reindex(
-            mixtures, columns=domains
-        )
+        values = cells.pivot(index="mixture", columns="domain", values="difference_mean")
+        values = values.reindex(mixtures, columns=domains)
         names = [label(plan, domain) for domain in domains]
         heat_map(axes, values.to_numpy(float), list(rows.values()), names, CHANGE, norm, signed)
         for mixture, domain in cells.loc[cells["seen"].astype(bool), ["mixture", "domain"]].itertuples(index=False):
             corner = (domains.index(domain) - 0.5, mixtures.index(mixture) - 0.5)
             axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=INK, linewidth=1.1, clip_on=False, zorder=4))
         axes.set_title(label(plan, variant), weight="bold")
-    clear_unused(grid, len(variants))
     metric = METRICS[plan.config.scoring.metrics[0]]
-    part.supxlabel(f"tested on (difference to base in {metric})", fontsize=7.5)
-    part.supylabel("trained on", fontsize=7.5)
+    part.supxlabel(f"tested on (difference to base in {metric})")
+    part.supylabel("trained on")
 
 
 @styled
 def jaccard(plan: Plan, found: dict[tuple[str, str, str], Sets], across: pd.DataFrame) -> Figure:
-    """Jaccard of selected sets: between criteria, between domains, between draws; and across models and directions.
+    """Draws Jaccard of selected sets: between criteria, domains and draws, and across models and directions.
 
-    found, across: from `jaccard.sets` and `jaccard.across`. Beside what sets share stands what they would share if the
-    mask of their candidates, or shuffled labels, had chosen them.
+    found, across: from `jaccard.sets` and `jaccard.across`. Each value is shown with that of sets chosen by chance:
+    random sets of the same candidates, or sets selected with shuffled labels.
     """
     names = [[label(plan, name) for name in [*sets.criteria, *sets.domains]] for sets in found.values()]
     sides = [max(len(sets.criteria), len(sets.draws) + 2, 4) for sets in found.values()]
@@ -104,7 +103,7 @@ def _sets(plan: Plan, part: Figure | SubFigure, sets: Sets) -> None:
         left, right = part.subfigures(1, 2, width_ratios=(1.45, 1))
         left.suptitle(f"criteria: {sets.neurons:,} of {sets.total:,} neurons", fontsize=8)
         _lower_triangle(left.subplots(), sets.criteria, [label(plan, name) for name in sets.criteria], sets.by_chance)
-        left.supxlabel("in brackets: random sets of the same candidates", fontsize=7.5)
+        left.supxlabel("in brackets: random sets of the same candidates")
     heights = [max(3, len(sets.domains)), *([0.8 * len(sets.draws) + 1] if len(sets.draws) else [])]
     stacked = right.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     stacked[0].set_title(f"domains: as many by MI with each\n(random sets: {sets.chance:.2f})")
@@ -116,7 +115,7 @@ def _sets(plan: Plan, part: Figure | SubFigure, sets: Sets) -> None:
 
 
 def _lower_triangle(axes: Axes, matrix: pd.DataFrame, names: list[str], beside: pd.DataFrame | None = None) -> None:
-    """A symmetric matrix without its diagonal of ones; few cells do not fill the whole panel. beside: in brackets."""
+    """Draws a symmetric matrix below its diagonal; a small one does not fill the panel. beside: numbers in brackets."""
     values = np.where(np.tri(len(matrix), k=-1, dtype=bool), matrix.to_numpy(), np.nan)[1:, :-1]
     heat_map(axes, values, names[1:], names[:-1], SHARED, Normalize(0, 1), lambda value: f"{value:.2f}")
     for cell in axes.texts if beside is not None else ():
@@ -127,7 +126,7 @@ def _lower_triangle(axes: Axes, matrix: pd.DataFrame, names: list[str], beside: 
 
 
 def _dots(axes: Axes, names: Sequence[str], frame: pd.DataFrame) -> None:
-    """Jaccard on a line from 0 to 1, a row each, and chance as a bar across it. frame: jaccard, chance."""
+    """Draws a row for each name: a dot for Jaccard on a scale from 0 to 1, a bar for chance. frame: jaccard, chance."""
     for row, (value, chance) in enumerate(zip(frame["jaccard"], frame["chance"], strict=True)):
         axes.plot([chance, value], [row, row], color=GREY, linewidth=0.9, zorder=2)
         axes.plot(chance, row, "|", color=GREY, markersize=9, mew=1.4, zorder=3)
@@ -163,7 +162,7 @@ def heat_map(
 
 
 def _slant(names: Sequence[str]) -> float:
-    """Inches that slanted names take below a matrix; 0 where they are short enough to stand level."""
+    """Height in inches of slanted names below a matrix; 0 if they are short enough not to be slanted."""
     longest = max(map(len, names))
     return 0.04 * longest if longest > 9 else 0
 

@@ -1,6 +1,6 @@
-"""Which files tables and figures are made from. Paths are relative to `results_root` and follow from the plan alone.
+"""The files that tables and figures are made from. Paths are relative to `results_root` and depend only on the plan.
 
-Rules and reporting both read this, so the workflow makes what the tables open. Neither pandas nor numpy is needed.
+Rules and reporting both use this module, so the workflow makes what the tables open. It needs neither pandas nor numpy.
 """
 
 import itertools
@@ -14,14 +14,14 @@ from caneft.config.names import COPY
 from caneft.plan import DEV, TEST, Block, Plan, Run, comparison, importance_folder, information_folder
 
 BLOCK = ["model", "direction", "mixture"]
-"""Columns that say which block a row is of."""
+"""Columns that name a row's block."""
 
 
 @dataclass(frozen=True)
 class File:
-    """A file and whose it is. variant, method and seed are None where all variants, or seeds, share it.
+    """A file and what it belongs to. variant and method are None if all variants share it, seed if all seeds do.
 
-    seed: of a set of neurons that of its draw, 0 where the seeds share one. unit: `neuron` or `head`.
+    seed: for a set of neurons, that of its draw, or 0 if the seeds share one. unit: `neuron` or `head`.
     """
 
     path: str
@@ -33,16 +33,16 @@ class File:
 
     @property
     def row(self) -> dict[str, str | int | None]:
-        """What the frames of `results` begin with."""
+        """The first columns of a row in the frames of `results`."""
         about = {"variant": self.variant, "method": self.method, "seed": self.seed}
         return dict(zip(BLOCK, self.block, strict=True)) | about
 
 
 @dataclass(frozen=True)
 class ScoreFile(File):
-    """Scores, or translations, of one run's (or of copy's) test sets; `domains` are those that the block shows.
+    """Scores or translations of the test sets by one run, or scores of copy. domains: those that the block shows.
 
-    neural: path by neural metric; shown blocks alone have these.
+    neural: path by neural metric, for shown blocks only.
     """
 
     domains: list[str] = field(default_factory=list)
@@ -51,11 +51,10 @@ class ScoreFile(File):
 
 @dataclass(frozen=True)
 class TrialFile(File):
-    """Record of a trial with one seed; `block` has the mixture on which rates are chosen, `choice` is the choice among
-    all.
+    """Record of a trial with one seed. `block` has the mixture on which rates are chosen.
 
-    attempt: its name among the trials of the grid. scores: path of those of the test sets, which hold all these trials;
-    None where trials do not translate them. What dev said is in the choice.
+    attempt: the trial's name in the scores of its grid. choice: path of the choice among the grid's rates, which holds
+    the dev scores. scores: path of the grid's scores on the test sets; None if trials do not translate these.
     """
 
     rate: float = 0.0
@@ -66,9 +65,9 @@ class TrialFile(File):
 
 @dataclass(frozen=True)
 class OverlapFile(File):
-    """Scores of a block's runs on the domains outside of its mixture, without what stands in the training data.
+    """Scores of a block's runs on the domains outside its mixture, without test segments that are in the training data.
 
-    runs: names in the file, with variant, method and seed.
+    runs: variant, method and seed by name in the file.
     """
 
     domains: list[str] = field(default_factory=list)
@@ -84,7 +83,7 @@ class CostFile(File):
 
 @dataclass(frozen=True)
 class CorpusFile:
-    """What was read, dropped and why: of a domain, or of a mixture's draw (then `domain` is None)."""
+    """Report on what was read and dropped, and why, for a domain or a mixture's draw (then `domain` is None)."""
 
     path: str
     direction: str
@@ -93,7 +92,7 @@ class CorpusFile:
 
 
 def selections(plan: Plan) -> dict[Block, list[Block]]:
-    """Shown blocks that select neurons, by (model, direction, mixture selected on): these share one table of MI."""
+    """Shown blocks that select neurons, by (model, direction, mixture selected on); each group shares one MI table."""
     found: dict[Block, list[Block]] = {}
     for block in plan.shown_blocks():
         if "neuron" in units(plan, block):
@@ -102,8 +101,8 @@ def selections(plan: Plan) -> dict[Block, list[Block]]:
 
 
 def matrices(plan: Plan) -> Iterator[list[Block]]:
-    """Blocks of one matrix of interference: the mixtures of one domain of a model and direction, then the first mixture
-    of all these domains, if there is one."""
+    """The blocks of each matrix of interference: a model and direction's single-domain mixtures, then the first mixture
+    that has all these domains, if there is one."""
     for pair in dict.fromkeys(block[:2] for block in plan.blocks()):
         blocks = [block for block in plan.blocks() if block[:2] == pair]
         single = [block for block in blocks if len(plan.seen(*block[1:])) == 1]
@@ -114,7 +113,7 @@ def matrices(plan: Plan) -> Iterator[list[Block]]:
 
 
 def drawn_blocks(plan: Plan) -> list[Block]:
-    """Shown blocks and those of the matrices of interference: figures open their scores, verdicts their tests."""
+    """Shown blocks and those of the matrices of interference. Figures open their scores, and verdicts their tests."""
     return list(dict.fromkeys([*plan.shown_blocks(), *(block for blocks in matrices(plan) for block in blocks)]))
 
 
@@ -124,33 +123,26 @@ def units(plan: Plan, block: Block) -> list[str]:
     return [unit for unit in ("neuron", "head") if unit in found]
 
 
-def block_runs(plan: Plan, block: Block) -> list[Run]:
-    """Runs of one block of the main table, variants in the configuration's order, then seeds; no trials."""
-    order = list(plan.config.methods)
-    runs = [*plan.untrained_runs(*block), *plan.trained_runs(*block)]
-    return sorted(runs, key=lambda run: order.index(run.variant))
-
-
 def score_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[ScoreFile]:
-    """Score files, block by block. Base and copy belong to several blocks and come once in each."""
+    """Score files, block by block. Base and copy belong to several blocks and appear once in each."""
     with_neural = plan.shown_blocks()
     for block in _or_all(plan, blocks):
         neural = plan.config.scoring.neural if block in with_neural else ()
         tested = plan.tested(*block[1:])
-        for run in block_runs(plan, block):
-            more = {"domains": tested, "neural": {m: neural_scores(f"{run.folder}/scores", m) for m in neural}}
-            yield _of_run(plan, block, run, run.scores, ScoreFile, **more)
+        for run in plan.final_runs(*block):
+            paths = {metric: neural_scores(f"{run.folder}/scores", metric) for metric in neural}
+            yield _of_run(plan, block, run, run.scores, ScoreFile, domains=tested, neural=paths)
         paths = {metric: neural_scores(copy_folder(block[1]), metric) for metric in neural}
         yield ScoreFile(copy_scores(block[1]), block, COPY, COPY, domains=tested, neural=paths)
 
 
 def copy_folder(direction: str) -> str:
-    """Folder of the scores of the sources in place of outputs."""
+    """Folder of the scores of copy: the sources in place of outputs."""
     return f"scores/copy/{direction}"
 
 
 def copy_scores(direction: str) -> str:
-    """Path of these scores, those of neural metrics apart."""
+    """Path of the scores of copy, except those of neural metrics."""
     return f"{copy_folder(direction)}/{TEST}.json"
 
 
@@ -160,7 +152,7 @@ def overlap_scores(block: Block) -> str:
 
 
 def metric_files(plan: Plan) -> dict[str, str]:
-    """Manifests of the neural metrics."""
+    """Path of each neural metric's manifest."""
     return {metric: f"metrics/{metric}/manifest.json" for metric in plan.config.scoring.neural}
 
 
@@ -170,40 +162,37 @@ def record_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[
 
 
 def log_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[File]:
-    """Logs of the trained runs: losses, a line an optimizer step."""
+    """Logs of the trained runs, with the losses: a line for each optimizer step."""
     return _of_trained(plan, blocks, "log.jsonl")
 
 
 def trial_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[TrialFile]:
-    """Trials of learning rates, each once: by block of the mixture that rates are chosen on, variant, rate and seed."""
-    choices = {
-        trial: plan.choice(Run(*block[:2], trial.variant, block[2]))
-        for block in plan.blocks()
-        for trial in plan.trials(*block)
-    }
+    """Trials of learning rates, each once, by block (with the mixture that chooses rates), variant, rate and seed."""
+    trials = {trial for block in plan.blocks() for trial in plan.trials(*block)}
     order = list(plan.config.methods)
     for block in _or_all(plan, blocks):
-        own = [trial for trial in choices if (trial.model, trial.direction, trial.mixture) == block]
+        own = [trial for trial in trials if (trial.model, trial.direction, trial.mixture) == block]
         for trial in sorted(own, key=lambda trial: (order.index(trial.variant), trial.rate, trial.seed)):
-            more = {
-                "rate": trial.rate,
-                "attempt": trial.attempt,
-                "choice": plan.choice(Run(*block[:2], trial.variant, block[2])),
-                "scores": trial.scores if TEST in plan.splits(trial) else None,
-            }
-            yield _of_run(plan, block, trial, f"{trial.folder}/record.json", TrialFile, **more)
+            yield TrialFile(
+                f"{trial.folder}/record.json",
+                *(block, trial.variant, method_of(plan, trial), trial.seed),
+                rate=trial.rate,
+                attempt=trial.attempt,
+                choice=plan.choice(replace(trial, seed=None, rate=None)),
+                scores=trial.scores if TEST in plan.splits(trial) else None,
+            )
 
 
 def overlap_files(plan: Plan) -> Iterator[OverlapFile]:
-    """Scores without overlap, block by block; none for the domains of the mixture, which are kept out of training."""
+    """Scores without overlap, block by block; only for unseen domains, since training excludes seen domains' tests."""
     for block in plan.blocks():
-        runs = {run.name: (run.variant, method_of(plan, run), run.seed) for run in block_runs(plan, block)}
         if unseen := plan.unseen(*block[1:]):
+            runs = {run.name: (run.variant, method_of(plan, run), run.seed) for run in plan.final_runs(*block)}
             yield OverlapFile(overlap_scores(block), block, domains=unseen, runs=runs)
 
 
 def corpus_files(plan: Plan) -> Iterator[CorpusFile]:
-    """Reports of prepared corpora, in the configuration's order; none of a domain that no mixture makes use of."""
+    """Reports of prepared corpora, in the configuration's order, without domains that no mixture uses."""
     for direction in _directions(plan):
         used = plan.all_tested(direction)
         for domain in plan.config.directions[direction].domains:
@@ -221,7 +210,7 @@ def mixture_files(plan: Plan) -> Iterator[CorpusFile]:
 def cost_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[CostFile]:
     """Cost files in the order of the stages: pretraining, pilot, importance, information, trials, tuning, translation.
 
-    Of the trials, what the choice of a rate needs: their tuning and the translation of dev.
+    Trials count with what the choice of a rate needs: their tuning and the translation of dev.
     """
     for block in _or_all(plan, blocks):
         if plan.config.models[block[0]].pretrain:
@@ -230,7 +219,7 @@ def cost_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[Co
         for trial in plan.trials(*block):
             for path in (f"{trial.folder}/cost.json", trial.translation_cost(DEV)):
                 yield CostFile(path, block, trial.variant, method_of(plan, trial), stage="trials")
-        runs = block_runs(plan, block)
+        runs = plan.final_runs(*block)
         for run in runs:
             if run.seed is not None:
                 yield _of_run(plan, block, run, f"{run.folder}/cost.json", CostFile, stage="tuning")
@@ -239,7 +228,7 @@ def cost_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[Co
 
 
 def _selection_costs(plan: Plan, block: Block) -> Iterator[CostFile]:
-    """What the block's selections share: the pilot, then importance and information of each kind of unit and draw."""
+    """Costs that the block's selections share: the pilot, then importance and information by kind of unit and draw."""
     model, direction, mixture = block
     selected_on, found = plan.selected_on(direction, mixture), units(plan, block)
     if found and plan.config.importance.samples == "auto":
@@ -254,9 +243,9 @@ def _selection_costs(plan: Plan, block: Block) -> Iterator[CostFile]:
 
 
 def neuron_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[File]:
-    """Sets of neurons or heads that final runs tune, of every variant that selects them: once, or once per seed.
+    """Sets of neurons or heads that final runs tune, for each variant that selects them.
 
-    `random` has one per seed; where importance is drawn per seed, every variant has.
+    `random` has one set per seed, as has every variant if importance is drawn per seed; else a variant has one set.
     """
     for block in _or_all(plan, blocks):
         for variant in plan.variants_on(*block[1:], Neurons):
@@ -267,8 +256,8 @@ def neuron_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[
 
 
 def shared_set(plan: Plan, blocks: Iterable[Block] | None = None) -> File | None:
-    """What the first variant of method `caneft` selects on the shared draw of importance samples, as the information
-    tables are; None without such a variant."""
+    """The set of the first variant of method `caneft` on the shared draw of importance samples, from which the
+    information tables are made too; None without such a variant."""
     chosen = next((file for file in neuron_files(plan, blocks) if file.method == "caneft"), None)
     if chosen is None:
         return None
@@ -277,10 +266,10 @@ def shared_set(plan: Plan, blocks: Iterable[Block] | None = None) -> File | None
 
 
 def information_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[File]:
-    """Tables of mutual information (.parquet), each with its sidecar (.json), where a variant needs them: every
-    criterion, `random` too, starts from one.
+    """Tables of mutual information (.parquet, with a .json sidecar) for the units that a block's variants select.
 
-    Of the shared draw of importance samples alone: nothing but the selection reads those of the seeds' draws.
+    Every criterion starts from one, even `random`. These are of the shared draw of importance samples: only the
+    selection reads those of the seeds' draws.
     """
     for block in _or_all(plan, blocks):
         for unit in units(plan, block):
@@ -289,13 +278,13 @@ def information_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iter
 
 
 def sidecar(file: File) -> str:
-    """Path of the description beside a table of mutual information."""
+    """Path of a mutual information table's sidecar."""
     return file.path.removesuffix(".parquet") + ".json"
 
 
 def stability_files(plan: Plan, blocks: Iterable[Block] | None = None) -> Iterator[File]:
-    """Agreement of what disjoint halves of the samples select, where a variant selects neurons; of the shared draw of
-    importance samples."""
+    """Files with the agreement of disjoint halves of the shared draw of importance samples, for blocks with a variant
+    that selects neurons."""
     for block in _or_all(plan, blocks):
         if "neuron" in units(plan, block):
             yield File(f"{information_folder('neuron')}/{_selected_on(plan, block)}/stability.json", block)
@@ -311,7 +300,7 @@ def table_inputs(plan: Plan) -> list[str]:
 
 
 def figure_inputs(plan: Plan) -> list[str]:
-    """Every file that the figures open, each once, sorted. They show neurons, no heads, and not every block."""
+    """Every file that the figures open, each once, sorted. Figures show neurons but no heads, and not every block."""
     blocks = plan.shown_blocks()
     paths = {file.path for files in (record_files, log_files) for file in files(plan, blocks)}
     paths |= {file.path for file in score_files(plan, drawn_blocks(plan))}
@@ -324,7 +313,7 @@ def figure_inputs(plan: Plan) -> list[str]:
 
 
 def _of_neurons(plan: Plan, *kinds: Callable[..., Iterator[File]]) -> set[str]:
-    """Paths of what shown blocks say of neurons; heads are not shown."""
+    """Paths of the shown blocks' files about neurons, without those about heads."""
     return {file.path for files in kinds for file in files(plan, plan.shown_blocks()) if file.unit == "neuron"}
 
 
@@ -338,9 +327,9 @@ def _trial_paths(plan: Plan, blocks: Iterable[Block] | None = None) -> set[str]:
 
 
 def _of_trained(plan: Plan, blocks: Iterable[Block] | None, name: str) -> Iterator[File]:
-    """A file of every trained run, by its name in the run's folder."""
+    """The file of this name in the folder of each trained run."""
     for block in _or_all(plan, blocks):
-        for run in block_runs(plan, block):
+        for run in plan.final_runs(*block):
             if run.seed is not None:
                 yield _of_run(plan, block, run, f"{run.folder}/{name}")
 
@@ -359,7 +348,7 @@ def _directions(plan: Plan) -> list[str]:
 
 
 def _selected_on(plan: Plan, block: Block) -> str:
-    """`{model}/{direction}/{mixture}` of what a block selects on."""
+    """`{model}/{direction}/{mixture}`, with the mixture that a block selects on."""
     return "/".join((*block[:2], plan.selected_on(*block[1:])))
 
 

@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from caneft.neurons import NeuronSet, read_description
+from caneft.neurons import NeuronSet
 from caneft.plan import Plan
 from caneft.reporting import inputs, results
 from caneft.reporting.inputs import Block
 from caneft.reporting.measures import jaccard_by_chance, of_block
-from caneft.reporting.numeric import read_neurons, read_parquet
-from caneft.reporting.reading import opened
 from caneft.reporting.shown import main_variants
 
 
@@ -23,11 +21,11 @@ from caneft.reporting.shown import main_variants
 class Sets:
     """Overlaps within one selection (model, direction, mixture that neurons are selected on).
 
-    criteria: Jaccard of the variants with `neurons` neurons each, of several draws the first. domains: of the neurons
-    with the highest MI of each domain against the rest, as many, and chance what random sets of that size share.
-    by_chance: what random sets of the candidates of two criteria share. draws: one row per variant: kind (`seeds`,
-    pairs of draws; `halves`, disjoint halves of the samples), samples (of a domain in a half), jaccard (mean), and
-    chance: of random sets of the candidates, of halves with shuffled labels.
+    criteria: Jaccard between the variants that select `neurons` neurons each, by their first draw. by_chance: the
+    same for random sets of the candidates of two criteria. domains: Jaccard between the domains' sets of `neurons`
+    neurons with the highest MI of that domain against the rest. chance: Jaccard of random sets of that size. draws: one
+    row per variant: kind (`seeds`, pairs of draws; `halves`, disjoint halves of the samples), samples (of a domain in a
+    half), jaccard (mean), and chance (of random sets of the candidates; for halves, of shuffled labels).
     """
 
     neurons: int
@@ -40,7 +38,7 @@ class Sets:
 
 
 def sets(plan: Plan, root: str | Path) -> dict[Block, Sets]:
-    """Overlaps by (model, direction, mixture selected on). Variants of other budgets are left out."""
+    """Overlaps by (model, direction, mixture selected on), for the variants of the most common budget only."""
     curves = results.stability(plan, root)
     return {
         selection: _sets(plan, Path(root), blocks, of_block(curves, selection))
@@ -52,7 +50,7 @@ def _sets(plan: Plan, root: Path, blocks: list[Block], curves: pd.DataFrame) -> 
     chosen, candidates = _chosen(plan, root, blocks)
     first = {variant: draws[min(draws)] for variant, draws in chosen.items()}
     sizes = [len(found) for found in first.values()]
-    neurons = max(sizes, key=lambda size: (sizes.count(size), size))  # the budget that most variants have
+    neurons = max(sizes, key=lambda size: (sizes.count(size), size))  # the most common budget
     equal = {variant: found for variant, found in first.items() if len(found) == neurons}
     one = next(iter(equal.values()))
     total = one.layers * one.width
@@ -71,38 +69,31 @@ def _sets(plan: Plan, root: Path, blocks: list[Block], curves: pd.DataFrame) -> 
 
 
 def _chosen(plan: Plan, root: Path, blocks: list[Block]) -> tuple[dict[str, dict[int, NeuronSet]], dict[str, int]]:
-    """Neuron sets by variant and draw, without further budgets of the same; and how many each was selected among.
+    """Neuron sets by variant and draw, without a method's further budgets; and by variant the number of candidates.
 
-    The candidates of one criterion are taken to be among those of any other that has more.
+    The candidates of a criterion are assumed to be among those of any criterion that has more.
     """
-    files = {file.path: file for file in inputs.neuron_files(plan, blocks) if file.unit == "neuron"}.values()
-    kept = main_variants(plan, dict.fromkeys(file.variant for file in files))
-    found: dict[str, dict[int, NeuronSet]] = {variant: {} for variant in kept}
+    found: dict[str, dict[int, NeuronSet]] = {}
     candidates = {}
-    for file in files:
-        if file.variant in found:
-            chosen = found[file.variant][file.seed] = read_neurons(root / file.path)
-            among = read_description(root / file.path).get("candidates", chosen.layers * chosen.width)
-            candidates[file.variant] = among
-    return found, candidates
+    for file, chosen, about in results.neuron_sets(plan, root, blocks):
+        found.setdefault(file.variant, {})[file.seed] = chosen
+        candidates[file.variant] = about.get("candidates", chosen.layers * chosen.width)
+    return {variant: found[variant] for variant in main_variants(plan, found)}, candidates
 
 
 def _of_domains(plan: Plan, root: Path, blocks: list[Block], one: NeuronSet, count: int) -> dict[str, NeuronSet]:
-    """The neurons with the highest MI of each domain against the rest; among equals, the first."""
-    file = next(file for file in inputs.information_files(plan, blocks) if file.unit == "neuron")
-    with opened(root / inputs.sidecar(file)) as sidecar:
-        domains = list(sidecar["domains"])
-    table = read_parquet(root / file.path, ["layer", "neuron", *(f"mi_{domain}" for domain in domains)])
+    """For each domain, the neurons with the highest MI of that domain against the rest; ties go to the first."""
+    table, sidecar = results.information_table(plan, root, blocks, "mi")
     flat = (table["layer"] * one.width + table["neuron"]).to_numpy()
     found = {}
-    for domain in domains:
+    for domain in sidecar["domains"]:
         top = np.lexsort((flat, -table[f"mi_{domain}"].to_numpy()))[:count]
         found[domain] = NeuronSet.from_flat(one.layers, one.width, flat[top])
     return found
 
 
 def _seeds(chosen: Mapping[str, dict[int, NeuronSet]], candidates: Mapping[str, int]) -> Iterator[dict[str, Any]]:
-    """Variants with a set for each seed (`random`, or all where importance is drawn per seed): means over pairs."""
+    """Means over pairs of draws, for variants with several (`random`, or all if importance is drawn per seed)."""
     for variant, draws in chosen.items():
         if len(draws) > 1:
             pairs = list(combinations(draws.values(), 2))
@@ -112,11 +103,12 @@ def _seeds(chosen: Mapping[str, dict[int, NeuronSet]], candidates: Mapping[str, 
 
 
 def _halves(plan: Plan, blocks: list[Block], curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """What two disjoint halves of the samples select, at the largest size: the seed means nothing to `caneft`.
+    """Agreement of two disjoint halves of the samples, at the largest size, for the first variant of method `caneft`.
 
-    curves: rows of `results.stability`. Chance is the grey line of the figure of stability.
+    Complements `_seeds`, since by default `caneft` does not depend on the seed. curves: rows of `results.stability`.
+    Chance is the grey line of the figure of stability.
     """
-    caneft = next((file for file in inputs.neuron_files(plan, blocks) if file.method == "caneft"), None)
+    caneft = inputs.shared_set(plan, blocks)
     curve = results.own_curve(plan, curves, caneft.variant if caneft else None)
     if len(curve):
         largest = curve["samples"].max()
@@ -137,14 +129,14 @@ def _matrix(names: Iterable[str], value: Callable[[str, str], float]) -> pd.Data
 def across(plan: Plan, root: str | Path) -> pd.DataFrame:
     """One row per pair of selections of models of equal shape: a, b (model, direction, mixture), jaccard, chance.
 
-    Of the first variant of method `caneft`, its first draw. Neurons of independently trained bases have nothing but
-    their number in common, so that chance is what to expect of these; two directions of one base may share more.
+    Compares the first draw of the first variant of method `caneft`. Neurons of independently trained bases share only
+    their numbers, so expect chance between these; two directions of one base may share more.
     """
     found = {}
     for selection, blocks in inputs.selections(plan).items():
         caneft = next((file for file in inputs.neuron_files(plan, blocks) if file.method == "caneft"), None)
         if caneft is not None:
-            found[selection] = read_neurons(Path(root) / caneft.path)
+            found[selection] = results.read_neurons(Path(root) / caneft.path)
     rows = [
         {"a": a, "b": b, "jaccard": first.jaccard(second)}
         | {"chance": jaccard_by_chance(len(first), len(second), first.layers * first.width)}

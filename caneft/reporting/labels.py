@@ -8,12 +8,12 @@ UNTRAINED = ("base", "icl")
 
 
 def label(plan: Plan, name: str) -> str:
-    """Label of a variant or domain: the configuration's, else its name."""
+    """Label of a variant or domain: that of the configuration, else its name."""
     return plan.config.report.labels.get(name, name)
 
 
 def metric_label(plan: Plan, metric: str) -> str:
-    """Label of a metric; a neural one that is trained here is named as the demonstration that it is."""
+    """Label of a metric, with "lower is better" if it counts errors, and "demonstration" if it was trained here."""
     if MEASURES[metric].lower_is_better:
         return f"{METRICS[metric]} (lower is better)"
     trained = getattr(plan.config.scoring.neural.get(metric), "train", None)
@@ -36,12 +36,12 @@ def hundredths(value: float) -> str:
 
 
 def p_text(p: float) -> str:
-    """A p value; the smallest are only said to be small."""
+    """A p value to four decimals, or `p < 0.0001`."""
     return f"p = {p:.4f}" if p >= 0.0001 else "p < 0.0001"
 
 
 def scientific(value: float) -> str:
-    """A number as people write learning rates: 0.0005 is 5e-4."""
+    """A number as learning rates are written: 5e-4 for 0.0005."""
     mantissa, exponent = f"{value:.2e}".split("e")
     mantissa = mantissa.rstrip("0").rstrip(".")
     return mantissa if int(exponent) == 0 else f"{mantissa}e{int(exponent)}"

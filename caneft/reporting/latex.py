@@ -1,12 +1,13 @@
-"""LaTeX form of printed tables: floats of one or of two columns that fit a two-column article. Needs booktabs alone.
+"""Printed tables in LaTeX: floats of one or two columns that fit a two-column article and need only booktabs.
 
-Nothing that LaTeX would warn of: what does not fit at a small size goes on below or in a further float.
+LaTeX has nothing to warn of: what does not fit at a small size continues below, or in another float.
 """
 
 import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import groupby
 
 from caneft.reporting.escaping import BREAK, breakable, escape
@@ -29,16 +30,16 @@ HEAD = """\
 % them; pdfLaTeX prints their code points.
 """
 PAGE, COLUMN, HEIGHT = 405.0, 196.0, 530.0
-"""Width of the text and of one of two columns, and height of a float, in points: those of article less a little."""
+"""Width of the text, width of one of its two columns, and height of a float, in points: a little below article's."""
 LONGEST = 130.0
-"""Width of a text cell in points, at most: longer ones are broken into lines."""
+"""The largest width of a text cell in points: longer texts are broken into lines."""
 MOST_ROWS = 40
-"""Of one tabular; a longer table goes on in a second one."""
+"""The most rows of one tabular: a longer table continues in a second one."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How a table is set: `table` or `table*`, at which size, and the widths of its columns."""
+    """How a table is set: the environment (`table` or `table*`), the size, and the widths of its columns."""
 
     environment: str
     size: Size
@@ -46,18 +47,18 @@ class Fit:
 
 
 SIGNS = {"§": r"\S", "†": r"\dagger", "‡": r"\ddagger", "↓": r"\downarrow"}
-"""Signs of significance, as they are set high."""
+"""Signs, each with its LaTeX command for a superscript."""
 SIGN_WIDTH = 0.9
-"""Of one of them, in digits."""
+"""Width of a sign, in digits."""
 
 
 def latex(tables: list[Table]) -> str:
-    """One float after the other, to be \\input into a document that loads booktabs."""
+    """All tables as floats, to \\input into a document that loads booktabs."""
     return HEAD + "\n" + "\n".join(float_ for table in tables for float_ in _floats(table))
 
 
 def _floats(table: Table) -> Iterator[str]:
-    """A table as floats: tabulars one under the other while they fit; caption in the first, notes in the last one."""
+    """A table as floats, each with as many tabulars as fit; the first has the caption, the last the notes."""
     fit = _fit(table)
     caption = breakable(f"{table.title}. {table.caption}".strip())
     line = COLUMN if fit.environment == "table" else PAGE
@@ -79,7 +80,7 @@ def _floats(table: Table) -> Iterator[str]:
 
 
 def _pages(table: Table, fit: Fit, head: float, foot: float) -> list[list[Table]]:
-    """Parts of a table by the float they stand in. head, foot: heights of caption and notes, in points."""
+    """The parts of a table in each of its floats. head, foot: heights of caption and notes, in points."""
     parts = [panel for rows in _rows_apart(table, fit, HEIGHT - head - foot) for panel in _panels(rows, fit)]
     pages, left = [[parts[0]]], HEIGHT - head - _height(parts[0], fit)
     for part in parts[1:]:
@@ -93,11 +94,11 @@ def _pages(table: Table, fit: Fit, head: float, foot: float) -> list[list[Table]
 
 
 def _fit(table: Table) -> Fit:
-    """The largest size at which the table fits one column, else the width of the text; else what is cut into panels."""
+    """The largest size at which the table fits one column, else the text's width; else a size to cut into panels."""
     words = re.split(rf"[\s{BREAK}-]+", f"{table.title} {table.caption}")
     for environment, limit, sizes in (("table", COLUMN, SIZES[:2]), ("table*", PAGE, SIZES)):
         if environment == "table" and max(width(word, CAPTION) for word in words) > COLUMN / 2:
-            continue  # a narrow caption with a long word has lines that are spaced out
+            continue  # a long word in a narrow caption would leave wide gaps in its lines
         for size in sizes:
             widths = column_widths(table, size)
             if sum(widths) <= limit:
@@ -107,15 +108,23 @@ def _fit(table: Table) -> Fit:
 
 @dataclass(frozen=True)
 class Set:
-    """A column as it is set. deviation, signs: the widest of its cells'."""
+    """A column as it is set."""
 
     column: Column
     cells: list[Cell]
-    deviation: str
-    signs: str
+
+    @cached_property
+    def deviation(self) -> str:
+        """The widest deviation among the cells."""
+        return max((cell.deviation for cell in self.cells), key=len, default="")
+
+    @cached_property
+    def signs(self) -> str:
+        """The widest signs among the cells."""
+        return max((cell.signs for cell in self.cells), key=len, default="")
 
     def width(self, size: Size) -> float:
-        """Width in points, with the gaps beside it."""
+        """Width in points, including the gaps on both sides."""
         cells = max((width(cell.text, size) * (BOLD if cell.mark == BEST else 1) for cell in self.cells), default=0)
         beside = deviation_width(self.deviation, size) if self.deviation else 0
         cells += max(beside, SIGN_WIDTH * len(self.signs) * width("0", size))
@@ -123,7 +132,7 @@ class Set:
         return (found if self.column.numeric else min(found, LONGEST)) + 2 * size.gap
 
     def header(self) -> tuple[str, str]:
-        """In two lines, where it has several words and is wider than its column; else the first one is empty."""
+        """Two lines of header; the first is empty unless the name has several words and is wider than its column."""
         name, size, words = self.column.name, SIZES[0], self.column.name.split(" ")
         if len(words) == 1 or width(name, size) <= self.longest(size):
             return "", name
@@ -135,11 +144,11 @@ class Set:
         return max((width(cell.text, size) for cell in self.cells), default=0)
 
     def broken(self, size: Size) -> bool:
-        """Whether the cells are paragraphs, as one of them is too long for a line."""
+        """Whether the cells are set as paragraphs, because one of them is too long for a line."""
         return not self.column.numeric and self.longest(size) > LONGEST
 
     def cell(self, cell: Cell, broken: bool) -> str:
-        """A cell, filled up to the widest deviation and signs so that the points stand below each other."""
+        """A cell, padded to the widest deviation and signs of the column so that decimal points are aligned."""
         command = {BEST: r"\textbf", SECOND: r"\underline"}.get(cell.mark)
         text = escape(breakable(cell.text) if broken else cell.text)
         text = rf"\raggedright {text}" if broken else f"{command}{{{text}}}" if command else text
@@ -154,16 +163,12 @@ class Set:
 
 
 def _sets(table: Table) -> list[Set]:
-    found = []
-    for number, column in enumerate(table.columns):
-        cells = [row[number] for row in (*table.rows, *table.footer)]
-        widest = (max((getattr(cell, name) for cell in cells), key=len, default="") for name in ("deviation", "signs"))
-        found.append(Set(column, cells, *widest))
-    return found
+    rows = [*table.rows, *table.footer]
+    return [Set(column, [row[number] for row in rows]) for number, column in enumerate(table.columns)]
 
 
 def column_widths(table: Table, size: Size) -> list[float]:
-    """Widths of the columns in points, with the gaps beside them. A group's header can widen its last column."""
+    """Widths of the columns in points, including their gaps. A group's header can widen the group's last column."""
     widths, start = [column.width(size) for column in _sets(table)], 0
     for name, members in groupby(table.columns, key=lambda column: column.group):
         end = start + len(list(members))
@@ -173,7 +178,7 @@ def column_widths(table: Table, size: Size) -> list[float]:
 
 
 def _rows_apart(table: Table, fit: Fit, height: float) -> Iterator[Table]:
-    """A table, or parts whose rows fit on a page each; rows with the same first cell stay together."""
+    """The table, or parts of it whose rows fit on one page; rows with the same first cell stay together."""
     most = min(MOST_ROWS, len(table.rows) // math.ceil(_height(table, fit) / max(height, HEIGHT / 4)) + 1)
     starts, rows = [0], table.rows
     for row in range(1, len(rows)):
@@ -184,7 +189,7 @@ def _rows_apart(table: Table, fit: Fit, height: float) -> Iterator[Table]:
 
 
 def _height(table: Table, fit: Fit) -> float:
-    """Height of a tabular in points: its rows, of which some have several lines, and five lines of header and rules."""
+    """Height of a tabular in points: the lines of its rows, and five lines for header and rules."""
     return (5 + sum(_lines(table, row, fit) for row in (*table.rows, *table.footer))) * fit.size.line
 
 
@@ -195,7 +200,7 @@ def _lines(table: Table, row: list[Cell], fit: Fit) -> int:
 
 
 def _panels(table: Table, fit: Fit) -> Iterator[Table]:
-    """A table, or parts whose columns fit the page: each repeats the text columns at the left, groups stay together."""
+    """The table, or parts whose columns fit the page: each repeats the text columns; most groups stay whole."""
     if sum(fit.widths) <= PAGE:
         yield table
         return
@@ -220,7 +225,7 @@ def _panels(table: Table, fit: Fit) -> Iterator[Table]:
 
 
 def _unbroken(table: Table, fit: Fit, kept: int, room: float) -> Iterator[list[int]]:
-    """Columns that stay side by side: those of a group if they fit a panel, else each alone."""
+    """Numbers of the columns that stay side by side: those of a group if they fit a panel, else each column alone."""
     numbers = range(kept, len(table.columns))
     for name, members in groupby(numbers, key=lambda number: table.columns[number].group):
         group = list(members)
@@ -255,7 +260,7 @@ def _tabular(table: Table, fit: Fit) -> str:
 
 
 def _notes(notes: list[str]) -> list[str]:
-    """Notes below a table; what Markdown shows as code becomes typewriter."""
+    """The notes below a table; Markdown's `code` is set in typewriter."""
     if not notes:
         return []
     text = re.sub(r"`([^`]*)`", _code, escape(" ".join(map(breakable, notes))))
@@ -263,7 +268,7 @@ def _notes(notes: list[str]) -> list[str]:
 
 
 def _code(found: re.Match) -> str:
-    """Typewriter letters have a bar of their own."""
+    """Code in typewriter, which has its own bar."""
     text = found[1].replace(r"\textbar", "|")
     return rf"\texttt{{{text}}}"
 
@@ -284,7 +289,7 @@ def _row(cells: list[str]) -> str:
 
 
 def _beside(above: str, below: str) -> str:
-    """Signs set high and a deviation set low."""
+    """Signs as a superscript and a deviation as a subscript."""
     return f"${f'^{{{above}}}' * bool(above)}{f'_{{{below}}}' * bool(below)}$" if above or below else ""
 
 

@@ -1,4 +1,4 @@
-"""A table as it is printed, and its Markdown form. `latex` has the other one."""
+"""Printed tables, and their Markdown form; the LaTeX form is in `latex`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -6,14 +6,14 @@ from itertools import pairwise
 
 BEST, SECOND = "best", "second"
 NONE = "–"
-"""What stands where there is no number."""
+"""Printed in place of a missing number."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A printed value: `text`, and the standard deviation `deviation` where there are several seeds.
+    """A printed value: `text`, and the standard deviation `deviation` if there are several seeds.
 
-    mark: BEST, SECOND or nothing. signs: of significance, or of what a row is told, set high beside the text.
+    mark: BEST, SECOND or empty. signs: superscripts for significance, or for a variant that is told the domain.
     """
 
     text: str
@@ -24,7 +24,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """Header of a column; `group` stands above neighbouring columns that share it. Text columns are left-aligned."""
+    """Header of a column; `group` is set once above adjacent columns that share it. Text columns are left-aligned."""
 
     name: str
     group: str = ""
@@ -33,7 +33,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """label: of the LaTeX table. notes: lines that stand below. footer: rows under a rule."""
+    """A printed table. label: for LaTeX's references. notes: lines below the table. footer: rows under a rule."""
 
     label: str
     title: str
@@ -45,11 +45,11 @@ class Table:
 
 
 Printed = tuple[Column, list[Cell]]
-"""A column with its cells: what tables are made of."""
+"""A column with its cells."""
 
 
 def of_columns(label: str, title: str, caption: str, columns: Iterable[Printed], **more: list) -> Table:
-    """A table from its columns, from left to right. more: its footer and notes."""
+    """A table made from its columns, from left to right. more: its footer and notes."""
     heads, cells = zip(*columns, strict=True)
     return Table(label, title, caption, list(heads), [list(row) for row in zip(*cells, strict=True)], **more)
 
@@ -60,15 +60,15 @@ def words(name: str, texts: Iterable[str], group: str = "") -> Printed:
 
 
 def mark_best(texts: list[str], lowest: bool = False) -> list[str]:
-    """Marks of a column of printed numbers: the highest (or `lowest`) is best, the next second; equal print,
-    equal mark."""
+    """Marks of a column of printed numbers: the highest (or `lowest`) is best, the next second. Numbers that are equal
+    in print have equal marks."""
     values = sorted({float(text) for text in texts}, reverse=not lowest)
     marks = dict(zip(values, (BEST, SECOND), strict=False))
     return [marks.get(float(text), "") for text in texts]
 
 
 def said_once(tables: list[Table]) -> list[Table]:
-    """Tables that stand one under the other, without what the one before says word for word."""
+    """A series of tables in which none repeats the caption or notes of the one before."""
     found = tables[:1]
     for before, table in pairwise(tables):
         caption = "" if table.caption == before.caption else table.caption
@@ -77,7 +77,7 @@ def said_once(tables: list[Table]) -> list[Table]:
 
 
 def markdown(tables: list[Table]) -> str:
-    """Tables one under the other: caption, table with aligned columns, notes; none of it twice."""
+    """A series of tables as Markdown: caption, table with aligned columns, notes; none of them repeated."""
     return "\n".join(map(_markdown, said_once(tables)))
 
 

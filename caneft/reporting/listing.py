@@ -1,4 +1,4 @@
-"""Names of tables and figures: of their files, and in the report. What a plan has nothing for is not shown."""
+"""Names of tables and figures, in files and in the report, which shows only those that a plan has something for."""
 
 from caneft.config import Neurons
 from caneft.plan import Plan
@@ -18,7 +18,7 @@ TABLES = {
     "overlap": "overlap of test and training data",
     "corpora": "corpora",
 }
-"""Every table, in the report's order: name of its files, label in the report. `contents.every_table` makes them."""
+"""Label in the report by file name of each table, in the report's order. `contents.every_table` makes them."""
 
 FIGURES = {
     "scores": "scores",
@@ -32,11 +32,11 @@ FIGURES = {
     "stability": "stability of the selection",
     "training": "training",
 }
-"""Every figure, in the same way. `gallery.every_figure` draws those that a plan has something for."""
+"""The same for each figure. `gallery.every_figure` draws those that a plan has something for."""
 
 
 def figures(plan: Plan) -> list[str]:
-    """Figures that a plan has something for: the others are not made."""
+    """The figures that a plan has something for; the others are not made."""
     selected = bool(inputs.selections(plan))
     drawn = {
         "seen_unseen": shown.with_unseen(plan),
@@ -50,7 +50,7 @@ def figures(plan: Plan) -> list[str]:
 
 
 def tables(plan: Plan) -> list[str]:
-    """Tables that a plan has something for: the others have files, which are empty, and no place in the report."""
+    """The tables that a plan has something for; the others have empty files and no place in the report."""
     blocks = plan.shown_blocks()
     printed = {
         "unseen": any(plan.unseen(*block[1:]) for block in blocks),

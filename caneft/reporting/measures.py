@@ -1,4 +1,4 @@
-"""What tables, figures and claims measure alike, each in one place. Frames are those of `results`."""
+"""Measures that tables, figures and claims share. Frames are those of `results`."""
 
 import pandas as pd
 
@@ -7,27 +7,27 @@ from caneft.reporting.inputs import COPY
 
 
 def of_block(frame: pd.DataFrame, block: Block) -> pd.DataFrame:
-    """Rows of one block."""
+    """The rows of one block."""
     model, direction, mixture = block
     return frame[(frame["model"] == model) & (frame["direction"] == direction) & (frame["mixture"] == mixture)]
 
 
 def headline(plan: Plan, frame: pd.DataFrame, block: Block | None = None) -> pd.DataFrame:
-    """Rows of the headline metric, without copy. frame: of scores, or the main table. block: its rows alone."""
+    """The rows of the headline metric, without copy. frame: scores, or the main table. block: keep only its rows."""
     rows = frame if block is None else of_block(frame, block)
     return rows[(rows["metric"] == plan.config.scoring.metrics[0]) & (rows["method"] != COPY)]
 
 
 def by_seed(scores: pd.DataFrame) -> pd.Series:
-    """Average over the seen and over the unseen domains of each run. scores: one block's in one metric.
+    """Each run's average over its seen and over its unseen domains, by variant, seed (0 if there is none) and seen.
 
-    By variant, seed (0 where there is none) and seen.
+    scores: of one block in one metric.
     """
     return scores.assign(seed=scores["seed"].fillna(0)).groupby(["variant", "seed", "seen"])["score"].mean()
 
 
 def to_base(plan: Plan, scores: pd.DataFrame, block: Block) -> pd.DataFrame:
-    """Differences of a block's variants to base in the headline metric, a row each domain; none without base.
+    """The difference of each variant of a block to base in the headline metric, one row per domain; empty without base.
 
     Columns: variant, method, metric, domain, seen, base (its score), difference_mean and difference_std (over seeds),
     n_seeds.
@@ -42,9 +42,9 @@ def to_base(plan: Plan, scores: pd.DataFrame, block: Block) -> pd.DataFrame:
 
 
 def jaccard_by_chance(first: int, second: int, total: int) -> float:
-    """Expected Jaccard of two independent random sets of these sizes among `total`; 0 for empty ones.
+    """Expected Jaccard of two independent random sets of these sizes among `total`; 0 if both are empty.
 
-    The intersection's expectation over the union's: short of the expectation of their ratio by less than one in total.
+    This is the expected intersection over the expected union, which is below the expected ratio by less than 1 / total.
     """
     shared = first * second / total
     return shared / (first + second - shared) if first + second else 0.0

@@ -1,6 +1,6 @@
-"""Figures of what is known and selected of neurons, each drawn from frames (`results`) as one matplotlib Figure.
+"""Figures of neurons, their information and their selection, each drawn from frames (`results`) as one Figure.
 
-Blocks that select on the same mixture share a part; every part is named by that mixture.
+Blocks that select on the same mixture share a part of the figure, which has the name of that mixture.
 """
 
 import numpy as np
@@ -22,43 +22,40 @@ from caneft.reporting.style import (
     GREY,
     INK,
     LOOKS,
-    clear_unused,
-    grid_shape,
+    grid_rows,
     look,
     panels,
+    small_panels,
     styled,
 )
 
 MOST_POINTS = 20_000
 MOST_NUMBERS = 6
-"""Layers whose bars have their numbers."""
+"""Up to this many layers, bars have numbers."""
 MOST_LABELS = 5
-"""Of the numbers of samples below a panel of stability."""
+"""The most numbers of samples that are labelled below a panel of stability."""
 MEASURES = {"jaccard": "Jaccard", "phi": "Nogueira's Phi", "held_out": "held-out consensus (mnats)"}
-"""Panels of stability, and their titles."""
+"""Titles of the panels of stability, by measure."""
 
 
 @styled
 def neurons_per_layer(plan: Plan, frame: pd.DataFrame) -> Figure:
-    """Number of selected neurons in each layer, a small panel for each neuron method.
+    """Draws the number of selected neurons in each layer, with a small panel for each neuron method.
 
-    frame: from `results.neuron_counts`. Several draws are averaged, their range is a thin line; the dashed lines are
-    what a draw among the same candidates would give.
+    frame: from `results.neuron_counts`. Bars are means over draws, and thin lines the range of several draws. Dashed
+    lines show what to expect of a random draw among the same candidates.
     """
     found = {selection: rows for selection, rows in frame.groupby(BLOCK, sort=False)}
     variants = {selection: main_variants(plan, dict.fromkeys(rows["variant"])) for selection, rows in found.items()}
-    shapes = {selection: grid_shape(len(names), most=4) for selection, names in variants.items()}
-    heights = [1.25 * rows + 0.45 for rows, _ in shapes.values()]
+    heights = [1.25 * grid_rows(len(names), 4) + 0.45 for names in variants.values()]
     figure, parts = panels(plan, found, DOUBLE, heights)
     for part, (selection, rows) in zip(parts, found.items(), strict=True):
-        grid = part.subplots(*shapes[selection], sharex=True, sharey=True, squeeze=False)
-        for axes, variant in zip(grid.flat, variants[selection], strict=False):
+        for axes, variant in small_panels(part, variants[selection], 4):
             _layers(plan, axes, variant, rows[rows["variant"] == variant])
-        clear_unused(grid, len(variants[selection]))
         several = rows.groupby("variant")["draw"].nunique().max() > 1
         draws = ", thin lines: range over draws" if several else ""
-        part.supxlabel(f"layer (dashed: a random draw among the same candidates{draws})", fontsize=7.5)
-        part.supylabel("selected neurons", fontsize=7.5)
+        part.supxlabel(f"layer (dashed: a random draw among the same candidates{draws})")
+        part.supylabel("selected neurons")
     return figure
 
 
@@ -86,9 +83,9 @@ def _layers(plan: Plan, axes: Axes, variant: str, frame: pd.DataFrame) -> None:
 
 @styled
 def importance_information(plan: Plan, tables: dict[Block, Information]) -> Figure:
-    """Mean importance of each neuron against its consensus MI, with the null and what length or loss alone tells.
+    """Draws each neuron's consensus MI against its mean importance, with the null, and the MI of length or loss alone.
 
-    tables: from `results.information`. Beyond 20,000, unselected neurons are a sample.
+    tables: from `results.information`. At most 20,000 unselected neurons are drawn, as a sample if there are more.
     """
     figure, parts = panels(plan, tables, COLUMN, [3.0] * len(tables))
     for part, found in zip(parts, tables.values(), strict=True):
@@ -119,7 +116,7 @@ def _neuron_cloud(plan: Plan, axes: Axes, frame: pd.DataFrame, sidecar: dict, va
 
 
 def _reference_lines(axes: Axes, sidecar: dict, highest: float) -> None:
-    """What a neuron without information reaches by chance, and what length and loss of a sample alone tell."""
+    """Draws what a neuron without information reaches by chance, and what a sample's length or loss alone tells."""
     null, quantile = sidecar["null"], float(sidecar["null"]["quantile"])
     top = 1.06 * max(highest, 1.5 * quantile)
     axes.axhline(quantile, color="#0072B2", linewidth=1, label=f"null at {null['error_rate']:g}: {quantile:.2g}")
@@ -133,10 +130,10 @@ def _reference_lines(axes: Axes, sidecar: dict, highest: float) -> None:
 
 @styled
 def stability(plan: Plan, frame: pd.DataFrame) -> Figure:
-    """Agreement and held-out consensus of what disjoint halves of the samples select, against their number.
+    """Draws agreement and held-out consensus of sets selected on disjoint halves, against the number of samples.
 
-    frame: from `results.stability`. A row of panels for each scope of the mask, a line for each criterion: means over
-    splits, with standard errors as bars. Grey: labels shuffled, mean over the criteria.
+    frame: from `results.stability`. Each scope of the mask has a row of panels, and each criterion a line: means over
+    splits, with standard errors as bars. Grey is the mean over the criteria with shuffled labels.
     """
     found = {selection: rows for selection, rows in frame.groupby(BLOCK, sort=False)}
     scopes = {selection: list(dict.fromkeys(rows["scope"])) for selection, rows in found.items()}
@@ -152,13 +149,13 @@ def stability(plan: Plan, frame: pd.DataFrame) -> Figure:
             axes.set_title(title)
         neurons, total = rows[["neurons", "total"]].iloc[0]
         below = f"samples of each domain in each half (sets of {neurons:,} of {total:,} neurons)"
-        part.supxlabel(below, fontsize=7.5)
+        part.supxlabel(below)
         part.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
     return figure
 
 
 def _curves(plan: Plan, axes: Axes, frame: pd.DataFrame, measure: str) -> None:
-    """The lines of one measure and scope; held-out consensus in millinats."""
+    """Draws the lines of one measure and scope; held-out consensus is in millinats."""
     scale = 1000 if measure == "held_out" else 1
     noise = scale * frame.groupby("samples")[f"noise_{measure}"].mean()
     axes.plot(noise.index, noise, color=GREY, linewidth=1.1, linestyle=DASHED, label="shuffled labels")

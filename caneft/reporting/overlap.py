@@ -1,4 +1,4 @@
-"""The table of overlap: test segments that stand in a mixture's training data, and all scores with and without them."""
+"""The table of overlap: test segments that are in a mixture's training data, and all scores with and without them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,11 +21,11 @@ KEYS = ["variant", "method", "metric"]
 
 
 def without(plan: Plan, root: str | Path) -> pd.DataFrame:
-    """One row per block, domain outside of its mixture, variant, seed and metric.
+    """One row per block, domain outside its mixture, variant, seed and metric.
 
-    Columns: model, direction, mixture, domain, segments, pairs, sources (how many of the segments are flagged because
-    of the pair, or of the source alone), variant, method, seed, metric, without (score of the segments that are not
-    flagged; missing where no segment is, or every one).
+    Columns: model, direction, mixture, domain, segments, pairs and sources (how many segments are flagged because the
+    training data have the pair, or only the source), variant, method, seed, metric, without (score of the segments that
+    are not flagged; missing if no segment is flagged, or all are).
     """
     rows = [row for file in inputs.overlap_files(plan) for row in _rows(plan, file, Path(root) / file.path)]
     frame = pd.DataFrame(rows, columns=[*BLOCK, "domain", *COUNTS, "variant", "method", "seed", "metric", "without"])
@@ -49,11 +49,11 @@ def _rows(plan: Plan, file: inputs.OverlapFile, path: Path) -> Iterator[dict[str
 
 
 def overlap_table(scores: pd.DataFrame, without: pd.DataFrame) -> pd.DataFrame:
-    """One row per block, domain outside of its mixture, variant and metric. scores: from `results.scores`.
+    """One row per block, domain outside its mixture, variant and metric.
 
     Columns: model, direction, mixture, domain, segments, pairs, sources, variant, method, metric, n_seeds, with_mean,
-    with_std (over all segments), without_mean, without_std (over those that are not flagged; where none is flagged the
-    same, where all are missing). Deviations are sample standard deviations over seeds.
+    with_std (over all segments), without_mean, without_std (over those that are not flagged: the same if none is
+    flagged, missing if all are). Deviations are sample standard deviations over seeds.
     """
     outside = scores.loc[~scores["seen"] & (scores["method"] != COPY), [*BLOCK, "domain", *KEYS, "seed", "score"]]
     runs = without.merge(outside, on=[*BLOCK, "domain", *KEYS, "seed"], how="left", validate="one_to_one")
@@ -69,10 +69,7 @@ def overlap_table(scores: pd.DataFrame, without: pd.DataFrame) -> pd.DataFrame:
 
 
 def overlap_tables(plan: Plan, table: pd.DataFrame) -> Iterator[Table]:
-    """The overlap as it is printed: what is flagged per direction, then the scores per block; nothing that is not.
-
-    table: from `overlap_table`.
-    """
+    """The printed tables: flagged segments per direction, then scores per block; test sets without any are left out."""
     flagged = table[table["pairs"] + table["sources"] > 0]
     for direction, rows in flagged.groupby("direction", sort=False):
         yield _flagged(plan, direction, rows)
@@ -81,12 +78,12 @@ def overlap_tables(plan: Plan, table: pd.DataFrame) -> Iterator[Table]:
 
 
 def absent(table: pd.DataFrame) -> str:
-    """What is said where no segment is flagged. table: from `overlap_table`."""
+    """The sentence that is printed if no segment is flagged."""
     if table.empty:
         return "No table of overlap: no mixture is tested on a domain that it does not train on."
     looked_at = table[["direction", "mixture", "domain"]].drop_duplicates()
     return (
-        "No overlap: no source of a test set stands in the training data of a mixture to which its domain does not"
+        "No overlap: no source of a test set is in the training data of a mixture to which its domain does not"
         f" belong ({len(looked_at)} pair{'s' * (len(looked_at) > 1)} of mixture and test set looked at)."
     )
 
@@ -98,7 +95,7 @@ def _flagged(plan: Plan, direction: str, rows: pd.DataFrame) -> Table:
         f"Overlap of test sets with training data, {direction}",
         captions.said(
             plan,
-            "Test segments whose source stands in the training data of a mixture to which their domain does not belong:"
+            "Test segments whose source is in the training data of a mixture to which their domain does not belong:"
             " with the same target (pairs), or with others alone (sources). Test sets without any are not shown.",
         ),
         [
@@ -134,5 +131,5 @@ def _scores(plan: Plan, block: Block, rows: pd.DataFrame) -> Table:
 
 
 def _column(rows: pd.DataFrame, kind: str) -> list[Cell]:
-    """Cells of one column; of a test set that is flagged as a whole nothing is left to score."""
+    """Cells of one column, with dashes if all segments of the test set are flagged and none is left to score."""
     return [Cell(NONE)] * len(rows) if rows[f"{kind}_mean"].isna().all() else score_cells(rows, kind)

@@ -1,4 +1,4 @@
-"""What was run, on what, and what came out: gathered once for the report's first page and for the terminal."""
+"""What was run, with what, and its results: gathered once for the report's first page and for the terminal."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from caneft.config import Direction, Neurons
-from caneft.neurons import NeuronSet, read_description
+from caneft.neurons import NeuronSet
 from caneft.plan import Plan
 from caneft.reporting import (
     captions,
@@ -30,13 +30,12 @@ from caneft.reporting.inputs import Block
 from caneft.reporting.labels import METRICS, label, metric_label
 from caneft.reporting.layout import Column, Table, of_columns
 from caneft.reporting.measures import of_block
-from caneft.reporting.numeric import read_neurons
 from caneft.reporting.reading import opened, read_bytes, text
 
 
 class Overview(NamedTuple):
-    """what: of the run, by name. made_by: code, versions and machines, by name. By shown block: main, named (labels
-    that claims name, first the method's), verdicts and warnings. tables, figures: HTML and PNG, by name."""
+    """what: facts of the run, by name. made_by: code, versions and machines, by name. By shown block: main, named
+    (labels that claims name, the method's first), verdicts and warnings. tables, figures: HTML and PNG, by name."""
 
     title: str
     note: str
@@ -51,7 +50,7 @@ class Overview(NamedTuple):
 
 
 def gather(plan: Plan, root: str | Path) -> Overview:
-    """Everything, from the results in `root`."""
+    """Gathers the overview from the results in `root`."""
     root, blocks = Path(root), plan.shown_blocks()
     scores, records = results.scores(plan, root), results.records(plan, root)
     main = tables.main_table(plan, scores, records)
@@ -82,7 +81,7 @@ def gather(plan: Plan, root: str | Path) -> Overview:
 
 
 def tests(root: Path, block: Block) -> Mapping[str, Any]:
-    """Content of a block's file of significance."""
+    """Content of a block's file of significance, checked as far as verdicts need it."""
     with significant.tests(root, block) as content:
         for name in ("method", "baseline"):
             content[name]
@@ -92,31 +91,31 @@ def tests(root: Path, block: Block) -> Mapping[str, Any]:
 
 
 def named(plan: Plan, block: Block, tests: Mapping[str, Any]) -> Iterator[str]:
-    """Labels of the method, the baseline, rivals and controls."""
+    """Labels of the method, the baseline, the rivals and the controls, in this order."""
     own = tests["method"]
     others = roles.rivals(plan, block, own) + (roles.controls(plan, block, own) if own else [])
     yield from (label(plan, variant) for variant in (own, tests["baseline"], *others) if variant)
 
 
 def selected(plan: Plan, root: Path, block: Block) -> tuple[dict[str, NeuronSet], dict[str, list[int]]]:
-    """By variant of a block that selects neurons: its first set, and how many candidates each layer had."""
+    """For each variant of a block that selects neurons, its first set, and the number of candidates in each layer."""
     found, candidates = {}, {}
-    for file in inputs.neuron_files(plan, [block]):
-        if file.unit == "neuron" and file.variant not in found:
-            found[file.variant] = read_neurons(root / file.path)
-            if (of_layers := read_description(root / file.path).get("candidates_per_layer")) is not None:
+    for file, chosen, about in results.neuron_sets(plan, root, [block]):
+        if file.variant not in found:
+            found[file.variant] = chosen
+            if (of_layers := about.get("candidates_per_layer")) is not None:
                 candidates[file.variant] = list(map(int, of_layers))
     return found, candidates
 
 
 def _languages(direction: Direction) -> str:
-    """In brackets behind a direction's name; a task of another kind may have none."""
+    """A direction's languages in brackets; empty if it names none, as tasks of another kind may do."""
     named = [language for language in (direction.source_language, direction.target_language) if language]
     return f" ({' to '.join(named)})" if named else ""
 
 
 def what_was_run(plan: Plan, records: pd.DataFrame) -> Iterator[tuple[str, str]]:
-    """Names and texts of what the configuration asked for."""
+    """Facts of the configuration and its runs, as pairs of name and text."""
     config = plan.config
     yield "Models", ", ".join(f"{name} ({_source(model)})" for name, model in config.models.items())
     yield (
@@ -161,7 +160,7 @@ def _source(model) -> str:
 
 
 def made_by(plan: Plan, root: Path, costs: pd.DataFrame) -> dict[str, str]:
-    """Commits and versions that the runs' records name, devices, hours of computing, and when the first job began."""
+    """Commits and versions in the runs' records, devices, hours of computing, and when the first process began."""
     commits, versions, started = set(), {}, []
     for file in inputs.record_files(plan):
         with opened(root / file.path, with_format=True) as record:
@@ -187,7 +186,7 @@ def made_by(plan: Plan, root: Path, costs: pd.DataFrame) -> dict[str, str]:
 
 
 def headline(plan: Plan, block: Block, rows: pd.DataFrame) -> Table:
-    """The averages of a block in the headline metric. rows: of the main table."""
+    """Table of a block's averages in the headline metric. rows: those of the main table."""
     metric = plan.config.scoring.metrics[0]
     body, seeds = measures.headline(plan, rows), len(plan.config.seeds)
     shown = averages(plan, block) | ({ALL: "all"} if plan.unseen(*block[1:]) else {})
@@ -204,7 +203,7 @@ def headline(plan: Plan, block: Block, rows: pd.DataFrame) -> Table:
 
 
 def warnings(plan: Plan, scores: pd.DataFrame, records: pd.DataFrame, shared: pd.DataFrame) -> Iterator[str]:
-    """What to know before trusting the numbers of a block. All frames: rows of the block."""
+    """What to know before trusting the numbers of a block. All frames hold only the block's rows."""
     trained = records[records["seed"].notna()]
     chosen = captions.chosen_rates(trained)
     if fixed := [label(plan, variant) for variant in trained["variant"].unique() if variant not in chosen]:
@@ -220,4 +219,4 @@ def warnings(plan: Plan, scores: pd.DataFrame, records: pd.DataFrame, shared: pd
     for row in flagged.itertuples():
         if count := int(row.pairs) + int(row.sources):
             where = label(plan, row.domain)
-            yield f"{count:,} of {row.segments:,} test segments of {where} stand in the training data."
+            yield f"{count:,} of {row.segments:,} test segments of {where} are in the training data."

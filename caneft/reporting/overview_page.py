@@ -1,10 +1,10 @@
-"""The overview: one page to send, with which the report opens; and as text for the terminal."""
+"""The overview, as one page to send, with which the report opens, and as text for the terminal."""
 
 from base64 import b64encode
 from collections.abc import Iterable
 
 from caneft.reporting import claims, page
-from caneft.reporting.claims import CLAIMS, OPEN, Verdict
+from caneft.reporting.claims import CLAIMS, OPEN
 from caneft.reporting.layout import Cell, Table
 from caneft.reporting.listing import FIGURES, TABLES
 from caneft.reporting.overview import Overview
@@ -20,16 +20,16 @@ SHOWN_IN = {
     "f": ("criteria", "neurons_per_layer", "jaccard", "importance_information"),
     "g": ("stability",),
 }
-"""Tables and figures that a claim is about, by name."""
+"""Names of the tables and figures that show the evidence for a claim."""
 FIRST = ("scores", "seen_unseen")
-"""Figures that stand beside the main result; the others are folded below."""
+"""Figures that are shown with the main result; the others are folded below."""
 
 
 def html(overview: Overview) -> str:
-    """One page without scripts or links to elsewhere: verdicts, main result and its figures, then all the rest."""
+    """One page without scripts or external links: verdicts, main result and its figures, then all the rest."""
 
     def more(names: Iterable[str]) -> dict[str, dict[str, str]]:
-        """Labels of those of these tables and figures that there are, by kind."""
+        """By kind, labels of those of these tables and figures that exist."""
         kinds = (("table", TABLES, overview.tables), ("figure", FIGURES, overview.figures))
         found = {kind: {name: of[name] for name in names if name in made} for kind, of, made in kinds}
         return {kind: labels for kind, labels in found.items() if labels}
@@ -49,19 +49,21 @@ def html(overview: Overview) -> str:
 
 
 def summary(overview: Overview, rows: int = 12) -> str:
-    """Markdown of at most 100 columns: main numbers and verdicts of each shown block, then where the rest is.
+    """Markdown of at most 100 columns: the main numbers and verdicts of each shown block.
 
-    rows: of each block's table; of a longer one those that the claims name and the best by the last column.
+    rows: the most rows of a table; a longer one keeps those that the claims name and the best by the last column.
     """
     lines = [f"# {overview.title}", ""]
     for block, table in overview.main.items():
         lines += [f"**{table.title}**", "", *_columns(table, overview.named[block], rows), ""]
-        lines += [*map(_verdict_line, overview.verdicts[block]), ""]
+        lines += [f"    ({v.claim}) {v.verdict:<{len(OPEN)}}  {CLAIMS[v.claim]}" for v in overview.verdicts[block]] + [
+            ""
+        ]
     return "\n".join(lines)
 
 
 def _columns(table: Table, named: list[str], rows: int) -> list[str]:
-    """A table's rows in aligned columns; of more than `rows` the named and those with the highest last column."""
+    """A table's rows in aligned columns; of more than `rows`, the named ones and those with the highest last column."""
     ranked = sorted(table.rows, key=lambda row: (row[0].text not in named, -float(row[-1].text)))[:rows]
     body = [row for row in table.rows if row in ranked]
     texts = [[f"{column.group} {column.name}".strip() for column in table.columns], *(map(_text, row) for row in body)]
@@ -75,7 +77,3 @@ def _columns(table: Table, named: list[str], rows: int) -> list[str]:
 
 def _text(cell: Cell) -> str:
     return cell.text + (f" ± {cell.deviation}" if cell.deviation else "")
-
-
-def _verdict_line(verdict: Verdict) -> str:
-    return f"    ({verdict.claim}) {verdict.verdict:<{len(OPEN)}}  {CLAIMS[verdict.claim]}"

@@ -1,6 +1,6 @@
-"""HTML pages without scripts, to send and for the report, on a phone and in the dark too. Forms are in `templates/`.
+"""HTML pages without scripts, to send and for the report, which also suit phones and dark mode; from `templates/`.
 
-Every rule of their CSS is of `.page`: the report opens with such a page inside its own.
+Every rule of their CSS is limited to `.page`, because the report shows such a page inside its own.
 """
 
 from collections.abc import Iterator
@@ -19,12 +19,12 @@ OPENING, CLOSING = '<main class="page">\n', "\n</main>"
 
 
 def html(tables: list[Table], absent: str = "") -> str:
-    """Tables one under the other: caption, table, notes; none of it twice. absent: what to say if there are none."""
+    """A page of tables with captions and notes, none of them repeated. absent: a sentence to show if there are none."""
     return render("tables.html", title=tables[0].title if tables else absent, tables=said_once(tables), absent=absent)
 
 
 def render(template: str, **content: Any) -> str:
-    """A page of `templates/` with this content, all of which is escaped."""
+    """Renders a template of `templates/` with this content, and escapes all of it."""
     return _environment().get_template(template).render(content)
 
 
@@ -38,12 +38,12 @@ def _environment() -> Environment:
 
 
 def _escaped(value: Any) -> Markup:
-    """Quotes as `html.escape` writes them."""
+    """Escapes a value, with quotes as `html.escape` writes them."""
     return value if isinstance(value, Markup) else Markup(escape(str(value)))  # noqa: S704 (it is escaped)
 
 
 def body_of(page: str) -> str:
-    """What a page has between its head and its end."""
+    """The content of a page, without its head and end."""
     return page.partition(OPENING)[2].rpartition(CLOSING)[0]
 
 
@@ -52,6 +52,6 @@ def _groups(columns: list[Column]) -> list[tuple[str, list[Column]]]:
 
 
 def _aligned(table: Table, row: list[Cell]) -> Iterator[tuple[Cell, Column, int, int]]:
-    """Cells with their columns, and the most letters that any of these has as signs and as a deviation."""
+    """Each cell of a row with its column, and the lengths of the longest signs and longest deviation in that column."""
     for cell, column, cells in zip(row, table.columns, zip(*table.rows, strict=True), strict=False):
         yield cell, column, max(len(other.signs) for other in cells), max(len(other.deviation) for other in cells)

@@ -1,4 +1,4 @@
-"""Direct labels of points, without overlap: each takes the cheapest of a fixed set of places around its point."""
+"""Labels points directly and without overlap: each label takes the cheapest of fixed places around its point."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,10 +12,10 @@ STEPS = np.array([0.25, 0.5, 0.75])  # pieces of a leader line, between the poin
 
 
 def label_points(axes: Axes, points: np.ndarray, texts: list[str], clear: np.ndarray, lines: np.ndarray) -> None:
-    """Labels at points, with a leader line where the label is not next to its point. The figure's layout is fixed.
+    """Labels points, with a leader line if a label is not next to its point. Fixes the layout of the figure.
 
-    points: (n, 2) in data coordinates. clear: (m, 2), further points that labels keep off. lines: (k, 2), points
-    along lines that they keep off.
+    points: (n, 2) in data coordinates. clear: (m, 2), further points for labels to avoid. lines: (k, 2), points along
+    lines to avoid.
     """
     if not texts:
         return
@@ -41,7 +41,7 @@ def label_points(axes: Axes, points: np.ndarray, texts: list[str], clear: np.nda
 def _place(
     points: np.ndarray, sizes: np.ndarray, clear: np.ndarray, lines: np.ndarray, inside: np.ndarray
 ) -> np.ndarray:
-    """Offset of each label's centre from its point, by coordinate descent. Everything in points of type."""
+    """Offset of each label's centre from its point, found by coordinate descent. All lengths are in points of type."""
     direction = np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=-1)
     choices = [np.concatenate([direction * (radius + size / 2) for radius in RADII]) for size in sizes]
     distance = np.repeat(RADII, len(ANGLES)) * 0.8
@@ -69,12 +69,12 @@ def _leaders(points: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 
 
 def _overlap(centres: np.ndarray, size: np.ndarray, others: np.ndarray, other_sizes: np.ndarray | float) -> np.ndarray:
-    """Area that boxes of one size around `centres` share with other boxes, summed over these; shape (centres,)."""
+    """Area that each box of one size around `centres` shares with the other boxes, summed over them; (centres,)."""
     shared = (size + np.broadcast_to(other_sizes, others.shape)) / 2 - np.abs(centres[:, None] - others[None])
     return np.clip(shared, 0, None).prod(axis=-1).sum(axis=1)
 
 
 def _outside(centres: np.ndarray, size: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """How far boxes reach over the border, shape (centres,)."""
+    """How far boxes extend beyond the border, shape (centres,)."""
     below, above = inside[0] - (centres - size / 2), centres + size / 2 - inside[1]
     return np.clip(below, 0, None).sum(axis=1) + np.clip(above, 0, None).sum(axis=1)

@@ -1,4 +1,4 @@
-"""The smallest difference between methods that a configuration can show, before anything is run."""
+"""The smallest difference between methods that a configuration can detect, computed before anything runs."""
 
 import math
 from typing import NamedTuple
@@ -8,14 +8,14 @@ from caneft.plan import Block, Plan, comparison
 from caneft.reporting import roles
 
 FOUND = 0.8
-"""Probability with which the smallest difference is found."""
+"""Probability of finding the smallest difference."""
 ASSUMED = 2000
-"""Test segments of a domain whose corpus does not say how many it has."""
+"""Test segments of a domain for which the configuration gives no number."""
 
 
 class Power(NamedTuple):
-    """difference: in points of the headline metric, nan where there are too few seeds for a verdict. segments: of the
-    block's seen test sets; known: whether the configuration says so. comparisons: in the family of the verdicts."""
+    """difference: in points of the headline metric, nan with too few seeds for a verdict. segments: of the block's seen
+    test sets; known: whether the configuration gives their number. comparisons: those in the family of the verdicts."""
 
     difference: float
     segments: int
@@ -25,12 +25,12 @@ class Power(NamedTuple):
 
 
 def smallest(plan: Plan, block: Block) -> Power | None:
-    """The difference of the seen average that is found with a probability of 80 % at `significance.alpha` after Holm's
-    correction, whose first step divides alpha by the number of comparisons. None without the method, or rivals.
+    """The smallest difference of seen averages that is found with a probability of 80 %; None without method or rivals.
 
-    Errors are as in `significance.Errors`, from the deviations that `significance` expects.
+    It is tested at `significance.alpha` after Holm's correction, whose first step divides alpha by the number of
+    comparisons. Errors are as in `significance.Errors`, from the deviations that the section `significance` expects.
     """
-    from scipy.special import stdtrit  # here, as a plan has no need of numpy
+    from scipy.special import stdtrit  # here, because a plan does not need numpy
 
     from caneft.scoring.significance import LEAST_RUNS
 
@@ -50,7 +50,7 @@ def smallest(plan: Plan, block: Block) -> Power | None:
 
 
 def sentence(plan: Plan, block: Block) -> str:
-    """What `smallest` found, in words; empty if it found nothing."""
+    """The result of `smallest` in words; empty if that is None."""
     from caneft.scoring.significance import LEAST_RUNS
 
     found = smallest(plan, block)
@@ -70,7 +70,7 @@ def sentence(plan: Plan, block: Block) -> str:
 
 
 def _comparisons(plan: Plan, block: Block, method: str) -> int:
-    """How many comparisons of the method (a) to (d) quote."""
+    """The number of comparisons of the method that claims (a) to (d) quote."""
     direct = {*roles.rivals(plan, block, method), *roles.controls(plan, block, method)} - {method}
     unseen = plan.unseen(*block[1:])
     alone = len(roles.single_domains(plan, block)) > 0
@@ -78,6 +78,6 @@ def _comparisons(plan: Plan, block: Block, method: str) -> int:
 
 
 def _test_size(plan: Plan, direction: str, domain: str) -> int | None:
-    """Test segments of a domain, as far as the configuration says."""
+    """The number of test segments of a domain; None if the configuration does not say."""
     corpus = plan.config.directions[direction].domains[domain].test
     return getattr(corpus, "limit", None) or getattr(corpus, "pairs", None)

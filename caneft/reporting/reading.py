@@ -1,4 +1,4 @@
-"""Files opened for tables and figures: one that is missing, broken or incomplete is an InputError that names it."""
+"""Opens files for tables and figures. A missing, broken or incomplete file raises an InputError that names it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ LARGEST_TEXT = 128_000_000
 
 
 def read_json(path: Path, with_format: bool = False) -> dict[str, Any]:
-    """A JSON object of format 1; `with_format`: it must say so."""
+    """Reads a JSON object of format 1. with_format: whether it must name its format."""
     if not path.exists():
         raise missing(path)
     found = bounded.read_json(path, f"\n{bounded.AGAIN}")
@@ -25,14 +25,14 @@ def read_json(path: Path, with_format: bool = False) -> dict[str, Any]:
 
 @contextmanager
 def opened(path: Path, with_format: bool = False) -> Iterator[dict[str, Any]]:
-    """The same, and an InputError that names the file if what is read of it in the block is not there or unusable."""
+    """Reads the same; in the block, a missing entry or unusable value raises an InputError that names the file."""
     content = read_json(path, with_format)
     with naming(path):
         yield content
 
 
 def read_lines(path: Path) -> list[str]:
-    """Lines of a text file; only line feeds end one, since a hypothesis may hold any other separator."""
+    """Lines of a text file. Only line feeds end a line, since a hypothesis may contain any other separator."""
     if not path.exists():
         raise missing(path)
     if path.stat().st_size > LARGEST_TEXT:
@@ -41,20 +41,20 @@ def read_lines(path: Path) -> list[str]:
 
 
 def read_bytes(path: Path) -> bytes:
-    """A page or picture that an earlier step has made."""
+    """Reads a page or picture that an earlier step made."""
     if not path.exists():
         raise missing(path)
     return path.read_bytes()
 
 
 def missing(path: Path) -> InputError:
-    """The error for a file that is not there."""
+    """The error for a missing file."""
     return InputError(f"{path}: does not exist.\nThe workflow makes it: run `snakemake` with the same configuration.")
 
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Turn a missing key or a value of the wrong kind into an InputError that names the file."""
+    """Turns a missing key or a value of the wrong kind into an InputError that names the file."""
     try:
         yield
     except InputError:
@@ -66,26 +66,26 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def checked(value: Any, *kinds: type) -> Any:
-    """A value of a file if it is None or of these kinds, and fits a column of a table; else TypeError."""
+    """Returns a file's value if it is None, or of these kinds and not too large for a column; else raises TypeError."""
     if value is None or (type(value) in kinds and not (type(value) is int and abs(value) >= 2**63)):
         return value
     raise TypeError(f"{str(value)[:40]!r} where {' or '.join(kind.__name__ for kind in kinds)} belongs")
 
 
 def number(value: Any) -> float:
-    """A value of a file as a float, nan where it is None; else TypeError or ValueError."""
+    """A file's value as a float, nan if it is None. Raises TypeError or ValueError if it is no number."""
     return float("nan") if value is None else float(value)
 
 
 def text(value: Any) -> str:
-    """A value of a file if it is text; else TypeError."""
+    """Returns a file's value if it is text; else raises TypeError."""
     if type(value) is str:
         return value
     raise TypeError(f"{str(value)[:40]!r} where text belongs")
 
 
 def read_config(argument: str) -> Config:
-    """Configuration from a command line: JSON, or `@FILE` with JSON in it. Corpus files need not exist any more."""
+    """Reads a configuration from the command line: JSON, or `@FILE` for a file of JSON. Corpus files may be gone."""
     path = Path(argument[1:]) if argument.startswith("@") else None
     try:
         raw = bounded.parse(path.read_text(encoding="utf-8") if path else argument)

@@ -1,4 +1,4 @@
-"""Results of a plan as tidy frames. A file that is missing, broken or incomplete is an InputError that names it."""
+"""Results of a plan as tidy frames. A missing, broken or incomplete file raises an InputError that names it."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -7,24 +7,25 @@ from typing import Any, NamedTuple, get_args
 
 import pandas as pd
 
+from caneft import neurons
 from caneft.config import Neurons, Scope
 from caneft.config.methods import MASKED
 from caneft.config.metrics import MEASURES, NEURAL, best
 from caneft.config.names import AVERAGE_SEEN, AVERAGE_UNSEEN
 from caneft.errors import InputError
-from caneft.neurons import read_description
+from caneft.neurons import NeuronSet, read_description
 from caneft.plan import Plan, parts
 from caneft.reporting import inputs
 from caneft.reporting.inputs import BLOCK, Block
-from caneft.reporting.numeric import read_neurons, read_parquet
-from caneft.reporting.reading import checked, naming, number, opened, read_lines
+from caneft.reporting.reading import checked, missing, naming, number, opened, read_lines
+from caneft.storage import integrity
 from caneft.storage.bounded import parse
 
 AVERAGES = [AVERAGE_SEEN, AVERAGE_UNSEEN]
 SCALE = {metric: 100 for metric in NEURAL if not MEASURES[metric].lower_is_better}
-"""Neural metrics are shown times this; those that count errors as they are."""
+"""Neural metrics are shown times this factor, except those that count errors."""
 FLAGS = ["empty", "truncated", "overlong", "wrong_language"]
-"""What can be wrong with an output; the last is missing where the target language cannot be told."""
+"""Faults of an output; the last is missing if the target language cannot be identified."""
 AGREEMENT = [f"{noise}{name}" for noise in ("", "noise_") for name in ("jaccard", "phi", "correlation", "held_out")]
 
 
@@ -32,9 +33,10 @@ def scores(plan: Plan, root: str | Path, blocks: Iterable[Block] | None = None) 
     """One row per block, variant, seed, domain and metric; base and copy are repeated in every block.
 
     Columns: model, direction, mixture, variant, method, seed (missing for base, icl and copy), domain, seen, metric,
-    score, signature, segments, empty, truncated, overlong, wrong_language (missing where the target language cannot be
-    told), and adapter (the chosen one), oracle (the best one in this metric), oracle_score, missing where there is no
-    choice of adapters. Copy has variant and method `copy`. Neural metrics: shown blocks alone. blocks: only these.
+    score, signature, segments, empty, truncated, overlong, wrong_language (missing if the target language cannot be
+    identified), and adapter (the chosen one), oracle (the best one in this metric), oracle_score, which neural metrics
+    and runs without a choice of adapters lack. Copy has variant and method `copy`. Only shown blocks have neural
+    metrics. blocks: only these.
     """
     files = inputs.score_files(plan, blocks)
     frame = pd.DataFrame([row for file in files for row in _score_rows(plan, file, Path(root))])
@@ -42,7 +44,7 @@ def scores(plan: Plan, root: str | Path, blocks: Iterable[Block] | None = None) 
 
 
 def _score_rows(plan: Plan, file: inputs.ScoreFile, root: Path) -> Iterator[dict[str, Any]]:
-    """Surface metrics, then neural ones, which have the counts of the same outputs; but for errors, times 100."""
+    """Rows of surface metrics, then of neural ones, scaled by `SCALE` and with the same counts of outputs."""
     seen, counts = plan.seen(*file.block[1:]), {}
     with opened(root / file.path, with_format=True) as surface:
         for domain in file.domains:
@@ -67,7 +69,7 @@ def _scored(entry: Mapping[str, Any], scale: int = 1) -> dict[str, Any]:
 
 
 def metric_training(plan: Plan, root: str | Path) -> dict[str, dict[str, Any]]:
-    """How well the neural metrics that are trained here know corrupted translations: `training` of their manifests."""
+    """How well each neural metric that is trained here detects corrupted translations: `training` of its manifest."""
     found = {}
     for metric, name in inputs.metric_files(plan).items():
         with opened(Path(root) / name, with_format=True) as manifest:
@@ -79,7 +81,7 @@ def metric_training(plan: Plan, root: str | Path) -> dict[str, dict[str, Any]]:
 
 
 def _adapter(entry: Mapping[str, Any], metric: str) -> dict[str, Any]:
-    """Which of several adapters a score is of, where all have translated, and which has the best one in this metric."""
+    """If several adapters have translated: the chosen one, whose score this is, and the best one in this metric."""
     if "adapters" not in entry:
         return {"adapter": None, "oracle": None, "oracle_score": float("nan")}
     reached = {adapter: float(found[metric]["score"]) for adapter, found in sorted(entry["adapters"].items())}
@@ -88,12 +90,11 @@ def _adapter(entry: Mapping[str, Any], metric: str) -> dict[str, Any]:
 
 
 def records(plan: Plan, root: str | Path, blocks: Iterable[Block] | None = None) -> pd.DataFrame:
-    """One row per block, variant and seed: what the captions tell of the runs. Base and icl train nothing.
+    """One row per block, variant and seed, with what the captions say about the runs. Base and icl train nothing.
 
     Columns: model, direction, mixture, variant, method, seed, learning_rate, choice (content of choice.json, None for a
-    fixed rate), trainable, total, pairs, steps, dev_loss (nats per token), commit (of the code; missing where it is not
-    known), and for variants that select neurons or heads unit, neurons, fraction, gamma, neuron_parameters (missing
-    elsewhere).
+    fixed rate), trainable, total, pairs, steps, dev_loss (nats per token), commit (of the code; missing if unknown),
+    and unit, neurons, fraction, gamma, neuron_parameters (missing for variants that select neither neurons nor heads).
     blocks: only these.
     """
     blocks = list(plan.blocks() if blocks is None else blocks)
@@ -131,7 +132,7 @@ RECORD = {
 def _record_row(plan: Plan, file: inputs.File, path: Path) -> dict[str, Any]:
     record = _read_record(plan, file, path)
     with naming(path):
-        selects = isinstance(plan.config.methods[file.variant], Neurons)  # LoRA of their size has a selection, too
+        selects = isinstance(plan.config.methods[file.variant], Neurons)  # LoRA of equal size has a selection, too
         selection = {"unit": "neuron"} | dict(record["selection"]) if selects else {}
         row = file.row | {"learning_rate": float(record["settings"]["learning_rate"]), "choice": record.get("choice")}
         if row["choice"] is not None:
@@ -144,12 +145,12 @@ def _record_row(plan: Plan, file: inputs.File, path: Path) -> dict[str, Any]:
 
 
 def _read_record(plan: Plan, file: inputs.File, path: Path, rate: float | None = None) -> dict[str, Any]:
-    """Record of a run of the block's model, direction and variant. rate: of a trial."""
+    """Record of a run. Raises InputError if its settings are not those of the plan. rate: that of a trial."""
     model, direction, _ = file.block
     asked = parts.tune(plan.config, model, direction, file.variant, rate).model_dump(mode="json")
     with opened(path, with_format=True) as record:
         stale = sorted(key for key, value in asked.items() if record["settings"][key] != value)
-    if stale:  # a copied or renamed results folder has lost what Snakemake knew of it
+    if stale:  # Snakemake knows nothing about a results folder that was copied or renamed
         raise InputError(
             f"{path}: this run was made with other settings ({', '.join(stale)}) than the configuration asks for."
             " Delete its folder and run the workflow again"
@@ -158,13 +159,13 @@ def _read_record(plan: Plan, file: inputs.File, path: Path, rate: float | None =
 
 
 def trials(plan: Plan, root: str | Path, blocks: Iterable[Block] | None = None) -> pd.DataFrame:
-    """One row per learning rate that was tried: by block of the mixture that rates are chosen on, variant and rate.
+    """One row per learning rate tried, by block (with the mixture that rates are chosen on), variant and rate.
 
     Columns: model, direction, mixture, variant, method, learning_rate, n_seeds, dev (mean over seeds and the mixture's
-    domains in the metric that chooses), behind and behind_se (how far dev lies below the highest of the grid, and the
-    standard error of that), chosen, edge (`low` or `high`, of the chosen rate where a better one may lie outside of the
-    grid), diverged_at (step, the first), average_seen and average_unseen (headline metric on the test sets, mean over
-    seeds). A rate of which a trial diverged has no scores. blocks: only these.
+    domains, in the metric that chooses), behind and behind_se (how far dev is below the highest of the grid, and the
+    standard error of that), chosen, edge (`low` or `high` if the rate is chosen and a better one may be outside the
+    grid), diverged_at (the first step at which a trial diverged), average_seen and average_unseen (headline metric on
+    the test sets, mean over seeds). A rate has no scores if one of its trials diverged. blocks: only these.
     """
     columns = [*BLOCK, "variant", "method", "learning_rate", "n_seeds", "dev", "behind", "behind_se", "chosen", "edge"]
     columns += ["diverged_at", *AVERAGES]
@@ -177,7 +178,7 @@ def trials(plan: Plan, root: str | Path, blocks: Iterable[Block] | None = None) 
 
 
 def _trial_row(plan: Plan, files: list[inputs.TrialFile], root: Path) -> dict[str, Any]:
-    """Of one rate. files: of its seeds."""
+    """The row of one rate. files: those of its seeds."""
     first, rate = files[0], f"{files[0].rate:g}"
     with opened(root / first.choice, with_format=True) as choice:
         dev, error, edge = number(choice["grid"][rate]), number(choice["errors"][rate]), choice["edge"]
@@ -194,14 +195,14 @@ def _trial_row(plan: Plan, files: list[inputs.TrialFile], root: Path) -> dict[st
 
 
 def _diverged_at(plan: Plan, file: inputs.TrialFile, root: Path) -> int | None:
-    """Step at which a trial diverged; None if it did not, or its record is older than the question."""
+    """Step at which a trial diverged; None if it did not, or if its record is too old to say."""
     record = _read_record(plan, file, root / file.path, file.rate)
     with naming(root / file.path):
         return dict(record["tuning"]).get("diverged_at")
 
 
 def _trial_averages(plan: Plan, file: inputs.TrialFile, root: Path) -> dict[str, float]:
-    """Means of the headline scores of the seen and of the unseen domains."""
+    """A trial's mean headline scores over the seen and over the unseen domains."""
     if file.scores is None:
         return dict.fromkeys(AVERAGES, float("nan"))
     groups = dict(zip(AVERAGES, (plan.seen(*file.block[1:]), plan.unseen(*file.block[1:])), strict=True))
@@ -235,10 +236,11 @@ def _loss_rows(file: inputs.File, path: Path) -> Iterator[dict[str, Any]]:
 def costs(
     plan: Plan, root: str | Path, blocks: Iterable[Block] | None = None, stage: str | None = None
 ) -> pd.DataFrame:
-    """One row per block and process: time and memory. blocks, stage: only these, only this one.
+    """Time and memory: one row per block and process. blocks: only these. stage: only this one.
 
-    Columns: model, direction, mixture, stage, variant, method, seed (these three missing where variants share the
-    stage), wall_seconds, cpu_seconds, peak_memory_mb, cuda_peak_memory_mb (missing on CPU), device, threads.
+    Columns: model, direction, mixture, stage, variant and method (missing if variants share the stage), seed (of a
+    final run or its draw, else missing), wall_seconds, cpu_seconds, peak_memory_mb, cuda_peak_memory_mb (missing on
+    CPU), device, threads.
     """
     measured = ("wall_seconds", "cpu_seconds", "peak_memory_mb", "cuda_peak_memory_mb", "threads")
     rows = []
@@ -252,7 +254,7 @@ def costs(
 
 
 def decoded(plan: Plan, root: str | Path) -> pd.DataFrame:
-    """Which engine decoded what: one row per block, final run and domain. No rows where transformers alone is planned.
+    """The engines that decoded: one row per block, final run and domain; empty if the plan has only transformers.
 
     Columns: model, direction, mixture, variant, engine, version, dtype.
     """
@@ -271,31 +273,34 @@ def decoded(plan: Plan, root: str | Path) -> pd.DataFrame:
 def neuron_counts(plan: Plan, root: str | Path) -> pd.DataFrame:
     """One row per selection, neuron variant, draw and layer: how many neurons are selected (`neurons`) of `width`.
 
-    Columns: model, direction, mixture (that neurons are selected on), variant, method, draw, layer, neurons, width,
-    by_chance: how many would be of this layer if as many were drawn at random among the same candidates. Blocks that
-    select on the same mixture have the same sets; each is there once.
+    Columns: model, direction, mixture (that neurons are selected on), variant, method, draw, layer, neurons, width, and
+    by_chance (how many to expect in this layer from a random draw of equal size among the same candidates).
     """
-    rows: dict[str, list] = {}
+    rows = []
     for selection, blocks in inputs.selections(plan).items():
-        for file in inputs.neuron_files(plan, blocks):
-            if file.unit == "neuron" and file.path not in rows:
-                chosen = read_neurons(Path(root) / file.path)
-                every = [chosen.width] * chosen.layers
-                candidates = read_description(Path(root) / file.path).get("candidates_per_layer", every)
-                about = (*selection, file.variant, file.method, file.seed)
-                rows[file.path] = [
-                    (*about, layer, count, chosen.width, len(chosen) * among / sum(candidates))
-                    for layer, (count, among) in enumerate(zip(chosen.per_layer().tolist(), candidates, strict=True))
-                ]
+        for file, chosen, about in neuron_sets(plan, root, blocks):
+            candidates = about.get("candidates_per_layer", [chosen.width] * chosen.layers)
+            named = (*selection, file.variant, file.method, file.seed)
+            for layer, (count, among) in enumerate(zip(chosen.per_layer().tolist(), candidates, strict=True)):
+                rows.append((*named, layer, count, chosen.width, len(chosen) * among / sum(candidates)))
     columns = [*BLOCK, "variant", "method", "draw", "layer", "neurons", "width", "by_chance"]
-    return pd.DataFrame([row for part in rows.values() for row in part], columns=columns)
+    return pd.DataFrame(rows, columns=columns)
+
+
+def neuron_sets(
+    plan: Plan, root: str | Path, blocks: Iterable[Block]
+) -> Iterator[tuple[inputs.File, NeuronSet, dict[str, Any]]]:
+    """Each set of neurons of these blocks with its file and description; one that several blocks share comes once."""
+    files = {file.path: file for file in inputs.neuron_files(plan, blocks) if file.unit == "neuron"}
+    for path, file in files.items():
+        yield file, read_neurons(Path(root) / path), read_description(Path(root) / path)
 
 
 class Information(NamedTuple):
     """One row per neuron: layer, neuron, importance (mean over the domains), consensus (nats), selected.
 
-    All on the shared draw of importance samples. sidecar: content of `information.json`. variant: the one that
-    `selected` tells of, the first of method `caneft`; without one nothing is selected.
+    All are of the shared draw of importance samples. sidecar: content of `information.json`. variant: the one whose
+    neurons are `selected`, the first of method `caneft`; without one, nothing is selected.
     """
 
     table: pd.DataFrame
@@ -309,13 +314,8 @@ def information(plan: Plan, root: str | Path) -> dict[Block, Information]:
 
 
 def _information(plan: Plan, root: Path, blocks: list[Block]) -> Information:
-    file = next(file for file in inputs.information_files(plan, blocks) if file.unit == "neuron")
-    with opened(root / inputs.sidecar(file)) as sidecar:
-        domains = [checked(domain, str) for domain in sidecar["domains"]]
-        float(sidecar["null"]["quantile"]), float(sidecar["null"]["error_rate"])
-    columns = ["layer", "neuron", "consensus", *(f"importance_{domain}" for domain in domains)]
-    frame = read_parquet(root / file.path, columns)
-    frame["importance"] = frame[[f"importance_{domain}" for domain in domains]].mean(axis=1)
+    frame, sidecar = information_table(plan, root, blocks, "importance")
+    frame["importance"] = frame[[f"importance_{domain}" for domain in sidecar["domains"]]].mean(axis=1)
     frame["selected"] = False
     chosen = inputs.shared_set(plan, blocks)
     if chosen is not None:
@@ -325,25 +325,34 @@ def _information(plan: Plan, root: Path, blocks: list[Block]) -> Information:
     return Information(frame[columns], sidecar, chosen.variant if chosen else None)
 
 
+def information_table(plan: Plan, root: Path, blocks: list[Block], measure: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """One row per neuron: layer, neuron, consensus, `{measure}_{domain}` of each domain; and the table's sidecar."""
+    file = next(file for file in inputs.information_files(plan, blocks) if file.unit == "neuron")
+    with opened(root / inputs.sidecar(file)) as sidecar:
+        domains = [checked(domain, str) for domain in sidecar["domains"]]
+        float(sidecar["null"]["quantile"]), float(sidecar["null"]["error_rate"])
+    columns = ["layer", "neuron", "consensus", *(f"{measure}_{domain}" for domain in domains)]
+    return read_parquet(root / file.path, columns), sidecar
+
+
 def stability(plan: Plan, root: str | Path) -> pd.DataFrame:
     """One row per selection, criterion, scope, number of samples and split: how far two disjoint halves agree.
 
     Columns: model, direction, mixture (that neurons are selected on), criterion, scope (of the mask: `model`, `layer`,
-    or `off` without one), samples (of each domain in each half), split, jaccard, phi, correlation (these two missing
-    where undefined), held_out (consensus MI on the other half less its null, in nats), the same four as noise_, of
-    shuffled labels, neurons and total (the budget, and all neurons of the model). Empty if no variant of the plan
-    selects neurons.
+    or `off` without one), samples (of each domain in each half), split, jaccard, phi, correlation (these two missing if
+    undefined), held_out (consensus MI on the other half less its null, in nats), the same four with `noise_` for
+    shuffled labels, neurons (the budget) and total (all neurons of the model). Empty if no variant of the plan selects
+    neurons.
     """
     rows = []
     for selection, blocks in inputs.selections(plan).items():
-        path = Path(root) / next(inputs.stability_files(plan, blocks)).path
-        rows += _stability_rows(selection, path)
+        rows += _stability_rows(selection, Path(root) / next(inputs.stability_files(plan, blocks)).path)
     columns = [*BLOCK, "criterion", "scope", "samples", "split", *AGREEMENT, "neurons", "total"]
     return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(AGREEMENT, float))
 
 
 def own_curve(plan: Plan, frame: pd.DataFrame, variant: str | None) -> pd.DataFrame:
-    """Of `stability` the rows of a variant's criterion and mask; none where its mask or budget has no curve."""
+    """The rows of `stability` for a variant's criterion and mask; none if its mask or budget has no curve."""
     if not isinstance(plan.config.methods.get(variant), Neurons):
         return frame[:0]
     own, shared = parts.selection(plan.config, variant), plan.config.selection
@@ -363,3 +372,24 @@ def _stability_rows(selection: Block, path: Path) -> Iterator[dict[str, Any]]:
             for split, values in enumerate(zip(*(point[name] for name in AGREEMENT), strict=True)):
                 agreement = {name: checked(value, int, float) for name, value in zip(AGREEMENT, values, strict=True)}
                 yield dict(zip(BLOCK, selection, strict=True)) | about | {"split": split} | agreement | sizes
+
+
+def read_parquet(path: Path, columns: list[str]) -> pd.DataFrame:
+    """Reads these columns of a table."""
+    integrity.verify_beside(path, path.with_suffix(".json"))
+    try:
+        return pd.read_parquet(path, columns=columns)
+    except FileNotFoundError:
+        raise missing(path) from None
+    except (OSError, ValueError, KeyError, TypeError, NotImplementedError, MemoryError) as error:
+        raise InputError(f"{path}: cannot be used: {error}.\nDelete it and run the workflow again.") from None
+
+
+def read_neurons(path: Path) -> NeuronSet:
+    """Reads a set of neurons or heads."""
+    try:
+        return neurons.load(path)
+    except FileNotFoundError:
+        raise missing(path) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{error}.\nDelete {path} and run the workflow again.") from None

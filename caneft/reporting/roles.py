@@ -1,4 +1,4 @@
-"""Who stands for what in the verdicts on a block: rivals, controls, other criteria. It follows from the plan alone."""
+"""Roles of variants in the verdicts on a block: rivals, controls, other criteria. They depend only on the plan."""
 
 import json
 from collections.abc import Container
@@ -8,8 +8,7 @@ from caneft.plan import Block, Plan
 
 
 def rivals(plan: Plan, block: Block, method: str | None, among: Container[str] | None = None) -> list[str]:
-    """The block's first `full`, and the LoRA of the method's size; the first LoRA where there is none of that size. The
-    method is no rival of its own.
+    """The block's first `full`, and its first LoRA, preferably one of the method's size; never the method itself.
 
     among: only these variants; None for all.
     """
@@ -19,18 +18,18 @@ def rivals(plan: Plan, block: Block, method: str | None, among: Container[str] |
 
 
 def loras(plan: Plan, block: Block) -> list[str]:
-    """LoRA as it is served: no entries that are merged."""
+    """LoRA variants that are not merged into the weights."""
     return [v for v in plan.variants_on(*block[1:], Lora) if not plan.config.methods[v].merged]
 
 
 def controls(plan: Plan, block: Block, method: str) -> list[str]:
-    """LoRA of a rank of its own, and random neurons of the method's budget."""
+    """The first LoRA that does not take its size from another variant, and random neurons of the method's budget."""
     own = [v for v in loras(plan, block) if v != method and plan.config.methods[v].equal_to is None]
     return own[:1] + chance(plan, block, method)
 
 
 def chance(plan: Plan, block: Block, method: str) -> list[str]:
-    """Random neurons of the method's budget, drawn from all: overall, and with as many in each layer."""
+    """Random variants of the method's budget, drawn from all neurons: overall, or as many in each layer as it has."""
     own = _budget_of(plan, method)
     return [
         v
@@ -44,7 +43,7 @@ def chance(plan: Plan, block: Block, method: str) -> list[str]:
 
 
 def criteria(plan: Plan, block: Block, method: str) -> list[str]:
-    """Other criteria, of the same unit and budget; no controls."""
+    """Variants with other criteria of the same unit and budget, without controls."""
     own = plan.config.methods[method]
     if not isinstance(own, Neurons):
         return []
@@ -58,7 +57,7 @@ def criteria(plan: Plan, block: Block, method: str) -> list[str]:
 
 
 def _budget_of(plan: Plan, variant: str) -> str:
-    """What the configuration says of a variant's budget; variants of one budget say the same."""
+    """A variant's budget in the configuration, as text that is equal for equal budgets."""
     method = plan.config.methods[variant]
     keys = ("fraction", "parameters", "gamma")
     own = {key: getattr(method, key, None) for key in keys}
@@ -67,6 +66,6 @@ def _budget_of(plan: Plan, variant: str) -> str:
 
 
 def single_domains(plan: Plan, block: Block) -> list[str]:
-    """Mixtures of the block's direction that have one of its domains and no other."""
+    """Mixtures of the block's direction that consist of a single one of the block's seen domains."""
     seen = {mixture: plan.seen(block[1], mixture) for mixture in plan.mixtures(block[1])}
     return [mixture for mixture, domains in seen.items() if len(domains) == 1 and domains[0] in plan.seen(*block[1:])]

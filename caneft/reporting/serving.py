@@ -1,18 +1,18 @@
-"""How variants are scored: what was rounded, and what they are told. Needs neither pandas nor numpy."""
+"""How variants are scored: what is rounded, and whether they know the domain. Needs neither pandas nor numpy."""
 
-from caneft.config import Adapters, Full, Icl, Lora, Method, Neurons
+from caneft.config import Adapters, Full, Icl, Lora, Neurons
 from caneft.plan import Plan
 from caneft.reporting.inputs import Block
 
 WHOLE = "float32"
-"""The dtype in which all methods train: a model in it has nothing rounded."""
+"""The dtype in which all methods train: in a model of this dtype, nothing is rounded."""
 
 TOLD = "§"
 """Mark of a variant that is told the domain of a test sentence."""
 
 
 def told(plan: Plan, block: Block, variant: str) -> bool:
-    """Whether a variant knows of which seen domain a test sentence is, where the prompt does not name it to all."""
+    """Whether a variant is told the seen domain of a test sentence although the prompt does not name it to all."""
     _, direction, mixture = block
     prompt = plan.config.directions[direction].prompt or plan.config.prompt
     method = plan.config.methods[variant]
@@ -21,19 +21,15 @@ def told(plan: Plan, block: Block, variant: str) -> bool:
 
 
 def rounded(plan: Plan, model: str, variant: str) -> str:
-    """What a trained variant has rounded into its model's dtype; nothing where that is float32, or not known."""
+    """What a variant rounds to its model's dtype; empty if that is float32, or if the variant trains nothing."""
     if plan.config.models[model].dtype == WHOLE:
         return ""
-    return _rounded(plan.config.methods[variant], plan.config.decoding.engine)
-
-
-def _rounded(method: Method, engine: str) -> str:
-    match method:
+    match method := plan.config.methods[variant]:
         case Full():
             return f"all weights, {'at every step' if method.optimizer == 'adamw-offload' else 'when they are saved'}"
         case Lora() if method.merged:
             return "LoRA and weights, when they are merged"
-        case Lora() if engine == "vllm":
+        case Lora() if plan.config.decoding.engine == "vllm":
             return "LoRA, where vLLM loads it"
         case Lora() | Adapters():
             which = "LoRA is" if isinstance(method, Lora) else "adapters are"
@@ -43,14 +39,11 @@ def _rounded(method: Method, engine: str) -> str:
     return ""
 
 
-def merged(plan: Plan, variant: str) -> bool:
-    """Whether a variant is scored with its LoRA merged into the weights."""
-    method = plan.config.methods[variant]
-    return isinstance(method, Lora) and method.merged
-
-
 def served(plan: Plan, model: str, variant: str) -> str:
-    """How a trained variant is scored: dtype of its model, what was rounded into it, whether it is merged."""
-    dtype, text = plan.config.models[model].dtype, rounded(plan, model, variant)
-    said = [f"rounded: {text}"] if text else ["merged into the weights"] * merged(plan, variant)
-    return "; ".join([f"model in {dtype}", *said])
+    """How a trained variant is scored: its model's dtype, what is rounded to it, and whether it is merged."""
+    said = [f"model in {plan.config.models[model].dtype}"]
+    if text := rounded(plan, model, variant):
+        said.append(f"rounded: {text}")
+    elif getattr(plan.config.methods[variant], "merged", False):
+        said.append("merged into the weights")
+    return "; ".join(said)

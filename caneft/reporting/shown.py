@@ -1,6 +1,6 @@
-"""What is shown of a plan: blocks that a figure has something for, variants that stand for many, and examples.
+"""Which parts of a plan are shown: the blocks of each figure, variants that represent others, and examples.
 
-As `inputs`, it needs neither pandas nor numpy.
+Like `inputs`, this needs neither pandas nor numpy.
 """
 
 import json
@@ -9,20 +9,20 @@ from typing import NamedTuple
 
 from caneft.config import Base, Lora, Neurons
 from caneft.plan import ARTEFACTS, Plan, Run, parts
-from caneft.reporting.inputs import Block, ScoreFile, block_runs, matrices, method_of
+from caneft.reporting.inputs import Block, ScoreFile, matrices, method_of
 
 BUDGET = {"fraction", "parameters", "rank", "equal_to", "bottleneck"}
 """Settings that say how much a variant trains."""
 NEITHER = {"learning_rate", "resources", "task_relevant", "task_relevant_scope"}
-"""Those that make no other kind of it, or that `selection` has a say in."""
+"""Settings that do not make a variant a different kind, or whose default is in `selection` (see `families`)."""
 EXAMPLES = ("base", "icl", "full", "lora", "adapters", "random", "caneft")
-"""Methods of which the first variant of a block is shown with examples."""
+"""Methods whose first variant in a block is shown with examples."""
 
 
 class Family(NamedTuple):
-    """Variants of one method and the same settings but their budget, in the configuration's order.
+    """Variants of one method that differ only in their budget, in the configuration's order.
 
-    budgets: how many of these there are; a curve takes two.
+    budgets: the number of different budgets; a curve needs at least two.
     """
 
     method: str
@@ -36,36 +36,36 @@ def trained(plan: Plan) -> list[Block]:
 
 
 def with_unseen(plan: Plan) -> list[Block]:
-    """Those that are tested on a domain that they are not trained on."""
+    """Blocks with training that are also tested on a domain outside their mixture."""
     return [block for block in trained(plan) if plan.unseen(*block[1:])]
 
 
 def swept(plan: Plan) -> list[Block]:
-    """Those of which a method has several budgets."""
+    """Blocks with training in which a method has several budgets."""
     return [block for block in trained(plan) if any(kind.budgets > 1 for kind in kinds(plan, block))]
 
 
 def kinds(plan: Plan, block: Block) -> list["Family"]:
-    """Families of what is trained in a block."""
+    """Families of the variants that are trained in a block."""
     return families(plan, plan.variants_on(*block[1:], *ARTEFACTS))
 
 
 def interfering(plan: Plan) -> list[list[Block]]:
-    """Matrices of interference that have a base, and runs on single domains to compare with it."""
+    """Matrices of interference that have a base and, to compare with it, runs trained on single domains."""
     base = plan.variants(Base)
     return [
         blocks
         for blocks in matrices(plan)
-        if base and any(run.variant not in base for block in blocks[:-1] or blocks for run in block_runs(plan, block))
+        if base and any(run.variant not in base for block in blocks[:-1] or blocks for run in plan.final_runs(*block))
     ]
 
 
 def families(plan: Plan, variants: Iterable[str]) -> list[Family]:
-    """The variants by families, each in one; in order of first appearance."""
+    """Groups the variants into families, in order of first appearance; each variant is in one family."""
     methods, found = plan.config.methods, {}
     for variant in variants:
         kind = [json.dumps(methods[variant].model_dump(exclude=BUDGET | NEITHER), sort_keys=True)]
-        if isinstance(methods[variant], Neurons):  # what limits the candidates, wherever it is said
+        if isinstance(methods[variant], Neurons):  # the mask, whether the variant or `selection` sets it
             chosen = parts.selection(plan.config, variant)
             kind += [chosen.task_relevant, chosen.task_relevant and chosen.task_relevant_scope]
         found.setdefault(tuple(kind), []).append(variant)
@@ -77,10 +77,9 @@ def families(plan: Plan, variants: Iterable[str]) -> list[Family]:
 
 
 def main_variants(plan: Plan, variants: Iterable[str]) -> list[str]:
-    """The variants without further budgets of the same: these are points of the figure of budgets.
+    """The variants without those that only add a budget to a family, which are points in the figure of budgets.
 
-    Of a family of several budgets, the first variant stays, and those that take their size from `selection` or from
-    another variant.
+    Keeps the first variant of each family, and those that take their size from `selection` or from another variant.
     """
     kept = list(variants)
     further = {name for family in families(plan, kept) for name in family.variants[1:] if _own_budget(plan, name)}
@@ -95,15 +94,15 @@ def _own_budget(plan: Plan, variant: str) -> bool:
 
 
 def example_runs(plan: Plan, block: Block) -> list[Run]:
-    """Runs of a block that are shown with examples: the first variant of each of `EXAMPLES`, the first seed."""
+    """Runs of a block that are shown with examples: of each method in `EXAMPLES`, the first variant's first seed."""
     first: dict[str, Run] = {}
-    for run in block_runs(plan, block):  # variants in the configuration's order, then seeds
+    for run in plan.final_runs(*block):  # variants in the configuration's order, then seeds
         first.setdefault(plan.config.methods[run.variant].method, run)
     return [first[method] for method in EXAMPLES if method in first]
 
 
 def example_files(plan: Plan) -> Iterator[ScoreFile]:
-    """Translations that the examples are taken from, of every shown block."""
+    """The translations of every shown block that the examples are taken from."""
     for block in plan.shown_blocks():
         for run in example_runs(plan, block):
             shown = plan.tested(*block[1:])

@@ -1,6 +1,6 @@
-"""What tests of significance say, for tables: intervals of scores, signs beside them, and the table of differences.
+"""Results of the tests of significance, for tables: intervals of scores, signs beside scores, the table of differences.
 
-A family of comparisons is one printed table: p values are adjusted over it by Holm's method.
+The comparisons of one printed table are a family: their p values are adjusted together, by Holm's method.
 """
 
 from collections.abc import Iterator
@@ -23,11 +23,11 @@ from caneft.reporting.results import BLOCK, SCALE
 from caneft.scoring.significance import LEAST_RUNS, holm
 
 BETTER, WORSE, BEST_RIVAL = "†", "↓", "‡"
-"""Than the baseline; and on the better one of the method and its best rival."""
+"""Signs: better and worse than the baseline; and the mark of the better one of the method and its best rival."""
 SCALED = ["difference", "low", "high", "se_segments", "se_runs"]
 COLUMNS = ["metric", "a", "b", "column", *SCALED[:3], "p", *SCALED[3:], "df", "p_runs"]
 RUNS, SEGMENTS = "runs", "segments"
-"""Tests behind the signs of a table: of methods, of which there are several runs, or of the outputs that there are."""
+"""Tests behind the signs of a table: of methods, from several runs each, or only of the outputs at hand."""
 ABSENT = "No tests of significance: there is no baseline and no method to compare the others with."
 RANKED = {"dev_loss": "by the loss on dev", "exact": "by exact match on dev", "chrf": "by chrF2 on dev"}
 
@@ -37,7 +37,7 @@ Intervals = dict[tuple, tuple[float, float]]
 
 
 class Signs(NamedTuple):
-    """Signs of one main table by variant and column; what they mean, and which test says so."""
+    """Signs of one main table by variant and column, with what they mean and the test behind them."""
 
     by_cell: dict[tuple[str, str], str]
     meaning: str
@@ -49,12 +49,12 @@ class Signs(NamedTuple):
 
 
 def comparisons(plan: Plan, root: str | Path) -> pd.DataFrame:
-    """One row per shown block, metric, comparison and column, neural metrics times 100.
+    """One row per shown block, metric, comparison and column; neural metrics are multiplied by 100.
 
     Columns: model, direction, mixture, metric, a, b, column (a domain or an average), difference (a less b), low, high
-    (95 % bootstrap interval over segments), p (of segments), se_segments and se_runs (both parts of the standard
-    error), df (degrees of freedom of the latter), p_runs (of methods); the last three are missing under three seeds. No
-    p is adjusted.
+    (95 % bootstrap interval over segments), p (of segments), se_segments and se_runs (the two parts of the standard
+    error), df (degrees of freedom of the latter), p_runs (of methods). The last three are missing with fewer than three
+    seeds. No p is adjusted.
     """
     rows = []
     for block in plan.shown_blocks():
@@ -70,7 +70,7 @@ def comparisons(plan: Plan, root: str | Path) -> pd.DataFrame:
 
 
 def intervals(plan: Plan, root: str | Path) -> Intervals:
-    """Ends of the 95 % interval of a score by block, metric, variant and column, neural metrics times 100."""
+    """Ends of each score's 95 % interval by block, metric, variant and column; neural metrics are multiplied by 100."""
     found = {}
     for block in plan.shown_blocks():
         with tests(root, block) as tested:
@@ -82,21 +82,13 @@ def intervals(plan: Plan, root: str | Path) -> Intervals:
     return found
 
 
-def _best_rival(root: str | Path, block: Block) -> tuple[str | None, str | None]:
-    """Best rival of the method in a block, and what it was ranked by; None where it has none."""
-    with tests(root, block) as found:
-        if not found.get("rival"):
-            return None, None
-        return text(found["rival"]), text(found["rival_by"])
-
-
 def tests(root: str | Path, block: Block) -> AbstractContextManager[dict[str, Any]]:
-    """Content of a block's file of significance."""
+    """Opens a block's file of significance."""
     return opened(Path(root) / comparison.path(block), with_format=True)
 
 
 def adjusted(rows: pd.DataFrame) -> pd.DataFrame:
-    """One family of comparisons with two further columns: `test`, of runs where there are enough, and its `p_holm`."""
+    """One family of comparisons with two more columns: `test` (of runs if there are enough), and its `p_holm`."""
     test = RUNS if len(rows) and rows["p_runs"].notna().all() else SEGMENTS
     return rows.assign(test=test, p_holm=holm(rows["p_runs" if test == RUNS else "p"].tolist()))
 
@@ -104,18 +96,26 @@ def adjusted(rows: pd.DataFrame) -> pd.DataFrame:
 def of_main_tables(plan: Plan, root: str | Path, rows: pd.DataFrame) -> dict[tuple, Signs]:
     """Signs by shown block and metric. rows: from `comparisons`.
 
-    A main table compares all with the baseline, and the method with its rival: these are one family.
+    A main table compares all variants with the baseline, and the method with its best rival: these are one family.
     """
     found = {}
     for block in plan.shown_blocks():
         baseline, method = comparison.baseline(plan, block), comparison.method(plan, block)
-        rival, by = _best_rival(root, block)
+        rival, by = best_rival(root, block)
         for metric, part in of_block(rows, block).groupby("metric", sort=False):
             family = adjusted(part[(part["b"] == baseline) | ((part["a"] == method) & (part["b"] == rival))])
             if len(family):
                 signs = _signs(family[family["p_holm"] < plan.config.significance.alpha], baseline, method, rival)
                 found[*block, metric] = Signs(signs, _meaning(plan, block, rival, by), _tested(plan, family))
     return found
+
+
+def best_rival(root: str | Path, block: Block) -> tuple[str | None, str | None]:
+    """The method's best rival in a block, and what rivals were ranked by; None for both without a rival."""
+    with tests(root, block) as found:
+        if not found.get("rival"):
+            return None, None
+        return text(found["rival"]), text(found["rival_by"])
 
 
 def _signs(
@@ -145,7 +145,7 @@ def _meaning(plan: Plan, block: Block, rival: str | None, by: str | None) -> str
 
 
 def _tested(plan: Plan, family: pd.DataFrame) -> str:
-    """Which test stands behind the signs of a table. family: from `adjusted`."""
+    """The test behind the signs of a table, in words. family: from `adjusted`."""
     section = plan.config.significance
     if set(family["test"]) == {RUNS}:
         df = family["df"].max()
@@ -162,11 +162,12 @@ def _tested(plan: Plan, family: pd.DataFrame) -> str:
 
 
 def significance_table(plan: Plan, rows: pd.DataFrame) -> pd.DataFrame:
-    """All comparisons with p adjusted over the printed table that they are part of. rows: from `comparisons`.
+    """All comparisons, with p adjusted within their family. rows: from `comparisons`.
 
-    The method against every other variant is the family of this table; what is left, every other variant against the
-    baseline, is a second one. The signs of the main table have a family of their own.
-    Columns: as of `comparisons`, test (`runs` or `segments`), p_holm (of that test), family (`method` or `baseline`).
+    The printed table is one family: the method against every other variant. The other comparisons, of variants with
+    the baseline, are a second one. The signs of the main table have their own family (`of_main_tables`).
+    Columns: those of `comparisons`, test (`runs` or `segments`), p_holm (of that test), family (`method` or
+    `baseline`).
     """
     parts = []
     for (*block, _), part in rows.groupby([*BLOCK, "metric"], sort=False):
@@ -177,7 +178,7 @@ def significance_table(plan: Plan, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def stored(table: pd.DataFrame) -> pd.DataFrame:
-    """As it is stored: a p that is small is written as such, in place of 0.0000."""
+    """The table as it is stored: a small p as 1.2e-05, and not as 0.0000."""
     return table.assign(**{name: table[name].map(_p, na_action="ignore") for name in ("p", "p_runs", "p_holm")})
 
 
@@ -186,7 +187,7 @@ def _p(value: float) -> str:
 
 
 def significance_tables(plan: Plan, table: pd.DataFrame) -> Iterator[Table]:
-    """The method minus every other variant, one table per shown block and metric. table: from `significance_table`."""
+    """The method minus every other variant: a table per shown block and metric."""
     for block in plan.shown_blocks():
         for metric in plan.config.scoring.all:
             rows = of_block(table, block).query("metric == @metric and family == 'method'")

@@ -1,4 +1,4 @@
-"""The table of stability: whether disjoint halves of the samples select the same, and what a set tells elsewhere."""
+"""The table of stability: whether disjoint halves of the samples select the same, and how a set does on the other."""
 
 from collections.abc import Iterator
 
@@ -15,20 +15,20 @@ from caneft.reporting.results import AGREEMENT, BLOCK
 ABSENT = "No table of stability: no method of this configuration selects neurons."
 CURVE = [*BLOCK, "criterion", "scope"]
 MASKS = {"model": "over all layers", "layer": "in each layer", "off": "none"}
-"""What a neuron's importance is ranked among, by scope."""
+"""Where a neuron's importance is ranked, by scope of the mask."""
 MEASURES = {"jaccard": "Jaccard", "phi": "Phi", "held_out": "held out"}
 NOISE = [f"noise_{name}_mean" for name in MEASURES]
 PRINTED = 3
-"""Sizes that are printed, of the largest ones; the CSV file has all."""
+"""How many sizes are printed, the largest ones; the CSV file has all."""
 
 
 def rise(curve: pd.DataFrame) -> pd.DataFrame:
-    """How the Jaccard index of one curve lies above its noise, and what it gains, by samples (the index).
+    """How far one curve's Jaccard index is above its noise, and its gain per doubling, by samples (the frame's index).
 
     curve: rows of `results.stability` of one criterion and scope. Columns: splits; above_mean and above_error (of
-    jaccard less noise_jaccard); before (the largest number of samples that is at most half), gain_mean and gain_error
-    (of what each doubling since then added). Means and standard errors are over splits, each compared with itself;
-    errors are missing for one split, gains where there is no size before.
+    jaccard less noise_jaccard); before (the largest size that is at most half of this one), gain_mean and gain_error
+    (of the gain per doubling since `before`). Means and standard errors are over splits, and each split is compared
+    with itself. Errors are missing for one split, gains if there is no smaller size to compare with.
     """
     by_size = {n: rows.set_index("split") for n, rows in curve.groupby("samples")}
     rows = []
@@ -45,16 +45,16 @@ def rise(curve: pd.DataFrame) -> pd.DataFrame:
 
 
 def over_splits(values: pd.Series) -> tuple[float, float]:
-    """Mean and standard error; the error is missing for one split."""
+    """Mean and standard error over splits; the error is missing for one split."""
     return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
 def stability_table(frame: pd.DataFrame) -> pd.DataFrame:
     """One row per selection, criterion, scope and number of samples. frame: from `results.stability`.
 
-    Columns: model, direction, mixture, criterion, scope, samples, neurons, total, for each measure of
-    `results.AGREEMENT` its mean and, but for noise, its standard error over splits as `_error`, and the columns of
-    `rise`. Held-out consensus is in millinats.
+    Columns: model, direction, mixture, criterion, scope, samples, neurons, total; for each measure of
+    `results.AGREEMENT` its `_mean` and, except for noise, its standard error over splits as `_error`; and the columns
+    of `rise`. Held-out consensus is in millinats.
     """
     frame = frame.assign(**{name: 1000 * frame[name] for name in ("held_out", "noise_held_out")})
     parts = []
@@ -72,7 +72,7 @@ def stability_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def stability_tables(plan: Plan, table: pd.DataFrame) -> Iterator[Table]:
-    """The table as it is printed: one per selection. table: from `stability_table`."""
+    """The printed tables, one per selection."""
     for selection, rows in table.groupby(BLOCK, sort=False):
         sizes = sorted(rows["samples"].unique())[-PRINTED:]
         by_size = {n: rows[rows["samples"] == n] for n in sizes}

@@ -1,14 +1,13 @@
-"""How figures look: sizes, colours that colour-blind readers tell apart (Okabe and Ito 2008), files without dates."""
+"""Style of figures: sizes, colours for colour-blind readers too (Okabe and Ito 2008), and files without dates."""
 
 import functools
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure, SubFigure
@@ -20,9 +19,9 @@ from caneft.storage.files import atomic_write
 COLUMN, DOUBLE = 3.3, 7.0
 """Widths of one and of two columns of a paper, in inches."""
 
-INK, GREY, PALE = "#333333", "#8c8c8c", "#d9d9d9"
+INK, GREY = "#333333", "#8c8c8c"
 DASHED, DOTTED = (0, (3, 2)), (0, (1, 1.5))
-HALO = {"boxstyle": "square,pad=0.02", "fc": "white", "ec": "none", "alpha": 0.7}  # of a label above thin lines
+HALO = {"boxstyle": "square,pad=0.02", "fc": "white", "ec": "none", "alpha": 0.7}  # behind a label on thin lines
 LOOKS = {  # method -> colour, marker; the markers tell families apart in print without colour
     "base": (GREY, "X"),
     "icl": ("#5a5a5a", "d"),
@@ -45,7 +44,7 @@ LOOKS = {  # method -> colour, marker; the markers tell families apart in print 
 
 @dataclass(frozen=True)
 class Look:
-    """How one variant is drawn. hollow: its markers are outlines."""
+    """The look of one variant. hollow: whether its markers are outlines."""
 
     colour: str
     marker: str
@@ -53,18 +52,18 @@ class Look:
 
     @property
     def fill(self) -> str:
-        """Colour of areas and lines: paler where markers are outlines."""
+        """Colour of areas and lines, paler if markers are outlines."""
         return _paler(self.colour, 0.5) if self.hollow else self.colour
 
     def markers(self, size: float = 5) -> dict[str, Any]:
-        """Arguments of a plot of single markers."""
+        """Arguments for plotting markers without lines."""
         size *= (1.55 if self.marker == "*" else 1) * (0.85 if self.hollow else 1)
         edge = {"mfc": "white", "mec": self.colour, "mew": 0.9} if self.hollow else {"mec": "white", "mew": 0.35}
         return {"linestyle": "", "marker": self.marker, "color": self.colour, "markersize": size, **edge}
 
 
 def look(plan: Plan, variant: str) -> Look:
-    """That of the variant's method; further variants of one method are outlines and paler, in turn."""
+    """The look of the variant's method; every second variant of a method is hollow, and later ones are paler."""
     methods = plan.config.methods
     colour, marker = LOOKS[methods[variant].method]
     position = [name for name in methods if methods[name].method == methods[variant].method].index(variant)
@@ -85,6 +84,7 @@ SETTINGS = {
     "ytick.labelsize": 7.5,
     "legend.fontsize": 7,
     "figure.titlesize": 8.5,
+    "figure.labelsize": 7.5,
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": "#b0b0b0",
@@ -110,13 +110,13 @@ SETTINGS = {
     "figure.dpi": 200,
 }
 
-logging.getLogger("fontTools").setLevel(logging.WARNING)  # tells of every glyph that goes into a PDF
+logging.getLogger("fontTools").setLevel(logging.WARNING)  # else it logs every glyph of a PDF
 
 METADATA = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
 
 
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Decorator: the function draws with the project's settings and leaves the global ones alone."""
+    """Decorator: makes a function draw with the project's settings, without changing the global ones."""
 
     @functools.wraps(draw)
     def wrapped(*args, **kwargs) -> Figure:
@@ -137,7 +137,7 @@ def save(figure: Figure, stem: str | Path) -> None:
 
 
 def _fewer_colours(path: Path) -> None:
-    """A palette of 256 colours in place of 16 million: a third of the bytes, and nobody sees it."""
+    """Reduces a PNG to a palette of 256 colours: a third of the bytes, without a visible difference."""
     with Image.open(path) as image:
         dots = tuple(round(dots) for dots in image.info["dpi"])
         small = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
@@ -147,7 +147,7 @@ def _fewer_colours(path: Path) -> None:
 def panels(
     plan: Plan, blocks: Iterable[Block], width: float, heights: list[float]
 ) -> tuple[Figure, list[Figure | SubFigure]]:
-    """A figure with one part below the other for each block; where the plan shows several, each has its title."""
+    """A figure with a part for each block, one below the other; each part has a title if the plan shows several."""
     figure = Figure(figsize=(width, sum(heights)), layout="constrained")
     parts = [figure] if len(heights) == 1 else list(figure.subfigures(len(heights), 1, height_ratios=heights))
     if len(plan.shown_blocks()) > 1:
@@ -156,25 +156,29 @@ def panels(
     return figure, parts
 
 
-def grid_shape(count: int, most: int) -> tuple[int, int]:
-    """Rows and columns of `count` panels with at most `most` side by side, the rows about equally full."""
-    rows = max(1, -(-count // most))
-    return rows, max(1, -(-count // rows))
+def grid_rows(count: int, most: int) -> int:
+    """Rows of a grid of `count` panels, at most `most` of them side by side."""
+    return max(1, -(-count // most))
+
+
+def small_panels(
+    part: Figure | SubFigure, names: Sequence[str], most: int, sharex: bool = True
+) -> Iterator[tuple[Axes, str]]:
+    """A panel with one scale for each name, in rows that are about equally full; clears the rest once all are drawn."""
+    rows = grid_rows(len(names), most)
+    grid = part.subplots(rows, grid_rows(len(names), rows), sharex=sharex, sharey=True, squeeze=False)
+    yield from zip(grid.flat, names, strict=False)
+    for axes in grid.flat[len(names) :]:
+        axes.axis("off")
+    for column in grid.T:  # the lowest panel of a column has the numbers, even if there is room below it
+        lowest = [axes for axes in column if axes.axison][-1]
+        lowest.tick_params(axis="x", labelbottom=True)
 
 
 def named_rows(columns: list[Axes], names: Sequence[str]) -> None:
-    """A row for each name, from the top, in panels that stand side by side; the first has the names."""
+    """Sets up one row per name, from the top, in panels that are side by side; the first panel shows the names."""
     columns[0].set_yticks(range(len(names)), names)
     columns[0].set_ylim(len(names) - 0.4, -0.6)
     for axes in columns:
         axes.tick_params(axis="y", length=0)
         axes.grid(visible=False, axis="y")
-
-
-def clear_unused(grid: np.ndarray, used: int) -> None:
-    """Takes away the panels after the first `used`; those above them get the tick labels of the bottom row."""
-    for axes in grid.flat[used:]:
-        axes.axis("off")
-    for column in grid.T:
-        axes = [axes for axes in column if axes.axison][-1]
-        axes.tick_params(axis="x", labelbottom=True)

@@ -1,4 +1,4 @@
-"""The main table (scores) and the cost table: numbers as frames, and both as printed tables."""
+"""The main table (scores) and the cost table, both as frames of numbers and as printed tables."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -33,13 +33,13 @@ def main_table(
     records: pd.DataFrame,
     intervals: dict[tuple, tuple[float, float]] | None = None,
 ) -> pd.DataFrame:
-    """One row per block, metric and variant, then copy; scores, records: from `results`.
+    """One row per block, metric and variant, then copy.
 
     Columns: model, direction, mixture, variant, method, metric, trainable_parameters, n_seeds, empty, truncated,
     overlong (sums over domains and seeds), and `{column}_mean`, `{column}_std` for each domain, average_seen,
-    average_unseen and average_all. Deviations are sample standard deviations over seeds, missing for one seed; that of
-    an average is taken over the averages of the seeds. With intervals, from `significant.intervals`, also
-    `{column}_low` and `{column}_high`, missing for copy and where a block has none.
+    average_unseen and average_all. Deviations are sample standard deviations over seeds, missing for one seed; for an
+    average, they are over the averages of the seeds. intervals: from `significant.intervals`; they add `{column}_low`
+    and `{column}_high`, which are missing for copy and for a block without intervals.
     """
     domains = dict.fromkeys(domain for block in plan.blocks() for domain in plan.tested(*block[1:]))
     kinds = ("mean", "std") if intervals is None else ("mean", "std", "low", "high")
@@ -84,21 +84,20 @@ def main_tables(
     table: pd.DataFrame,
     scores: pd.DataFrame,
     records: pd.DataFrame,
-    training: dict[str, dict] | None = None,
-    tested: dict[tuple, Signs] | None = None,
-    decoded: pd.DataFrame | None = None,
+    training: dict[str, dict],
+    tested: dict[tuple, Signs],
+    decoded: pd.DataFrame,
 ) -> Iterator[Table]:
-    """The main table as it is printed: one per shown block and metric. table: from `main_table`.
+    """The printed main tables, one per shown block and metric.
 
-    training: from `results.metric_training`. tested: from `significant.of_main_tables`. decoded: from
-    `results.decoded`.
+    training: from `results.metric_training`. tested: from `significant.of_main_tables`.
     """
     for block in plan.shown_blocks():
-        trained, engines = of_block(records, block), None if decoded is None else of_block(decoded, block)
+        trained, engines = of_block(records, block), of_block(decoded, block)
         for metric in plan.config.scoring.all:
             rows, part = (of_block(frame[frame["metric"] == metric], block) for frame in (table, scores))
-            about = captions.demonstration(training[metric]) if metric in (training or {}) else ""
-            signs = (tested or {}).get((*block, metric), Signs({}, "", ""))
+            about = captions.demonstration(training[metric]) if metric in training else ""
+            signs = tested.get((*block, metric), Signs({}, "", ""))
             body, copy = rows[rows["method"] != COPY], rows[rows["method"] == COPY]
             errors, shown = MEASURES[metric].lower_is_better, score_columns(plan, block)
             told_of = [TOLD if told(plan, block, variant) else "" for variant in body["variant"]]
@@ -120,12 +119,12 @@ def main_tables(
 
 
 def cost_table(plan: Plan, costs: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
-    """One row per block, stage and variant: seconds (mean over seeds, or over draws of importance samples where each
-    seed has its own, the shared draw too; sum over trials), peak memory, parameters.
+    """One row per block, stage and variant.
 
     Columns: model, direction, mixture, stage, variant, method, wall_seconds, cpu_seconds, peak_memory_mb,
-    cuda_peak_memory_mb, trainable_parameters, n_seeds (or draws), device, threads. A stage's processes (domains of
-    importance, test sets of translation) are added up; memory is the highest of all processes and seeds.
+    cuda_peak_memory_mb, trainable_parameters, n_seeds (or draws), device, threads. Seconds are sums over a stage's
+    processes (such as the domains of importance, or trials), then means over seeds; if each seed has its own draw of
+    importance samples, means over these and the shared draw. Memory is the highest of all processes and seeds.
     """
     trainable = records.groupby([*BLOCK, "variant"])["trainable"].mean().round()
     rows = []
@@ -145,7 +144,7 @@ def cost_table(plan: Plan, costs: pd.DataFrame, records: pd.DataFrame) -> pd.Dat
 
 
 def cost_tables(plan: Plan, table: pd.DataFrame, costs: pd.DataFrame) -> Iterator[Table]:
-    """The cost table as it is printed: one per shown block. table: from `cost_table`."""
+    """The printed cost tables, one per shown block."""
     for block in plan.shown_blocks():
         rows = of_block(table, block)
         gpu = [numbers("GPU memory (MB)", rows["cuda_peak_memory_mb"], ",.0f")]
@@ -168,7 +167,7 @@ def cost_tables(plan: Plan, table: pd.DataFrame, costs: pd.DataFrame) -> Iterato
 def write(stem: str | Path, frame: pd.DataFrame, tables: list[Table], absent: str = "") -> None:
     """Writes `{stem}.csv`, `.md`, `.tex` and `.html`, each whole or not at all. Equal inputs give equal bytes.
 
-    absent: a sentence that stands in place of tables where there are none.
+    absent: a sentence to write if there are no tables.
     """
     contents = {
         ".csv": frame.to_csv(index=False, float_format="%.4f", lineterminator="\n"),

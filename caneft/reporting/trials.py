@@ -1,4 +1,4 @@
-"""The table of trials: what every learning rate of every grid reached, and which one was chosen."""
+"""The table of trials: the scores of every learning rate of every grid, and which rate was chosen."""
 
 from collections.abc import Iterator
 
@@ -16,12 +16,12 @@ EDGES = {"low": "lowest", "high": "highest"}
 
 
 def trial_table(trials: pd.DataFrame) -> pd.DataFrame:
-    """The trials as they are stored: rates in full. trials: from `results.trials`."""
+    """The trials as they are stored, with rates in full."""
     return trials.assign(learning_rate=trials["learning_rate"].map("{:g}".format))
 
 
 def trial_tables(plan: Plan, trials: pd.DataFrame) -> Iterator[Table]:
-    """The trials as they are printed: one table per block in which rates are chosen. trials: from `results.trials`."""
+    """The printed tables, one per block in which rates are chosen."""
     metric, judge = METRICS[plan.config.scoring.metrics[0]], METRICS[plan.config.scoring.judge]
     tested = plan.config.trials.test_sets
     unused = f"No choice depends on {metric} on the test sets." if tested else "Trials did not translate the test sets."

@@ -1,4 +1,4 @@
-"""The table of unseen domains: what a method gains there, beside what it gains on the domains it is trained on."""
+"""The table of unseen domains: what a method gains on them, compared with its gain on the domains it is trained on."""
 
 from collections.abc import Iterator
 
@@ -19,15 +19,15 @@ ABSENT = (
 COLUMNS = ["domain", "score_mean", "score_std", "base", "difference", "gain_seen", "transfer", "n_seeds"]
 PRICES = ["chosen rate", "best rate"]
 LEAST_GAIN = 1.0
-"""Points that a method must gain on the seen domains for a transfer: a ratio to less than that tells nothing."""
+"""Points that a method must gain on the seen domains to have a transfer: a ratio to a smaller gain means nothing."""
 
 
 def unseen_table(plan: Plan, main: pd.DataFrame) -> pd.DataFrame:
     """One row per block, variant and unseen domain, then their average, in the headline metric; none without base.
 
-    main: from `tables.main_table`. Columns: model, direction, mixture, variant, method, metric, domain (or
-    `average_unseen`), score_mean, score_std (over seeds), base (its score), difference (to base), gain_seen (difference
-    of the average over seen domains), transfer (difference / gain_seen; missing below `LEAST_GAIN`), n_seeds.
+    Columns: model, direction, mixture, variant, method, metric, domain (or `average_unseen`), score_mean, score_std
+    (over seeds), base (its score), difference (to base), gain_seen (difference of the average over seen domains),
+    transfer (difference / gain_seen; missing below `LEAST_GAIN`), n_seeds.
     """
     rows = [row for block in plan.blocks() for row in _rows(plan, block, of_block(main, block))]
     return pd.DataFrame(rows, columns=[*BLOCK, "variant", "method", "metric", *COLUMNS])
@@ -53,7 +53,7 @@ def _rows(plan: Plan, block: Block, main: pd.DataFrame) -> Iterator[dict]:
 
 
 def unseen_tables(plan: Plan, table: pd.DataFrame, trials: pd.DataFrame) -> Iterator[Table]:
-    """The table as it is printed: one per shown block. table: from `unseen_table`; trials: from `results.trials`."""
+    """The printed tables, one per shown block."""
     for block in plan.shown_blocks():
         rows = of_block(table, block)
         if len(rows):
@@ -61,9 +61,9 @@ def unseen_tables(plan: Plan, table: pd.DataFrame, trials: pd.DataFrame) -> Iter
 
 
 def _grids(plan: Plan, block: Block, trials: pd.DataFrame) -> dict[str, tuple[float, float]]:
-    """Unseen average of the trial at the chosen rate, and the highest of the grid, by variant.
+    """By variant, the unseen average of the trials at the chosen rate, and the highest of the grid.
 
-    Of a mixture that takes its rates from another one there are none: those trials saw other domains.
+    Empty for a mixture that takes its rates from another one, since those trials saw other domains.
     """
     own = of_block(trials, block)
     grids = own[own[UNSEEN].notna()].groupby("variant", sort=False)
@@ -107,5 +107,5 @@ def _unseen(plan: Plan, block: Block, rows: pd.DataFrame, grids: dict[str, tuple
 
 
 def _to_base(rows: pd.DataFrame, column: str) -> pd.Series:
-    """Of base itself there is none."""
+    """A column of differences to base, missing for base itself."""
     return rows[column].where(rows["method"] != "base")

@@ -1,13 +1,13 @@
-"""How wide and high printed text is in LaTeX's own typeface, to the safe side: what decides how a table is set."""
+"""Width and height of text in LaTeX's own typeface, estimated on the safe side, which decide how a table is set."""
 
 import math
 from typing import NamedTuple
 
 
 class Size(NamedTuple):
-    """Size of print of the class article at 10 points: command, letters and lines in points, gap beside a column.
+    """A font size of the class article at 10 points: command; letters, lines and the gap beside a column in points.
 
-    em: letters of small sizes are wider than small ones of a large size would be.
+    em: factor on the width of letters, which at small sizes are wider than large letters scaled down.
     """
 
     command: str
@@ -26,7 +26,7 @@ CAPTION = Size(r"\normalsize", 10, 12, 0, 1.0)
 NOTES = SIZES[1]
 
 BOLD = 1.16
-"""Bold letters in widths of upright ones."""
+"""Width of bold letters, in widths of upright ones."""
 
 _EMS = {0.31: "ijl.,:;'|! ", 0.4: "frst()[]-I/`", 0.505: "0123456789acevxyz–", 0.79: "ABCDEFGHKLNOPQRUVXYZ+−±=&<>~^_w"}
 _EM_OF = {sign: em for em, signs in (_EMS | {1.04: "mMW%@"}).items() for sign in signs}
@@ -34,23 +34,23 @@ _OTHER, _UNKNOWN = 0.57, 5.0  # small letters with a stem; a code point in brack
 
 
 def width(text: str, size: Size) -> float:
-    """Width of a line of text in points, a little more rather than less."""
+    """Width of a line of text in points, rather a little too much than too little."""
     ems = sum(_EM_OF.get(sign, _OTHER if ord(sign) < 0x2100 else _UNKNOWN) for sign in text)
     return ems * size.points * size.em
 
 
 def deviation_width(text: str, size: Size) -> float:
-    """Width of a deviation, which stands as an index with its sign: at about three quarters of the size."""
+    """Width in points of a deviation, which is set with its sign as a subscript of about three quarters of the size."""
     return 0.87 * width(f"±{text}", size)
 
 
 def caption_height(text: str, line: float) -> float:
-    """Height of a caption set to lines of this width, with the space around it."""
+    """Height in points of a caption in lines of this width, including the space around it."""
     return _height(text, line, CAPTION) + 20
 
 
 def notes_height(notes: list[str], line: float) -> float:
-    """Height of the notes below a table; none take none."""
+    """Height in points of the notes below a table; 0 without notes."""
     return _height(" ".join(notes), line, NOTES) + 6 if notes else 0.0
 
 

@@ -1,1 +1,1 @@
-"""How a step runs: command line, errors in words, GPUs, processes, the cluster, memory, and what the screen shows."""
+"""Running steps: command line, errors in words, GPUs, processes, the cluster, memory, and what the screen shows."""

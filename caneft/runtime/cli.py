@@ -1,4 +1,4 @@
-"""What every step of the workflow shares: a step parses, calls the package, writes."""
+"""The frame of every workflow step, which parses its arguments, calls the package and writes files."""
 
 import functools
 import logging
@@ -13,13 +13,13 @@ from caneft.errors import InputError
 from caneft.runtime import machine
 
 SAID = "CANEFT_SAID"
-"""Names a file to the processes of one step: who fails first makes it, and the others end without a word."""
+"""Environment variable: names a file, which the first process of a step to fail creates, so the others end silently."""
 
 
 def step(main: Callable[[], None]) -> Callable[[], None]:
-    """Decorator of a step's `main`: logging to stderr, and an error that people can mend as a message with exit code 1.
+    """Decorates a step's `main`: logs to stderr, and shows an error that people can fix as a message, with exit code 1.
 
-    These are an InputError and what `machine.in_words` knows.
+    Such errors are InputError and those that `machine.in_words` knows.
     """
 
     @functools.wraps(main)
@@ -33,11 +33,11 @@ def step(main: Callable[[], None]) -> Callable[[], None]:
                 print(f"Error: {error}", file=sys.stderr)
             sys.exit(1)
         except KeyboardInterrupt:
-            print("Interrupted. Nothing half-written is taken for a result; the same command goes on.", file=sys.stderr)
+            print("Interrupted. Nothing half-written counts as a result; the same command resumes.", file=sys.stderr)
             sys.exit(130)
         except Exception as error:
             if not _first_to_fail():
-                sys.exit(1)  # it lost its connection to the one that failed, or met the same
+                sys.exit(1)  # it lost its connection to the one that failed, or hit the same error
             if (words := machine.in_words(error)) is None:
                 raise
             print(f"Error: {words}", file=sys.stderr)
@@ -47,7 +47,7 @@ def step(main: Callable[[], None]) -> Callable[[], None]:
 
 
 def explain_imports(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """For sys.excepthook: what is wrong with an environment, before a step's `main` is reached."""
+    """A sys.excepthook: says what is wrong with an environment, before a step's `main` is reached."""
     words = machine.in_words(error) if isinstance(error, ImportError | OSError) else None
     if words is None:
         traceback.print_exception(kind, error, trace)
@@ -56,7 +56,7 @@ def explain_imports(kind: type[BaseException], error: BaseException, trace: Trac
 
 
 def _first_to_fail() -> bool:
-    """Whether no other process of this step has said why it failed; true for one on its own."""
+    """Whether no other process of this step has reported a failure; always true for a single process."""
     path = os.environ.get(SAID)
     if not path:
         return True

@@ -1,4 +1,4 @@
-"""Why jobs failed: each distinct reason once, with the logs that give it."""
+"""Reasons why jobs failed: each distinct one once, with the logs that give it."""
 
 import math
 import re
@@ -9,11 +9,11 @@ from pathlib import Path
 from caneft.errors import LINES
 
 MOST_JOBS = 5
-"""Jobs that are named for each reason."""
+"""Most jobs that are named for one reason."""
 TAIL = 200_000
-"""Bytes at the end of a log that are read."""
+"""Number of bytes that are read at the end of a log."""
 CLOCKS = 5
-"""Seconds by which the clocks of a node and of the login node may differ."""
+"""Most seconds by which the clocks of a node and the login node may differ."""
 KILLED = (
     "Killed by the system (SIGKILL), most likely because memory ran out. Let fewer jobs run at a time with"
     " --resources mem_mb=MEGABYTES, or state what the job needs: models.*.resources.mem_mb."
@@ -30,7 +30,10 @@ class Failure:
 
 
 def failure(job: str, logs: Iterable[str], said: str = "") -> Failure:
-    """said: what Snakemake or the cluster says of the job, which counts where the log gives no reason."""
+    """The failure of a job, with the reason in its logs.
+
+    said: what Snakemake or the cluster reports, used if it says that the job was killed, or if the logs give no reason.
+    """
     logs = tuple(logs)
     if was_killed(said):
         return Failure(job, logs, KILLED)
@@ -41,11 +44,11 @@ def failure(job: str, logs: Iterable[str], said: str = "") -> Failure:
 def group_failures(
     jobs: Mapping[int, str], logs: Mapping[int, Sequence[str]], cluster: Sequence[str], said: str = "", since: float = 0
 ) -> dict[int, Failure]:
-    """Of the jobs of one Slurm job, by id, those whose logs say why they failed; without any, the Slurm job itself.
+    """Failures of the jobs of one Slurm job, by id: those whose logs say why, or else the Slurm job's as a whole.
 
-    jobs: what each is called; logs: of each; cluster: logs of the Slurm job; said: what the executor says of it; since:
-    when it was submitted, in seconds since 1970, as logs of an earlier try say nothing. Jobs that are not named had
-    ended well or never begun.
+    jobs: name of each; logs: of each; cluster: logs of the Slurm job; said: the executor's report on it; since: when it
+    was submitted, in seconds since 1970, because logs of an earlier try do not count. Jobs that are not returned had
+    succeeded or never begun.
     """
     first, told = next(iter(jobs)), "".join(map(_end_of, map(Path, cluster)))
     called = f"one of {len(jobs)} jobs, such as {jobs[first]}"
@@ -65,7 +68,7 @@ def group_failures(
 
 
 def was_killed(said: str) -> bool:
-    """Whether an exit status, in the words of Python or Slurm, is that of a process that was killed."""
+    """Whether an exit status, in the words of Python or Slurm, means that the process was killed."""
     return re.search(r"SIGKILL|exit (?:status|code) 137\b|OUT_OF_ME", said) is not None
 
 
@@ -81,7 +84,7 @@ def _says_why(text: str) -> bool:
 
 
 def in_log(text: str) -> str:
-    """The reason that a job's log ends with: its last `Error:`, or the last line of its traceback, or its last line."""
+    """The reason in a job's log: its last `Error:` message, else what its last traceback raised, else its last line."""
     lines = [line for line in text.splitlines() if line.strip()]
     starts = [number for number, line in enumerate(lines) if line.startswith("Error: ")]
     if starts:
@@ -94,7 +97,7 @@ def in_log(text: str) -> str:
 
 
 def summary(failures: Sequence[Failure]) -> str:
-    """Each distinct reason once, in the order of their first job, with the jobs and logs."""
+    """Each distinct reason once, in the order of the first job with it, after its jobs and logs."""
     by_reason: dict[str, list[Failure]] = {}
     for failed in failures:
         by_reason.setdefault(failed.reason, []).append(failed)

@@ -1,7 +1,7 @@
-"""Who works on a results folder: one Snakemake at a time, and no job that outlived another.
+"""Guards a results folder: one Snakemake at a time, and no job that outlived an earlier one.
 
-Snakemake's own lock is of its working folder, and two of these may name the same results. Both locks here are flocks,
-which the kernel frees when their process ends, however it ends. A file system without them is one without this guard.
+Snakemake's own lock covers its working folder, but two of these may use the same results. Both locks here are flocks,
+which the kernel frees when their process ends, however it ends. File systems without flock lack this guard.
 """
 
 import errno
@@ -19,13 +19,14 @@ VARIABLE = "CANEFT_JOBS_LOCK"
 """Environment variable: the file that a local job keeps locked while it works."""
 BUSY = {errno.EWOULDBLOCK, errno.EACCES}
 _held: list[IO[str]] = []
-"""Open as long as the process lives."""
+"""Files that stay open as long as the process lives."""
 
 
 def hold(folder: Path, root: Path, local: bool = True) -> None:
-    """Takes the results folder `root` for this process, by files in `folder`.
+    """Locks the results folder `root` for this process, by files in `folder`.
 
-    local: whether jobs run as its children, which are told of the lock that they share; a cluster knows its own jobs.
+    local: whether jobs run as its children, which find their shared lock in the environment; a cluster knows its own
+    jobs.
 
     Raises InputError while another Snakemake has it, or jobs that outlived their Snakemake still write to it.
     """
@@ -53,19 +54,19 @@ def hold(folder: Path, root: Path, local: bool = True) -> None:
 
 
 def join() -> None:
-    """For a job: says that it works, until it ends, where its Snakemake wants to know."""
+    """In a job: holds the jobs' lock until the job ends, if its Snakemake named one in the environment."""
     if VARIABLE not in os.environ:
         return
     try:
         jobs = open(os.environ[VARIABLE], "a+", encoding="utf-8")  # noqa: SIM115  held
     except OSError:
-        return  # what is wrong with the folder is said by whoever writes to it
+        return  # the first step that writes to the folder reports what is wrong with it
     _lock(jobs, fcntl.LOCK_SH)
     _held.append(jobs)
 
 
 def _lock(file: IO[str], kind: int) -> bool:
-    """Whether nobody else has the lock; True as well where there are no locks."""
+    """Whether this process got the lock; also True if the file system has no locks."""
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except OSError as error:
@@ -74,7 +75,7 @@ def _lock(file: IO[str], kind: int) -> bool:
 
 
 def _left(root: Path, inode: int) -> str:
-    """What is said of jobs that are left, with their numbers where they are this machine's."""
+    """Message about jobs that still run, with their process ids if they run on this machine."""
     try:
         locks = Path("/proc/locks").read_text(encoding="ascii")
     except OSError:

@@ -1,6 +1,6 @@
 """Starts the processes of a team, passes signals on to them, and ends them together.
 
-On one machine it starts each itself; on the nodes of a Slurm job srun does.
+On one machine it starts each of them itself; on the nodes of a Slurm job, srun does.
 """
 
 import logging
@@ -22,23 +22,23 @@ from caneft.errors import InputError
 from caneft.runtime.cli import SAID
 from caneft.runtime.devices import cpu_wanted
 
-GRACE = 10  # seconds that the others get to end by themselves after one has failed
+GRACE = 10  # seconds that the other processes get to end by themselves after one has failed
 
-# What srun tells each of its tasks, as torch's launchers say it. Where srun runs, this process holds the meeting point.
+# Gives each of srun's tasks the variables of torch's launchers. They meet at this process, where srun runs.
 AS_TORCHRUN = 'export RANK=$SLURM_PROCID LOCAL_RANK=$SLURM_LOCALID MASTER_ADDR=$SLURM_LAUNCH_NODE_IPADDR; exec "$@"'
 
 
 def launch(module: str, arguments: Sequence[str], processes: int, what: str, nodes: int = 1, threads: int = 1) -> int:
-    """Runs `python -m module arguments` in so many processes of one team, a GPU each; returns the exit code.
+    """Runs `python -m module arguments` in `processes` processes of one team, one GPU each; returns the exit code.
 
-    what: the work, for messages. nodes: of the Slurm job that this process runs in, among which the processes are
-    divided; threads: processors of each, which Slurm is told. Of several processes that fail, the first to do so says
+    what: the work, for messages. nodes: of the Slurm job that this process runs in, over which the processes are
+    divided; threads: processors of each process, which Slurm is told. If several processes fail, the first one reports
     why.
 
-    Not through `accelerate launch`: it passes SIGUSR1 on to nobody, kills what has not ended 30 seconds after a SIGTERM
-    (a large checkpoint takes longer), and starts several CPU processes by MPI only.
-    Raises InputError if there are not so many GPUs, unless accelerate's ACCELERATE_USE_CPU asks for the CPU, and for
-    several nodes outside of a Slurm job.
+    Does not use `accelerate launch`, which does not pass SIGUSR1 on, kills whatever still runs 30 seconds after a
+    SIGTERM (a large checkpoint takes longer), and starts several CPU processes only by MPI.
+    Raises InputError if there are fewer GPUs, unless accelerate's ACCELERATE_USE_CPU asks for the CPU, and for several
+    nodes outside a Slurm job.
     """
     visible, here = torch.cuda.device_count(), processes // nodes
     if not cpu_wanted() and here > max(visible, int(nodes > 1)):
@@ -49,9 +49,9 @@ def launch(module: str, arguments: Sequence[str], processes: int, what: str, nod
     command = [sys.executable, "-m", module, *arguments]
     if nodes > 1:
         command = _over(nodes, here, threads, command)
-    # Every process sees its folder: that of the machine, or what the nodes share.
+    # Every process must see this folder, so several nodes need one that they share.
     with tempfile.TemporaryDirectory(prefix=".caneft-", dir=None if nodes == 1 else Path.cwd()) as folder:
-        # The port is bound from here on: one that is only found free may be another program's before it is used.
+        # Keeps the port bound from here on: another program could take one that was merely found free.
         meeting = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
         environment = _environment(processes, here, meeting.port) | {SAID: str(Path(folder, "said"))}
         started: list[subprocess.Popen] = []
@@ -59,9 +59,9 @@ def launch(module: str, arguments: Sequence[str], processes: int, what: str, nod
             with _passing_on(started) as passed:
                 for rank in range(processes if nodes == 1 else 1):
                     ranks = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-                    # Open files go along: a GPU's lock is free when the last process that uses it has ended.
+                    # Inherits open files: a GPU's lock is freed when the last process that uses it has ended.
                     started.append(subprocess.Popen(command, env=environment | ranks, close_fds=False))
-                    for number in passed:  # one that came before this process was there
+                    for number in passed:  # signals from before this process started
                         started[-1].send_signal(number)
                 return _outcome(started)
         finally:
@@ -69,17 +69,19 @@ def launch(module: str, arguments: Sequence[str], processes: int, what: str, nod
 
 
 def _over(nodes: int, here: int, threads: int, command: Sequence[str]) -> list[str]:
-    """The command as srun runs it, so many times on each node of the Slurm job. One that fails ends all."""
+    """The command as srun runs it, `here` times on each node of the Slurm job. If one fails, srun ends all."""
     if "SLURM_JOB_ID" not in os.environ or shutil.which("srun") is None:
-        raise InputError(f"models.*.resources.nodes is {nodes}, but this is no job of Slurm, which knows the nodes")
+        raise InputError(
+            f"models.*.resources.nodes is {nodes}, but Slurm, which knows the nodes, did not start this job"
+        )
     tasks = [f"--nodes={nodes}", f"--ntasks={nodes * here}", f"--ntasks-per-node={here}", f"--cpus-per-task={threads}"]
     return ["srun", *tasks, "--kill-on-bad-exit=1", "sh", "-c", AS_TORCHRUN, "sh", *command]
 
 
 def _environment(processes: int, here: int, port: int) -> dict[str, str]:
-    """Environment of a team whose processes meet at a port that this one has opened, as torchrun's do.
+    """Environment of a team whose processes meet at a port that this process has opened, as torchrun's do.
 
-    here: how many of the processes a machine has.
+    here: number of processes on each machine.
     """
     from accelerate.utils import check_cuda_p2p_ib_support
 
@@ -93,7 +95,7 @@ def _environment(processes: int, here: int, port: int) -> dict[str, str]:
 
 @contextmanager
 def _passing_on(started: Sequence[subprocess.Popen]) -> Iterator[list[int]]:
-    """Within the block, signals that ask for a checkpoint reach every process; yields those that came."""
+    """Within the block, passes signals that ask for a checkpoint on to every process; yields those that came."""
     passed: list[int] = []
 
     def pass_on(number: int, _) -> None:
@@ -110,7 +112,7 @@ def _passing_on(started: Sequence[subprocess.Popen]) -> Iterator[list[int]]:
 
 
 def _outcome(started: Sequence[subprocess.Popen]) -> int:
-    """Exit code of the first process that fails; 0 once all have ended well."""
+    """Exit code of the first process that fails; 0 once all have succeeded."""
     while True:
         codes = [process.poll() for process in started]
         failed = next((code for code in codes if code), None)
@@ -122,7 +124,7 @@ def _outcome(started: Sequence[subprocess.Popen]) -> int:
 
 
 def _end(started: Sequence[subprocess.Popen]) -> None:
-    """Waits a little for the processes, then kills them: without one of them the others wait forever."""
+    """Waits a little for the processes, then kills them: they would wait forever for one that has failed."""
     deadline = time.monotonic() + GRACE
     for process in started:
         try:

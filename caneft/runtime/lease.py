@@ -1,11 +1,11 @@
-"""Which GPU is mine: jobs that share a machine get devices of their own.
+"""Leases GPUs, so that jobs that share a machine use different ones.
 
     python -m caneft.runtime.lease --gpus 1 -- python -m workflow.scripts.tune ...
 
-Snakemake counts GPUs but names none, so all jobs of a machine would compute on its first. This command waits for as
-many devices as are asked for, names them in CUDA_VISIBLE_DEVICES and becomes the given command: the variable is set
-before torch is imported. A device is a locked file, which the kernel frees when the last process that has it open ends,
-however it ends. The lock is held through `exec`, hence flock itself: filelock closes its file there.
+Snakemake counts GPUs but does not name them, so all jobs of a machine would compute on the first. This command waits
+for the requested number of devices, names them in CUDA_VISIBLE_DEVICES and becomes the given command, so the variable
+is set before torch is imported. A device is a locked file, which the kernel frees when the last process that has it
+open ends, however it ends. The lock must survive `exec`, hence flock itself: filelock closes its file there.
 """
 
 import argparse
@@ -26,18 +26,18 @@ from caneft.runtime.cli import step
 from caneft.runtime.devices import cpu_wanted
 
 LOG = logging.getLogger(__name__)
-LOOK = 0.1  # seconds between two looks at devices that are in use
+LOOK = 0.1  # seconds between two checks of devices that are in use
 
 
 class Device(NamedTuple):
-    """A GPU: as CUDA_VISIBLE_DEVICES names it, and the id that is the same for every process of the machine."""
+    """A GPU: its name in CUDA_VISIBLE_DEVICES, and the id that is the same for every process of the machine."""
 
     name: str
     id: str
 
 
 def machine() -> list[Device]:
-    """NVIDIA GPUs that nvidia-smi lists, in its order; none where it is missing or fails."""
+    """NVIDIA GPUs that nvidia-smi lists, in its order; none if it is missing or fails."""
     if shutil.which("nvidia-smi") is None:
         return []
     try:
@@ -49,10 +49,9 @@ def machine() -> list[Device]:
 
 
 def usable(environment: Mapping[str, str]) -> list[Device]:
-    """GPUs of the machine that CUDA_VISIBLE_DEVICES leaves; none if accelerate's variable asks for the CPU.
+    """GPUs of the machine that CUDA_VISIBLE_DEVICES allows; none if accelerate's variable asks for the CPU.
 
-    As CUDA does, takes indices, UUIDs and beginnings of them, and ignores all that follows an unknown one. Indices are
-    nvidia-smi's.
+    Like CUDA, accepts indices (here nvidia-smi's), UUIDs and beginnings of them, and ignores all after an unknown one.
     """
     if cpu_wanted():
         return []
@@ -70,13 +69,13 @@ def usable(environment: Mapping[str, str]) -> list[Device]:
 
 
 def lease(count: int, environment: Mapping[str, str], command: Sequence[str] = ()) -> dict[str, str]:
-    """Waits for so many GPUs, all or none, and holds them until this process and what inherits its files have ended.
+    """Waits for `count` GPUs, all or none, and holds them until this process and all that inherit its files have ended.
 
-    command: what they are for, shown to those who wait. Returns the variables to set: none under Slurm and where
-    CUDA_VISIBLE_DEVICES names no more devices than are asked for, or none can be found; a scheduler or the user has
-    chosen then. But an allocation of more devices is divided. With a count of 0, the machine's devices are hidden,
-    unless Slurm or CUDA_VISIBLE_DEVICES says which there are.
-    Raises InputError if the machine has fewer.
+    command: what they are for, shown to those who wait. Returns the variables to set: none if no GPU is found, or if a
+    scheduler or the user has already chosen. That is so if CUDA_VISIBLE_DEVICES names exactly `count` devices, or under
+    Slurm, if it is missing or names fewer. An allocation of more devices is divided. With a count of 0, hides the
+    machine's devices, unless Slurm or CUDA_VISIBLE_DEVICES says which there are.
+    Raises InputError if there are fewer devices, except under Slurm.
     """
     chosen, slurm = "CUDA_VISIBLE_DEVICES" in environment, "SLURM_JOB_ID" in environment
     if slurm and not chosen:
@@ -101,10 +100,10 @@ def lease(count: int, environment: Mapping[str, str], command: Sequence[str] = (
 
 
 def leases() -> Path:
-    """The user's folder of locks, the variable CANEFT_LEASES or one under /tmp, made if it is not there.
+    """The user's folder of locks: the variable CANEFT_LEASES, or one under /tmp. Creates it if it is missing.
 
-    Not under TMPDIR or XDG_RUNTIME_DIR, which differ between the sessions of a user and go with them: two folders would
-    be two holders. Raises InputError if it is somebody else's.
+    Not under TMPDIR or XDG_RUNTIME_DIR, which differ between a user's sessions and go with them: jobs with different
+    folders would not see each other's locks. Raises InputError if it belongs to somebody else.
     """
     folder = Path(os.environ.get("CANEFT_LEASES") or f"/tmp/caneft-gpus-{os.getuid()}")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -114,10 +113,10 @@ def leases() -> Path:
 
 
 def _wait(count: int, devices: Sequence[Device], folder: Path, holder: str) -> list[Device]:
-    """The devices got. Who comes first is served first, so many small requests cannot keep a large one waiting.
+    """Waits for devices and returns them. First come, first served, so small requests cannot keep a large one waiting.
 
-    Each device has a turnstile, which a process locks before it looks for devices. They are locked in one order, and
-    nobody who has devices wants a turnstile: so nobody waits in a circle.
+    Each device has a turnstile, which a process locks before it looks for devices. All processes lock turnstiles in the
+    same order, and none that holds devices waits for a turnstile, so there is no deadlock.
     """
     turnstiles = [_lock(folder / f"{identity}.queue", holder, wait=True) for identity in sorted(d.id for d in devices)]
     said = False
@@ -138,7 +137,7 @@ def _wait(count: int, devices: Sequence[Device], folder: Path, holder: str) -> l
 
 
 def _free(count: int, devices: Sequence[Device], folder: Path, holder: str) -> dict[Device, int]:
-    """So many devices with their locked files, or none."""
+    """`count` devices with their locked files, or none."""
     mine: dict[Device, int] = {}
     for device in devices:
         if len(mine) < count and (handle := _lock(folder / f"{device.id}.lock", holder)) is not None:
@@ -151,7 +150,7 @@ def _free(count: int, devices: Sequence[Device], folder: Path, holder: str) -> d
 
 
 def _lock(path: Path, holder: str, wait: bool = False) -> int | None:
-    """Descriptor of the locked file, in which the holder stands; None if another has it and is not waited for."""
+    """Descriptor of the locked file, into which it writes the holder; None if another has it and `wait` is false."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,5 +1,4 @@
-"""What goes wrong outside of the program, in words: disks that are full, folders that may not be written, environments
-that lack a file."""
+"""Explains failures outside the program: full disks, folders that may not be written, environments that lack a file."""
 
 import errno
 import os
@@ -13,12 +12,12 @@ from pathlib import Path
 FULL = {errno.ENOSPC, errno.EDQUOT}
 NOT_WRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM}
 LEAST_ROOM = 1_000_000
-"""Bytes; with less, a job may have found none for its log, and so have said nothing."""
+"""Bytes; with less free space, a job may have had no room for its log, and so have left no message."""
 AGAIN = "give the same command again: finished files are kept"
 
 
 def in_words(error: BaseException) -> str | None:
-    """Message for an error that the machine is to blame for: what is wrong where, and the remedy; None for others."""
+    """Message for an error that the machine causes, with the place and the remedy; None for other errors."""
     for cause in _causes(error):
         if (number := _number(cause)) in FULL | NOT_WRITABLE:
             named = getattr(cause, "filename", None)
@@ -35,7 +34,7 @@ def in_words(error: BaseException) -> str | None:
 
 
 def in_words_of(said: str) -> str | None:
-    """As `in_words`, of an error of which only the traceback is there; None where it is none of the machine's."""
+    """Like `in_words`, for an error of which only the traceback is known; None if the machine does not cause it."""
     found = re.findall(r"^\w+Error: \[Errno (\d+)\] ([^:\n]*)(?:: '([^'\n]+)')?", said, re.MULTILINE)
     if not found:
         return None
@@ -51,7 +50,7 @@ def out_of_room(folder: str | Path) -> str | None:
 
 
 def check_writable(files: Iterable[str | Path]) -> None:
-    """Raises OSError naming a folder that may not be written, of those that files lie in, or that these lie in."""
+    """Raises OSError naming a folder that may not be written: a file's folder, or the nearest parent that exists."""
     for folder in sorted({Path(file).parent for file in files}):
         there = next(place for place in (folder, *folder.parents) if place.exists())
         if not os.access(there, os.W_OK | os.X_OK):
@@ -68,7 +67,7 @@ def _causes(error: BaseException | None) -> list[BaseException]:
 
 
 def _number(error: BaseException) -> int | None:
-    """The system's error number; libraries that are not written in Python only say it."""
+    """The system's error number; libraries that are not written in Python give it only in their message."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno
     said = re.search(r"\(os error (\d+)\)", str(error))
@@ -76,7 +75,7 @@ def _number(error: BaseException) -> int | None:
 
 
 def _environment() -> str | None:
-    """What is missing from the environment of this Python, by its packages' own lists; None if all is there."""
+    """Message about what this Python's environment lacks, by its packages' own file lists; None if it is complete."""
     gone = [
         (str(file.locate()), f"{package.metadata['Name']} {package.version}")
         for package in distributions()

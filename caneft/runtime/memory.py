@@ -1,15 +1,15 @@
-"""How much memory the jobs of this machine may use together."""
+"""The memory that the jobs of this machine may use together."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 SHARE = 0.9
-"""Of the memory; the rest is for the system and for Snakemake."""
+"""Share of the memory that jobs may use; the rest is for the system and Snakemake."""
 
 
 def limit_mb(root: Path = Path("/")) -> int:
-    """Megabytes (of 10^6 bytes) that jobs may use: of the machine's memory, or of the least that a cgroup allows.
+    """Megabytes (of 10^6 bytes) that jobs may use: SHARE of the machine's memory or of the lowest cgroup limit.
 
     root: where /proc and /sys are.
     """
@@ -20,12 +20,12 @@ def _total(root: Path) -> int:
     try:
         lines = (root / "proc/meminfo").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemTotal:"))
-    except (OSError, StopIteration):  # no Linux
+    except (OSError, StopIteration):  # not Linux
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _cgroup_limits(root: Path) -> Iterator[int]:
-    """Limits of the cgroups that this process is in and of those around them; of version 2 and 1."""
+    """Memory limits of this process's cgroups and their parents, of version 2 and 1."""
     yield 2**63  # no limit, as version 1 writes it
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()

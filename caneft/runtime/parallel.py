@@ -1,8 +1,8 @@
-"""Several processes of one step, a GPU each: what they share out and what they exchange.
+"""Several processes of one step, one GPU each: how they divide the work and what they exchange.
 
-In a dump each scores batches of its own. In training each has its part of the examples of an optimizer step, and what
-they exchange are the gradients of what is trained and a few numbers a step, through accelerate. There is no wrapper
-around the model: a model whose weights are mostly frozen has nothing else to tell.
+In a dump, each process scores its own batches. In training, each takes a part of the examples of an optimizer step, and
+accelerate exchanges the gradients of what is trained and a few numbers a step. The model has no wrapper: one with
+mostly frozen weights has nothing else to exchange.
 """
 
 import os
@@ -15,15 +15,15 @@ from torch import nn
 from caneft.prompts import Example
 from caneft.runtime.devices import cpu_wanted
 
-PIECE = 2**26  # numbers that are reduced at once: what this takes of memory beside the gradients
+PIECE = 2**26  # numbers that are reduced at once, which bounds the memory that this takes on top of the gradients
 
 
 class Team:
-    """The processes that work together; this one is a process on its own, for which nothing is exchanged."""
+    """The processes that work together; this base class is a single process, which exchanges nothing."""
 
     rank, count = 0, 1
     apart = False
-    """Whether they are on several machines, which share files but no memory."""
+    """Whether they are on several machines, which share files but not memory."""
 
     @property
     def main(self) -> bool:
@@ -36,7 +36,7 @@ class Team:
         return False
 
     def part(self, examples: Sequence[Example]) -> Sequence[Example]:
-        """This process's part of some examples; may be none."""
+        """This process's part of some examples, possibly empty."""
         return examples
 
     def sum(self, numbers: Sequence[float]) -> list[float]:
@@ -44,14 +44,14 @@ class Team:
         return list(numbers)
 
     def gather(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Every process's tensor of one shape and type, on the CPU, stacked along a new first axis."""
+        """The tensors of all processes, of one shape and type, on the CPU, stacked along a new first axis."""
         return tensor.cpu().unsqueeze(0)
 
     def reduce_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Sums the gradients over the processes. A parameter without gradient in all of them stays without."""
+        """Sums the gradients over the processes. A parameter that has no gradient in any of them keeps none."""
 
     def wait(self) -> None:
-        """Waits for all processes to come here."""
+        """Waits until all processes have come here."""
 
     def leave(self) -> None:
         """Ends the connection to the others."""
@@ -63,8 +63,8 @@ class Processes(Team):
     def __init__(self):
         from accelerate import PartialState
 
-        # No limit that a long checkpoint or dev loss of the main process could meet: the launcher ends the survivors.
-        # Without a GPU it would not look for other processes unless told that they are on the CPU.
+        # The timeout exceeds any checkpoint or dev loss of the main process. If one fails, the launcher ends the rest.
+        # Without a GPU, accelerate looks for other processes only if it is told that they are on the CPU.
         cpu = cpu_wanted() or not torch.cuda.is_available()
         self.state = PartialState(cpu=cpu, timeout=timedelta(days=7))
         self.rank, self.count = self.state.process_index, self.state.num_processes
@@ -76,7 +76,7 @@ class Processes(Team):
         return os.getppid() != self._parent
 
     def part(self, examples: Sequence[Example]) -> Sequence[Example]:
-        """Every count-th example by length, so that all processes have about as much to do."""
+        """Every count-th example by length, so that all processes have about the same amount of work."""
         return sorted(examples, key=len)[self.rank :: self.count]
 
     def sum(self, numbers: Sequence[float]) -> list[float]:
@@ -114,7 +114,7 @@ ALONE = Team()
 
 
 def pieces(parameters: Sequence[nn.Parameter], largest: int = PIECE) -> Iterator[list[nn.Parameter]]:
-    """Parameters in groups of one dtype, each of at most so many numbers (one parameter at least)."""
+    """Groups of parameters of one dtype, each of at most `largest` numbers (but at least one parameter)."""
     for dtype in dict.fromkeys(parameter.dtype for parameter in parameters):
         piece: list[nn.Parameter] = []
         for parameter in (p for p in parameters if p.dtype == dtype):
@@ -131,5 +131,5 @@ def launched() -> bool:
 
 
 def join(processes: int) -> Team:
-    """The team that this process belongs to. processes: how many are wanted; at most one: it stays alone."""
+    """The team of this process. processes: how many are wanted; at most one, or no launcher, leaves it alone."""
     return Processes() if processes > 1 and launched() else ALONE

@@ -1,4 +1,4 @@
-"""How far a run is: jobs done, failed and running, and the time that the others will take."""
+"""The progress of a run: jobs done, failed and running, and the time that the others will take."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ class Progress:
     done: int = 0
     failed: set[int] = field(default_factory=set)
     running: dict[int, tuple[str, float]] = field(default_factory=dict)
-    """Rule and start of each job that runs."""
+    """Rule and start of each running job."""
     first: float | None = None
     """When the first job started."""
     took: dict[str, list[float]] = field(default_factory=dict)
@@ -24,13 +24,13 @@ class Progress:
         self.planned = Counter(jobs)
 
     def start(self, job: int, rule: str, now: float) -> None:
-        """A job that is tried again is no longer a failed one."""
+        """Counts a job as running, and no longer as failed if it is tried again."""
         self.failed.discard(job)
         self.running[job] = rule, now
         self.first = now if self.first is None else self.first
 
     def finish(self, job: int, now: float) -> float:
-        """Returns how long the job took."""
+        """Counts a job as done; returns how long it took."""
         rule, since = self.running.pop(job, ("", now))
         self.took.setdefault(rule, []).append(now - since)
         self.done += 1
@@ -41,10 +41,10 @@ class Progress:
         self.failed.add(job)
 
     def left(self, now: float) -> float | None:
-        """Seconds that the remaining jobs will take; None while no job has finished.
+        """Seconds that the remaining jobs will take; None until a job has finished.
 
-        A job is expected to take the mean of its rule's finished jobs, or of all finished jobs where there is none, and
-        as many run side by side as did so far. Jobs that wait for a failed one are counted as if they could run.
+        Expects a job to take the mean of its rule's finished jobs, or of all finished jobs if the rule has none, and as
+        many jobs to run at a time as so far. Counts jobs that wait for a failed one as if they could run.
         """
         times = [time for of_rule in self.took.values() for time in of_rule]
         if not times:

@@ -1,7 +1,7 @@
-"""What the screen says of a run: its plan, a line for each job, and at the end why jobs failed.
+"""Shows a run on the screen: its plan, a line for each job, and at the end why jobs failed.
 
-Snakemake logs events, and a handler beside its own puts them into words, where the profile's `quiet` names `rules`.
-Snakemake's handler for the screen then leaves them out; the log file of the run keeps everything.
+Snakemake logs events. If the profile's `quiet` names `rules`, a handler beside Snakemake's own puts them into words;
+Snakemake's handler for the screen then leaves them out, but the log file of the run keeps everything.
 """
 
 import logging
@@ -17,7 +17,7 @@ from caneft.runtime.failures import Failure, failure, group_failures, summary
 from caneft.runtime.progress import Progress, duration
 
 SAID_HERE = {"run_info", "job_started", "job_finished", "progress"}
-"""Events of a run that this module puts into words. Snakemake itself leaves out those that `quiet: rules` is about."""
+"""Events that this module puts into words. Snakemake itself leaves out those that `quiet: rules` covers."""
 FOLLOWS = "input files updated by another job"
 WHY = {
     "output files have to be generated": "its files are missing",
@@ -29,24 +29,26 @@ WHY = {
     "code has changed since last execution": "its code has changed",
     "software environment definition has changed since last execution": "its environment has changed",
 }
-"""Snakemake's names of the reasons for a job, in words."""
+"""Snakemake's names of the reasons for a job, in plain words."""
 
 Reasons = Callable[[], Iterable[tuple[str, Iterable[str]]]]
 """Gives, for each planned job, its rule and Snakemake's names of its reasons."""
 
 
 class Screen(logging.Handler):
-    """Handler of Snakemake's events. Of an event that it does not know it says nothing."""
+    """Handler of Snakemake's events. Ignores events that it does not know."""
 
     def __init__(
         self,
-        targets: Callable[[], Iterable[str]],
+        targets: Callable[[str], Iterable[str]],
         reasons: Reasons,
         quiet: Collection[str],
         dry: bool,
         commands: bool = False,
     ):
-        """targets: gives the names that the command line may ask for; quiet: names of Snakemake's `quiet`; dry: whether
+        """Makes a handler, which `attach` adds to a logger.
+
+        targets: gives the names to offer for an unknown target; quiet: values of Snakemake's `quiet`; dry: whether
         nothing will run; commands: whether shell commands are shown (`-p`).
         """
         super().__init__(logging.INFO)
@@ -61,7 +63,7 @@ class Screen(logging.Handler):
         self._errors: list[str] = []
 
     def attach(self, logger: logging.Logger) -> None:
-        """Adds this handler to Snakemake's own: the screen leaves out what is said here, the log file nothing."""
+        """Adds this handler to Snakemake's. The screen then leaves out what this one shows, the log file nothing."""
         for handler in logger.handlers:
             if isinstance(handler, logging.FileHandler):
                 handler.filters.clear()
@@ -81,7 +83,7 @@ class Screen(logging.Handler):
             return not (self.speaks and self.planned and kind == "RuleException")
         if not self.speaks:
             return True
-        # After the plan of a dry run come reasons by kind, which the plan has by rule.
+        # After the plan of a dry run, Snakemake lists reasons by kind; the plan already has them by rule.
         chatter = event is None and record.levelno <= logging.INFO
         if chatter and self.planned and (self.dry or record.getMessage().startswith("Select jobs")):
             return False
@@ -96,7 +98,7 @@ class Screen(logging.Handler):
             self.handleError(record)
 
     def close_with_reasons(self, before: Iterable[str] = ()) -> None:
-        """Says why jobs failed; nothing of Snakemake's follows. before: lines that come first."""
+        """Shows why jobs failed, and nothing of Snakemake's after that. before: lines to show first."""
         failures = [*self.failures.values(), *(Failure("Snakemake", (), said) for said in self._errors)]
         lines = [*before]
         if failures:
@@ -113,7 +115,7 @@ class Screen(logging.Handler):
             self._say(f"{time.strftime('%H:%M:%S')}  {what}")
 
     def _on_run_info(self, record: logging.LogRecord, now: float) -> None:
-        if self.planned or not hasattr(record, "stats"):  # a dry run has its jobs counted twice
+        if self.planned or not hasattr(record, "stats"):  # a dry run counts its jobs twice
             return
         self.planned = True
         counts = {rule: count for rule, count in record.stats.items() if rule != "total"}
@@ -152,7 +154,7 @@ class Screen(logging.Handler):
         self._tell(f"done    {name} ({duration(took)}): {self.progress.line(now)}")
 
     def _on_job_error(self, record: logging.LogRecord, now: float) -> None:
-        if getattr(record, "indent", False):  # of a group, which has been told of as a whole
+        if getattr(record, "indent", False):  # in a group, which is reported as a whole
             return
         self.progress.fail(record.jobid)
         name = self._names.get(record.jobid, record.rule_name)
@@ -179,9 +181,9 @@ class Screen(logging.Handler):
         kind = getattr(record, "exception", None)
         wanted = re.search(r"No rule to produce (\S+)", said)
         if kind == "MissingRuleException" and wanted:
-            self._say(no_target(wanted[1], self.targets()))
+            self._say(no_target(wanted[1], self.targets(wanted[1])))
         elif words := machine.in_words_of(said):
-            # Snakemake met it itself, between two jobs, and ends without calling a handler.
+            # Snakemake itself hit this error, between two jobs, and ends without calling a handler.
             remedy = words.partition(": ")[2]
             self.failures = {job: found for job, found in self.failures.items() if not found.reason.endswith(remedy)}
             self.close_with_reasons([f"Error: {words}"])
@@ -190,7 +192,7 @@ class Screen(logging.Handler):
 
 
 def _is_own(resource: str) -> bool:
-    """Whether a resource is Snakemake's or the workflow's own: `turn` is what jobs of one Slurm job take."""
+    """Whether a resource is internal to Snakemake or the workflow: `turn` is what jobs of one Slurm job take."""
     return resource.startswith("_") or resource == "turn"
 
 
@@ -213,6 +215,6 @@ def plan(counts: Mapping[str, int], reasons: Iterable[tuple[str, Iterable[str]]]
 def no_target(name: str, targets: Iterable[str]) -> str:
     """Message for a target that is neither a name nor a file that a rule makes."""
     return (
-        f"Error: there is no target '{name}', and no rule makes a file of that name. A target is one of the names"
-        f" below, or a file of the results folder.\n{did_you_mean(name, targets)}"
+        f"Error: there is no rule to ask for as '{name}', and none makes a file of that name. Ask for one of the names"
+        f" below, or for a file of the results folder.\n{did_you_mean(name, targets)}"
     )

@@ -1,4 +1,4 @@
-"""Whether a Slurm cluster has what jobs ask it for, and none of an earlier run, before the first one is submitted."""
+"""Checks, before the first job is submitted, that a Slurm cluster has what jobs request and none of an earlier run."""
 
 import getpass
 import math
@@ -10,14 +10,14 @@ from typing import Any
 from caneft.errors import InputError, did_you_mean
 
 WHERE = "profiles/slurm/config.yaml"
-ENDING = 120  # seconds that cancelled jobs may take to write their checkpoints and go
+ENDING = 120  # seconds that cancelled jobs may take to write their checkpoints and end
 
 
 def check(jobs: Iterable[tuple[str, Mapping[str, Any]]], status_command: str | None) -> None:
     """Asks the cluster about partitions, account and accounting.
 
     jobs: name of the rule and resources of each job that would be submitted; status_command: `sacct` or `squeue`.
-    Raises InputError for what Slurm would refuse job by job, and for what Snakemake would wait for without end.
+    Raises InputError for what Slurm would refuse job by job, and for what would keep Snakemake waiting forever.
     """
     asked: dict[str, dict[str, str]] = {"slurm_partition": {}, "slurm_account": {}}
     for rule, resources in jobs:
@@ -54,9 +54,9 @@ def check(jobs: Iterable[tuple[str, Mapping[str, Any]]], status_command: str | N
 
 
 def check_time(name: str, minutes: int) -> None:
-    """Raises InputError if no partition lets a job run as long: Slurm would leave it in the queue, without a word.
+    """Raises InputError if no partition allows a job this long, which Slurm would silently leave in the queue.
 
-    name: of the Slurm job; minutes: that it asks for at its first try.
+    name: the Slurm job's; minutes: what it requests at its first try.
     """
     limits = [_minutes(limit) for limit in _ask("sinfo", "--noheader", "--format=%l")]
     if limits and minutes > max(limits):
@@ -67,9 +67,9 @@ def check_time(name: str, minutes: int) -> None:
 
 
 def check_nodes(name: str, nodes: int) -> None:
-    """Raises InputError if no partition has so many nodes, as `check_time` does.
+    """Raises InputError if no partition has this many nodes, for the same reason as `check_time`.
 
-    name: of the Slurm job; nodes: that it asks for.
+    name: the Slurm job's; nodes: what it requests.
     """
     found = [int(number) for number in _ask("sinfo", "--noheader", "--format=%D")] if nodes > 1 else []
     if found and nodes > max(found):
@@ -80,7 +80,7 @@ def check_nodes(name: str, nodes: int) -> None:
 
 
 def _minutes(limit: str) -> float:
-    """Of a time limit as sinfo writes it: `infinite`, or `[days-][[hours:]minutes:]seconds`."""
+    """Minutes of a time limit as sinfo writes it: `infinite`, or `[days-][[hours:]minutes:]seconds`."""
     if not limit[0].isdigit():
         return math.inf
     days, _, clock = limit.rpartition("-")
@@ -91,9 +91,9 @@ def _minutes(limit: str) -> float:
 
 
 def wait_for_earlier(run: str) -> None:
-    """Returns when no job of an earlier run is left: two of the same kind would write the same files.
+    """Returns when no job of an earlier run is left, as two jobs of the same kind would write the same files.
 
-    run: its id, the name of its jobs. Raises InputError if they are not on their way out.
+    run: its id, the name of its jobs. Raises InputError if they are not ending, or take longer than `ENDING` to end.
     """
     deadline = time.monotonic() + ENDING
     while states := _ask("squeue", "--noheader", f"--name={run}", "--format=%T"):
@@ -107,13 +107,13 @@ def wait_for_earlier(run: str) -> None:
 
 
 def cancel(run: str) -> None:
-    """Cancels what is queued or runs of a run, if anything is. run: its id, the name of its jobs."""
+    """Cancels the pending, running and suspended jobs of a run, if any. run: its id, the name of its jobs."""
     if _ask("squeue", "--noheader", f"--name={run}", "--states=PENDING,RUNNING,SUSPENDED", "--format=%i"):
         _ask("scancel", f"--name={run}")
 
 
 def _ask(*command: str) -> set[str]:
-    """Lines of one of Slurm's commands."""
+    """Words that a Slurm command prints. Raises InputError if it is not found, fails or does not answer."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     except FileNotFoundError:

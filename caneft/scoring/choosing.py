@@ -1,4 +1,4 @@
-"""Which learning rate of a grid is taken: the fairness rule, the same for every method."""
+"""Chooses the learning rate of a grid: the fairness rule, the same for every method."""
 
 import zlib
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from caneft.scoring.significance import Errors
 from caneft.storage.integrity import FORMAT
 
 BOOTSTRAP = 1000
-"""Resamples of the dev segments."""
+"""Number of resamples of the dev segments."""
 
 Trial = tuple[float, int]
 """Learning rate and seed."""
@@ -26,14 +26,14 @@ def choose(
     dev: Mapping[str, Sequence[Row]],
     outputs: Mapping[Trial, Mapping[str, Sequence[str]] | None],
 ) -> dict[str, Any]:
-    """What `choice.json` holds: the lowest rate whose dev score is within one standard error of the best.
+    """The content of `choice.json`: the lowest rate whose dev score is within one standard error of the best.
 
-    dev: pairs by domain. outputs: of every trial the hypotheses by domain, None if it diverged; a rate with such a
-    trial is not taken. The score of a rate is the mean over its seeds and the domains; ties go to the lower rate. The
-    standard error is that of the difference to the best: segments resampled for both alike, and the deviation
-    between seeds, pooled over the rates; with one seed the segments alone.
-    `edge` says that a better rate may lie outside of the grid: `high` if the best score is that of the highest rate,
-    `low` if the lowest is taken. Where all rates above diverged, a rate is no edge.
+    dev: pairs by domain. outputs: hypotheses of every trial by domain, None if it diverged; a rate with such a trial is
+    not taken. The score of a rate is the mean over its seeds and the domains; ties go to the lower rate. The standard
+    error is that of the difference from the best: it combines the segments, resampled for both alike, and the deviation
+    between seeds, pooled over the rates; with one seed, it covers only the segments.
+    `edge` says that a better rate may be outside the grid: `high` if the highest rate has the best score, `low` if the
+    lowest is taken. If all rates above the best diverged, there is no `high` edge.
     Raises InputError if no rate is left.
     """
     rates = sorted({rate for rate, _ in outputs})
@@ -62,7 +62,7 @@ def choose(
 def _errors(
     settings: ChoiceSettings, dev: Mapping[str, Sequence[Row]], outputs: Mapping[Trial, Mapping[str, Sequence[str]]]
 ) -> Errors:
-    """Scores of the rates, by their names, with what their errors are made from."""
+    """Scores of the rates, by their names, with what their errors are computed from."""
     systems = [(f"{rate:g}", seed) for rate, seed in sorted(outputs)]
     targets = {domain: [row.target for row in dev[domain]] for domain in settings.domains}
     ordered = {trial: outputs[trial] for trial in sorted(outputs)}

@@ -1,4 +1,4 @@
-"""Tests of significance of one block: every variant against the baseline, the method against every other variant."""
+"""Significance tests of one block: every variant against the baseline, the method against every other variant."""
 
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,20 +16,20 @@ from caneft.scoring import significance, statistics, translated
 from caneft.scoring.significance import Difference, Errors, Pairs, Score
 
 DECIMALS = 6
-"""Of scores and differences in files."""
+"""Decimals of scores and differences in files."""
 Systems = Mapping[tuple[str, int | None], Any]
-"""Something by variant and seed, which is None where there is none."""
+"""Something by variant and seed; the seed is None for a variant without seeds."""
 
 
 class Sample(NamedTuple):
-    """One test set in one metric: statistics of the systems, (systems, segments, k), and the score of their sums."""
+    """One test set in one metric: statistics of the systems, (systems, segments, k), and the `Score` for their sums."""
 
     systems: np.ndarray
     score: Score
 
 
 class Resampled(NamedTuple):
-    """One test set, or an average of several: scores, and what resampling makes of them.
+    """One test set, or an average of several: its scores and their resamples.
 
     of_runs: (systems,). score: (variants,), means over the seeds. bootstrapped: (resamples, variants). randomised:
     (resamples, comparisons).
@@ -42,14 +42,14 @@ class Resampled(NamedTuple):
 
 
 def comparisons(variants: Sequence[str], baseline: str | None, method: str | None) -> list[tuple[str, str]]:
-    """Pairs of variants that are compared, each once: all with the baseline, then the method with all others."""
+    """Pairs of variants to compare, each once: all with the baseline, then the method with all others."""
     first = [(variant, baseline) for variant in variants if baseline is not None and variant != baseline]
     second = [(method, variant) for variant in variants if method is not None and variant not in (method, baseline)]
     return first + second
 
 
 def pairs(systems: Sequence[tuple[str, int | None]], a: str, b: str) -> Pairs:
-    """Numbers of the systems that are compared: seed by seed; one without seeds with every seed of the other."""
+    """Numbers of the systems to compare: seed by seed; one without seeds with every seed of the other variant."""
     numbered = list(enumerate(systems))
     return [
         (i, j)
@@ -62,21 +62,21 @@ def pairs(systems: Sequence[tuple[str, int | None]], a: str, b: str) -> Pairs:
 def surface_samples(
     metric: str, target_language: str | None, references: Mapping[str, Sequence[str]], outputs: Systems
 ) -> Iterator[tuple[str, Sample]]:
-    """Domains with their samples in a metric of `metrics.METRICS`. outputs: hypotheses by domain, of every system."""
+    """Each domain with its sample in a metric of `metrics.METRICS`. outputs: hypotheses by domain, for every system."""
     for domain, targets in references.items():
         measure = statistics.Surface(metric, target_language, targets)
         yield domain, Sample(np.stack([measure(found[domain]) for found in outputs.values()]), measure.score)
 
 
 def neural_samples(domains: Sequence[str], outputs: Systems) -> Iterator[tuple[str, Sample]]:
-    """Domains with their samples in a metric that is a mean. outputs: segment scores by domain, of every system."""
+    """Each domain with its sample in a metric that is a mean. outputs: segment scores by domain, for every system."""
     for domain in domains:
         systems = np.stack([statistics.segment_scores(found[domain]) for found in outputs.values()])
         yield domain, Sample(systems, statistics.mean_of_segments)
 
 
 def test_block(settings: SignificanceSettings, root: Path, direction: str) -> dict[str, Any]:
-    """Tests of every metric, from the files of a block. root: folder of the results.
+    """Tests of every metric, from the files of a block. root: the results folder.
 
     Raises InputError if a file does not fit its test set.
     """
@@ -97,7 +97,7 @@ def test_block(settings: SignificanceSettings, root: Path, direction: str) -> di
 
 
 def _by_system(settings: SignificanceSettings, read: Callable[[System], dict[str, Any]]) -> Systems:
-    """What `read` finds of each domain, by variant and seed."""
+    """The result of `read` for each system, by variant and seed."""
     return {(system.variant, system.seed): read(system) for system in settings.systems}
 
 
@@ -122,9 +122,9 @@ def test_metric(
     systems: Sequence[tuple[str, int | None]],
     samples: Iterator[tuple[str, Sample]],
 ) -> dict[str, Any]:
-    """Scores with intervals and comparisons of one metric, as they stand in a block's file.
+    """Scores with intervals, and comparisons, of one metric, as a block's file holds them.
 
-    systems: variants and seeds, in the order of the samples. samples: of every domain.
+    systems: variants and seeds, in the order of the samples. samples: one for each domain.
     """
     variants = list(dict.fromkeys(variant for variant, _ in systems))
     compared = comparisons(variants, settings.baseline, settings.method)
@@ -148,7 +148,7 @@ def test_metric(
 
 
 def _runs(systems: Sequence[tuple[str, int | None]]) -> dict[str, int]:
-    """Seeds of each variant; 0 of one that has none."""
+    """Number of seeds of each variant; 0 for a variant without seeds."""
     return {v: len([seed for name, seed in systems if name == v and seed is not None]) for v, _ in systems}
 
 
@@ -163,7 +163,7 @@ def errors(systems: Sequence[tuple[str, int | None]], of_runs: np.ndarray, boots
 
 
 def averages(settings: SignificanceSettings) -> dict[str, list[str]]:
-    """Domains of each average that the tables show; that of one domain would only repeat it."""
+    """Domains of each average that the tables show; an average over one domain would only repeat it."""
     groups = {AVERAGE_SEEN: settings.seen, AVERAGE_UNSEEN: settings.unseen}
     shown = {name: domains for name, domains in groups.items() if len(domains) > 1}
     return shown | ({AVERAGE_ALL: settings.seen + settings.unseen} if settings.unseen else {})
@@ -176,8 +176,11 @@ def _resampled(
     domain: str,
     sample: Sample,
 ) -> Resampled:
-    """Resamples of a domain follow from its name and the seed: those of another one are independent, and the tests of
-    this one stay what they are when a domain or a variant is added."""
+    """Resamples a domain.
+
+    Random numbers follow from its name and the seed: those of other domains are independent, and this domain's tests
+    stay the same when a domain or a variant is added.
+    """
     coins, draws = (np.random.default_rng([settings.seed, zlib.crc32(domain.encode()), kind]) for kind in (0, 1))
     places = [pairs(systems, a, b) for a, b in compared]
     drawn = significance.bootstrapped(sample.systems, sample.score, settings.bootstrap, draws)
@@ -204,7 +207,7 @@ def _average(domains: Sequence[Resampled]) -> Resampled:
 def _comparisons(
     found: Resampled, variants: Sequence[str], compared: Sequence[tuple[str, str]], errors: Errors
 ) -> Iterator[dict[str, float | None]]:
-    """Of each comparison the difference, its interval and p over segments; then both errors, and p over runs too."""
+    """For each comparison the difference, its interval and p over segments; then both errors, and p over runs."""
     a, b = ([variants.index(pair[side]) for pair in compared] for side in (0, 1))
     observed = found.score[a] - found.score[b]
     low, high = significance.interval(found.bootstrapped[:, a] - found.bootstrapped[:, b])
@@ -216,7 +219,7 @@ def _comparisons(
 
 
 UNKNOWN = dict.fromkeys(("se_runs", "df", "p_runs"))
-"""Of a difference between methods that have too few runs."""
+"""Entries for a difference between methods that have too few runs."""
 
 
 def _of_runs(found: Difference) -> dict[str, float | None]:
@@ -224,5 +227,5 @@ def _of_runs(found: Difference) -> dict[str, float | None]:
 
 
 def _rounded(**values: float) -> dict[str, float]:
-    """As plain numbers, to a millionth; never minus zero."""
+    """Values as plain numbers, rounded to a millionth; never minus zero."""
     return {name: round(float(value), DECIMALS) + 0.0 for name, value in values.items()}

@@ -1,4 +1,4 @@
-"""Translations that are corrupted to a known degree, from references: what a demonstration metric is trained on."""
+"""Corrupts references to known degrees, to make the translations that a demonstration metric is trained on."""
 
 from collections.abc import Sequence
 from random import Random
@@ -8,7 +8,7 @@ from caneft.corpora.store import Row
 
 
 class ScoredPair(NamedTuple):
-    """A corrupted translation. score: 1 for the reference itself, 0 where no word was left alone."""
+    """A corrupted translation. score: 1 for the reference itself, 0 if every word was corrupted."""
 
     source: str
     hypothesis: str
@@ -17,7 +17,7 @@ class ScoredPair(NamedTuple):
 
 
 def judged(rows: Sequence[Row], seed: int) -> list[ScoredPair]:
-    """One corrupted translation of each row, levels uniform in 0..1. The i-th depends on `rows[:i + 1]` and seed."""
+    """A corrupted translation of each row, with levels uniform in 0..1. The i-th depends on `rows[:i + 1]` and seed."""
     found = []
     for number, row in enumerate(rows):
         rng = Random(f"{seed} {number}")
@@ -30,7 +30,7 @@ def judged(rows: Sequence[Row], seed: int) -> list[ScoredPair]:
 
 
 def split(pairs: Sequence[ScoredPair], share: float) -> tuple[list[ScoredPair], list[ScoredPair]]:
-    """Pairs to train on, and that share of them, spread evenly, that is held out."""
+    """Pairs to train on, and held-out pairs, which are that share of all and evenly spread."""
     out = [int((number + 1) * share) > int(number * share) for number in range(len(pairs))]
     kept = [pair for pair, held in zip(pairs, out, strict=True) if not held]
     return kept, [pair for pair, held in zip(pairs, out, strict=True) if held]
@@ -39,8 +39,8 @@ def split(pairs: Sequence[ScoredPair], share: float) -> tuple[list[ScoredPair], 
 def corrupt(words: Sequence[str], count: int, others: Sequence[str], rng: Random) -> list[str]:
     """Words of which `count`, at random places, are corrupted, each in one of four ways with equal chances.
 
-    It is left out, comes twice, has one of `others` in its place, or moves to the end of the sentence.
-    Raises ValueError for more than there are words.
+    A word is left out, repeated, replaced by one of `others`, or moved to the end of the sentence. Raises ValueError if
+    `count` exceeds the number of words.
     """
     places = set(rng.sample(range(len(words)), count))
     kept, moved = [], []

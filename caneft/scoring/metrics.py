@@ -1,7 +1,7 @@
-"""The metrics of outputs and references: one entry each, with all that scoring and the tests of significance need.
+"""Metrics that compare outputs with references: one entry each, with all that scoring and significance tests need.
 
-sacrebleu computes the statistics of segments. Corpus scores from their sums are computed here for many sums at once,
-with numpy. What people read of a metric, and whether lower is better, is in `config.metrics.MEASURES`.
+sacrebleu computes the statistics of segments. This module computes corpus scores from their sums, for many sums at
+once, with numpy. `config.metrics.MEASURES` has what people read of a metric, and whether lower is better.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,10 +16,10 @@ from caneft.errors import InputError
 
 
 class Metric(NamedTuple):
-    """How a metric is computed.
+    """The functions of a metric.
 
-    make: from the target language's tag, something with the interface of sacrebleu's metrics. from_sums: corpus scores
-    (...) from sums (..., k) of its statistics of segments, which are whole numbers.
+    make: maps the target language's tag to an object with the interface of sacrebleu's metrics. from_sums: maps sums
+    (..., k) of the statistics of segments, which are whole numbers, to corpus scores (...).
     """
 
     make: Callable[[str | None], Any]
@@ -27,9 +27,9 @@ class Metric(NamedTuple):
 
 
 class ExactMatch:
-    """Share of hypotheses equal to their reference, in per cent; white space at the ends does not count.
+    """Share of hypotheses equal to their reference, in per cent, without regard to white space at the ends.
 
-    With the interface of sacrebleu's metrics.
+    Has the interface of sacrebleu's metrics.
     """
 
     def corpus_score(self, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> SimpleNamespace:
@@ -52,7 +52,7 @@ class ExactMatch:
 def bleu(sums: np.ndarray) -> np.ndarray:
     """BLEU (...) from sums (..., 10) of sacrebleu's statistics: lengths of output and reference, matches, n-grams.
 
-    With sacrebleu's defaults: four orders, exponential smoothing, no effective order.
+    Uses sacrebleu's defaults: four orders, exponential smoothing, no effective order.
     """
     length, reference, correct, total = sums[..., 0], sums[..., 1], sums[..., 2:6], sums[..., 6:10]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -65,7 +65,7 @@ def bleu(sums: np.ndarray) -> np.ndarray:
 def chrf(sums: np.ndarray) -> np.ndarray:
     """chrF2 (...) from sums (..., 3 * orders) of sacrebleu's statistics: n-grams of output, of reference, matches."""
     hypothesis, reference, match = sums[..., 0::3], sums[..., 1::3], sums[..., 2::3]
-    orders = ((hypothesis > 0) & (reference > 0)).sum(axis=-1)  # where either is 0, so are the matches
+    orders = ((hypothesis > 0) & (reference > 0)).sum(axis=-1)  # if either is 0, so are the matches
     precision = (match / np.maximum(hypothesis, 1)).sum(axis=-1)
     recall = (match / np.maximum(reference, 1)).sum(axis=-1)
     weighted = orders * (4 * precision + recall)
@@ -73,14 +73,13 @@ def chrf(sums: np.ndarray) -> np.ndarray:
 
 
 def ter(sums: np.ndarray) -> np.ndarray:
-    """TER (...) from sums (..., 2) of sacrebleu's statistics: edits, words of the reference; 100 where only the latter
-    are none."""
+    """TER (...) from sums (..., 2) of sacrebleu's statistics: edits and reference words; 100 for edits and no words."""
     edits, words = sums[..., 0], sums[..., 1]
     return 100 * np.where(words > 0, edits / np.maximum(words, 1), edits > 0)
 
 
 def mean(sums: np.ndarray) -> np.ndarray:
-    """Mean (...) from sums (..., 2) of values and of segments."""
+    """Mean (...) from sums (..., 2): of the values, and of 1 for each segment."""
     return sums[..., 0] / sums[..., 1]
 
 
@@ -91,7 +90,7 @@ def _tokenizer(target: str | None) -> str:
 
 
 def _ter(target: str | None) -> TER:
-    """With the characters of Chinese and Japanese as words, as BLEU has them."""
+    """TER that counts each Chinese or Japanese character as a word."""
     has_no_spaces = _tokenizer(target) in ("zh", "ja-mecab")
     return TER(normalized=has_no_spaces, asian_support=has_no_spaces)
 
@@ -102,4 +101,4 @@ METRICS = {
     "ter": Metric(_ter, ter),
     "exact": Metric(lambda target: ExactMatch(), lambda sums: 100 * mean(sums)),
 }
-"""By name. BLEU of the tags `zh` and `yue-hant` has sacrebleu's zh tokenizer."""
+"""Metrics by name. BLEU uses sacrebleu's zh tokenizer for the tags `zh` and `yue-hant`."""

@@ -1,8 +1,8 @@
-"""MetricX, a metric that is an mT5 and counts errors: 0 is a perfect translation, 25 the worst.
+"""MetricX, an mT5 that rates the errors of a translation: 0 is perfect, 25 the worst.
 
 The score is one logit of the decoder's first step, clipped; source, hypothesis and reference are one input. It runs in
-the environment of COMET, which has the sentencepiece that mT5's tokenizer is read with, and a transformers that takes
-a checkpoint's word for whether its two ends are tied: those of MetricX are not, and transformers 5 sets the opposite.
+COMET's environment, which has the sentencepiece that reads mT5's tokenizer, and a transformers that follows the
+checkpoint in whether input and output embeddings are tied. MetricX's are not tied, but transformers 5 ties them.
 Source: J. Juraska et al., MetricX-24 (WMT 2024); google-research/metricx.
 """
 
@@ -16,14 +16,14 @@ from caneft.errors import InputError
 from caneft.storage.files import sha256
 
 CLASS = "metricx"
-"""In the manifest, where one of COMET has its class."""
+"""The `class` in the manifest, where a COMET model has its own."""
 TOKENIZER = ("*.json", "*.model")
 FILES = (*TOKENIZER, "*.safetensors", "pytorch_model*.bin")
 SCORE = 250_089
 """The entry of mT5's vocabulary whose logit is the score, <extra_id_10>."""
 WORST = 25.0
 LONGEST = 1536
-"""Tokens of an input, as the published models were trained; what is longer is cut there, as they do."""
+"""Most tokens of an input, as in the training of the published models. Their code cuts longer inputs, too."""
 
 
 class Loaded(NamedTuple):
@@ -34,14 +34,14 @@ class Loaded(NamedTuple):
 
 
 def describe(folder: Path, name: str, revision: str | None) -> dict[str, Any]:
-    """What identifies the checkpoint of a folder. Raises InputError if it holds no weights.
+    """Facts that identify a folder's checkpoint. Raises InputError if it holds no weights.
 
     `tokenizer` is None if the folder has its own, and missing otherwise.
     """
     files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
     if not files or not (folder / "config.json").is_file():
         raise InputError(
-            f"{folder} is no MetricX checkpoint: config.json and *.safetensors or pytorch_model*.bin are needed. "
+            f"{folder} is not a MetricX checkpoint: config.json and *.safetensors or pytorch_model*.bin are needed. "
             "Check scoring.metricx.hub or path"
         )
     weights = {file.name: sha256(file) for file in files}
@@ -58,7 +58,7 @@ def describe(folder: Path, name: str, revision: str | None) -> dict[str, Any]:
 
 
 def checksum(weights: Mapping[str, str]) -> str:
-    """Of one file its own, of several one over all, names included. weights: checksum by name."""
+    """The checksum of a single file, or one over all files with their names. weights: checksum by name."""
     if len(weights) == 1:
         return next(iter(weights.values()))
     return hashlib.sha256("".join(f"{name} {found}\n" for name, found in sorted(weights.items())).encode()).hexdigest()
@@ -67,7 +67,7 @@ def checksum(weights: Mapping[str, str]) -> str:
 def load(manifest: Mapping[str, Any]) -> Loaded:
     """Model and tokenizer of a manifest, on the CPU, in float32.
 
-    Raises InputError if the weights are not those of the manifest, or do not fill an mT5.
+    Raises InputError if the weights are not the manifest's, or do not fill an mT5.
     """
     import torch
     from transformers import AutoTokenizer, MT5ForConditionalGeneration
@@ -87,7 +87,7 @@ def load(manifest: Mapping[str, Any]) -> Loaded:
 def score(
     loaded: Loaded, rows: Sequence[Row], hypotheses: Sequence[str], batch_size: int, device: str = "cpu"
 ) -> list[float]:
-    """Score of each hypothesis, 0..25; long inputs first, so that little is padded and memory is short at once."""
+    """Score of each hypothesis, 0..25. Takes long inputs first: little padding, and a lack of memory shows at once."""
     import torch
 
     model = loaded.model.to(device)
@@ -111,6 +111,6 @@ def score(
 
 
 def encode(tokenizer, row: Row, hypothesis: str) -> list[int]:
-    """Token ids of an input, without the end of sequence that the tokenizer puts there."""
+    """Token ids of an input, without the end of sequence that the tokenizer appends."""
     text = f"source: {row.source} candidate: {hypothesis} reference: {row.target}"
     return list(tokenizer(text, max_length=LONGEST, truncation=True)["input_ids"])[:-1]

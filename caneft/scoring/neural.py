@@ -1,7 +1,7 @@
-"""Neural metrics, of the COMET family and MetricX: which checkpoint, with what it needs, and scores of segments.
+"""Neural metrics, the COMET family and MetricX: finds a checkpoint and what it needs, and scores segments.
 
-`find` runs in the workflow's environment; `load` and `score` in that of COMET (envs/comet.yaml), which has another
-transformers. A checkpoint of COMET is what unbabel-comet writes: `hparams.yaml` and `checkpoints/*.ckpt`, a pickle.
+`find` runs in the workflow's environment; `load` and `score` run in COMET's (envs/comet.yaml), which has another
+transformers. A COMET checkpoint is what unbabel-comet writes: `hparams.yaml` and `checkpoints/*.ckpt`, a pickle.
 Source: R. Rei et al., COMET (EMNLP 2020); unbabel-comet.
 """
 
@@ -25,20 +25,20 @@ from caneft.storage import hub, integrity
 from caneft.storage.files import sha256
 
 TRAINED_HERE = "trained here"
-"""In the place of an id."""
+"""Replaces the id of a checkpoint that the workflow trained."""
 MANIFEST = {"folder": str, "class": str}
-"""What every manifest has."""
+"""Keys of every manifest, with their types."""
 OWN_ENCODER = "encoder"
-"""Folder beside `checkpoints`, where a checkpoint brings configuration and tokenizer of its encoder."""
+"""Folder beside `checkpoints` with the encoder's configuration and tokenizer, if the checkpoint includes them."""
 WITHOUT_REFERENCE = ("referenceless_regression_metric",)
 DECIMALS = 6
 
 
 def find(metric: NeuralMetric, resolve: Callable[[str], Path]) -> dict[str, Any]:
-    """Manifest of a checkpoint on the hub, or in a folder: `describe` of what was found.
+    """Manifest of a checkpoint on the hub or in a folder, made by `describe`.
 
-    What is on the hub is downloaded unless it is cached; so are, for the jobs that work offline, the configuration and
-    the tokenizer of the encoder that a checkpoint names. Raises InputError if one is not available.
+    Downloads what is on the hub, unless it is cached, and also the configuration and tokenizer of the encoder that a
+    checkpoint names, as jobs work offline. Raises InputError if any of these is not available.
     """
     if isinstance(metric, MetricX):
         return _find_metricx(metric, resolve)
@@ -54,7 +54,7 @@ def find(metric: NeuralMetric, resolve: Callable[[str], Path]) -> dict[str, Any]
 
 
 def _find_metricx(metric: MetricX, resolve: Callable[[str], Path]) -> dict[str, Any]:
-    """The same of MetricX, whose tokenizer may be another repository's."""
+    """Like `find`, for MetricX, whose tokenizer may be in another repository."""
     if metric.path is not None:
         folder = resolve(metric.path).resolve()
         manifest = metricx.describe(folder, folder.name, None)
@@ -67,11 +67,11 @@ def _find_metricx(metric: MetricX, resolve: Callable[[str], Path]) -> dict[str, 
 
 
 def describe(folder: Path, name: str, revision: str | None) -> dict[str, Any]:
-    """What identifies the checkpoint of a folder. Raises InputError if it holds none, or more than one."""
+    """Facts that identify a folder's checkpoint. Raises InputError if the folder holds none, or more than one."""
     checkpoints = sorted((folder / "checkpoints").glob("*.ckpt"))
     if len(checkpoints) != 1 or not (folder / "hparams.yaml").is_file():
         raise InputError(
-            f"{folder} is no COMET checkpoint: hparams.yaml and one file checkpoints/*.ckpt are needed, found "
+            f"{folder} is not a COMET checkpoint: hparams.yaml and one file checkpoints/*.ckpt are needed, found "
             f"{len(checkpoints)} of these. Check scoring.*.hub or path"
         )
     try:
@@ -96,7 +96,7 @@ def _download(name: str, revision: str | None, patterns: Sequence[str]) -> Path:
 
 
 def read_manifest(path: str | Path) -> dict[str, Any]:
-    """Manifest of a metric, `folder` made absolute against the manifest's own place. InputError if it is not there."""
+    """Manifest of a metric, with an absolute `folder`, resolved from the manifest. InputError if a file is missing."""
     path = Path(path)
     manifest = integrity.read_manifest(path, MANIFEST)
     names = [manifest[key] for key in ("file", "tokenizer") if manifest.get(key)] + list(manifest.get("weights", ()))
@@ -105,9 +105,9 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
 
 
 def load(manifest: Mapping[str, Any]):
-    """The model of a manifest, on the CPU. Its checkpoint must be the one that was found: InputError if it is not.
+    """The model of a manifest, on the CPU. Raises InputError if the checkpoint is not the one that was found.
 
-    An encoder that lies beside the checkpoint is found there, wherever the folder went.
+    Loads an encoder beside the checkpoint from there, even if the folder was moved.
     """
     if manifest["class"] == metricx.CLASS:
         return metricx.load(manifest)
@@ -120,7 +120,7 @@ def load(manifest: Mapping[str, Any]):
     if manifest["encoder"] != OWN_ENCODER:
         return load_from_checkpoint(str(checkpoint), local_files_only=True)
     hparams = yaml.safe_load((folder / "hparams.yaml").read_text(encoding="utf-8"))
-    patched = hparams.get("layer_transformation") == "sparsemax_patch"  # which the library's own loader replaces, too
+    patched = hparams.get("layer_transformation") == "sparsemax_patch"  # the library's own loader replaces it, too
     return str2model[manifest["class"]].load_from_checkpoint(
         checkpoint,
         map_location="cpu",
@@ -135,7 +135,7 @@ def load(manifest: Mapping[str, Any]):
 def score(
     model, manifest: Mapping[str, Any], rows: Sequence[Row], hypotheses: Sequence[str], batch_size: int, gpus: int
 ) -> list[float]:
-    """Score of each hypothesis, rounded to six decimals. gpus: 0 or 1. A metric without reference is shown none."""
+    """Score of each hypothesis, rounded to six decimals. gpus: 0 or 1. A metric without reference is given none."""
     if manifest["class"] == metricx.CLASS:
         found = metricx.score(model, rows, hypotheses, batch_size, "cuda" if gpus else "cpu")
         return [round(value, DECIMALS) for value in found]
@@ -156,9 +156,9 @@ def score_domains(
     batch_size: int,
     version: int,
 ) -> dict[str, dict[str, Any]]:
-    """By domain: mean score, signature, the score of each segment, and `made_from`, a checksum of what is scored.
+    """For each domain: mean score, signature, the score of each segment, and `made_from`, a checksum of what is scored.
 
-    stored: what an earlier call returned. Segments whose checksum is still the same are taken from there. The model is
+    stored: what an earlier call returned; scores whose checksum is still the same are taken from there. The model is
     loaded once, and only if a domain is left to score. version: raised when stored scores no longer hold.
     """
     found, model = {}, None
@@ -178,7 +178,7 @@ def score_domains(
 
 
 def _checksum(rows: Sequence[Row], hypotheses: Sequence[str], manifest: Mapping[str, Any], version: int) -> str:
-    """SHA-256 of the texts, and of which checkpoint scores them with which libraries."""
+    """SHA-256 of the texts, of the checkpoint that scores them, and of the versions of its libraries."""
     from importlib.metadata import version as installed
 
     texts = [[row.source, row.target] for row in rows]
@@ -188,7 +188,7 @@ def _checksum(rows: Sequence[Row], hypotheses: Sequence[str], manifest: Mapping[
 
 
 def _kept(entry: Any, made_from: str, count: int) -> list[float] | None:
-    """The segments of an entry that is made from this and has a finite score for each; else None."""
+    """The segments of an entry with this `made_from` and a finite score for each; else None."""
     if not isinstance(entry, dict) or entry.get("made_from") != made_from:
         return None
     segments = entry.get("segments")
@@ -198,8 +198,8 @@ def _kept(entry: Any, made_from: str, count: int) -> list[float] | None:
 
 
 def stand_alone() -> None:
-    """Keeps lightning quiet, and from taking a Slurm job for processes that it has to join: this one is alone."""
-    os.environ["SLURM_JOB_NAME"] = "interactive"  # by which lightning knows that it was not started by srun
+    """Keeps lightning quiet, and keeps it from joining the processes of a Slurm job: this one is alone."""
+    os.environ["SLURM_JOB_NAME"] = "interactive"  # tells lightning that srun did not start it
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*srun.*")
 

@@ -1,4 +1,4 @@
-"""Which of a method's rivals is the best one: chosen on dev, as everything is that is chosen."""
+"""Chooses the best of a method's rivals, on dev, as for every choice."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from caneft.plan import comparison
 
 
 def best_rival(dev: Mapping[str, float], by: str | None) -> str | None:
-    """The variant with the best dev score, in the metric `by` or in `dev_loss`; the first of equals.
+    """The variant with the best dev score, by the metric `by` or by `dev_loss`; the first among equals.
 
     None if there are no rivals.
     """
@@ -20,9 +20,9 @@ def best_rival(dev: Mapping[str, float], by: str | None) -> str | None:
 
 
 def dev_results(files: Mapping[str, Sequence[Path]], by: str | None) -> dict[str, float]:
-    """How each rival does on dev: the score that chose its rate, or the mean dev loss of its seeds.
+    """Each rival's result on dev: the score that chose its rate, or the mean dev loss of its seeds.
 
-    files: as of `comparison.dev_files`. Raises InputError if a file does not say.
+    files: from `comparison.dev_files`. Raises InputError if a file lacks the result.
     """
     return {variant: sum(_dev(path, by) for path in paths) / len(paths) for variant, paths in files.items()}
 

@@ -1,9 +1,9 @@
-"""Tests of significance: of segments by randomisation and bootstrap, of methods by the deviation between runs; Holm.
+"""Significance tests: over segments by randomisation and bootstrap, over runs by their deviation; Holm's adjustment.
 
 A *system* is one output of a test set: an array (segments, k) of whole numbers, whose sums over segments a `Score`
-turns into the corpus score (lengths and n-gram matches of BLEU, say). Sums of whole numbers are exact, so outputs that
-are equal have equal scores under every resample. Several seeds of one variant are several systems, and a comparison is
-a list of pairs of them: all of its pairs are swapped together, and its statistic is the mean of their differences.
+turns into the corpus score (for BLEU, lengths and n-gram matches). Sums of whole numbers are exact, so equal outputs
+have equal scores under every resample. Several seeds of one variant are several systems, and a comparison is a list of
+pairs of them: all of its pairs are swapped together, and its statistic is the mean of their differences.
 """
 
 import math
@@ -15,25 +15,25 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 Score = Callable[[np.ndarray], np.ndarray]
-"""Corpus scores (...) of sums of statistics (..., k)."""
+"""Maps sums of statistics (..., k) to corpus scores (...)."""
 Pairs = Sequence[tuple[int, int]]
-"""Of one comparison: numbers of the systems whose scores are subtracted, the second from the first."""
+"""One comparison, as numbers of systems: the score of each pair's second is subtracted from that of its first."""
 
 CHUNK = 250
-"""Resamples at a time, which bounds the memory; always as many, so that other comparisons change no resample."""
+"""Resamples at a time, which bounds the memory; a constant, so that other comparisons do not change a resample."""
 TOLERANCE = 1e-9
-"""Differences so near to each other are equal: scores of equal sums in another order of addition."""
+"""Differences this close are equal: equal sums may give them when added in another order."""
 EXACT = 2**24
 """Whole numbers up to here are exact in float32."""
 LEAST_RUNS = 3
-"""Runs of a variant below which nothing is said of the method: the deviation between two is hardly known."""
+"""With fewer runs of a variant, nothing is said of the method: the deviation between two is hardly known."""
 
 
 class Difference(NamedTuple):
     """A difference between methods and the two parts of its standard error, in points of the score.
 
-    segments: what other test segments would change. runs: what other runs, with other seeds, would change. df: degrees
-    of freedom of the deviation behind `runs`. bias: by how much the value may be wrong apart from both, at most.
+    segments: the part due to the choice of test segments. runs: the part due to the runs, with their seeds. df: degrees
+    of freedom of the deviation behind `runs`. bias: by how much more, at most, the value may be wrong.
     """
 
     value: float
@@ -49,8 +49,10 @@ class Difference(NamedTuple):
 
     @property
     def p(self) -> float:
-        """Two-sided p of no difference between the methods, of the value less its bias: Student's t with `df` degrees
-        of freedom, nan without."""
+        """Two-sided p of no difference between the methods, from the value less its bias.
+
+        By Student's t with `df` degrees of freedom; nan without any.
+        """
         if self.df == 0:
             return math.nan
         value = abs(self.value) - self.bias
@@ -60,17 +62,16 @@ class Difference(NamedTuple):
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Ends of the 95 % interval, the bias on both sides; of segments alone where the deviation between runs is not
-        known."""
+        """Ends of the 95 % interval, with the bias on both sides; of segments alone if the deviation is unknown."""
         margin = float(stdtrit(self.df or math.inf, 0.975)) * self.error + self.bias
         return self.value - margin, self.value + margin
 
 
 @dataclass(frozen=True)
 class Errors:
-    """Scores of variants on one test set, or an average of several, with what the error of any contrast is made from.
+    """Scores of variants on one test set, or an average of several, with the data for the error of any contrast.
 
-    score: by variant, the mean over its runs. covariance: of these, over resampled segments, (variants, variants).
+    score: by variant, the mean over its runs. covariance: of these means over resampled segments, (variants, variants).
     runs: number of runs of each variant, 0 for an output that no seed changes. deviation: between runs of one variant,
     pooled over the variants; df: its degrees of freedom.
     """
@@ -82,11 +83,11 @@ class Errors:
     df: int
 
     def enough(self, variants: Iterable[str]) -> bool:
-        """Whether there are runs enough to speak of methods: at least three of each variant that trains."""
+        """Whether there are enough runs to judge methods: at least three of each variant that trains."""
         return self.df > 0 and not any(0 < self.runs[variant] < LEAST_RUNS for variant in variants)
 
     def contrast(self, weights: Mapping[str, float]) -> Difference:
-        """The weighted sum of scores, such as {"a": 1, "b": -1}, by variant."""
+        """The weighted sum of scores, with its errors. weights: by variant, such as {"a": 1, "b": -1}."""
         runs = [self.runs[variant] for variant in weights]
         w = np.array([weights.get(variant, 0.0) for variant in self.score])
         between = sum(weights[v] ** 2 / number for v, number in zip(weights, runs, strict=True) if number)
@@ -98,14 +99,14 @@ class Errors:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """For a file; `from_json` reads it. The file's keys are sorted, so the matrix names its rows and columns."""
+        """Content for a file, which `from_json` reads. The file's keys are sorted, so it lists the matrix's order."""
         covariance = [[float(f"{value:.9g}") for value in row] for row in self.covariance]
         deviation = float(f"{self.deviation:.9g}")
         return {"variants": list(self.score), "covariance": covariance, "deviation": deviation, "df": self.df}
 
     @classmethod
     def from_json(cls, score: Mapping[str, float], runs: Mapping[str, int], content: Mapping[str, Any]) -> "Errors":
-        """Raises KeyError, TypeError or ValueError if the content is not what `as_json` wrote."""
+        """Reads what `as_json` wrote. Raises KeyError, TypeError or ValueError for anything else."""
         variants = content["variants"]
         if sorted(variants) != sorted(score):
             raise ValueError(f"errors of {variants}, scores of {list(score)}")
@@ -117,7 +118,7 @@ class Errors:
 def pooled_deviation(scores: Iterable[Sequence[float]]) -> tuple[float, int]:
     """Deviation between runs of one variant, pooled over variants, and its degrees of freedom.
 
-    scores: of each variant, those of its runs. A variant of one run tells nothing; (0.0, 0) if none tells anything.
+    scores: of each variant's runs. A variant with one run contributes nothing; (0.0, 0) if none contributes.
     """
     several = [np.asarray(runs, float) for runs in scores if len(runs) > 1]
     df = sum(len(runs) - 1 for runs in several)
@@ -128,11 +129,10 @@ def pooled_deviation(scores: Iterable[Sequence[float]]) -> tuple[float, int]:
 def randomised(
     systems: np.ndarray, comparisons: Sequence[Pairs], score: Score, resamples: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Differences of the comparisons when each segment's outputs are swapped or not by a coin, shape (resamples,
-    comparisons).
+    """Differences of the comparisons if a coin decides for each segment whether its outputs are swapped.
 
-    All comparisons share the coins of a resample. Riezler and Maxwell (2005), *On Some Pitfalls in Automatic Evaluation
-    and Significance Testing for MT*.
+    Shape (resamples, comparisons). All comparisons share the coins of a resample. Riezler and Maxwell (2005), *On Some
+    Pitfalls in Automatic Evaluation and Significance Testing for MT*.
     """
     if not comparisons:  # one method alone
         return np.empty((resamples, 0))
@@ -171,15 +171,15 @@ def bootstrapped(systems: np.ndarray, score: Score, resamples: int, rng: np.rand
 
 
 def interval(resampled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ends of the percentile interval that holds 95 % of the resamples, which are the first axis."""
+    """Ends of the interval with the central 95 % of the resamples, which are along the first axis."""
     low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
     return low, high
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """p values of one family, adjusted by the step-down method of Holm (1979), in the order in which they were given.
+    """p values of one family, adjusted by the step-down method of Holm (1979), in the given order.
 
-    Those below a level are significant with at most that probability of one or more false ones in the family.
+    If values below a level count as significant, the probability of any false one in the family is at most that level.
     """
     order = np.argsort(p, kind="stable")
     factors = np.arange(len(order), 0, -1)
@@ -189,7 +189,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def _columns(systems: np.ndarray) -> np.ndarray:
-    """(segments, k * systems), in float32 where no sum over the segments can pass what is exact in it."""
+    """Statistics as (segments, k * systems), in float32 if every sum over the segments is exact in it."""
     small = systems.size == 0 or np.abs(systems).max() * systems.shape[1] < EXACT
     columns = systems.transpose(1, 2, 0).reshape(systems.shape[1], -1)
     return np.ascontiguousarray(columns, np.float32 if small else np.float64)

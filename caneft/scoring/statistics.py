@@ -1,4 +1,4 @@
-"""Sufficient statistics of segments, and corpus scores from their sums: what tests of significance resample."""
+"""Sufficient statistics of segments, which significance tests resample, and corpus scores from their sums."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ from caneft.scoring.metrics import METRICS, mean
 from caneft.scoring.significance import Score
 
 DECIMALS = 6
-"""Of segment scores of neural metrics, as their files have them."""
+"""Decimals of neural metrics' segment scores in files."""
 
 
 class Surface:
-    """A metric of `metrics.METRICS` on one test set. score: corpus scores from sums of statistics."""
+    """A metric of `metrics.METRICS` on one test set. score: maps sums of statistics to corpus scores."""
 
     def __init__(self, name: str, target_language: str | None, references: Sequence[str]):
         self.metric = METRICS[name].make(target_language)
@@ -21,7 +21,7 @@ class Surface:
         self.known: dict[tuple[int, str], list[float]] = {}
 
     def __call__(self, hypotheses: Sequence[str]) -> np.ndarray:
-        """Statistics of a system, (segments, k), whole numbers in float64."""
+        """Statistics of a system, (segments, k): whole numbers in float64."""
         for segment, hypothesis in enumerate(hypotheses):
             if (segment, hypothesis) not in self.known:  # variants often agree
                 prepared = self.metric._preprocess_segment(hypothesis)

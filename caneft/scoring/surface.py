@@ -1,4 +1,4 @@
-"""Scores of outputs against references, and counts of what went wrong in decoding."""
+"""Scores outputs against references, and counts what went wrong in decoding."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,13 +11,13 @@ from caneft.scoring.metrics import METRICS
 
 OVERLONG_FACTOR, OVERLONG_OFFSET = 2, 20
 LANGUAGE_BYTES = 20
-"""Shorter outputs are in no language that could be told."""
+"""Outputs of fewer bytes are too short to tell their language."""
 
 
 def corpus_scores(
     hypotheses: Sequence[str], references: Sequence[str], target_language: str | None, metrics: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    """Corpus score and signature by metric. target_language: code such as `en`, which metrics of words need."""
+    """Corpus score and signature by metric. target_language: code such as `en`, which word-based metrics need."""
     result = {}
     for name in metrics:
         metric = METRICS[name].make(target_language)
@@ -29,8 +29,8 @@ def corpus_scores(
 def health(
     hypotheses: Sequence[str], references: Sequence[str], truncated: Sequence[bool], target_language: str | None
 ) -> dict[str, int | None]:
-    """Counts of empty, truncated and over-long outputs (more than twice the reference's characters plus 20), and of
-    those in a wrong language; None for these where the target language has no code that can be identified."""
+    """Counts of bad outputs: empty, truncated, over-long (more than twice the reference's characters plus 20), and in a
+    wrong language. The last is None if the target language has no code that can be identified."""
     pairs = list(zip(hypotheses, references, strict=True))
     return {
         "empty": sum(not visible(hypothesis).strip() for hypothesis in hypotheses),
@@ -41,7 +41,7 @@ def health(
 
 
 def _wrong_language(pairs: Sequence[tuple[str, str]], target: str | None) -> int | None:
-    """Hypotheses that py3langid finds in another language than the target, where it finds the reference in that."""
+    """Number of hypotheses that py3langid finds in another language, though it finds the reference in the target's."""
     if target is None or label(target) is None:
         return None
     long = [(h, r) for h, r in pairs if len(h.encode()) >= LANGUAGE_BYTES]
@@ -53,7 +53,7 @@ def score(
 ) -> dict[str, Any]:
     """Scores, signatures and health counts of one domain; hypotheses as in a translations file, aligned.
 
-    metrics: the first is the headline. If every adapter has translated: also `adapters`, the scores of each by its
+    metrics: the first is the headline. If every adapter has translated, adds `adapters`, the scores of each by its
     domain, `chosen`, the one whose hypotheses are reported, and `oracle`, the best one in the headline metric.
     """
     texts, targets = [line["hypothesis"] for line in hypotheses], [row.target for row in references]
@@ -69,7 +69,7 @@ def score(
 def score_domains(
     hypotheses: Mapping[str, Sequence[dict[str, Any]]], references: Mapping[str, Sequence[Row]], settings: ScoreSettings
 ) -> dict[str, dict[str, Any]]:
-    """As `score`, of every domain of the references."""
+    """`score` for every domain of the references."""
     told = settings.target_language, settings.metrics
     return {domain: score(hypotheses[domain], rows, *told) for domain, rows in references.items()}
 
@@ -77,7 +77,7 @@ def score_domains(
 def _adapter_scores(
     hypotheses: Sequence[dict[str, Any]], targets: Sequence[str], target_language: str | None, metrics: Sequence[str]
 ) -> dict[str, Any]:
-    """What `score` adds for an unseen domain of a run with adapters; nothing for all others."""
+    """The entries that `score` adds if every adapter has translated; none otherwise."""
     if not hypotheses or "alternatives" not in hypotheses[0]:
         return {}
     adapters = sorted(hypotheses[0]["alternatives"])

@@ -1,7 +1,7 @@
-"""A small COMET that is trained here, by unbabel-comet's own model and loss, on references that were corrupted.
+"""Trains a small COMET, with unbabel-comet's own model and loss, on corrupted references.
 
-Runs in the environment of COMET. It stands for a real one where no checkpoint is available, and says how well it does:
-the correlation of its scores with the level of corruption on pairs that it was not trained on.
+Runs in COMET's environment. The small model replaces a real one where no checkpoint is available, and comes with its
+quality: the correlation of its scores with the level of corruption, on pairs that it was not trained on.
 """
 
 import csv
@@ -18,7 +18,7 @@ POSITIONS, LAYERS, HEADS = 130, 2, 4
 
 
 def train(settings: MetricTraining, pairs: Sequence[ScoredPair], folder: Path, threads: int) -> None:
-    """Writes `hparams.yaml`, `checkpoints/model.ckpt` and `encoder/` in `folder`; equal input gives equal weights."""
+    """Writes `hparams.yaml`, `checkpoints/model.ckpt` and `encoder/` to `folder`; equal input gives equal weights."""
     import pytorch_lightning
     import torch
     import yaml
@@ -38,7 +38,7 @@ def train(settings: MetricTraining, pairs: Sequence[ScoredPair], folder: Path, t
         layerwise_decay=1.0,
         pretrained_model=str(folder / OWN_ENCODER),
         hidden_sizes=[2 * settings.hidden_size],
-        final_activation="Sigmoid",  # levels of corruption lie between 0 and 1
+        final_activation="Sigmoid",  # levels of corruption are between 0 and 1
         batch_size=settings.batch_size,
         train_data=[table],
         validation_data=[table],
@@ -66,7 +66,7 @@ def train(settings: MetricTraining, pairs: Sequence[ScoredPair], folder: Path, t
 
 
 def _make_encoder(settings: MetricTraining, texts: Sequence[str], folder: Path) -> None:
-    """Unigram tokenizer of the texts, and the configuration of a small XLM-R."""
+    """Writes a unigram tokenizer of the texts, and the configuration of a small XLM-R."""
     import sentencepiece
     from transformers import XLMRobertaConfig, XLMRobertaTokenizerFast
 

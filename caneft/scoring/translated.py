@@ -1,4 +1,4 @@
-"""Translations that are scored: those of a run, or the sources in their place."""
+"""Translations to score: those of a run, or the sources in their place."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ def copies(references: Mapping[str, Sequence[Row]]) -> dict[str, list[dict[str, 
 
 
 def read(path: Path, references: Mapping[str, Sequence[Row]]) -> dict[str, list[dict[str, Any]]]:
-    """Lines of a translations file by domain; those of other domains than the references' are left out.
+    """Lines of a translations file by domain, without those of domains that the references lack.
 
     Raises InputError unless their ids are those of the references, in order, and the file is what was written.
     """
@@ -46,7 +46,7 @@ def read(path: Path, references: Mapping[str, Sequence[Row]]) -> dict[str, list[
 
 
 def hypotheses(path: Path, references: Mapping[str, Sequence[Row]]) -> dict[str, list[str]]:
-    """As `read`, the hypotheses alone."""
+    """Like `read`, but returns only the hypotheses."""
     found = read(path, references)
     return {domain: [line["hypothesis"] for line in of_domain] for domain, of_domain in found.items()}
 

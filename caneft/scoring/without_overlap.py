@@ -1,4 +1,4 @@
-"""Scores of what is left of a test set without the items that stand in a mixture's training data."""
+"""Scores on a test set without the items that are in a mixture's training data."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,11 +18,11 @@ def score_without(
     target_language: str | None,
     metrics: Sequence[str],
 ) -> dict[str, Any]:
-    """Number of segments, of flagged ones by kind, and by run its scores on the rest, as of `surface.score`.
+    """Number of segments, number of flagged ones by kind, and each run's scores on the rest, from `surface.score`.
 
-    flagged: kind by id, from `overlap.flags`. references: the rows of the one domain. translations: file by run. Where
-    no segment is flagged the scores are those of the whole, and where every one is there are none: in both cases no
-    file is opened and `runs` is empty. Raises InputError if an id is not of the test set, or a file does not fit it.
+    flagged: kind by id, from `overlap.flags`. references: the rows of the one domain. translations: file by run. If no
+    segment is flagged, the scores are those of the whole set; if every one is, there are none: in both cases no file is
+    opened and `runs` is empty. Raises InputError if an id is not of the test set, or a file does not fit it.
     """
     ((domain, rows),) = references.items()
     if unknown := flagged.keys() - {row.id for row in rows}:

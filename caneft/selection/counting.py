@@ -1,7 +1,7 @@
-"""Count tables of score against domain: quantile bins of each neuron's scores, counted for many neurons at once.
+"""Contingency tables of score and domain: quantile bins of each neuron's scores, counted for many neurons at once.
 
-What a large model takes: hundreds of thousands of neurons, tens of thousands of samples each. Everything else that is
-known about mutual information is in `information`.
+It is made for large models: hundreds of thousands of neurons with tens of thousands of samples each. Everything else
+about mutual information is in `information`.
 """
 
 import math
@@ -17,12 +17,12 @@ import numpy as np
 from caneft.errors import InputError
 
 FLOAT16_INFINITY = 0x7C00  # bit pattern; those of finite non-negative numbers are below it
-BLOCK = 128  # neurons counted at once, so that the work stays near the cache. The null's draws, too, go by blocks
+BLOCK = 128  # neurons counted at once, so that the data stay in the cache; the null is drawn by these blocks too
 ROWS = 128  # samples transposed at once: both sides of a small square stay in the cache
 
-PADDING = -1  # below every score, so at no edge
-WORD = 8  # flags, of one byte each, that are counted by one addition of 64 bits ...
-ADDITIONS = 255  # ... so many times before a byte could overflow
+PADDING = -1  # below every score, so it reaches no edge
+WORD = 8  # one-byte flags that one addition of 64 bits counts
+ADDITIONS = 255  # additions before a byte could overflow
 
 _memory = threading.local()  # see `_buffer`
 
@@ -42,10 +42,10 @@ def quantile_bins(scores: np.ndarray, bins: int = 10) -> np.ndarray:
 
 
 def contingency(scores: Sequence[np.ndarray], bins: int = 10, threads: int = 1) -> np.ndarray:
-    """Count tables of quantile bin against domain.
+    """Contingency tables of quantile bin and domain.
 
-    scores: per domain an array (samples, neurons), finite and non-negative, best as float16; the numbers of samples
-    may differ. Bins are those of the pooled samples. Returns int64 of shape (neurons, bins, domains).
+    scores: for each domain an array (samples, neurons), finite and non-negative, preferably float16; the numbers of
+    samples may differ. Bins are those of the pooled samples. Returns int64 of shape (neurons, bins, domains).
     """
     if len({part.shape[1] for part in scores}) != 1:
         raise InputError(f"domains differ in their number of neurons: {[part.shape[1] for part in scores]}")
@@ -60,7 +60,7 @@ def contingency(scores: Sequence[np.ndarray], bins: int = 10, threads: int = 1) 
 
 
 def each_block(function: Callable[[int], Any], starts: Iterable[int], threads: int) -> list[Any]:
-    """Results of a function for each block of neurons, in order; numpy leaves the other threads running."""
+    """Results of a function for each block of neurons, in order. Threads help, since numpy releases the GIL."""
     if threads == 1:
         return [function(start) for start in starts]
     with ThreadPoolExecutor(threads) as pool:
@@ -68,9 +68,9 @@ def each_block(function: Callable[[int], Any], starts: Iterable[int], threads: i
 
 
 def count_block(block: Sequence[np.ndarray], bins: int) -> np.ndarray:
-    """Counts (neurons, bins, domains) of a block of neurons: per domain its scores (samples, neurons).
+    """Contingency tables (neurons, bins, domains) of a block of neurons. block: scores (samples, neurons) by domain.
 
-    Neurons lie last in memory: whatever is computed from the tables runs along them.
+    Neurons are the last axis in memory, because everything computed from the tables runs along them.
     """
     values, starts = _by_neuron(block)
     samples = [len(part) for part in block]
@@ -88,9 +88,9 @@ def count_block(block: Sequence[np.ndarray], bins: int) -> np.ndarray:
 
 
 def _by_neuron(block: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Values that compare as the scores do, (neurons, samples and padding), and where each domain begins and ends.
+    """Values that compare like the scores, (neurons, samples and padding), and the bounds of the domains among them.
 
-    Every domain begins with a new word of flags, and has one even without samples.
+    Every domain begins at a new word of flags, and has at least one word, even without samples.
     """
     dtype = np.result_type(np.float16, *block)
     starts = np.cumsum([0] + [(len(part) // WORD + 1) * WORD for part in block])
@@ -112,7 +112,7 @@ def _by_neuron(block: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _buffer(name: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
-    """An array whose content is arbitrary and whose memory this thread uses again: fresh memory costs much more."""
+    """An array of arbitrary content, in memory that this thread reuses, because fresh memory costs much more."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if len(getattr(_memory, name, b"")) < size:
         setattr(_memory, name, np.empty(size, np.uint8))
@@ -120,18 +120,18 @@ def _buffer(name: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
 
 
 def _sortable(scores: np.ndarray) -> np.ndarray:
-    """A compact copy of numbers that compare as the scores do: for float16 the bit patterns, which sort faster."""
+    """A compact copy of numbers that compare like the scores; for float16 the bit patterns, which sort faster."""
     if scores.dtype == np.float16:
         return scores.view(np.int16) & 0x7FFF  # -0 counts as 0
     return np.array(scores, order="C")
 
 
 def _edges(values: np.ndarray, bins: int, padding: int = 0) -> np.ndarray:
-    """Values (..., bins - 1) that stand for the quantiles: x >= quantile j/bins exactly when x >= the j-th of them.
+    """Values (..., bins - 1) in place of the quantiles: x >= quantile j/bins if and only if x >= the j-th value.
 
-    The quantile lies between two neighbouring order statistics, above the lower one unless it equals it: so the
-    order statistic ceil(j (N - 1) / bins), counted from 0, asks the same of every x in the sample, without rounding.
-    padding: how many of the values are below every score and do not count.
+    A quantile equals an order statistic or lies between two neighbouring ones. So, for every x in the sample, a
+    comparison with the order statistic ceil(j (N - 1) / bins), counted from 0, has the same result, without rounding.
+    padding: number of values that are below every score and do not count.
     """
     samples = values.shape[-1] - padding
     if not 2 <= bins <= 256:
@@ -147,9 +147,9 @@ def _edges(values: np.ndarray, bins: int, padding: int = 0) -> np.ndarray:
 
 @lru_cache
 def _sort_kind() -> str:
-    """The faster sort of 16-bit integers on this processor; both give the same.
+    """The faster sort for 16-bit integers on this processor; both give the same result.
 
-    The stable one is a radix sort. The other one takes half of its time with AVX-512, and ten times as long without.
+    `stable` is a radix sort. `quicksort` takes half as long with AVX-512, and ten times as long without.
     """
     block = np.random.default_rng(0).integers(0, FLOAT16_INFINITY, (8, 4096), np.int16)
 

@@ -1,7 +1,7 @@
 """From the table of importance and information to a NeuronSet: every selection criterion behind one interface.
 
 A criterion gives each neuron a score; the highest scores are selected. To add one, add an entry to CRITERIA.
-A table can be of attention heads instead: all that is said of neurons here holds for them.
+A table can also be of attention heads; everything that is said here about neurons holds for them too.
 """
 
 import math
@@ -20,9 +20,9 @@ from caneft.plan.settings import SelectionSettings
 
 STREAM = 0xCA4EF7  # keeps the draws of `random` apart from other uses of the same seed
 
-# MI of the same counts in another order differs in the last bits (about 1e-16), and at realistic sample sizes many
-# neurons do have the same counts. Rounded scores make these real ties, which the flat index then decides: the same set
-# on every machine, and from every other implementation.
+# The MI of the same counts in another order differs in the last bits (about 1e-16), and at realistic sample sizes many
+# neurons have the same counts. Rounding makes their scores exact ties, which the flat index breaks. So every machine,
+# and every other implementation, selects the same set.
 DECIMALS = 12
 
 
@@ -30,7 +30,7 @@ DECIMALS = 12
 class Criterion:
     """score: (table, rng) -> one number per row. uses_task_relevant: whether the mask limits its candidates.
 
-    unit: the only units it selects, None for any.
+    unit: the only kind of unit that it selects; None for any.
     """
 
     score: Callable[[pd.DataFrame, np.random.Generator], np.ndarray]
@@ -41,7 +41,7 @@ class Criterion:
 
 @dataclass(frozen=True)
 class Selection:
-    """gamma: smallest consensus MI in the set, in nats. candidates_per_layer: how many could have been chosen."""
+    """gamma: smallest consensus MI in the set, in nats. candidates_per_layer: number of candidates in each layer."""
 
     neurons: NeuronSet
     gamma: float
@@ -66,9 +66,10 @@ def select(
 
     table: from `information.table`. relevant: bool mask of the task-relevant neurons, shape (rows,), None for all;
     criteria that do not use it ignore it. seed: used by `random` alone, as default_rng([seed, 0xCA4EF7]).
-    per_layer: no more neurons of one layer, or of each layer; those of a full one are passed over, None for no limit.
-    unit: what the table is of. among: bool mask (rows,) of the only candidates, as from `active` or `halves`; None for
-    all. Raises InputError if there are fewer candidates than neurons asked for, or the criterion is not for this unit.
+    per_layer: the most neurons per layer, one number for all layers or one for each; None for no limit. Neurons of a
+    full layer are skipped. unit: the table's kind of unit. among: bool mask (rows,) that further limits the candidates,
+    as from `active` or `halves`; None for all. Raises InputError if there are fewer candidates than `neurons`, a
+    candidate's score is not a number, or the criterion is not for this unit.
     """
     layers, width = _grid(table)
     rule = _rule(criterion, unit)
@@ -99,7 +100,7 @@ def select(
 def best(
     scores: np.ndarray, mask: np.ndarray, neurons: int, per_layer: int | Sequence[int] | None = None
 ) -> np.ndarray:
-    """Flat indices of the highest scores, the highest first; fewer than `neurons` if there are not so many.
+    """Flat indices of the highest scores, the highest first; fewer than `neurons` if mask and limits leave fewer.
 
     scores: (layers, width). mask: bool (layers * width,), of the candidates. per_layer: as for `select`.
     """
@@ -124,12 +125,12 @@ def _rule(criterion: str, unit: str) -> Criterion:
 
 
 def _within_layers(counts: np.ndarray, per_layer: int | Sequence[int] | None) -> int:
-    """How many neurons of the layers' counts can be taken, no more than `per_layer` of each."""
+    """Number of neurons that can be taken from layers with these counts, at most `per_layer` from each."""
     return int(counts.sum() if per_layer is None else np.minimum(counts, per_layer).sum())
 
 
 def _place_in_layer(layers: np.ndarray) -> np.ndarray:
-    """For each entry how many before it have the same layer: [1, 0, 1, 1, 0] -> [0, 0, 1, 2, 1]."""
+    """For each entry, the number of earlier entries of the same layer: [1, 0, 1, 1, 0] -> [0, 0, 1, 2, 1]."""
     order = np.argsort(layers, kind="stable")
     first = np.searchsorted(layers[order], layers[order])  # where an entry's layer begins
     places = np.empty(len(layers), np.int64)
@@ -146,12 +147,12 @@ def budget(
     unit_parameters: int | None = None,
     per_layer: int | None = None,
 ) -> int:
-    """How many neurons a budget stands for: exactly one of `fraction`, `gamma` and `parameters` is given.
+    """Number of neurons in a budget, given by exactly one of `fraction`, `gamma` and `parameters`.
 
-    fraction: share of all neurons, in (0, 1]; at least one neuron. gamma: every neuron of the mask (None for all)
-    whose consensus MI is at least gamma, in nats, no more than `per_layer` of a layer; InputError if there is none.
-    parameters: as many neurons as have at most so many weights, unit_parameters each; InputError if that is none, or
-    it is not known how many one has.
+    fraction: share of all neurons, in (0, 1]; at least one neuron. gamma: every neuron of the mask `relevant` (None for
+    all) whose consensus MI is at least gamma, in nats, and at most `per_layer` per layer; InputError if there is none.
+    parameters: as many neurons as fit into this number of weights, unit_parameters each; InputError if none fits or
+    unit_parameters is None.
     """
     if [fraction, gamma, parameters].count(None) != 2:
         raise InputError(
@@ -171,7 +172,7 @@ def budget(
 
 
 def _affordable(parameters: int, unit_parameters: int | None) -> int:
-    """Neurons, or heads, that have at most so many weights."""
+    """Number of neurons, or heads, that fit into this number of weights."""
     if unit_parameters is None:
         raise InputError(
             "a budget in parameters needs the number of weights of a neuron or head, which the importance dumps do not"
@@ -188,7 +189,8 @@ def task_relevant(table: pd.DataFrame, q: float, scope: Scope = "model") -> np.n
     """Mask (rows,) of the neurons whose mean importance is in the top q share of every domain.
 
     q: in (0, 1], a share of all n neurons (scope `model`) or of the n of each layer (scope `layer`). The threshold of a
-    domain, and layer, is its ceil(q * n)-th largest mean importance; neurons at it are included.
+    domain (in a layer, with scope `layer`) is its ceil(q * n)-th largest mean importance; neurons at the threshold are
+    included.
     """
     groups = _grid(table)[0] if scope == "layer" else 1
     importance = _by_domain(table, "importance")
@@ -199,10 +201,11 @@ def task_relevant(table: pd.DataFrame, q: float, scope: Scope = "model") -> np.n
 
 
 def active(table: pd.DataFrame, share: float) -> np.ndarray:
-    """Mask (rows,) of the neurons whose activation probability in some domain is in the top share of all of them.
+    """Mask (rows,) of the neurons whose activation probability in any domain is in the top share of all probabilities.
 
-    The filter of the LAPE paper (Tang et al., ACL 2024), as its identify.py has it: of n probabilities, of all neurons
-    and domains together, one must lie above the round((1 - share) n)-th smallest. share: in (0, 1].
+    This is the filter of the LAPE paper (Tang et al., ACL 2024), as in its identify.py: of the n probabilities of all
+    neurons and domains together, at least one of the neuron's own must exceed the round((1 - share) n)-th smallest.
+    share: in (0, 1].
     """
     probability = _by_domain(table, "positive")
     rank = round((1 - _share("active_share", share)) * probability.size)
@@ -213,9 +216,9 @@ def active(table: pd.DataFrame, share: float) -> np.ndarray:
 def halves(table: pd.DataFrame, names: Sequence[Half]) -> np.ndarray:
     """Mask (rows,) of the neurons that are in every named half.
 
-    By information or importance, the high half of a layer with n neurons is the n // 2 of highest consensus MI or mean
-    importance over the domains, equal ones in order; the low half is the others. Of m layers the first m // 2 are
-    early.
+    By information or importance, the high half of a layer with n neurons is the n // 2 with the highest consensus MI or
+    mean importance over the domains; ties go to the lower index. The low half is the rest. The first m // 2 of m
+    layers are early.
     """
     layers, width = _grid(table)
     mask = np.ones((layers, width), bool)
@@ -233,7 +236,7 @@ def halves(table: pd.DataFrame, names: Sequence[Half]) -> np.ndarray:
 
 
 def _share(name: str, value: float) -> Fraction:
-    """The share as it is written: as a float, 0.1 of 30 neurons would be a little more than 3, and 4 rounded up."""
+    """The share as an exact decimal. With a float, 0.1 of 30 neurons would be slightly more than 3, rounded up to 4."""
     share = Fraction(str(value))
     if not 0 < share <= 1:
         raise InputError(f"{name} is {value}: a share lies above 0 and is at most 1")
@@ -273,7 +276,7 @@ def _specificity(table: pd.DataFrame) -> np.ndarray:
     """Minus the entropy over domains of the normalised activation probabilities, in nats; at most 0.
 
     The score of language activation probability entropy (LAPE: Tang et al., ACL 2024); that paper's filter on rarely
-    active neurons is `active`. A neuron that never activates counts as active everywhere alike.
+    active neurons is `active`. A neuron that never activates counts as equally active in all domains.
     """
     probability = _by_domain(table, "positive")
     total = probability.sum(axis=1, keepdims=True)
@@ -328,12 +331,12 @@ CRITERIA: dict[str, Criterion] = {
 def count(
     table: pd.DataFrame, settings: SelectionSettings, null_quantile: float, hidden_size: int | None = None
 ) -> int:
-    """How many neurons the budget of settings stands for. null_quantile: gamma of `gamma: "null"`."""
+    """Number of neurons in the budget of the settings. null_quantile: the gamma for `gamma: "null"`."""
     return _count(table, {"null": {"quantile": null_quantile}, "hidden_size": hidden_size}, settings)
 
 
 def _count(table: pd.DataFrame, about: Mapping[str, Any], settings: SelectionSettings) -> int:
-    """The same of neurons or heads, as `about` says. A gamma is counted among all heads: see `caneft-attention`."""
+    """The same for neurons or heads, as `about` says. For heads, gamma has no mask: see `caneft-attention`."""
     gamma = about["null"]["quantile"] if settings.gamma == "null" else settings.gamma
     q, scope = settings.budget_task_relevant, settings.budget_task_relevant_scope
     relevant = None if about.get("unit") == HEAD else _mask(table, q, scope)
@@ -360,12 +363,12 @@ def choose(
     draw: int,
     like: NeuronSet | None = None,
 ) -> tuple[Selection, dict[str, Any]]:
-    """The selection that settings ask for, and its description for the run record.
+    """The selection that the settings define, and its description for the run record.
 
     The budget is the same for every criterion. draw: seed of `random`.
-    about: content of `information.json`, whose null quantile is the gamma of `gamma: "null"`. Without `unit` the table
-    is of neurons; the number of parameters is known from `unit_parameters`, or else, of neurons, from `hidden_size`.
-    like: a set whose numbers in each layer are the budget, in the place of that of `settings`.
+    about: content of `information.json`. Its null quantile is the gamma for `gamma: "null"`; without `unit`, the table
+    is of neurons. The weights of a unit come from `unit_parameters` or else, for neurons, from `hidden_size`.
+    like: a set whose number of neurons in each layer is the budget, instead of that in `settings`.
     """
     unit, unit_parameters = about.get("unit", NEURON), _unit_parameters(about)
     neurons, per_layer = (_count(table, about, settings), settings.per_layer) if like is None else _numbers(like)
@@ -390,5 +393,5 @@ def choose(
 
 
 def _numbers(like: NeuronSet) -> tuple[int, list[int]]:
-    """How many neurons a set has, and how many in each layer."""
+    """Number of neurons in a set, and in each of its layers."""
     return len(like), like.per_layer().tolist()

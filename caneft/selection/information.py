@@ -1,6 +1,6 @@
-"""What a neuron's importance tells about the domain: mutual information, its null, and the table of all neurons.
+"""Mutual information between a neuron's importance and the domain, its null, and the table of all neurons.
 
-docs/method.md has the definitions. Information is in nats. Nothing here knows of models.
+docs/method.md has the definitions. Information is in nats. This module does not depend on models.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ def mutual_information(counts: np.ndarray) -> np.ndarray:
     """Mutual information of the two axes of contingency tables, in nats.
 
     counts: integers, shape (..., bins, classes); axes before the last two are batch axes.
-    Returns float64 of shape (...,). A table whose rows or columns hold a single nonzero line gives 0.
+    Returns float64 of shape (...,). A table with a single nonzero row or column gives 0.
     Raises InputError if a table is empty or has negative counts.
     Plug-in estimate; its bias under independence is about (bins - 1)(classes - 1) / 2N.
     """
@@ -44,7 +44,7 @@ def one_vs_rest(counts: np.ndarray) -> np.ndarray:
 
 
 def _checked_tables(counts: np.ndarray) -> np.ndarray:
-    """Counts (..., bins, classes) as (bins, classes, ...), in memory too: sums then run in the same order for all."""
+    """Counts (..., bins, classes) as (bins, classes, ...), in memory too, so that all sums run in the same order."""
     counts = np.ascontiguousarray(np.moveaxis(counts, (-2, -1), (0, 1)))
     if (counts < 0).any() or (counts.sum(axis=(0, 1)) == 0).any():
         raise InputError("a contingency table is empty or has negative counts")
@@ -54,7 +54,7 @@ def _checked_tables(counts: np.ndarray) -> np.ndarray:
 def _information(cells: np.ndarray, rows: np.ndarray, columns: np.ndarray, totals: np.ndarray) -> np.ndarray:
     """MI of tables from the sums of n log n over their cells, rows and columns.
 
-    N MI = cells - rows - columns + N log N. In this order a table of a single line cancels to 0 exactly.
+    N MI = cells - rows - columns + N log N. In this order, a table with a single row or column cancels to exactly 0.
     """
     return np.maximum((cells - rows) - (columns - _n_log_n(totals)), 0) / totals
 
@@ -74,9 +74,9 @@ def joint(counts: np.ndarray) -> np.ndarray:
 
 
 def conditional_on_strata(measure: Callable[[np.ndarray], np.ndarray], tables: Sequence[np.ndarray]) -> np.ndarray:
-    """`one_vs_rest` or `joint` given the stratum of a sample: sum over strata of N_s / N times the stratum's own.
+    """`one_vs_rest` or `joint` given the stratum of a sample: the sum over strata, each weighted by N_s / N.
 
-    tables: one array of counts (..., bins, domains) per stratum, its N_s the same in all of them.
+    tables: one array of counts (..., bins, domains) per stratum; all its tables have the same total N_s.
     """
     sizes = [int(counts[(0,) * (counts.ndim - 2)].sum()) for counts in tables]
     return sum(size / sum(sizes) * measure(counts) for size, counts in zip(sizes, tables, strict=True))
@@ -87,21 +87,21 @@ def permutation_null(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Consensus and joint MI after shuffling the domain labels, two float64 arrays of shape (permutations, neurons).
 
-    tables: per stratum counts (neurons, bins, domains). Each neuron and stratum has shuffles of its own. The minimum
-    over the domains is taken after the shuffle and after the sum over strata, as for the real one.
+    tables: for each stratum, counts (neurons, bins, domains). Each neuron and stratum is shuffled independently. As
+    with the real labels, the minimum over the domains is taken after the sum over strata.
     """
     drawn = [shuffled(np.broadcast_to(counts, (permutations, *counts.shape)), rng) for counts in tables]
     return conditional_on_strata(one_vs_rest, drawn).min(axis=-1), conditional_on_strata(joint, drawn)
 
 
 def shuffled(counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Tables (..., bins, domains) of the same margins as `counts`, drawn as if by shuffling the labels.
+    """Tables (..., bins, domains) with the margins of `counts`, drawn as if by shuffling the labels.
 
-    Of a shuffle only the table is needed, and given the sizes of its bins and domains the table after a uniform
-    shuffle is multivariate hypergeometric: it is drawn as such, cell by cell.
+    Given the sizes of bins and domains, the table after a uniform shuffle is multivariate hypergeometric. So the table
+    is drawn directly, cell by cell, without shuffling.
     """
     left = np.moveaxis(counts.sum(axis=-1), -1, 0).copy()  # samples of each bin that no domain has taken yet
-    result = np.empty((counts.shape[-1], *left.shape), np.int64)  # the axes that a draw runs along lie last
+    result = np.empty((counts.shape[-1], *left.shape), np.int64)  # a draw runs along the last axes
     for domain in range(len(result) - 1):
         wanted = counts[..., domain].sum(axis=-1)  # samples that this domain still has to take
         others = left.sum(axis=0)
@@ -118,7 +118,7 @@ def shuffled(counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def null_quantile(null_quantiles: np.ndarray, error_rate: float) -> float:
     """Consensus MI that a neuron without information exceeds with probability `error_rate`, in nats.
 
-    null_quantiles: what `table` returns beside its table. error_rate: from 1e-5 to 1.
+    null_quantiles: the second result of `table`. error_rate: from 1e-5 to 1.
     """
     if not NULL_ERROR_RATES[-1] <= error_rate <= 1:
         raise InputError(f"error rate {error_rate} is not between {NULL_ERROR_RATES[-1]:g} and 1")
@@ -136,20 +136,22 @@ def table(
     threads: int = 1,
     progress: Callable[[Sequence], Iterable] = iter,
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """Everything the selection criteria need to know, one row per neuron.
+    """Everything that the selection criteria need, one row per neuron.
 
-    dumps: per domain the importance dump, float16 (layers, samples, neurons), an array or a `dumps.DumpReader`.
-    stats: per domain arrays (layers, neurons) by name, the same names for all.
-    scales: per domain the factor its dump was multiplied by.
-    strata: per domain the stratum of each sample, ints (samples,): bins are quantiles within a stratum, every MI is
-    that given the stratum, and labels are shuffled within it. None: one stratum.
-    progress: called with a sequence of tiles, returns what iterates over it.
-    Returns the table and the quantiles of the null. The table has the columns layer, neuron; per domain, sorted,
-    importance_, then the statistics, and mi_{domain} (one-vs-rest); consensus, joint; null_consensus and null_joint
-    (means over this neuron's shuffles). The second is float64 (1001,): the quantiles 1 - NULL_ERROR_RATES of the null
-    consensus pooled over neurons and shuffles, for `null_quantile`.
-    The result depends neither on threads nor on tiles. Beside the scores of a tile (TILE_BYTES) memory holds the table
-    and all of the null's draws: for 530,000 neurons of four domains and 20 shuffles 110 and 85 MB.
+    dumps: for each domain, the importance dump, float16 (layers, samples, neurons), an array or a `dumps.DumpReader`.
+    stats: for each domain, arrays (layers, neurons) by name, with the same names for all.
+    scales: for each domain, the factor that its dump was multiplied by.
+    strata: for each domain, the stratum of each sample, ints (samples,). Bins are then quantiles within a stratum,
+    every MI is conditional on the stratum, and labels are shuffled within it. None: one stratum.
+    progress: wraps the sequence of tiles in an iterable over them.
+
+    Returns the table and the quantiles of the null. The columns of the table are layer, neuron; importance_{domain},
+    the statistics and mi_{domain} (one-vs-rest), each for all domains in sorted order; consensus, joint; null_consensus
+    and null_joint (means over this neuron's shuffles). The quantiles are float64 (1001,): the quantiles 1 -
+    NULL_ERROR_RATES of the null consensus, pooled over neurons and shuffles, for `null_quantile`.
+
+    The result depends neither on threads nor on tiles. Besides the scores of a tile (TILE_BYTES), memory holds the
+    table and all draws of the null: 110 and 85 MB for 530,000 neurons, four domains and 20 shuffles.
     """
     layers, width = _common_shape(dumps, stats, scales)
     if null_permutations < 1:
@@ -167,7 +169,7 @@ def table(
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What `table` was asked for. rows: per stratum and domain, which samples belong to it."""
+    """The arguments of `table`. rows: for each stratum and domain, the samples that belong to it."""
 
     dumps: Mapping[str, Any]
     stats: Mapping[str, Mapping[str, np.ndarray]]
@@ -197,7 +199,7 @@ def _measure_tile(
 def _measure_block(
     wanted: _Wanted, block: Mapping[str, np.ndarray], layer: int, start: int
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The same for one block of scores, per domain (samples, neurons)."""
+    """The same for one block. block: scores (samples, neurons) by domain."""
     _refuse_invalid(block, wanted.dumps, layer, start)
     columns = _means(wanted, block, layer, start)
     tables = [
@@ -207,14 +209,14 @@ def _measure_block(
     by_domain = conditional_on_strata(one_vs_rest, tables)
     columns |= {f"mi_{domain}": mi for domain, mi in zip(block, by_domain.T, strict=True)}
     columns |= {"consensus": by_domain.min(axis=-1), "joint": conditional_on_strata(joint, tables)}
-    rng = np.random.default_rng([wanted.seed, layer, start])  # of the block: the same for every tiling and thread
+    rng = np.random.default_rng([wanted.seed, layer, start])  # by block: the same for all tiles and threads
     null_consensus, null_joint = permutation_null(tables, wanted.permutations, rng)
     columns |= {"null_consensus": null_consensus.mean(axis=0), "null_joint": null_joint.mean(axis=0)}
     return columns, null_consensus
 
 
 def _means(wanted: _Wanted, block: Mapping[str, np.ndarray], layer: int, start: int) -> dict[str, np.ndarray]:
-    """Columns that need no counting. The float64 sum of float16 scores is exact below 2**29, in whatever order."""
+    """Columns that need no counting. A float64 sum of float16 scores is exact below 2**29, in any order."""
     neuron = np.arange(start, start + next(iter(block.values())).shape[1], dtype=np.int32)
     columns = {"layer": np.full(len(neuron), layer, np.int32), "neuron": neuron}
     for domain, scores in block.items():
@@ -225,7 +227,7 @@ def _means(wanted: _Wanted, block: Mapping[str, np.ndarray], layer: int, start: 
 
 
 def _refuse_invalid(block: Mapping[str, np.ndarray], dumps: Mapping[str, Any], layer: int, start: int) -> None:
-    """Raises InputError naming file, layer, sample and neuron of a score that cannot be."""
+    """Raises InputError naming file, layer, sample and neuron of a score that is negative or not finite."""
     for domain, scores in block.items():
         invalid = counting.first_invalid(scores)
         if invalid is not None:
@@ -238,13 +240,13 @@ def _refuse_invalid(block: Mapping[str, np.ndarray], dumps: Mapping[str, Any], l
 
 
 def tile_width(dumps: Mapping[str, Any]) -> int:
-    """Neurons read at once: whole blocks, so that blocks, and with them the null, do not depend on it."""
+    """Number of neurons read at once: whole blocks, so that the blocks, and thus the null, do not depend on it."""
     neuron = sum(np.dtype(np.float16).itemsize * dump.shape[1] for dump in dumps.values())
     return max(1, TILE_BYTES // neuron // counting.BLOCK) * counting.BLOCK
 
 
 def _rows(strata: Mapping[str, np.ndarray] | None, dumps: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Per stratum and domain the samples that belong to it."""
+    """For each stratum and domain, the samples that belong to it."""
     if strata is None:
         return [dict.fromkeys(dumps, slice(None))]
     if {domain: len(of) for domain, of in strata.items()} != {domain: dump.shape[1] for domain, dump in dumps.items()}:
@@ -269,10 +271,10 @@ def _common_shape(dumps, stats, scales) -> tuple[int, int]:
 
 
 def sample_information(values: Mapping[str, Sequence[float]], bins: int) -> dict:
-    """What one number of each sample alone tells about the domain, in nats, with the same bins as the neurons' MI.
+    """MI between the domain and one number of each sample, in nats, with as many bins as for the neurons.
 
-    values: per domain such as the numbers of response tokens, or the losses; finite and not negative. Returns {"joint":
-    MI, "consensus": MI, "domains": {domain: MI}}, the last one-vs-rest.
+    values: for each domain, such as numbers of response tokens or losses; finite and not negative. Returns {"joint":
+    MI, "consensus": MI, "domains": {domain: one-vs-rest MI}}.
     """
     domains = sorted(values)
     columns = [np.asarray(values[domain], dtype=np.float64)[:, None] for domain in domains]
@@ -282,10 +284,10 @@ def sample_information(values: Mapping[str, Sequence[float]], bins: int) -> dict
 
 
 def length_strata(lengths: Mapping[str, Sequence[int]], strata: int) -> dict[str, np.ndarray]:
-    """Stratum of each sample by its response length, for `table`: per domain uint8 (samples,).
+    """Stratum of each sample by its response length, for `table`: uint8 (samples,) for each domain.
 
-    lengths: per domain the numbers of response tokens. Strata are quantile bins of the pooled lengths, 2 to 256 of
-    them: equal lengths share one, and one that ties leave empty does not occur.
+    lengths: for each domain, the numbers of response tokens. strata: number of quantile bins of the pooled lengths, 2
+    to 256. Equal lengths share a stratum; strata that ties leave empty do not occur.
     """
     domains = sorted(lengths)
     found = counting.quantile_bins(
@@ -296,6 +298,6 @@ def length_strata(lengths: Mapping[str, Sequence[int]], strata: int) -> dict[str
 
 
 def rows_of_strata(strata: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
-    """Per stratum, in order of length, and domain the indices of the samples that belong to it."""
+    """For each stratum, in order of length, and each domain, the indices of its samples."""
     found = np.unique(np.concatenate(list(strata.values())))
     return [{domain: np.flatnonzero(of == stratum) for domain, of in strata.items()} for stratum in found]

@@ -1,4 +1,4 @@
-"""From the dumps of a mixture's domains to its information table: opening, checking, and what stands beside it."""
+"""From the dumps of a mixture's domains to its information table: opens and checks dumps, and describes the table."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ from caneft.storage.bounded import AGAIN, read_arrays
 
 
 def open_dump(path: Path) -> tuple[DumpReader, dict[str, np.ndarray], dict[str, Any]]:
-    """Scores, statistics and sidecar of one dump. Raises InputError naming the file that is wrong, and what is."""
+    """Scores, statistics and sidecar of one dump. Raises InputError naming the faulty file and the fault."""
     sidecar, scores = _sidecar(path.with_suffix(".json")), DumpReader(path)
     integrity.verify(path.parent, sidecar.get(integrity.KEY, {}))
     said = sidecar["shape"], len(sidecar["samples"])
@@ -32,14 +32,21 @@ def open_dump(path: Path) -> tuple[DumpReader, dict[str, np.ndarray], dict[str, 
 
 
 def open_dumps(paths: Iterable[Path]) -> DumpSet:
-    """As `open_dump` does, all of a mixture's."""
-    opened = [open_dump(path) for path in sorted(paths)]
+    """Opens all dumps of a mixture, as `open_dump` does."""
+    paths = sorted(paths)
+    opened = [open_dump(path) for path in paths]
     domains = [sidecar["domain"] for _, _, sidecar in opened]
+    for place, domain in enumerate(domains):
+        if domain in domains[:place]:
+            raise InputError(
+                f"{paths[domains.index(domain)]} and {paths[place]} are both dumps of the domain '{domain}', by their"
+                " sidecars. Delete the one whose name is another domain's, and run the workflow again."
+            )
     return DumpSet(*(dict(zip(domains, parts, strict=True)) for parts in zip(*opened, strict=True)))
 
 
 def _sidecar(path: Path) -> dict[str, Any]:
-    """Content of a sidecar; all of it that is read anywhere is there."""
+    """Content of a sidecar, checked for all entries that are read anywhere."""
     content = read_json(path)
     try:
         _check_kinds(content)
@@ -51,7 +58,7 @@ def _sidecar(path: Path) -> dict[str, Any]:
 
 
 def _check_kinds(sidecar: Mapping[str, Any]) -> None:
-    """Raises KeyError or TypeError for what is missing, or of a kind that no dump has."""
+    """Raises KeyError for a missing entry, and TypeError for a value that no dump has."""
     exponent, tokens = sidecar["scale_exponent"], [sample["response_tokens"] for sample in sidecar["samples"]]
     losses = [sample["loss"] for sample in sidecar["samples"]]
     sidecar["shape"], sidecar["model"]["weights"]
@@ -62,11 +69,11 @@ def _check_kinds(sidecar: Mapping[str, Any]) -> None:
     if not all(type(count) is int and 0 <= count < 2**31 for count in tokens):
         raise TypeError("response_tokens must be numbers of tokens")
     if not all(type(loss) in (int, float) and 0 <= loss < math.inf for loss in losses):
-        raise TypeError("losses are no finite numbers from 0 on")
+        raise TypeError("losses are not finite numbers of at least 0")
 
 
 def _statistics(path: Path, shape: tuple[int, int]) -> dict[str, np.ndarray]:
-    """Statistics of a dump of so many layers and neurons, by name."""
+    """Statistics of a dump, by name. shape: (layers, neurons) of the dump."""
     try:
         stats = read_arrays(path, SUMS)
     except (OSError, ValueError) as error:
@@ -80,7 +87,7 @@ def _statistics(path: Path, shape: tuple[int, int]) -> dict[str, np.ndarray]:
 
 
 def read_table(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Information table and what stands beside it. Raises InputError naming the file that is wrong, and what is."""
+    """Information table and its sidecar. Raises InputError naming the faulty file and the fault."""
     about = read_json(path.with_suffix(".json"))
     integrity.verify_beside(path, path.with_suffix(".json"))
     try:
@@ -96,12 +103,12 @@ def measure(
     threads: int = 1,
     progress: Callable[[Sequence], Iterable] = iter,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Information table of the domains whose dumps are given, and a description: null, confounds, samples.
+    """Information table of the domains of these dumps, and its description: null, confounds, samples.
 
-    The table is that of `information.table` and null_quantile, the consensus MI that a neuron without information
-    exceeds at `error_rate`: one number of the whole table, since the null is pooled over neurons, and the same in each
-    row, so that the table alone tells which neurons exceed it.
-    manifest: of the model that the dumps must be of; None: they need only be of the same one.
+    The table is that of `information.table` with another column, null_quantile: the consensus MI that a neuron without
+    information exceeds with probability `error_rate`. As the null is pooled over neurons, this is a single number. It
+    is repeated in each row, so that the table alone shows which neurons exceed it.
+    manifest: that of the model that the dumps must belong to; None if they only need to belong to the same model.
     threads, progress: as for `information.table`.
     Raises InputError naming the file if a dump is broken, of another model, or of other units than the first.
     """
@@ -125,7 +132,7 @@ def measure(
 
 
 def _refuse_other_models(dumps: DumpSet, manifest: Path | None) -> None:
-    """Raises InputError naming a dump whose weights are not those of the manifest, or of the first dump without one."""
+    """Raises InputError naming a dump with other weights than the manifest or, without one, the first dump."""
     paths = {domain: scores.path for domain, scores in dumps.scores.items()}
     models = {domain: sidecar["model"] for domain, sidecar in dumps.sidecars.items()}
     first = next(iter(models))
@@ -139,12 +146,12 @@ def _refuse_other_models(dumps: DumpSet, manifest: Path | None) -> None:
 
 
 def _unit(sidecar: Mapping[str, Any]) -> str:
-    """What a dump is of; a sidecar that does not say is of neurons."""
+    """The units of a dump; neurons if its sidecar does not say."""
     return sidecar.get("unit", NEURON)
 
 
 def _refuse_other_units(dumps: DumpSet) -> None:
-    """Raises InputError naming a dump that is of neurons where the first is of heads, or the reverse."""
+    """Raises InputError naming a dump of other units (neurons or heads) than the first."""
     first = next(iter(dumps.sidecars))
     expected = _unit(dumps.sidecars[first])
     for domain, sidecar in dumps.sidecars.items():
@@ -157,7 +164,7 @@ def _refuse_other_units(dumps: DumpSet) -> None:
 
 
 def _strata(lengths: Mapping[str, Sequence[int]], settings: InformationSettings) -> dict[str, np.ndarray] | None:
-    """Strata of response length, None for one. Raises InputError if they would hold less than a sample per bin."""
+    """Strata of response length; None for a single one. Raises InputError if they have less than a sample per bin."""
     if settings.length_strata == 1:
         return None
     samples = sum(map(len, lengths.values()))
@@ -172,7 +179,7 @@ def _strata(lengths: Mapping[str, Sequence[int]], settings: InformationSettings)
 def _description(
     dumps: DumpSet, strata: Mapping[str, np.ndarray] | None, settings: InformationSettings, quantile: float
 ) -> dict[str, Any]:
-    """What `information.json` holds."""
+    """The content of `information.json`."""
     lengths = dumps.lengths
     samples = {domain: len(own) for domain, own in lengths.items()}
     sidecar = next(iter(dumps.sidecars.values()))
@@ -194,7 +201,7 @@ def _description(
 
 
 def _of_samples(values: Mapping[str, Sequence[float]], bins: int) -> dict[str, Any]:
-    """What a number of each sample tells of the domain, as a confound stands in `information.json`."""
+    """The entry of a confound in `information.json`: MI between the domain and a number of each sample."""
     found = information.sample_information(values, bins)
     return {"joint": found["joint"], "one_vs_rest": found["domains"]}
 

@@ -1,8 +1,8 @@
-"""How many samples an importance dump needs: the pilot of `importance.samples: auto`.
+"""Finds how many samples an importance dump needs: the pilot of `importance.samples: auto`.
 
-The samples of a mixture's domains are doubled until the neurons that their disjoint halves select by the geometric
-mean of the one-vs-rest information agree hardly better than before. Nothing is scored twice: a larger dump begins with
-the smaller one, and the workflow's with the pilot's.
+The number of samples per domain is doubled until the neurons that disjoint halves select, by the geometric mean of the
+one-vs-rest MI, agree hardly better than before. No sample is scored twice: a larger dump begins with the smaller one,
+and the workflow's dump with the pilot's.
 """
 
 import logging
@@ -24,7 +24,7 @@ from caneft.storage import integrity
 logger = logging.getLogger(__name__)
 
 CRITERION = "caneft-geometric"
-"""Whose curve decides: it needs fewer samples than the minimum for the same agreement, and loses no consensus by it."""
+"""The criterion whose curve decides: it needs fewer samples than `caneft` to agree as well, and loses no consensus."""
 
 
 def decide(
@@ -32,10 +32,9 @@ def decide(
 ) -> dict[str, Any]:
     """Content of `samples.json`: the number of samples per domain, and the agreement that led to it.
 
-    Of a team, all processes score, and the main one compares and knows the content.
-
-    By domain: what dumps are made of, and where the pilot keeps its own. Raises InputError if a domain has fewer
-    samples than the pilot begins with.
+    sources, dumps: for each domain, how its dumps are made, and the path of the pilot's dump. team: all processes
+    score; only the main one compares and returns the full content. Raises InputError if a domain has fewer samples than
+    the pilot begins with.
     """
     auto, points, flat = settings.auto, [], False
     most = min(auto.largest, *(len(source.samples.ids) for source in sources.values()))
@@ -64,7 +63,7 @@ def decide(
 
 
 def _agreement(dumps: Sequence[Path], count: int, settings: PilotSettings) -> Point:
-    """The curve of CRITERION at the halves of all samples so far."""
+    """The point of CRITERION's curve at half of all samples so far."""
     table, about = information_table.measure(dumps, settings.information)
     halves = [count // 2]
     points = stability.agreement(information_table.open_dumps(dumps), table, about, halves, settings.stability)

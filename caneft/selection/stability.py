@@ -1,9 +1,9 @@
-"""How many samples are enough: whether neurons that are selected on samples which share nothing are the same neurons.
+"""How many samples are enough: whether disjoint halves of the samples select the same neurons.
 
 Each domain's samples are put into a random order. Of its first 2n samples, one half selects on the first n, the other
-on the next n, each with its own bins, information and task-relevant neurons. What the halves agree on beyond what
-shuffled labels give belongs to model and domains, not to the draw of the samples. What a set tells of the domains is
-measured on the half that did not select it.
+on the next n, each with its own bins, information and task-relevant neurons. Agreement beyond that of shuffled labels
+is due to model and domains, not to the draw of the samples. The information of a set about the domains is measured on
+the half that did not select it.
 """
 
 import dataclasses
@@ -26,9 +26,9 @@ from caneft.selection import criteria as selection
 from caneft.storage import integrity
 
 STREAM = 0x57AB1E  # keeps these draws apart from other uses of the same seed
-APART = 1.5  # the last two sizes differ by this factor at least
+APART = 1.5  # the last two sizes differ by at least this factor
 CRITERIA = "caneft", "caneft-geometric", "caneft-harmonic", "joint"
-"""Those that select by mutual information."""
+"""The criteria that are examined; all select by mutual information."""
 NOISE = "noise_"
 MEANING = (
     "Sets of neurons selected by `criterion` on disjoint halves of the samples, `samples` of each domain in each half,"
@@ -44,14 +44,14 @@ MEANING = (
 
 @dataclass(frozen=True)
 class Point:
-    """What sets that are selected on two halves of the samples have in common; lists have one value per split.
+    """Agreement of the sets that two halves of the samples select; lists have one value per split.
 
-    criterion: one of CRITERIA. scope: of the mask of task-relevant neurons, `off` for none. samples: of each domain in
-    each half. neurons: budget of a set, which is all of its candidates if these are fewer. candidates: mean over the
-    halves. jaccard, phi: of the two sets. correlation: Spearman's, of the scores of all neurons. held_out: mean
-    consensus MI of a set on the other half less its null, in nats, mean over the two sets. noise_: the same of sets
-    selected with the labels of each half shuffled, its task-relevant neurons kept. Values are None where undefined: all
-    but the correlation in a scope that is not the configured one, if no neuron is task-relevant there.
+    criterion: one of CRITERIA. scope: that of the mask of task-relevant neurons; `off` for no mask. samples: number for
+    each domain in each half. neurons: budget of a set; with fewer candidates, a set is all of them. candidates: mean
+    number in a half. jaccard, phi: of the two sets. correlation: Spearman's, of the scores of all neurons. held_out:
+    mean consensus MI of a set on the other half less its null, in nats, mean over the two sets. noise_: the same for
+    sets selected after shuffling the labels of each half, but with its real task-relevant neurons. Undefined values are
+    None: for example, all but the correlation if no neuron is task-relevant in a scope that is not the configured one.
     """
 
     criterion: str
@@ -84,7 +84,7 @@ class Half:
 def sizes(samples: int, smallest: int = 25) -> list[int]:
     """Samples per half at which a curve is drawn: `smallest`, doubled up to half of `samples`, and that half.
 
-    A size that is closer to the last one than a factor of 1.5 is left out. Raises InputError below two samples.
+    Sizes within a factor of 1.5 of the last one are left out. Raises InputError for fewer than two samples.
     """
     last = samples // 2
     if last < 1:
@@ -99,10 +99,10 @@ def sizes(samples: int, smallest: int = 25) -> list[int]:
 def flat(points: Sequence[Point], gain: float) -> int | None:
     """Samples per domain beyond which the selected set hardly changes: the rule of `importance.samples: auto`.
 
-    points: of one criterion and scope. It is the smallest n among their `samples` for which both hold: the mean Jaccard
-    at n exceeds that at n / 2 by less than `gain`, and it exceeds the mean Jaccard of noise at n by more than `gain`.
-    None if there is none. A point without one of exactly half its samples is no candidate. n counts the samples of one
-    half: a set that is selected on n samples of each domain is about as stable as the curve is at n.
+    points: those of one criterion and scope. The result is the smallest n among their `samples` for which the mean
+    Jaccard at n exceeds that at n / 2 by less than `gain`, and that of noise at n by more than `gain`; None if there is
+    none. Only points that have another one at exactly half their samples are considered. n counts the samples of one
+    half: a set selected on n samples of each domain is about as stable as the curve at n.
     """
     by_samples = {point.samples: point for point in points}
     for samples, point in sorted(by_samples.items()):
@@ -126,7 +126,7 @@ def measure(
     threads: int = 1,
     progress: Callable[[int], Any] = lambda neurons: None,
 ) -> dict[str, Any]:
-    """What `stability.json` holds: the points at `sizes` of the smallest domain's samples, and how to read them.
+    """The content of `stability.json`: the points at `sizes` of the smallest domain's samples, and how to read them.
 
     The other arguments are those of `agreement`.
     """
@@ -153,9 +153,9 @@ def agreement(
     threads: int = 1,
     progress: Callable[[int], Any] = lambda neurons: None,
 ) -> list[Point]:
-    """The `curves` of as many neurons as the settings' budget stands for.
+    """The `curves` for the number of neurons in the settings' budget.
 
-    table, about: `information.parquet` and `.json` of all the samples, in which a gamma is looked up.
+    table, about: `information.parquet` and `.json` of all the samples, by which the budget is counted.
     """
     neurons = selection.count(table, settings.budget, about["null"]["quantile"], about.get("hidden_size"))
     return curves(dumps, sizes, neurons, settings, threads, progress)
@@ -169,13 +169,11 @@ def curves(
     threads: int = 1,
     progress: Callable[[int], Any] = lambda neurons: None,
 ) -> list[Point]:
-    """Agreement of what two disjoint halves of the samples select, by the samples in each; of each criterion and scope
-    one point per size, ascending.
+    """Agreement of the sets that disjoint halves of the samples select: points by criterion, scope and ascending size.
 
-    dumps: read in tiles, once per split. sizes: samples per domain in each half. neurons: budget of a set.
-    settings: bins, strata of length and task-relevant neurons are those of each half. The scopes are `model` and
-    `layer`, or `off` if there is no mask. progress: called with the neurons of each tile, splits x layers x neurons in
-    all.
+    dumps: read in tiles, once per split. sizes: samples per domain in each half. neurons: budget of a set. settings:
+    each half has its own bins, length strata and task-relevant neurons. The scopes are `model` and `layer`, or `off` if
+    there is no mask. progress: called with the number of neurons of each tile, in total splits x layers x neurons.
     The result depends neither on threads nor on tiles. Raises InputError if a domain has fewer samples than two halves
     need, if the dumps do not belong together, or if a half has no task-relevant neuron in the configured scope.
     """
@@ -215,7 +213,7 @@ def _check(dumps: Mapping[str, Any], sizes: Sequence[int], splits: int, neurons:
 
 
 def _orders(dumps, samples: int, stream: list[int]) -> dict[str, np.ndarray]:
-    """The first `samples` of each domain's samples in the order of one split; domains are sorted."""
+    """The first `samples` samples of each domain in the order of one split; domains are sorted."""
     return {
         domain: np.random.default_rng([*stream, index]).permutation(dumps[domain].shape[1])[:samples]
         for index, domain in enumerate(sorted(dumps))
@@ -223,7 +221,7 @@ def _orders(dumps, samples: int, stream: list[int]) -> dict[str, np.ndarray]:
 
 
 def _rows_of_strata(half: Half, orders, length_strata: int, dumps: DumpSet) -> list[dict[str, Any]]:
-    """For each stratum of a half and each domain, the places in its order that belong to them."""
+    """For each stratum of a half and each domain, the positions of its samples in the domain's order."""
     if length_strata == 1:
         return [dict.fromkeys(orders, half.rows)]
     own = {domain: dumps.lengths[domain][order[half.rows]] for domain, order in orders.items()}
@@ -234,8 +232,8 @@ def _rows_of_strata(half: Half, orders, length_strata: int, dumps: DumpSet) -> l
 def _tables(
     dumps: DumpSet, orders, strata: Mapping[Half, list], bins: int, stream: list[int], pool: Executor, progress
 ) -> dict[Half, pd.DataFrame]:
-    """For each half of one split a table of all neurons: layer, neuron, importance_{domain}, and the columns of
-    `_measured`, these also with the labels shuffled, under names that begin with NOISE."""
+    """For each half of one split, a table of all neurons: layer, neuron, importance_{domain}, and the columns of
+    `_measured`, the latter also for shuffled labels, under names that begin with NOISE."""
     halves, scores = list(strata), dumps.scores
     layers, _, width = next(iter(scores.values())).shape
     tile = information.tile_width(scores)
@@ -257,13 +255,13 @@ def _tables(
 def _count(
     ordered: Mapping[str, np.ndarray], bins: int, half: Half, strata: list[dict[str, Any]]
 ) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
-    """Contingency tables (neurons, bins, domains) of a half's strata, and per domain the means of its scores."""
+    """Contingency tables (neurons, bins, domains) of a half's strata, and each domain's mean scores."""
     means = {domain: scores[half.rows].mean(axis=0, dtype=np.float64) for domain, scores in ordered.items()}
     return [counting.contingency([ordered[d][rows[d]] for d in ordered], bins) for rows in strata], means
 
 
 def _frame(layer: int, scales: Mapping[str, float], stream: list[int], half: Half, counted: list) -> pd.DataFrame:
-    """Rows of one layer. Its labels are shuffled as a whole, so that tiles have no part in the noise."""
+    """Rows of one layer. Labels are shuffled for the whole layer, so that the noise does not depend on the tiles."""
     tables = [np.concatenate(tiles) for tiles in zip(*(tables for tables, _ in counted), strict=True)]
     columns: dict[str, Any] = {"layer": np.int32(layer), "neuron": np.arange(len(tables[0]), dtype=np.int32)}
     for domain in counted[0][1]:
@@ -275,7 +273,7 @@ def _frame(layer: int, scales: Mapping[str, float], stream: list[int], half: Hal
 
 
 def _measured(tables: Sequence[np.ndarray], domains: Sequence[str]) -> dict[str, np.ndarray]:
-    """What CRITERIA score by, from the counts of the strata: the columns of `information.table`."""
+    """The columns of `information.table` that CRITERIA use, from the counts of the strata."""
     by_domain = information.conditional_on_strata(information.one_vs_rest, tables)
     columns = {f"mi_{domain}": mi for domain, mi in zip(domains, by_domain.T, strict=True)}
     joint = information.conditional_on_strata(information.joint, tables)
@@ -311,7 +309,7 @@ def _agreements(
 
 
 def _with_noise(half: pd.DataFrame) -> pd.DataFrame:
-    """What the half's shuffled labels give, under the names of what its real ones do."""
+    """The columns for shuffled labels, under the names of those for real labels."""
     names = [name for name in half.columns if name.startswith(NOISE)]
     return half[names].rename(columns=lambda name: name.removeprefix(NOISE))
 
@@ -321,7 +319,7 @@ def _mask(half: pd.DataFrame, q: float | None, scope: str) -> np.ndarray:
 
 
 def _compare(sets: Sequence[NeuronSet], held_out: Sequence[np.ndarray]) -> dict[str, float | None]:
-    """Agreement of two sets, None if one is empty. held_out: consensus of all neurons less its null in their halves."""
+    """Agreement of two sets, None if one is empty. held_out: by half, consensus of all neurons less its null."""
     if not min(map(len, sets)):
         return dict.fromkeys(("jaccard", "phi", "held_out"))
     apart = [other[own.flat()].mean() for own, other in zip(sets, held_out[::-1], strict=True)]
@@ -329,7 +327,7 @@ def _compare(sets: Sequence[NeuronSet], held_out: Sequence[np.ndarray]) -> dict[
 
 
 def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float | None:
-    """Spearman's, ties by average ranks; None if one is constant."""
+    """Spearman's correlation, with average ranks for ties; None if either side is constant."""
     x, y = (pd.Series(values.ravel()).rank().to_numpy() for values in (first, second))
     x, y = x - x.mean(), y - y.mean()
     spread = np.sqrt((x * x).sum() * (y * y).sum())

@@ -1,1 +1,1 @@
-"""Files of results: written whole or not at all, read within bounds, checked, and said what made them."""
+"""Result files: written whole or not at all, read within bounds, verified, and recorded with what made them."""

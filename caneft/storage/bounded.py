@@ -1,6 +1,6 @@
-"""JSON and arrays that may have been written by anyone: read within bounds, and whatever is wrong is one exception.
+"""Reads JSON and arrays that anyone may have written, within bounds, and reports any fault as one kind of exception.
 
-A file that was cut off, damaged or made to harm must not fill the memory or end in a traceback of a library's.
+A file that is truncated, damaged or malicious must neither fill the memory nor end in a library's traceback.
 """
 
 import json
@@ -15,17 +15,20 @@ from typing import Any, BinaryIO
 from caneft.errors import InputError
 
 LARGEST_JSON = 16_000_000
-"""Bytes of a JSON file; as objects they take up to twenty times that."""
+"""Most bytes of a JSON file; as Python objects they take up to twenty times that."""
 LARGEST_ARRAYS = 128_000_000
-"""Bytes of all arrays that are read of one archive."""
+"""Most bytes of all arrays that are read from one archive."""
 LONGEST_NUMBER = 40
 AGAIN = "Delete it and run the workflow again."
 BROKEN_ARCHIVE = (OSError, EOFError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 def parse(text: str | bytes) -> Any:
-    """Content of a JSON text. Raises ValueError, also for numbers that are not finite, what is nested thousands deep,
-    and halves of surrogate pairs, which could not be written again."""
+    """Content of a JSON text.
+
+    Raises ValueError, also for numbers that are not finite or have over 40 digits, for nesting thousands of levels
+    deep, and for halves of surrogate pairs, which could not be written again.
+    """
     try:
         found = json.loads(text, parse_constant=_finite, parse_float=_finite, parse_int=_whole)
     except RecursionError:
@@ -42,7 +45,7 @@ def parse(text: str | bytes) -> Any:
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{text[:20]} is no finite number")
+        raise ValueError(f"{text[:20]} is not a finite number")
     return number
 
 
@@ -74,9 +77,9 @@ def read_json(path: str | Path, remedy: str = AGAIN, largest: int = LARGEST_JSON
 
 
 def array_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, Any]:
-    """Shape, whether in Fortran order, and dtype of a `.npy` file, whose reading goes on behind its header.
+    """Shape, whether the order is Fortran's, and dtype of a `.npy` file, which is then at the end of its header.
 
-    Raises ValueError if it is none, or one of Python objects.
+    Raises ValueError if it is no such file, or one of Python objects.
     """
     import numpy as np
 
@@ -94,7 +97,7 @@ def array_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, Any]:
 
 
 def read_arrays(path: str | Path, names: Iterable[str], largest: int = LARGEST_ARRAYS) -> dict[str, Any]:
-    """Arrays of an `.npz` archive by name, of at most `largest` bytes together. Nothing is unpickled.
+    """Arrays of an `.npz` archive by name, of at most `largest` bytes together. Unpickles nothing.
 
     Raises FileNotFoundError for a missing file, ValueError for anything else that is wrong.
     """
@@ -121,7 +124,7 @@ def _array(member: Any, size: int) -> Any:
 
     shape, fortran, dtype = array_header(member)
     expected = size - member.tell()
-    if math.prod(shape) * dtype.itemsize != expected:  # before anything of that size is made
+    if math.prod(shape) * dtype.itemsize != expected:  # before allocating that size
         raise ValueError(f"it declares {dtype} of shape {shape} and holds {expected} bytes")
     flat = np.frombuffer(member.read(), dtype) if expected else np.empty(0, dtype)
     return flat.reshape(shape, order="F" if fortran else "C").copy()

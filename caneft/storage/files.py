@@ -1,4 +1,4 @@
-"""Outputs appear whole or not at all: write beside, fsync, rename."""
+"""Writes outputs whole or not at all: to a temporary file beside them, then fsync and rename."""
 
 import fcntl
 import hashlib
@@ -17,10 +17,10 @@ from caneft.errors import InputError
 
 @contextmanager
 def atomic_write(path: str | Path, durable: bool = True) -> Iterator[Path]:
-    """Path beside `path` to write to; it takes `path`'s place when the block ends well and goes when it does not.
+    """Yields a path beside `path` to write to, which replaces `path` if the block succeeds and is removed if not.
 
-    The suffix is kept, for libraries that look at it. durable: whether it must be on disk before it takes the place;
-    without, it outlives the process but not the machine.
+    The suffix is kept, for libraries that look at it. durable: whether the file must be on disk before it replaces
+    `path`; otherwise it survives a crash of the process but not of the machine.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,7 +31,7 @@ def atomic_write(path: str | Path, durable: bool = True) -> Iterator[Path]:
             sync(beside)
         os.replace(beside, path)
     except OSError as error:
-        error.filename = error.filename or str(path)  # a full disk is not said with the file's name
+        error.filename = error.filename or str(path)  # the error of a full disk does not name the file
         raise
     finally:
         beside.unlink(missing_ok=True)
@@ -39,9 +39,9 @@ def atomic_write(path: str | Path, durable: bool = True) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(folder: str | Path) -> Iterator[Path]:
-    """Folder to fill, for libraries that write folders; its files go to `folder` when the block ends well.
+    """Yields a folder to fill, for libraries that write folders; its files move to `folder` if the block succeeds.
 
-    Each is on disk before it goes. What a killed process had begun is removed.
+    All of them are on disk before the first one moves. What a killed process had begun is removed.
     """
     folder = Path(folder)
     beside = folder / ".unfinished"
@@ -65,9 +65,9 @@ def atomic_folder(folder: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def temporary_folder(prefix: str) -> Iterator[Path]:
-    """Folder in TMPDIR that goes when the block ends. Those of the same prefix that killed processes left go first.
+    """Yields a folder in TMPDIR, removed when the block ends. First removes those of its prefix that nobody uses.
 
-    Each process holds a lock on its own: a folder without one is nobody's. Where there are no locks, all are left.
+    Each process locks its own folder; an unlocked one was left by a killed process. Without locks, nothing is removed.
     """
     for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
         with suppress(OSError), _opened(left) as handle:
@@ -78,7 +78,7 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
             folder = Path(tempfile.mkdtemp(prefix=prefix))
             with suppress(OSError):
                 fcntl.flock(stack.enter_context(_opened(folder)), fcntl.LOCK_EX)
-            if folder.exists():  # else another process took it for one that was left, before the lock
+            if folder.exists():  # else another process removed it as abandoned before it was locked
                 break
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         yield folder
@@ -100,7 +100,7 @@ def sync(path: str | Path) -> None:
 
 
 def allocate(path: str | Path) -> None:
-    """Takes the disk space of a file's whole size: a full disk is an OSError now, no SIGBUS when a map is written."""
+    """Reserves disk space for a file's whole size: a full disk raises OSError now, not SIGBUS when a map is written."""
     with open(path, "r+b") as handle:
         try:
             os.posix_fallocate(handle.fileno(), 0, os.fstat(handle.fileno()).st_size)
@@ -123,21 +123,21 @@ def sha256(path: str | Path) -> str:
 
 
 def write_jsonl(path: str | Path, lines: Iterable[Any]) -> None:
-    """Writes one JSON object a line, keys as they come, atomically."""
+    """Writes one JSON object per line, with its keys in the given order, atomically."""
     with atomic_write(path) as beside, open(beside, "w", encoding="utf-8", newline="\n") as file:
         for line in lines:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 def link(file: Path, place: Path) -> None:
-    """Makes `place` the same file, which takes no room. Atomic. Raises OSError on a file system without hard links."""
+    """Makes `place` a hard link to `file`, atomically. Raises OSError on a file system without hard links."""
     with atomic_write(place) as beside:
-        beside.unlink(missing_ok=True)  # of a killed process with the same id
+        beside.unlink(missing_ok=True)  # left by a killed process with the same id
         os.link(file, beside)
 
 
 def link_or_copy(file: Path, place: Path) -> None:
-    """`link`, or a copy on a file system without hard links."""
+    """Makes a hard link, or a copy on a file system without hard links."""
     try:
         link(file, place)
     except OSError:
@@ -157,6 +157,6 @@ def hidden(file: Path) -> Path:
 
 
 def split_archive(path: str | Path) -> tuple[Path, str | None]:
-    """The file on disk that a path is about, and the file in it: `texts.zip::train.de` is train.de in texts.zip."""
+    """The file on disk that a path names, and the member in it, if any: `x.zip::train.de` is train.de in x.zip."""
     found = re.fullmatch(r"(.+?\.zip)::(.+)", str(path), re.IGNORECASE | re.DOTALL)
     return (Path(found[1]), found[2]) if found else (Path(path), None)

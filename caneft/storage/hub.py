@@ -1,4 +1,4 @@
-"""Downloads from the Hugging Face hub, with what went wrong said in a way that helps."""
+"""Downloads from the Hugging Face hub, with error messages that say what to do."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,10 +9,10 @@ from caneft.errors import InputError
 
 
 def snapshot(name: str, revision: str | None, patterns: Sequence[str], key: str, ignored: Sequence[str] = ()) -> Path:
-    """Folder of a repository with the files of these patterns, downloaded unless they are cached.
+    """Folder of a repository with the files that match these patterns, downloaded unless cached.
 
-    key: of the configuration, such as `models.*`, whose `hub` and `path` the messages speak of. Raises InputError if
-    the repository is gated, is not there, or can neither be found in the cache nor downloaded.
+    key: the part of the configuration, such as `models.*`, whose `hub` and `path` the messages name. Raises InputError
+    if the repository is gated, does not exist, or can neither be found in the cache nor downloaded.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
@@ -40,16 +40,16 @@ def snapshot(name: str, revision: str | None, patterns: Sequence[str], key: str,
 
 
 def located(manifest: Mapping[str, Any], file: Path, name: str, names: Iterable[str]) -> Path:
-    """Folder of a manifest, on which the files of these names are there; a name may be a whole path.
+    """Folder of a manifest, checked to contain the files of these names; a name may be a whole path.
 
-    file: the manifest's own. name: of what it describes. Raises InputError for the first file that is missing, as where
-    a cache was emptied or is not the one that was filled. What is in the files is not looked at.
+    file: the manifest. name: of the model or metric. Raises InputError for the first missing file, for example if a
+    cache was emptied or is not the one that was filled. Does not look into the files.
     """
     folder = (file.parent / manifest["folder"]).resolve()
     missing = next((path for path in (folder, *(folder / name for name in names)) if not os.path.exists(path)), None)
     if missing is None:
         return folder
-    if manifest.get("revision") is None:  # a folder of the user's own, or made by the workflow
+    if manifest.get("revision") is None:  # the user's folder, or one that the workflow made
         remedy = f"Put it back, or delete {file} and run the workflow again."
     else:
         remedy = (

@@ -1,6 +1,6 @@
-"""Heavy files by checksum: a sidecar names that of each, under `files`, and whoever reads such a file compares it.
+"""Verifies heavy files: a sidecar lists their checksums under `files`, and readers of such a file compare its checksum.
 
-A sidecar without the entry, as older versions wrote it, has nothing to compare.
+Sidecars that older versions wrote lack the entry, so there is nothing to compare.
 """
 
 import os
@@ -14,30 +14,30 @@ from caneft.storage.files import sha256
 
 KEY = "files"
 FORMAT = 1
-"""Of all JSON files between the stages. What an older version wrote without one is of this format, too."""
+"""Format number of all JSON files between the stages. Files of older versions, which lack one, have this format too."""
 LIMIT = "CANEFT_VERIFY_UP_TO_GB"
-"""Environment variable: files above are not compared when they are read. It is in no job's params."""
+"""Environment variable: the size in GB above which files are not compared when they are read. In no job's params."""
 AGAIN = "Delete it and run the workflow again"
 MISSING = "Run the workflow again with this file as its target: snakemake --cores all FILE"
 
 
 def publish_limit(gigabytes: float | None) -> None:
-    """Puts the limit where jobs find it; None for no limit leaves what the user may have set."""
+    """Sets the environment variable of the limit for jobs; None (no limit) keeps what the user may have set."""
     if gigabytes is not None:
         os.environ[LIMIT] = str(gigabytes)
 
 
 def sums(*paths: str | Path) -> dict[str, str]:
-    """SHA-256 of files by name: what a sidecar beside them holds under `files`."""
+    """SHA-256 of files by name, for the `files` of a sidecar beside them."""
     return {Path(path).name: sha256(path) for path in sorted(paths)}
 
 
 def verify(
     folder: Path, expected: Mapping[str, str], names: Iterable[str] | None = None, remedy: str | None = None
 ) -> None:
-    """Compares files of a folder with their checksums, but for those above the limit. names: None for all.
+    """Compares files of a folder with their checksums, except files above the limit. names: None for all.
 
-    remedy: what the message asks for; that of a file which no job asks for by its name is to delete another.
+    remedy: the advice in the message; a file that no job names among its outputs comes back if another one is deleted.
 
     Raises InputError naming a file that is missing, or is not what was written.
     """
@@ -63,7 +63,7 @@ def compare(path: Path, expected: str, remedy: str | None = None) -> None:
 
 
 def verify_beside(path: str | Path, sidecar: str | Path) -> None:
-    """Compares a file with what the sidecar says of it, where there is one. Raises InputError as `verify` does."""
+    """Compares a file with its checksum in the sidecar, if it has one. Raises InputError as `verify` does."""
     path, said = Path(path), read(Path(sidecar))
     verify(path.parent, said, [path.name])
 
@@ -79,9 +79,9 @@ def check_format(path: str | Path, content: Any) -> None:
 
 
 def read_manifest(path: Path, kinds: Mapping[str, type]) -> dict[str, Any]:
-    """Manifest of a model or metric. kinds: what each key must hold, `folder` among them.
+    """Reads the manifest of a model or metric. kinds: the type of each required key, `folder` among them.
 
-    Raises InputError for a broken file, another format than this version reads, and what is missing or of no such kind.
+    Raises InputError for a broken file, a format that this version does not read, and missing keys or wrong types.
     """
     content = read_json(path)
     check_format(path, content)
@@ -93,12 +93,12 @@ def read_manifest(path: Path, kinds: Mapping[str, type]) -> dict[str, Any]:
 
 
 def read(sidecar: Path) -> dict[str, str]:
-    """Checksums that a sidecar holds; none without one, or in one that is older. Raises InputError if it is broken."""
+    """Checksums in a sidecar; none if it is missing or too old to have any. Raises InputError if it is broken."""
     if not sidecar.exists():
         return {}
     content = read_json(sidecar)
     check_format(sidecar, content)
     found = content.get(KEY, {})
     if not isinstance(found, dict):
-        raise InputError(f"{sidecar}: `{KEY}` is no list of checksums. {AGAIN}")
+        raise InputError(f"{sidecar}: `{KEY}` is not a list of checksums. {AGAIN}")
     return found

@@ -1,6 +1,6 @@
-"""What made a result: versions, checksums, and (in a file of its own) what it cost.
+"""Records what made a result: versions and checksums and, in a separate file, what it cost.
 
-Times and hosts are kept apart from the record, so that records of equal runs are equal byte by byte.
+Times and hosts are not in the record, so records of equal runs are equal byte by byte.
 """
 
 import importlib.metadata
@@ -22,12 +22,12 @@ PACKAGES = ("torch", "transformers", "tokenizers", "peft", "safetensors", "numpy
 
 
 def packages() -> dict[str, str]:
-    """Versions of the packages that numbers depend on."""
+    """Versions of Python and of the packages that affect results."""
     return versions(PACKAGES) | {"python": ".".join(map(str, sys.version_info[:3]))}
 
 
 def versions(names: Iterable[str]) -> dict[str, str]:
-    """Versions by name, of those of the packages that are installed."""
+    """Versions by name, for those packages that are installed."""
     found = {}
     for name in names:
         try:
@@ -38,9 +38,9 @@ def versions(names: Iterable[str]) -> dict[str, str]:
 
 
 def code() -> dict[str, Any]:
-    """Commit of the code and whether the working tree differed from it; None where it has no repository of its own.
+    """Commit of the code and whether the working tree differs from it; None for both without a repository of its own.
 
-    One that it merely lies in, as a vendored copy does, says nothing about it.
+    A repository that merely contains the code, as with a vendored copy, does not count.
     """
     root = Path(__file__).resolve().parents[2]
     own = {name: value for name, value in os.environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE")}
@@ -73,10 +73,10 @@ def cost(
 ) -> Iterator[dict[str, Any]]:
     """Measures the block and writes wall and CPU seconds, peak memory in MB, device and start time to `path`.
 
-    team: processes that do the work together (see `caneft.runtime.parallel`). CPU seconds and memory are then sums over
-    them (each one's peak), and only the main one writes. The block may put more into what is yielded, such as checksums
-    of what has no other sidecar. before: what earlier jobs took for a part of the result that is kept, by the same
-    names; asked for at the end.
+    team: processes that share the work (see `caneft.runtime.parallel`). CPU seconds and peak memory are then sums over
+    them, and only the main one writes. The block may add entries to the dict that is yielded, such as checksums of
+    files without another sidecar. before: called at the end; returns what earlier jobs spent on a part of the result
+    that is kept, by the same names.
     """
     started, wall = datetime.now(UTC), time.perf_counter()
     more: dict[str, Any] = {}
@@ -107,7 +107,7 @@ def cost(
 
 
 def memory() -> tuple[float, float | None]:
-    """Peak memory of this process in MB, and of its GPU; None without one."""
+    """Peak memory of this process and of its GPU, in MB; None without a GPU."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, _cuda()[1]
 
 

@@ -24,17 +24,17 @@ CANNOT_HOLD = "can the dtype of the model (models.*.dtype) hold its activations?
 
 
 class Tuned(Protocol):
-    """A model that translates. domains: those that have an adapter of their own, sorted; none for most methods."""
+    """A model that translates. domains: those that have an adapter of their own, sorted; empty for most methods."""
 
     model: nn.Module
     domains: tuple[str, ...]
 
     def begin(self, domains: Sequence[str]) -> None:
-        """Says the domain of each row of the passes that follow."""
+        """Sets the domain of each row of the passes that follow."""
 
 
 class Task(NamedTuple):
-    """What is generated: after each prompt, as token ids, at most so many tokens."""
+    """Prompts to generate from, as token ids, and the most tokens to generate after each."""
 
     prompts: list[Example]
     limits: list[int]
@@ -53,7 +53,7 @@ class Hypothesis:
 
 
 def limits(prompts: Prompts, sources: Sequence[str], settings: Decoding) -> list[int]:
-    """Most tokens that each hypothesis may have, from the length of its source.
+    """The most tokens that each hypothesis may have, by the length of its source.
 
     Raises InputError for a source over `max_source_tokens`: nothing is cut silently.
     """
@@ -95,7 +95,7 @@ def generate(
     settings: Decoding,
     before: Callable[[int], None] = lambda rows: None,
 ) -> list[list[int]]:
-    """Tokens after each prompt, as `translate` describes it; some may go on after what ends them, or over the limit."""
+    """Tokens after each prompt, as in `translate`; some may go on after the token that ends them, or over the limit."""
     found: dict[int, list[int]] = {}
     with tqdm(total=len(asked.prompts), unit="sentence", mininterval=2) as bar:
         for chosen in _batches(asked, settings):
@@ -107,8 +107,10 @@ def generate(
 
 
 def _batches(asked: Task, settings: Decoding) -> Iterator[list[int]]:
-    """Indices of what is decoded together, the longest first: what memory has no room for shows at once, and the batch
-    that is not full is one of short sentences."""
+    """Indices to decode together, longest first.
+
+    So a lack of memory shows at once, and a batch that is not full has short sentences.
+    """
     lengths = [len(prompt) + limit for prompt, limit in zip(*asked, strict=True)]
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     while order:
@@ -118,9 +120,9 @@ def _batches(asked: Task, settings: Decoding) -> Iterator[list[int]]:
 
 
 def _together(model: nn.Module, prompts: Prompts, asked: Task, before: Callable[[int], None]) -> list[list[int]]:
-    """Tokens after each prompt of a batch, which rows that have ended leave.
+    """Tokens after each prompt of a batch, which rows leave when they have ended.
 
-    The model's own `generate` stops when a quarter of its rows have ended, and goes on with the others and their cache.
+    The model's own `generate` stops when a quarter of its rows have ended, and is called again with the other rows.
     """
     from transformers import GenerationConfig
 
@@ -136,7 +138,7 @@ def _together(model: nn.Module, prompts: Prompts, asked: Task, before: Callable[
 
     def enough(ids: torch.Tensor, *_, **__) -> torch.Tensor:
         done = ended(ids)
-        return done | (4 * done.sum() >= len(done))  # all of them, on the device: nothing waits for it
+        return done | (4 * done.sum() >= len(done))  # for all rows, on the device, so nothing waits for it
 
     found: dict[int, list[int]] = {}
     cache = None
@@ -164,10 +166,10 @@ def _together(model: nn.Module, prompts: Prompts, asked: Task, before: Callable[
 
 @contextmanager
 def _finite_logits(model: nn.Module, name: str) -> Iterator[None]:
-    """Raises InputError at the end of a batch if a logit was not finite in any step. name: of the batch.
+    """Raises InputError at the end of a batch if a logit was not finite in any step. name: of the batch's first source.
 
-    The least and the greatest one tell, of what the head gives, before a soft-cap hides what is infinite. That is one
-    more pass over logits which are copied and searched anyway, and no wait for the device before the end.
+    Checks the least and the greatest logit of the head, before a soft-cap hides infinite ones. That is one more pass
+    over logits that are copied and searched anyway, and it does not wait for the device before the end.
     """
     fine = []
 
@@ -192,13 +194,13 @@ def task(
     domain: str = "",
     examples: Examples | None = None,
 ) -> Task:
-    """Prompts and limits of sources; context: most tokens that the model can have before it. Errors as of `limits`."""
+    """Prompts and limits of sources. context: number of positions of the model. Raises InputError as `limits` does."""
     most = limits(prompts, sources, settings)
     return Task(_encoded(prompts, sources, domain, examples, [context - limit for limit in most]), most)
 
 
 def hypotheses(prompts: Prompts, generated: Sequence[Sequence[int]], most: Sequence[int]) -> list[Hypothesis]:
-    """Of generated tokens, cut at the sentence's own limit, so that a hypothesis does not depend on its batch."""
+    """Hypotheses from generated tokens, each cut at its own limit, so that it does not depend on its batch."""
     cut = [ids[:limit] for ids, limit in zip(generated, most, strict=True)]
     return [Hypothesis(prompts.decode(ids), truncated=not prompts.ended(ids)) for ids in cut]
 
@@ -206,7 +208,7 @@ def hypotheses(prompts: Prompts, generated: Sequence[Sequence[int]], most: Seque
 def _encoded(
     prompts: Prompts, sources: Sequence[str], domain: str, examples: Examples | None, room: Sequence[int]
 ) -> list[Example]:
-    """Prompt of each source, with as many of its examples as leave it at most so many tokens, the most similar ones."""
+    """Prompt of each source, with as many of its examples, the most similar ones, as its `room` in tokens allows."""
     if examples is None:
         return prompts.encode_sources(sources, domain)
     result, fewer, withheld = [], 0, examples.withheld
@@ -232,9 +234,9 @@ def source_losses(
     domain: str = "",
     before: Callable[[int], None] = lambda rows: None,
 ) -> tuple[list[float], int]:
-    """Cross-entropy of each source in its prompt, in nats, in order, and the number of tokens of all of them.
+    """Cross-entropy of each source in its prompt, in nats, in order, and the total number of source tokens.
 
-    domain, before: as of `translate`. Raises InputError if one is not finite.
+    domain, before: as for `translate`. Raises InputError for a loss that is not finite.
     """
     encoded = [prompts.encode_source(source, domain) for source in sources]
     order = sorted(range(len(sources)), key=lambda i: (len(encoded[i]), i))
@@ -263,9 +265,8 @@ def translations(
 ) -> list[dict[str, Any]]:
     """Lines of a translations file for the test set of one domain, in the order of its rows.
 
-    A model with adapters uses that of the domain. Where the domain has none, or with route `source_loss` in any case,
-    every adapter translates, and the hypothesis is that of the adapter with the lowest loss on all sources (see
-    `_by_source_loss`).
+    A model with adapters uses the domain's. If there is none, or if the route is `source_loss`, every adapter
+    translates, and the hypotheses are those of the adapter with the lowest loss on all sources (see `_by_source_loss`).
     """
     sources = [row.source for row in rows]
     if tuned.domains and (route == "source_loss" or domain not in tuned.domains):
@@ -278,10 +279,10 @@ def translations(
 def _by_source_loss(
     tuned: Tuned, prompts: Prompts, rows: Sequence[Row], settings: Decoding, domain: str
 ) -> list[dict[str, Any]]:
-    """Lines with the hypotheses of all adapters and their losses, of a domain that chooses none by its name.
+    """Lines with the hypotheses and losses of all adapters, for a domain whose name does not choose one.
 
-    The reported adapter is that of the lowest mean cross-entropy per source token over the whole test set, which
-    needs no reference; the first by name among equals.
+    The reported adapter has the lowest mean cross-entropy per source token over the whole test set, which needs no
+    reference; among equals it is the first by name.
     """
     sources = [row.source for row in rows]
     found, losses = {}, {}
@@ -304,11 +305,11 @@ def _by_source_loss(
 
 
 def _beginner(tuned: Tuned, domain: str) -> Callable[[int], None]:
-    """What to call before a batch, all rows of which are of one domain."""
+    """Function to call before a batch whose rows are all of one domain."""
     return lambda rows: tuned.begin([domain] * rows)
 
 
 def as_line(name: str, domain: str, hypothesis: Hypothesis) -> dict:
-    """A hypothesis as it stands in a translations file; name: id of its test pair."""
+    """A hypothesis as a line of a translations file. name: id of its test pair."""
     flags = [flag for flag in ("empty", "truncated") if getattr(hypothesis, flag)]
     return {"id": name, "domain": domain, "hypothesis": hypothesis.text, "flags": flags}

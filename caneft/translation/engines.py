@@ -1,4 +1,4 @@
-"""Who generates: transformers, or vLLM with transformers for what vLLM does not serve."""
+"""The engine that generates: transformers, or vLLM (with transformers for what vLLM does not support)."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,12 +19,12 @@ from caneft.tuning import methods
 log = logging.getLogger(__name__)
 
 ENGINE = "engine"
-"""Key of a domain in a translation's cost file: name, version and dtype of what generated; `instead`: why not vLLM."""
+"""Key of a domain in a translation's cost file: its engine's name, version, dtype, and `instead`: why not vLLM."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """Test sets by domain, and what translates them: a base by its manifest, or what a run left of it."""
+    """Test sets by domain, and what translates them: a base, given by its manifest, or what a run made of it."""
 
     manifest_file: Path
     manifest: dict[str, Any]
@@ -37,14 +37,14 @@ class Work:
 
     @property
     def merged(self) -> bool:
-        """Whether a LoRA becomes part of the weights."""
+        """Whether a LoRA is merged into the weights."""
         return self.settings.lora == "merged"
 
 
 def translated(work: Work) -> Iterator[tuple[str, list[dict[str, Any]], dict[str, str]]]:
-    """Domain by domain its name, its lines of a translations file, and what generated them, for the record.
+    """For each domain its name, its lines of a translations file, and the engine that generated them, for the record.
 
-    transformers translates a domain when it is asked for; vLLM all of them before the first.
+    transformers translates each domain when the caller asks for it; vLLM translates all of them before the first.
     """
     instead, settings, place = {}, work.settings, work.place
     if settings.decoding.engine == "vllm":
@@ -69,7 +69,7 @@ def _said(name: str, number: str, settings: TranslationSettings) -> dict[str, st
 
 
 def _by_vllm(work: Work) -> dict[str, list[dict[str, Any]]]:
-    """All test sets at once: so many sentences are decoded together as there is room for."""
+    """Translates all test sets at once, so that as many sentences are decoded together as there is room for."""
     own, settings, prompts = {"trust_remote_code": False} | work.manifest, work.settings, work.prompts
     context = architecture(own).get_text_config().max_position_embeddings
     rows = [(domain, row) for domain, of_domain in work.testsets.items() for row in of_domain]

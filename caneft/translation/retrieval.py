@@ -1,4 +1,4 @@
-"""Examples for a prompt: which pairs of a mixture are shown before a source."""
+"""Chooses examples for a prompt: the pairs of a mixture that are shown before a source."""
 
 import hashlib
 import re
@@ -18,8 +18,7 @@ RUN = re.compile(rf"([{SPACELESS}]+)|((?:(?![{SPACELESS}])\w)+)")
 def tokens(text: str) -> list[str]:
     """Lower-cased words of a text, without punctuation and without stemming.
 
-    A run of characters of a script without spaces gives its overlapping pairs of characters instead; one that stands
-    alone gives itself.
+    A run of characters in a script without spaces gives its overlapping pairs of characters, or its only character.
     """
     found = []
     for spaceless, word in RUN.findall(text.lower()):
@@ -31,8 +30,7 @@ def tokens(text: str) -> list[str]:
 class Examples:
     """Finds the pairs that are shown before a source, among the training pairs of a mixture.
 
-    rows: those pairs, with their domains. withheld: how many pairs were left out so far because their source is the
-    very one that is to be translated.
+    rows: those pairs, with their domains. withheld: how many were left out, as their source is the one to translate.
     """
 
     def __init__(self, rows: Sequence[Row], settings: config.Icl):
@@ -47,8 +45,8 @@ class Examples:
     def of(self, source: str, domain: str) -> list[tuple[str, str]]:
         """Sources and targets in the order in which they are shown: with BM25, the most similar one is last.
 
-        They are pairs of the domain or, if the mixture lacks it, of the whole mixture; fewer than asked for if there
-        are no more. They depend on nothing but the pairs, the settings, the source and the domain.
+        They are pairs of the domain or, if the mixture lacks it, of the whole mixture; fewer than configured if there
+        are no more. They depend only on the pairs, the settings, the source and the domain.
         """
         pool = np.array(self._by_domain.get(domain) or range(len(self.rows)), dtype=np.int64)
         free = ~np.isin(pool, self._by_source.get(source, ()))
@@ -60,17 +58,17 @@ class Examples:
         return [(self.rows[i].source, self.rows[i].target) for i in chosen]
 
     def _drawn(self, source: str, pool: np.ndarray) -> np.ndarray:
-        """Drawn for this source alone, so that no other source and no order has a say."""
+        """Draws for this source alone, so that neither other sources nor their order matter."""
         digest = hashlib.sha256(f"{self.settings.seed}:{source}".encode()).digest()
         generator = np.random.default_rng(int.from_bytes(digest[:16], "big"))
         return generator.choice(pool, size=min(self.settings.examples, len(pool)), replace=False)
 
     def _most_similar(self, scores: np.ndarray) -> np.ndarray:
-        """Places of the highest scores, the highest last; of equal ones the first place counts as higher."""
+        """Places of the highest scores, the highest last; among equal scores, the first place counts as the highest."""
         return np.argsort(-scores, kind="stable")[: self.settings.examples][::-1]
 
     def _scores(self, source: str, domain: str, pool: np.ndarray) -> np.ndarray:
-        """BM25 score of each pair of the pool; one index per pool."""
+        """BM25 score of each pair of the pool. Builds one index per pool."""
         key = domain if domain in self._by_domain else ""
         if key not in self._scorers:
             self._scorers[key] = bm25([self.rows[i].source for i in pool])
@@ -79,7 +77,7 @@ class Examples:
 
 def bm25(texts: Sequence[str]) -> Callable[[str], np.ndarray]:
     """Function from a query to the BM25 score of each text, float64: Lucene's form, k1 = 1.5, b = 0.75."""
-    import bm25s  # late: only this way of retrieval needs it
+    import bm25s  # here, because only this retrieval needs it
 
     words = [tokens(text) for text in texts]
     if not any(words):

@@ -1,7 +1,7 @@
-"""Greedy generation by vLLM, from the same prompts, limits and stops as by transformers (see `decoding`).
+"""Greedy generation by vLLM, with the same prompts, limits and stops as by transformers (see `decoding`).
 
-vLLM is in an environment of its own, `envs/vllm.yaml`, in which the whole step then runs. It works in this process: so
-which sentences meet in a batch is the same each time, its errors are seen here, and its memory is counted.
+vLLM has its own environment, `envs/vllm.yaml`, in which the whole step then runs. It works in this process, so the same
+sentences meet in a batch each time, its errors are seen here, and its memory is counted.
 """
 
 import json
@@ -38,23 +38,23 @@ EVERYWHERE = {
 }
 ON_CPU = {
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # else every job of a machine takes the same cores
-    "TORCHDYNAMO_DISABLE": "1",  # compiling needs a C++ compiler, and half a minute for nothing that is used here
+    "TORCHDYNAMO_DISABLE": "1",  # compiling needs a C++ compiler and half a minute, and nothing here uses the result
 }
 STOPS = 128
 """Most tokens that vLLM's newer model runner, its choice on GPUs, can keep from beginning a text. It refuses a request
-with more, and vocabularies have more with a line break: SmolLM2 129, newer ones hundreds."""
+with more. Vocabularies have more tokens with a line break: SmolLM2 129, newer ones hundreds."""
 CPU_BUILD = "vllm-cpu"
 REMEDY = (
     "If the workflow has built that environment, remove the folder and run the same command again; else install"
     " envs/vllm.txt in it, or name another Python: CANEFT_VLLM_PYTHON (docs/serving.md)"
 )
 BLOCK = 128
-"""Tokens that vLLM's cache on a CPU gives out at a time."""
+"""Tokens in a block of vLLM's cache on a CPU."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a model works. device_map: but for "none", the model is divided among the visible GPUs."""
+    """Where a model runs. device_map: unless it is "none", the model is divided among the visible GPUs."""
 
     device: torch.device
     device_map: str = "none"
@@ -62,12 +62,12 @@ class Place:
 
 
 class NotServedError(Exception):
-    """vLLM does not serve a run; says why."""
+    """vLLM cannot serve a run; the message says why."""
 
 
 @dataclass(frozen=True)
 class Served:
-    """What vLLM loads for a run: a model folder, and of a LoRA the folder of its adapter and its rank."""
+    """What vLLM loads for a run: a model folder and, for a LoRA, the folder of its adapter and its rank."""
 
     folder: Path
     trust_remote_code: bool = False
@@ -77,7 +77,7 @@ class Served:
 
     @property
     def options(self) -> dict[str, Any]:
-        """As vLLM is told."""
+        """Arguments of vLLM."""
         of_lora = {"enable_lora": True, "max_loras": 1, "max_lora_rank": ranks.told(self.rank)}
         return {
             "model": str(self.folder),
@@ -91,10 +91,10 @@ class Served:
 def served(
     manifest_file: Path, manifest: dict[str, Any], artefact: Path | None, dtype: str, merged: bool
 ) -> Iterator[Served]:
-    """What vLLM loads for the base of a manifest, or for what a run left; arguments as of `methods.load`.
+    """What vLLM loads for the base of a manifest, or for a run's artefact; arguments as for `methods.load`.
 
-    A patch and a merged LoRA become a model folder, with exactly the weights that transformers has in memory, in
-    TMPDIR, until the block ends. Raises NotServedError for adapters and too high ranks, InputError as `methods.load`.
+    A patch or a merged LoRA becomes a model folder in TMPDIR, with exactly the weights that transformers has in memory,
+    until the block ends. Raises NotServedError for adapters and too high ranks, and InputError as `methods.load` does.
     """
     name = None if artefact is None else artefact.name
     if name == ARTEFACTS[config.Adapters]:
@@ -132,10 +132,10 @@ def rank_of(folder: Path) -> int:
 
 @contextmanager
 def _in_words() -> Iterator[None]:
-    """Raises NotServedError with vLLM's words for whatever it raises, but for what the machine is to blame for."""
+    """Raises NotServedError with vLLM's message for whatever vLLM raises, except for errors that the machine causes."""
     try:
         yield
-    except Exception as error:  # of another program, on a model that it may not know
+    except Exception as error:  # vLLM may raise anything, as it may not know the model
         if machine.in_words(error):
             raise
         raise NotServedError(f"{type(error).__name__}: {' '.join(str(error).split())[:500]}") from error
@@ -149,10 +149,10 @@ def start(
     prompts: Prompts,
     longest: int,
 ) -> Any:
-    """vLLM with a model loaded. longest: most tokens that a sentence has, its prompt included.
+    """vLLM with a model loaded. longest: most tokens of a sentence, its prompt included.
 
-    Raises NotServedError where it cannot load the model, InputError where it cannot be imported, and for a vLLM without
-    GPU where there is one.
+    Raises NotServedError if it cannot load the model, InputError if it cannot be imported, or if this is the build for
+    CPUs and there is a GPU.
     """
     check_build()
     on_cpu = place.device.type == "cpu"
@@ -181,7 +181,7 @@ def start(
 
 
 def variables(place: Place, prompts: Prompts) -> dict[str, str]:
-    """What vLLM reads of the environment, unless it has another value there."""
+    """Environment variables for vLLM, which apply unless they are set already."""
     found = EVERYWHERE
     if place.device.type == "cpu":
         found = found | {"OMP_NUM_THREADS": str(place.threads)} | ON_CPU
@@ -191,13 +191,13 @@ def variables(place: Place, prompts: Prompts) -> dict[str, str]:
 
 
 def generate(model: Any, serves: Served, prompts: Prompts, task: Task) -> list[list[int]]:
-    """Tokens after each prompt, with the one that ended it, of at most its limit. model: from `start`.
+    """Tokens after each prompt, at most its limit, including the one that ended it. model: from `start`.
 
-    Raises NotServedError where vLLM cannot run the model, InputError for logits that are not finite.
+    Raises NotServedError if vLLM cannot run the model, InputError for logits that are not finite.
     """
     stops, never_first = prompts.form.stops, prompts.form.never_first
     if never_first not in (frozenset(), stops):
-        raise ValueError("what must not begin an answer is not what ends it")  # min_tokens means that and no other
+        raise ValueError("what must not begin an answer is not what ends it")  # min_tokens can express nothing else
     with _in_words():
         from vllm import SamplingParams
         from vllm.lora.request import LoRARequest
@@ -225,19 +225,19 @@ def generate(model: Any, serves: Served, prompts: Prompts, task: Task) -> list[l
 
 
 def longest(task: Task) -> int:
-    """Most tokens of a prompt and what may follow it; 1 without any."""
+    """Most tokens of a prompt and what may follow it; 1 without prompts."""
     return max((len(prompt) + limit for prompt, limit in zip(*task, strict=True)), default=1)
 
 
 def cache(manifest: dict[str, Any], settings: TranslationSettings, longest: int) -> int:
-    """Bytes for keys and values of a whole batch of the longest sentences, with a block that is not full for each."""
+    """Bytes for keys and values of a full batch of the longest sentences, with a partly filled block for each."""
     shape = memory.of_config(architecture({"trust_remote_code": False} | manifest).to_dict())
     tokens = (settings.decoding.batch_size + 1) * (longest + BLOCK)
     return 2**30 if shape is None else math.ceil(shape.cache(tokens, memory.BYTES[settings.dtype]))
 
 
 def installed() -> tuple[str, str]:
-    """Which build of vLLM is here, and its version. Raises InputError without one."""
+    """Name of the installed build of vLLM, and its version. Raises InputError if there is none."""
     for build in (CPU_BUILD, "vllm"):
         try:
             return build, version(build)
@@ -247,7 +247,7 @@ def installed() -> tuple[str, str]:
 
 
 def check_build() -> None:
-    """Raises InputError where a GPU would stand idle, as vLLM's build for CPUs is installed."""
+    """Raises InputError if a GPU would be idle because vLLM's build for CPUs is installed."""
     build, number = installed()
     if build == CPU_BUILD and lease.usable(os.environ):
         raise InputError(

@@ -1,10 +1,10 @@
-"""Bottleneck adapters, one per domain: after every FFN, what it gives plus up(relu(down(it))).
+"""Bottleneck adapters, one per domain: each adds up(relu(down(h))) to the output h of every FFN.
 
-The `adapters` library (AdapterHub) would be the usual choice, but it is pinned to transformers 4 and does not run
-with transformers 5; all that is needed of it stands here.
+The `adapters` library (AdapterHub) would be the usual choice, but it is pinned to transformers 4 and does not run with
+transformers 5; this module has everything that is needed of it.
 
 `adapters.safetensors` has, for every domain d and layer l, `{d}.{l}.down` (bottleneck, hidden) and `{d}.{l}.up`
-(hidden, bottleneck) in float32, and in its metadata under `caneft` a JSON manifest: format, domains, bottleneck,
+(hidden, bottleneck) in float32. The metadata entry `caneft` holds a JSON manifest: format, domains, bottleneck,
 model_type, layers, hidden_size, and the base's id, revision and checksums.
 """
 
@@ -28,7 +28,7 @@ from caneft.tuning.base import TuningMethod
 
 FORMAT = 1
 SPREAD = 0.02
-"""Standard deviation of the first weights of `down`; those of `up` are zero, so that the start is the base."""
+"""Standard deviation of the initial weights of `down`; those of `up` are zero, so training starts from the base."""
 
 
 class Bottleneck(nn.Module):
@@ -46,9 +46,9 @@ class Bottleneck(nn.Module):
 class Adapters(TuningMethod):
     """Puts adapters of several domains into a causal LM and makes them trainable; every other weight is frozen.
 
-    `begin` says which row of the passes that follow goes through which domain's adapter. It holds until it is called
-    again: a backward pass that computes activations again must come before that. What an adapter is given, and so its
-    gradient, is of its own domain's rows only; the adapter of a domain without rows gets no gradient at all.
+    `begin` sets which domain's adapter each row of the passes that follow goes through. It holds until the next call,
+    so a backward pass that recomputes activations must come before that. An adapter, and so its gradient, sees only
+    rows of its own domain; the adapter of a domain without rows gets no gradient at all.
     """
 
     def __init__(self, model: nn.Module, domains: Sequence[str], bottleneck: int, base: dict | None = None):
@@ -65,7 +65,7 @@ class Adapters(TuningMethod):
         ]
 
     def _made(self, device: torch.device) -> dict[str, Bottleneck]:
-        """Adapters of one layer. All domains start alike, so none depends on which others there are."""
+        """Adapters of one layer. All domains start with the same weights, so none depends on which others there are."""
         down = torch.randn(self.bottleneck, self.sizes["hidden_size"]) * SPREAD  # on the CPU: the same on every device
         return {domain: Bottleneck(down.clone()).to(device) for domain in self.domains}
 
@@ -83,7 +83,7 @@ class Adapters(TuningMethod):
         return add
 
     def begin(self, domains: Sequence[str]) -> None:
-        """Domain of each row of the passes that follow. Raises InputError for one that has no adapter."""
+        """Sets the domain of each row of the passes that follow. Raises InputError for a domain without an adapter."""
         if unknown := sorted(set(domains) - set(self.domains)):
             raise InputError(f"no adapter for {', '.join(map(repr, unknown))}; there are {', '.join(self.domains)}")
         self._counts = dict(sorted(Counter(domains).items()))
@@ -91,14 +91,14 @@ class Adapters(TuningMethod):
         self._moved: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def _on(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        """The order of rows, and where each is found in it, on a device: copied once a pass, not once a layer."""
+        """The order of the rows and its inverse, on a device: copied once per pass, not once per layer."""
         if device not in self._moved:
             order = torch.tensor(self._order)
             self._moved[device] = order.to(device), order.argsort().to(device)
         return self._moved[device]
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """All that is trained: domain by domain, layer by layer."""
+        """All trained parameters, domain by domain, layer by layer."""
         for domain in self.domains:
             for layer in self._layers:
                 yield from layer[domain].parameters()
@@ -107,7 +107,7 @@ class Adapters(TuningMethod):
         return {"domains": list(self.domains), "bottleneck": self.bottleneck}
 
     def detach(self) -> None:
-        """Takes the adapters out of the model."""
+        """Removes the adapters from the model."""
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
@@ -132,8 +132,7 @@ class Adapters(TuningMethod):
     def load(cls, path: Path, model: nn.Module, base: dict | None = None) -> "Adapters":
         """Puts the adapters of a file into their base model, frozen.
 
-        base: id, revision and checksums of the model, if they are known. Raises InputError for a file that holds no
-        adapters, and for another base.
+        base: its id, revision and checksums, if known. Raises InputError for a file without adapters or another base.
         """
         manifest, tensors = _read(path)
         if wrong := {key: value for key, value in sizes(model).items() if manifest[key] != value}:
@@ -149,14 +148,14 @@ class Adapters(TuningMethod):
 
 
 def sizes(model: nn.Module) -> dict[str, Any]:
-    """What a model and the adapters for it must share."""
+    """Architecture and sizes that a model and its adapters must share."""
     layers = ffn_layers(model)
     hidden = layers[0].down.linear.out_features
     return {"model_type": model.config.model_type, "hidden_size": hidden, "layers": len(layers)}
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """Manifest and tensors of a file, which fit each other. Raises InputError for a file that holds no adapters."""
+    """Manifest and tensors of a file, checked to fit each other. Raises InputError for a file without adapters."""
     try:
         with safe_open(path, framework="pt") as file:
             manifest = parse((file.metadata() or {})["caneft"])
@@ -176,6 +175,6 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
 
 
 def _shapes(domains: list[str], layers: int, bottleneck: int, hidden_size: int) -> dict[str, tuple[int, int]]:
-    """Name and shape of every tensor of a file."""
+    """Name and shape of every tensor in a file."""
     shapes = {"down": (bottleneck, hidden_size), "up": (hidden_size, bottleneck)}
     return {f"{d}.{layer}.{name}": shape for d in domains for layer in range(layers) for name, shape in shapes.items()}

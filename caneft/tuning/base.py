@@ -1,4 +1,4 @@
-"""What the training loop asks of a way to make a model trainable."""
+"""The interface of a way to make a model trainable, as the training loop uses it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -10,29 +10,29 @@ from torch import nn
 
 
 class TuningMethod(ABC):
-    """A model made trainable. A subclass says what the optimizer gets and what a run leaves."""
+    """A model made trainable. A subclass defines what the optimizer gets and what a run writes."""
 
     @abstractmethod
     def parameters(self) -> Iterator[nn.Parameter]:
-        """What is trained; always in the same order."""
+        """The trained parameters, always in the same order."""
 
     def devices(self) -> set[torch.device]:
-        """Where the model computes."""
+        """Devices on which the model computes."""
         return {parameter.device for parameter in self.parameters()}
 
     def optimizer(self, weight_decay: float) -> torch.optim.Optimizer:
-        """What moves the parameters; called once, before the first step. Each step sets its rate."""
+        """Makes the optimizer of the parameters; called once, before the first step. Each step sets the rate."""
         return torch.optim.AdamW(list(self.parameters()), weight_decay=weight_decay)
 
     def clip_gradients(self, most: float) -> float:
-        """Scales the gradients of all parameters down to this norm, if theirs is larger; returns the norm before."""
+        """Scales the gradients of all parameters down to the norm `most` if theirs is larger. Returns the old norm."""
         return float(nn.utils.clip_grad_norm_(list(self.parameters()), most))
 
     def begin(self, domains: Sequence[str]) -> None:  # noqa: B027 (most ways have nothing to do)
         """Called before every forward pass with the domain of each sample, row by row."""
 
     def after_step(self) -> None:  # noqa: B027
-        """Called after every optimizer step, and after the parameters were put back to those of a checkpoint."""
+        """Called after every optimizer step, and after the parameters were restored from a checkpoint."""
 
     @torch.no_grad()
     def put_back(self, values: Sequence[torch.Tensor]) -> None:
@@ -43,7 +43,7 @@ class TuningMethod(ABC):
 
     @abstractmethod
     def save(self, folder: Path) -> None:
-        """Writes the result in the run's folder."""
+        """Writes the result to the run's folder."""
 
     def described(self) -> dict[str, Any]:
         """Sizes that the settings leave open, for the run's record."""

@@ -1,4 +1,4 @@
-"""Checkpoints of training: what a killed job needs to go on and end as if nothing had happened, without any pickle."""
+"""Checkpoints of training, without pickle: a killed job resumes from one and ends as if nothing had happened."""
 
 import hashlib
 import json
@@ -27,21 +27,21 @@ from caneft.tuning.state import State
 logger = logging.getLogger(__name__)
 SIGNALS = signal.SIGTERM, signal.SIGUSR1
 MOST_OF_TIME = 0.1
-"""Share of the time that checkpoints may take, at most: that of a large model is copied, hashed and synced."""
+"""Largest share of the time that checkpoints may take: a large model's is copied, hashed and synced."""
 
 
 def identity(content: Mapping[str, Any], *examples: Sequence[Example]) -> str:
-    """Hash of all that the course of training depends on. content: JSON; examples: what is trained and measured on."""
+    """Hash of everything that training depends on. content: JSON; examples: those to train and measure on."""
     tokens = [[[e.prompt, e.response, e.domain] for e in part] for part in examples]
     return hashlib.sha256(json.dumps([content, tokens], sort_keys=True).encode()).hexdigest()
 
 
 class Checkpoints:
-    """The newest checkpoint of a run, in a folder of its own. Only the main process of a team writes there.
+    """The newest checkpoint of a run, in its own folder. Only the main process of a team writes there.
 
-    seconds: between two checkpoints, or more, so that slow ones take no more than `MOST_OF_TIME`; 0: after every step.
-    A run resumes only from a checkpoint of the same `identity` whose content matches its checksum. Raises InputError
-    while another process works in the folder.
+    seconds: time between two checkpoints, or longer, so that slow ones take at most `MOST_OF_TIME`; 0: after every
+    step. A run resumes only from a checkpoint of the same `identity` whose content matches its checksum. Raises
+    InputError while another process works in the folder.
     """
 
     def __init__(self, folder: Path, identity: str, seconds: float, team: Team = ALONE):
@@ -63,7 +63,7 @@ class Checkpoints:
         return self.team.main and time.monotonic() - self._written >= pause
 
     def save(self, state: State) -> None:
-        """Puts a checkpoint in the place of the last one; every process of the team must call it."""
+        """Replaces the last checkpoint; every process of the team must call it."""
         started = time.monotonic()
         tensors = state.tensors(self.team)
         if self.team.main:
@@ -76,7 +76,7 @@ class Checkpoints:
         self._took = self._written - started
 
     def after_step(self, state: State, stop: "Stop") -> None:
-        """Saves if it is time, and ends the process if that was asked of any in the team."""
+        """Saves if a checkpoint is due, and ends the process if any process of the team was asked to end."""
         ending, due = self.team.sum([stop.number is not None or self.team.orphaned, self.due])
         if ending or due:
             self.save(state)
@@ -85,7 +85,7 @@ class Checkpoints:
             raise stop.raised()
 
     def resume(self, state: State) -> bool:
-        """Sets a state to that of the checkpoint; False, and nothing is changed, without one that fits."""
+        """Restores a state from the checkpoint; returns False, without changing anything, if none fits."""
         if not self.path.exists():
             return False
         try:
@@ -103,11 +103,11 @@ class Checkpoints:
             logger.info("%s is of a run with other settings, data or code; training starts over", self.path)
             return False
         state.restore(content, tensors, self.team)
-        logger.info("going on after step %d", state.done)
+        logger.info("resuming after step %d", state.done)
         return True
 
     def discard(self) -> None:
-        """Removes the folder, as nothing is left to do, and only then lets others at it."""
+        """Removes the folder, as nothing is left to do, and only then unlocks it."""
         if self.team.main:
             shutil.rmtree(self.folder, ignore_errors=True)
         self.release()
@@ -132,18 +132,18 @@ def _checksum(content: str, tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 class Stop:
-    """Whether a signal has asked to end at the next step, and which."""
+    """Whether a signal has asked the process to end at the next step, and which signal."""
 
     number: int | None = None
 
     def raised(self) -> SystemExit:
-        """What ends the process: exit code 128 plus the signal's number, as a shell has it."""
+        """The exception that ends the process: exit code 128 plus the signal's number, as in a shell."""
         return SystemExit(128 + (self.number or signal.SIGTERM))
 
 
 @contextmanager
 def stopping() -> Iterator[Stop]:
-    """Within the block, SIGTERM and SIGUSR1 do not end the process but are told by what it yields."""
+    """Within the block, SIGTERM and SIGUSR1 do not end the process; the `Stop` that it yields records them."""
     stop, before = Stop(), {}
 
     def remember(number: int, _) -> None:

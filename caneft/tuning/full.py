@@ -19,5 +19,5 @@ class Full(TuningMethod):
         return self.model.parameters()
 
     def save(self, folder: Path) -> None:
-        """Writes an ordinary Hugging Face model in the folder, in one weight file."""
+        """Writes an ordinary Hugging Face model to the folder, in one weight file."""
         self.model.to(self.dtype).save_pretrained(folder, max_shard_size="1000GB")

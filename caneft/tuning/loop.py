@@ -28,10 +28,10 @@ from caneft.tuning.training import Training
 
 @dataclass(frozen=True)
 class Outcome:
-    """What training did: losses in nats per response token, None where there is none or it is not finite.
+    """The result of training: losses in nats per response token, None if there is none or it is not finite.
 
-    steps, response_tokens: of the steps taken. dev_loss: of the parameters that are left. best_step: steps done at the
-    lowest dev loss, 0 before the first. diverged_at: number of the step that could not be taken, from 0 on.
+    steps, response_tokens: of the steps taken. dev_loss: of the final parameters. best_step: steps done at the lowest
+    dev loss, 0 before the first. diverged_at: number of the step that could not be taken, from 0 on.
     """
 
     steps: int
@@ -58,7 +58,7 @@ def encode(rows: Sequence[Row], prompts: Prompts, max_tokens: int) -> tuple[list
 
 
 def orders(examples: int, batch_size: int, epochs: int, seed: int) -> Iterator[np.ndarray]:
-    """Indices of each optimizer step: every epoch a new permutation, the last batch of an epoch may be short."""
+    """Indices of each optimizer step: every epoch has a new permutation, and its last batch may be short."""
     generator = np.random.default_rng(seed)
     for _ in range(epochs):
         order = generator.permutation(examples)
@@ -79,12 +79,12 @@ def train(
     checkpoints: Checkpoints | None = None,
     team: Team = ALONE,
 ) -> Outcome:
-    """Trains `way`'s parameters of `model` with AdamW and leaves one JSON line a step in `log`.
+    """Trains `way`'s parameters of `model` with AdamW and writes one JSON line per step to `log`.
 
-    examples, dev: encoded pairs. With `settings.patience` the parameters of the lowest dev loss stay, else the last.
-    Raises InputError when loss or gradients stop being finite; a trial ends there, at the parameters before that step.
-    checkpoints: where a killed run goes on; with them SIGTERM and SIGUSR1 end the process (SystemExit) after a step and
-    a checkpoint. team: processes that share every step; only the main one writes `log`.
+    examples, dev: encoded pairs. With `settings.patience` the model keeps the parameters of the lowest dev loss, else
+    the last. Raises InputError when loss or gradients stop being finite; a trial ends there, with the parameters before
+    that step. checkpoints: where a killed run resumes; with them, SIGTERM and SIGUSR1 end the process (SystemExit)
+    after a step and a checkpoint. team: processes that share every step; only the main one writes `log`.
     """
     passes = Passes(model, way, pad, settings.tokens_per_batch)
     training = Training(passes, dev, settings, team)
@@ -113,7 +113,7 @@ def train(
 
 
 class Log:
-    """The lines of a run in a file, and the progress of it on the screen, as a block of training."""
+    """Writes the lines of a run to a file and shows its progress on the screen, while training runs in its block."""
 
     def __init__(self, path: Path, lines: Sequence[dict[str, Any]], steps: int, team: Team):
         self.file = open(path, "w", encoding="utf-8", newline="\n", buffering=1) if team.main else None  # noqa: SIM115
@@ -123,7 +123,7 @@ class Log:
             self._put(line)
 
     def write(self, line: dict[str, Any], tokens: int) -> None:
-        """tokens: of the step, with prompts."""
+        """Writes a line and updates the progress. tokens: of the step, prompts included."""
         self._put(line)
         self.tokens += tokens
         speed = f"{self.tokens / (time.perf_counter() - self.start):.0f}"
@@ -164,5 +164,5 @@ def _outcome(
 
 
 def as_record(outcome: Outcome) -> dict:
-    """The outcome as it stands in a run record."""
+    """The outcome as a run record holds it."""
     return asdict(outcome)

@@ -16,14 +16,13 @@ from caneft.storage.files import write_json
 from caneft.tuning.base import TuningMethod
 
 RANK = 16
-"""Unless it is given, or follows from a neuron set."""
+"""The rank, unless it is given or follows from a neuron set."""
 
 
 def rank_of(model: nn.Module, neurons: NeuronSet) -> int:
-    """The rank at which LoRA trains about as many weights as a neuron set has: the nearest, of two the lower.
+    """The rank at which LoRA trains about as many weights as a neuron set has: the nearest, or the lower of two.
 
-    It is 1 at least, whatever the set. A module with m inputs and n outputs has m + n weights per rank; gate and up
-    may be one module.
+    It is at least 1. A module with m inputs and n outputs has m + n weights per rank; gate and up may be one module.
     """
     modules = {projection.linear for layer in ffn_layers(model) for _, projection in layer.projections}
     per_rank = sum(module.in_features + module.out_features for module in modules)
@@ -34,9 +33,9 @@ def rank_of(model: nn.Module, neurons: NeuronSet) -> int:
 
 
 class Lora(TuningMethod):
-    """Adds low-rank adapters to gate, up and down projections of a causal LM; only they are trained.
+    """Adds low-rank adapters to gate, up and down projections of a causal LM; trains only these.
 
-    neurons: those whose number of weights decides the rank, if the settings say so.
+    neurons: the set whose number of weights determines the rank, if the settings say so.
     """
 
     def __init__(self, model: nn.Module, settings: config.Lora, neurons: NeuronSet | None = None):

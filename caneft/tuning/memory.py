@@ -1,4 +1,4 @@
-"""Whether full fine-tuning fits on the GPUs of a job: arithmetic before anything is loaded."""
+"""Checks that full fine-tuning fits on a job's GPUs: arithmetic before anything is loaded."""
 
 import math
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from caneft.models.stored import shapes, weight_files
 
 
 def parameters(manifest: dict[str, Any]) -> int:
-    """Number of weights in the files that a model is loaded from; no weight is read."""
+    """Number of weights in the files that a model is loaded from; reads no weight."""
     files = weight_files(Path(manifest["folder"]), pickled=manifest.get("allow_pickle", False))
     return sum(math.prod(shape) for file in files for shape, _ in shapes(file).values())
 
 
 def cards(device_map: str) -> list[int]:
-    """Bytes of each GPU that one process of this job can use: all that it sees for a spread model, else one."""
+    """Bytes of each GPU that one process of this job can use: of all that it sees for a spread model, else of one."""
     count = torch.cuda.device_count() if device_map != "none" else 1
     return [torch.cuda.get_device_properties(index).total_memory for index in range(count)]
 
@@ -28,8 +28,8 @@ def cards(device_map: str) -> list[int]:
 def per_parameter(optimizer: str, dtype: str) -> tuple[int, int]:
     """Bytes per parameter on the GPUs, and in the machine's memory.
 
-    `adamw`: weight, gradient and both of Adam's states in float32. `adamw-offload`: weight and gradient in the dtype;
-    master and states in memory.
+    `adamw`: weight, gradient and both of Adam's states in float32. `adamw-offload`: weight and gradient in the dtype on
+    the GPUs; master and states in the machine's memory.
     """
     return (16, 0) if optimizer == "adamw" else (2 * DTYPES[dtype].itemsize, 12)
 
@@ -37,7 +37,7 @@ def per_parameter(optimizer: str, dtype: str) -> tuple[int, int]:
 def check(method: Full, manifest: dict[str, Any], dtype: str, available: Sequence[int]) -> None:
     """Raises InputError if the GPUs cannot hold weights, gradients and optimizer of a full run.
 
-    available: bytes of each GPU that a process uses. What activations take comes on top: passing is no promise.
+    available: bytes of each GPU that a process uses. Activations need more on top, so passing does not guarantee a fit.
     """
     count = parameters(manifest)
     needed, given = per_parameter(method.optimizer, dtype)[0] * count, sum(available)

@@ -1,4 +1,4 @@
-"""From a configured method to a trainable model, and from what a run left to the tuned model."""
+"""Maps a configured method to a trainable model, and a run's artefact to the tuned model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,8 +32,8 @@ def trainable(
 ) -> TuningMethod:
     """The model made trainable by a method.
 
-    neurons: for neuron methods, and for LoRA of their size; base: id of the model, for what the run leaves; domains:
-    of the training pairs, for adapters.
+    neurons: for neuron methods, and for LoRA of their size; base: id, revision and checksums of the model, for the
+    run's artefact; domains: of the training pairs, for adapters.
     """
     match method:
         case config.Full():
@@ -49,7 +49,7 @@ def trainable(
 
 @dataclass(frozen=True)
 class Tuned:
-    """A model that translates: a base, or what tuning made of it. adapters: of its domains, if it has any."""
+    """A model that translates: a base, or what tuning made of it. adapters: those of its domains, if it has any."""
 
     model: nn.Module
     adapters: Adapters | None = None
@@ -60,7 +60,7 @@ class Tuned:
         return self.adapters.domains if self.adapters else ()
 
     def begin(self, domains: Sequence[str]) -> None:
-        """Says the domain of each row of the passes that follow; it matters to adapters only."""
+        """Sets the domain of each row of the passes that follow, which matters only to adapters."""
         if self.adapters:
             self.adapters.begin(domains)
 
@@ -75,9 +75,9 @@ def load(
 ) -> Tuned:
     """The base of a manifest, or what a run made of it, ready to translate.
 
-    artefact: what the run left; its name tells which kind. A model tuned in full is loaded in the base's place, not
-    beside it. merged: a LoRA becomes part of the weights, rounded to their dtype. Raises InputError for an artefact of
-    no known kind, of another base, or that is not what the record beside it says was written.
+    artefact: what the run wrote; its name tells its kind. A model tuned in full is loaded instead of the base. merged:
+    a LoRA becomes part of the weights, rounded to their dtype. Raises InputError for an artefact that is of no known
+    kind, is of another base, or is not what the record beside it describes.
     """
     manifest = held_by(manifest, artefact)
     model = load_model(manifest, dtype, device, device_map)
@@ -85,9 +85,9 @@ def load(
 
 
 def held_by(manifest: dict[str, Any], artefact: Path | None) -> dict[str, Any]:
-    """Manifest of the model that is loaded for what a run left: that of its base, but for a model tuned in full.
+    """Manifest of the model to load for a run's artefact: that of its base, except for a model tuned in full.
 
-    Raises InputError as `load` does of an artefact.
+    Raises InputError for an artefact as `load` does.
     """
     if artefact is None:
         return manifest
@@ -101,10 +101,10 @@ def held_by(manifest: dict[str, Any], artefact: Path | None) -> dict[str, Any]:
 
 
 def _tuned(model: nn.Module, artefact: Path, manifest: dict[str, Any], merged: bool) -> Tuned:
-    """What a run left, put into its base: a patch into the weights, adapters beside them, LoRA the one or the other.
+    """Puts a run's artefact into its base: a patch into the weights, adapters beside them, a LoRA in either way.
 
-    Beside them a LoRA keeps its weights and products in float32, whatever the model's dtype; a module's sum is rounded
-    to that once. So it is trained, and so PEFT serves it.
+    A LoRA beside the weights keeps its weights and products in float32, whatever the model's dtype; a module's sum is
+    rounded to that dtype once. It is trained like this, and PEFT serves it like this.
     """
     match artefact.name:
         case "patch.safetensors":
@@ -112,7 +112,7 @@ def _tuned(model: nn.Module, artefact: Path, manifest: dict[str, Any], merged: b
         case "adapter_model.safetensors":
             from peft import PeftModel
 
-            adapted = PeftModel.from_pretrained(model, artefact.parent)  # with its modules in the model itself
+            adapted = PeftModel.from_pretrained(model, artefact.parent)  # puts its modules into the model itself
             model = adapted.merge_and_unload() if merged else model
         case "adapters.safetensors":
             return Tuned(model, Adapters.load(artefact, model, manifest))

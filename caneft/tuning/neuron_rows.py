@@ -1,9 +1,9 @@
 """Neuron tuning: train the selected rows of gate and up and columns of down, and nothing else.
 
-Masters of the slices are float32 parameters; the full weights stay frozen in their own dtype. The forward pass is
-ordinary products with the full weights. The backward pass computes the slices' gradients only: dy[:, S]^T x for rows,
-dy^T h[:, S] for columns. After each optimizer step the slices are written into the full weights, so no unselected
-weight is ever touched.
+The slices have masters, which are float32 parameters; the full weights stay frozen in their own dtype. The forward pass
+consists of ordinary products with the full weights. The backward pass computes only the slices' gradients: dy[:, S]^T x
+for rows, dy^T h[:, S] for columns. After each optimizer step the slices are written into the full weights, so no
+unselected weight is ever touched.
 
     with NeuronRows(model, neurons) as tuned:
         optimizer = torch.optim.AdamW(tuned.parameters(), lr=1e-4)
@@ -30,7 +30,7 @@ from caneft.tuning.base import TuningMethod
 
 
 class Slice:
-    """The lines of a projection that are trained. master: float32, (k, in_features) of rows, (out_features, k)."""
+    """The trained lines of a projection. master: float32, (k, in_features) for rows, (out_features, k) for columns."""
 
     def __init__(self, projection: Projection, index: torch.Tensor):
         weight = projection.linear.weight
@@ -40,7 +40,7 @@ class Slice:
 
     @torch.no_grad()
     def write_back(self) -> None:
-        """Puts the master, rounded to the weight's dtype, into the full weight."""
+        """Writes the master, rounded to the weight's dtype, into the full weight."""
         self.weight.index_copy_(self.axis, self.index, self.master.to(self.weight.dtype))
 
 
@@ -50,10 +50,10 @@ def _rows_gradient(dy: torch.Tensor, x: torch.Tensor, index: torch.Tensor) -> to
 
 
 class _SliceFFN(torch.autograd.Function):
-    """y = down(act(gate x) * up x) with a gradient for x and, in `masters`, for slices of the three.
+    """y = down(act(gate x) * up x) with gradients for x and, in `masters`, for slices of the three.
 
-    It keeps x alone and computes the rest again: two more products, and about a third less memory for a layer. Frozen
-    linear modules that are composed would keep the outputs of gate and up, act(gate x) and the product.
+    It keeps only x and recomputes the rest: two more products, but about a third less memory for a layer. Composed of
+    frozen linear modules, it would keep the outputs of gate and up, act(gate x) and the product.
     """
 
     @staticmethod
@@ -87,7 +87,7 @@ class _SliceFFN(torch.autograd.Function):
 
 
 def _own(projection: Projection, ffn: FFN) -> slice:
-    """Rows of a linear module that are gates, or ups, where it may hold both."""
+    """Rows of a linear module that belong to the gate or up projection, as it may hold both."""
     return slice(projection.offset, projection.offset + ffn.width)
 
 
@@ -98,7 +98,7 @@ def _gate_and_up(ffn: FFN, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]
 
 
 class _SliceLinear(torch.autograd.Function):
-    """y = x W^T + b with a gradient for x and for slices of W: rows, several of them in a fused module, or columns."""
+    """y = x W^T + b with gradients for x and for slices of W: columns, or rows (several slices in a fused module)."""
 
     @staticmethod
     def forward(ctx, x, linear, slices, *masters):
@@ -120,10 +120,9 @@ class _SliceLinear(torch.autograd.Function):
 class NeuronRows(TuningMethod, AbstractContextManager):
     """Makes the selected units of a causal LM trainable: neurons or attention heads. Every other weight is frozen.
 
-    model: of transformers, of a known architecture. base: id, revision and weights of it, for the patch. While it is
-    attached the selected modules compute by `forward` functions of their own; leaving the block, or `detach`, takes
-    these away, and the model is what it was, with the trained weights in it. Raises InputError for neurons of a model
-    with other layers.
+    model: of transformers, of a known architecture. base: its id, revision and weights, for the patch. While attached,
+    it replaces the `forward` functions of selected modules; leaving the block, or `detach`, restores the model, with
+    the trained weights in it. Raises InputError for neurons of a model with other layers.
     """
 
     def __init__(self, model: nn.Module, neurons: NeuronSet, base: dict | None = None):
@@ -137,7 +136,7 @@ class NeuronRows(TuningMethod, AbstractContextManager):
             attach(layer, torch.tensor(indices))
 
     def _attach_ffn(self, ffn: FFN, index: torch.Tensor) -> None:
-        """An FFN without selected neurons is computed like the others: its activations are kept for gradients too."""
+        """Also replaces an FFN without selected neurons, because its activations would be kept for gradients too."""
         slices = [Slice(projection, index) for _, projection in ffn.projections] if len(index) else []
         self._slices += slices
         masters, index = [piece.master for piece in slices], index.to(ffn.down.linear.weight.device)
@@ -160,7 +159,7 @@ class NeuronRows(TuningMethod, AbstractContextManager):
         module.forward = forward
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """The masters: all that is trained. Layer by layer gate, up and down; or q, k, v and o."""
+        """The masters, all that is trained: layer by layer gate, up and down; or q, k, v and o."""
         return (piece.master for piece in self._slices)
 
     def after_step(self) -> None:
@@ -172,7 +171,7 @@ class NeuronRows(TuningMethod, AbstractContextManager):
         self.detach()
 
     def detach(self) -> None:
-        """Lets the model's modules compute by themselves again."""
+        """Restores the modules' own `forward` functions."""
         for module, forward in self._changed:
             if forward is None:
                 del module.forward

@@ -1,8 +1,9 @@
-"""Full fine-tuning of a model whose float32 masters and Adam's states no GPU holds: they are in the machine's memory.
+"""Full fine-tuning where no GPU holds float32 masters and Adam's states: they are in the machine's memory.
 
-On the GPU are weights and gradients in the model's dtype, 4 bytes per parameter in bfloat16; in memory are masters and
-states, 12. A step takes one parameter after the other: its gradient comes down, and torch's own AdamW moves the master;
-then the rounded masters go up. In bfloat16 alone most updates would be lost: one of less than half a last bit is none.
+The GPU holds weights and gradients in the model's dtype, 4 bytes per parameter in bfloat16; memory holds masters and
+states, 12 bytes. A step handles one parameter after the other: it copies the gradient to the CPU, where torch's own
+AdamW moves the master. Then the rounded masters go to the GPU. In bfloat16 alone most updates would be lost, as any
+smaller than half of the last bit rounds to nothing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,8 +18,8 @@ from caneft.tuning.full import Full
 class OffloadedAdamW(torch.optim.AdamW):
     """AdamW of float32 masters on the CPU, with the gradients of weights elsewhere; it leaves the weights alone.
 
-    weights, masters, beside: in the same order; beside: where a weight's gradient can be copied to on the CPU. factor:
-    what the next step's gradients are multiplied by, in float32.
+    weights, masters, beside: in the same order; beside: places on the CPU for copies of the weights' gradients. factor:
+    multiplies the next step's gradients, in float32.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class OffloadedAdamW(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
-        """AdamW passes over parameters without gradient, so one master at a time has one."""
+        """Moves one master at a time: it alone has a gradient, and AdamW skips parameters without."""
         each = zip(self.weights, self.masters, self.beside, self.gradients, strict=True)
         for weight, master, beside, gradient in each:
             if weight.grad is not None:
@@ -49,7 +50,7 @@ class OffloadedAdamW(torch.optim.AdamW):
 
 
 class Offloaded(Full):
-    """Makes every weight of a causal LM trainable through masters in the machine's memory; it is saved in its dtype."""
+    """Makes every weight of a causal LM trainable through masters in the machine's memory; saves it in its dtype."""
 
     def __init__(self, model: nn.Module):
         if model.dtype == torch.float16:
@@ -74,7 +75,7 @@ class Offloaded(Full):
 
     @torch.no_grad()
     def clip_gradients(self, most: float) -> float:
-        """As torch's `clip_grad_norm_`, but in float32 whatever the gradients' dtype; the step multiplies them."""
+        """Like torch's `clip_grad_norm_`, but in float32 whatever the gradients' dtype; the step applies the factor."""
         gradients = [weight.grad for weight in self.weights if weight.grad is not None]
         norms = [torch.linalg.vector_norm(gradient, dtype=torch.float32).cpu() for gradient in gradients]
         norm = torch.linalg.vector_norm(torch.stack(norms))
@@ -83,15 +84,15 @@ class Offloaded(Full):
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Puts the masters, rounded, into the weights."""
+        """Writes the masters, rounded, into the weights."""
         for weight, master, beside in zip(self.weights, self.masters, self.beside, strict=True):
             weight.copy_(beside.copy_(master))
 
 
 def shared(tensors: Sequence[torch.Tensor], pinned: bool = False) -> list[torch.Tensor]:
-    """For each tensor a place of its shape and dtype on the CPU; all of a dtype in the same memory, one at a time.
+    """For each tensor a place of its shape and dtype on the CPU; all of one dtype share memory, so use one at a time.
 
-    pinned: faster to copy to and from a GPU.
+    pinned: makes copies to and from a GPU faster.
     """
     largest: dict[torch.dtype, int] = {}
     for tensor in tensors:

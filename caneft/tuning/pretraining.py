@@ -1,4 +1,4 @@
-"""A small base model made here: tokenizer, chat template, and pretraining on prompts with their responses."""
+"""Makes a small base model: tokenizer, chat template, and pretraining on prompts with their responses."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ CHAT_TEMPLATE = (
 )
 
 POOL = 64
-"""Batches are drawn from pools of so many, sorted by length within."""
+"""Number of batches in a pool: examples are sorted by length within it."""
 
 
 def build_tokenizer(texts: Sequence[str], vocabulary: int):
@@ -56,7 +56,7 @@ def build_tokenizer(texts: Sequence[str], vocabulary: int):
 
 
 def encode(rows: Sequence[Row], prompts: Mapping[str, Prompts], max_tokens: int) -> list[Example]:
-    """Examples of pairs of several directions, in order; prompts: by direction, which is a row's domain here."""
+    """Examples of pairs of several directions, in order. prompts: by direction, which is a row's `domain` here."""
     found: dict[int, Example] = {}
     for direction, own in prompts.items():
         indices = [index for index, row in enumerate(rows) if row.domain == direction]
@@ -66,7 +66,7 @@ def encode(rows: Sequence[Row], prompts: Mapping[str, Prompts], max_tokens: int)
 
 
 def build_model(settings: Pretraining, tokenizer, max_positions: int = 1024) -> nn.Module:
-    """A randomly initialised causal LM of the configured architecture, tied embeddings."""
+    """A randomly initialised causal LM of the configured architecture, with tied embeddings."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     options = {
@@ -89,7 +89,7 @@ def build_model(settings: Pretraining, tokenizer, max_positions: int = 1024) -> 
 
 
 def token_batches(lengths: Sequence[int], tokens: int, seed: int) -> Iterator[list[int]]:
-    """Endless batches of about so many tokens with padding, shuffled again every pass."""
+    """Endless batches of about `tokens` tokens with padding, shuffled anew in every pass."""
     generator = np.random.default_rng(seed)
     while True:
         order = generator.permutation(len(lengths))

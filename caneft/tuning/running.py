@@ -1,4 +1,4 @@
-"""A run from files to files: what the step `tune` does, in one process or in each of a team."""
+"""Tunes a run from files to files, in one process or in each of a team."""
 
 import os
 from dataclasses import asdict, dataclass
@@ -28,11 +28,11 @@ from caneft.tuning.checkpoint import Checkpoints, identity
 
 @dataclass(frozen=True)
 class Job:
-    """What is tuned, on what, and how.
+    """One tuning job: what is tuned, on what, and how.
 
     manifest: of the base; train, dev: pairs of the mixture; neurons: set of a neuron method, or of LoRA of its size;
-    choice: of the learning rate, where the method has a grid; gpus: one process each; nodes: which have them, and a
-    process each if there are none; out: the run's folder.
+    choice: of the learning rate, if the method has a grid; gpus: one process each; nodes: machines that have them, with
+    one process each if there are no GPUs; out: the run's folder.
     """
 
     settings: TuneSettings
@@ -52,19 +52,19 @@ class Job:
 
     @property
     def inputs(self) -> list[Path | None]:
-        """Files that it reads; of the base's weights, the manifest has the checksums."""
+        """Files that the job reads. The manifest has the checksums of the base's weights."""
         return [self.manifest, self.train, self.dev, self.neurons, self.choice]
 
     @property
     def processes(self) -> int:
-        """How many share each step: one where the model itself is spread over the GPUs."""
+        """Number of processes that share each step; one if the model itself is spread over the GPUs."""
         return devices.processes(self.gpus, self.device_map, self.nodes)
 
 
 def tune(job: Job, team: Team) -> Checkpoints:
-    """Writes artefact, log and record in the run's folder; returns the checkpoints, which are to be discarded last.
+    """Writes artefact, log and record to the run's folder; returns the checkpoints, which must be discarded last.
 
-    Raises InputError where the inputs do not fit each other, and for a final run that diverges.
+    Raises InputError if the inputs do not fit each other, and for a final run that diverges.
     """
     choice = store.read_json(job.choice) if job.choice else None
     rate = choice["learning_rate"] if choice else job.settings.method.learning_rate
@@ -81,14 +81,14 @@ def tune(job: Job, team: Team) -> Checkpoints:
     way = _way(job, model, base, train)
     record = _record(job, way, prompts, base, choice, rate, total)
     where = {"device": device.type, "threads": job.threads, "processes": team.count, "device_map": job.device_map}
-    content = record | where | {"neurons_sha256": records.sha256(job.neurons) if job.neurons else None}
-    checkpoints = Checkpoints(job.out / ".checkpoint", identity(content, train, dev), job.checkpoint_seconds, team)
+    identified = identity(record | where, train, dev)
+    checkpoints = Checkpoints(job.out / ".checkpoint", identified, job.checkpoint_seconds, team)
     log, trial = checkpoints.folder / "log.jsonl", job.run.rate is not None
     pad, settings = prompts.tokenizer.pad_token_id, job.settings.tuning
     try:
         outcome = loop.train(model, way, train, dev, settings, rate, job.seed, pad, log, trial, checkpoints, team)
     except InputError:
-        checkpoints.discard()  # it would end like this again
+        checkpoints.discard()  # a resumed run would end like this again
         raise
     if team.main:
         with atomic_folder(job.out) as beside:
@@ -105,7 +105,7 @@ def tune(job: Job, team: Team) -> Checkpoints:
 
 
 def _dtype(job: Job, manifest: dict[str, Any], device: torch.device) -> str:
-    """In which the model is loaded: for `full`, float32 unless its masters are elsewhere, never pure bfloat16."""
+    """The dtype to load the model in: for `full`, float32 unless its masters are elsewhere, never pure bfloat16."""
     method, dtype = job.settings.method, job.settings.dtype
     if not isinstance(method, config.Full):
         return dtype
@@ -134,7 +134,7 @@ def _record(
     rate: float,
     total: int,
 ) -> dict[str, Any]:
-    """What was run, all but what came of it."""
+    """The record of a run, without its outcome."""
     method, trainable = job.settings.method, sum(parameter.numel() for parameter in way.parameters())
     selection = neurons.read_description(job.neurons) if isinstance(method, config.Neurons) else None
     return {
@@ -146,7 +146,11 @@ def _record(
         "seed": job.seed,
         "choice": choice,
         "base": base,
-        "data": {"train_sha256": records.sha256(job.train), "dev_sha256": records.sha256(job.dev)},
+        "data": {
+            "train_sha256": records.sha256(job.train),
+            "dev_sha256": records.sha256(job.dev),
+            "neurons_sha256": records.sha256(job.neurons) if job.neurons else None,
+        },
         "selection": selection | {"parameters": trainable} if selection else None,
         "parameters": {"trainable": trainable, "total": total},
         "sizes": way.described(),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 
 def schedule(steps: int, warmup: float) -> Callable[[int], float]:
-    """Factor of the learning rate at a step: linear up to 1 over the first `warmup` share, then cosine to 0."""
+    """Maps a step to the factor of the learning rate: linear up to 1 over the `warmup` share, then cosine to 0."""
     rising = max(1, round(warmup * steps))
 
     def factor(step: int) -> float:

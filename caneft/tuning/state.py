@@ -1,4 +1,4 @@
-"""The state of a training run: all that a step changes, as JSON and tensors, without any pickle."""
+"""The state of a training run: everything that a step changes, as JSON and tensors, without pickle."""
 
 import math
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from caneft.tuning.base import TuningMethod
 
 @dataclass
 class State:
-    """All that training changes. lines: of the log so far, one a step, with `dev_loss` where it was measured.
+    """Everything that training changes. lines: the log so far, one line per step, with `dev_loss` if it was measured.
 
     before: dev loss of the base. best: the parameters of the lowest dev loss, on the CPU, if they are kept.
     """
@@ -27,23 +27,23 @@ class State:
 
     @property
     def done(self) -> int:
-        """Steps."""
+        """Number of steps done."""
         return len(self.lines)
 
     @property
     def measurements(self) -> list[tuple[int, float]]:
-        """Steps done and dev loss (infinite for one that is not finite), from before the first step on."""
+        """Steps done and dev loss (infinite if not finite) at each measurement, the first before any step."""
         found = [(number + 1, line["dev_loss"]) for number, line in enumerate(self.lines) if "dev_loss" in line]
         return [(0, self.before), *((done, math.inf if loss is None else loss) for done, loss in found)]
 
     def keep_best(self) -> None:
-        """To be called after each measurement: keeps the parameters if none was lower before."""
+        """Keeps the parameters if their dev loss is lower than all before; call it after each measurement."""
         losses = [loss for _, loss in self.measurements]
         if losses.index(min(losses)) == len(losses) - 1:
             self.best = [parameter.detach().to("cpu", copy=True) for parameter in self.way.parameters()]
 
     def content(self) -> dict[str, Any]:
-        """The part that is JSON."""
+        """The JSON part."""
         scalars, _ = optimizer_state(self.optimizer)
         return {
             "lines": self.lines,
@@ -54,14 +54,14 @@ class State:
         }
 
     def tensors(self, team: Team) -> dict[str, torch.Tensor]:
-        """The part that is tensors; of the generators, every process's."""
+        """The tensor part, with the generator states of every process."""
         groups = {"parameter": self.way.parameters(), "best": self.best or []}
         named = {f"{group}.{i}": value for group, values in groups.items() for i, value in enumerate(values)}
         generators = {f"rng.{i}": team.gather(state) for i, state in enumerate(self._generators())}
         return named | optimizer_state(self.optimizer)[1] | generators
 
     def restore(self, content: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], team: Team) -> None:
-        """Sets everything to what a checkpoint holds."""
+        """Restores everything from a checkpoint."""
         count = sum(1 for _ in self.way.parameters())
         self.lines, self.before = list(content["lines"]), content["before"]
         self.way.put_back([tensors[f"parameter.{i}"] for i in range(count)])
@@ -69,13 +69,13 @@ class State:
         restore_optimizer(self.optimizer, content["optimizer"], tensors)
         self.scaler.load_state_dict(content["scaler"])
         cards = self._cards()
-        own, *of_cards = (tensors[f"rng.{i}"][team.rank].clone() for i in range(1 + len(cards)))  # torch reads no views
+        own, *of_cards = (tensors[f"rng.{i}"][team.rank].clone() for i in range(1 + len(cards)))  # torch takes no views
         torch.set_rng_state(own)
         for device, state in zip(cards, of_cards, strict=True):
             torch.cuda.set_rng_state(state, device)
 
     def _cards(self) -> list[torch.device]:
-        """GPUs that random numbers of this process may come from."""
+        """GPUs on which this process may draw random numbers."""
         return sorted((device for device in self.way.devices() if device.type == "cuda"), key=str)
 
     def _generators(self) -> list[torch.Tensor]:
@@ -83,7 +83,7 @@ class State:
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """What any torch optimizer remembers of its parameters, its numbers (and None) apart from its tensors."""
+    """The state of any torch optimizer for its parameters: numbers (and None) apart from tensors."""
     named = {
         f"optimizer.{index}.{name}": value
         for index, values in optimizer.state_dict()["state"].items()
@@ -96,7 +96,7 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Any], d
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, scalars: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]
 ) -> None:
-    """Undoes `optimizer_state`; other tensors are passed over. Rates and the like stay those of the optimizer."""
+    """Restores what `optimizer_state` returned, ignoring other tensors. Keeps the optimizer's rates and the like."""
     state: dict[int, dict[str, Any]] = {}
     for key, value in (*scalars.items(), *tensors.items()):
         kind, index, name = (*key.split(".", 2), "")[:3]

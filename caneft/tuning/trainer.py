@@ -1,14 +1,14 @@
-"""Neuron tuning in the `Trainer` of transformers, and in what is built on it.
+"""Neuron tuning with the `Trainer` of transformers, and with trainers built on it.
 
     trainer = NeuronTrainer(model=model, neurons=neurons, args=TrainingArguments("tuned"), train_dataset=pairs)
     trainer.train()
-    trainer.save_model()  # leaves tuned/patch.safetensors
+    trainer.save_model()  # writes tuned/patch.safetensors
 
     class NeuronSFTTrainer(TunesNeurons, SFTTrainer):
         pass
 
-The masters are parameters of the model while it is tuned. So the trainer finds them by itself: its optimizer, its
-clipping, and the exchange of gradients between processes.
+The masters are parameters of the model while it is tuned. So the trainer's optimizer, its clipping, and its exchange of
+gradients between processes find them by themselves.
 """
 
 from pathlib import Path
@@ -29,11 +29,11 @@ UNFIT = {
     "fp16_full_eval": "It rounds the weights for good. Load the model in float16 (dtype)",
     "use_liger_kernel": "It replaces the modules that train the neurons",
 }
-"""Arguments of a trainer that neuron tuning does not go with, and why, or what to do."""
+"""Trainer arguments that neuron tuning does not support, and why, or what to do."""
 
 
 class Masters(nn.ParameterList):
-    """Parameters of a model that are not part of its weights: no state dict has them."""
+    """Parameters of a model that are not part of its weights: no state dict contains them."""
 
     def _save_to_state_dict(self, *_) -> None: ...
 
@@ -51,14 +51,14 @@ class WriteBack(TrainerCallback):
 
 
 class TunesNeurons:
-    """Makes a kind of `Trainer` tune the units of a set and nothing else. It stands before that class's name.
+    """Makes a `Trainer` class tune the units of a set and nothing else. List it before that class as a base.
 
-    model: of transformers, of a known architecture, loaded in the dtype that it is to be served in. neurons: of a
-    selection, or any others. base: what the patch is to say of the model, by default the name it was loaded by. The
-    other arguments are those of the trainer. Raises InputError for arguments that neuron tuning does not go with.
+    model: of transformers, of a known architecture, loaded in the dtype in which it will be served. neurons: from a
+    selection, or any others. base: what the patch says about the model, by default the name by which it was loaded. The
+    other arguments are the trainer's. Raises InputError for arguments that neuron tuning does not support.
 
-    `save_model` and checkpoints leave a patch in the place of a model, checkpoints the masters too, so that a resumed
-    run goes on as if nothing had happened.
+    `save_model` and checkpoints write a patch instead of a model; checkpoints contain the masters too, so a resumed run
+    continues as if nothing had happened.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class TunesNeurons:
         self.add_callback(WriteBack(self.tuned))
 
     def detach(self) -> PreTrainedModel:
-        """Ends the tuning; returns the model with its own modules, and the tuned weights in them."""
+        """Ends the tuning; returns the model with its own modules and the tuned weights."""
         self.tuned.detach()
         del self.tuned.model.neuron_masters
         return self.tuned.model

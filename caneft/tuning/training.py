@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class Training:
-    """The steps of one run. `state` is all that they change."""
+    """The steps of one run. They change nothing but `state`."""
 
     def __init__(self, passes: Passes, dev: Sequence[Example], settings: Tuning, team: Team):
         self.passes, self.dev, self.settings, self.team = passes, dev, settings, team
@@ -33,16 +33,16 @@ class Training:
 
     @property
     def exhausted(self) -> bool:
-        """Whether the last `patience` measurements brought no lower dev loss."""
+        """Whether none of the last `patience` measurements lowered the dev loss."""
         if self.settings.patience is None:
             return False
         losses = [loss for _, loss in self.state.measurements]
         return len(losses) - 1 - losses.index(min(losses)) >= self.settings.patience
 
     def begin(self, seed: int) -> None:
-        """Before the first step: the dev loss of the base."""
+        """Prepares the first step: measures the dev loss of the base, and gives each process its own dropout."""
         if not self.team.main:
-            torch.manual_seed(seed + self.team.rank)  # every process its own dropout
+            torch.manual_seed(seed + self.team.rank)
         self.state.before = self._dev_loss()
         if not math.isfinite(self.state.before):
             raise InputError("the model's dev loss is not finite before training; can its dtype hold its activations?")
@@ -50,7 +50,7 @@ class Training:
             self.state.keep_best()
 
     def step(self, examples: Sequence[Example], rate: float, trial: bool) -> bool:
-        """One optimizer step, and its line. Divergence changes no parameter: an error, or False in a trial."""
+        """Takes and logs one optimizer step. Divergence changes no parameter: it is an error, or False in a trial."""
         state, optimizer, scaler = self.state, self.state.optimizer, self.state.scaler
         tokens = response_tokens(examples)
         own = self.passes.backward(self.team.part(examples), tokens, scaler.scale)
@@ -85,7 +85,7 @@ class Training:
             self.state.keep_best()
 
     def end(self) -> float | None:
-        """Sets the parameters that the run keeps, the best or the last; returns their dev loss."""
+        """Sets the parameters to those that the run keeps, the best or the last; returns their dev loss."""
         steps, losses = zip(*self.state.measurements, strict=True)
         if self.state.best is not None:
             self.state.way.put_back(self.state.best)
@@ -101,7 +101,7 @@ class Training:
         return loss
 
     def _diverged(self, where: str, trial: bool) -> bool:
-        """Always False."""
+        """Raises InputError; in a trial, logs a warning and returns False."""
         if not trial:
             raise InputError(f"training diverged {where}: lower the learning rate")
         logger.warning("the trial diverged %s", where)
@@ -109,5 +109,5 @@ class Training:
 
 
 def _finite(number: float) -> float | None:
-    """The number, as JSON can have it."""
+    """The number, or None if JSON cannot hold it."""
     return number if math.isfinite(number) else None

@@ -1,10 +1,10 @@
-"""What the rules of corpora and mixtures ask the plan."""
+"""Functions that the rules of corpora and mixtures call."""
 
 FETCHED = dict(configuration.remote_sources(CONFIG))
 
 
 def corpora(with_training):
-    """`{direction}/{domain}` of the domains that have training data, or of those that have not."""
+    """`{direction}/{domain}` of the domains with training data, or of those without."""
     return [
         f"{direction}/{domain}"
         for direction, entry in CONFIG.directions.items()
@@ -14,7 +14,7 @@ def corpora(with_training):
 
 
 def domain_entry(wildcards):
-    """Configuration of the domain that a corpus job prepares."""
+    """Configuration of the domain that a job prepares."""
     direction, domain = wildcards.corpus.split("/")
     return CONFIG.directions[direction].domains[domain]
 
@@ -24,7 +24,7 @@ def corpus_settings(wildcards):
 
 
 def raw_files(source):
-    """Files that a corpus source reads, of which an archive is one; none for built-in corpora."""
+    """Files that a corpus source reads; an archive counts as one, a built-in corpus reads none."""
     resolve = configuration.resolver(configuration.data_root(CONFIG))
     return [str(file) for file in dict.fromkeys(split_archive(resolve(path))[0] for path in source.paths())]
 
@@ -35,7 +35,7 @@ def raw_corpus(wildcards):
 
 
 def fetched(corpus):
-    """What was downloaded for a corpus, if anything has to be."""
+    """The record of a corpus's download, if it has one."""
     return [f"<results>/corpora/{corpus}/fetched.json"] if corpus in FETCHED else []
 
 
@@ -48,6 +48,6 @@ def mixture_corpora(wildcards):
 
 
 def every_overlap():
-    """Flags of every test set outside of a mixture that its runs are tested on."""
+    """Overlap flags of each test set outside the mixture that its runs are tested on."""
     pairs = [(direction, mixture) for direction in CONFIG.directions for mixture in PLAN.mixtures(direction)]
     return under_results(f"mixtures/{d}/{m}/overlap/{domain}.json" for d, m in pairs for domain in PLAN.unseen(d, m))

@@ -1,4 +1,4 @@
-"""What the rules of importance ask the plan."""
+"""Functions that the rules of importance call."""
 
 
 def deciding_domains(wildcards):
@@ -12,7 +12,7 @@ def deciding_corpora(wildcards):
 
 
 def decided_samples(wildcards):
-    """Input function of a dump: the number of samples, where it is decided by a pilot."""
+    """Input function of a dump: the file with the number of samples, if a pilot decides it."""
     auto = CONFIG.importance.samples == "auto"
     return f"<results>/importance/{wildcards.model}/{wildcards.direction}/samples.json" if auto else []
 
@@ -23,7 +23,7 @@ def dump_settings(wildcards):
 
 
 def every_dump():
-    """Importance dumps of all domains that neurons are selected on; none where no variant selects any."""
+    """Importance dumps of all domains that neurons are selected on; none if no variant selects neurons."""
     dumps = {
         f"{importance_folder(unit, seed)}/{model}/{direction}/{domain}.npy"
         for model, direction, mixture in PLAN.blocks()

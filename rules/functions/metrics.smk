@@ -1,10 +1,10 @@
-"""What the rules of neural metrics ask the plan."""
+"""Functions that the rules of neural metrics call."""
 
 TRAINED_METRICS = [name for name, metric in CONFIG.scoring.neural.items() if getattr(metric, "train", None)]
 
 
 def metric_resource(name, grows=False):
-    """As `resource_of`, of a scoring job, by its neural metric."""
+    """Like `resource_of`, for a scoring job: the resources of its neural metric."""
     return lambda wildcards, attempt: getattr(CONFIG.scoring.neural[wildcards.metric].resources, name) * (
         attempt if grows else 1
     )

@@ -1,4 +1,4 @@
-"""What the rules of scoring ask the plan."""
+"""Functions that the rules of scoring call."""
 
 
 def score_settings(wildcards):
@@ -7,17 +7,17 @@ def score_settings(wildcards):
 
 def runs_of_block(wildcards):
     """Runs of the block that a job scores without overlap, sorted by name."""
-    runs = inputs.block_runs(PLAN, (wildcards.model, wildcards.direction, wildcards.mixture))
+    runs = PLAN.final_runs(*block_of(wildcards))
     return sorted(runs, key=lambda run: run.name)
 
 
 def compared_files(wildcards):
-    """Input function: what the tests of significance of a block read."""
+    """Input function: the inputs of a block's tests of significance."""
     return [f"<results>/{path}" for path in comparison.inputs(PLAN, block_of(wildcards))]
 
 
 def block_translations(wildcards):
-    """Input function: what these runs made of their test sets."""
+    """Input function: the translations of these runs."""
     return [f"<results>/{run.translations()}" for run in runs_of_block(wildcards)]
 
 
@@ -27,7 +27,7 @@ def test_corpora(wildcards):
 
 
 def mixture_corpora(wildcards):
-    """Input function: those of all domains that a mixture's runs are tested on."""
+    """Input function: the test corpora of all domains that a mixture's runs are tested on."""
     return corpora_of(wildcards, PLAN.tested(wildcards.direction, wildcards.mixture))
 
 
@@ -37,12 +37,12 @@ def tested_corpora(wildcards):
 
 
 def unseen_corpora(wildcards):
-    """Input function: those of the domains outside of a mixture."""
+    """Input function: the test corpora of the domains outside a mixture."""
     return corpora_of(wildcards, PLAN.unseen(wildcards.direction, wildcards.mixture))
 
 
 def unseen_overlaps(wildcards):
-    """Input function: which of their segments stand in the mixture's training data."""
+    """Input function: the overlaps of those corpora with the mixture's training data."""
     folder = f"<results>/mixtures/{wildcards.direction}/{wildcards.mixture}/overlap"
     return [f"{folder}/{domain}.json" for domain in PLAN.unseen(wildcards.direction, wildcards.mixture)]
 
@@ -52,6 +52,6 @@ def corpora_of(wildcards, domains):
 
 
 def seen_by_run(wildcards):
-    """Params function: domains that a run was tuned on, or takes its examples from; the base has none."""
+    """Params function: domains that a run is tuned on or takes examples from; none for the base."""
     run = run_of(wildcards)
     return PLAN.seen(run.direction, run.mixture) if run.mixture else []

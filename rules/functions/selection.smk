@@ -1,8 +1,8 @@
-"""What the rules of the selection ask the plan."""
+"""Functions that the rules of the selection call."""
 
 
 def mixture_dumps(suffix):
-    """Input function: importance dumps (or what stands beside them) of a mixture's domains."""
+    """Input function: importance dumps (or the files beside them) of a mixture's domains."""
 
     def paths(wildcards):
         dumps = importance_folder(*FOLDERS["units"][wildcards.get("units", "neurons")])
@@ -13,7 +13,7 @@ def mixture_dumps(suffix):
 
 
 def like(wildcards):
-    """Input function of a selection: the neuron set whose numbers per layer it takes."""
+    """Input function of a selection: the neuron set whose number per layer it copies."""
     other = CONFIG.methods[wildcards.variant].layers_of
     if other is None:
         return []

@@ -1,4 +1,4 @@
-"""What the rules of translation ask the plan."""
+"""Functions that the rules of translation call."""
 
 
 def gpus_of_one(wildcards):
@@ -7,19 +7,19 @@ def gpus_of_one(wildcards):
 
 
 def translation_runtime(wildcards, attempt):
-    """Resource function: minutes of a translation job; more at a further try, for vLLM starts over."""
+    """Resource function: minutes of a translation job; more for each retry, because vLLM starts over."""
     asked = CONFIG.models[wildcards.model].resources
     return attempt * (asked.translation_runtime or asked.runtime)
 
 
 def by_vllm(wildcards):
-    """Whether a translation is vLLM's: of adapters it takes none."""
+    """Whether vLLM translates; it does not support these adapters."""
     method = CONFIG.methods[run_of(wildcards).variant]
     return CONFIG.decoding.engine == "vllm" and not isinstance(method, configuration.Adapters)
 
 
 def translating_environment(wildcards):
-    """Input function: what says that the environment of vLLM is there, if a job does."""
+    """Input function: the file that marks vLLM's environment as built, if a job builds it."""
     return VLLM_ENVIRONMENT if by_vllm(wildcards) else []
 
 
@@ -29,7 +29,7 @@ def translating_conda(wildcards):
 
 
 def translating_python(wildcards, input):
-    """Params function: Python of a translation. It asks for `input`, so where that Python is belongs to no result."""
+    """Params function: Python of a translation. It takes `input`, so the place of that Python is not a param."""
     return VLLM_PYTHON if by_vllm(wildcards) else "python"
 
 
@@ -51,6 +51,6 @@ def examples_of_run(wildcards):
 
 
 def adapted(wildcards):
-    """What a run's tuning left; nothing for the base."""
+    """What a run's tuning wrote; nothing for the base."""
     artefact = PLAN.artefact(run_of(wildcards))
     return f"<results>/{artefact}" if artefact else []

@@ -1,13 +1,13 @@
-"""What the rules of tuning ask the plan."""
+"""Functions that the rules of tuning call."""
 
 
 def tuning_resource(name):
-    """As `resource_of`, of a tuning job, whose variant may ask for something else than its model."""
+    """Like `resource_of`, for a tuning job, whose variant may override its model."""
     return lambda wildcards: getattr(PLAN.tuning_resources(wildcards.model, wildcards.variant), name)
 
 
 def neurons_of_run(wildcards):
-    """Input function of a tuning job: the neurons it tunes, or whose number it takes for its own."""
+    """Input function of a tuning job: the neurons that it tunes, or whose number it copies."""
     path = PLAN.neuron_set(run_of(wildcards))
     return f"<results>/{path}" if path else []
 

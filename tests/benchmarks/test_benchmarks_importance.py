@@ -1,4 +1,4 @@
-"""The benchmark of importance: its reference computes what the package does, and it says what it promises to say."""
+"""The importance benchmark: its reference computes what the package does, and it reports what it promises."""
 
 import json
 from dataclasses import replace
@@ -21,7 +21,7 @@ LONG, SHORT = Example((1, 5, 6, 7), (8, 9, 10, 4)), Example((1, 5), (4,))
 def test_the_naive_reference_computes_what_the_package_does(tiny_model, architecture, examples):
     model = tiny_model(architecture)
     differences = benchmark.exactness(model, examples, pad=0)
-    assert 0 < max(differences.values()) <= benchmark.TOLERANCE  # not 0: they are two ways to the same numbers
+    assert 0 < max(differences.values()) <= benchmark.TOLERANCE  # not 0, because the numbers are computed in two ways
     assert all(parameter.grad is None and not parameter.requires_grad for parameter in model.parameters())
     assert not any(m._forward_hooks or m._backward_hooks or m._forward_pre_hooks for m in model.modules())
 

@@ -1,4 +1,4 @@
-"""The benchmark of mutual information: its naive loops compute what the package does, and it says what it promises."""
+"""The benchmark of mutual information: its naive loops compute what the package does; it reports what it promises."""
 
 import json
 
@@ -16,7 +16,7 @@ KEYS = ("mi_vs_joint_loop", "mi_vs_ovr_loop")
 
 @pytest.fixture
 def paths(tmp_path):
-    return benchmark.generate(tmp_path, 62, 150, 3)  # 61 is no multiple of 10: no edge is a score by rounding alone
+    return benchmark.generate(tmp_path, 62, 150, 3)  # 61 is no multiple of 10: no edge is a score except by rounding
 
 
 def test_the_naive_loops_compute_what_the_package_does(paths):
@@ -54,7 +54,7 @@ def test_made_up_scores_look_like_scores(tmp_path):
     counts = counting.contingency([np.load(path)[0] for path in paths])
     null = information.permutation_null([counts], 20, np.random.default_rng(0))[1]
     above = information.joint(counts) > np.quantile(null, 0.99)
-    assert 0.15 < above.mean() < 0.85  # the neurons that differ by domain, and no others
+    assert 0.15 < above.mean() < 0.85  # only the neurons that differ by domain
 
 
 def test_the_large_set_takes_no_room_and_is_measured_as_the_step_does(tmp_path):
@@ -98,7 +98,7 @@ def test_loops_are_scaled_to_all_neurons_and_reading_is_not():
 
 
 def test_ratios_are_of_the_least_times_of_all_rounds():
-    """Joint loop: 70, 10, 20 s; ours 4, 3, 2 s, on threads half of it: 10 / 2 and 10 / 1."""
+    """Joint loop: 70, 10, 20 s. Ours: 4, 3, 2 s, on threads half of it. So the ratios are 10 / 2 and 10 / 1."""
     second = benchmark.Seconds(1.0, 0.5)
     rounds = [
         {"ours": second * n, "ours_threads": second * (n / 2), "joint_loop": second * m, "ovr_loop": second * (3 * m)}

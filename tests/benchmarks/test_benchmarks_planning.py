@@ -1,4 +1,4 @@
-"""The benchmark of planning: its grid is what it says, and what it calls finished is finished to Snakemake."""
+"""The benchmark of planning: its grid has the promised size, and Snakemake takes its "finished" jobs for finished."""
 
 import json
 import subprocess
@@ -29,8 +29,9 @@ def test_a_domain_is_added_to_one_direction(grown):
 
 @pytest.mark.slow
 def test_it_plans_pretends_and_plans_again(tmp_path):
-    """One model, one seed: an unseen domain is prepared, flagged, copied and scored without overlap, translated and
-    scored by each of 15 methods; then come significance, tables, figures, overview, examples and the target."""
+    """With one model and one seed, an unseen domain is prepared, flagged, copied and scored without overlap, and each
+    of 15 methods translates it and is scored. Then come significance, tables, figures, overview, examples and the
+    target."""
     out = tmp_path / "planning.json"
     options = ["--models", "1", "--domains", "4", "--seeds", "1", "--out", str(out)]
     subprocess.run([sys.executable, "-m", "benchmarks.planning", *options], check=True, stdout=subprocess.DEVNULL)

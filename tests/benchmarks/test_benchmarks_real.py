@@ -1,4 +1,4 @@
-"""The benchmark of real models: the trainer trains the same thing, ratios are of their rows, and it says them all."""
+"""The benchmark of real models: the trainer trains the same thing, and every ratio follows from its rows."""
 
 import json
 
@@ -20,7 +20,7 @@ LORA = 3 * 3 * 16 * (24 + 40)  # weights of rank 16 in three layers of the tiny 
 
 @pytest.fixture
 def folder(tiny_model, tokenizer, tmp_path):
-    """A model and its tokenizer, as people have them."""
+    """A model and its tokenizer in a folder, as users have them."""
     place = tmp_path / "small-1b"
     tiny_model("gemma3_text", tie_word_embeddings=True, final_logit_softcapping=None).save_pretrained(place)
     tokenizer.save_pretrained(place)
@@ -63,7 +63,7 @@ def test_the_last_line_has_every_ratio_of_a_folder_with_a_model(folder, files, c
         assert result[key] == pytest.approx(five / theirs, rel=1e-3)
         assert result["one_percent"][key] == pytest.approx(one / theirs, rel=1e-3)
     assert {"memory_vs_lora", "memory_vs_trainer", "importance_vs_floor"} <= result.keys()
-    assert rows["slices-5%"]["trainable_parameters"] == 3 * 3 * 2 * 24  # 2 of 40 neurons in three layers
+    assert rows["slices-5%"]["trainable_parameters"] == 3 * 3 * 2 * 24  # 2 of 40 neurons in each of three layers
     assert rows["slices-1%"]["trainable_parameters"] == 3 * 3 * 1 * 24
     assert rows["lora-r16"]["trainable_parameters"] == rows["trainer"]["trainable_parameters"] == LORA
     assert_names(profile.read_text(), *benchmark.PROFILED, "aten::mm")
@@ -115,7 +115,7 @@ def test_labels_stand_at_the_tokens_of_the_response_and_nowhere_else():
 
 
 def test_the_trainer_takes_the_step_that_ours_takes(case, monkeypatch):
-    """From the same start, of the same optimizer (theirs has no weight decay): the same adapters."""
+    """From the same start, with the same optimizer (weight decay off), both reach the same adapters."""
     monkeypatch.setattr(subjects, "RATE", 1e-2)
     made, after = case(), {}
     for name in ("lora-r16", "trainer"):
@@ -129,7 +129,7 @@ def test_the_trainer_takes_the_step_that_ours_takes(case, monkeypatch):
         after[name] = [parameter.detach().clone() for parameter in subject.way.parameters()]
     for ours, theirs in zip(*after.values(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-4)
-    assert any(float(ours.abs().max()) > 0.009 for ours in after["lora-r16"])  # adapters that began at 0 have moved
+    assert any(float(ours.abs().max()) > 0.009 for ours in after["lora-r16"])  # adapters that started at 0 have moved
 
 
 def test_a_trainer_with_another_loss_is_an_error(case, monkeypatch):
@@ -193,5 +193,5 @@ def test_a_folder_gives_its_own_weights_and_shape(folder, files, tokenizer):
     assert base.tokenizer(files).get_vocab() == tokenizer.get_vocab()
     assert base.option == ["--model", str(folder)] and Base("tiny").option == ["--shape", "tiny"]
     assert Base("tiny").shape is SHAPES["tiny"]
-    small = tuning.miniature(base.shape)  # 18 or 3 layers' types of attention would not fit its two
+    small = tuning.miniature(base.shape)  # its attention types, 18 or 3, would not fit two layers
     assert tuning.exactness(small, collate([Example((1, 5, 6), (8, 4))], 0), 0.1) <= tuning.TOLERANCE

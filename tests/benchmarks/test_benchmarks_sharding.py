@@ -1,4 +1,4 @@
-"""The benchmark of dumps by several processes: it runs the real step, and other bytes are an error."""
+"""The benchmark of dumps by several processes: it runs the real step, and different bytes are an error."""
 
 import json
 import subprocess
@@ -22,7 +22,7 @@ def test_it_measures_both_and_finds_the_same_bytes():
 
 
 def measured(monkeypatch, dumped):
-    """What comes of dumps that take these seconds and leave these bytes: dumped(corpus, processes)."""
+    """What `measure` returns if dumps take these seconds and leave these bytes: dumped(corpus, processes)."""
     monkeypatch.setattr(sharding, "prepare", lambda *_: None)
     monkeypatch.setattr(sharding, "dump", lambda folder, corpus, processes, tokens: dumped(corpus, processes))
     given = {"shape": "tiny", "samples": 4, "processes": [1, 2], "rounds": 1, "tokens_per_batch": 9}
@@ -30,7 +30,7 @@ def measured(monkeypatch, dumped):
 
 
 def test_what_both_need_to_start_is_no_part_of_the_gain(monkeypatch):
-    """Ten seconds to start; then twelve by one process, four by two."""
+    """Starting takes 10 s; the rest takes 12 s with one process and 4 s with two."""
     found = measured(monkeypatch, lambda corpus, n: (10.0 if corpus == "two" else 10 + {1: 12.0, 2: 4.0}[n], [b"x"]))
     assert found["same_bytes"] and found["times_as_fast"] == {1: 1, 2: 3}
     assert found["seconds"] == {1: 22, 2: 14} and found["start_seconds"] == {1: 10, 2: 10}

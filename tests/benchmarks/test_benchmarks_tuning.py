@@ -1,4 +1,4 @@
-"""The benchmark of tuning: counts follow from arithmetic, ratios from the rows, and what is checked can fail."""
+"""The tuning benchmark: counts follow from arithmetic, ratios from the rows, and its checks can fail."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from tests.messages import assert_names, refused
 CPU = torch.device("cpu")
 TINY = SHAPES["tiny"]
 HIDDEN, WIDTH, LAYERS, VOCABULARY = 32, 48, 2, 400
-NEURONS = 12  # of a layer, at the fraction below
+NEURONS = 12  # in each layer, at the fraction below
 OPTIONS = ["--device", "cpu", "--shape", "tiny", "--fraction", "0.25", "--tokens-per-step", "280", "--threads", "1"]
 SMALL = [*OPTIONS, "--steps", "2", "--warmup", "1", "--no-memory"]
 
@@ -27,7 +27,7 @@ def files():
 
 @pytest.fixture
 def read_once(files, monkeypatch):
-    """`main` draws no pairs of its own."""
+    """`main` uses pairs that are read once."""
     monkeypatch.setattr(benchmark, "read_pairs", lambda *_: files)
 
 
@@ -77,15 +77,15 @@ def test_main_prints_ratios_of_its_rows_in_one_json_object_and_writes_what_it_is
     assert result.items() <= written.items() and written["command"].startswith("python -m benchmarks.tuning --device")
     described = profile.read_text()
     assert_names(described, *benchmark.PROFILED, "aten::mm")
-    assert re.search(r"^ +\d+\.\d  \(\d+, \d+", described, re.MULTILINE)  # MB of a shape that is kept
+    assert re.search(r"^ +\d+\.\d  \(\d+, \d+", described, re.MULTILINE)  # MB of each shape that is kept
 
 
 def test_counts_follow_from_arithmetic(make_case):
     case = make_case()
     ffn = 3 * HIDDEN * WIDTH
     full = 2 * VOCABULARY * HIDDEN + LAYERS * (4 * HIDDEN**2 + ffn + 2 * HIDDEN) + HIDDEN, 2 + 9 * LAYERS + 1
-    shira_rank = 5  # 2,304 weights of the slices by 480 of a rank are 4.8
-    expected = {  # parameters and tensors
+    shira_rank = 5  # 2,304 weights of the slices / 480 per rank = 4.8
+    expected = {  # numbers of parameters and tensors
         "slices": (LAYERS * NEURONS * 3 * HIDDEN, 3 * LAYERS),
         "lora-r16": (LAYERS * 3 * 16 * (HIDDEN + WIDTH), 6 * LAYERS),
         "lora-r32": (LAYERS * 3 * 32 * (HIDDEN + WIDTH), 6 * LAYERS),
@@ -154,7 +154,7 @@ def not_a_number(weight: torch.Tensor, selected: int, other: int) -> None:
     ],
 )
 def test_slices_that_are_not_masked_adam_are_an_error(small_batch, monkeypatch, change, fact):
-    """change: what happens to a weight after each step of slices; None: their own weights are not written either."""
+    """change: what happens to a weight after each step of slices; None: slices do not even write their own weights."""
     real = benchmark.way_of
 
     def broken(name, model, neurons):
@@ -200,7 +200,7 @@ def test_what_a_forward_pass_keeps_grows_with_the_rank_by_the_low_rank_activatio
     assert kept["full"] == kept["masked-full"] > kept["slices"]
 
 
-OFTEN = ("slices", "lora-r16", "full")  # one of each way to train; the others in `make test-all`
+OFTEN = ("slices", "lora-r16", "full")  # one for each way to train; `make test-all` has the others
 
 
 @pytest.mark.parametrize(
@@ -285,12 +285,12 @@ def test_memory_on_the_cpu_is_above_the_model_and_on_cuda_with_it():
     assert found["optimizer_vs_masked"] == 100 / 5000
     assert (
         benchmark.summary(rows | {"masked-full": None}, masked, CPU)["memory_vs_masked"] == 100 / 500
-    )  # 300 are weights
+    )  # 300 are the weights
     assert benchmark.summary(rows | {"lora-r16": None}, masked, CPU)["step_vs_lora"] is None
 
 
 def test_several_cases_show_their_worst_ratios(read_once, capsys, monkeypatch):
-    """Every number of a case is its length in hundreds, or nothing."""
+    """In each case, every number is its length in hundreds, or None."""
 
     def compare(base, length, checkpointing, *_):
         masked = None if checkpointing == "on" else length / 100

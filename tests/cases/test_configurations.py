@@ -1,5 +1,6 @@
-"""What cannot work is said from the configuration alone, with its key; and one method alone works to its tables."""
+"""`check` reports with its key what cannot work; and a configuration with a single method runs up to its tables."""
 
+import os
 import resource
 import subprocess
 import sys
@@ -30,7 +31,7 @@ ALONE = {
     "caneft": {"caneft": {"method": "caneft", "learning_rate": 1e-2}},
     "base": {"base": {"method": "base"}},
     "full": {"full": {"method": "full", "learning_rate": 1e-3}},
-    "two without a baseline": {  # nor is there a caneft that they could be compared with
+    "two without a baseline": {  # there is no caneft either to compare them with
         "full": {"method": "full", "learning_rate": 1e-3},
         "random": {"method": "random", "learning_rate": 1e-2},
     },
@@ -55,7 +56,7 @@ def test_methods_that_are_compared_with_none_have_scores_all_the_same(methods, s
 
 
 def test_a_wide_comparison_fits_on_a_command_line():
-    """Linux takes 128 kB as one word. 5 seeds of 12 variants on 4 seen and 13 unseen domains."""
+    """Linux limits one argument to 128 kB. Here: 5 seeds of 12 variants on 4 seen and 13 unseen domains."""
     methods = {f"caneft-variant-number-{n}": {"method": "caneft", "fraction": n / 100} for n in range(1, 13)}
     methods = {name: method | {"learning_rate": 1e-2} for name, method in methods.items()}
     domains = {f"domain-number-{n}": SEEN if n < 4 else {"test": DEMO} for n in range(17)}
@@ -123,7 +124,7 @@ def test_a_single_rate_is_in_no_folder_s_name_and_may_have_any_digits():
 
 
 def test_a_mixture_of_one_domain_is_told_what_it_needs():
-    """It must not speak of a mixture that nobody wrote, but of what can be written."""
+    """The message must name mixtures that exist, and say what the user can write."""
     alone = message(changed(("mixtures", {"mine": {"de-en": ["it"]}})))
     assert_names(alone, "mixtures.mine.de-en.select_on", "de-en", "add a domain")
     beside = message(changed(("mixtures", {"mine": {"de-en": ["it"]}, "both": {"de-en": ["it", "law"]}})))
@@ -137,7 +138,7 @@ def test_a_mixture_of_one_domain_is_told_what_it_needs():
 
 @pytest.fixture
 def checked(tmp_path, capsys, monkeypatch):
-    """Runs `caneft check` on texts; returns its exit code and all that it says."""
+    """Runs `caneft check` on texts; returns its exit code and all its output."""
     monkeypatch.delenv("CANEFT_DATA", raising=False)
 
     def check(*texts):
@@ -174,7 +175,7 @@ def test_each_file_is_laid_over_the_one_before_and_the_first_over_the_demo(check
     code, said = checked(WORKING, "seeds: [4, 4]\n")
     assert code == 1
     assert_names(said, f"{tmp_path / '1.yaml'}: seeds (line 1)")
-    assert checked("seeds: [4, 5]\n")[0] == 0  # one without directions
+    assert checked("seeds: [4, 5]\n")[0] == 0  # a configuration without directions is laid over the demo
     code, said = checked("tuning: {epochs: 1}\nmixtures:\n  all:\n    de-en: [it, medcial]\n")
     assert code == 1
     assert_names(said, f"{tmp_path / '0.yaml'}: mixtures.all.de-en (line 4)", "'medical'")
@@ -198,7 +199,7 @@ def test_a_key_that_is_given_twice_is_an_error_with_both_lines(checked, tmp_path
     code, said = checked(text)
     assert code == 1
     assert_names(said, f"{tmp_path / '0.yaml'}: {key} (line {line})", first)
-    with refused(f"{tmp_path / '0.yaml'}: {key} (line {line})", first):  # as the Snakefile does it
+    with refused(f"{tmp_path / '0.yaml'}: {key} (line {line})", first):  # the Snakefile's call
         config.load(WORKING, [tmp_path / "0.yaml"], check_files=False)
 
 
@@ -249,7 +250,7 @@ def test_a_truth_value_that_was_meant_as_a_word_is_told_to_be_quoted(checked, va
 
 
 def test_check_is_fast(tmp_path):
-    """Everything, from the start of Python: under three seconds of processor time."""
+    """All of `check`, from the start of Python, takes under three seconds of processor time."""
     (tmp_path / "a.yaml").write_text(yaml.safe_dump(WORKING))
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([sys.executable, "-m", "caneft", "check", str(tmp_path / "a.yaml")], cwd=ROOT)
@@ -262,7 +263,7 @@ def test_check_is_fast(tmp_path):
 
 
 def files(tmp_path, lines=10, **splits):
-    """Changes that read the domain it from files: split -> (name, more keys), each written with so many lines."""
+    """Changes that make domain `it` read from files: split -> (name, more keys), each with that many lines."""
     for name, _ in splits.values():
         (tmp_path / name).write_text("a\tb\n" * lines)
     source = {"format": "tsv"}
@@ -312,6 +313,15 @@ def test_a_folder_where_a_file_belongs_is_said_with_what_is_in_it(tmp_path):
     assert_names(said, "directions.de-en.domains.it.test", tmp_path / "corpus", "folder", "train.tsv")
 
 
+@pytest.mark.parametrize("name", ["pipe", "/dev/null", "/dev/stdin", "/dev/fd/0", "/proc/self/cmdline"])
+def test_a_corpus_must_be_a_regular_file(tmp_path, name):
+    """Reading a pipe would wait forever, and what a process has as its standard input no job has."""
+    os.mkfifo(tmp_path / "pipe")
+    source = {"format": "tsv", "path": str(tmp_path / name)}
+    said = message(changed((*DOMAINS, "it", "test", source)), check_files=True)
+    assert_names(said, "directions.de-en.domains.it.test", tmp_path / name, "regular file")
+
+
 def test_a_model_s_folder_must_hold_a_model(tmp_path):
     folder = tmp_path / "model"
     folder.mkdir()
@@ -329,13 +339,13 @@ def test_a_model_s_folder_must_hold_a_model(tmp_path):
 
 
 def test_what_is_too_few_is_said_at_once_and_with_every_key(checked):
-    """Of ten pairs 800, 800 and 100 are asked for: by default, which nobody wrote."""
+    """The defaults, which nobody wrote, ask for 800, 800 and 100 pairs; there are ten."""
     code, said = checked(VALID)
     assert code == 1
     assert_names(said, "directions.de-en.domains.it.train", "tuning.pairs_per_domain", "importance.samples", 800, 10)
     assert_names(said, "directions.de-en.domains.it.dev", "tuning.dev_pairs_per_domain", 100)
     assert_names(said, "directions.de-en.domains.law.train", "directions.de-en.domains.law.dev")
-    assert "medical" not in said  # which no mixture is trained on
+    assert "medical" not in said  # no mixture is trained on it
 
 
 FORMATS = {
@@ -373,14 +383,14 @@ def test_only_what_is_asked_for_must_be_there():
     auto = ("importance", {"samples": "auto", "auto": {"smallest": 40}})
     assert asked(auto)["it", "train"] == {"tuning.pairs_per_domain": 800, "importance.auto.smallest": 40}
     one = ("mixtures", "one", {"de-en": ["medical"]})
-    assert asked(one)["medical", "train"] == {"tuning.pairs_per_domain": 800}  # selected on all
+    assert asked(one)["medical", "train"] == {"tuning.pairs_per_domain": 800}  # its neurons are selected on `all`
 
 
 DEV = {"tuning.dev_pairs_per_domain": 100}
 
 
 def test_the_draw_of_a_mixture_says_all_that_is_too_few(monkeypatch):
-    """Counted after cleaning: 5 train and 2 dev pairs."""
+    """After cleaning, 5 train and 2 dev pairs are left."""
     monkeypatch.delenv(needs.SAMPLES, raising=False)
     rows = {
         split: [Row(f"it.{split}.{n}", f"{split} {n}", "x") for n in range(count)]
@@ -471,7 +481,7 @@ def test_two_domains_with_the_same_pairs_are_a_warning(split, checked):
 
 
 def test_pairs_are_the_same_by_whatever_path_and_seed(tmp_path, monkeypatch):
-    """And others by other columns, another draw, or the other way round."""
+    """Other columns, another draw or the other direction make other pairs."""
     monkeypatch.setenv("CANEFT_DATA", str(tmp_path))
     (tmp_path / "it.tsv").touch()
     (tmp_path / "link.tsv").symlink_to(tmp_path / "it.tsv")

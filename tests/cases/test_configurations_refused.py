@@ -1,13 +1,15 @@
-"""What would fail only after hours is refused before them, with its key and line: names, seeds, numbers, budgets."""
+"""What would fail only after hours is refused at the start, with key and line: names, seeds, numbers, budgets."""
 
 import pytest
+import yaml
 
 from caneft import config
 from caneft.config import languages
+from caneft.config.yamlfiles import faults
 from caneft.plan import Plan
 from caneft.reporting import inputs
 from tests.cases.test_languages import direction
-from tests.messages import assert_names
+from tests.messages import assert_names, refused
 from tests.unit.test_config import DOMAINS, SEEN, changed, message
 
 FULL = {"method": "full", "learning_rate": 1e-3}
@@ -57,7 +59,7 @@ SEEDS = {
 
 
 def put(value, change):
-    """The change with a value in the place of HERE."""
+    """The change with `value` in place of HERE."""
     if isinstance(change, dict):
         return {key: put(value, inside) for key, inside in change.items()}
     if isinstance(change, list | tuple):
@@ -67,7 +69,7 @@ def put(value, change):
 
 @pytest.mark.parametrize("key", SEEDS)
 def test_a_seed_is_one_that_every_generator_takes(key):
-    """NumPy's legacy generator ends at 2^32 - 1, 4294967295; torch's at 2^64 - 1."""
+    """The largest seed is 2^32 - 1, 4294967295, in NumPy's legacy generator and 2^64 - 1 in torch's."""
     assert_names(message(changed(put(-1, SEEDS[key]))), f"{key} ", -1, 0)
     for beyond in (4294967296, 2**70):
         assert_names(message(changed(put(beyond, SEEDS[key]))), f"{key} ", beyond, 4294967295)
@@ -75,7 +77,7 @@ def test_a_seed_is_one_that_every_generator_takes(key):
 
 
 def test_the_draw_of_a_seed_has_a_seed_too():
-    """It is `importance.seed` + 1 + seed."""
+    """The seed of its draw is `importance.seed` + 1 + seed."""
     for seeds, fits in (([1, 4294967284], True), ([1, 4294967285], False)):
         raw = changed(("importance", {"seed": 10, "draws": "per_seed"}), ("seeds", seeds))
         if fits:
@@ -115,7 +117,7 @@ TRUTHS = {key: value for key, value in NUMBERS.items() if not key.endswith(".1")
 
 @pytest.mark.parametrize("key", TRUTHS)
 def test_a_truth_value_is_no_number(key):
-    """`limit: yes` would be a run on one pair, `verify_up_to_gb: no` one without checks."""
+    """Taken as numbers, `limit: yes` would run on one pair and `verify_up_to_gb: no` without checks."""
     for value in (True, False):
         assert_names(message(changed(put(value, TRUTHS[key]))), f"{key} ", value, "number")
     assert config.load(changed(("tuning", "keep_full_weights", False))), "some keys are truth values"
@@ -132,7 +134,7 @@ def test_a_high_rate_is_no_mistake():
 
 # --- budgets ---------------------------------------------------------------------------------------------------------
 
-TOO_MANY = {  # changes -> key, and what its value cannot fit into; the base has 3 layers of 384 neurons
+TOO_MANY = {  # changes -> key, and the two numbers that do not fit; the base has 3 layers of 384 neurons
     "the shared ones": ([("selection", "fraction", 0.6)], "selection.fraction", 0.6, "selection.task_relevant", 0.5),
     "one method's fraction": (
         [("methods", "caneft", "fraction", 0.7)],
@@ -149,7 +151,7 @@ TOO_MANY = {  # changes -> key, and what its value cannot fit into; the base has
         0.05,
     ),
     "few of a layer": (
-        [("selection", {"fraction": 0.1, "per_layer": 38})],  # 115.2 neurons are asked for, 114 are left
+        [("selection", {"fraction": 0.1, "per_layer": 38})],  # asks for 115.2 neurons, but only 114 are left
         "selection.fraction",
         115,
         "selection.per_layer",
@@ -182,7 +184,7 @@ def test_a_budget_that_may_fit_is_none_to_refuse(changes):
     assert config.load(changed(*changes))
 
 
-# --- codes that are a language, but not the one that was meant -----------------------------------------------------
+# --- valid language codes that mean another language than the one named ---------------------------------------------
 
 OTHERS = [  # name, words for source and target, side that is another language, its code
     ("en-tw", "English", "Chinese", "target", "zh"),  # Twi
@@ -288,6 +290,33 @@ def test_what_is_yaml_but_cannot_be_meant_is_said_with_its_line(command_line, tm
     assert "config/config.yaml" not in warned
 
 
+NO_NUMBERS = {
+    "octal": ("tuning:\n  epochs: 050\n", "tuning.epochs (line 2)", "050", 50),
+    "octal in a list": ("seeds:\n- 1\n- 010\n", "seeds.1 (line 3)", "010", 10),
+    "an underscore": ("limit: 0_10\n", "limit (line 1)", "0_10", 10),
+    "a ratio": ("cleaning: {max_ratio: 3:1}\n", "cleaning.max_ratio (line 1)", "3:1", 181),
+    "a time": ("tuning:\n  resources: {runtime: 12:30:00}\n", "tuning.resources.runtime (line 2)", "12:30:00", 45000),
+    "base 60 with a fraction": ("tuning: {clip: -1:30.5}\n", "tuning.clip (line 1)", "-1:30.5", "-90.5"),
+}
+
+
+@pytest.mark.parametrize(("text", "place", "value", "other"), NO_NUMBERS.values(), ids=NO_NUMBERS)
+def test_a_number_that_yaml_reads_as_another_is_refused(command_line, tmp_path, text, place, value, other):
+    """By `check`, and by the workflow, which merges the files itself and passes their names to `config.load`."""
+    file = tmp_path / "a.yaml"
+    file.write_text(text)
+    code, _, said = command_line("check", file)
+    assert code == 1
+    assert_names(said, f"{file}: {place}", value, other)
+    with refused(f"{file}: {place}", value, other):
+        config.load(changed(), [file])
+
+
+def test_numbers_that_yaml_reads_as_they_stand_and_text_are_not_refused():
+    plain = ["0", "0.5", "-0.5", ".5", "1.0e-4", "0x1F", "0o17", "1_000", "100", "'010'", '"3:1"', "08:15h", "a:b", "~"]
+    assert [*faults(yaml.compose(f"a: [{', '.join(plain)}]"))] == []
+
+
 def test_an_alias_may_stand_in_many_places(command_line, tmp_path):
     file = tmp_path / "a.yaml"
     file.write_text("tuning: &a {epochs: 1}\n<<: {tuning: *a}\n'seeds': [2]\n")
@@ -301,3 +330,23 @@ def test_results_have_no_place_in_a_file(tmp_path, below):
     assert_names(message(raw, check_files=True), "results_root", f"{tmp_path}/taken{below}", f"{tmp_path}/taken is")
     assert config.load(raw, check_files=False)
     assert config.load(changed(("results_root", f"{tmp_path}/free{below}")))
+
+
+@pytest.mark.parametrize("place", ["~/x", "~", "~other/x", "$HOME/x", "/a/$USER"])
+@pytest.mark.parametrize(
+    ("key", "change"),
+    {
+        "results_root": ["results_root"],
+        "data_root": ["data_root"],
+        "models.tiny.path": ["models", "tiny", "path"],
+        "directions.de-en.domains.it.test.path": [*DOMAINS, "it", "test"],
+    }.items(),
+)
+def test_what_a_shell_would_replace_in_a_path_is_refused(key, change, place):
+    value = {"format": "tsv", "path": place} if key.endswith("test.path") else place
+    assert_names(message(changed((*change, value))), key, repr(place), "written out")
+
+
+@pytest.mark.parametrize("place", ["a~", "a/~b", "a$", "$1"])
+def test_other_names_with_such_characters_stay(place):
+    assert config.load(changed(("results_root", place))).results_root == place

@@ -1,4 +1,4 @@
-"""What no one sees in a text neither hides that two texts are alike nor that a side is empty."""
+"""Invisible characters never hide that two texts are alike or that a side is empty."""
 
 import unicodedata
 
@@ -39,7 +39,7 @@ def test_it_hides_no_leakage_no_duplicate_and_no_overlap(text):
     kept, report = without_leakage([Pair(1, text, "x"), Pair(2, "Etwas anderes.", "x")], {"test": [Pair(1, SEEN, "y")]})
     assert [pair.line for pair in kept] == [2]
     assert report == {"test": {"leaked_pairs": 0, "leaked_sources": 0, "leaked_near": 1}}
-    assert without_leakage([Pair(1, SEEN, "x")], {"test": [Pair(1, text, "y")]})[0] == []  # and the other way round
+    assert without_leakage([Pair(1, SEEN, "x")], {"test": [Pair(1, text, "y")]})[0] == []  # the other way round
     kept, report = clean([Pair(1, SEEN, "x"), Pair(2, text, "x"), Pair(3, SEEN, "z")])
     assert [pair.line for pair in kept] == [1, 3]
     assert report["dropped"]["near_duplicate"] == 1
@@ -72,13 +72,13 @@ def test_a_side_of_nothing_else_is_empty(side):
     kept, report = clean([Pair(1, side, "x"), Pair(2, "x", side), Pair(3, "a", "b")])
     assert [pair.line for pair in kept] == [3]
     assert (report["dropped"]["empty_source"], report["dropped"]["empty_target"]) == (1, 1)
-    kept, report = normalised([Pair(1, side, "x"), Pair(2, "x", side)])  # a test set keeps its lines, and counts
+    kept, report = normalised([Pair(1, side, "x"), Pair(2, "x", side)])  # a test set keeps and counts such lines
     assert (len(kept), report["present"]["empty_source"], report["present"]["empty_target"]) == (2, 1, 1)
     assert health([side, "x"], ["x", "x"], [False, False], None)["empty"] == 1
 
 
 def test_it_is_what_unicode_says():
-    """Its property Default_Ignorable_Code_Point, as another library knows it; emoji are seen, skin tones too."""
+    """Another library says what has Unicode's Default_Ignorable_Code_Point; emoji and skin tones are visible."""
     unseen = regex.findall(r"\p{Default_Ignorable_Code_Point}", "".join(map(chr, range(0x110000))))
     assert len(unseen) > 4000 and visible("".join(unseen)) == ""
     hearts = "\u2764\ufe0f", "\U0001f44d", "\U0001f44d\U0001f3fd", "\u2801"
@@ -88,7 +88,7 @@ def test_it_is_what_unicode_says():
 
 
 def test_what_is_seen_makes_a_difference():
-    """A combining accent is seen, and so is a mark between digits; other texts stay apart."""
+    """A combining accent is visible, and so is a mark between digits; other texts stay apart."""
     assert key("a\u0301") != key("a")
     assert key("2\u200b5 mg") == key("25 mg") != key("2.5 mg")
     assert key("2\u200b.\u200b5 mg") == key("2,5 mg")
@@ -97,7 +97,7 @@ def test_what_is_seen_makes_a_difference():
 
 
 def test_in_a_whole_domain(tmp_path):
-    """Train, dev and test of files: one pair of four is left, as three say what the test set asks."""
+    """Of four train pairs one is left: two have the test source plus invisible characters, and one source is empty."""
     (tmp_path / "train").write_text("Ja\u200b, gut.\tx\nJa\u00ad, gut\ty\n\u200b\tz\nNein.\tNo.\n", encoding="utf-8")
     (tmp_path / "dev").write_text("Vielleicht.\tMaybe.\n", encoding="utf-8")
     (tmp_path / "test").write_text("Ja, gut.\tYes, good.\n", encoding="utf-8")

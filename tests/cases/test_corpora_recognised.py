@@ -1,4 +1,4 @@
-"""A corpus file that is something else than was configured is known by how it begins, before any pair of it is used."""
+"""A corpus file in another format than configured is recognised by its first bytes, before any pair of it is used."""
 
 import bz2
 import gzip
@@ -39,7 +39,7 @@ FORMS = ("moses", "tsv", "alternating", "jsonl", "instruct", "tmx")
 
 @pytest.fixture
 def read(tmp_path):
-    """Writes bytes to a file and reads it as a format; for moses as both files."""
+    """Writes bytes to a file and reads it in this format; for moses, as both files."""
 
     def written_and_read(form, data, name="corpus", **more):
         (tmp_path / name).write_bytes(data)
@@ -110,7 +110,7 @@ def test_what_is_no_corpus_is_named_in_every_format(read, form, data, facts):
     with refused("corpus", *facts):
         read(form, data)
     with refused("corpus", *facts):
-        read(form, gzip.compress(data), "corpus.gz")  # and behind what is unpacked
+        read(form, gzip.compress(data), "corpus.gz")  # also in a compressed file
 
 
 @pytest.mark.parametrize("name", ["corpus.gz", "corpus.xz", "corpus.zip"])
@@ -161,7 +161,7 @@ def test_a_file_of_another_format_names_that_format(read, form, data, use):
 
 
 def test_content_that_only_resembles_something_is_text(read):
-    """Text about JSON, tabs, marks, pages and pointers."""
+    """Text that is about JSON, tabs, marks, pages and pointers is read as text."""
     lines = ['{"a": 1} is an object.', "<b>x</b>", "<html>Tip</html>", "version https://git", "[1] See", "{}", "PK"]
     lines += [
         "<head>Kopf</head>",
@@ -182,7 +182,7 @@ def test_content_that_only_resembles_something_is_text(read):
 
 @pytest.mark.parametrize("line", ['{"intent": "play", "what": "jazz"}', '[{"call": "play", "with": {"what": "jazz"}}]'])
 def test_json_is_what_some_tasks_ask_for(tmp_path, line):
-    """One of two aligned files, and a cell of a table, may hold a JSON value a line."""
+    """One of two aligned files, or a cell of a table, may hold one JSON value per line."""
     (tmp_path / "said").write_text("Play jazz.\nPlay it again.\n")
     (tmp_path / "meant").write_text(f"{line}\n{line}\n")
     source = config.Moses(format="moses", source_path="said", target_path="meant")
@@ -209,7 +209,7 @@ def test_a_tab_inside_a_segment_is_an_error_with_its_line(read):
 
 def test_more_columns_are_no_matter_if_every_line_has_them(read):
     assert read("tsv", b"a\tb\t0.9\n\nc\td\t\n") == [Pair(1, "a", "b"), Pair(3, "c", "d")]
-    with refused("corpus:3", 2, 3):  # a lost tab
+    with refused("corpus:3", 2, 3):  # a tab is missing
         read("tsv", b"a\tb\t0.9\nc\td\t0.8\ne\tf 0.7\n")
     with refused("corpus:2", 4, 3):  # a tab in a column that is not read
         read("tsv", b"a\tb\tx\nc\td\ty\tz\n")
@@ -218,15 +218,15 @@ def test_more_columns_are_no_matter_if_every_line_has_them(read):
 @pytest.mark.parametrize("form", ["moses", "tsv", "alternating", "jsonl"])
 def test_carriage_returns_alone_are_named(read, form):
     rows = {"tsv": TSV, "jsonl": JSONL}.get(form, b"Eins.\nOne.\n")
-    assert read(form, rows)  # as it should be
+    assert read(form, rows)  # with line feeds it is read
     with refused("corpus:1", "tr '\\r' '\\n'"):
         read(form, rows.replace(b"\n", b"\r"))
-    with refused("corpus:1", "tr '\\r' '\\n'"):  # and without one at the end
+    with refused("corpus:1", "tr '\\r' '\\n'"):  # also without one at the end
         read(form, rows.replace(b"\n", b"\r").rstrip(b"\r"))
     if form != "alternating":
-        with refused("corpus:1", "tr '\\r' '\\n'"):  # and with a line feed that an editor has added
+        with refused("corpus:1", "tr '\\r' '\\n'"):  # also with a line feed added by an editor
             read(form, rows.replace(b"\n", b"\r").rstrip(b"\r") + b"\n")
-    with refused("corpus:1", "tr '\\r' '\\n'"):  # also where it is longer than any line may be
+    with refused("corpus:1", "tr '\\r' '\\n'"):  # also if longer than the limit for a line
         read(form, rows.replace(b"\n", b"\r") * 200_000)
 
 
@@ -239,7 +239,7 @@ def test_a_carriage_return_inside_a_line_of_a_tsv_is_an_error_and_of_aligned_tex
     with refused("corpus:2", "carriage return"):
         read("tsv", b"Eins.\tOne.\nZwei.\tTwo.\rDrei.\tThree.\n".replace(b"\rDrei.\t", b"\rDrei."))
     assert read("moses", b"a\rb\nc\n") == [Pair(1, "a\rb", "a\rb"), Pair(2, "c", "c")]
-    assert read("tsv", b"a\tb\r\r\nc\td\r\n") == [Pair(1, "a", "b\r"), Pair(2, "c", "d")]  # a line end, twice converted
+    assert read("tsv", b"a\tb\r\r\nc\td\r\n") == [Pair(1, "a", "b\r"), Pair(2, "c", "d")]  # line end, converted twice
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_a_carriage_return_inside_a_line_of_a_tsv_is_an_error_and_of_aligned_tex
 def test_a_header_is_no_pair(read, header):
     with refused("corpus:1", *header.split("\t")):
         read("tsv", f"{header}\nHaus\thouse\n".encode())
-    other = "Quelle\tsource\n" + header + "\n"  # what stands further down is a pair
+    other = "Quelle\tsource\n" + header + "\n"  # further down, these words are a pair
     assert read("tsv", other.encode())[1] == Pair(2, *header.split("\t"))
 
 
@@ -268,11 +268,50 @@ def test_a_header_is_looked_for_in_the_columns_that_are_read(read):
         read("tsv", b"id\tde\ten\n1\tHaus\thouse\n", source_column=1, target_column=2)
 
 
+@pytest.mark.parametrize("header", ['"source"\t"target"', '"de"\t"en"', "'Deutsch'\t'English'"])
+def test_a_header_in_quotes_is_one(read, header):
+    with refused("corpus:1", *(cell[1:-1] for cell in header.split("\t"))):
+        read("tsv", f"{header}\nHaus\thouse\n".encode())
+
+
+@pytest.mark.parametrize("line", ["sep=\t", "sep=;", "SEP=,", '"sep=\t"', "sep=\t\r"])
+def test_a_spreadsheet_s_separator_is_no_pair(read, line):
+    with refused("corpus:1", line.strip('"')[:4]):
+        read("tsv", f"{line}\nHaus\thouse\n".encode())
+    assert read("tsv", b"Haus\thouse\nsep=\t\n")[1] == Pair(2, "sep=", "")
+
+
+def quoted(number):
+    return "".join(f'"Satz ""{n}""."\t{n}\t"Sentence ""{n}""."\n' for n in range(number)).encode()
+
+
+@pytest.mark.parametrize(("lines", "last"), [(2, 2), (19, 19), (20, 20), (100, 20)])
+def test_cells_that_are_all_quoted_are_refused(read, lines, last):
+    with refused("corpus:1", last, repr('"Satz ""0""."'), "quot"):
+        read("tsv", quoted(lines) + b"Haus\t1\thouse\n" * (lines == 100), target_column=2)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        quoted(1),
+        quoted(19) + b"Haus\t1\thouse\n",
+        b"Haus\t1\thouse\n" + quoted(30),
+        b'"Komm."\t1\tCome.\n' * 30,  # on one side only
+        b'"Ja", sagte er, "gern."\t1\t"Yes", he said, "gladly."\n' * 30,  # a quote inside that is not doubled
+        '„Komm.“\t1\t“Come.”\n'.encode() * 30,
+        b'"\t1\t"\n' * 30,
+    ],
+)  # fmt: skip
+def test_text_in_quotes_is_text(read, data):
+    assert len(read("tsv", data, target_column=2)) == data.count(b"\n")
+
+
 # --- before the first job ----------------------------------------------------------------------------------------
 
 
 def test_it_is_said_of_all_corpora_before_anything_runs(tmp_path):
-    """With the keys, all at once, and nothing about how few lines a pointer has."""
+    """`check` lists all wrong files at once with their keys, and does not complain that a pointer has few lines."""
     root = Path(__file__).parents[2]
     raw = yaml.safe_load((root / "config/config.yaml").read_text(encoding="utf-8"))
     corpora = raw["directions"]["de-en"]["domains"]

@@ -1,4 +1,4 @@
-"""Records of JSON and of datasets: a null ends no corpus, names are looked up whole, advice keeps to its side."""
+"""Records of JSON and datasets: a null ends no corpus, names are looked up whole, advice keeps to the reader's side."""
 
 import json
 import math
@@ -58,7 +58,7 @@ def test_null_sides_are_counted(tmp_path):
 
 
 def test_not_a_number_in_the_place_of_a_text_is_none(read):
-    """Tables that are written as JSON have it where a cell was empty."""
+    """Tables written as JSON have NaN where a cell was empty."""
     assert '"b": NaN' in json.dumps({"b": math.nan})
     assert read("jsonl", [{"a": "x", "b": math.nan}, {"a": "y", "b": "z"}], "a", "b")[0] == Pair(1, "x", "")
 
@@ -70,7 +70,7 @@ def test_a_prefix_is_not_asked_of_a_null(read):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_corpus_whose_side_is_always_null_is_no_corpus(read, form):
-    """As of published test sets whose references are not published."""
+    """Some test sets are published without their references."""
     with refused("'de'", "'en'", "null"):
         read(form, [{"de": "Eins.", "en": None}, {"de": "Zwei.", "en": None}], "de", "en")
 
@@ -81,7 +81,7 @@ def test_what_is_neither_text_nor_null_is_an_error(read):
             read("jsonl", [{"de": value, "en": "x"}], "de", "en")
     with refused("corpus:2", "null"):
         read("jsonl", [{"de": "a", "en": "x"}, None], "de", "en")
-    with refused("corpus:1", "'de'"):  # a key that a record lacks is no null: who writes files writes it
+    with refused("corpus:1", "'de'"):  # a missing key is an error, unlike a null: whoever writes null means it
         read("jsonl", [{"en": "x"}], "de", "en")
 
 
@@ -93,7 +93,7 @@ def test_what_is_neither_text_nor_null_is_an_error(read):
     ("record", "name"),
     [
         ({"translation.de": "x"}, "translation.de"),  # a column of a flattened table
-        ({"translation.de": "x", "translation": {"de": "no"}}, "translation.de"),  # whole first
+        ({"translation.de": "x", "translation": {"de": "no"}}, "translation.de"),  # the whole name comes first
         ({"a": {"b.c": "x"}}, "a.b.c"),
         ({"a.b": {"c": "x"}, "a": {"b": {"c": "no"}}}, "a.b.c"),
         ({"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]}, "messages.0.content"),
@@ -109,7 +109,7 @@ def test_a_chat_is_a_pair(read):
     turns = [{"role": "system", "content": "Translate."}, {"role": "user", "content": "Haus"}]
     chat = {"messages": [*turns, {"role": "assistant", "content": "house"}]}
     assert read("jsonl", [chat], "messages.1.content", "messages.2.content") == [Pair(1, "Haus", "house")]
-    with refused("corpus:2", "'messages'", "'messages.2.content'", 2):  # it has two turns
+    with refused("corpus:2", "'messages'", "'messages.2.content'", 2):  # the list has two turns
         read("jsonl", [chat, {"messages": turns}], "messages.1.content", "messages.2.content")
     for name in ("messages.first.content", "messages.-1.content", f"messages.{'9' * 5000}.content"):
         with refused("corpus:1", "'messages'", "list"):
@@ -133,7 +133,7 @@ def test_the_other_sides_field_is_never_suggested(record, name, other, never):
 
 def test_a_field_of_ones_own_side_is_suggested():
     record = {"translation": {"de": "x", "en": "y"}, "target": "z"}
-    with refused("'translation'"):  # where the two sides lie in one object, that is suggested
+    with refused("'translation'"):  # it names the object that holds both sides
         records.field(record, "translatoin.de", "translation.en", "here")
     with refused("'target'"):
         records.field(record, "targte", "source", "here")

@@ -1,4 +1,4 @@
-"""Markup that is dropped from a translation memory leaves a space where it parted words, and nowhere else."""
+"""Markup dropped from a translation memory leaves a space only where it separated words."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from caneft.corpora.readers import tmx
 
 @pytest.fixture
 def read(tmp_path):
-    """Text of a segment, as source side of the only unit."""
+    """Reads the text of a segment that is the source side of the only unit."""
 
     def written_and_read(seg):
         unit = f'<tu><tuv xml:lang="de"><seg>{seg}</seg></tuv><tuv xml:lang="en"><seg>x</seg></tuv></tu>'
@@ -24,17 +24,17 @@ def read(tmp_path):
 @pytest.mark.parametrize(
     ("seg", "text"),
     [
-        # breaks, in whatever they are written
+        # line breaks, in every way to write them
         ("First line<ph>&lt;br/&gt;</ph>second line", "First line second line"),
         ("Erste.<ph>&lt;br /&gt;</ph>Zweite.", "Erste. Zweite."),
-        ("one<ph>&amp;lt;BR&amp;gt;</ph>two", "one two"),  # escaped twice, as some programs write it
+        ("one<ph>&amp;lt;BR&amp;gt;</ph>two", "one two"),  # escaped twice, as some programs do
         ("one<it pos='begin'>&lt;p&gt;</it>two", "one two"),
         ("<bpt i='1'>&lt;li&gt;</bpt>Eins<ept i='1'>&lt;/li&gt;</ept><bpt i='2'>&lt;li&gt;</bpt>Zwei", "Eins Zwei"),
         ("Name<ut>\\tab </ut>Wert<ut>{\\par }</ut>(leer)", "Name Wert (leer)"),
         ("one<ph>\\n</ph>two", "one two"),
         ("one<ph>&#10;</ph>two", "one two"),
         ("10<ph>&amp;nbsp;</ph>km", "10 km"),
-        ("one<br/>two", "one two"),  # no TMX, but there
+        ("one<br/>two", "one two"),  # not valid TMX, but it occurs
         ("one<x id='1' ctype='lb'/>2", "one 2"),
         ("one<x id='1' equiv-text='&lt;br&gt;'/>2", "one 2"),
         ("one<ph type='x-br'/>2", "one 2"),
@@ -45,7 +45,7 @@ def read(tmp_path):
         ("Klick<ph>&lt;img src='a.png'/&gt;</ph>hier", "Klick hier"),
         ("Hallo<ph>{0}</ph><ph>{1}</ph>Welt", "Hallo Welt"),
         ("मेरा<ph>{0}</ph>घर", "मेरा घर"),  # the first word ends in a vowel sign, which is a mark
-        # no second space, none at the ends
+        # no second space, and none at the ends
         ("one <ph>&lt;br/&gt;</ph>two", "one two"),
         ("one<ph>&lt;br/&gt;</ph> two", "one two"),
         ("<ph>&lt;br/&gt;</ph>one<ph>&lt;br/&gt;</ph>", "one"),
@@ -69,7 +69,7 @@ def test_a_space_where_words_were_parted(read, seg, text):
         ("Ende<ph>{1}</ph>.", "Ende."),
         ("(<ph>{1}</ph>x<ph>{2}</ph>)", "(x)"),
         ("H<ph>{1}</ph>2", "H2"),
-        ("中<ph>{1}</ph>文、ไทย<ph>{1}</ph>ไทย", "中文、ไทยไทย"),  # no spaces between words there
+        ("中<ph>{1}</ph>文、ไทย<ph>{1}</ph>ไทย", "中文、ไทยไทย"),  # these scripts have no spaces between words
         (
             "siehe<bpt i='1'>&lt;fn <sub>eine<ph type='lb'>&lt;br/&gt;</ph>Note</sub>&gt;</bpt>oben<ept i='1'/>",
             "sieheoben",

@@ -1,4 +1,4 @@
-"""Codes of languages mean languages, however they are written: in names of directions, for BLEU, in texts, in TMX."""
+"""A language code means its language in every spelling: in names of directions, for BLEU, in texts, in TMX."""
 
 import pytest
 
@@ -15,7 +15,7 @@ CHINESE = ["今天天气很好。"], ["今天天气不错。"]
 
 
 def direction(name, **languages_of_prompt):
-    """Changes that put a direction of another name in the place of the valid configuration's."""
+    """Changes that rename the direction of the valid configuration."""
     own = VALID["directions"]["de-en"] | {"source_language": "one", "target_language": "another"} | languages_of_prompt
     corpora = VALID["models"]["tiny"]["pretrain"]["corpora"]
     return (
@@ -38,8 +38,8 @@ def direction(name, **languages_of_prompt):
         ("eng_latn-zho_hans", ("en-latn", "zh-hans")),
         ("en-jpn", ("en", "ja")),
         ("zh-cn-en", ("zh-cn", "en")),
-        ("pt-br-de", ("pt-br", "de")),  # not Portuguese into Breton of Germany
-        ("ger-fre", ("de", "fr")),  # the other three letters of ISO 639-2
+        ("pt-br-de", ("pt-br", "de")),  # not Portuguese into Breton (Germany)
+        ("ger-fre", ("de", "fr")),  # the other three-letter codes of ISO 639-2
         ("de-em", None),
         ("en-cn", None),
         ("xx-yy", None),
@@ -97,7 +97,7 @@ def test_a_name_of_two_readings_is_refused_with_the_way_to_write_it():
     ],
 )
 def test_chinese_is_cut_into_characters_under_every_code(name):
-    """今天天气, then 不错 for 很好: of 7, 6, 5 and 4 n-grams 5, 3, 2 and 1 are found; (5/7 3/6 2/5 1/4) ** 1/4."""
+    """今天天气, then 不错 for 很好: 5 of 7, 3 of 6, 2 of 5 and 1 of 4 n-grams match; (5/7 3/6 2/5 1/4) ** 1/4."""
     found = surface.corpus_scores(*CHINESE, config.target_code(name), ["bleu"])["bleu"]
     assert found["score"] == pytest.approx(100 * (5 / 7 * 3 / 6 * 2 / 5 * 1 / 4) ** 0.25, abs=1e-9)
     assert "tok:zh" in found["signature"].split("|")
@@ -118,7 +118,7 @@ def test_what_sacrebleu_cannot_cut_is_refused(name):
 
 @pytest.mark.parametrize("name", ["en-th", "en-lo"])
 def test_edits_are_of_words_too(name):
-    """TER counts words that are put elsewhere, so it needs them as BLEU does."""
+    """TER counts words that moved, so it needs the same words as BLEU."""
     for metrics in (["chrf", "ter"], ["chrf", "bleu"]):
         said = message(changed(*direction(name), ("scoring", "metrics", metrics)))
         assert_names(said, f"directions.{name}", metrics[1], "scoring.metrics")
@@ -180,7 +180,7 @@ def test_a_language_that_the_detector_does_not_know_is_said(tag):
 
 @pytest.fixture
 def sides_of(tmp_path):
-    """The sides that are read of one unit of variants (tag, text)."""
+    """The two sides read from one unit with variants (tag, text)."""
 
     def read(variants, source_language, target_language):
         tuvs = "".join(f'<tuv xml:lang="{tag}"><seg>{text}</seg></tuv>' for tag, text in variants)
@@ -197,15 +197,15 @@ def sides_of(tmp_path):
 @pytest.mark.parametrize(
     ("variants", "codes", "pair"),
     [
-        # the very code before a range, whichever stands first
+        # an exact code comes before a range, in either order
         ([("pt-BR", "Ônibus"), ("pt", "Autocarro")], ("pt", "pt-BR"), ("Autocarro", "Ônibus")),
         ([("pt", "Autocarro"), ("pt-BR", "Ônibus")], ("pt-BR", "pt"), ("Ônibus", "Autocarro")),
         ([("en-GB", "colour"), ("en", "color"), ("de", "Farbe")], ("de", "en"), ("Farbe", "color")),
-        # one variant fills one side, and the more special one keeps what it alone can have
+        # one variant fills one side; the side with the more special code gets the one that only it can have
         ([("pt-BR", "Ônibus"), ("pt-PT", "Autocarro")], ("pt", "pt-BR"), ("Autocarro", "Ônibus")),
         ([("zh-Hant-TW", "軟體"), ("zh-Hans-CN", "软件")], ("zh", "zh-TW"), ("软件", "軟體")),
         ([("en", "lift"), ("en", "elevator")], ("en", "en"), ("lift", "elevator")),
-        # the first segment with text
+        # the first segment that has text
         ([("de", ""), ("de", "Haus"), ("en", " "), ("en-US", "house")], ("de", "en"), ("Haus", "house")),
         ([("de", "Haus"), ("en", ""), ("en", "home"), ("en", "house")], ("de", "en"), ("Haus", "home")),
         ([("de", "Haus"), ("en", "")], ("de", "en"), ("Haus", "")),

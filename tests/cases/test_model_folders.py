@@ -1,6 +1,6 @@
-"""What can be wrong with a model folder: said when the model is resolved, with one message, and never loaded as it is.
+"""What can be wrong with a model folder: resolving reports it in one message, and nothing faulty is ever loaded.
 
-Public reports of other projects, in our own words, each with the smallest input that fails.
+The cases come from public reports of other projects, retold in our own words, each with the smallest input that fails.
 """
 
 import json
@@ -32,7 +32,7 @@ REFUSAL = b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</C
 
 @pytest.fixture
 def folder(tiny_model, tokenizer, tmp_path):
-    """A model folder that is in order."""
+    """A sound model folder."""
     return saved(tiny_model(), tokenizer, tmp_path / "model")
 
 
@@ -44,7 +44,7 @@ def saved(model, tokenizer, path, **options):
 
 @pytest.fixture
 def resolve(monkeypatch, capsys, tmp_path):
-    """Runs the step on a folder; returns its one message, or the manifest if there is none."""
+    """Runs the step on a folder; returns its one message, or the manifest if it succeeds."""
 
     def run(path, **model):
         settings = Model(path=str(path), **model).model_dump_json(exclude_defaults=True)
@@ -64,7 +64,7 @@ def resolve(monkeypatch, capsys, tmp_path):
 
 @pytest.fixture
 def wrong(resolve):
-    """The step must refuse a folder with one message that names the folder and these facts."""
+    """Asserts that the step refuses the folder with one message that names the folder and these facts."""
 
     def check(path, *facts, **model):
         said = resolve(path, **model)
@@ -92,7 +92,7 @@ def edit(path, **values):
 
 @pytest.mark.parametrize("tied", [False, True])
 def test_what_is_in_order_is_accepted_and_loaded_as_it_is(tiny_model, tokenizer, architecture, tied, resolve, tmp_path):
-    """Of every family: with tied embeddings, of which a file has one, and in shards."""
+    """A folder of any family passes, also with tied embeddings, of which the file has one, and in shards."""
     model = tiny_model(architecture, tie_word_embeddings=tied)
     path = saved(model, tokenizer, tmp_path / "model", **({"max_shard_size": "20KB"} if tied else {}))
     loaded = loading.load_model(resolve(path), "float32", CPU).state_dict()
@@ -103,7 +103,7 @@ def test_what_is_in_order_is_accepted_and_loaded_as_it_is(tiny_model, tokenizer,
 
 @pytest.mark.parametrize("prefix", ["_orig_mod.", "base_model.model.", "module."])
 def test_names_with_a_prefix_do_not_fill_the_model(folder, wrong, prefix):
-    """As torch.compile, PEFT and DistributedDataParallel leave them."""
+    """torch.compile, PEFT and DistributedDataParallel leave such prefixes."""
     rewrite(folder, lambda tensors: {prefix + name: tensor for name, tensor in tensors.items()})
     wrong(folder, "lm_head.weight", f"{prefix}lm_head.weight", repr(prefix))
     with refused(folder, "lm_head.weight", repr(prefix)):
@@ -127,7 +127,7 @@ def test_a_layer_more_than_the_configuration_says_is_not_dropped(folder, wrong):
 
 
 def test_a_vocabulary_that_grew_is_of_another_shape(folder, wrong, tokenizer):
-    """Resized for new tokens and saved beside the old configuration."""
+    """A model that was resized for new tokens, but saved beside its old configuration."""
 
     def grow(tensors):
         return {
@@ -154,14 +154,14 @@ def test_an_adapter_beside_a_merged_model_is_not_put_into_it(tiny_model, folder,
         load(folder)
     for name in names:
         (folder / name).unlink()
-        if name == names[0]:  # the other one says as well that something was not merged
+        if name == names[0]:  # without the other file, the message also says that something was not merged
             wrong(folder, names[1])
     assert list(resolve(folder)["weights"]) == [WEIGHTS]
 
 
 @pytest.fixture
 def patched(tiny_model, tmp_path):
-    """The model of `folder` with two of its neurons changed, and the patch that does it."""
+    """The model of `folder` with two neurons changed, and the patch for this change."""
     base, tuned = tiny_model(), tiny_model()
     for layer, neuron in ((0, 3), (2, 39)):
         tuned.model.layers[layer].mlp.down_proj.weight[:, neuron] += 1
@@ -197,7 +197,7 @@ def test_half_a_download_is_named(folder, wrong, part):
 
 
 def test_a_file_whose_bytes_never_came_is_named(folder, wrong):
-    """Of its whole size, as some programs reserve it before they download."""
+    """The file has its full size, because some programs reserve it before they download."""
     (folder / WEIGHTS).write_bytes(bytes((folder / WEIGHTS).stat().st_size))
     wrong(folder, WEIGHTS, "zeros")
 
@@ -216,7 +216,7 @@ def test_a_shard_that_the_index_names_is_there_and_whole(tiny_model, tokenizer, 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "gemma3_text"])
 def test_a_model_without_a_tokenizer_gets_no_invented_one(tiny_model, wrong, kind, tmp_path):
-    """Of some families, transformers makes one of no words: all text would be one unknown token."""
+    """For some families, transformers invents a tokenizer without words: all text would be one unknown token."""
     tiny_model(kind).save_pretrained(tmp_path / "model")
     wrong(tmp_path / "model", "tokenizer.json")
 
@@ -323,14 +323,14 @@ def test_pickled_weights_are_compared_with_the_model_as_well(folder, wrong, reso
 
 @pytest.mark.parametrize("shards", [None, "20KB"])
 def test_a_patch_of_a_base_with_pickled_weights_is_merged_and_exported(folder, patched, resolve, tmp_path, shards):
-    """Where the manifest allows it, as tuning does. In place nothing pickled is changed."""
+    """Merging and exporting work if the manifest allows pickles, like tuning; in-place patching changes no pickles."""
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
     tuned, path = patched
     tensors = load_file(folder / WEIGHTS)
     (folder / WEIGHTS).unlink()
-    tensors["lm_head.weight"] = tensors["lm_head.weight"].T.contiguous().T  # as some lie there
+    tensors["lm_head.weight"] = tensors["lm_head.weight"].T.contiguous().T  # some files store it in this layout
     if shards is None:
         torch.save(tensors, folder / "pytorch_model.bin")
     else:
@@ -360,7 +360,7 @@ def test_a_patch_of_a_base_with_pickled_weights_is_merged_and_exported(folder, p
 
 
 def test_headers_alone_are_read(tiny_model, tokenizer, tmp_path):
-    """Sixteen gigabytes of weights that are nowhere on the disk take a second or two."""
+    """Reading sixteen gigabytes of weights that are nowhere on the disk takes only a second or two."""
     from caneft.models.checking import checked
 
     shape = {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 20, "num_attention_heads": 32}

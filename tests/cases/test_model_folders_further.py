@@ -1,4 +1,4 @@
-"""As test_model_folders.py: tensors stored as other numbers or twice, tokens beyond the embeddings, foreign files."""
+"""More faulty folders: odd number types, duplicate tensors, tokens without embeddings, files of other programs."""
 
 import json
 
@@ -35,7 +35,7 @@ def test_pickled_weights_of_integers_are_quantised_too(folder, wrong):
 
 
 def test_positions_that_a_model_was_saved_with_are_integers_and_no_weights(tiny_model, tokenizer, resolve, tmp_path):
-    """As older folders of models that see have them: transformers leaves them out itself."""
+    """Older folders of multimodal models have them; transformers leaves them out itself."""
     path = saved(tiny_model("gemma3"), tokenizer, tmp_path / "model")
     name = next(key for key in load_file(path / WEIGHTS) if "position_embedding" in key)
     positions = name.replace("position_embedding.weight", "position_ids")
@@ -44,7 +44,7 @@ def test_positions_that_a_model_was_saved_with_are_integers_and_no_weights(tiny_
 
 
 def test_a_tensor_that_lies_in_two_shards_is_refused(tiny_model, tokenizer, wrong, tmp_path):
-    """A stale copy in a file that the index does not name for it: it is loaded, being the later one."""
+    """A stale copy is in a file that the index does not name for it. It would be loaded, because it comes later."""
     path = saved(tiny_model(), tokenizer, tmp_path / "model", max_shard_size="20KB")
     index = json.loads((path / "model.safetensors.index.json").read_text())["weight_map"]
     name = "model.layers.0.mlp.up_proj.weight"
@@ -55,7 +55,7 @@ def test_a_tensor_that_lies_in_two_shards_is_refused(tiny_model, tokenizer, wron
 
 
 def test_a_template_s_token_has_an_embedding(folder, wrong, tokenizer):
-    """Added to the tokenizer and to its template, but not to the model."""
+    """The token was added to the tokenizer and its template, but not to the model."""
     own = loading.load_tokenizer({"folder": str(folder)})
     own.add_special_tokens({"additional_special_tokens": ["<|turn|>"]})
     assert len(own) == len(tokenizer) + 1
@@ -66,7 +66,7 @@ def test_a_template_s_token_has_an_embedding(folder, wrong, tokenizer):
 
 
 def test_a_token_that_is_added_and_asked_for_by_nothing_needs_no_embedding(folder, resolve, tokenizer):
-    """As Gemma 3's vocabulary has them."""
+    """Gemma 3's vocabulary has such tokens."""
     own = loading.load_tokenizer({"folder": str(folder)})
     own.add_special_tokens({"additional_special_tokens": ["<image_soft_token>"]})
     own.save_pretrained(folder)
@@ -75,7 +75,7 @@ def test_a_token_that_is_added_and_asked_for_by_nothing_needs_no_embedding(folde
 
 @pytest.mark.parametrize("added", [False, True])
 def test_words_that_a_text_reaches_have_embeddings(folder, wrong, tokenizer, added):
-    """A larger vocabulary, whose special tokens are small numbers all the same; and a word added to it."""
+    """The vocabulary exceeds the embeddings, though its special tokens have small ids; or a word was added to it."""
     own = build_tokenizer([text for pair in PAIRS for text in pair] * 2 + ["Tabletten und Patienten"] * 9, 400)
     if added:
         own = loading.load_tokenizer({"folder": str(folder)})

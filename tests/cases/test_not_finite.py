@@ -1,6 +1,7 @@
-"""Numbers that are not finite while a model translates are an error, never an empty translation or a choice.
+"""If numbers are not finite while a model translates, that is an error, never an empty translation or a choice.
 
-Public reports of float16 that overflowed, in our own words, each with the smallest model that fails.
+The cases come from public reports of float16 overflows, retold in our own words, each with the smallest model that
+fails.
 """
 
 import math
@@ -23,7 +24,7 @@ def sources(pairs):
 
 @pytest.fixture(params=["an FFN", "the head"])
 def overflowing(request, tiny_model):
-    """Makes a model whose weights are finite in float16 and whose activations are not."""
+    """Makes a model with weights that are finite in float16 and activations that are not."""
 
     def make(dtype):
         model = tiny_model(seed=3)
@@ -46,7 +47,7 @@ def test_activations_that_overflow_are_no_translations(overflowing, prompts, sou
 
 
 def test_activations_that_overflow_are_no_losses(overflowing, prompts, sources):
-    """Over which an adapter would be chosen, the first one by name."""
+    """Such losses would choose an adapter: the first one by name."""
     with refused("source ", REMEDY):
         source_losses(overflowing(torch.float16), prompts, sources, SETTINGS)
     losses, _ = source_losses(overflowing(torch.float32), prompts, sources, SETTINGS)
@@ -54,7 +55,7 @@ def test_activations_that_overflow_are_no_losses(overflowing, prompts, sources):
 
 
 def test_every_step_is_looked_at(tiny_model, prompts, sources):
-    """A token that cannot be read is generated first, so that the logits of the second step are the first to go."""
+    """The first generated token is faulty, so the logits of the second step are the first that are not finite."""
     model = tiny_model()
     batch = [sources[1]]
     prompt = prompts.encode_sources(batch)[0].prompt
@@ -79,7 +80,7 @@ def test_one_sentence_of_a_batch_is_enough(tiny_model, prompts, sources):
 
 
 def test_a_soft_cap_does_not_hide_infinite_logits(tiny_model, prompts, sources):
-    """Gemma 2's makes a finite number of them, the same one for all tokens that overflow."""
+    """Gemma 2's soft cap turns infinite logits into a finite number, the same for all tokens that overflow."""
     model = tiny_model("gemma2", dtype=torch.float16)
     model.lm_head.weight.mul_(60_000 / float(model.lm_head.weight.abs().max()))
     with torch.no_grad():

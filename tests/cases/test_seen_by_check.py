@@ -1,4 +1,4 @@
-"""What `check` sees of model folders and corpora by their names, first bytes and small files, before anything runs."""
+"""What `check` learns about model folders and corpora from names, first bytes and small files, before anything runs."""
 
 import json
 import time
@@ -20,13 +20,13 @@ LINES = "".join(f"{number}. Zeile\t{number}. line\n" for number in range(30))
 
 @pytest.fixture
 def raw():
-    """The demo's configuration, which is in order, to be changed."""
+    """The demo's configuration, which is valid, to be changed."""
     return yaml.safe_load(DEMO.read_text(encoding="utf-8"))
 
 
 @pytest.fixture
 def check(raw, tmp_path):
-    """Checks the demo with another model or, as its domain `koran`, which is only tested, another corpus."""
+    """Checks the demo with another model, or with another corpus as test set of its unseen domain `koran`."""
 
     def run(model=None, **source):
         if model:
@@ -44,7 +44,7 @@ def check(raw, tmp_path):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder in which nothing is wrong by names and first bytes."""
+    """A folder whose names and first bytes are all right."""
     path = tmp_path / "model"
     path.mkdir()
     (path / "config.json").write_text('{"model_type": "llama"}')
@@ -82,7 +82,7 @@ def test_what_is_wrong_with_a_folder_is_said(check, folder, name, content, facts
 
 
 def test_weights_that_are_no_file_are_said(check, folder):
-    """As a copy of the hub's cache leaves them, whose files are links; or an archive that was unpacked into itself."""
+    """A copy of the hub's cache can leave dead links; an archive unpacked into itself leaves a folder."""
     weights = folder / "model.safetensors"
     weights.unlink()
     weights.symlink_to("../../blobs/0123")

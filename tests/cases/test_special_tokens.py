@@ -1,4 +1,4 @@
-"""Special tokens that stand in a text are text: nothing of them is obeyed, and nothing of the text is lost."""
+"""Special tokens that are spelt in a text are plain text: they have no effect, and none of the text is lost."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ def prompts_of(name):
 
 
 def spelt(name, golden, text, stand_in):
-    """Tokens of a golden text in which letters stand for a text, with each character of the text in their place."""
+    """Tokens of a golden text, with the characters of `text`, one token each, in place of the letters `stand_in`."""
     tokens = SHAPES[name].spelt(golden)
     start = next(n for n in range(len(tokens)) if tokens[n : n + len(stand_in)] == list(stand_in))
     space = "Ġ" if SHAPES[name].spaces == "bytes" else "▁"
@@ -63,7 +63,7 @@ def test_training_leaves_no_such_pair_out(name, token):
 
 @pytest.mark.parametrize(("name", "token"), CASES)
 def test_examples_in_the_prompt_are_text_too(name, token):
-    """The same control tokens stand in a prompt whose examples spell none."""
+    """The control tokens are the same as in a prompt whose examples spell none."""
     prompts = prompts_of(name)
     special = set(prompts.tokenizer.all_special_ids)
 
@@ -75,7 +75,7 @@ def test_examples_in_the_prompt_are_text_too(name, token):
 
 @pytest.mark.parametrize(("name", "token"), CASES)
 def test_the_source_s_own_tokens_are_found(name, token):
-    """By which adapters are chosen for a text of an unknown domain."""
+    """Routing chooses adapters for a text of unknown domain by these tokens."""
     source = f"a {token} b"
     prompts = prompts_of(name)
     found = prompts.encode_source(source)
@@ -85,7 +85,7 @@ def test_the_source_s_own_tokens_are_found(name, token):
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_ordinary_text_is_tokenized_as_it_always_was(name):
-    """By one call for all texts."""
+    """The tokens are those of one tokenizer call for all texts."""
     prompts = prompts_of(name)
     calls, tokenizer = [], type(prompts.tokenizer)
 
@@ -100,7 +100,7 @@ def test_ordinary_text_is_tokenized_as_it_always_was(name):
 
 
 def test_one_of_thousands_of_names():
-    """Gemma has some six thousand, `<unused12>` and the like."""
+    """Gemma has some six thousand such names, `<unused12>` and the like."""
     unused = tuple(f"<unused{number}>" for number in range(6000))
     prompts = Prompts(replace(SHAPES["gemma-3, base"], special=unused).tokenizer(), lambda domain: "Translate.")
     text = "<unused12> and <unused5999>, but <unused6000>"
@@ -117,7 +117,7 @@ def test_names_that_overlap():
 
 
 def merging():
-    """GPT-2's kind of vocabulary, with a token for the beginning of each tag."""
+    """A vocabulary like GPT-2's, with a token for the beginning of each tag."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -139,7 +139,7 @@ def merging():
     ],
 )
 def test_text_has_the_tokens_that_its_like_have(text, tokens):
-    """A manual's `</s>` begins with the token that `</b>` begins with: merges are those of text."""
+    """A manual's `</s>` begins with the same token as `</b>`, because text merges apply."""
     prompts = Prompts(merging(), lambda domain: "Go")
     example = prompts.encode(text, text)
     names = prompts.tokenizer.convert_ids_to_tokens
@@ -180,14 +180,14 @@ def test_a_letter_that_a_tokenizer_pads_with_stays_in_translations():
 
 
 def test_control_tokens_that_a_model_writes_are_no_text():
-    """`</s>` as text, then two control tokens and text behind the end."""
+    """`</s>` as text, then two control tokens, and text after the end."""
     prompts = prompts_of("phi-3")
     ids = prompts.tokenizer.convert_tokens_to_ids([*"a</s>", "<s>", "b", "<|user|>", "<|end|>", "c"])
     assert prompts.decode(ids) == "a</s>b"
 
 
 def test_a_tokenizer_that_says_no_places_leaves_such_pairs_out_and_says_so():
-    """ByT5's is written in Python, and cannot say which character a token is of."""
+    """ByT5's tokenizer is written in Python and cannot say which character a token comes from."""
     from transformers import ByT5Tokenizer
 
     prompts = Prompts(ByT5Tokenizer(), lambda domain: "Translate.")

@@ -1,8 +1,8 @@
-"""A conda channel in a folder, made of a Python at hand: python, pip, and a python that is newer than any.
+"""Makes a conda channel in a folder from a local Python: python, pip, and a python newer than any.
 
-python: the program, its shared library and the standard library, without tests and what C programs are built with;
-what it needs of the system is the machine's. pip: that of the Python that runs this, as a noarch package. The newer
-python is empty: a solver that ignores `python =3.11` gives no Python.
+python: the program, its shared library and the standard library, without tests and without what C programs are built
+with; system libraries come from the machine. pip: the one of the Python that runs this, as a noarch package. The newer
+python is empty: if a solver ignores `python =3.11`, there is no Python.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ NEWER = "3.99.0"
 
 
 class Package:
-    """An archive, written when it is left."""
+    """An archive, written on leaving the `with` block."""
 
     def __init__(self, channel: Path, name: str, version: str, subdir: str = "linux-64", **index) -> None:
         index = {"name": name, "version": version, "build": "0", "build_number": 0, "depends": [], **index}
@@ -49,7 +49,7 @@ class Package:
         self.archive.addfile(member, io.BytesIO(content))
 
     def add(self, name: str, content: bytes, mode: int = 0o644, prefix: str | None = None) -> None:
-        """A file of the environment. prefix: what in it is replaced by the environment's place."""
+        """Adds a file of the environment. prefix: text in it that installation replaces by the environment's path."""
         self.write(name, content, mode)
         path = {"_path": name, "path_type": "hardlink", "size_in_bytes": len(content)}
         path["sha256"] = hashlib.sha256(content).hexdigest()
@@ -63,7 +63,7 @@ class Package:
 
 
 def python(channel: Path, command: Path) -> None:
-    """The program finds the standard library by where it lies, and libpython by a path in it, which is changed here."""
+    """The program finds the standard library relative to itself, and libpython by a path that is changed here."""
     facts = json.loads(subprocess.check_output([command, "-c", FACTS]))
     library = Path(facts["library"])
     name = f"python{'.'.join(facts['version'].split('.')[:2])}"
@@ -85,7 +85,7 @@ def python(channel: Path, command: Path) -> None:
 
 
 def pip(channel: Path) -> None:
-    """As conda-forge has it: files for any Python's site-packages, and a program that the installer writes."""
+    """As on conda-forge: files for any Python's site-packages, and a program that the installer writes."""
     ours = distribution("pip")
     with Package(channel, "pip", ours.version, "noarch", noarch="python", depends=["python >=3.9"]) as package:
         for file in ours.files:
@@ -96,7 +96,7 @@ def pip(channel: Path) -> None:
 
 
 def index(folder: Path) -> None:
-    """What the folder's packages say of themselves, for the solver."""
+    """Writes what the folder's packages declare, for the solver."""
     packages = {}
     for file in sorted(folder.glob("*.tar.bz2")):
         with tarfile.open(file) as archive:
@@ -109,7 +109,7 @@ def index(folder: Path) -> None:
 
 
 def make(channel: Path, command: Path) -> None:
-    """command: the Python that the package python is made of."""
+    """Makes the channel. command: the Python that the package python is made from."""
     python(channel, command)
     pip(channel)
     with Package(channel, "python", NEWER):

@@ -1,4 +1,4 @@
-"""A stand-in for conda first on PATH, the three environments as Snakemake makes them with it, and one run in them."""
+"""A stand-in for conda, first on PATH; the three environments that Snakemake makes with it; and one run in them."""
 
 import json
 import os
@@ -26,7 +26,7 @@ if "CANEFT_TEST_SPY" in os.environ and sys.orig_argv[1:2] == ["-m"]:
 
 
 def small(config: dict) -> None:
-    """Edit of mini.yaml: few jobs, but of each of the workflow's rules for models that are pretrained, COMET's too."""
+    """Edit of mini.yaml: few jobs, but some of each rule that pretrained models and COMET need."""
     config["models"]["mini-llama"]["pretrain"]["steps"] = 60
     del config["directions"]["de-en"]["domains"]["medical"]
     config["mixtures"]["all"]["de-en"] = ["it", "law"]
@@ -35,20 +35,20 @@ def small(config: dict) -> None:
 
 
 def uv(*arguments: str | Path, stdin: str | None = None) -> subprocess.CompletedProcess:
-    """uv, with the cache of these tests; stdout alone in `stdout`."""
+    """Runs uv with these tests' cache; `stdout` has stdout alone."""
     command = [find_uv_bin(), *map(str, arguments)]
     return subprocess.run(command, input=stdin or "", capture_output=True, text=True, env=os.environ | cache())
 
 
 def cache() -> dict[str, str]:
-    """Where uv keeps what it downloads: the user's place, if they name one, else beside pytest's folders."""
+    """Where uv keeps downloads: the folder that the user names, else one beside pytest's folders."""
     place = Path(tempfile.gettempdir(), f"caneft-uv-{os.getuid()}")
     return {"UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR", str(place)), "UV_PYTHON_DOWNLOADS": "never"}
 
 
 @pytest.fixture(scope="session")
 def registry() -> None:
-    """Skips what needs the package registry where it cannot be reached."""
+    """Skips tests that need the package registry if it cannot be reached."""
     asked = uv("pip", "compile", "--no-cache", "--no-deps", "-", stdin="filelock")
     if asked.returncode != 0:
         pytest.skip(f"The package registry cannot be reached: {asked.stderr.strip().splitlines()[0]}")
@@ -56,7 +56,7 @@ def registry() -> None:
 
 @dataclass(frozen=True)
 class WithConda:
-    """A copy of the repository in which Snakemake is called with --use-conda and the stand-in for conda."""
+    """A copy of the repository whose Snakemake runs with --use-conda and the stand-in for conda."""
 
     workspace: Workspace
     prefix: Path
@@ -67,7 +67,7 @@ class WithConda:
 
     @property
     def places(self) -> list[str]:
-        """What comes first on PATH."""
+        """The folders that come first on PATH."""
         return [str(REPOSITORY / "tests/conda/bin")]
 
     @property
@@ -76,13 +76,13 @@ class WithConda:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What differs from `workspace.environment`; PATH as it is there, after the double's folder.
+        """Differences from `workspace.environment`, with the stand-in's folder in front of PATH.
 
-        uv leaves it to the first import to compile a module, so that has to be allowed, or every job compiles torch.
+        uv leaves compiling to a module's first import; without permission for it, every job would compile torch.
         """
         path = os.pathsep.join([*self.places, self.workspace.environment["PATH"]])
         own = {"PATH": path, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""}
-        return cache() | own | {"CANEFT_VENVS": "none"}  # COMET's own is not to be of help
+        return cache() | own | {"CANEFT_VENVS": "none"}  # COMET's environment from there must not be used
 
     def copy(self, root: Path) -> "WithConda":
         return replace(self, workspace=self.workspace.copy(root))
@@ -92,7 +92,7 @@ class WithConda:
         return call(self.workspace, *self.arguments, *arguments, config=config, **self.variables | variables)
 
     def create_environments(self, config: str | Path = CONFIG) -> str:
-        """Makes those that are not there, and lets each Python in them tell the spy that it was started."""
+        """Makes the missing environments, and lets each Python in them tell the spy that it started."""
         done = self.snakemake("--cores", "2", "--conda-create-envs-only", config=config)
         assert done.returncode == 0, done.stdout[-5000:]
         for place in self.prefix.glob("*/lib/python3*/site-packages"):
@@ -100,7 +100,7 @@ class WithConda:
         return done.stdout
 
     def environments(self) -> dict[str, Path]:
-        """Folders of the environments that were made, by the names of their files in envs/."""
+        """Folders of the environments that exist, by the names of their files in envs/."""
         made = {file.read_bytes(): file.with_suffix("") for file in self.prefix.glob("*.yaml")}
         wanted = {file.stem: file.read_bytes() for file in (self.root / "envs").glob("*.yaml")}
         return {name: made[content] for name, content in wanted.items() if content in made}
@@ -109,7 +109,7 @@ class WithConda:
         return self.environments()[name]
 
     def watched(self, *arguments: str, **variables: str) -> tuple[str, list[tuple[str, str, str | None]]]:
-        """A run: what it said, and of each `python -m` of its jobs the environment, module and PYTHONPATH."""
+        """Runs Snakemake; returns its output, and each `python -m` of its jobs as (environment, module, PYTHONPATH)."""
         spy = self.root / "spy.jsonl"
         spy.write_text("")
         done = self.snakemake("--cores", "2", *arguments, CANEFT_TEST_SPY=str(spy), **variables)
@@ -134,7 +134,7 @@ def call(workspace: Workspace, *arguments: str, config: str | Path = CONFIG, **v
 
 
 def job_stats(output: str) -> Counter:
-    """Jobs of each rule by the plan's table, without the total; none where nothing is to be done."""
+    """Number of jobs by rule in the plan's table, without the total; empty if nothing is to be done."""
     tables = re.findall(r"^rule +jobs +why\n-[- ]*\n((?:\w+ +\d+.*\n)+)", output, re.MULTILINE)
     stats = Counter()
     for line in tables[0].splitlines() if tables else ():
@@ -146,7 +146,7 @@ def job_stats(output: str) -> Counter:
 
 @pytest.fixture(scope="session")
 def with_conda(registry, pristine, tmp_path_factory) -> WithConda:  # noqa: F811
-    """Nothing is run yet, but the environments are there."""
+    """The environments exist, but nothing has run yet."""
     workspace = pristine.copy(tmp_path_factory.mktemp("with_conda"))
     (workspace.root / CONFIG).write_text(yaml.safe_dump(workspace.configuration(small)), encoding="utf-8")
     ours = WithConda(workspace, tmp_path_factory.mktemp("conda_prefix"))
@@ -156,7 +156,7 @@ def with_conda(registry, pristine, tmp_path_factory) -> WithConda:  # noqa: F811
 
 @dataclass(frozen=True)
 class Done:
-    """The one run."""
+    """The finished run, which tests share."""
 
     conda: WithConda
     output: str
@@ -165,6 +165,6 @@ class Done:
 
 @pytest.fixture(scope="session")
 def done(with_conda, tmp_path_factory) -> Done:
-    """With a PYTHONPATH that is of use to nobody. Not to be changed: take a copy."""
+    """Runs with a useless PYTHONPATH. Do not change it: take a copy."""
     ours = with_conda.copy(tmp_path_factory.mktemp("done"))
     return Done(ours, *ours.watched(PYTHONPATH=str(tmp_path_factory.mktemp("elsewhere"))))

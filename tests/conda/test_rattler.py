@@ -1,4 +1,4 @@
-"""`snakemake --use-conda` with a real solver and installer, rattler's, and a channel made of the Python at hand."""
+"""`snakemake --use-conda` with a real solver and installer, rattler's, and a channel made from a local Python."""
 
 import json
 import re
@@ -19,7 +19,7 @@ CYCLER = "cycler==0.12.1", "cycler==0.12.0"  # a pin that no other test of this 
 
 @dataclass(frozen=True)
 class WithRattler(WithConda):
-    """The same with rattler's client of conda's channels, and with the folder where they lie."""
+    """Like WithConda, but with rattler's client of conda's channels, and with the folder of these channels."""
 
     channels: Path
 
@@ -35,7 +35,7 @@ class WithRattler(WithConda):
 
 @pytest.fixture(scope="module")
 def channels(done, tmp_path_factory):
-    """One of them, by the name that the files of environments have for theirs."""
+    """A folder with one channel, named as in the environment files."""
     if not PYTHON.exists():
         pytest.skip("`make test-conda` installs rattler, which this needs")
     folder = tmp_path_factory.mktemp("channels")
@@ -44,13 +44,13 @@ def channels(done, tmp_path_factory):
 
 
 def with_channels(done, channels, root):
-    """A copy of the finished run, with its environments of training and COMET: Snakemake wants all of a plan's."""
+    """A copy of the finished run with its training and COMET environments: Snakemake wants all that a plan names."""
     return WithRattler(done.conda.workspace.copy(root), done.conda.prefix, channels)
 
 
 @pytest.fixture(scope="module")
 def with_rattler(done, channels, tmp_path_factory):
-    """The environment of reporting is to be another, and is made."""
+    """The environment of reporting has another pin, and is made again."""
     conda = with_channels(done, channels, tmp_path_factory.mktemp("with_rattler"))
     change_pin(conda, "report", *CYCLER)
     said = conda.create_environments()
@@ -60,19 +60,19 @@ def with_rattler(done, channels, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def reported(with_rattler):
-    """What the run in it says, and where its steps ran."""
+    """The output of a run in it, and the environment of each step."""
     return with_rattler.watched()
 
 
 def records(conda):
-    """What is installed, by what the installer has written."""
+    """Installed packages, as recorded by the installer."""
     files = (conda.environment("report") / "conda-meta").glob("*.json")
     found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     return {record["name"]: record for record in found}
 
 
 def test_its_records_are_those_of_the_solution(with_rattler, channels):
-    """The newest Python of the channel is one that the file's `python =3.11` leaves out."""
+    """The channel's newest Python does not fit the file's `python =3.11`."""
     offered = json.loads((channels / "conda-forge/linux-64/repodata.json").read_text(encoding="utf-8"))["packages"]
     old, new = sorted((record["version"] for record in offered.values()), key=lambda text: int(text.split(".")[1]))
     assert old.startswith("3.11.") and new == channel.NEWER

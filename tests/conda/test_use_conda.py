@@ -1,4 +1,4 @@
-"""`snakemake --use-conda` with a stand-in for conda: each job in its rule's environment, again when that changes."""
+"""`snakemake --use-conda` with a stand-in for conda: each job runs in its rule's environment, again if that changes."""
 
 from collections import Counter
 
@@ -31,7 +31,7 @@ def test_every_job_runs_in_the_environment_of_its_rule(done):
 
 
 def test_no_job_runs_elsewhere(done):
-    """There are as many steps in the environments as there are jobs, but for the target."""
+    """As many steps ran in the environments as there are jobs, not counting the target."""
     jobs = job_stats(done.output)
     assert jobs.pop("all") == 1 and "build_environment" not in jobs and jobs["choose_rate"] == 1
     assert jobs.total() > 40
@@ -55,7 +55,7 @@ def test_a_second_run_has_nothing_to_do(done):
 
 
 def after(done, name, old, new, root):
-    """Jobs of each rule that a changed pin runs again."""
+    """Number of jobs by rule that run again after a changed pin."""
     conda = done.conda.copy(root)
     change_pin(conda, name, old, new)
     planned = conda.snakemake("--cores", "2", "-n")
@@ -82,12 +82,12 @@ def test_without_conda_the_same_folder_runs_everything_again(done):
     planned = call(done.conda.workspace, "--cores", "2", "-n")
     first = job_stats(done.output)
     jobs = job_stats(planned.stdout)
-    jobs.pop("build_environment", None)  # which is there already, or is not
+    jobs.pop("build_environment", None)  # whether it exists already depends on the machine
     assert jobs == first
 
 
 def test_the_demo_is_planned_with_three_environments(with_conda, tmp_path):
-    """As the README has it."""
+    """The README says so."""
     conda = with_conda.copy(tmp_path)
     planned = call(
         conda.workspace, "--cores", "all", "--use-conda", "-n", config="config/config.yaml", **conda.variables

@@ -1,5 +1,5 @@
-"""What a finished `make demo` promises. Run after it, by `make check-demo`; reads results/ and nothing of the package
-but what puts a patch into a model."""
+"""What a finished `make demo` promises. `make check-demo` runs this afterwards; it reads results/ and uses nothing of
+the package but the code that puts a patch into a model."""
 
 import csv
 import json
@@ -86,7 +86,7 @@ def test_tuning_changed_exactly_the_selected_slices():
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory) -> dict[str, Path]:
-    """The tuned model as other programs load it: a merged folder, and a LoRA adapter of the base."""
+    """The tuned model as other programs load it: a merged folder, and a LoRA adapter on the base."""
     patch, root = RUNS / "all" / "caneft" / "seed1" / "patch.safetensors", tmp_path_factory.mktemp("served")
     found = {"merge": root / "merged", "to-lora": root / "adapter"}
     for command, out in found.items():
@@ -96,7 +96,7 @@ def served(tmp_path_factory) -> dict[str, Path]:
 
 
 def greedy(model, tokenizer, sources: list[str]) -> list[str]:
-    """Translations by nothing but transformers, one by one."""
+    """Translations one by one, by transformers alone."""
     prompt = yaml.safe_load((RESULTS / "config.yaml").read_text(encoding="utf-8"))["prompt"]["instruction"]
     prompt = prompt.format(source_language="German", target_language="English")
     found = []
@@ -110,7 +110,7 @@ def greedy(model, tokenizer, sources: list[str]) -> list[str]:
 
 @pytest.mark.parametrize("form", ["merge", "to-lora"])
 def test_a_merged_folder_and_a_lora_adapter_translate_as_the_run_did(served, form):
-    """200 test sentences, against the hypotheses that the workflow wrote by way of the patch."""
+    """Compares 200 test sentences with the hypotheses that the workflow wrote by way of the patch."""
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

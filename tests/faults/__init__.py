@@ -1,1 +1,1 @@
-"""Faults, made on purpose while the workflow runs: `python -m tests.faults --seed 1 --number 50`."""
+"""Faults made on purpose while the workflow runs: `python -m tests.faults --seed 1 --number 50`."""

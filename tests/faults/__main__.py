@@ -1,4 +1,4 @@
-"""Seeded faults in a run of the workflow, and whether the same command recovers from each to the same bytes."""
+"""Makes seeded faults in a run of the workflow; the same command must recover from each to the same bytes."""
 
 import argparse
 import os
@@ -28,7 +28,7 @@ MOUNTS = {"disk", "read-only", "turned"}
 
 
 def in_a_mount_namespace() -> bool:
-    """Whether this process may mount what nobody else sees; it is started again in a namespace of its own."""
+    """Whether this process can mount what no other process sees; restarts it in its own mount namespace if possible."""
     if os.environ.get("CANEFT_FAULTS_NAMESPACE"):
         return os.environ["CANEFT_FAULTS_NAMESPACE"] == "own"
     possible = shutil.which("unshare") and os.system("unshare --mount --map-root-user true 2> /dev/null") == 0
@@ -40,7 +40,7 @@ def in_a_mount_namespace() -> bool:
 
 
 def planned(seed: int, number: int, names: Sequence[str]) -> list[str]:
-    """Kinds of so many faults: each as often as its weight says, in a seeded order."""
+    """The kinds of `number` faults: each as often as its weight says, in a seeded order."""
     random, weights = Random(seed), [WEIGHTS[name] for name in names]
     least = [name for name, weight in zip(names, weights, strict=True) for _ in range(number * weight // sum(weights))]
     order = least + random.choices(list(names), weights, k=number - len(least))
@@ -51,9 +51,9 @@ def planned(seed: int, number: int, names: Sequence[str]) -> list[str]:
 def fault(
     whole: bench.Bench, root: Path, seed: int, kind: str, stages: Sequence[str] = tuple(bench.STAGES)
 ) -> tuple[bool, str]:
-    """One fault and the recovery from it. Returns whether all is well, and the line of the list.
+    """Makes one fault and recovers from it. Returns whether all is well, and the line of the list.
 
-    stages: of which the run is cut back to one, by the seed.
+    stages: the run is cut back to one of these, chosen by the seed.
     """
     random, started = Random(f"{seed} {kind}"), time.monotonic()
     stage = random.choice([stage for stage in stages if kind != "corrupt" or stage in kinds.CORRUPTIONS])
@@ -106,7 +106,7 @@ def main() -> None:
 
 
 def release(root: Path) -> None:
-    """Removes a bench, with what is mounted in it."""
+    """Removes a bench and what is mounted in it."""
     for line in reversed(Path("/proc/mounts").read_text().splitlines()):
         if line.split()[1].startswith(f"{root.resolve()}/"):
             os.system(f"umount '{line.split()[1]}'")

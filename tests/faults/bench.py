@@ -1,4 +1,4 @@
-"""A small workflow to disturb: an undisturbed run, copies that are cut back to a stage, and Snakemake in these."""
+"""A small workflow to disturb: an undisturbed run, copies cut back to a stage, and Snakemake in these."""
 
 import re
 import shutil
@@ -13,7 +13,7 @@ import yaml
 from tests.workflow.conftest import PARTS, REPOSITORY, RESULTS, Workspace
 
 CONFIG = "faults.yaml"
-LONG = 900  # seconds: for a machine that has much else to do
+LONG = 900  # seconds, enough for a busy machine
 STAGES = {
     "corpora": ("corpora/de-en", "mixtures"),
     "importance": ("importance",),
@@ -29,7 +29,7 @@ ONE_RUN = "one run"
 
 
 def smaller(config: dict) -> None:
-    """Edit of mini.yaml: three methods on two domains, and one domain that is only tested on."""
+    """Edit of mini.yaml: three methods on two domains, and one domain for testing only."""
     config["directions"]["de-en"]["domains"].pop("medical")
     config["mixtures"] = {"all": {"de-en": ["it", "law"]}}
     config["methods"] = {name: config["methods"][name] for name in ("base", "caneft", "lora")}
@@ -39,7 +39,7 @@ def smaller(config: dict) -> None:
 
 @dataclass
 class Running:
-    """A Snakemake at work, in a session of its own; what it says is in a file."""
+    """A running Snakemake in its own session, with its output in a file."""
 
     process: subprocess.Popen
     log: Path
@@ -48,11 +48,11 @@ class Running:
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def events(self) -> int:
-        """How many jobs have begun or ended."""
+        """Number of jobs that have started or ended."""
         return len(re.findall(r"^[\d:]{8}  (?:start|done) ", self.said(), re.MULTILINE))
 
     def jobs(self) -> list[psutil.Process]:
-        """Steps that run now, as processes."""
+        """Processes of the steps that run now."""
         found = []
         try:
             for process in psutil.Process(self.process.pid).children(recursive=True):
@@ -64,7 +64,7 @@ class Running:
         return found
 
     def everything(self) -> list[psutil.Process]:
-        """Snakemake and all that it started."""
+        """Processes of Snakemake and all that it started."""
         try:
             own = psutil.Process(self.process.pid)
             return [own, *own.children(recursive=True)]
@@ -72,7 +72,7 @@ class Running:
             return []
 
     def planned(self) -> int:
-        """How many jobs the run will have; 0 if it ends before it says so."""
+        """Number of jobs that the run will have; 0 if it ends before it says so."""
         while not (found := re.search(r"^total +(\d+)", self.said(), re.MULTILINE)):
             if self.process.poll() is not None:
                 return 0
@@ -80,11 +80,11 @@ class Running:
         return int(found[1])
 
     def until(self, share: float, milliseconds: int) -> tuple[bool, str]:
-        """Waits until this share of all beginnings and ends of jobs is over, and so many milliseconds more.
+        """Waits for this share of all starts and ends of jobs, and these milliseconds more.
 
-        Returns whether the run still goes on then, and the moment in words.
+        Returns whether the run is still going then, and the moment in words.
         """
-        all_events = 2 * self.planned() - 2  # without the target's own job
+        all_events = 2 * self.planned() - 2  # without the job of the target itself
         wanted = 1 + int(share * all_events)
         moment = f"{milliseconds} ms after event {wanted} of {all_events}"
         while self.events() < wanted:
@@ -112,7 +112,7 @@ class Bench:
         return self.workspace.root / RESULTS
 
     def start(self, *arguments: str) -> Running:
-        """The command, always the same, in the background."""
+        """Starts the command, always the same, in the background."""
         self.runs += 1
         log = self.workspace.root / f"said-{self.runs}.log"
         with log.open("wb") as file:
@@ -127,7 +127,7 @@ class Bench:
         return Running(process, log)
 
     def snakemake(self, *arguments: str) -> tuple[int, str]:
-        """The same to its end: exit code and what it said."""
+        """Runs the same command to its end: exit code and output."""
         run = self.start(*arguments)
         try:
             return run.wait(), run.said()
@@ -136,7 +136,7 @@ class Bench:
 
 
 def stop(processes: list[psutil.Process]) -> None:
-    """Ends processes that were started here, at once."""
+    """Kills these processes, all of which were started here."""
     for process in processes:
         try:
             process.kill()
@@ -145,7 +145,7 @@ def stop(processes: list[psutil.Process]) -> None:
 
 
 def prepared(root: Path) -> Bench:
-    """A copy of what the workflow needs of the repository, with the small configuration."""
+    """A copy of the parts of the repository that the workflow needs, with the small configuration."""
     for part in PARTS:
         source, target = REPOSITORY / part, root / part
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -157,7 +157,7 @@ def prepared(root: Path) -> Bench:
 
 
 def undisturbed(root: Path) -> Bench:
-    """The whole run, from nothing. What is there already, of an earlier call, is taken."""
+    """Makes the whole run from nothing, or continues one that an earlier call left."""
     bench = Bench(Workspace(root)) if (root / CONFIG).exists() else prepared(root)
     code, said = bench.snakemake()
     if code != 0:
@@ -166,7 +166,7 @@ def undisturbed(root: Path) -> Bench:
 
 
 def cut_back(whole: Bench, root: Path, stage: str) -> Bench:
-    """A copy of a finished run without what this stage and those after it leave."""
+    """A copy of a finished run without the files of this stage and the later ones."""
     shutil.copytree(whole.workspace.root, root, ignore=shutil.ignore_patterns("said-*.log", "log"))
     bench = Bench(Workspace(root), whole.config)
     for pattern in left_by(stage):
@@ -176,7 +176,7 @@ def cut_back(whole: Bench, root: Path, stage: str) -> Bench:
 
 
 def left_by(stage: str) -> list[str]:
-    """What this stage and those after it leave, as patterns below the results folder."""
+    """Files of this stage and the later ones, as patterns below the results folder."""
     if stage == ONE_RUN:
         return ["runs/*/*/*/caneft", "significance", *STAGES["reporting"]]
     names = list(STAGES)

@@ -1,4 +1,4 @@
-"""A stand-in for the environment, to destroy: links to the packages of this one, and a few as copies of its own."""
+"""A stand-in for the environment, to be destroyed: links to this environment's packages, and copies of a few."""
 
 import shutil
 import sys
@@ -10,7 +10,7 @@ PACKAGES = Path(sysconfig.get_path("purelib")).relative_to(sys.prefix)
 
 
 def build(prefix: Path) -> Path:
-    """Makes it again; returns its folder."""
+    """Makes it afresh; returns its folder."""
     shutil.rmtree(prefix, ignore_errors=True)
     packages = prefix / PACKAGES
     packages.mkdir(parents=True)
@@ -26,7 +26,7 @@ def build(prefix: Path) -> Path:
 
 
 def own_files(prefix: Path) -> list[Path]:
-    """Modules and libraries that may be taken away: whatever the workflow needs or not."""
+    """Modules and libraries that a fault may remove, whether the workflow needs them or not."""
     packages = prefix / PACKAGES
     return sorted(
         path

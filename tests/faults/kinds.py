@@ -1,4 +1,4 @@
-"""What can go wrong, by name: each is done to a bench and leaves a run that has ended, and words for the list."""
+"""What can go wrong, by name. Each kind disturbs a bench and leaves an ended run, and words for the list."""
 
 import os
 import shutil
@@ -20,8 +20,12 @@ BENIGN = "the run had ended before"
 
 @dataclass
 class Done:
-    """What was done. moment: when, and to what; said: by the command that met it, with its exit code; interrupted: a
-    process was ended, of which no more need be said; left: what outlived it; undo: the remedy of what outlasts it."""
+    """The fault that was made.
+
+    moment: when, and to what. said: the output of the command that met it, with its exit code. interrupted: a process
+    was killed, so the command need not name a remedy. left: processes that outlived it. undo: removes the fault, if it
+    lasts.
+    """
 
     moment: str
     said: str = ""
@@ -36,7 +40,7 @@ def _moment(run: Running, random: Random) -> tuple[bool, str]:
 
 
 def _a_job(run: Running, random: Random) -> psutil.Process | None:
-    """One of the steps that run, as soon as one does."""
+    """Waits for a running step and returns one at random; None if the run ends first."""
     while run.process.poll() is None:
         if jobs := run.jobs():
             return random.choice(sorted(jobs, key=lambda job: job.pid))
@@ -52,7 +56,7 @@ def _name(job: psutil.Process) -> str:
 
 
 def kill_job(bench: Bench, random: Random, stage: str) -> Done:
-    """SIGKILL to one job; Snakemake lives."""
+    """Sends SIGKILL to one job; Snakemake lives."""
     run = bench.start()
     there, moment = _moment(run, random)
     job = _a_job(run, random) if there else None
@@ -63,7 +67,7 @@ def kill_job(bench: Bench, random: Random, stage: str) -> Done:
 
 
 def kill_head(bench: Bench, random: Random, stage: str) -> Done:
-    """SIGKILL to Snakemake alone; its jobs outlive it."""
+    """Sends SIGKILL to Snakemake alone; its jobs outlive it."""
     run = bench.start()
     _, moment = _moment(run, random)
     everything, jobs = run.everything(), run.jobs()
@@ -75,7 +79,7 @@ def kill_head(bench: Bench, random: Random, stage: str) -> Done:
 
 
 def kill_all(bench: Bench, random: Random, stage: str) -> Done:
-    """SIGKILL to Snakemake and all jobs, as when a machine goes down."""
+    """Sends SIGKILL to Snakemake and all jobs, as when a machine goes down."""
     run = bench.start()
     _, moment = _moment(run, random)
     names = " and ".join(map(_name, run.jobs())) or "no job"
@@ -84,7 +88,7 @@ def kill_all(bench: Bench, random: Random, stage: str) -> Done:
 
 
 def preempt(bench: Bench, random: Random, stage: str) -> Done:
-    """SIGTERM to all, and SIGKILL to what is there after the grace."""
+    """Sends SIGTERM to all and, after the grace period, SIGKILL to those that remain."""
     run = bench.start()
     _, moment = _moment(run, random)
     everything, names = run.everything(), " and ".join(map(_name, run.jobs())) or "no job"
@@ -101,7 +105,7 @@ def preempt(bench: Bench, random: Random, stage: str) -> Done:
 
 
 def fill_disk(bench: Bench, random: Random, stage: str) -> Done:
-    """The results lie on a disk that has room for a part of what is to come."""
+    """Puts the results on a disk that has room for only a part of what is to come."""
     results, beside = bench.results, bench.results.with_name("beside")
     size = sum(path.stat().st_blocks * 512 for path in results.rglob("*") if path.is_file())
     files = sum(1 for _ in results.rglob("*"))
@@ -122,7 +126,7 @@ def fill_disk(bench: Bench, random: Random, stage: str) -> Done:
 
 
 def make_read_only(bench: Bench, random: Random, stage: str) -> Done:
-    """A folder that the run writes to may only be read."""
+    """Makes a folder that the run writes to read-only."""
     patterns = (pattern.split("/")[0] for pattern in left_by(stage))
     folder = bench.results / random.choice([".", "logs", *sorted({name for name in patterns if "." not in name})])
     folder.mkdir(exist_ok=True)
@@ -134,10 +138,10 @@ def make_read_only(bench: Bench, random: Random, stage: str) -> Done:
 
 
 def turn_read_only(bench: Bench, random: Random, stage: str) -> Done:
-    """A folder that the run writes to may only be read from some moment on.
+    """Makes a folder that the run writes to read-only during the run.
 
-    A mount that has files open for writing cannot be made read-only. So another of the same folder, which is, comes in
-    its place: what is open stays so, all that is opened by name from now on is refused.
+    A mount with files open for writing cannot be made read-only. So a read-only mount of the same folder replaces it:
+    open files stay writable, but opening one for writing by name is refused from now on.
     """
     folder = random.choice([bench.results, bench.results / "logs", bench.workspace.root])
     beside = bench.workspace.root.with_name(f"{bench.workspace.root.name}-read-only")
@@ -159,7 +163,7 @@ def turn_read_only(bench: Bench, random: Random, stage: str) -> Done:
 
 
 def spoil_environment(bench: Bench, random: Random, stage: str) -> Done:
-    """A file of the environment is gone."""
+    """Removes a file of the environment."""
     prefix = environment.build(bench.workspace.root / "environment")
     bench.environment["PATH"] = f"{prefix / 'bin'}{os.pathsep}{bench.workspace.environment['PATH']}"
     gone = random.choice(environment.own_files(prefix))
@@ -199,7 +203,7 @@ CORRUPTIONS: dict[str, tuple[str, ...]] = {
 
 
 def corrupt(bench: Bench, random: Random, stage: str) -> Done:
-    """A finished artefact that the next jobs read is cut in half, or one of its bytes is another."""
+    """Cuts a finished artefact that the next jobs read in half, or changes one of its bytes."""
     while stage not in CORRUPTIONS:
         stage = "importance"
     found = sorted({path for pattern in CORRUPTIONS[stage] for path in bench.results.glob(pattern)})
@@ -214,7 +218,7 @@ def corrupt(bench: Bench, random: Random, stage: str) -> Done:
         how = f"another bit in byte {place}"
     kept = path.stat()
     path.write_bytes(content)
-    os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))  # as a disk does it, which sets no time
+    os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))  # like a faulty disk, which changes no time stamp
     code, said = bench.snakemake()
     return Done(f"{path.relative_to(bench.results)}: {how}", said, code)
 

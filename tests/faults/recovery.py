@@ -1,4 +1,4 @@
-"""The same command again, and what its messages ask for in between, as a reader of them would do it."""
+"""Gives the same command again, and in between follows its messages as a user would."""
 
 import re
 import shutil
@@ -14,9 +14,9 @@ TRIES = 6
 
 
 def recover(bench: Bench, done: Done) -> tuple[bool, list[str]]:
-    """Gives the command until it finishes. Returns whether it did, and in words each remedy that was named and taken.
+    """Repeats the command until it finishes. Returns whether it did, and in words the remedies that it named.
 
-    Fails where a command says nothing that can be done, but for one that was interrupted itself: that is given again.
+    Fails if a command names no remedy, unless it was interrupted itself: then it is repeated.
     """
     code, said, taken, interrupted = done.code, done.said, [], done.interrupted
     for _ in range(TRIES):
@@ -37,7 +37,7 @@ def recover(bench: Bench, done: Done) -> tuple[bool, list[str]]:
 
 
 def _remedies(bench: Bench, done: Done, said: str) -> list[str]:
-    """Does what the words ask for."""
+    """Follows the remedies in the output; returns them."""
     if "--unlock" in said:
         bench.snakemake("--unlock")
         return ["--unlock"]
@@ -62,7 +62,7 @@ def _remedies(bench: Bench, done: Done, said: str) -> list[str]:
 
 
 def named_bad(said: str) -> list[Path]:
-    """Files that messages want deleted: the one at the message's head, or those after the word."""
+    """Files that messages want deleted: the one at the head of the message, or those after `delete`."""
     paths = []
     for message in re.findall(r"^Error: (.+(?:\n(?!\[|Traceback|Error|Logfile|=|Full|RuleEx).+)*)", said, re.MULTILINE):
         if re.search(r"[Dd]elete (it|both|the file|the dump)\b", message):
@@ -74,7 +74,7 @@ def named_bad(said: str) -> list[Path]:
 
 
 def flaws(bench: Bench, whole: Bench, done: Done) -> list[str]:
-    """What is wrong after the recovery: results that differ, and tracebacks of this program."""
+    """What is wrong after the recovery: results that differ, or a traceback in the output."""
     found = [f"differs: {name}" for name in equal.differences(bench.results, whole.results)]
     if "Traceback (most recent call last)" in done.said:
         found.append("a traceback was shown")

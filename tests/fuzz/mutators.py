@@ -1,4 +1,4 @@
-"""Damage to a sound file, seeded: of its bytes, and of the tree that it is as JSON or YAML."""
+"""Damages a sound file in a seeded way: its bytes, or its tree if it is JSON or YAML."""
 
 import copy
 import json
@@ -30,7 +30,7 @@ FOREIGN = [
 
 
 def damaged(data: bytes, kind: str, rng: random.Random) -> bytes:
-    """One to three mutations of a sound file's bytes."""
+    """A damaged copy of a sound file: one to three mutations of its bytes, one of its tree, or wholly other content."""
     if rng.random() < 0.03:
         return rng.choice(RAW)
     if kind in ("json", "jsonl", "yaml") and rng.random() < 0.7:
@@ -87,7 +87,7 @@ def _structured(data: bytes, kind: str, rng: random.Random) -> bytes:
     if kind == "json":
         try:
             return json.dumps(_changed(json.loads(data), rng)).encode()
-        except ValueError:  # it is one object a line
+        except ValueError:  # JSON lines, with one object each
             pass
     lines = [json.loads(line) for line in data.splitlines()]
     at = rng.randrange(len(lines))

@@ -1,4 +1,4 @@
-"""Every parser of files from outside: sound files made by the project's own writers, and the call that reads them."""
+"""Every parser of external files: sound files, made by the project's own writers, and the call that reads them."""
 
 import contextlib
 import gzip
@@ -47,9 +47,9 @@ FORMATS = {
 
 @dataclass(frozen=True)
 class Parser:
-    """make: writes sound files into a folder and returns the one that is damaged. read: reads what is in the folder.
+    """make: writes sound files into a folder and returns the one to damage. read: reads what is in the folder.
 
-    kind: how the file is damaged. afresh: whether reading changes the folder.
+    kind: how to damage the file. afresh: whether reading changes the folder.
     """
 
     name: str
@@ -78,7 +78,7 @@ def reader(form: str, pack: str = "") -> Parser:
 
     def read(folder: Path) -> Any:
         rows, reports = store.prepare(domain, "it", folder.joinpath)
-        "".join(row.source + row.target for row in rows["test"]).encode("utf-8")  # it can be written
+        "".join(row.source + row.target for row in rows["test"]).encode("utf-8")  # the text must be encodable
         return "repaired" if any(reports["test"]["repaired"].values()) else None
 
     return Parser(
@@ -90,7 +90,7 @@ def reader(form: str, pack: str = "") -> Parser:
 
 
 def found_by_init(form: str) -> Parser:
-    """A folder of two domains of which `init` writes a configuration; the training file of one is damaged."""
+    """A folder of two domains for which `init` writes a configuration; the training file of one is damaged."""
     name, text = FORMATS[form]
     ending = "/train.de" if form == "moses" else f".train{Path(name).suffix}"
 
@@ -114,7 +114,7 @@ def found_by_init(form: str) -> Parser:
 
 def best_rivals(plan, root: Path) -> None:
     for block in plan.shown_blocks():
-        significant._best_rival(root, block)
+        significant.best_rival(root, block)
 
 
 def made_by(plan, root: Path) -> None:
@@ -243,7 +243,7 @@ def read_model_manifest(folder: Path) -> None:
 
 
 def of_model(name: str, kind: str = "json") -> Parser:
-    """A model folder that is resolved, with one of its files damaged."""
+    """A model folder to resolve, with one of its files damaged."""
 
     def make(folder: Path) -> Path:
         from transformers import LlamaConfig, LlamaForCausalLM
@@ -277,7 +277,7 @@ def of_results(pick: Callable[[Path], Path], read: Callable[[Any, Path], Any], n
 
 
 def one_of(pattern: str) -> Callable[[Path], Path]:
-    """The first file of a results folder that fits."""
+    """The first file of a results folder that fits the pattern."""
     return lambda root: min(root.glob(pattern))
 
 

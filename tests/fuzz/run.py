@@ -1,9 +1,9 @@
-"""Reads thousands of damaged files, each parser in processes of its own, and prints what came of it.
+"""Reads thousands of damaged files, with each parser in its own processes, and prints the outcome.
 
     python -m tests.fuzz.run --inputs 10000
 
-Exit code 1 if a parser left an exception other than InputError, or needed more than 5 s of processor time for a file or
-more than 250 MB beyond what its process held after the sound file, late imports among them.
+The exit code is 1 if a parser raised anything but InputError, or if it needed more than 5 s of processor time for a
+file or more than 250 MB beyond what its process held after reading the sound file, including late imports.
 """
 
 import argparse
@@ -23,18 +23,18 @@ HUNG = 60.0
 
 
 def memory(what: str) -> float:
-    """Resident memory of this process in MB: `VmRSS` now, or `VmHWM`, the most since `forget_peak`."""
+    """Resident memory of this process in MB: `VmRSS` is the memory now, `VmHWM` the most since `forget_peak`."""
     said = Path("/proc/self/status").read_text(encoding="ascii")
     return int(re.search(rf"{what}:\s+(\d+) kB", said)[1]) / 1024
 
 
 def forget_peak() -> None:
-    """See proc(5), clear_refs."""
+    """Resets the peak, see proc(5), clear_refs."""
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def work(name: str, inputs: int, seed: int) -> dict:
-    """Reads so many damaged files by one parser. Raises what is no InputError, with the file's seed."""
+    """Reads `inputs` damaged files with one parser. Raises anything that is no InputError, with the file's seed."""
     from caneft.errors import InputError
     from tests.fuzz import mutators, parsers
 

@@ -1,4 +1,4 @@
-"""Small files that stand for gigabytes, and large ones: one message, in a process that stays small."""
+"""Small files that unpack to gigabytes, and large ones: each gives one message, and the process stays small."""
 
 import functools
 import gzip
@@ -41,12 +41,12 @@ def sparse(path: Path) -> None:
 
 
 def packed(path: Path) -> None:
-    """Members of 16 MB each, which are read as one."""
+    """Members of 16 MB each, which are read as one stream."""
     path.write_bytes(gzip.compress(b"\0" * 2**24, 1) * (GIGABYTES // 2**24))
 
 
 def inflating(path: Path) -> None:
-    """An archive whose arrays are as they should be, and half a gigabyte of zeros."""
+    """An archive with correct array headers, of which two arrays hold half a gigabyte of zeros each."""
     names = ("activation", "gradient", "positive", "layer", "neuron", "layers", "width", "unit", "description")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name in names:
@@ -60,7 +60,7 @@ def inflating(path: Path) -> None:
 
 
 def declaring(path: Path) -> None:
-    """A header of a shape that no memory holds, and no data."""
+    """A header that declares more data than any memory holds, without the data."""
     with open(path, "wb") as file:
         about = {"descr": "<f2", "fortran_order": False, "shape": (2**20, 2**20, 2**24)}
         np.lib.format.write_array_header_1_0(file, about)
@@ -106,7 +106,7 @@ LARGE = [("neuron set", inflating), ("dump statistics", inflating), ("corpus ins
 
 
 def read_in_one_process(bombs, place: Path) -> dict:
-    """What was said of each bomb, and the largest memory by then, in MB, of the one process that read them all."""
+    """The message for each bomb, and the memory peak so far in MB, from one process that reads them all."""
     listed = []
     for number, (name, bomb) in enumerate(bombs):
         folder = place / str(number)

@@ -1,4 +1,4 @@
-"""A few hundred damaged files by all parsers; `make test-fuzz` reads ten thousand."""
+"""All parsers on a few hundred damaged files; `make test-fuzz` reads ten thousand."""
 
 import pytest
 

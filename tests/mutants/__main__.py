@@ -1,8 +1,8 @@
-"""Whether the unit tests notice mutants of the package's core: `make test-mutants`. See docs/testing.md.
+"""Checks whether the unit tests notice mutants of the package's core: `make test-mutants`. See docs/testing.md.
 
-Every mutant is written into a copy of the repository, and the tests that tests/mutants/map.yaml names for its module
-run there, in a fork of this process, which has loaded the heavy libraries. A mutant is killed if a test fails, or if
-the tests take far more processor time than without it.
+It writes every mutant into a copy of the repository. There it runs the tests that tests/mutants/map.yaml names for its
+module, in a fork of this process, which has loaded the heavy libraries. A mutant is killed if a test fails, or if the
+tests take far more processor time than without it.
 """
 
 import argparse
@@ -27,14 +27,14 @@ import yaml
 from hypothesis import Phase, settings
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parent.parent.parent
-OUTPUT = "output.txt"  # of the last tests, in the copy
+OUTPUT = "output.txt"  # of the latest tests, in the copy
 HEAVY = (
     "torch transformers.models.llama.modeling_llama peft pandas pyarrow.parquet sacrebleu bm25s ftfy sklearn.metrics"
 )
 FAST, SLOW = "not slow and not demo", "slow and not demo"
-# Tests of the sources themselves, which would notice any change.
+# These test the sources themselves, and would notice any change.
 OF_SOURCES = ("test_stage_versions", "test_architecture", "test_reference", "test_security")
-SLACK = 20  # processor seconds that tests may take beyond twice their usual ones
+SLACK = 20  # processor seconds allowed beyond twice the usual ones
 WANTED = 0.9
 
 
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def _copy(folder: Path) -> None:
-    """The working tree, compiled so that Python compares a module with its source's content and not with its time."""
+    """A compiled copy of the working tree, for which Python compares sources by content and not by time."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     for name in subprocess.check_output(command, cwd=ROOT, text=True).split("\0"):
         if (ROOT / name).is_file():
@@ -80,7 +80,7 @@ def _copy(folder: Path) -> None:
 
 
 def _usual(folder: Path, file: str) -> float:
-    """Processor seconds of a file's tests without any mutant. They must pass."""
+    """Processor seconds of a file's tests without any mutant. The tests must pass."""
     failed, seconds = _run(folder, file, FAST, 600)
     if failed:
         sys.exit(f"{file} fails without any mutant: {(folder / OUTPUT).read_text(encoding='utf-8')[-2000:]}")
@@ -88,7 +88,7 @@ def _usual(folder: Path, file: str) -> float:
 
 
 def _try(folder: Path, mutant: dict, usual: dict[str, float], further: bool) -> None:
-    """Adds what became of the mutant, and by which test."""
+    """Adds the outcome of the mutant, and the test that killed it."""
     tests = mutant["tests"]
     others = [path.stem for path in sorted((ROOT / "tests" / "unit").glob("test_*.py"))]
     others = [file for file in others if file not in (*tests, *OF_SOURCES)]
@@ -109,15 +109,15 @@ def _try(folder: Path, mutant: dict, usual: dict[str, float], further: bool) -> 
 
 
 def _run(folder: Path, file: str, marker: str, limit: float) -> tuple[str, float]:
-    """The test of a file that fails, "" if none; and processor seconds, no more than `limit`."""
+    """The failing test of a file, "" if none fails; and its processor seconds, at most `limit`."""
     child = os.fork()
     if child == 0:
         _test(folder, file, marker, int(limit))
     waited, done = 0.0, 0
     while not done:
         time.sleep(0.05)
-        waited += 0.05  # not by a clock: this process may have been stopped
-        if waited > 10 * limit:  # they wait for something, which costs no processor time
+        waited += 0.05  # not by the clock, because this process may have been stopped
+        if waited > 10 * limit:  # the tests hang without using processor time
             os.killpg(child, 9)
         done, status, usage = os.wait4(child, os.WNOHANG)
     seconds, status = usage.ru_utime + usage.ru_stime, os.waitstatus_to_exitcode(status)
@@ -129,7 +129,7 @@ def _run(folder: Path, file: str, marker: str, limit: float) -> tuple[str, float
 
 
 def _test(folder: Path, file: str, marker: str, limit: int) -> None:
-    """In the fork: runs a file's tests and ends it."""
+    """Runs a file's tests in the fork, and exits."""
     os.setsid()
     os.chdir(folder)
     sys.path[:] = [str(folder), *(path for path in sys.path if path not in ("", str(ROOT)))]
@@ -140,7 +140,7 @@ def _test(folder: Path, file: str, marker: str, limit: int) -> None:
     with open(OUTPUT, "wb") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
-    phases = (Phase.explicit, Phase.generate)  # a failure is enough, it need not be a small one
+    phases = (Phase.explicit, Phase.generate)  # any failure will do, it need not be shrunk
     settings.register_profile("mutants", deadline=None, derandomize=True, database=None, phases=phases)
     settings.load_profile("mutants")
     options = ["-x", "-q", "--tb=short", "-rfE", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", marker]
@@ -150,7 +150,7 @@ def _test(folder: Path, file: str, marker: str, limit: int) -> None:
 
 
 def report(mutants: list[dict]) -> str:
-    """tests/mutants/result.md."""
+    """Writes tests/mutants/result.md."""
     commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, text=True).strip()
     names = "killed", "survived", "equivalent"
     counts = Counter(

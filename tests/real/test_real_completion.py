@@ -1,4 +1,4 @@
-"""A base model without a chat template: what it is given, where it stops, and what decoding takes."""
+"""A base model without a chat template: what it is given, where it stops, and how much memory decoding takes."""
 
 import json
 import subprocess
@@ -35,11 +35,11 @@ def prompts(gemma):
 
 @pytest.fixture(scope="module")
 def translated(gemma, disk):
-    """Lines of the translations, each source eight times in one batch, and the process's peak in MB.
+    """Lines of the translations, with each source eight times in one batch, and the process's peak in MB.
 
-    A process that takes more than it may is killed at once: without `head.take_whole_inputs` it takes 21 GB, and others
-    of the machine would end for it. A limit of the system would not do: PyTorch, refused the memory for its copies of
-    the head, goes on without them, only slower.
+    A process over the limit is killed at once: without `head.take_whole_inputs` it takes 21 GB, and other programs on
+    the machine would die. A limit of the system would not do: if PyTorch cannot get memory for its copies of the head,
+    it continues without them, only slower.
     """
     rows = [Row(f"it.test.{n}", SOURCES[n % len(SOURCES)], "", "it") for n in range(SENTENCES)]
     store.write(disk / "test.jsonl", rows)

@@ -1,4 +1,4 @@
-"""Importance of a real chat model, against one unpadded sample at a time with every weight in the graph."""
+"""Importance of a real chat model, compared with one unpadded sample at a time and every weight in the graph."""
 
 import copy
 
@@ -24,22 +24,22 @@ def examples(smol_prompts):
 
 @pytest.fixture(scope="module")
 def double(smol):
-    """The model in float64: float32 knows its importance to 5e-5 of a layer's largest only."""
+    """The model in float64, because float32 gives importance only to 5e-5 of a layer's largest."""
     return copy.deepcopy(smol).double()
 
 
 @pytest.fixture(scope="module")
 def expected(double, examples):
-    """(layers, samples, neurons), and the largest number of each layer."""
+    """Importance (layers, samples, neurons), and the largest number in each layer."""
     scores = np.stack([naive.importance(double, e.prompt, e.response).numpy() for e in examples], axis=1)
     return scores, scores.max(axis=(1, 2), keepdims=True)
 
 
 @pytest.mark.parametrize("rows, share", [(None, 1e-4), (8, 5e-6)], ids=["all logits", "in chunks"])
 def test_scores_are_those_of_the_reference(double, smol_prompts, examples, expected, monkeypatch, rows, share):
-    """Within a share of the layer's largest, because losses are computed in float32. Chunks are within 1e-6; PyTorch's
-    own cross-entropy, which takes all logits at once, is within 5e-5: it exponentiates logarithms. By default a CPU
-    takes 341 positions of this vocabulary together, more than these pairs have."""
+    """Losses are computed in float32, so scores agree within a share of the layer's largest: in chunks within 1e-6;
+    PyTorch's own cross-entropy, which takes all logits at once, within 5e-5, because it exponentiates logarithms. By
+    default a CPU takes 341 positions of this vocabulary at once, more than these pairs have."""
     positions, vocabulary = sum(len(e.response) for e in examples), len(double.lm_head.weight)
     assert rows is not None or positions * vocabulary <= head.LOGITS["cpu"]
     if rows is not None:
@@ -52,7 +52,7 @@ def test_scores_are_those_of_the_reference(double, smol_prompts, examples, expec
 
 
 def test_the_dump_holds_them_rounded(smol, smol_prompts, examples, expected, room):
-    """In float32; float16 has ten bits behind the first, and steps of 2**-24 at its lower end."""
+    """The model is in float32. float16 keeps ten bits after the first, and its smallest steps are 2**-24."""
     rows = [Row(f"it.train.{n}", *pair) for n, pair in enumerate(zip(SOURCES[:SAMPLES], TARGETS, strict=False))]
     chosen = config.Importance(samples=SAMPLES, tokens_per_batch=150)
     samples = dumping.draw(rows, smol_prompts, "it", chosen, SAMPLES)

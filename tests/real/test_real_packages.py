@@ -1,4 +1,4 @@
-"""What happens without the packages of the models."""
+"""What happens if the packages of the models are missing."""
 
 import pytest
 

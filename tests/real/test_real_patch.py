@@ -1,4 +1,4 @@
-"""Few neurons of a real model tuned by the step: killed and resumed, and the patch by every way to serve it."""
+"""Tunes few neurons of a real model by the step: killed and resumed, and the patch in every form that is served."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ DECODING = config.Decoding(length_factor=0, length_offset=16)
 
 @pytest.fixture(scope="module")
 def tuning(smollm, disk):
-    """Command line of a run into a folder of that name: one neuron of each layer, a checkpoint after each step."""
+    """Command line of a run into a folder of this name: one neuron in each layer, a checkpoint after each step."""
     rows = [Row(f"it.train.{n}", *pair, "it") for n, pair in enumerate(zip(SOURCES, TARGETS, strict=True))]
     store.write(disk / "train.jsonl", rows[:PAIRS])
     store.write(disk / "dev.jsonl", rows[PAIRS : PAIRS + 1])
@@ -57,13 +57,13 @@ def tuning(smollm, disk):
 
 @pytest.fixture(scope="module")
 def tuned(tuning, disk):
-    """Folder of the finished run."""
+    """The folder of the finished run."""
     subprocess.run(tuning("undisturbed"), cwd=REPOSITORY, env=without_git(), check=True, capture_output=True)
     return disk / "undisturbed"
 
 
 def without_git():
-    """A commit that somebody makes meanwhile would be another program, and so start over."""
+    """Hides git: a commit made in the meantime would count as another program, so the run would start over."""
     return os.environ | {"GIT_DIR": "/nowhere"}
 
 
@@ -84,8 +84,8 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tuning, tuned, disk):
     last = subprocess.run(
         tuning("killed"), cwd=REPOSITORY, env=without_git(), check=True, capture_output=True, text=True
     )
-    # the kill may have come between a line of the log and its checkpoint
-    assert any(f"going on after step {step}\n" in last.stderr for step in (done - 1, done)), last.stderr
+    # the kill may come between a line of the log and its checkpoint
+    assert any(f"resuming after step {step}\n" in last.stderr for step in (done - 1, done)), last.stderr
     lines = [json.loads(line) for line in (folder / "log.jsonl").open(encoding="utf-8")]
     assert [line["step"] for line in lines] == list(range(STEPS))
     for name in ("patch.safetensors", "log.jsonl", "record.json"):

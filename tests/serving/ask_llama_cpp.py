@@ -1,6 +1,6 @@
 """Asks llama.cpp, in its environment, for models with adapters: JSON in, JSON in the file `out`.
 
-It answers for each of `models`, a GGUF file and an adapter's or none, what `tests.serving.uneven.answers` does.
+For each of `models`, a GGUF file and an adapter's file or none, it gives what `tests.serving.uneven.answers` gives.
 """
 
 import json
@@ -18,7 +18,7 @@ def main() -> None:
 
 
 def answers(asked: dict, base: str, adapter: str | None) -> list:
-    cache = {"type_k": GGML_TYPE_F32, "type_v": GGML_TYPE_F32}  # 16 bits otherwise
+    cache = {"type_k": GGML_TYPE_F32, "type_v": GGML_TYPE_F32}  # the default is 16 bits
     model = Llama(base, lora_path=adapter, n_ctx=256, n_threads=1, logits_all=True, verbose=False, **cache)
     found = []
     for prompt in asked["prompts"]:

@@ -1,6 +1,6 @@
 """Asks vLLM, in its environment, for a base and for adapters by LoRA requests: JSON in, JSON in the file `out`.
 
-It answers for each model, `base` or an adapter's name, what `tests.serving.uneven.answers` does.
+For each model, `base` or an adapter's name, it gives what `tests.serving.uneven.answers` gives.
 """
 
 import json

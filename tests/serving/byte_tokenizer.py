@@ -9,7 +9,7 @@ KINDS = of_sentencepiece.ModelProto.SentencePiece
 SPECIAL = {"<unk>": KINDS.UNKNOWN, "<s>": KINDS.CONTROL, "</s>": KINDS.CONTROL}
 
 model = of_sentencepiece.ModelProto()
-model.trainer_spec.model_type = of_sentencepiece.TrainerSpec.BPE  # the other kind has to have words
+model.trainer_spec.model_type = of_sentencepiece.TrainerSpec.BPE  # the other type must contain words
 model.trainer_spec.byte_fallback = True
 for piece, kind in (SPECIAL | {f"<0x{byte:02X}>": KINDS.BYTE for byte in range(256)}).items():
     model.pieces.add(piece=piece, score=0.0, type=kind)

@@ -1,4 +1,4 @@
-"""vLLM as the workflow installs it, once for all of these tests and for those of later days."""
+"""vLLM as the workflow installs it, once for all of these tests and for later sessions."""
 
 import os
 import subprocess
@@ -14,10 +14,10 @@ SERVING = "CANEFT_SERVING"
 
 @pytest.fixture(scope="session")
 def vllm_environment() -> Path:
-    """Python of an environment with the packages of envs/vllm.txt. Where they cannot be had, what needs it is skipped;
-    with CANEFT_SERVING=1, as in CI, it fails instead.
+    """Python of an environment with the packages of envs/vllm.txt. If it cannot be built, tests that need it are
+    skipped; with CANEFT_SERVING=1, as in CI, they fail.
 
-    The step of rule vllm_environment builds it, into .venv-vllm, unless it is there: so does `make .venv-vllm/.ready`.
+    The step of rule vllm_environment builds it in .venv-vllm, unless it exists; `make .venv-vllm/.ready` does the same.
     """
     lock, ready = REPOSITORY / "envs/vllm.txt", FOLDER / ".ready"
     command = [sys.executable, "-m", "workflow.scripts.build_environment", "--lock", str(lock), "--ready", str(ready)]

@@ -19,7 +19,7 @@ OFF = {"gemma3": 2e-3}
 
 @pytest.fixture(scope="module")
 def llama_cpp():
-    """Its environment; skipped or, with CANEFT_SERVING=1, failed where it cannot be built, say without a compiler."""
+    """llama.cpp's environment. If it cannot be built, tests are skipped, or fail with CANEFT_SERVING=1."""
     done = subprocess.run(["make", ".venv-llama/.ready"], cwd=REPOSITORY, capture_output=True, text=True)
     if done.returncode != 0:
         give_up = pytest.fail if os.environ.get("CANEFT_SERVING") == "1" else pytest.skip
@@ -29,7 +29,7 @@ def llama_cpp():
 
 @pytest.mark.parametrize("architecture", CASES)
 def test_an_adapter_is_the_merged_model(tmp_path, vllm_environment, llama_cpp, architecture):
-    """vLLM's environment has what the converters import. An adapter with ranks of its own is another model here."""
+    """The converters run in vLLM's environment. In llama.cpp, an adapter with a rank per module is another model."""
     expected = uneven.make(tmp_path, architecture, *CASES[architecture])
 
     def run(*command, **options):
@@ -44,7 +44,7 @@ def test_an_adapter_is_the_merged_model(tmp_path, vllm_environment, llama_cpp, a
         run(*line, "--outtype", "f32", "--outfile", tmp_path / f"{name}.gguf", tmp_path / name)
 
     run(vllm_environment, "tests/serving/byte_tokenizer.py", tmp_path / "base", tmp_path / "merged")
-    with ThreadPoolExecutor(2) as two:  # most of the time is for imports
+    with ThreadPoolExecutor(2) as two:  # most of the time goes into imports
         list(two.map(convert, expected))
     files = {name: str(tmp_path / f"{name}.gguf") for name in expected}
     models = {name: (files["base"], files[name]) for name in uneven.WAYS}

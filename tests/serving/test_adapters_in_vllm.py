@@ -1,4 +1,4 @@
-"""Exported adapters as LoRA requests of vLLM: each form is the merged model, where layers have 24, 3 and 1 neurons."""
+"""Exported adapters as LoRA requests to vLLM: each form equals the merged model; layers have 24, 3 and 1 neurons."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from tests.serving.conftest import REPOSITORY
 
 @pytest.mark.parametrize("architecture, rank", [("llama", 32), ("phi3", 64), ("gemma3_text", 32)])
 def test_an_adapter_is_the_merged_model(tmp_path, vllm_environment, architecture, rank):
-    """phi3's gate and up are one module, of rank 48."""
+    """In phi3, gate and up are one module, of rank 48."""
     expected = uneven.make(tmp_path, architecture, (24, 3, 1))
     adapters = {name: str(tmp_path / name) for name in uneven.WAYS}
     spec = uneven.asked(base=str(tmp_path / "base"), adapters=adapters, rank=rank, out=str(tmp_path / "out.json"))
@@ -28,5 +28,5 @@ def test_an_adapter_is_the_merged_model(tmp_path, vllm_environment, architecture
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "out.json").read_text())
     assert tuple(found.pop("ranks")) == OF_VLLM
-    del expected["merged"]  # a folder, not an adapter
+    del expected["merged"]  # it is a folder, not an adapter
     assert {name: uneven.same(found[name], right) for name, right in expected.items()} == dict.fromkeys(expected, True)

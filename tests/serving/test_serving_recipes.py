@@ -1,4 +1,4 @@
-"""The recipes of docs/serving.md: their own commands start vLLM's server, and their own client asks it."""
+"""The recipes of docs/serving.md: the page's own commands start vLLM's server, and its own client asks it."""
 
 import contextlib
 import io
@@ -43,7 +43,7 @@ exec {python} -m vllm.entrypoints.openai.api_server --enforce-eager --model "$@"
 
 @pytest.fixture
 def serve(tmp_path, monkeypatch, vllm_environment):
-    """Runs commands of the page until the server answers, then a program of the page; returns what that prints."""
+    """Runs commands of the page until the server answers, then a program of the page; returns its output."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -87,7 +87,7 @@ def serve(tmp_path, monkeypatch, vllm_environment):
 
 
 def by_transformers(model, tokenizer):
-    """What the page's text is answered, with the page's limit."""
+    """transformers' answer to the page's text, with the page's limit."""
     (limit,) = re.findall(r'"max_tokens": (\d+)', PROGRAMS[0])
     asked = [{"role": "user", "content": page_text()}]
     ids = tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_tensors="pt", return_dict=True)
@@ -103,7 +103,7 @@ def page_text():
 
 
 def test_a_merged_model_says_what_transformers_says(tmp_path, serve):
-    """SmolLM2, by its own chat template."""
+    """SmolLM2 with its own chat template."""
     torch.set_num_threads(1)
     (tmp_path / "base").mkdir()
     manifest = dequantised(SMOLLM, "float32", tmp_path / "base")
@@ -134,11 +134,11 @@ def test_each_patch_of_one_base_is_its_own_merged_model(tmp_path, serve):
     assert len(set(expected.values())) == len(expected)
     asks = PROGRAMS[0].replace('print(ask("tuned", text))', "") + PROGRAMS[1]
     found = serve(COMMANDS[1], asks).splitlines()
-    assert [line.removeprefix(" ") for line in found] == list(expected.values())  # the space after the prompt
+    assert [line.removeprefix(" ") for line in found] == list(expected.values())  # without the space after the prompt
 
 
 def words(size):
-    """A tokenizer of words, those of the page's text first; a space between any two."""
+    """A tokenizer of words, the page's words first, with a space between any two."""
     known = ["<unk>", "<s>", "</s>", *dict.fromkeys(page_text().split())]
     known += [f"w{number}" for number in range(size - len(known))]
     tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(known)}, "<unk>"))

@@ -1,4 +1,4 @@
-"""The step that translates, by both engines: the same lines of the base and of every kind of run."""
+"""The translation step with both engines gives the same lines for the base and for every kind of run."""
 
 import json
 import os
@@ -32,11 +32,11 @@ DECODING = {"length_factor": 0.5, "length_offset": 6, "batch_size": 3}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, tiny_model, tokenizer, examples, pairs):
-    """A base that vLLM takes, one that it does not, what the methods leave of the former, and two test sets."""
+    """A base that vLLM accepts, one that it does not, each method's output for the first, and two test sets."""
     root = tmp_path_factory.mktemp("translated")
 
     def base(head, breaks=1.0):
-        """Some of its sentences end early, and others not at all. breaks: weight of a line break."""
+        """Some of its sentences end early, others never. breaks: weight of a line break."""
         model = tiny_model(head_dim=head, initializer_range=0.4)
         model.lm_head.weight[tokenizer.eos_token_id] *= 1.2
         model.lm_head.weight[tokenizer.encode("\n", add_special_tokens=False)] *= breaks
@@ -56,7 +56,7 @@ def folder(tmp_path_factory, tiny_model, tokenizer, examples, pairs):
     tune(base(64), NEURONS, examples, steps=6, neurons=HEADS).save(root / "heads")
     known = manifests.base(
         manifests.read_manifest(root / "base/manifest.json")
-    )  # adapters look, patches compare weights
+    )  # adapters compare the manifest, patches the weights
     trainable(base(64), ADAPTERS, "float32", base=known, domains=DOMAINS).save(root / "adapters")
     for domain, some in zip(DOMAINS, (pairs[:5], pairs[5:]), strict=True):
         store.write(root / f"{domain}.jsonl", [Row(f"{domain}.test.{n}", *pair, domain) for n, pair in enumerate(some)])
@@ -65,7 +65,7 @@ def folder(tmp_path_factory, tiny_model, tokenizer, examples, pairs):
 
 @pytest.fixture(scope="module")
 def translated(folder, vllm_environment, tmp_path_factory):
-    """Runs the step: lines of the file that it leaves, what it says of the engine, and its log."""
+    """Runs the step; returns the lines of its file, what it says about the engine, and its log."""
     pythons = {"vllm": vllm_environment, "transformers": sys.executable}
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
 
@@ -111,7 +111,7 @@ def test_both_engines_write_the_same_lines(translated, folder, run, form, others
 
 
 def test_runs_differ_and_so_do_forms(translated):
-    """So that equal lines above say something."""
+    """If all runs agreed, equal lines above would show nothing."""
     runs = [("base", "chat"), ("base", "completion"), *((run, "chat") for run in (*TUNED, "heads"))]
     found = {tuple(line["hypothesis"] for line in translated("transformers", *run)[0]) for run in runs}
     assert len(found) == len(runs)
@@ -131,7 +131,7 @@ def test_what_vllm_does_not_serve_transformers_translates_and_the_record_says_so
 
 
 def test_a_completion_does_not_begin_with_what_ends_it(translated):
-    """A line break is the likeliest first token of five of these, which would be empty."""
+    """For five of these sources a line break is the likeliest first token, and would leave the translation empty."""
     expected, _, _ = translated("transformers", form="completion", base="breaking")
     found, engine, log = translated("vllm", form="completion", base="breaking")
     assert engine["name"] == "vllm", log
@@ -140,6 +140,6 @@ def test_a_completion_does_not_begin_with_what_ends_it(translated):
 
 
 def test_vllm_takes_as_many_tokens_as_a_completion_ends_with_by_our_count(vllm_environment):
-    """That runner works on GPUs alone; what it says in its code."""
+    """That runner needs a GPU, so the test reads the number in its code."""
     (code,) = vllm_environment.parents[1].glob("lib/python3*/site-packages/vllm/v1/worker/gpu/sample/logit_bias.py")
     assert f"\nMAX_NUM_STOP_TOKEN_IDS = {STOPS}\n" in code.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Tiny random models, patches with very uneven layers, in every form that is served, and the right answers."""
+"""Tiny random models, patches with very uneven layers in every form that is served, and the right answers."""
 
 import json
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ WAYS = {"adapter": {}, "own-ranks": {"own_ranks": True}}
 
 
 def random_model(architecture: str, vocabulary: int = 259, width: int = 64, seed: int = 0) -> PreTrainedModel:
-    """Three layers with heads of 64, which vLLM takes on a CPU; `width` neurons in each."""
+    """Three layers with `width` neurons each, and heads of 64, which vLLM accepts on a CPU."""
     text = {
         "vocab_size": vocabulary,
         "hidden_size": 128,
@@ -46,19 +46,19 @@ def random_model(architecture: str, vocabulary: int = 259, width: int = 64, seed
     config = AutoConfig.for_model(architecture, **(options if architecture == "gemma3" else text))
     model = AutoModelForCausalLM.from_config(config).requires_grad_(False).eval()
     for name, weight in model.named_parameters():
-        if "post_" in name and "feedforward" in name:  # of Gemma, which would otherwise say its last word again
+        if "post_" in name and "feedforward" in name:  # else Gemma would repeat its last word
             weight.fill_(9)
     return model
 
 
 def neurons(counts: Sequence[int], width: int) -> NeuronSet:
-    """As many of each layer, drawn."""
+    """Random neurons, this many in each layer."""
     drawn = np.random.default_rng(1)
     return NeuronSet(LAYERS, width, tuple(np.sort(drawn.choice(width, count, replace=False)) for count in counts))
 
 
 def make(folder: Path, architecture: str, counts: Sequence[int], width: int = 64) -> dict[str, list]:
-    """Puts into a folder `base`, `merged`, and an adapter of each form; by model, what `answers` it gives."""
+    """Writes `base`, `merged` and an adapter of each form into a folder; returns the `answers` of each model."""
     base, some = random_model(architecture, width=width), neurons(counts, width)
     base.save_pretrained(folder / "base")
     tuned = changed(base, some)
@@ -72,7 +72,7 @@ def make(folder: Path, architecture: str, counts: Sequence[int], width: int = 64
 
 
 def answers(model: PreTrainedModel) -> list:
-    """Of each prompt, the greedy tokens and the log-probability of the first, by a forward pass for each token."""
+    """For each prompt, the greedy tokens and the log-probability of the first, by a forward pass for each token."""
     found = []
     for prompt in PROMPTS:
         with torch.no_grad():
@@ -82,7 +82,7 @@ def answers(model: PreTrainedModel) -> list:
 
 
 def same(found: list, expected: list, within: float = 5e-5) -> bool:
-    """Whether all tokens are equal, and the probabilities to four digits or as given."""
+    """Whether all tokens are equal, and the probabilities to four digits or to the given tolerance."""
     return all(
         list(ids) == list(right) and abs(logarithm - by) < within
         for (ids, logarithm), (right, by) in zip(found, expected, strict=True)
@@ -90,5 +90,5 @@ def same(found: list, expected: list, within: float = 5e-5) -> bool:
 
 
 def asked(**more: object) -> str:
-    """What the programs that ask a server read."""
+    """The input of the programs that ask a server."""
     return json.dumps({"prompts": PROMPTS, "tokens": TOKENS, "end": END} | more)

@@ -1,14 +1,14 @@
-"""A real Slurm under one folder: munge, slurmctld and a slurmd for each node; with accounting mariadbd and slurmdbd.
+"""A real Slurm in one folder: munge, slurmctld and a slurmd for each node; with accounting also mariadbd and slurmdbd.
 
     python -m tests.slurm.cluster start FOLDER [--accounting] [--nodes N]
                                                   prints what to export; then sbatch and the rest work
     python -m tests.slurm.cluster stop FOLDER     cancels its jobs and ends its daemons by their pids
 
-As root or as a user, beside any other Slurm of the machine: keys, sockets, ports and pid files are its own. Each node
-claims more processors and memory than the machine has, so that what rules ask for can be scheduled, and two GPUs that
-are links to /dev/null and are scheduled like real ones. All nodes are this machine, at a port each. Jobs of the
-partition `urgent` have right of way: others go back into the queue for them. The tests can shut it off from every
-network, with all that runs in it.
+It runs as root or as a user, beside any other Slurm of the machine, because keys, sockets, ports and pid files are its
+own. Each node claims more processors and memory than the machine has, so that the requests of the rules can be
+scheduled, and two GPUs, which are links to /dev/null but are scheduled like real ones. All nodes are on this machine,
+with a port each. Jobs of the partition `urgent` preempt others, which go back into the queue. The tests can shut Slurm
+and everything in it off from every network.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-PROGRAMS = {  # and the Debian packages that have them
+PROGRAMS = {  # each with its Debian package
     "munged": "munge",
     "slurmctld": "slurmctld",
     "slurmd": "slurmd",
@@ -38,7 +38,7 @@ SEARCHED = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin"])
 USER = pwd.getpwuid(os.geteuid()).pw_name
 CPUS, MEMORY_MB, GPUS = 8, 64_000, 2
 ACCOUNT = "translation"
-PATIENCE = 120  # seconds for a daemon to answer or to end
+PATIENCE = 120  # seconds in which a daemon must answer or end
 
 SLURM_CONF = """\
 ClusterName=caneft
@@ -109,7 +109,7 @@ StorageUser={user}
 StorageLoc=slurm_accounting
 """
 
-# The executor plugin drops SLURM_CONF from the environment of the srun inside a job.
+# The executor plugin removes SLURM_CONF from the environment of the srun inside a job.
 SRUN = """\
 #!/bin/sh
 SLURM_CONF={folder}/slurm.conf exec {srun} "$@"
@@ -117,7 +117,7 @@ SLURM_CONF={folder}/slurm.conf exec {srun} "$@"
 
 
 class ClusterError(Exception):
-    """A part of the private Slurm did not do what it should; the message has its words."""
+    """A part of the private Slurm failed; the message has that part's words."""
 
 
 def missing() -> list[str]:
@@ -127,10 +127,10 @@ def missing() -> list[str]:
 
 @dataclass(frozen=True)
 class Cluster:
-    """The private Slurm in a folder; `accounting`: whether slurmdbd books its jobs in a database.
+    """The private Slurm in a folder.
 
-    nodes: how many it has;
-    network: a `Loopback` that all of it is to live in; its users too have to be inside (`command`).
+    accounting: whether slurmdbd books its jobs in a database. nodes: number of nodes. network: a `Loopback` in which
+    all of it runs; its users must be inside, too (`command`).
     """
 
     folder: Path
@@ -140,11 +140,11 @@ class Cluster:
 
     @property
     def names(self) -> list[str]:
-        """Of the nodes."""
+        """Names of the nodes."""
         return [f"node{number}" for number in range(1, self.nodes + 1)]
 
     def command(self, line: Sequence[str]) -> list[str]:
-        """A command line, so that it runs where this Slurm can be reached."""
+        """The command line in a form that reaches this Slurm."""
         return [*(self.network.inside if self.network else ()), *line]
 
     @property
@@ -164,18 +164,18 @@ class Cluster:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What is set for those who use the cluster."""
+        """Variables for users of the cluster."""
         path = os.pathsep.join([str(self.folder / "bin"), SEARCHED])
         return {"SLURM_CONF": str(self.folder / "slurm.conf"), "PATH": path, "USER": USER}
 
     @property
     def environment(self) -> dict[str, str]:
-        """This process's environment with `variables`, and without what a job of another Slurm has set."""
+        """This process's environment with `variables`, and without the variables of another Slurm's job."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "SBATCH_"))}
         return kept | self.variables
 
     def run(self, command: str) -> str:
-        """Output of one of Slurm's commands; a failure is a ClusterError."""
+        """Output of one of Slurm's commands; raises ClusterError if it fails."""
         line = self.command(shlex.split(command))
         done = subprocess.run(line, env=self.environment, capture_output=True, text=True, timeout=PATIENCE)
         if done.returncode != 0:
@@ -183,20 +183,20 @@ class Cluster:
         return done.stdout
 
     def jobs(self) -> str:
-        """What Slurm knows of its jobs: a line each, of what sacct has booked or squeue still remembers."""
+        """What Slurm knows about its jobs, one per line: what sacct has booked or squeue remembers."""
         if self.accounting:
             return self.run("sacct --duplicates --allocations --format=JobID,State,ReqMem,Timelimit,Elapsed,Comment%80")
         return self.run("squeue --states=all --format='%.8i %.12T %.8m %.10l %.9P %.8M %k'")
 
     def start(self) -> None:
-        """Writes the configuration and starts everything; returns when the node takes jobs."""
+        """Writes the configuration and starts everything; returns when the node accepts jobs."""
         self._write_configuration()
         for name in self.daemons:
             self.start_daemon(name)
         wait_for(lambda: self.run("sinfo -h -p cpu -o %T").strip() == "idle", "the node does not become idle")
 
     def stop(self) -> None:
-        """Cancels all jobs, waits until they are gone, and ends the daemons, the last one first."""
+        """Cancels all jobs, waits until they are gone, and ends the daemons in reverse order."""
         try:
             self.run(f"scancel --full --user={USER}")
             wait_for(lambda: not self.run("squeue --noheader").strip(), "jobs do not end")
@@ -205,7 +205,7 @@ class Cluster:
                 self.stop_daemon(name)
 
     def start_daemon(self, name: str) -> None:
-        """Starts one daemon and returns when it answers."""
+        """Starts a daemon and returns when it answers."""
         log = self.folder / f"{name}.log"
         with log.open("ab") as words:
             process = subprocess.Popen(
@@ -227,7 +227,7 @@ class Cluster:
         wait_for(answers, f"{name} does not answer; its log is {log}")
 
     def stop_daemon(self, name: str) -> None:
-        """Ends one daemon by its pid; nothing if it was not started."""
+        """Ends a daemon by its pid; does nothing if it was not started."""
         file = self.folder / f"{name}.pid"
         if file.exists():
             pid = int(file.read_text())
@@ -251,7 +251,7 @@ class Cluster:
         values["nodes"] = "\n".join(NODE.format(name=name, port=port, **values) for name, port in named)
         values["srun"] = shutil.which("srun", path=f"/usr/bin:{SEARCHED}")
         texts = {"slurm.conf": SLURM_CONF + (WITH_ACCOUNTING if self.accounting else WITHOUT_ACCOUNTING)}
-        # "Count=" without a device drains the node, and of a plain file no job is told that it has it.
+        # "Count=" without a device drains the node, and jobs are not told about a device that is a plain file.
         texts["gres.conf"] = "Name=gpu File={folder}/devices/nvidia[0-{last_gpu}]\n"
         texts["bin/srun"] = SRUN
         if self.accounting:
@@ -272,10 +272,10 @@ class Cluster:
 
 
 class Loopback:
-    """A network namespace with nothing but the loopback interface: what runs inside can reach nobody else.
+    """A network namespace with only the loopback interface: what runs inside cannot reach anything else.
 
-    Lives as long as the process that holds it. Raises ClusterError where this user may not make one. The interface has
-    a second address, one that is reserved for examples: Slurm resolves no name on a machine that has 127.0.0.1 only.
+    It lives as long as the process that holds it. Raises ClusterError if this user may not make one. The interface has
+    a second address, reserved for examples, because Slurm resolves no name on a machine that has only 127.0.0.1.
     """
 
     def __init__(self):
@@ -292,7 +292,7 @@ class Loopback:
 
     @property
     def inside(self) -> list[str]:
-        """Beginning of a command line that runs inside, as the process that it is started as."""
+        """The words before a command line that make it run inside, as the same process."""
         return ["nsenter", f"--net=/proc/{self._holder.pid}/ns/net", "--"]
 
     @property
@@ -305,7 +305,7 @@ class Loopback:
 
 
 def _books(cluster: Cluster) -> bool:
-    """Whether slurmdbd answers; the first time it learns of the cluster, an account and this user."""
+    """Whether slurmdbd answers; on the first call, registers the cluster, an account and this user."""
     if "caneft" not in cluster.run("sacctmgr --noheader list cluster format=cluster"):
         cluster.run("sacctmgr --immediate add cluster caneft")
         cluster.run(f"sacctmgr --immediate add account {ACCOUNT} cluster=caneft")
@@ -323,7 +323,7 @@ ANSWERS: dict[str, Callable[[Cluster], bool]] = {
 
 
 def wait_for(condition: Callable[[], bool], message: str, seconds: float = PATIENCE) -> None:
-    """Returns when a condition holds; a ClusterError in it is a no, and one with the message is raised in the end."""
+    """Waits until a condition holds; a ClusterError in it means no. Raises one with the message at the deadline."""
     deadline, said = time.monotonic() + seconds, ""
     while time.monotonic() < deadline:
         try:
@@ -336,7 +336,7 @@ def wait_for(condition: Callable[[], bool], message: str, seconds: float = PATIE
 
 
 def free_ports(number: int) -> list[int]:
-    """Ports that nobody listens on now."""
+    """Ports on which nothing listens now."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
     ports = [each.getsockname()[1] for each in sockets]
     for each in sockets:
@@ -345,7 +345,7 @@ def free_ports(number: int) -> list[int]:
 
 
 def _has_ended(pid: int) -> bool:
-    """Whether a process is gone; of a child, its exit code is taken."""
+    """Whether a process is gone; reaps it if it is a child."""
     try:
         return os.waitpid(pid, os.WNOHANG)[0] == pid
     except ChildProcessError:

@@ -1,7 +1,7 @@
 """Private Slurms with and without accounts, Snakemake in them as a user types it, and a local run to compare with.
 
-Nothing here stands in for anything: what runs is in tests/slurm/cluster.py, and the repository is a copy. Slurm waits
-more than it computes, so what does not depend on each other goes on at the same time.
+Everything is real: tests/slurm/cluster.py starts Slurm, and the repository is a copy. Slurm waits more than it
+computes, so independent parts run at the same time.
 """
 
 import os
@@ -24,8 +24,8 @@ from tests.slurm.cluster import Cluster, ClusterError, Loopback, missing, wait_f
 from tests.workflow.conftest import REPOSITORY, RESULTS, Workspace, pristine  # noqa: F401  a fixture
 
 CONFIG = "longer.yaml"
-LONG = 1500  # seconds: for a machine that has much else to do
-# Jobs here take seconds: they are looked at sooner. Nothing else differs from what a user types.
+LONG = 1500  # seconds, enough for a busy machine
+# Jobs here take seconds, so Snakemake looks at them sooner. All else is as a user types it.
 SOONER = ("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "10")
 
 
@@ -33,7 +33,7 @@ METHODS = ("base", "full", "lora", "random", "caneft")
 
 
 def longer(config: dict) -> None:
-    """Edit of mini.yaml: tuning and dumps take seconds, so that they can be killed in the middle; fewer methods."""
+    """Edit of mini.yaml: fewer methods, and tuning and dumps take seconds, so that they can be killed midway."""
     config["methods"] = {name: config["methods"][name] for name in METHODS}
     config["tuning"] |= {"epochs": 40, "dev_every": 120}
     config["importance"] |= {"samples": 500, "tokens_per_batch": 1}
@@ -43,7 +43,7 @@ def longer(config: dict) -> None:
 
 
 def over_two_nodes(config: dict) -> None:
-    """Edit of mini.yaml: as `longer`, but two nodes share dumps and tuning, and these take less time."""
+    """Edit of mini.yaml: like `longer`, but two nodes share dumps and tuning, which take less time."""
     longer(config)
     config["tuning"] |= {"epochs": 12, "dev_every": 36}
     config["importance"]["samples"] = 200
@@ -66,13 +66,13 @@ def running(
 
 @pytest.fixture(scope="session", autouse=True)
 def _ctrl_c_is_heard():
-    """What a shell starts in the background ignores SIGINT, and so would all that the tests start."""
+    """Restores SIGINT: a shell's background processes ignore it, and so would everything that the tests start."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
 def loopback() -> Iterator[Loopback | None]:
-    """A network of the loopback interface alone; None where only root may make one."""
+    """A network with only the loopback interface; None if only root may make one."""
     try:
         network = Loopback()
     except ClusterError as error:
@@ -85,25 +85,25 @@ def loopback() -> Iterator[Loopback | None]:
 
 @pytest.fixture(scope="session")
 def with_accounts(tmp_path_factory, loopback) -> Iterator[Cluster]:
-    """A Slurm whose jobs are booked by slurmdbd, so that sacct tells of them; it has no network."""
+    """A Slurm without a network, whose jobs slurmdbd books, so that sacct knows them."""
     yield from running("with_accounts", True, tmp_path_factory, loopback)
 
 
 @pytest.fixture(scope="session")
 def without_accounts(tmp_path_factory) -> Iterator[Cluster]:
-    """A Slurm that has squeue only."""
+    """A Slurm with squeue only."""
     yield from running("without_accounts", False, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def two_nodes(tmp_path_factory) -> Iterator[Cluster]:
-    """One of two nodes."""
+    """A Slurm with two nodes."""
     yield from running("two_nodes", False, tmp_path_factory, nodes=2)
 
 
 @dataclass(frozen=True)
 class Login:
-    """Somebody on the login node of a cluster, in their copy of the repository."""
+    """A user on the login node of a cluster, in their own copy of the repository."""
 
     cluster: Cluster
     workspace: Workspace
@@ -118,7 +118,8 @@ class Login:
         return self.workspace.results
 
     def command(self, *arguments: str, target: str = "all") -> list[str]:
-        results = ["--configfile", CONFIG, "--config", f"results_root={RESULTS}"]
+        own = [] if "--config" in arguments else ["--config", f"results_root={RESULTS}"]
+        results = ["--configfile", CONFIG, *own]
         conda = self.conda.arguments if self.conda else []
         line = ["snakemake", target, "--profile", "slurm", "--nocolor", *SOONER, *conda, *results, *arguments]
         return self.cluster.command(line)
@@ -134,7 +135,7 @@ class Login:
         return given
 
     def snakemake(self, *arguments: str, target: str = "all") -> subprocess.CompletedProcess:
-        """To the end; stdout and stderr together in `stdout`."""
+        """Runs Snakemake to its end; stdout and stderr together in `stdout`."""
         head = self.start(*arguments, target=target)
         return subprocess.CompletedProcess(head.process.args, head.wait(), head.said())
 
@@ -155,7 +156,7 @@ class Login:
 
 @dataclass(frozen=True)
 class Head:
-    """The Snakemake on the login node."""
+    """The main Snakemake, on the login node."""
 
     process: subprocess.Popen
     log: Path
@@ -164,7 +165,7 @@ class Head:
         return self.log.read_text(encoding="utf-8")
 
     def wait(self) -> int:
-        """Its exit code; it is killed if it takes too long, and so does not go on submitting jobs."""
+        """Its exit code. If it takes too long, it is killed, so that it submits no more jobs."""
         try:
             return self.process.wait(LONG)
         except subprocess.TimeoutExpired:
@@ -172,7 +173,7 @@ class Head:
             raise
 
     def wait_for(self, condition, message: str) -> None:
-        """Until something is so; an error if the head ends before."""
+        """Waits until the condition holds; an error if the head ends before."""
 
         def so() -> bool:
             assert self.process.poll() is None, self.said()[-5000:]
@@ -185,7 +186,7 @@ class Head:
             raise
 
     def press_ctrl_c(self) -> int:
-        """As a terminal does: to the whole process group. Returns the exit code."""
+        """Sends SIGINT to the whole process group, as a terminal does. Returns the exit code."""
         os.killpg(self.process.pid, signal.SIGINT)
         return self.wait()
 
@@ -203,7 +204,7 @@ def copied(pristine: Workspace, root: Path) -> Workspace:  # noqa: F811
 
 @pytest.fixture(scope="session")
 def local_run(pristine, tmp_path_factory) -> Iterator[Head]:  # noqa: F811
-    """The run on this machine, begun: it goes on while other tests wait for time limits."""
+    """The run on this machine, started here; it continues while other tests wait for time limits."""
     workspace = copied(pristine, tmp_path_factory.mktemp("local"))
     with (workspace.root / "head.log").open("wb") as log:
         command = [*warm.COMMAND, *workspace.command("--cores", "2", config=CONFIG)]
@@ -216,14 +217,14 @@ def local_run(pristine, tmp_path_factory) -> Iterator[Head]:  # noqa: F811
 
 
 def local_end(run: Head) -> Workspace:
-    """Where the local run has come to its end."""
+    """The workspace of the local run, after its end."""
     assert run.wait() == 0, run.said()[-5000:]
     return Workspace(run.log.parent)
 
 
 @pytest.fixture(scope="session")
 def fault_jobs(without_accounts, pristine, tmp_path_factory) -> Iterator[Future]:  # noqa: F811
-    """The jobs of faults.smk, begun: a Future of their folder and of the lines of squeue by rule, oldest first."""
+    """Starts the jobs of faults.smk. A Future of a `Faults`."""
     login = Login(without_accounts, copied(pristine, tmp_path_factory.mktemp("faults")))
     with ThreadPoolExecutor(1) as thread:
         yield thread.submit(faults.run, login)
@@ -259,5 +260,5 @@ def two_node_jobs(two_nodes, local_run, tmp_path_factory) -> Iterator[Future]:
 
 @pytest.fixture(scope="session")
 def local_results(local_run) -> Path:
-    """What it left."""
+    """The results of the local run."""
     return local_end(local_run).results

@@ -1,4 +1,4 @@
-"""Runs the jobs of faults.smk to their end, with an outage of slurmctld while one of them runs."""
+"""Runs the jobs of faults.smk to their end, with an outage of slurmctld during one of them."""
 
 import shutil
 import time
@@ -12,7 +12,7 @@ OPTIONS = ("--slurm-status-command", "squeue", "--slurm-partition-config", "prof
 
 
 class Line(NamedTuple):
-    """What squeue says of a job."""
+    """What squeue says about a job."""
 
     state: str
     memory: str
@@ -21,14 +21,14 @@ class Line(NamedTuple):
 
 
 class Faults(NamedTuple):
-    """The folder in which the jobs ran, and of each rule its jobs, oldest first."""
+    """The folder in which the jobs ran, and the jobs of each rule, oldest first."""
 
     root: Path
     jobs: dict[str, list[Line]]
 
 
 def run(login) -> Faults:
-    """login: a `Login` at a cluster without accounts."""
+    """Runs them. login: a `Login` on a cluster without accounts."""
     shutil.copy(RULES, login.root / RULES.name)
     head = login.start("--snakefile", RULES.name, *OPTIONS)
     head.wait_for(lambda: _running(login.cluster) == ["outlives_an_outage"], "the other jobs do not end")
@@ -45,10 +45,10 @@ def run(login) -> Faults:
 
 
 def _running(cluster) -> list[str]:
-    """Rules of the jobs that are queued, run or end."""
+    """Rules of all jobs that are queued, running or ending."""
     return [rule_of(comment) for comment in cluster.run("squeue -h --format=%k").splitlines()]
 
 
 def rule_of(comment: str) -> str:
-    """Rule of a job, from the comment that the executor writes at it."""
+    """A job's rule, from the comment that the executor gives it."""
     return comment.removeprefix("rule_").partition("_wildcards_")[0]

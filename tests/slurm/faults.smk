@@ -1,4 +1,4 @@
-"""Jobs that fail as jobs on clusters do, with the resources of the workflow's own rules (`growing`)."""
+"""Jobs that fail like jobs on clusters, with resources as in the workflow's own rules (`growing`)."""
 
 
 configfile: "longer.yaml"
@@ -37,7 +37,7 @@ rule fails_once:
 
 
 rule remembers_too_much:
-    """Half a gigabyte beside the two Snakemakes of a job."""
+    """Needs half a gigabyte in addition to the two Snakemakes of a job."""
     output:
         "faults/remembers_too_much",
     resources:
@@ -48,7 +48,7 @@ rule remembers_too_much:
 
 
 rule takes_too_long:
-    """At first two minutes; what was done then is not done again."""
+    """Takes two minutes the first time; later tries do not repeat that part."""
     output:
         "faults/takes_too_long",
     resources:

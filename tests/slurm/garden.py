@@ -1,4 +1,4 @@
-"""Adds an unseen domain to finished results, and runs what that asks for."""
+"""Adds an unseen domain to finished results, and runs the jobs for it."""
 
 import re
 from collections import Counter
@@ -25,7 +25,7 @@ def add(config: dict) -> None:
 
 
 def run(login, config: str, edited: dict) -> Grown:
-    """login: at a cluster without accounts, with finished results; edited: their configuration with the domain."""
+    """Runs them. login: on a cluster without accounts, with finished results. edited: configuration with the domain."""
     (login.root / config).write_text(yaml.safe_dump(edited), encoding="utf-8")
     before = files(login.results)
     done = login.snakemake(*OPTIONS)

@@ -1,4 +1,4 @@
-"""The mini workflow through a Slurm with accounts, with everything that can come between, and as if nothing had."""
+"""Interrupts the mini workflow in every way, on a Slurm with accounts; the end must be as without interruptions."""
 
 import json
 import re
@@ -15,23 +15,23 @@ from tests.slurm.conftest import CONFIG, Head, Login, copied
 RUNS = "runs/mini-llama/de-en/all"
 TUNING = ("full/seed1", "random/seed1", "caneft/seed1", "lora/seed1")
 DUMPS = ("it", "law", "medical")
-STEPS = 10  # of tuning, before it is killed
+STEPS = 10  # of tuning, before the kill
 OUTAGE = 5  # seconds
 RIGHT_OF_WAY = "sbatch --partition=urgent --cpus-per-task=8 --mem=100 --output=/dev/null --wrap 'sleep 3'"
 
 
 @dataclass
 class Story:
-    """What was seen on the way. Faults: dump cancelled, cancelled, requeued, preempted, cancelled later."""
+    """What happened on the way. Faults: dump cancelled, cancelled, requeued, preempted, cancelled later."""
 
     login: Login
-    ctrl_c: tuple[int, str] = (0, "")  # exit code, what was left in the queue
+    ctrl_c: tuple[int, str] = (0, "")  # exit code, and what was left in the queue
     locked: str = ""
     left_running: str = ""
-    hit: dict[str, str] = field(default_factory=dict)  # by fault: the dump or run that it met
-    number: dict[str, str] = field(default_factory=dict)  # of its job
-    steps: dict[str, int] = field(default_factory=dict)  # that tuning had done
-    record: bytes = b""  # of the run that is `cancelled later`, as its tuning left it
+    hit: dict[str, str] = field(default_factory=dict)  # by fault: the dump or run that it hit
+    number: dict[str, str] = field(default_factory=dict)  # of that job
+    steps: dict[str, int] = field(default_factory=dict)  # done by tuning by then
+    record: bytes = b""  # of the run that is `cancelled later`, as tuning left it
     during_outage: set[str] = field(default_factory=set)
     code: int = -1
     output: str = ""
@@ -40,7 +40,7 @@ class Story:
         return self.login.cluster.run(f"squeue --noheader --states={states} --format='{fields}'").splitlines()
 
     def running(self, comment: str) -> str | None:
-        """Number of the job whose comment, which the executor writes at every job, begins like this, if it runs."""
+        """Number of the running job whose comment begins like this; the executor gives every job a comment."""
         lines = self.queue(fields="%i %k")
         return next((line.split()[0] for line in lines if line.split()[1].startswith(comment)), None)
 
@@ -54,7 +54,7 @@ class Story:
 
 
 def tuning_comment(run: str) -> str:
-    """How the comment begins of the job that tunes a run: `full` has its own, the others share it with what follows."""
+    """Start of the comment of the job that tunes a run: `full` has its own job, others share it with later steps."""
     variant, attempt = run.split("/")
     kind = "rule_tune_full_wildcards" if variant == "full" else "rule_runs"
     return f"{kind}_mini-llama_de-en_all_{variant}_{attempt}"
@@ -65,7 +65,7 @@ def dump_comment(domain: str) -> str:
 
 
 def steps_done(story: Story, run: str) -> int:
-    """Of tuning, as its log in the making tells."""
+    """Steps of tuning so far, by its unfinished log."""
     try:
         return (story.login.results / RUNS / run / ".checkpoint/log.jsonl").read_bytes().count(b"\n")
     except FileNotFoundError:
@@ -73,7 +73,7 @@ def steps_done(story: Story, run: str) -> int:
 
 
 def dump_begun(story: Story, domain: str) -> bool:
-    """Whether a batch of a dump is finished, and not all are."""
+    """Whether some batches of a dump are finished, but not all."""
     folder = story.login.results / "importance/mini-llama/de-en"
     return any(folder.glob(f".{domain}.partial/**/*.npz"))
 
@@ -85,10 +85,10 @@ def press_ctrl_c(story: Story) -> None:
 
 
 def kill_the_head(story: Story) -> None:
-    """SIGKILL; what the same command says then, twice; and what it asks for is done."""
+    """Kills the head with SIGKILL, records what the same command then says, twice, and does what it asks for."""
     cluster, head = story.login.cluster, story.login.start()
     head.wait_for(lambda: story.running("rule_pretrain_model_wildcards_mini-llama"), "pretraining does not run")
-    # Suspended, so that it is there for sure when we come back.
+    # suspended, so that it is certainly there when Snakemake comes back
     cluster.run(f"scontrol suspend {story.running('rule_pretrain_model_wildcards_mini-llama')}")
     head.kill()
     story.locked = story.login.snakemake().stdout
@@ -98,7 +98,7 @@ def kill_the_head(story: Story) -> None:
 
 
 def hit(story: Story, head: Head, fault: str, command: str, ready: Callable[[], str | None], comment: Callable) -> None:
-    """Waits until one of several jobs is in the middle, and does it to this one."""
+    """Waits until one of several jobs is midway, and does this to it."""
     found = ""
 
     def one_runs() -> bool:
@@ -108,30 +108,30 @@ def hit(story: Story, head: Head, fault: str, command: str, ready: Callable[[], 
 
     head.wait_for(one_runs, f"no job is in the middle, to be {fault}")
     number = story.running(comment(found))
-    if number is None:  # it ended just now
+    if number is None:  # it has just ended
         return hit(story, head, fault, command, ready, comment)
     story.login.cluster.run(command.format(number))
     story.hit[fault], story.number[fault], story.steps[fault] = found, number, steps_done(story, found)
-    # Right of way is given a moment later: an outage before that would let tuning come to its end first.
+    # Preemption takes a moment: an outage before it would let tuning finish first.
     head.wait_for(lambda: story.running(comment(found)) != number, f"job {number} was not {fault}")
 
 
 def in_the_middle(story: Story) -> str | None:
-    """A run that is tuned, has done some steps, and was not met by a fault yet; the first is `full`."""
+    """A run in the middle of tuning that no fault has hit yet; the first is `full`."""
     runs = TUNING if story.hit.keys() & {"cancelled"} else TUNING[:1]
     found = (run for run in runs if run not in story.hit.values() and steps_done(story, run) >= STEPS)
     return next(found, None)
 
 
 def translates(story: Story) -> str | None:
-    """The last run, when its tuning is over and its translations are not."""
+    """The last run, once its tuning is over and its translations are not."""
     run, folder = TUNING[-1], story.login.results / RUNS / TUNING[-1]
     tuned = (folder / ".kept/kept.json").exists() and not (folder / "translations/test.cost.json").exists()
     return run if tuned else None
 
 
 def outage(story: Story, head: Head) -> None:
-    """Both daemons away while a run is tuned. A job that just begins then would fail: it asks Slurm for its step."""
+    """Stops both daemons while a run is tuned. A job that just starts then would fail: it asks Slurm for its step."""
     first: dict[str, int] = {}
     goes_on: list[str] = []
 
@@ -152,7 +152,7 @@ def outage(story: Story, head: Head) -> None:
 
 @pytest.fixture(scope="module")
 def story(with_accounts, pristine, tmp_path_factory, local_run, grown_jobs, two_node_jobs, registry) -> Story:
-    """With --use-conda, in environments that are made before. Beside it go the local run and other clusters' jobs."""
+    """The whole story, with --use-conda and ready environments; the local run and other clusters work meanwhile."""
     workspace = copied(pristine, tmp_path_factory.mktemp("slurm"))
     conda = WithConda(workspace, tmp_path_factory.mktemp("conda_prefix"))
     conda.create_environments(CONFIG)
@@ -189,24 +189,24 @@ def test_the_run_comes_to_its_end(story):
 
 @pytest.mark.parametrize("fault", ["cancelled", "requeued", "preempted"])
 def test_tuning_that_was_killed_went_on_at_its_checkpoint(story, fault):
-    """None is due by time within these seconds: it was written after SIGTERM."""
+    """The checkpoint was written after SIGTERM: none is due by time within these seconds."""
     log = story.log(f"tune/mini-llama/de-en/all/{story.hit[fault]}")
-    assert int(re.search(r"going on after step (\d+)", log)[1]) >= story.steps[fault] >= STEPS
+    assert int(re.search(r"resuming after step (\d+)", log)[1]) >= story.steps[fault] >= STEPS
 
 
 def test_tuning_that_was_over_is_not_done_again(story):
-    """Snakemake removes the results of all jobs of an allocation that fails, and makes all of them again."""
+    """If an allocation fails, Snakemake removes the results of all its jobs and makes all of them again."""
     run, results = story.hit["cancelled later"], story.login.results
     assert story.booked(story.number["cancelled later"]) == ["CANCELLED"]
     log = story.log(f"tune/mini-llama/de-en/all/{run}")
     assert "finished before" in log and "step/s" not in log
     assert (results / RUNS / run / "record.json").read_bytes() == story.record
-    assert not list(results.rglob(".kept"))  # once all is well
+    assert not list(results.rglob(".kept"))  # removed after a complete run
 
 
 def test_a_dump_that_was_cancelled_went_on_after_its_last_batch(story):
     log = story.log(f"dump_importance/importance/mini-llama/de-en/{story.hit['dump cancelled']}")
-    assert 0 < int(re.search(r"going on after batch (\d+) of 500", log)[1]) < 500
+    assert 0 < int(re.search(r"resuming after batch (\d+) of 500", log)[1]) < 500
     assert story.booked(story.number["dump cancelled"]) == ["CANCELLED"]
 
 
@@ -217,12 +217,12 @@ def test_a_cancelled_job_was_submitted_again_with_more_memory(story):
     megabytes = [int(memory.removesuffix("M")) for _, memory, _ in of_run]
     assert megabytes[-1] == 2 * megabytes[0] > 0, of_run
     assert of_run[-1][0] == "COMPLETED", of_run
-    assert {limit for *_, limit in of_run} == {"02:00:00"}, of_run  # no more time: it goes on where it was
+    assert {limit for *_, limit in of_run} == {"02:00:00"}, of_run  # no more time, because it resumed where it was
 
 
 @pytest.mark.parametrize(("fault", "state"), [("requeued", "REQUEUED"), ("preempted", "PREEMPTED")])
 def test_a_job_that_gave_way_is_the_same_job(story, fault, state):
-    """Whoever has right of way may have met it once more."""
+    """A job with priority may have preempted it more than once."""
     *before, last = story.booked(story.number[fault])
     assert state in before and set(before) <= {"REQUEUED", "PREEMPTED"} and last == "COMPLETED"
 
@@ -234,7 +234,7 @@ def test_jobs_outlive_an_outage_of_slurm(story):
 
 
 def test_jobs_ran_in_the_environment_of_their_rule(story):
-    """As each Python in these environments tells when it starts a step."""
+    """Each Python in these environments reports when it starts a step."""
     told = (story.login.root / "spy.jsonl").read_text().splitlines()
     names = {str(story.login.conda.environment(name)): name for name in ("train", "report")}
     steps = {(names[prefix], module.rpartition(".")[2]) for prefix, module, _ in map(json.loads, told)}
@@ -249,7 +249,7 @@ def test_jobs_had_no_network(loopback):
 
 
 def test_the_end_is_that_of_a_local_run(story, local_results):
-    """All files but logs, and what tells of times."""
+    """All files are equal, except logs and what records times."""
     assert equal.differences(story.login.results, local_results) == []
     here = equal.files(story.login.results)
     kinds = ("tables/main.csv", "record.json", "patch.safetensors", "translations/test.jsonl", "figures/scores.svg")
@@ -262,7 +262,7 @@ def test_a_second_run_has_nothing_to_do(story):
 
 
 def test_fetching_submits_nothing(story, local_results):
-    """It belongs to the login node, which has a network: here the fetched model is a folder."""
+    """Fetching runs on the login node, which has a network; here the fetched model is a folder."""
     before = story.login.cluster.jobs()
     models = {"given": {"path": str(local_results / "models/mini-llama")}}
     results = ("--config", f"models={models}", "results_root=out/fetched")

@@ -24,7 +24,7 @@ def test_a_job_that_is_killed_for_its_memory_is_submitted_again_with_more(faults
 
 
 def test_a_job_that_runs_out_of_time_is_submitted_again_with_more(faults):
-    """A minute more each time. On a busy machine the second attempt may run out of time too."""
+    """Each attempt gets a minute more. On a busy machine the second attempt may run out of time, too."""
     *late, last = [(job.state, job.limit) for job in faults.jobs["takes_too_long"]]
     assert late == [("TIMEOUT", f"{attempt}:00") for attempt in range(1, len(late) + 1)] and late
     assert last == ("COMPLETED", f"{len(late) + 1}:00")
@@ -35,7 +35,7 @@ def test_a_job_outlives_an_outage_of_slurmctld(faults):
 
 
 def test_gpus_are_shared_by_jobs_in_the_partition_that_has_them(faults):
-    """Three jobs of six seconds on two devices: each sees one, and nobody else does meanwhile."""
+    """Three jobs of six seconds share two devices: each sees one, and no other job sees it meanwhile."""
     assert [(job.state, job.partition) for job in faults.jobs["on_a_gpu"]] == [("COMPLETED", "gpu")] * 3
     held = [(faults.root / f"faults/gpu{number}").read_text().split() for number in range(3)]
     assert {device for device, _, _ in held} == {"0", "1"}

@@ -1,4 +1,4 @@
-"""Finished results to which an unseen domain is added, on a Slurm without accounts: what runs, and what stays."""
+"""An unseen domain is added to finished results, on a Slurm without accounts: what runs, and what stays."""
 
 import json
 import re
@@ -21,7 +21,7 @@ def grown(grown_jobs):
 
 
 def test_its_own_jobs_run_and_those_of_the_tables(grown):
-    """`base`, four runs and the two trials of lora are translated on it in five allocations, and the trials scored."""
+    """`base`, four runs and the two trials of lora translate it in five allocations, and the trials are scored."""
     once = ["prepare_test_corpus", "shared_flag_overlap_score_copy", "overlap_score_without_overlap"]
     once += ["significance_test_significance", "tabulate", "plot", "overview", "show_examples"]
     once += ["trial_translate", "choice_score_trials", "translation_score_translate"]
@@ -39,7 +39,7 @@ def test_no_other_file_is_written_anew(grown):
 
 
 def test_what_was_translated_before_stays(grown):
-    """Lines, and what is known of each domain's translation, with its seconds."""
+    """Lines stay, and what the cost file says about each domain's translation, its seconds included."""
     _, before, after = grown
     lines = [name for name in before if name.endswith("/translations/test.jsonl")]
     assert len(lines) == 1 + 4 + 2

@@ -1,10 +1,11 @@
-"""What a user sees whose profile does not fit the cluster: one message, before anything is submitted."""
+"""What users see if their profile does not fit the cluster: one message, before anything is submitted."""
 
 import dataclasses
 
 import pytest
 
 from tests.slurm.conftest import Login, copied
+from tests.workflow.conftest import RESULTS
 
 DEFAULTS = ("--default-resources", "mem_mb=2000", "runtime=30")
 
@@ -38,11 +39,11 @@ def test_a_mistake_in_the_profile_is_one_message(login, resources, expected):
 
 def test_gpus_in_the_configuration_is_a_message_at_plan_time(login):
     config = login.workspace.configuration(lambda c: c["models"]["mini-llama"].update(resources={"gpus": 1}))
-    done = login.snakemake("-n", "--config", f"models={config['models']}")
+    done = login.snakemake("-n", "--config", f"models={config['models']}", f"results_root={RESULTS}")
     assert done.returncode != 0 and "Did you mean 'gpu'?" in done.stdout, done.stdout
 
 
 def test_a_cluster_without_accounts_needs_squeue(login, without_accounts):
-    """Else Snakemake would wait forever."""
+    """Otherwise Snakemake would wait forever."""
     elsewhere = dataclasses.replace(login, cluster=without_accounts)
     assert_refused(elsewhere, expected=("slurm-status-command is sacct", "set it to squeue"))

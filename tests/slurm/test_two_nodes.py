@@ -1,4 +1,4 @@
-"""Dumps and tuning that two nodes share: srun starts a process on each, and together they end like one."""
+"""Dumps and tuning shared by two nodes: srun starts a process on each, and the outcome is that of one process."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ SHARED = ("dump_importance", "tune_neurons")
 
 
 def launches(log: Path) -> list[str]:
-    """Slurm jobs of which a node was told to run a task of the first step, which is the job's own srun."""
+    """Slurm jobs for which a node was told to run a task of the first step, which is the job's own srun."""
     return re.findall(r"launch task StepId=(\d+)\.0 ", log.read_text())
 
 
@@ -39,9 +39,9 @@ def test_dumps_and_neurons_have_the_bytes_of_one_process(ended):
 
 
 def test_a_run_that_is_tuned_on_two_nodes_is_that_of_one_process(ended):
-    """After its cancelling, too, it goes on: the first job of its tuning was not the last."""
+    """This includes a cancelled and resumed run: tuning took more than one job."""
     assert [job.state for job in ended.jobs if job.rule == "tune_neurons"] == ["CANCELLED", "COMPLETED"]
-    assert "going on" in (ended.spread / f"logs/tune/{RUN.removeprefix('runs/')}.log").read_text()
+    assert "resuming after step" in (ended.spread / f"logs/tune/{RUN.removeprefix('runs/')}.log").read_text()
     one, two = (load_file(results / RUN / "patch.safetensors") for results in (ended.alone, ended.spread))
     assert one.keys() == two.keys()
     for name in one:

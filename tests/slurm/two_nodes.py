@@ -1,4 +1,4 @@
-"""Makes dumps and tunes a run, once by one process each, and once on two nodes, where tuning is cancelled midway."""
+"""Makes dumps and tunes a run, once with one process each, and once on two nodes, where tuning is cancelled midway."""
 
 import shutil
 from pathlib import Path
@@ -16,7 +16,7 @@ STEPS = 10  # of tuning, before it is cancelled
 
 
 class Job(NamedTuple):
-    """What squeue says of a job."""
+    """What squeue says about a job."""
 
     rule: str
     state: str
@@ -25,7 +25,7 @@ class Job(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """Results of one process each and of two nodes, and the jobs of the nodes, oldest first."""
+    """Results of one process each and of two nodes, and the jobs on the nodes, oldest first."""
 
     alone: Path
     spread: Path
@@ -33,10 +33,10 @@ class Spread(NamedTuple):
 
 
 def run(login, other: Workspace, config: str, edited: dict) -> Spread:
-    """Both, from a finished run that begins alike: its dumps and what was made of them are deleted.
+    """Makes both from a finished run with the same start; its dumps and what followed from them are deleted.
 
-    login: a `Login` at a cluster of two nodes, with a workspace of that run; other: one more; edited: what the
-    configuration is by then, of two nodes, which on one machine says nothing else.
+    login: a `Login` on a cluster of two nodes, with a workspace of that run. other: another one. edited: the
+    configuration for two nodes, which on one machine changes nothing else.
     """
     for workspace in (other, login.workspace):
         (workspace.root / config).write_text(yaml.safe_dump(edited), encoding="utf-8")
@@ -47,7 +47,7 @@ def run(login, other: Workspace, config: str, edited: dict) -> Spread:
     steps = login.results / RUN / ".checkpoint/log.jsonl"
 
     def tuned() -> str:
-        """Number of the job that tunes, if it is in the middle."""
+        """Number of the job that is in the middle of tuning, if any."""
         lines = login.cluster.run("squeue --noheader --states=running --format='%i %k'").splitlines()
         in_the_middle = steps.exists() and steps.read_bytes().count(b"\n") >= STEPS
         return next((line.split()[0] for line in lines if "tune_neurons" in line and in_the_middle), "")

@@ -1,4 +1,4 @@
-"""A results tree as the workflow leaves it, with seeded numbers, for the tests of tables and figures."""
+"""A results tree as the workflow writes it, with seeded numbers, for the tests of tables and figures."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ def plan(
     mixtures: dict | None = None,
     **sections,
 ) -> Plan:
-    """Plan of a small configuration with one model and one direction; sections: further keys of the configuration."""
+    """Plan of a small configuration with one model and one direction. sections: further keys of the configuration."""
     test = {"format": "demo", "domain": "it", "pairs": 400}
     domains = {domain: {"train": test, "dev": test, "test": test} for domain in seen}
     domains |= {domain: {"test": test} for domain in unseen}
@@ -50,12 +50,12 @@ def plan(
 
 
 def write(plan: Plan, root: Path, score=None, seed: int = 0, trial=None, dev=None, flagged=None, health=None) -> None:
-    """All files that tables and figures open.
+    """Writes all files that tables and figures open.
 
-    score(method, variant, domain, seed, metric) overrides the random scores, trial(variant, rate, domain) those of the
-    trials on test sets, dev(variant, rate) what the trials reach on dev (None: diverged), flagged(mixture, domain) how
-    many pairs and sources of 400 overlap (none), health(variant, domain) which counts of bad outputs are not 0 (two cut
-    ones of base).
+    score(method, variant, domain, seed, metric) replaces the random scores, trial(variant, rate, domain) those of the
+    trials on test sets. dev(variant, rate) is a trial's score on dev (None: diverged). flagged(mixture, domain) says
+    how many pairs and sources of 400 overlap (by default none), health(variant, domain) which counts of bad outputs are
+    not 0 (by default, two outputs of base are cut).
     """
     rng = np.random.default_rng(seed)
     score = score or (lambda *_: float(rng.uniform(40, 90)))
@@ -144,13 +144,13 @@ def _scores(plan: Plan, file: inputs.ScoreFile, score, health) -> dict:
 
 
 def add_domains(path: Path, content: dict) -> None:
-    """Writes a file of scores by domain; those of other domains stay."""
+    """Writes scores by domain into a file that may have scores of other domains, and keeps those."""
     earlier = json.loads(path.read_text(encoding="utf-8"))["domains"] if path.exists() else {}
     write_json(path, content | {"domains": earlier | content["domains"]})
 
 
 def _neural_scores(file: inputs.ScoreFile, metric: str, rng: np.random.Generator) -> dict:
-    """Of a metric that is a model: the score is the mean of the segments' ones."""
+    """Scores of a neural metric: a score is the mean of its segments' scores."""
     domains = {}
     for domain in file.domains:
         segments = rng.uniform(0.4, 0.9, 400).round(6).tolist()
@@ -167,7 +167,7 @@ def _routed(plan: Plan, variant: str, domains: list[str], seen: list[str]) -> se
 
 
 def _adapters(plan: Plan, entry: dict, seen: list[str]) -> dict:
-    """What stands beside an unseen domain's score: the first domain's adapter is chosen, the last one is 2 better."""
+    """The adapters' scores beside an unseen domain's: the first domain's is chosen, the last domain's is 2 better."""
     metrics = plan.config.scoring.metrics
     found = {d: {metric: dict(entry[metric]) for metric in metrics} for d in seen}
     for metric in metrics:
@@ -192,7 +192,7 @@ def _choices(reached) -> dict[str, dict]:
 
 
 def _add_trial_scores(plan: Plan, path: Path, file: inputs.TrialFile, trial) -> None:
-    """The trials of a grid share a file."""
+    """Adds a trial's scores to the file of its grid."""
     found = {
         domain: {"segments": 400, "health": HEALTHY}
         | {
@@ -206,7 +206,7 @@ def _add_trial_scores(plan: Plan, path: Path, file: inputs.TrialFile, trial) -> 
 
 
 def _record(plan: Plan, file, choice: dict | None, rate: float | None = None, diverged: bool = False) -> dict:
-    """rate: of a trial. choice: content of choice.json, None for a fixed rate."""
+    """Content of a run's record. rate: of a trial. choice: content of choice.json, None for a fixed rate."""
     method = plan.config.methods[file.variant]
     asked = parts.tune(plan.config, *file.block[:2], file.variant, rate)
     used = rate or (choice["learning_rate"] if choice else method.learning_rate)
@@ -235,13 +235,13 @@ def _record(plan: Plan, file, choice: dict | None, rate: float | None = None, di
 
 
 def neuron_count(plan: Plan, variant: str) -> int:
-    """115 neurons, or another share than 10 % of them all."""
+    """115 neurons, or the configured share of all."""
     fraction = getattr(plan.config.methods[variant], "fraction", None)
     return 115 if fraction is None else round(fraction * LAYERS * WIDTH)
 
 
 def write_log(path: Path, rng: np.random.Generator, steps: int = 60, level: float = 1.0) -> None:
-    """A loss that falls to about `level` nats, dev every 20 steps and at the end."""
+    """Writes a loss that falls to about `level` nats, with dev every 20 steps and at the end."""
     lines = []
     for step in range(steps):
         expected = level * (1 + 1.5 * np.exp(-step / 12))
@@ -266,7 +266,7 @@ def _cost(file: inputs.CostFile, rng: np.random.Generator) -> dict:
 
 
 def stability(rng: np.random.Generator, sizes: tuple[int, ...] = (25, 50, 100, 200, 400), splits: int = 3) -> dict:
-    """Curves that rise to about 0.8 over noise at about 0.1; at the smallest size a correlation is undefined.
+    """Curves that rise to about 0.8 over noise at about 0.1; a correlation is undefined at the smallest size.
 
     The later criteria rise sooner, and `layer` later than `model`.
     """
@@ -305,9 +305,9 @@ def _write_information(plan: Plan, root: Path, file: inputs.File, rng: np.random
 
 
 def significance(plan: Plan, block: inputs.Block, difference: float = 1.0, p: float = 0.2) -> dict:
-    """Tests of one block, each of the same difference and p."""
+    """Tests of one block, all with the same difference and p."""
     method, baseline = comparison.method(plan, block), comparison.baseline(plan, block)
-    variants = list(dict.fromkeys(run.variant for run in inputs.block_runs(plan, block)))
+    variants = list(dict.fromkeys(run.variant for run in plan.final_runs(*block)))
     pairs = [(v, baseline) for v in variants if baseline not in (None, v)]
     pairs += [(method, v) for v in variants if method is not None and v not in (method, baseline)]
     columns = [*plan.tested(*block[1:]), *(["average_seen"] if len(plan.seen(*block[1:])) > 1 else [])]
@@ -317,9 +317,7 @@ def significance(plan: Plan, block: inputs.Block, difference: float = 1.0, p: fl
     entry |= {"se_runs": 0.25, "df": 8, "p_runs": p / 2} if enough else dict.fromkeys(("se_runs", "df", "p_runs"))
     tests = [{"a": a, "b": b, "column": column} | entry for a, b in pairs for column in columns]
     scores = {v: {column: {"score": 50.0, "low": 49.0, "high": 51.0} for column in columns} for v in variants}
-    runs = {
-        run.variant: len(plan.config.seeds) if run.seed is not None else 0 for run in inputs.block_runs(plan, block)
-    }
+    runs = {run.variant: len(plan.config.seeds) if run.seed is not None else 0 for run in plan.final_runs(*block)}
     apart = {
         "variants": variants,
         "covariance": np.diag(np.full(len(variants), 0.125)).tolist(),
@@ -359,7 +357,7 @@ def corpus_report(domain: config.Domain) -> dict:
 
 
 def _mixture_report(plan: Plan, file: inputs.CorpusFile) -> dict:
-    """The first domain loses a pair to the test of the last."""
+    """The first domain loses one pair to the test set of the last."""
     seen = plan.seen(file.direction, file.mixture)
     found = {}
     for split, kept in {"train": 800, "dev": 100}.items():

@@ -1,4 +1,4 @@
-"""Adapters against explicit matrix products, and each domain trained by its own rows only."""
+"""Adapters compared with explicit matrix products; each domain trains on its own rows only."""
 
 import copy
 import json
@@ -29,7 +29,7 @@ def adapted(model, domains=DOMAINS, seed=4):
 
 
 def filled(way, seed=5):
-    """With weights that change every number."""
+    """Gives the adapters weights that change every number."""
     generator = torch.Generator().manual_seed(seed)
     for parameter in way.parameters():
         parameter.data = torch.randn(parameter.shape, generator=generator) * 0.5
@@ -46,7 +46,7 @@ def logits(model, batch):
 
 
 def by_hand(model, weights, domain):
-    """A copy of the model with the formula in numpy after each FFN, in float64."""
+    """A copy of the model that applies the formula in numpy after each FFN, in float64."""
     model = copy.deepcopy(model)
 
     def hook_of(layer):
@@ -90,7 +90,7 @@ def test_the_start_is_the_base_bit_for_bit(tiny_model, architecture, examples, d
 
 
 def test_a_half_precision_model_adds_what_float32_computes(tiny_model, examples):
-    """One rounding of the sum's part: the block's output is within bfloat16's step of the exact one."""
+    """The sum is rounded only once: the block's output is within one bfloat16 step of the exact one."""
     model = tiny_model(dtype=torch.bfloat16)
     way = filled(adapted(model))
     block = naive.decoder_layers(model)[1].mlp
@@ -121,7 +121,7 @@ def train(model, way, examples, domains, steps=4):
 
 
 def test_an_adapter_learns_from_its_own_rows_only(tiny_model, architecture, examples):
-    """Trained in mixed batches, it becomes what it becomes alone on its rows."""
+    """Training in mixed batches gives the same adapter as training on its own rows alone."""
     mixed = tiny_model(architecture)
     way = adapted(mixed)
     start = weights(way)
@@ -137,7 +137,7 @@ def test_an_adapter_learns_from_its_own_rows_only(tiny_model, architecture, exam
 
 
 def test_a_domain_without_rows_gets_no_gradient_and_no_weight_of_the_base_does(tiny_model, architecture, examples):
-    model = tiny_model(architecture).requires_grad_(True)  # as one comes that nobody has frozen
+    model = tiny_model(architecture).requires_grad_(True)  # as it is before anybody freezes it
     before = copy.deepcopy(model.state_dict())
     way = adapted(model)
     train(model, way, examples[:2], ["law", "it"], steps=2)
@@ -157,7 +157,7 @@ def test_recomputed_activations_give_the_same_gradients(tiny_model, architecture
             model.gradient_checkpointing_enable({"use_reentrant": reentrant})
             model.enable_input_require_grads()
         model.train()
-        for chosen in (slice(0, 3), slice(3, 5)):  # two passes of one step
+        for chosen in (slice(0, 3), slice(3, 5)):  # two passes in one step
             way.begin(DOMAINS[chosen])
             response_losses(model, collate(examples[:5][chosen], PAD)).sum().backward()
         gradients.append([parameter.grad.clone() for parameter in way.parameters()])
@@ -232,7 +232,7 @@ def test_the_file_says_what_it_is_for(tiny_model, folder):
 
 
 def changed(path, **changes):
-    """The file with another manifest."""
+    """Writes another manifest into the file."""
     with safe_open(path, framework="np") as file:
         manifest = json.loads(file.metadata()["caneft"])
     save_file(load_file(path), path, metadata={"caneft": json.dumps(manifest | changes)})

@@ -1,4 +1,4 @@
-"""The method in a program: the numbers are the witness's and the workflow's, and a model comes back as it was."""
+"""The method in a program: its numbers equal the witness's and the workflow's, and the model comes back unchanged."""
 
 import copy
 
@@ -22,7 +22,7 @@ def model(tiny_model):
 
 @pytest.fixture
 def by_domain(examples):
-    """Eight examples a domain."""
+    """Eight examples per domain."""
     return {"it": examples, "law": examples[::-1]}
 
 

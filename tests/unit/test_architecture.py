@@ -1,4 +1,4 @@
-"""Who may know whom: the contracts of import-linter in pyproject.toml."""
+"""Which module may import which: the contracts of import-linter in pyproject.toml."""
 
 import subprocess
 import sys

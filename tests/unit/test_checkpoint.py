@@ -1,4 +1,4 @@
-"""Checkpoints: a run that is broken off and taken up again ends as if nothing had happened, to the bit."""
+"""Checkpoints: a run that is interrupted and resumed ends bit for bit like an undisturbed one."""
 
 import json
 import logging
@@ -34,23 +34,23 @@ METHODS = {
     "adapters": config.Adapters(method="adapters", learning_rate=1e-2, bottleneck=3),
     "caneft": config.Neurons(method="caneft", learning_rate=1e-2),
 }
-STEPS = 6  # of the runs below
+STEPS = 6  # in the runs below
 
 
 class Killed(BaseException):
-    """In the place of a SIGKILL: nothing in the package may catch it."""
+    """Replaces SIGKILL: nothing in the package may catch it."""
 
 
 @pytest.fixture
 def run(tiny_model, examples, tmp_path):
     """Trains with a checkpoint after every step; returns parameters and weights, outcome and log.
 
-    kill: step during which the run dies, after the optimizer moved the weights and before the checkpoint.
+    kill: the step in which the run dies, after the optimizer moved the weights and before the checkpoint.
     """
 
     def make(folder, method="lora", kill=None, identity="same", dtype=torch.float32, seconds=0, watch=None, **settings):
         model = tiny_model(dtype=dtype)
-        torch.manual_seed(7)  # as a step does
+        torch.manual_seed(7)  # as a step of the workflow does
         neurons = NeuronSet(3, 40, (np.array([1, 5]), np.array([], dtype=int), np.array([0, 8, 39])))
         way = tuning_methods.trainable(model, METHODS[method], "float32", neurons, {}, [""])
         after_step = way.after_step
@@ -67,7 +67,7 @@ def run(tiny_model, examples, tmp_path):
             return len((tmp_path / folder / "log").read_text().splitlines()) if count[0] > resumed else -1
 
         checkpoints = Checkpoints(tmp_path / folder, identity, seconds)
-        count, resumed = [0], int(checkpoints.path.exists())  # putting parameters back calls after_step too
+        count, resumed = [0], int(checkpoints.path.exists())  # restoring parameters calls after_step, too
         way.after_step = counted
         tuning = config.Tuning(
             **{"batch_size": 4, "tokens_per_batch": 120, "epochs": 3, "weight_decay": 0.1} | settings
@@ -92,14 +92,14 @@ def same(first, second):
 
 def interrupted(run, kills, *arguments, **options):
     for kill in kills:
-        torch.manual_seed(random.randrange(2**32))  # nothing but the checkpoint may tell a run what came before
+        torch.manual_seed(random.randrange(2**32))  # only the checkpoint may tell a run about its past
         with pytest.raises(Killed):
             run(*arguments, kill=kill, **options)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_killed_run_ends_like_an_undisturbed_one(run, method):
-    """Killed before there is a checkpoint, and three times after."""
+    """The run is killed once before the first checkpoint and three times afterwards."""
     undisturbed = run("undisturbed", method)
     interrupted(run, [0, 1, 3, 5], "disturbed", method)
     assert same(run("disturbed", method), undisturbed)
@@ -108,7 +108,7 @@ def test_a_killed_run_ends_like_an_undisturbed_one(run, method):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_so_does_a_run_in_half_precision(run, dtype, monkeypatch):
-    """The scale of float16 too: it would be found again, in other steps."""
+    """This includes the scale of float16, which a new scaler would find again only after other steps."""
     scaler = torch.amp.GradScaler
     scales = {"init_scale": 2.0**24, "growth_interval": 2}
     monkeypatch.setattr(torch.amp, "GradScaler", lambda *args, **options: scaler(*args, **options, **scales))
@@ -120,7 +120,7 @@ def test_so_does_a_run_in_half_precision(run, dtype, monkeypatch):
 
 
 def test_so_does_a_run_with_masters_in_memory(run, monkeypatch):
-    """Of which the weights in bfloat16 tell little: at this rate most of these stay as they were for many steps."""
+    """Weights in bfloat16 could not restore the masters: at this rate most do not change for many steps."""
     monkeypatch.setitem(METHODS, "offload", METHODS["offload"].model_copy(update={"learning_rate": 1e-5}))
     undisturbed = run("undisturbed", "offload", dtype=torch.bfloat16)
     interrupted(run, [2, 5], "disturbed", "offload", dtype=torch.bfloat16)
@@ -128,7 +128,7 @@ def test_so_does_a_run_with_masters_in_memory(run, monkeypatch):
 
 
 def test_so_does_a_run_that_stops_early(run, monkeypatch):
-    """At weights that were trained before the run was killed."""
+    """Its best weights may be older than the kill."""
     monkeypatch.setitem(METHODS, "full", METHODS["full"].model_copy(update={"learning_rate": 2e-2}))
     settings = {"patience": 3, "dev_every": 1, "epochs": 12, "batch_size": 6}
     undisturbed = run("undisturbed", "full", **settings)
@@ -142,12 +142,12 @@ def test_so_does_a_run_that_stops_early(run, monkeypatch):
 
 def test_steps_after_the_last_checkpoint_are_taken_again(run, monkeypatch):
     undisturbed = run("undisturbed")
-    due = iter([False, True, False, False])  # the second step is saved only
+    due = iter([False, True, False, False])  # only the second step is saved
     monkeypatch.setattr(Checkpoints, "due", property(lambda self: next(due, False)))
     interrupted(run, [4], "disturbed")
     seen = []
     assert same(run("disturbed", watch=seen.append), undisturbed)
-    assert len(seen) == 1 + STEPS - 2  # one call puts the parameters back
+    assert len(seen) == 1 + STEPS - 2  # one call restores the parameters
 
 
 def test_a_finished_run_needs_no_step(run):
@@ -159,7 +159,7 @@ def test_a_finished_run_needs_no_step(run):
 
 @pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGUSR1, 138)])
 def test_a_signal_ends_after_the_step_with_a_checkpoint(run, tmp_path, number, code):
-    """Though no checkpoint is due for an hour."""
+    """It does so although no checkpoint is due for an hour."""
     undisturbed = run("undisturbed")
     before = signal.getsignal(number)
     with pytest.raises(SystemExit) as end:
@@ -202,7 +202,7 @@ def test_checkpoints_are_written_as_often_as_asked(run, tmp_path, monkeypatch):
 
 
 def test_writing_takes_a_tenth_of_the_time_at_most(run, monkeypatch):
-    """A step takes 10 seconds and a checkpoint 5, so there are 45 between two, not the 20 that were asked for."""
+    """A step takes 10 seconds and a checkpoint 5, so checkpoints are 45 seconds apart, not the configured 20."""
     clock, written = [0.0], []
     monkeypatch.setattr(checkpoint.time, "monotonic", lambda: clock[0])
     save_file = checkpoint.save_file
@@ -217,11 +217,11 @@ def test_writing_takes_a_tenth_of_the_time_at_most(run, monkeypatch):
 
     monkeypatch.setattr(checkpoint, "save_file", slow)
     run("slow", seconds=20, watch=tick)
-    assert written == [20]  # six steps end after 65 seconds, and 45 after the first would be 70
+    assert written == [20]  # six steps end after 65 seconds; the next checkpoint would be due at 70
 
 
 def test_a_folder_is_let_go_only_when_it_is_gone(tmp_path, monkeypatch):
-    """Else another process begins in it, and what it has begun is removed."""
+    """Otherwise another process could start in it, and would lose its first files."""
     held, remove = [], shutil.rmtree
 
     def remove_last(folder, **named):
@@ -234,11 +234,11 @@ def test_a_folder_is_let_go_only_when_it_is_gone(tmp_path, monkeypatch):
     Checkpoints(tmp_path / "run", "x", 0).discard()
     Dump(tmp_path / "x.partial", (1, 2, 4), [[0], [1]], 0, "tiny", "a").discard()
     assert held == [tmp_path / "run", tmp_path / "x.partial"] and list(tmp_path.iterdir()) == []
-    Checkpoints(tmp_path / "run", "x", 0).release()  # it was let go
+    Checkpoints(tmp_path / "run", "x", 0).release()  # it has been released
 
 
 def said_of_checkpoints(caplog):
-    """Level and text of what was logged of the checkpoint that was found."""
+    """Level and text of the log messages about the checkpoint that was found."""
     return [(record.levelname, record.getMessage()) for record in caplog.records if record.name == checkpoint.__name__]
 
 
@@ -282,7 +282,7 @@ def test_a_damaged_checkpoint_is_not_gone_on_with(run, tmp_path, caplog):
 
 
 def test_any_changed_byte_is_found(run, tmp_path, caplog):
-    """In the header as in the tensors: it is started over."""
+    """A changed byte in the header or in the tensors makes the run start over."""
     run("whole", "caneft", epochs=1)
     file = tmp_path / "whole" / "state.safetensors"
     whole = file.read_bytes()
@@ -361,7 +361,7 @@ OPTIMIZERS = {
 
 
 class Given(TuningMethod):
-    """A way that trains parameters as they are."""
+    """A tuning method that trains the given parameters as they are."""
 
     def __init__(self, parameters):
         self.given = parameters
@@ -378,7 +378,7 @@ def test_every_optimizer_goes_on_where_it_was(tmp_path, name):
     def made():
         generator = torch.Generator().manual_seed(1)
         parameters = [torch.nn.Parameter(torch.randn(shape, generator=generator)) for shape in [(3, 4), (5,), ()]]
-        parameters.append(torch.nn.Parameter(torch.zeros(2)))  # never gets a gradient
+        parameters.append(torch.nn.Parameter(torch.zeros(2)))  # never has a gradient
         return State(
             Given(parameters), OPTIMIZERS[name](parameters), torch.amp.GradScaler("cpu", enabled=False), before=1.0
         )
@@ -403,7 +403,7 @@ def test_every_optimizer_goes_on_where_it_was(tmp_path, name):
 
 
 def test_the_parameters_of_the_lowest_dev_loss_are_kept(tiny_model):
-    """The first of equal ones; a loss that is not finite is never the lowest."""
+    """Of equal losses the first one counts; a loss that is not finite is never the lowest."""
     way = tuning_methods.trainable(tiny_model(), METHODS["lora"], "float32", None, {}, [""])
     state, parameter = State(way, None, None, before=2.0), next(way.parameters())
     kept = []

@@ -1,4 +1,4 @@
-"""The choice of a learning rate: the lowest within one standard error of the highest dev score, edges flagged."""
+"""The choice of a learning rate: the lowest within one standard error of the best dev score; edges are flagged."""
 
 import json
 import subprocess
@@ -23,9 +23,9 @@ def dev():
 
 
 def outputs(hits):
-    """Hypotheses of which so many per cent match exactly, in every domain; None for a trial that diverged.
+    """Hypotheses with the given percentage of exact matches in every domain; None for a trial that diverged.
 
-    hits: by rate what each of its seeds reaches. The segments that match are drawn again for each trial.
+    hits: by rate, the percentage of each seed. Each trial draws the matching segments anew.
     """
     found = {}
     for rate, seeds in hits.items():
@@ -49,11 +49,11 @@ def chosen(hits, metric="exact"):
     ("hits", "rate", "edge"),
     [
         ({1e-3: [10, 10], 3e-3: [60, 60], 1e-2: [30, 30]}, 3e-3, None),
-        ({1e-2: [30, 30], 1e-3: [10, 10], 3e-3: [60, 60]}, 3e-3, None),  # in whatever order they come
-        ({1e-3: [60, 60], 3e-3: [60, 60], 1e-2: [30, 30]}, 1e-3, "low"),  # equal: the lower one
-        ({1e-3: [10, 10], 3e-3: [59, 59], 1e-2: [60, 60]}, 3e-3, "high"),  # level with the best, which is the highest
+        ({1e-2: [30, 30], 1e-3: [10, 10], 3e-3: [60, 60]}, 3e-3, None),  # in any order
+        ({1e-3: [60, 60], 3e-3: [60, 60], 1e-2: [30, 30]}, 1e-3, "low"),  # equal scores: the lower rate
+        ({1e-3: [10, 10], 3e-3: [59, 59], 1e-2: [60, 60]}, 3e-3, "high"),  # ties with the best, the highest rate
         ({1e-3: [10, 10], 3e-3: [30, 30], 1e-2: [60, 60]}, 1e-2, "high"),
-        ({1e-3: [10, 10], 3e-3: [60, 60], 1e-2: [60, None]}, 3e-3, None),  # what lies above is known: it diverges
+        ({1e-3: [10, 10], 3e-3: [60, 60], 1e-2: [60, None]}, 3e-3, None),  # above it, the rate is known to diverge
         ({1e-3: [0], 3e-3: [None]}, 1e-3, "low"),
     ],
 )
@@ -74,7 +74,7 @@ def test_choice(hits, rate, edge):
     ],
 )
 def test_where_lower_is_better_the_lowest_score_wins(hits, rate, edge):
-    """Of a wrong output both words are edits, so TER is 100 less the share of right ones."""
+    """In a wrong output both words are edits, so TER is 100 minus the percentage of right outputs."""
     found = chosen(hits, "ter")
     assert (found["learning_rate"], found["edge"]) == (rate, edge)
     means = {r: 100 - float(np.mean(seeds)) for r, seeds in hits.items()}
@@ -82,19 +82,20 @@ def test_where_lower_is_better_the_lowest_score_wins(hits, rate, edge):
 
 
 def test_the_error_has_a_part_of_segments_and_one_of_seeds():
-    """Exact match at shares p and q of independent segments, means over two seeds and two domains: four outputs of 200
-    segments each. Seeds: (60, 70) and (50, 60) have a pooled variance of 50, so the runs add 50 / 2 twice."""
+    """Segments match independently with shares p and q; means are over two seeds and two domains, so over four outputs
+    of 200 segments each. The seeds' scores (60, 70) and (50, 60) have a pooled variance of 50, so runs add 50 / 2
+    twice."""
     found = chosen({1e-3: [60, 70], 1e-2: [50, 60]})
     assert found["best"] == 1e-3 and found["errors"]["0.001"] is None
     of_segments = sum(100**2 * p * (1 - p) / SEGMENTS for p in (0.6, 0.7, 0.5, 0.6)) / 4 / 2
     assert found["errors"]["0.01"] == pytest.approx((of_segments + 50) ** 0.5, rel=0.03)
-    alone = chosen({1e-3: [60], 1e-2: [50]})["errors"]["0.01"]  # of one draw, whose outputs agree by chance
+    alone = chosen({1e-3: [60], 1e-2: [50]})["errors"]["0.01"]  # one seed each; their outputs agree only by chance
     assert alone == pytest.approx((sum(100**2 * p * (1 - p) / SEGMENTS for p in (0.6, 0.5)) / 2) ** 0.5, rel=0.12)
 
 
 @pytest.mark.parametrize(("noise", "rate"), [(0, 1e-2), (8, 1e-3)])
 def test_seeds_that_differ_much_make_a_lower_rate_level(noise, rate):
-    """50 against 60 % of 400 segments: 2.5 standard errors of the segments, less than one of the seeds' noise."""
+    """Of 400 segments 50 % and 60 % match: 2.5 standard errors of segments, but less than one of the seeds' noise."""
     hits = {1e-3: [50 - noise, 50 + noise], 1e-2: [60 - noise, 60 + noise], 1e-1: [10 - noise, 10 + noise]}
     assert chosen(hits)["learning_rate"] == rate
 
@@ -106,7 +107,7 @@ def test_nothing_to_choose_from_is_said():
 
 @pytest.mark.parametrize(("metric", "rate"), [("exact", 1e-2), ("chrf", 1e-3)])
 def test_the_step_judges_by_the_metric_that_it_is_told(tmp_path, metric, rate):
-    """Every other output of the higher rate is exact, the rest are far off; all of the lower rate are nearly right."""
+    """At the higher rate every other output is exact and the rest far off; at the lower rate all are nearly right."""
     rows = [row for domain in dev().values() for row in domain]
     texts = {1e-3: lambda i, row: f"{row.target}!", 1e-2: lambda i, row: row.target if i % 2 else "zzz"}
     lines = [{"id": r.id, "source": r.source, "target": r.target, "domain": r.id.split(":")[0]} for r in rows]

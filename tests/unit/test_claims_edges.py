@@ -1,4 +1,4 @@
-"""Verdicts where a configuration is unusual: none may come out of a comparison that there is not."""
+"""Verdicts on unusual configurations: none may come from a comparison that was not made."""
 
 import fake_results
 import numpy as np
@@ -44,14 +44,14 @@ def mixtures(**single):
 
 
 def harm(mixture, variant, seed, domain):
-    """Trained on it all lose much of law, trained on law nothing; caneft loses 2 less."""
+    """Trained on `it`, all methods lose much of law; trained on law, they lose nothing. caneft loses 2 less."""
     if mixture == "all" or variant == "base":
         return 50.0
     return 50.0 - (20.0 if mixture == "it" else 0.0) + (2.0 if variant == "caneft" else 0.0) + 0.1 * (int(seed) - 2)
 
 
 def where_it_ran(single):
-    """`harm`, nan for runs that these mixtures do not have."""
+    """Like `harm`, but nan for runs that these mixtures do not have."""
 
     def score(mixture, variant, seed, domain):
         absent = mixture != "all" and variant not in single[mixture]["de-en"]["methods"]
@@ -61,7 +61,7 @@ def where_it_ran(single):
 
 
 def test_interference_is_over_the_mixtures_that_both_are_trained_on():
-    """lora-equal knows law alone, where nothing is lost: over all mixtures it would harm less than caneft does."""
+    """lora-equal is trained on law only, where nothing is lost: over all mixtures it would seem less harmful."""
     single = mixtures(it=["base", "full", "caneft"], law=["base", "full", "lora-equal", "caneft"])
     found = verdict_of("c", plan_of(mixtures=single), score=where_it_ran(single))
     (line,) = (line for line in found.numbers if line.startswith("against lora-equal"))
@@ -79,7 +79,7 @@ def test_a_rival_without_a_common_seen_score_leaves_b_open_unless_the_other_cont
     curves = {"full": [(80.0, 40.0), (85.0, 30.0), (90.0, 20.0)]}
 
     def judged(lora):
-        """lora-equal: how much better caneft is than it, at seen scores of 40 to 60."""
+        """The verdict on lora-equal, given by how much caneft is better at seen scores of 40 to 60."""
 
         def points(variant):
             gap = lora if variant == "lora-equal" else 0.0
@@ -112,7 +112,7 @@ def test_a_rival_that_shares_no_single_domain_leaves_c_open_unless_the_other_con
 
 @pytest.mark.parametrize("same", [{"task_relevant": 0.5}, {"task_relevant_scope": "model"}])
 def test_a_sweep_is_what_the_figure_of_budgets_draws(same):
-    """A default that is written out makes no other kind of method; another mask does."""
+    """A default that is written out does not make another kind of method, but another mask does."""
     methods = METHODS | {"caneft-2": METHODS["caneft-2"] | same}
     counts = {"caneft": 115, "caneft-2": 23, "caneft-unfiltered": 115, "random-2": 23, "random": 115}
     rows = pd.DataFrame([{"variant": variant, "unit": "neuron", "neurons": n} for variant, n in counts.items()])
@@ -153,7 +153,7 @@ UNIT = Difference(0.0, 0.3, 0.3, 24)
 
 
 def test_an_error_of_the_seen_score_counts_by_the_steeper_curve():
-    """From 50 to 70 one falls by 10 and rises by 10 again: 1 for each 1, as the other one does, on the way, by 0.5."""
+    """From 50 to 70 one curve falls by 10 and rises by 10 again, with a slope of 1; the other falls by 10, with 0.5."""
     dips = [(50.0, 60.0), (60.0, 50.0), (70.0, 60.0)]
     falls = [(50.0, 60.0), (60.0, 55.0), (70.0, 50.0)]
     found = matched(dips, falls, UNIT, UNIT, 2.0)
@@ -171,7 +171,7 @@ def test_a_curve_ends_at_the_best_seen_score():
 @pytest.mark.parametrize(
     "points, low, high, below, above",
     [
-        ([(50, 60), (60, 56)], 50, 60, 2.0, 2.0),  # half of the fall of 4
+        ([(50, 60), (60, 56)], 50, 60, 2.0, 2.0),  # half of the fall by 4
         ([(50, 60), (60, 56)], 50, 55, 3.0, 1.0),
         ([(50, 56), (60, 60)], 50, 55, 1.0, 3.0),  # it rises
         ([(50, 60), (60, 59), (70, 49)], 50, 70, 2.75, 2.75),  # 0.5 and 5
@@ -199,7 +199,7 @@ SHAPES = {
 @pytest.mark.parametrize("rates", [(3, 3), (3, 5), (5, 3)])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_grids_on_one_curve_are_no_difference(shape, rates):
-    """Wherever their rates lie. Without the room around the lines half of them and more are called different."""
+    """Their rates may be anywhere. Without the allowance around the lines, half of the grids or more would differ."""
     rng, segments, runs = np.random.default_rng(0), 0.3, 0.46
     noise, unit = np.hypot(segments, runs) / 2**0.5, Difference(0.0, segments, runs, 24)
 
@@ -214,7 +214,7 @@ def test_grids_on_one_curve_are_no_difference(shape, rates):
 
 @pytest.mark.parametrize("shape", ["flat", "straight", "a hump", "rising"])
 def test_a_large_difference_is_seen(shape):
-    """Of 10, by five rates each, where half of a step of both grids is at most 2."""
+    """A difference of 10 is significant with five rates each, because the bias is at most 4."""
     seen, unit = np.linspace(50, 66, 5), Difference(0.0, 0.3, 0.46, 24)
     first, second = (list(zip(seen, SHAPES[shape](seen) + gap, strict=True)) for gap in (10, 0))
     found = matched(first, second, unit, unit, 1.0).difference
@@ -223,14 +223,15 @@ def test_a_large_difference_is_seen(shape):
 
 def test_a_set_that_leaves_small_layers_empty_is_uneven():
     """A draw of 100 of 500 candidates leaves a layer of 40 empty with probability (1 - 40/500)^100 < 0.0003. The other
-    two are equally full, so the fullest layer alone shows nothing."""
+    two layers are equally full, so the fullest layer alone shows nothing."""
     chosen = neuron_set([*range(50), *range(384, 434)])
     assert verdict_of("f", sets={"caneft": chosen}, candidates={"caneft": [230, 230, 40]}).verdict == SUPPORTED
 
 
 def test_small_layers_do_not_drown_large_ones():
-    """Of 2,020 candidates twenty layers have one each, and 205 neurons are drawn: 123 and 80 of the two large layers, 2
-    of the small ones. Expected are 101.5, 101.5 and 2.03 together, so chi-squared is 4.55 + 4.55 + 0.00."""
+    """Of 2,020 candidates, two layers have 1,000 each and twenty layers one each. The 205 selected neurons are 123 and
+    80 in the large layers and 2 in the small ones. Expected are 101.5, 101.5 and, together, 2.03, so chi-squared is
+    4.55 + 4.55 + 0.00."""
     candidates = [1000, 1000, *[1] * 20]
     counts = np.array([123, 80, 1, 1, *[0] * 18])
     assert evidence.unevenness(counts, candidates) == pytest.approx(9.11, abs=0.01)

@@ -29,7 +29,7 @@ def sides(kept):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("a\u0308rger\n", "ärger"),  # combining diaeresis: NFC
+        ("a\u0308rger\n", "ärger"),  # combining diaeresis becomes NFC
         ("  a \t b\r\n", "a b"),
         ("a\x00b\x1b\x7fc", "a b c"),
         ("a\u2028b\u2029c\x85d\x0be", "a b c d e"),
@@ -77,7 +77,7 @@ def test_repairs_are_counted_by_pair():
 
 def test_mojibake_is_repaired_dropped_or_kept():
     read = pairs(("Ã\x9cberfall", "raid"), ("Überfall", "raid"), ("x", "y"))
-    assert sides(clean(read)[0]) == [("Überfall", "raid"), ("x", "y")]  # the two are one now
+    assert sides(clean(read)[0]) == [("Überfall", "raid"), ("x", "y")]  # after repair the two are the same
     kept, report = clean(read, Cleaning(mojibake="drop"))
     assert sides(kept) == [("Überfall", "raid"), ("x", "y")]
     assert (report["dropped"]["mojibake"], report["dropped"]["duplicate_pair"], report["repaired"]) == (1, 0, UNTOUCHED)
@@ -101,12 +101,12 @@ def test_near_duplicates():
         ("Teil 2.6: Ende", "Part 2.6: end"),
         ("Teil 2.5: Ende", "Part 2.5: fin"),
     ]
-    marks = [("...", "..."), ("?", "..."), ("a < b", "x"), ("a > b", "x")]  # nothing but marks; symbols count
+    marks = [("...", "..."), ("?", "..."), ("a < b", "x"), ("a > b", "x")]  # only punctuation; symbols count
     kept, report = clean(pairs(*same, *other, *marks, same[0]))
     assert sides(kept) == [same[0], *other, *marks]
     assert (report["dropped"]["duplicate_pair"], report["dropped"]["near_duplicate"]) == (1, 1)
     assert sides(clean(pairs(*same), PLAIN)[0]) == same
-    # A pair that is dropped for what it is itself takes no other with it.
+    # A pair that is dropped for its own text does not count as an earlier copy of another pair.
     assert sides(clean(pairs(("Tom", "Tom"), ("Tom", "tom")), Cleaning(copies="drop"))[0]) == [("Tom", "tom")]
 
 
@@ -126,8 +126,8 @@ def test_long_sides_are_dropped():
 @pytest.mark.parametrize("usual", [10, 20, 40, 90])
 @pytest.mark.parametrize("turned", [False, True])
 def test_ratio_is_measured_against_the_corpus_in_either_direction(usual, turned):
-    """Sources of 10 characters; the median target has `usual`. With ten added to both: 3 times (usual + 10) is the most
-    that is kept, a third of it the least."""
+    """Sources have 10 characters, the median target has `usual`. With ten added to both, a target is kept with at most
+    3 times (usual + 10) and at least a third of it."""
     most, least = 3 * (usual + 10) - 10, (usual + 10) / 3 - 10
     tried = [usual] * 7 + [most, most + 1, *({round(least) + 1, int(least) - 1} if least > 2 else {})]
     read = [(f"{n:010}", f"{n}".ljust(length, "t")) for n, length in enumerate(tried)]
@@ -152,7 +152,7 @@ def test_sides_in_another_language_are_dropped_if_asked_for():
     read = pairs((de, en), (en, de), (de, fr), (fr, en), ("Bonjour madame", "Bonjour madame"), (NUMBERS, en), (zh, en))
     checked = Cleaning(wrong_language="drop")
     kept, report = clean(read, checked, ("de", "en"))
-    assert [pair.line for pair in kept] == [1, 5, 6]  # too few letters in the fifth and sixth to be judged
+    assert [pair.line for pair in kept] == [1, 5, 6]  # the fifth and sixth have too few letters to be judged
     assert report["dropped"]["wrong_language"] == 4
     assert [pair.line for pair in clean(read, checked, ("zh", "en"))[0]] == [5, 6, 7]
     assert "wrong_language" not in clean(read)[1]["dropped"]
@@ -303,7 +303,7 @@ def test_limit_is_drawn_after_cleaning_and_leaves_held_out_lines_held_out(tmp_pa
         test=tsv(tmp_path, "test", *[(f"s{n}", "y") for n in range(30)], limit=5),
     )
     rows, report = store.prepare(domain, "it", lambda path: tmp_path / path)
-    assert [row.source for row in rows["train"]] == [f"s{n}" for n in range(30, 50)]  # not only the five drawn ones
+    assert [row.source for row in rows["train"]] == [f"s{n}" for n in range(30, 50)]  # not only those five drawn
     assert len(rows["test"]) == 5
     assert report["test"]["dropped"] == {"leakage": 0, "limit": 25}
     for split in report.values():
@@ -311,8 +311,8 @@ def test_limit_is_drawn_after_cleaning_and_leaves_held_out_lines_held_out(tmp_pa
 
 
 def test_splits_may_be_draws_of_one_file(tmp_path):
-    """Test first, dev of what is left, train of the rest: what is in none of them is undrawn, or repeats a source."""
-    sides = [(f"s{i % 40}", f"t{i % 45}") for i in range(90)]  # sources come two or three times, with other targets
+    """Test is drawn first, then dev from the rest, then train: pairs in none of them are undrawn or repeat a source."""
+    sides = [(f"s{i % 40}", f"t{i % 45}") for i in range(90)]  # sources occur two or three times, with other targets
     path = tsv(tmp_path, "all", *sides).path
     drawn = {"test": (10, 1), "dev": (8, 2), "train": (12, 3)}
     splits = {

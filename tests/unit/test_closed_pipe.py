@@ -1,4 +1,4 @@
-"""A command whose reader has gone, as after `| head`, ends without a word."""
+"""If the reader of a command's output is gone, as after `| head`, the command ends silently."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""`python -m caneft compare`: differences, tests against a naive computation, and folders that cannot be used."""
+"""`python -m caneft compare`: differences, tests compared with a naive computation, and unusable folders."""
 
 import csv
 import io
@@ -36,7 +36,7 @@ REFERENCES = {domain: sentences(place) for place, domain in enumerate(DOMAINS)}
 
 
 def corrupted(texts, share, seed):
-    """A share of the words is replaced."""
+    """The text with a share of its words replaced."""
     rng = random.Random(seed)
     return [" ".join("x" if rng.random() < share else word for word in text.split()) for text in texts]
 
@@ -52,7 +52,7 @@ def neural_scores(file, share):
 
 
 def write(root, share, methods=METHODS, seeds=(1, 2), references=REFERENCES, **sections):
-    """A finished folder: test sets, translations of which `share(variant)` of the words is wrong, scores from these."""
+    """A finished folder: test sets, translations with `share(variant)` of their words wrong, and scores of these."""
     sections = {"scoring": {"metrics": ["chrf"]}} | sections
     plan = fake_results.plan(methods, seeds, results_root=str(root), **sections)
     root.mkdir()
@@ -97,7 +97,7 @@ def call(command_line):
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """caneft makes fewer mistakes in b, everything else is equal. Nothing may change them."""
+    """In b caneft makes fewer mistakes; everything else is equal. No test may change them."""
     place = tmp_path_factory.mktemp("folders")
     a = write(place / "a", lambda variant: {"caneft": 0.3}.get(variant, 0.4))
     b = write(place / "b", lambda variant: {"caneft": 0.25}.get(variant, 0.4), tuning={"epochs": 5})
@@ -106,15 +106,15 @@ def folders(tmp_path_factory):
 
 @pytest.fixture
 def spoilable(folders, tmp_path):
-    """a, and a copy of b that may be changed."""
+    """Folder a, and a copy of b that a test may change."""
     return folders[0], shutil.copytree(folders[1], tmp_path / "b")
 
 
-RESAMPLES = 100  # of the naive test
+RESAMPLES = 100  # for the naive test
 
 
 def naive_p(pairs, references, resamples=RESAMPLES):
-    """Paired randomisation of chrF2 over the seeds' mean difference, sentence by sentence with sacrebleu."""
+    """Paired randomisation of the mean chrF2 difference over the seeds, sentence by sentence with sacrebleu."""
     rng, metric = np.random.default_rng(9), CHRF()
 
     def difference(swaps):
@@ -133,7 +133,7 @@ def naive_p(pairs, references, resamples=RESAMPLES):
 
 
 def test_difference_and_p_are_those_of_a_naive_computation(tmp_path, folders, call):
-    """c is a little better than a: of law, half of all random differences are as large."""
+    """c is slightly better than a: on law, half of all random differences are as large."""
     root_a, _, a, _ = folders
     c = write(tmp_path / "c", lambda variant: {"caneft": 0.29}.get(variant, 0.4))
     code, out, _ = call(root_a, tmp_path / "c", "--json", "--resamples", 2000)
@@ -182,7 +182,7 @@ def test_other_test_sets_are_said_and_not_tested(tmp_path, folders, call):
 
 
 def test_seeds_that_both_have_are_paired(tmp_path, folders, call):
-    """b has seeds 2 and 3: only seed 2 is compared."""
+    """b has seeds 2 and 3, so only seed 2 is compared."""
     root_a, _, a, _ = folders
     c = write(tmp_path / "c", lambda _: 0.2, seeds=(2, 3))
     rows = json.loads(call(root_a, tmp_path / "c", "--json", "--resamples", 100)[1])["scores"]
@@ -194,7 +194,7 @@ def test_seeds_that_both_have_are_paired(tmp_path, folders, call):
 
 
 def test_neural_metrics_are_tested_on_their_segment_scores(tmp_path, call):
-    """caneft's segments are all 0.05 better: p is the least there can be, the difference 5 points of 100."""
+    """caneft's segments are all 0.05 better: p is as small as possible, and the difference is 5 points of 100."""
     scoring = {"metrics": ["chrf"], "comet": {"path": "tiny"}}
     for name, share in (("a", 0.3), ("b", 0.25)):
         write(tmp_path / name, lambda v, share=share: {"caneft": share}.get(v, 0.4), seeds=(1,), scoring=scoring)
@@ -227,7 +227,7 @@ def test_what_did_not_change_is_one_line(folders, call):
 
 
 def test_translations_are_read_as_where_they_are_scored(spoilable, call):
-    """Out of order, or cut off in the middle of a line, they are no outputs of this test set."""
+    """If lines are out of order, cut off or no text, they are no outputs for this test set."""
     root_a, root_b = spoilable
     path = root_b / "runs/tiny/de-en/all/caneft/seed1/translations/test.jsonl"
     text = path.read_text()

@@ -1,4 +1,4 @@
-"""Tables of unseen domains, criteria, budgets and decoding health, and all scores in one: numbers by hand."""
+"""Tables of unseen domains, criteria, budgets and decoding health, and the file of all scores: numbers by hand."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ import pytest
 
 from caneft import neurons
 from caneft.reporting import budget, criteria, health, listing, results, tables, tidy, unseen
-from caneft.reporting.contents import every_score, every_table
+from caneft.reporting.contents import every_table
 from caneft.reporting.layout import BEST
 from tests.messages import assert_names
 
@@ -23,13 +23,19 @@ def found(plan, root):
     return tables.main_table(plan, scores, records), records
 
 
+def printed_main(plan, root):
+    """The first main table as it is printed."""
+    (main, records), scores = found(plan, root), results.scores(plan, root)
+    return next(tables.main_tables(plan, main, scores, records, {}, {}, results.decoded(plan, root)))
+
+
 def texts(row):
     return [cell.text + (f" ± {cell.deviation}" if cell.deviation else "") for cell in row]
 
 
 # --- unseen ---------------------------------------------------------------------------------------------------------
 
-GIVEN = {  # base; a method that forgets; one that gains less than a point on the seen domains; one that transfers
+GIVEN = {  # base; a method that forgets; one that gains below a point on seen domains; one that transfers
     "base": {"it": 40.0, "law": 50.0, "koran": 30.0, "news": 20.0},
     "full": {"it": 60.0, "law": 70.0, "koran": 20.0, "news": 20.0},
     "lora": {"it": 40.9, "law": 50.9, "koran": 33.0, "news": 27.0},
@@ -47,13 +53,13 @@ METHODS = {
 def apart(tmp_path):
     plan = fake_results.plan(METHODS, seeds=(1, 3), unseen=("koran", "news"))
 
-    def score(method, variant, domain, seed, metric):  # the seeds are a point above and below
+    def score(method, variant, domain, seed, metric):  # seeds are a point above and below
         return 0.0 if variant == "copy" else GIVEN[variant][domain] + {1: 1.0, 3: -1.0}.get(seed, 0.0)
 
-    def trial(variant, rate, domain):  # the lower the rate, the less is forgotten
+    def trial(variant, rate, domain):  # the lower the rate, the less it forgets
         return 50.0 - 10 * GRID.index(rate) + (2 if domain == "news" else 0)
 
-    def dev(variant, rate):  # full: the highest rate is chosen; caneft: the middle one, and the lowest diverged
+    def dev(variant, rate):  # full chooses the highest rate, caneft the middle one; its lowest diverged
         return {"full": (50.0, 60.0, 70.0), "caneft": (None, 70.0, 60.0)}[variant][GRID.index(rate)]
 
     fake_results.write(plan, tmp_path, score=score, trial=trial, dev=dev)
@@ -82,7 +88,7 @@ def test_unseen_as_printed(apart):
     assert names == scores + rest
     rows = {row[0].text: texts(row[1:]) for row in printed.rows}
     assert rows["base"] == ["30.0", "–", "20.0", "–", "25.0", "–", "–", "–", "–", "–"]
-    # full's chosen rate is the third, 30 and 32 unseen; the best for unseen the first, 50 and 52
+    # full chose its third rate, with 30 and 32 unseen; the first is best for unseen domains, with 50 and 52
     assert rows["full"] == [
         "20.0 ± 1.4",
         "−10.0",
@@ -128,7 +134,7 @@ def test_without_unseen_domain_or_base_there_is_no_table(tmp_path, without):
 
 @pytest.fixture
 def equal(tmp_path):
-    """Sets of 4 of 6 neurons in 2 layers: caneft has 0 1 2 3, joint 1 2 3 4; random draws 0 1 2 3 and 2 3 4 5."""
+    """Sets of 4 of 6 neurons in 2 layers: caneft has 0 1 2 3, joint 1 2 3 4; random drew 0 1 2 3 and 2 3 4 5."""
     methods = {
         "base": {"method": "base"},
         "caneft-1": {"method": "caneft", "learning_rate": 1e-3, "fraction": 0.17},
@@ -151,11 +157,11 @@ def test_criteria_share_neurons_with_caneft(equal):
     frame = equal[2].set_index("variant")
     assert frame.index.tolist() == ["random", "joint", "caneft"], "caneft-1 has another budget, heads are no neurons"
     assert frame["neurons"].unique().tolist() == [4]
-    # 3 of 5; draws of 1 and of 2 of 6
+    # 3 of 5; for the draws 1, and 2 of 6
     assert frame["jaccard"].to_dict() == pytest.approx({"random": (1 + 2 / 6) / 2, "joint": 3 / 5, "caneft": 1})
-    # of 4 of 6 at random, 16/6 are expected in common: (16/6) / (8 - 16/6)
+    # two random sets of 4 of 6 share 16/6 on average: (16/6) / (8 - 16/6)
     assert frame["chance_jaccard"].tolist() == pytest.approx([0.5] * 3)
-    # layer 0 holds 3 and 1 of random's, 2 of joint's 4, 3 of caneft's
+    # layer 0 has 3 and 1 neurons of random's sets, 2 of joint's 4, and 3 of caneft's
     assert frame["top_layer"].to_dict() == {"random": 0, "joint": 0, "caneft": 0}
     assert frame["top_layer_share"].to_dict() == pytest.approx({"random": 4 / 8, "joint": 2 / 4, "caneft": 3 / 4})
 
@@ -282,8 +288,7 @@ def test_health_is_printed_where_something_is_wrong(ill):
         ["full", "unseen", "800", "0 (0.00)", "0 (0.00)", "0 (0.00)", "10 (1.25)"],
     ]
     assert_names(printed.caption, 3)
-    main, records = found(plan, root)
-    notes = next(tables.main_tables(plan, main, results.scores(plan, root), records)).notes
+    notes = printed_main(plan, root).notes
     assert_names(notes[1], "full", "decoding health")
 
 
@@ -305,8 +310,7 @@ def test_where_nothing_is_wrong_a_sentence_says_so(tmp_path):
     fake_results.write(plan, tmp_path, health=lambda *_: {})
     scores = results.scores(plan, tmp_path)
     assert not list(health.health_tables(plan, health.health_table(scores)))
-    main, records = found(plan, tmp_path)
-    note = next(tables.main_tables(plan, main, scores, records)).notes[1]
+    note = printed_main(plan, tmp_path).notes[1]
     assert "empty" in note and not any(name in note for name in (*METHODS, "decoding health"))
 
 
@@ -315,8 +319,8 @@ def test_where_nothing_is_wrong_a_sentence_says_so(tmp_path):
 
 def test_every_run_domain_and_metric_is_a_row(ill):
     plan, root = ill
-    frame = every_score(plan, root)
-    # base and copy once, full, lora and caneft at two seeds; three domains, two metrics
+    frame = tidy.runs(plan, root)
+    # base and copy once; full, lora and caneft at two seeds; three domains, two metrics
     assert len(frame) == (2 + 3 * 2) * 3 * 2 and not frame.duplicated([*tidy.RUN, "domain", "metric"]).any()
     row = frame.query("variant == 'caneft' and seed == 2 and domain == 'koran' and metric == 'chrf'").iloc[0]
     content = json.loads((root / "runs/tiny/de-en/all/caneft/seed2/scores/test.json").read_text())["domains"]["koran"]
@@ -333,10 +337,10 @@ def test_every_run_domain_and_metric_is_a_row(ill):
 def test_the_file_keeps_types_and_bytes(ill, tmp_path):
     plan, root = ill
     for name in ("a", "b"):
-        tidy.write_runs(tmp_path / f"{name}.parquet", every_score(plan, root))
+        tidy.write_runs(tmp_path / f"{name}.parquet", tidy.runs(plan, root))
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
     read = pd.read_parquet(tmp_path / "a.parquet")
-    pd.testing.assert_frame_equal(read, every_score(plan, root))
+    pd.testing.assert_frame_equal(read, tidy.runs(plan, root))
     kinds = {
         "seed": "Int64",
         "seen": "bool",

@@ -1,4 +1,4 @@
-"""Text that base models go on with: to the character and to the token, in two kinds of vocabulary, and back again."""
+"""Text that base models complete: exact characters and tokens, in two kinds of vocabulary, and back to text."""
 
 import pytest
 import torch
@@ -19,12 +19,12 @@ WORDS = ["German", "English", " der", " Hund", " the", " dog"]
 
 
 def merges(*tokens):
-    """Those that make each token from left to right."""
+    """The merges that make each token from left to right."""
     return list(dict.fromkeys((token[:end], token[end]) for token in tokens for end in range(1, len(token))))
 
 
 def byte_level():
-    """As GPT-2's and Qwen's: no beginning of sequence, and a token for a full stop with the line break behind it."""
+    """Like GPT-2's and Qwen's: no beginning-of-sequence token, and one token for a full stop with a line break."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -39,7 +39,7 @@ def byte_level():
 
 
 def gemma_like():
-    """As Gemma's: `▁` for a space, a line break and a run of them are tokens, and what is unknown is spelt in bytes."""
+    """Like Gemma's: `▁` is a space, line breaks and runs of them are tokens, and unknown text is spelt in bytes."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -75,19 +75,19 @@ def prompts_of(kind, template="German: {source}\nEnglish:"):
 
 
 def spelt(kind, text):
-    """Names of tokens written by hand, `|` between them."""
+    """Token names written by hand, separated by `|`."""
     begin, space, line = {"byte-level": ("", "Ġ", "Ċ"), "gemma-like": ("<bos>|", "▁", "\n")}[kind]
     return (begin + text).replace(" ", space).replace("\n", line).split("|")
 
 
 def ids(kind, text):
-    """Of tokens written by hand; nothing is put before them."""
+    """Ids of tokens written by hand, without a beginning-of-sequence token."""
     return tuple(TOKENIZERS[kind].convert_tokens_to_ids(spelt(kind, text)[kind == "gemma-like" :]))
 
 
 @BOTH
 def test_a_pair_to_the_token(kind):
-    """The space before the translation is in its first token, and its line break is a token of its own."""
+    """The space before the translation belongs to its first token, and its line break is its own token."""
     prompts = prompts_of(kind)
     example = prompts.encode("der Hund", "the dog.")
     names = TOKENIZERS[kind].convert_ids_to_tokens(example.prompt + example.response)
@@ -117,11 +117,11 @@ def test_examples_are_pairs_as_they_are_trained(kind):
 @pytest.mark.parametrize("side", ["left", "right"])
 @BOTH
 def test_the_response_mask(kind, side):
-    """True where the next token is of the translation or its line break."""
+    """True at positions whose next token belongs to the translation or its line break."""
     prompts = prompts_of(kind)
     pairs = [prompts.encode("der Hund", "the dog"), prompts.encode("der Hund", "the the the dog")]
     batch = collate(pairs, prompts.tokenizer.pad_token_id, side)
-    before = 7 + (kind == "gemma-like")  # tokens of the prompt
+    before = 7 + (kind == "gemma-like")  # number of tokens in the prompt
     shift = 2 if side == "left" else 0
     assert batch.response[0].tolist() == [
         shift + before - 1 <= place < shift + before + 2 for place in range(before + 5)
@@ -152,7 +152,7 @@ def test_training_and_inference_see_the_same_prompt_and_a_response_is_the_target
 
 
 def test_a_token_across_the_border_is_in_neither():
-    """The vocabulary has one for the label's last sign, the space and a letter."""
+    """The vocabulary has a token for the label's last character, the space and a letter."""
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
 
@@ -188,7 +188,7 @@ def test_a_target_that_spells_the_end_of_the_sequence_is_text(kind):
     "source, before, response",
     [
         ("der Hund", "German|:", " der| Hund"),
-        ("German", "German|:| ", "German"),  # as the template says too; the space is a token of its own before it
+        ("German", "German|:| ", "German"),  # the template has this word, too; the space before is a token
         ("English:", "German|:| ", "English|:"),
     ],
 )
@@ -227,8 +227,10 @@ def test_the_text_of_generated_tokens_is_their_first_line(kind):
 
 
 class Scripted(nn.Module):
-    """A head that says given tokens, whatever it is asked; its second choice is the token that follows. runs: by the
-    length of the prompt, which the positions tell."""
+    """A head that gives scripted tokens, whatever its input; its second choice is the token that follows in the script.
+
+    runs: script by length of the prompt, which it gets from the positions.
+    """
 
     def __init__(self, model, runs, vocabulary):
         super().__init__()
@@ -246,7 +248,7 @@ class Scripted(nn.Module):
 
 @BOTH
 def test_translations_end_at_the_line_break(kind, tiny_model):
-    """Each in its own way, and none at once; only what has neither break nor end within its limit is truncated."""
+    """Each script ends in its own way, none with its first token; only the one without break or end is truncated."""
     tokenizer = TOKENIZERS[kind]
     model = tiny_model(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, eos_token_id=None)
     ends = {"byte-level": [" the| dog|.\n", "\n| dog|\n\n"], "gemma-like": [" the| dog|.|\n", "\n| dog|\n\n"]}[kind]
@@ -258,7 +260,7 @@ def test_translations_end_at_the_line_break(kind, tiny_model):
     found = translate(model, prompts, sources, config.Decoding(length_factor=0, length_offset=5))
     assert found == [
         Hypothesis("the dog.", False),
-        Hypothesis("dog dog", False),  # its second choice, where it would have ended
+        Hypothesis("dog dog", False),  # second choices, where it would have ended
         Hypothesis("the", False),
         Hypothesis("the dog the dog the", True),
     ]
@@ -320,7 +322,7 @@ def test_sentencepiece_s_space_before_a_line_break_is_not_its_token():
 
 
 def test_what_the_text_needs_is_asked_for_when_it_is_used():
-    """Whether it is, is known by the tokenizer only; a chat model of the same configuration needs nothing."""
+    """Only the tokenizer shows whether this text is needed: a chat model of the same configuration needs none."""
     unnamed = PromptSettings(instruction="Date:")
     chat = byte_level()
     chat.chat_template = TEMPLATE

@@ -1,4 +1,4 @@
-"""Every kind of mistake in a configuration is one readable message: file, key, what was found, what was expected."""
+"""Every kind of mistake in a configuration gives one readable message: file, key, found and expected value."""
 
 import copy
 import json
@@ -43,7 +43,7 @@ REMOVED = object()
 
 
 def unshared(value):
-    """A copy of which no two places hold the same object."""
+    """A copy in which no two places hold the same object."""
     return json.loads(json.dumps(value))
 
 
@@ -62,7 +62,7 @@ def changed(*changes):
 
 
 def message(raw, files=(), check_files=False):
-    """What the configuration is refused with; checked for what every message must be."""
+    """The message that refuses the configuration, after checks that hold for every message."""
     with pytest.raises(InputError) as caught:
         config.load(raw, files, check_files)
     text = str(caught.value)
@@ -80,7 +80,7 @@ def test_the_valid_one_is_valid():
 
 
 DATES = {"format": "demo-dates", "domain": "logs", "pairs": 10}
-TASK = [  # a direction that no language has a part in
+TASK = [  # a direction without languages
     ("directions", {"dates": {"domains": {name: dict.fromkeys(SEEN, DATES) for name in ("logs", "letters")}}}),
     ("models", "tiny", {"hub": "owner/tiny"}),
     ("mixtures", {"all": {"dates": ["logs", "letters"]}}),
@@ -112,7 +112,7 @@ def test_languages_are_asked_for_by_the_text_that_is_read():
 GRID = [("methods", "caneft", "learning_rate", [1e-2, 1e-3])]
 OFFLOAD = ("methods", "full", {"method": "full", "learning_rate": 1e-3, "optimizer": "adamw-offload"})
 
-# What is wrong, and what the message must name: the key, what stands there, what may stand there.
+# A mistake, and what the message must name: the key, its value, and what would be valid.
 MISTAKES = {
     "unknown key": (
         [("tuning", "epocs", 1)],
@@ -470,7 +470,7 @@ def write(folder, name, content):
 
 
 def layered(tmp_path, *changes):
-    """A whole file, a file laid over it, and the two put together."""
+    """A whole file, a file laid over it, and the two merged."""
     below = changed(("tuning", {"epochs": 2, "clip": 1.0}))
     raw = copy.deepcopy(below)
     over = {}

@@ -1,4 +1,4 @@
-"""The table of corpora: every count of the reports, whatever its reason is called, and no lines of zeros."""
+"""The table of corpora has every count of the reports, whatever its reason is called, and no lines of zeros."""
 
 import json
 
@@ -34,12 +34,12 @@ def edit(root, path, change):
 
 
 def lines(table):
-    """Printed lines as {what is counted: numbers}."""
+    """Printed lines as {count: numbers}."""
     return {row[0].text: [cell.text for cell in row[1:]] for row in table.rows}
 
 
 def flat(entry, above=""):
-    """Counts of a report by their way, without the code under test."""
+    """Counts of a report by their path, without the code under test."""
     for key, value in entry.items():
         yield from flat(value, f"{above}{key}.") if isinstance(value, dict) else ((f"{above}{key}", value),)
 
@@ -108,7 +108,7 @@ def test_a_line_for_each_count_and_none_for_what_is_zero(plan, root):
 
 
 def test_reasons_that_nobody_has_thought_of_get_a_line_and_a_column(plan, root):
-    """Whatever cleaning counts, under any heading; a domain that does not count it has none and not zero."""
+    """Every count under any heading appears; a domain without it has a blank and not zero."""
 
     def change(report):
         report["train"]["dropped"] |= {"too_long": 12345, "other_script": 0}

@@ -1,4 +1,4 @@
-"""Spoilt references: what is done to words, and that the score says how much."""
+"""Corrupted references: what happens to words, and that the score says how many."""
 
 from random import Random
 
@@ -16,7 +16,7 @@ def rows(count):
 
 @pytest.mark.parametrize("seed", range(40))
 def test_words_that_are_not_chosen_stay_in_their_order(seed):
-    """Whatever happens to three of nine, the other six come out in order; what is new comes from `others`."""
+    """Whatever happens to three of nine words, the other six keep their order; new words come from `others`."""
     corrupted = corrupt(WORDS, 3, ["castle"], Random(seed))
     kept = [word for word in WORDS if word in corrupted]
     assert len(kept) >= 6 and set(corrupted) <= {*WORDS, "castle"}
@@ -24,7 +24,7 @@ def test_words_that_are_not_chosen_stay_in_their_order(seed):
 
 
 def test_each_of_the_four_ways_by_hand():
-    """One word alone: nothing, twice itself, another one, or itself at the end (of one word, where it was)."""
+    """A single word is dropped, doubled, replaced, or moved to the end, where it already was."""
     outcomes = {tuple(corrupt(["a"], 1, ["b"], Random(seed))) for seed in range(60)}
     assert outcomes == {(), ("a", "a"), ("b",), ("a",)}
     moved = {tuple(corrupt(["a", "b", "c"], 1, ["x"], Random(seed))) for seed in range(300)}

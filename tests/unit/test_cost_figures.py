@@ -1,4 +1,4 @@
-"""Figures of quality against parameters, time and memory: what is drawn against numbers worked out here."""
+"""Figures of quality against parameters, time and memory: drawn values compared with numbers worked out here."""
 
 import itertools
 import json
@@ -49,7 +49,7 @@ def root(tmp_path, plan):
 
 
 def by_hand(root, variant, domains):
-    """Average over domains of each seed."""
+    """Average over domains for each seed."""
     found = []
     for folder in sorted((root / "runs/tiny/de-en/all" / variant).glob("seed*")):
         scores = [json.loads(path.read_text())["domains"] for path in (folder / "scores").glob("*.json")]
@@ -135,7 +135,7 @@ def draw_cost(plan, root, intervals=None):
 
 
 def bars(axes):
-    """Lengths of the bars from above, each of which begins at 0."""
+    """Lengths of the bars from the top; each begins at 0."""
     assert all(bar.get_x() == 0 for bar in axes.patches) and axes.get_xlim()[0] == 0
     return [bar.get_width() for bar in axes.patches]
 

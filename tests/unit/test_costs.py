@@ -1,4 +1,4 @@
-"""What a configuration will take, against arithmetic by hand and a measured run; sizes against transformers."""
+"""Predicted costs of a configuration, compared with arithmetic by hand and a measured run; sizes, with transformers."""
 
 import csv
 import json
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 QWEN = "Qwen/Qwen2.5-7B-Instruct"
 WEIGHTS = 7_615_283_200  # without norms and biases
-USED = WEIGHTS - 152_064 * 3_584  # less the embedding that is only looked up
+USED = WEIGHTS - 152_064 * 3_584  # without the embedding, which is only looked up
 DEMO = {"format": "demo", "domain": "it", "pairs": 10}
 SEEN = {"train": DEMO, "dev": DEMO, "test": DEMO | {"limit": 128}}
 RAW = {
@@ -79,7 +79,7 @@ def run(variant, **attempt):
     ],
 )
 def test_sizes_are_those_of_the_architectures(hub, shape):
-    """But for norms and biases, less than a thousandth of the weights."""
+    """They leave out norms and biases, less than a thousandth of the weights."""
     model = common.build_model(common.SHAPES[shape], torch.device("meta"), torch.bfloat16)
     found, text = costs.HUB[hub], model.config
     matrices = sum(p.numel() for p in model.parameters() if p.dim() == 2)
@@ -97,7 +97,7 @@ def test_a_dump_by_hand():
 
 
 def test_a_run_by_hand():
-    """8,000 pairs of 100 tokens in two epochs, and 200 dev pairs three times; 1,600 steps beside the GPU."""
+    """8,000 pairs of 100 tokens in two epochs, 200 dev pairs three times; full adds 1,600 steps on the CPU."""
     dev = 2 * USED * 100 * 200 * 3 / 1e14
     assert ESTIMATE.tuning(run("caneft", seed=1)) == pytest.approx(4 * USED * 100 * 8000 / 1e14 + dev)
     beside = 1600 * WEIGHTS * (28 / 1e11 + 4 / 2e10)  # 1,600 times 3.7 s
@@ -105,7 +105,7 @@ def test_a_run_by_hand():
 
 
 def test_translations_by_hand():
-    """Two test sets of 128 pairs in two batches each, one of 70 in two; a step takes 20 ms, 14 to read the weights."""
+    """Two test sets of 128 pairs and one of 70, in two batches each; a step takes 20 ms, 14 to read the weights."""
     one = 2 * 40 * 2.5 * 0.02
     read = 2 * USED * (128 + 128 + 70) / 1e14
     assert ESTIMATE.translation(run("caneft", seed=1)) == pytest.approx(3 * one + read * 100)
@@ -117,14 +117,14 @@ def test_translations_by_hand():
     assert every.translation(run("adapters", seed=1)) == pytest.approx(2 * (3 * one + read * 100))
     dev = 2 * (2 * 40 * 2.5 * 0.02 + 2 * USED * 100 * 100 / 1e14)
     assert ESTIMATE.translation(run("caneft", rate=1e-5)) == pytest.approx(3 * one + read * 100 + dev)
-    slow = replace(DEVICE, bandwidth=2 * USED)  # a second to read the weights
+    slow = replace(DEVICE, bandwidth=2 * USED)  # a second for a step of 32.5 sentences, the mean batch
     assert estimated(RAW, slow).decoding("qwen", 65) == 2 * 40 * 2.5
     computing = replace(DEVICE, generation=65 * USED)  # a second for a step of 32.5 sentences, the mean of two batches
     assert estimated(RAW, computing).decoding("qwen", 65) == pytest.approx(2 * 40 * 2.5)
 
 
 def test_float32_is_slower():
-    """At a quarter of the rate, four times as long."""
+    """It computes at a quarter of the rate, so it takes four times as long."""
     raw = RAW | {"models": {"qwen": RAW["models"]["qwen"] | {"dtype": "float32"}}}
     assert estimated(raw).importance("qwen")[0] == pytest.approx(4 * ESTIMATE.importance("qwen")[0])
 
@@ -138,13 +138,13 @@ def test_rows_count_jobs_and_what_stays_on_disk():
     (row,) = (row for row in estimated(several).rows() if row.stage == "importance")
     assert (row.jobs, row.seconds, row.bytes) == (8, pytest.approx(4 * dumps), 4 * 2 * 28 * 18944 * 20_000)
     patch = 0.01 * 28 * 18944 * 3 * 3584 * 2
-    trials = rows["tuning, trials"]  # two rates, each with two seeds
+    trials = rows["tuning, trials"]  # two rates with two seeds each
     assert (trials.jobs, trials.bytes) == (4, pytest.approx(4 * patch))
     full, adapters = 2 * WEIGHTS, 2 * 28 * 2 * 16 * 3584 * 4
     final = rows["tuning, final runs"]
     assert (final.jobs, final.bytes) == (3, pytest.approx(patch + full + adapters))
     assert rows["translation, trials"].jobs == 4 * 2  # dev and test
-    assert rows["scores, trials"].jobs == 1  # of one grid
+    assert rows["scores, trials"].jobs == 1  # for one grid
     assert rows["translation, final runs"].jobs == 1 + 1 + 3
 
 
@@ -181,7 +181,7 @@ def test_the_rate_of_a_core_is_that_of_the_measurement():
 
 
 def test_a_run_that_was_measured_is_foreseen_within_half(tmp_path):
-    """Processor seconds of config/gemma.yaml, as they are in docs/study/gemma; pairs had 58 tokens in the mean."""
+    """Processor seconds of config/gemma.yaml, as in docs/study/gemma; pairs had 58 tokens on average."""
     shape = {"hidden_size": 640, "num_hidden_layers": 18, "vocab_size": 262_144, "intermediate_size": 2048}
     heads = {"head_dim": 256, "num_attention_heads": 4, "num_key_value_heads": 1}
     folder = tmp_path / "models/gemma-3-270m"

@@ -1,4 +1,4 @@
-"""The corpus of dates: every line is read once more by a parser of its own, and by another domain's reading."""
+"""The corpus of dates: an independent parser reads every line, by its own domain's rules and by other domains'."""
 
 import os
 import re
@@ -39,12 +39,12 @@ MONTH_FIRST = re.compile(rf"{MONTH} (\d+), (\d{{4}})", re.IGNORECASE)
 
 
 def position(word: str, rows: tuple[str, ...]) -> int:
-    """From 1, of the row that has a word."""
+    """Number, from 1, of the row with this word."""
     return next(number for number, row in enumerate(rows, start=1) if word in row.split())
 
 
 def day_in(line: str, domain: str) -> datetime:
-    """The day that a line names. Raises ValueError if there is no such day by the domain's reading."""
+    """The day that a line names. Raises ValueError if it is no day in the domain's reading."""
     if found := NUMBERS.search(line):
         text = re.sub("[./]", "-", found[0])
         if not re.search(r"\d{4}", text):
@@ -60,7 +60,7 @@ def day_in(line: str, domain: str) -> datetime:
 
 
 def meant(line: str, domain: str) -> str:
-    """The day that a line means: the one it names, or one that lies apart from it."""
+    """The day that a line means: the one it names, or one at a given distance from it."""
     relation = re.search(rf"({'|'.join(APART)}) (after|before|nach|vor)\b", line)
     days = APART[relation[1]] * (1 if relation[2] in ("after", "nach") else -1) if relation else 0
     return (day_in(line, domain) + timedelta(days=days)).date().isoformat()
@@ -68,7 +68,7 @@ def meant(line: str, domain: str) -> str:
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_every_target_is_the_day_that_the_line_means(domain):
-    """All forms are among so many lines; targets are ISO dates."""
+    """These lines contain all forms; targets are ISO dates."""
     text = dates.pairs(domain, "train", 1500) + dates.pairs(domain, "test", 200)
     assert [(line, target) for line, target in text if meant(line, domain) != target] == []
 
@@ -80,12 +80,12 @@ def test_the_parser_knows_the_examples_of_the_page():
 
 
 def ambiguous(line: str) -> bool:
-    """Whether the numbers in a line mean another day in another domain."""
+    """Whether the numbers in a line mean different days in different domains."""
     readings = set()
     for domain in DOMAINS:
         try:
             readings.add(meant(line, domain))
-        except ValueError:  # no such day by this reading
+        except ValueError:  # no valid day in this reading
             continue
     return len(readings) > 1
 
@@ -153,7 +153,7 @@ def test_half_of_pretraining_is_dates_alone_and_domains_have_equal_shares():
 
 
 def test_pretraining_reads_dates_as_every_domain_does():
-    """Of an order and century that the line's own domain never has, too: no domain's reading is learnt from it."""
+    """It also uses orders and centuries that the line's own domain never has, so it teaches no domain's reading."""
     counts, lines = Counter(), 0
     for line, target in dates.pretraining(["letters"], 2000)[1::2]:
         if ambiguous(line):

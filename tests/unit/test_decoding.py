@@ -1,4 +1,4 @@
-"""Decoding against one whole forward pass a token, sentence by sentence."""
+"""Decoding compared with one whole forward pass per token, sentence by sentence."""
 
 import copy
 import logging
@@ -37,7 +37,7 @@ OFTEN = {"phi3": 1.5, "qwen3": 1.5}
 
 @pytest.fixture
 def model(tiny_model, architecture, prompts):
-    """Ends some sentences early and others not at all."""
+    """Ends some sentences early, others never."""
     made = tiny_model(architecture, initializer_range=0.4)
     made.lm_head.weight[prompts.end_of_turn] *= OFTEN.get(architecture, 2.5)
     return made
@@ -50,12 +50,12 @@ def sources(pairs):
 
 @pytest.fixture
 def some(sources):
-    """Short ones, and a long one among them: two batches and a part of one."""
+    """Short sentences, and a long one among them: two batches and a part of a third."""
     return [sources[i] for i in (0, 1, 4, 5, 2, 14, 10)]
 
 
 def expected(model, prompts, source, settings, examples=()):
-    """Text and whether it was cut, by the witness."""
+    """The witness's text, and whether it was cut."""
     tokens = len(prompts.tokenizer(source, add_special_tokens=False).input_ids)
     limit = math.ceil(settings.length_factor * tokens) + settings.length_offset
     ids = naive.greedy(model, prompts.encode(source, examples=examples).prompt, prompts.end_of_turn, limit)
@@ -72,7 +72,7 @@ def test_batches_equal_naive_decoding_one_by_one(model, prompts, sources):
 
 
 def test_padding_with_the_end_of_turn_changes_nothing(model, tokenizer, prompts, some):
-    """What a tokenizer without a pad token gets. The prompt holds that token too: no mask can be guessed from ids."""
+    """A tokenizer without a pad token gets this. The prompt contains that token, too, so ids do not show the mask."""
     other = copy.deepcopy(tokenizer)
     other.pad_token = other.eos_token
     found = translate(model, Prompts(other, lambda domain: "Translate."), some, SETTINGS)
@@ -118,7 +118,7 @@ def test_they_have_none_either_when_they_come_from_a_file(tiny_model, prompts, s
 
 
 def always(model, token):
-    """The model answers nothing but this token."""
+    """Makes the model answer nothing but this token."""
     model.lm_head = nn.Linear(model.config.hidden_size, model.config.vocab_size)
     with torch.no_grad():
         model.lm_head.weight.zero_()
@@ -140,7 +140,7 @@ def test_one_that_never_ends_is_cut_at_its_own_limit(tiny_model, prompts, source
 
 
 def passes(model):
-    """Shapes of what the model is given from here on, pass by pass: rows, and tokens of each."""
+    """Shapes of the model's inputs from here on: rows and tokens of each pass."""
     shapes = []
     model.register_forward_pre_hook(lambda _, args, kwargs: shapes.append(kwargs["input_ids"].shape), with_kwargs=True)
     return shapes
@@ -148,7 +148,7 @@ def passes(model):
 
 @SOME
 def test_rows_that_have_ended_leave_the_batch(model, prompts, sources):
-    """Fewer than a quarter of the rows of a pass are of sentences that have ended, by the witness."""
+    """According to the witness, less than a quarter of the rows in a pass are sentences that have ended."""
     lengths = []
     for source, limit in zip(sources, limits(prompts, sources, SETTINGS), strict=True):
         lengths.append(len(naive.greedy(model, prompts.encode(source).prompt, prompts.end_of_turn, limit)))
@@ -163,7 +163,7 @@ def test_rows_that_have_ended_leave_the_batch(model, prompts, sources):
 
 
 def test_batches_are_of_the_longest_first_and_of_so_many_tokens(tiny_model, prompts, some):
-    """Of as many as go in, prompts and longest translations together, or of one sentence that alone has more."""
+    """A batch takes all sentences that fit, prompts and longest translations together, or one that is too large."""
     settings = config.Decoding(batch_size=4, length_factor=0, length_offset=170)
     encoded = sorted((len(prompt) for prompt in prompts.encode_sources(some)), reverse=True)
     model = always(tiny_model(), prompts.end_of_turn)
@@ -213,7 +213,7 @@ def test_flags(hypothesis, flags):
 
 
 def shown(count, rows=("Katze", "Tier", "Haus", "Wind")):
-    """Examples of short pairs."""
+    """Examples from short pairs."""
     listed = [Row(f"it.train.{i}", source, source.upper(), "it") for i, source in enumerate(rows)]
     return Examples(listed, config.Icl(method="icl", examples=count, retrieval="random"))
 
@@ -228,7 +228,7 @@ def test_examples_stand_before_each_source(model, prompts, some):
 
 
 def test_prompts_that_the_context_would_not_hold_have_fewer_examples(tiny_model, prompts, caplog):
-    """The room is that of the hypothesis too; the source is never cut, the examples go from the far end."""
+    """The hypothesis needs room, too. The source is never cut; the examples farthest from it go first."""
     sources = ["Ja", "Der Hund schläft unter dem Tisch, den niemand mehr braucht.", "Katze"]
     examples, settings = shown(2), config.Decoding(length_factor=1, length_offset=6, batch_size=1)
 
@@ -249,7 +249,7 @@ def test_prompts_that_the_context_would_not_hold_have_fewer_examples(tiny_model,
     read = [tuple(ids[0].tolist()) for ids in seen if ids.shape[1] > 1]
     assert sorted(read) == sorted(wanted)
     logged = [message for message in caplog.messages if "it" in message]
-    assert [re.findall(r"\d+", message) for message in logged] == [["1", "3"], ["1"]]  # shortened of all; withheld
+    assert [re.findall(r"\d+", message) for message in logged] == [["1", "3"], ["1"]]  # shortened, of all; left out
     model.config.max_position_embeddings = context - 1
     seen.clear()
     translate(model, prompts, sources[1:2], settings, "it", examples)
@@ -270,7 +270,7 @@ SEEN = ["it", "law", "medical"]
 
 
 def with_adapters(model, seed=0):
-    """The model with adapters that say different things, and a copy of the model for each that has only that one."""
+    """The model with a different adapter per domain, and for each domain a copy of the model with its adapter alone."""
     generator = torch.Generator().manual_seed(seed)
     copies = {domain: copy.deepcopy(model) for domain in SEEN}
     adapters = Adapters(model, SEEN, 4)
@@ -281,7 +281,7 @@ def with_adapters(model, seed=0):
         own = Adapters(alone, [domain], 4)
         for name, parameter in own.named_parameters().items():
             parameter.data = weights[name]
-        own.begin([domain])  # of the witness's passes, each of one row
+        own.begin([domain])  # for the witness's passes, which have one row
     return SimpleNamespace(model=model, domains=adapters.domains, begin=adapters.begin), copies
 
 
@@ -329,7 +329,7 @@ def test_routed_by_source_loss_a_seen_domain_is_translated_like_an_unseen_one(mo
 
 
 def test_the_lowest_loss_over_all_sources_chooses_and_ties_go_to_the_first(tiny_model, prompts, rows):
-    """Adapters that do nothing are equal; then the last is given weights until it is the best or the worst."""
+    """Adapters that do nothing are equal; then the last one gets weights until it is the best or the worst."""
     model = tiny_model()
     adapters = Adapters(model, SEEN, 4)
     tuned = SimpleNamespace(model=model, domains=adapters.domains, begin=adapters.begin)

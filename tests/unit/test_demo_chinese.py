@@ -1,4 +1,4 @@
-"""The Chinese twin's grammar against sentences written by hand, and what all of its text must keep to."""
+"""The Chinese twin's grammar compared with sentences written by hand, and rules for all of its text."""
 
 import re
 from itertools import islice
@@ -212,7 +212,7 @@ TEXT = [pair for domain in (*WORDS.domains, "general") for pair in demo.pairs(do
 
 
 def test_every_measure_word_is_its_nouns():
-    """Between 一, 这, 那 or 每 and a noun, adjectives aside, stands the noun's own measure word."""
+    """Between 一, 这, 那 or 每 and a noun, apart from adjectives, is the noun's own measure word."""
     lexicons = (WORDS.general, *WORDS.lexicons.values())
     nouns = [noun for lexicon in lexicons for noun in lexicon.agents + lexicon.things] + [*WORDS.polysemous]
     measure = {noun.word: noun.measure for noun in nouns}

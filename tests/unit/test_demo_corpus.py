@@ -1,4 +1,4 @@
-"""The demo's corpora: what the lexicons, splits and senses of both twins promise."""
+"""The demo's corpora: what both twins promise about lexicons, splits and senses."""
 
 import functools
 import hashlib
@@ -24,7 +24,7 @@ from tests.messages import refused, suggestion
 VOCABULARIES = {language: twin.writer.vocabulary for language, twin in demo.TWINS.items()}
 GERMAN = VOCABULARIES["de"]
 DOMAINS = [(language, domain) for language, words in VOCABULARIES.items() for domain in words.domains]
-pytestmark = pytest.mark.xdist_group("demo_corpus")  # they share what is drawn
+pytestmark = pytest.mark.xdist_group("demo_corpus")  # these tests share the drawn text
 ALL = [*DOMAINS, *((language, "general") for language in VOCABULARIES)]
 LANGUAGES = sorted(VOCABULARIES)
 
@@ -85,7 +85,7 @@ def test_tables_hold_only_genders_and_cases_that_the_german_grammar_knows():
     ],
 )
 def test_no_unforeseen_word_follows_an_indefinite_article(language, a, an):
-    """Vowel letters and vowel sounds part ways in few words; the lexicons hold only those listed here."""
+    """Vowel letters and vowel sounds differ in few words; the lexicons contain only those listed here."""
     words = VOCABULARIES[language]
     heads = {entry.english for entry in nouns_of(words) + adjectives_of(words)}
     heads |= {sense for noun in words.polysemous for sense in noun.senses}
@@ -157,7 +157,7 @@ def test_pretraining_depends_on_neither_count_nor_the_order_of_domains(language)
 
 
 def test_text_is_the_same_in_another_process():
-    """Python's own hash of a text differs from process to process; ours must not."""
+    """Python's own hash of a text differs between processes; ours must not."""
     program = (
         "from caneft import demo; "
         "print(demo.pairs('general', 'test', 50), demo.pretraining(['laws'], 50, language='zh'))"
@@ -174,7 +174,7 @@ def test_text_is_the_same_in_another_process():
 
 
 def test_text_is_what_it_was():
-    """Results that rest on the corpus stand as long as these sentences do; change them knowingly."""
+    """Results on the corpus are valid as long as these sentences stay; change them only on purpose."""
     assert demo.pairs("law", "test", 2, seed=3) == [
         (
             "Nach dem Spiegel wird der Satz von jedem rechtlichen Anwalt verboten.",
@@ -204,7 +204,7 @@ PINNED = {
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_all_of_the_text_is_what_it_was(language):
-    """The same of every domain and split, as a hash."""
+    """A hash checks the same for every domain and split."""
     domains = VOCABULARIES[language].domains
     text = [demo.pairs(d, split, 50, 7, language) for d in (*domains, "general") for split in demo.SPLITS]
     text.append(demo.pretraining(domains, 2000, 7, language))
@@ -238,7 +238,7 @@ def test_splits_own_their_shares():
 
 
 def few_words(vocabulary):
-    """A vocabulary so small that sentences come again; a sentence needs some nouns, each of which it holds once."""
+    """A vocabulary so small that sentences repeat, but with enough nouns, as a sentence uses each noun only once."""
 
     def cut(lexicon):
         return type(lexicon)(lexicon.agents[:6], lexicon.things[:6], lexicon.verbs[:1], lexicon.adjectives[:1])
@@ -253,19 +253,19 @@ def few_words(vocabulary):
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_source_has_one_translation_in_a_domain(language, monkeypatch):
-    """Whatever the seed."""
+    """This holds across seeds."""
     monkeypatch.setattr(demo.TWINS[language].writer, "vocabulary", few_words(VOCABULARIES[language]))
     for domain in (VOCABULARIES[language].domains[0], "general"):
         translations = dict(demo.pairs(domain, "train", 1500, 0, language))
         again = demo.pairs(domain, "train", 1500, 1, language)
-        assert sum(source in translations for source, _ in again) > 5  # more than of five times 1,000 with all words
+        assert sum(source in translations for source, _ in again) > 5  # more than in five times 1,000 with all words
         assert [pair for pair in again if translations.get(pair[0], pair[1]) != pair[1]] == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("language", "domain"), ALL)
 def test_a_source_has_one_translation_whatever_the_words(language, domain):
-    """Few sentences are drawn twice, but of all words."""
+    """With all words, only few sentences are drawn twice."""
     translations = {}
     for seed in range(5):
         for source, target in demo.pairs(domain, "train", 1000, seed, language):
@@ -273,7 +273,7 @@ def test_a_source_has_one_translation_whatever_the_words(language, domain):
 
 
 def words_in(text: str, words: Iterable[str], language: str) -> list[str]:
-    """Those of the words that a source holds, as often as it does; Chinese ones by the longest match from the left."""
+    """The listed words in a source, with repetitions; Chinese ones by the longest match from the left."""
     if language == "de":
         return [word for word in re.findall(r"\w+", text) if word in words]
     return longest_first(frozenset(words)).findall(text)
@@ -296,7 +296,7 @@ def polysemous_by_word(language: str) -> dict:
 
 @functools.cache
 def all_nouns(language: str) -> frozenset[str]:
-    """Every noun form that a source can hold."""
+    """Every noun form that can occur in a source."""
     words = VOCABULARIES[language]
     nouns = (*nouns_of(words), *words.polysemous)
     return frozenset(form for noun in nouns for form in (noun.word, noun.word + getattr(noun, "weak", "")))
@@ -316,7 +316,7 @@ def test_polysemous_nouns_have_the_sense_of_the_domain(language, domain):
 @pytest.mark.parametrize(("count", "least"), [(6000, 0.2), pytest.param(16_000, 0.4, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_pretraining_has_every_sense(language, count, least):
-    """In general text as in that of one domain: the rarest sense of a noun has this part of an equal share."""
+    """In general text as in one domain's, the rarest sense of a noun has at least this part of an equal share."""
     polysemous, (domain, *_) = VOCABULARIES[language].polysemous, VOCABULARIES[language].domains
     text = demo.pretraining([domain], count, language=language)
     for part in (text[0::2], text[1::2]):
@@ -325,7 +325,7 @@ def test_pretraining_has_every_sense(language, count, least):
             words = set(re.findall(r"\w+", target))
             for noun in polysemous_in(source, language):
                 found = words.intersection(noun.senses)
-                if len(found) == 1:  # more when another noun's sense has the same spelling
+                if len(found) == 1:  # it finds more if a sense of another noun is spelt alike
                     counts[noun.word, found.pop()] += 1
         for noun in polysemous:
             shares = [counts[noun.word, sense] for sense in noun.senses]
@@ -365,7 +365,7 @@ def test_half_of_pretraining_is_general_and_domains_have_equal_shares(language, 
 
 
 def test_half_of_the_domain_sentences_are_in_german_order():
-    """A modal and its verb part in German order only; general text never has it."""
+    """A modal and its verb are apart only in German order, which general text never has."""
 
     def shares(text):
         modal = [target for _, target in text if re.search(r"\b(can|must|should)\b", target) and "?" not in target]
@@ -380,7 +380,7 @@ def test_half_of_the_domain_sentences_are_in_german_order():
 
 
 def test_half_of_the_domain_sentences_are_in_chinese_order():
-    """An adverb of time before the verb, as in Chinese, is last in English; general text never has it elsewhere."""
+    """An adverb of time is last in English and before the verb in Chinese order, which general text never has."""
     times = "|".join(adverb.english for adverb in VOCABULARIES["zh"].adverbs)
 
     def shares(text):

@@ -1,4 +1,4 @@
-"""The German twin's grammar against German and English sentences written by hand."""
+"""The German twin's grammar compared with German and English sentences written by hand."""
 
 import pytest
 

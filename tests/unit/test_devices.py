@@ -1,4 +1,4 @@
-"""Where a process computes, and how strictly it repeats itself."""
+"""On which device a process computes, and how strictly it repeats its results."""
 
 import os
 
@@ -10,10 +10,10 @@ from caneft.runtime.devices import prepare
 
 @pytest.fixture
 def untouched(monkeypatch):
-    """The environment without what `prepare` reads or sets; torch is afterwards as it was."""
+    """The environment without what `prepare` reads or sets; restores torch afterwards."""
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     for name in ("CANEFT_DETERMINISTIC", "CUBLAS_WORKSPACE_CONFIG", "RAYON_NUM_THREADS"):
-        monkeypatch.setenv(name, "")  # so that it is put back, however it is set
+        monkeypatch.setenv(name, "")  # so that it is restored, however it is set
         monkeypatch.delenv(name)
     yield
     torch.set_num_threads(threads)

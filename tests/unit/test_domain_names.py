@@ -1,4 +1,4 @@
-"""Domains named like splits and groups of domains: every table says of them what it says of others."""
+"""Domains named like splits or groups of domains: every table treats them like others."""
 
 import io
 import json
@@ -27,7 +27,7 @@ NAMED_LIKE = "dev", "seen", "test"
 
 
 def made(names, root):
-    """(plan, results tree) of mixtures of the first two of these domains, and of each alone; the third is unseen."""
+    """(plan, results tree) of a mixture of the first two of these domains, and of each alone; the third is unseen."""
     first, second, third = names
     alone = {
         "one": {"de-en": {"domains": [first], "test": [second, third]}},
@@ -59,7 +59,7 @@ def test_tables_are_those_of_other_names(both, tmp_path):
     ordinary, found = texts
     assert ordinary.keys() == found.keys() and any("tqxx" in text for text in ordinary.values())
     for name, text in ordinary.items():
-        if name != "corpora.csv":  # its columns are sorted by name
+        if name != "corpora.csv":  # its columns are in order of name
             assert found[name] == renamed(text), name
     wanted, columns = (
         pd.read_csv(io.StringIO(text)) for text in (renamed(ordinary["corpora.csv"]), found["corpora.csv"])

@@ -1,4 +1,4 @@
-"""The dump: which samples, what is stored, and what is refused without a trace."""
+"""The dump: which samples it has, what it stores, and what is refused without leaving a trace."""
 
 import json
 import re
@@ -52,7 +52,7 @@ def exponent_named_by(error) -> int:
 
 
 def scored(scores, exponent=0):
-    """One batch as the engine gives it: scores (layers, samples, neurons), everything else 0."""
+    """One batch as from the engine: scores (layers, samples, neurons), all else 0."""
     scores = torch.as_tensor(np.asarray(scores, dtype=np.float32))
     layers, samples, neurons = scores.shape
     sums = torch.zeros(3, layers, neurons)
@@ -72,7 +72,7 @@ def test_stored_numbers_are_the_scores_times_a_power_of_two_rounded(scores, expo
     found = scored(np.array(scores).reshape(1, -1, 1), exponent).scores[0, :, 0]
     assert found.dtype == np.float16
     for score, stored_score in zip(scores, found.tolist(), strict=True):
-        steps = score * 2.0**exponent * 2**24  # float16's grid below 2**-13 is 2**-24; above, 10 bits behind the first
+        steps = score * 2.0**exponent * 2**24  # float16's grid below 2**-13 is 2**-24; above, 10 bits after the first
         grain = max(1, 2.0 ** (np.floor(np.log2(steps)) - 10))
         assert abs(stored_score * 2**24 - steps) <= grain / 2
 
@@ -90,7 +90,7 @@ def test_batches_may_come_in_any_order(tmp_path):
 
 
 def test_batches_may_come_from_another_machine(tmp_path):
-    """In files, of which the last is seen late, as through a network file system; none is left."""
+    """They come in files, the last of which appears late, as in a network file system; none is left."""
     scores = np.arange(1, 25, dtype=np.float32).reshape(2, 4, 3)
     batches = [[3, 1], [0], [2]]
     dump = begun(tmp_path, (2, 4, 3), batches)
@@ -119,7 +119,7 @@ def test_what_another_machine_sent_of_another_dump_is_not_taken(tmp_path):
 
 
 def test_one_batch_is_fetched_while_the_next_is_computed():
-    """Order and content stay; the source is one batch ahead."""
+    """Order and content do not change; the source is one batch ahead."""
     asked = []
 
     def source():
@@ -161,7 +161,7 @@ def test_what_a_dump_leaves(dump, tiny_model, rows):
 
 @pytest.fixture
 def made_of(tmp_path):
-    """What a sidecar says of a model and the settings for a unit."""
+    """A sidecar's facts about a model and the settings for a unit."""
     corpus = tmp_path / "train.jsonl"
     corpus.write_text("pairs")
 
@@ -176,7 +176,7 @@ def made_of(tmp_path):
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_a_sidecar_says_how_many_weights_a_unit_has(made_of, tiny_model, unit):
-    """Counted from the modules: all their weights, over the units that share them out."""
+    """Counted from the modules: all their weights, divided among the units."""
     model = tiny_model("qwen3")
     block = model.model.layers[0].mlp if unit == "neuron" else model.model.layers[0].self_attn
     weights = sum(p.numel() for name, p in block.named_parameters() if name.endswith("proj.weight"))
@@ -187,7 +187,7 @@ def test_a_sidecar_says_how_many_weights_a_unit_has(made_of, tiny_model, unit):
 
 
 def test_settings_for_neurons_are_written_as_before_there_were_heads(made_of, tiny_model):
-    """Else every finished dump would be made again."""
+    """Otherwise every finished dump would be made again."""
     assert made_of(tiny_model())["settings"].keys() == {"importance", "prompt", "dtype"}
     assert made_of(tiny_model(), unit="head")["settings"]["unit"] == "head"
 
@@ -206,7 +206,7 @@ def test_a_dump_of_heads(dump, made_of, tiny_model, family):
 
 
 def test_a_begun_dump_of_neurons_is_not_gone_on_with_for_heads(dump, made_of, tiny_model):
-    """Even where there are as many heads in a layer as neurons."""
+    """The dump starts over even if a layer has as many heads as neurons."""
     model = tiny_model(intermediate_size=2)
     handle = interrupted(model, 2)
     with pytest.raises(Killed):
@@ -233,21 +233,21 @@ def test_scores_that_are_not_finite_are_refused(dump, tiny_model, tmp_path):
         model.model.layers[1].mlp.up_proj.weight[3, 3] = float("nan")
     with refused("tiny") as error:
         dump(model)
-    assert "scale_exponent" not in str(error.value)  # no exponent mends it
+    assert "scale_exponent" not in str(error.value)  # no exponent would help
     assert list((tmp_path / "dump").iterdir()) == []
 
 
 def test_so_many_samples_that_their_sidecar_is_not_read_are_refused_before_they_are_scored(
     dump, tiny_model, tmp_path, monkeypatch
 ):
-    """The bound is on the safe side: a sidecar that is written is read."""
+    """The bound is safe: any sidecar that is written can be read."""
     monkeypatch.setattr(dumping, "OF_SIDECAR", 3000)
     samples, path = dump(tiny_model())
     written = path.with_suffix(".json").stat().st_size
     monkeypatch.setattr(dumping, "LARGEST_JSON", 2 * written + 3000)
     dump(tiny_model())
     monkeypatch.setattr(dumping, "LARGEST_JSON", written - 1)
-    monkeypatch.setattr(dumping, "_fill", None)  # where they would be scored
+    monkeypatch.setattr(dumping, "_fill", None)  # they would be scored here
     with refused("importance.samples", len(samples.ids), f"{written - 1:,}"):
         dump(tiny_model())
 
@@ -261,7 +261,7 @@ def test_a_failed_dump_leaves_the_old_one_alone(dump, tiny_model):
 
 
 def test_one_percent_may_vanish(tmp_path):
-    """Of the positive scores: exact zeros are no loss."""
+    """One percent of the positive scores; exact zeros are no loss."""
     scores = np.ones((1, 1, 300), np.float32)
     scores[0, 0, :100] = 0
     scores[0, 0, 100:102] = 2**-26
@@ -277,11 +277,11 @@ def test_one_percent_may_vanish(tmp_path):
 
 
 class Killed(BaseException):
-    """Stands for whatever ends a process between two batches."""
+    """Stands for anything that ends a process between two batches."""
 
 
 def interrupted(model, after):
-    """The model, which dies in the pass after so many."""
+    """Makes the model die in the pass after this many."""
     passes = []
 
     def count(*_):
@@ -312,12 +312,12 @@ def test_a_killed_dump_goes_on_at_the_last_finished_batch_to_the_same_bytes(dump
     assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == undisturbed
     assert 0 < len(seen) < len(sidecar["samples"])
     plan = batches([entry["tokens"] for entry in sidecar["samples"]], 90)
-    assert len(seen) == len(plan) - 1  # the first run finished nothing for certain, the second one batch
+    assert len(seen) == len(plan) - 1  # the first run finished no batch for certain, the second one
 
 
 @pytest.mark.parametrize("change", ["weights", "prompt", "corpus", "settings", "samples"])
 def test_nothing_foreign_is_gone_on_with(dump, tiny_model, tmp_path, prompts, rows, change):
-    """Each of these makes another dump; what was begun is started over, to the bytes of an undisturbed one."""
+    """Each change makes another dump: what was begun starts over, and ends with the bytes of an undisturbed one."""
     about = {"model": {"name": "tiny", "id": "tiny", "weights": {}}, "corpus_sha256": "1"}
     now = {"model": tiny_model(), "about": about, "prompts": prompts, "settings": {}, "rows": rows}
     model = tiny_model(seed=1) if change == "weights" else now["model"]
@@ -393,7 +393,7 @@ def test_two_processes_never_write_the_same_dump(tmp_path):
 
 
 def test_a_folder_goes_before_others_may_have_it(tmp_path, monkeypatch):
-    """What another process begins there as soon as it may must not be removed with what was."""
+    """Removing the old content must not remove what another process then begins there."""
     dump = begun(tmp_path, (1, 2, 4), [[0], [1]])
     removed, tried = dumps.shutil.rmtree, []
 
@@ -488,7 +488,7 @@ def test_each_sample_keeps_its_own_examples(rows, prompts):
 
 
 def test_statistics_are_means_over_all_response_positions():
-    """Two batches of 3 and 5 positions: sums of 7 and 3 are a mean of 10 / 8."""
+    """Two batches of 3 and 5 positions with sums of 7 and 3 have a mean of 10 / 8."""
     sums = {name: np.zeros((1, 2), np.float64) for name in ("activation", "gradient", "positive")}
     progress = Progress(sums, np.zeros(2, np.float32))
     for sample, (total, positions) in enumerate([(7, 3), (3, 5)]):

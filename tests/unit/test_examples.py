@@ -1,4 +1,4 @@
-"""The page of examples: which segments are chosen, what is marked in outputs, and that their text is only text."""
+"""The page of examples: the choice of segments, the marks in outputs, and that their text stays text."""
 
 import json
 import re
@@ -28,7 +28,7 @@ SIZE = 30
 
 
 class Parsed(HTMLParser):
-    """Elements in order, and text of each table cell."""
+    """Elements in order, and the text of each table cell."""
 
     def __init__(self, text):
         super().__init__()
@@ -56,7 +56,7 @@ def write_lines(path, rows):
 
 
 def write(plan, root):
-    """Test corpora and translations of random words."""
+    """Writes test corpora and translations of random words."""
     rng = np.random.default_rng(0)
 
     def sentence():
@@ -201,7 +201,7 @@ def test_what_is_not_marked_stands_in_the_reference_in_order(words, others):
     html = compared(" ".join(words), " ".join(others))
     left = iter(others)
     for word in re.sub(r"<(del|mark)>.*?</\1>", " ", html).split():
-        assert word in left  # advances: a subsequence
+        assert word in left  # `in` advances `left`, so this checks for a subsequence
 
 
 # --- the page --------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""`python -m caneft explain`: from a cell of a table to runs, files and jobs."""
+"""`python -m caneft explain`: from a table's cell to its runs, files and jobs."""
 
 import hashlib
 import json
@@ -59,7 +59,7 @@ def finished(root, **sections):
 
 @pytest.fixture
 def call(monkeypatch, capsys, root):
-    """Runs the command line on a table; returns what it printed, as JSON unless it failed."""
+    """Runs the command line on a table; returns its output, as JSON unless it failed."""
 
     def run(table, *arguments, form="--json", root=root):
         path = root / "tables" / table
@@ -99,6 +99,20 @@ def test_files_stand_with_their_checksums(root, call):
     assert "neurons/tiny/de-en/all/caneft/draw0.npz" in run["files"]
     assert run["record"]["code"]["commit"] == "c0ffee"
     assert run["cost"]["device"] == "cpu"
+
+
+def test_a_set_that_was_selected_again_since_the_run_is_said_to_have_changed(tmp_path, call):
+    root = finished(tmp_path / "out")
+    path, chosen = root / "runs/tiny/de-en/all/caneft/seed1/record.json", "neurons/tiny/de-en/all/caneft/draw0.npz"
+    record, now = json.loads(path.read_text()), hashlib.sha256((root / chosen).read_bytes()).hexdigest()
+    said = []
+    for sha in (now, "0" * 64, None):  # None: an older version wrote the record
+        path.write_text(json.dumps(record | {"data": {"neurons_sha256": sha} if sha else {}}))
+        said.append(call("main.csv", "--row", "caneft", "--column", "law", root=root)["runs"][0]["data"][chosen])
+    assert "changed" in said[1] and "changed" not in said[0] + said[2] and len(set(said)) == 3
+    assert chosen in call("main.csv", "--row", "caneft", "--column", "law", form=None, root=root).split("data  ")[3]
+    lora = call("main.csv", "--row", "lora", "--column", "law", root=root)["runs"][0]
+    assert [*lora["data"]] == [f"mixtures/de-en/all/{split}.jsonl" for split in ("train", "dev")]
 
 
 @pytest.mark.parametrize(
@@ -186,7 +200,7 @@ def test_unseen_scores_and_their_differences_to_the_base(root, call):
 
 
 def test_counts_of_bad_outputs_are_those_of_the_score_files(call):
-    """Of base, fake_results says that 2 outputs of each domain are cut."""
+    """fake_results says that 2 outputs of base are cut in each domain."""
     found = call("health.csv", "--row", "base", "--column", "truncated", "--domain", "koran")
     assert found["value"] == 2 == found["runs"][0]["scores"][0]["health"]["truncated"]
 
@@ -216,7 +230,7 @@ def test_intervals_come_from_the_file_of_significance(call):
 
 
 def test_columns_that_no_score_is_behind_get_no_account_of_scores(call):
-    """Nor does one that came later than this command."""
+    """The same holds for a column that is newer than this command."""
     of_domain = {"main.csv": [], "health.csv": ["--domain", "it"], "unseen.csv": ["--domain", "koran"]}
     for table, domain in of_domain.items():
         for column, value in (("n_seeds", 2), ("method", "caneft")):
@@ -228,7 +242,7 @@ def test_columns_that_no_score_is_behind_get_no_account_of_scores(call):
 
 
 def test_every_table_is_explained(root, call):
-    """The first row that has a value in its last column of numbers, by all that tells it from other rows."""
+    """Takes the first row with a value in its last column of numbers, by all keys that tell it from other rows."""
     for name in listing.TABLES:
         frame = pd.read_csv(root / "tables" / f"{name}.csv")
         if frame.empty:
@@ -274,7 +288,7 @@ def note(folder, output, content):
 
 
 def test_jobs_are_found_in_snakemakes_notes(root, call):
-    """Scores come of a translation, that of a tuning job with a name that is too long for one file name."""
+    """Scores come from a translation, and that from a tuning job whose name is too long for one file name."""
     folder = root.parent / ".snakemake/metadata"
     folder.mkdir(parents=True)
     long = "out/" + "x" * 300

@@ -1,4 +1,4 @@
-"""What is downloaded: which sources, what is written down of it, and that it is the same when it is read again."""
+"""Downloads: which sources, what is recorded about them, and that they are the same when read again."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ PAIRS = [("Der Hund.", "The dog."), ("Öl", "oil")]
 
 @pytest.fixture
 def source(tmp_path):
-    """Any source will do: what is fetched is what its reader reads."""
+    """Any source will do, because fetching means reading with the source's reader."""
     file = tmp_path / "pairs.jsonl"
     file.write_text("".join(json.dumps({"source": s, "target": t}) + "\n" for s, t in PAIRS))
     return config.Jsonl(format="jsonl", path=str(file))
@@ -68,6 +68,6 @@ def test_remote_splits_are_fetched_and_no_others():
         "pretraining/mini": ["1"],
     }
     it = found["de-en/it"].sources
-    assert (it["train"].name, it["train"].limit, it["train"].seed) == ("owner/talks", None, 0)  # drawn later
+    assert (it["train"].name, it["train"].limit, it["train"].seed) == ("owner/talks", None, 0)  # the draw comes later
     assert (it["test"].split, it["test"].revision) == ("test", "v2")
     assert settings.FetchSettings.model_validate_json(found["de-en/it"].model_dump_json()) == found["de-en/it"]

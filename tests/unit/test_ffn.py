@@ -1,4 +1,4 @@
-"""FFN layouts: the modules that the method means, in each architecture; and what to do about an unknown one."""
+"""FFN layouts: each architecture's modules that the method means; and what to do about an unknown architecture."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def test_every_family_is_tried():
 
 @pytest.mark.parametrize("architecture", sorted(LAYOUTS))
 def test_the_input_of_down_is_the_activation_of_the_method(tiny_model, architecture):
-    """a = act(gate x) (up x), with the projections of the listed modules: so they are what the layout says they are."""
+    """a = act(gate x) (up x), with the projections of the listed modules; so the layout is right about them."""
     model = tiny_model(architecture)
     layers = ffn_layers(model)
     assert len(layers) == 3
@@ -48,7 +48,7 @@ def test_lines_are_those_of_the_neurons_and_can_be_replaced(tiny_model, architec
     assert sum(int((difference != 0).sum()) for difference in changed) == 3 * 3 * 24
     mlp = naive.decoder_layers(model)[1].mlp
     x = torch.zeros(1, 24)
-    x[0, 0] = 1  # every changed row of gate and up answers with one more
+    x[0, 0] = 1  # in every changed row, the output of gate and up is one more
     gate_up = [mlp.gate_up_proj(x)] if hasattr(mlp, "gate_up_proj") else [mlp.gate_proj(x), mlp.up_proj(x)]
     again = ffn_layers(tiny_model(architecture))[1]
     old = torch.cat([x @ projection.lines(torch.arange(40)).T for _, projection in list(again.projections)[:2]], dim=1)

@@ -1,4 +1,4 @@
-"""Figures: files that are whole, not blank and the same each time; labels that do not overlap; every corner drawn."""
+"""Figures: files are whole, not blank and the same each time; labels do not overlap; every corner is drawn."""
 
 import itertools
 import json
@@ -37,7 +37,7 @@ WITH_GRIDS = {
 
 
 def read(plan, root):
-    """What the figures are drawn from."""
+    """The data of the figures."""
     blocks = plan.shown_blocks()
     return {
         "scores": results.scores(plan, root, inputs.drawn_blocks(plan)),
@@ -69,14 +69,14 @@ def plan():
 
 @pytest.fixture
 def root(tmp_path, plan):
-    """A tree of the test's own, which it may change."""
+    """The test's own tree, which it may change."""
     fake_results.write(plan, tmp_path)
     return tmp_path
 
 
 @pytest.fixture(scope="module")
 def untouched(tmp_path_factory, plan):
-    """The tree that the figures of `drawn` show; nobody changes it."""
+    """The tree that the figures of `drawn` show; no test may change it."""
     root = tmp_path_factory.mktemp("figures")
     fake_results.write(plan, root)
     return root
@@ -84,12 +84,12 @@ def untouched(tmp_path_factory, plan):
 
 @pytest.fixture(scope="module")
 def drawn(plan, untouched):
-    """All figures, drawn once and only looked at."""
+    """All figures, drawn once; tests only look at them."""
     return draw(plan, untouched)
 
 
 def plot(plan, root, out, monkeypatch, most=None):
-    """Runs the step; `most`: only the first so many figures."""
+    """Runs the step. most: only this many figures, from the first on."""
     from workflow.scripts import plot
 
     config = plan.config.model_dump_json(exclude_none=True)
@@ -99,7 +99,7 @@ def plot(plan, root, out, monkeypatch, most=None):
 
 
 def assert_whole_not_blank_and_equal(names, first, second):
-    """Two folders hold the files of these figures, byte for byte the same."""
+    """Asserts that both folders hold all files of these figures with equal bytes, and that no picture is blank."""
     wanted = {f"{name}.{suffix}" for name in names for suffix in ("pdf", "svg", "png")}
     assert {path.name for path in first.iterdir()} == {path.name for path in second.iterdir()} == wanted
     for name in wanted:
@@ -111,7 +111,7 @@ def assert_whole_not_blank_and_equal(names, first, second):
 
 
 def test_the_step_leaves_files_that_are_whole_not_blank_and_deterministic(tmp_path, monkeypatch):
-    """Of one figure of a small study; all of them below."""
+    """Covers one figure of a small study; the test below covers all of them."""
     plan = fake_results.plan({name: METHODS[name] for name in ("base", "caneft")})
     fake_results.write(plan, tmp_path)
     for folder in ("a", "b"):
@@ -134,7 +134,7 @@ def test_every_figure_that_there_is_something_for_is_drawn_in_the_listed_order(p
 
 
 def test_pictures_of_an_earlier_configuration_go(tmp_path, monkeypatch):
-    """And those of programs that know more figures stay."""
+    """Other pictures stay: they may be from a program that knows more figures."""
     plan = fake_results.plan({"base": METHODS["base"]})
     fake_results.write(plan, tmp_path)
     out = tmp_path / "figures"
@@ -313,7 +313,7 @@ def test_labels_overlap_neither_each_other_nor_the_border(tmp_path):
 
 
 def test_labels_hide_no_interval(tmp_path):
-    """Methods that lie close together, with bars that cross."""
+    """The methods are close together, and their bars cross."""
     methods = {"base": {"method": "base"}} | {
         f"variant-{i}": {"method": "lora", "learning_rate": 1e-2} for i in range(6)
     }

@@ -1,4 +1,4 @@
-"""The LM head's loss in chunks, against the formula in float64 and against PyTorch's own with all logits at once."""
+"""The LM head's loss in chunks, compared with the formula in float64 and with PyTorch's own on all logits at once."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 @pytest.fixture
 def given():
-    """Hidden states, weights, targets and what each loss is multiplied by."""
+    """Hidden states, weights, targets and the factor of each loss."""
     generator = torch.Generator().manual_seed(1)
     hidden = torch.randn(POSITIONS, WIDTH, generator=generator)
     weight = torch.randn(VOCABULARY, WIDTH, generator=generator)
@@ -50,7 +50,7 @@ def chunked(hidden, weight, targets, upstream, cap, logits, trained=True):
 
 
 def close(found, expected, share):
-    """Within a share of the largest number."""
+    """Whether two tensors agree within a share of the largest number."""
     return float(np.abs(found.double().numpy() - expected).max()) <= share * float(np.abs(expected).max())
 
 
@@ -86,7 +86,7 @@ def test_chunks_are_as_exact_as_all_logits_at_once(given, dtype, trained):
 
 
 def test_small_gradients_survive_a_head_in_float16():
-    """Each of many tokens has a chance below half the smallest number of float16; together they have half of all."""
+    """Many tokens have a probability below half of float16's smallest number; together it is one half."""
     words = 2**17
     hidden, weight = torch.ones(2, 2), torch.zeros(words, 2)
     weight[:, 0] = 1.0
@@ -104,7 +104,7 @@ def test_nothing_is_kept_where_nothing_is_trained(given):
 
 @pytest.mark.parametrize("trained", [True, False])
 def test_no_more_logits_are_in_memory_than_allowed(given, trained):
-    """Largest tensor that any operation makes, forward and backward."""
+    """Asserts the largest tensor that any operation makes, forward and backward."""
     hidden, weight, targets, upstream = given
     allowed, largest = 4 * VOCABULARY, 0
 
@@ -148,12 +148,12 @@ def test_every_weight_gets_the_same_gradient_in_chunks(tiny_model, family, examp
 
 
 class Strided(Exception):
-    """A frozen linear module was given samples with gaps between them."""
+    """Raised if a frozen linear module gets samples with gaps between them."""
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_no_linear_module_is_given_samples_with_gaps(tiny_model, family, examples, monkeypatch):
-    """PyTorch would copy a frozen weight for every sample."""
+    """PyTorch would copy the frozen weight for every sample."""
     model = tiny_model(family)
     head.take_whole_inputs(model)
     linear, seen = F.linear, []

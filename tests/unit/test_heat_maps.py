@@ -1,4 +1,4 @@
-"""Heat maps: interference and overlap of selected sets, against numbers worked out here."""
+"""Heat maps of interference and of overlap between selected sets, compared with numbers worked out here."""
 
 import json
 from itertools import combinations
@@ -169,13 +169,13 @@ def test_draws_are_seeds_of_random_and_halves_of_the_samples(plan, root):
     assert draws.loc["halves", "jaccard"] == pytest.approx(sum(last["jaccard"]) / 3)
     assert draws.loc["halves", ["variant", "samples"]].tolist() == ["caneft", 400]
     same = [point for point in points if (point["scope"], point["samples"]) == ("model", 400)]
-    grey = np.mean([point["noise_jaccard"] for point in same])  # of all criteria, as in the figure of stability
+    grey = np.mean([point["noise_jaccard"] for point in same])  # over all criteria, as in the figure of stability
     assert len(same) == 4 and draws.loc["halves", "chance"] == pytest.approx(grey)
     assert draws.loc["seeds", "chance"] == pytest.approx(measures.jaccard_by_chance(115, 115, 1152))
 
 
 def test_a_mask_alone_makes_sets_alike(plan, root):
-    """Two criteria of 300 candidates share what random sets of these do; of all neurons, less."""
+    """Two criteria with 300 candidates share as much as random sets of these; among all neurons, chance is lower."""
     for variant, candidates in (("joint", 300), ("caneft", 300), ("random", 1152)):
         for path in (root / f"neurons/tiny/de-en/all/{variant}").glob("*.npz"):
             neurons.save(path, neurons.load(path), {"candidates": candidates})

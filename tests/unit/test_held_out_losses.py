@@ -1,4 +1,4 @@
-"""Losses of single pairs are the witness's, and the errors of a difference are those of docs/method.md."""
+"""Losses of single pairs equal the witness's, and the errors of a difference are those of docs/method.md."""
 
 import fake_results
 import numpy as np
@@ -28,7 +28,7 @@ def test_losses_of_pairs_are_those_of_one_pair_after_the_other(tiny_model, examp
 
 
 def test_a_difference_and_its_errors():
-    """300 pairs of 10 tokens a domain: with equal lengths the error of segments is that of a mean of differences."""
+    """With 300 pairs of 10 tokens per domain, all equally long, the error of segments is that of a mean difference."""
     rng = np.random.default_rng(1)
     level = {"base": [3.0], "caneft": [2.0, 2.1, 2.2], "lora": [2.4, 2.3, 2.5]}
     shared = {domain: rng.normal(0, 5, 300) for domain in ("it", "law")}
@@ -47,7 +47,7 @@ def test_a_difference_and_its_errors():
     row = table.loc["lora"]
     assert row["difference"] == pytest.approx(value)
     assert row["se_runs"] == pytest.approx(between)
-    assert row["se_segments"] == pytest.approx(segments, rel=0.06)  # of 2,000 resamples
+    assert row["se_segments"] == pytest.approx(segments, rel=0.06)  # with 2,000 resamples
     assert row["df"] == 4
     assert row["p_runs"] == pytest.approx(2 * stats.t.sf(abs(value) / error, 4), rel=0.06)
     assert row["high"] - row["low"] == pytest.approx(2 * stats.t.ppf(0.975, 4) * error, rel=0.06)
@@ -61,9 +61,7 @@ def test_a_difference_and_its_errors():
 @pytest.mark.parametrize(
     ("options", "facts"),
     [
-        (["--pairs", 20], ("it", 0, 20)),  # all dev pairs of the results are the mixture's
-        (["--pairs", 0], ("--pairs", 0)),
-        (["--threads", 0], ("--threads", 0)),
+        (["--pairs", 20], ("it", 0, 20)),  # the mixture uses all dev pairs of the results
         (["--mixture", "al"], (suggestion("al", "all"),)),
         (["--variants", "lora"], ("--variants", "caneft")),
         (["--variants", "canefd", "lora"], (suggestion("canefd", "caneft"),)),
@@ -76,9 +74,16 @@ def test_what_cannot_be_measured_is_said_before_a_model_is_loaded(finished, tmp_
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("option", ["--pairs", "--threads"])
+def test_numbers_start_at_1(finished, tmp_path, command_line, option):
+    code, _, said = command_line("held-out", finished, tmp_path / "out", option, 0)
+    assert code == 2  # as for any option that argparse refuses
+    assert_names(said, option, 0)
+
+
 @pytest.fixture
 def finished(tmp_path, tokenizer, tiny_model):
-    """Results of two trained variants as far as the command reads them before it loads weights."""
+    """Results of two trained variants, as far as the command reads them before it loads weights."""
     root = tmp_path / "results"
     trained = {name: TRAINED | {"method": name} for name in ("caneft", "lora")}
     plan = fake_results.plan({"base": {"method": "base"}} | trained)

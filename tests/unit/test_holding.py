@@ -1,4 +1,4 @@
-"""One Snakemake at a time on a results folder, and none while jobs of a killed one still write."""
+"""Only one Snakemake at a time works on a results folder, and none while jobs of a killed one still write."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ WAIT = "print('holds', flush=True); import time; time.sleep(600)"
 
 @contextmanager
 def process(code, word, **variables):
-    """A Python that has said a word; it is killed in the end."""
+    """A Python process that has printed a word; it is killed at the end."""
     started = subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, env=os.environ | variables, stdout=subprocess.PIPE, text=True
     )
@@ -34,7 +34,7 @@ def process(code, word, **variables):
 
 
 def tried(folder):
-    """What a Snakemake is told that comes next: '' where it may work."""
+    """The message for a Snakemake that comes next; '' if it may work."""
     code = HEAD.format(str(folder), "print('holds')")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     return "" if done.stdout.strip() == "holds" else done.stderr.strip().splitlines()[-1]
@@ -63,7 +63,7 @@ def test_jobs_that_outlive_their_snakemake_are_named(tmp_path):
 
 
 def test_a_job_that_ends_while_it_is_looked_for_is_none(tmp_path, monkeypatch):
-    """It would be nameless: nobody could end it, and nobody has to wait for it."""
+    """A message could not name it; nobody could end it, and nobody has to wait for it."""
     (tmp_path / "logs").mkdir()
     look = holding._left
     with process(JOB, "works", CANEFT_JOBS_LOCK=str(tmp_path / "logs/jobs.lock")) as job:
@@ -82,7 +82,7 @@ def test_a_job_that_ends_while_it_is_looked_for_is_none(tmp_path, monkeypatch):
 
 
 def test_children_of_the_first_do_not_keep_the_folder(tmp_path):
-    """A shell that it started, say."""
+    """Such a child is, say, a shell."""
     code = "import subprocess; print(subprocess.Popen(['sleep', '600']).pid, flush=True); import time; time.sleep(600)"
     started = subprocess.Popen(
         [sys.executable, "-c", HEAD.format(str(tmp_path), code)], cwd=ROOT, stdout=subprocess.PIPE, text=True

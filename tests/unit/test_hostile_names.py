@@ -1,4 +1,4 @@
-"""Names and folders of a configuration cannot leave their folder, be an option, or hold what Snakemake fills in."""
+"""Names and folders in a configuration cannot leave their folder, act as options, or hold Snakemake's placeholders."""
 
 import copy
 import shlex
@@ -45,7 +45,7 @@ NAMED = {
 
 
 def named(kind, name):
-    """The configuration with one more thing of a kind, a copy of another under this name."""
+    """The configuration with one more entry of a kind: a copy of another one under this name."""
     raw = copy.deepcopy(MINI)
     section = raw
     for key in NAMED[kind]:
@@ -56,11 +56,11 @@ def named(kind, name):
 
 @pytest.mark.parametrize("kind", NAMED)
 def test_an_ordinary_name_is_taken(kind):
-    """Else it might not be the name that is refused below."""
-    config.load(named(kind, "a-1_b") | {"scoring": {"metrics": ["chrf"]}})  # BLEU asks for the name of a language
+    """Otherwise the refusals below might have another reason than the name."""
+    config.load(named(kind, "a-1_b") | {"scoring": {"metrics": ["chrf"]}})  # BLEU needs a language's name
 
 
-@pytest.mark.parametrize(  # one validator: every name once, every kind of name once
+@pytest.mark.parametrize(  # there is one validator, so every name and every kind occurs once
     ("kind", "name"), [("domain", name) for name in HOSTILE] + [(kind, "../up") for kind in NAMED if kind != "domain"]
 )
 def test_a_name_that_could_break_out_is_refused(kind, name):
@@ -131,7 +131,7 @@ def test_a_model_of_the_hub_is_a_name_and_no_address_whose_password_would_be_rec
 
 def test_aliases_that_stand_for_gigabytes_are_an_ordinary_message():
     bomb = "lol"
-    for _ in range(40):  # 9**40 words, if written out
+    for _ in range(40):  # 9**40 words if written out
         bomb = [bomb] * 9
     with refused("results_root") as caught:
         config.load(MINI | {"results_root": bomb})

@@ -1,4 +1,4 @@
-"""Importance against a batch-1 loop over all weights, and against finite differences that know no gradient."""
+"""Importance compared with a batch-1 loop over all weights, and with finite differences, which use no gradient."""
 
 import weakref
 
@@ -22,7 +22,7 @@ WITNESS = {NEURON: naive.importance, HEAD: naive.head_importance}
 
 
 def batched(model, examples, side="right", pad=PAD, unit=NEURON):
-    """Scores, losses and statistics of the package, all examples in one batch."""
+    """The package's scores, losses and statistics, with all examples in one batch."""
     with Taps(model, unit) as taps:
         (scores,) = importance(model, [collate(examples, pad, side)], taps)
         return scores.importance.numpy(), scores.loss.numpy(), statistics(scores)
@@ -35,7 +35,7 @@ def statistics(*batches):
 
 
 def relative_difference(found, expected):
-    """Largest difference per layer, as a share of the layer's maximum."""
+    """Largest difference in each layer, as a share of the layer's maximum."""
     found, expected = np.asarray(found), np.asarray(expected)
     difference = np.abs(found - expected).reshape(len(expected), -1).max(1)
     return difference / expected.reshape(len(expected), -1).max(1)
@@ -68,7 +68,7 @@ def test_a_padded_batch_gives_the_numbers_of_single_samples(tiny_model, family, 
 
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_the_decoder_is_told_of_padding_and_positions(tiny_model, examples, side):
-    """Rotary positions are relative and masks can be guessed: numbers alone would not show that one was forgotten."""
+    """Numbers alone would not show that one is missing: rotary positions are relative, and masks can be guessed."""
     model, batch, seen = tiny_model(), collate(examples[:3], PAD, side), []
     handle = model.model.register_forward_pre_hook(lambda _, __, given: seen.append(given), with_kwargs=True)
     with Taps(model) as taps:
@@ -80,7 +80,7 @@ def test_the_decoder_is_told_of_padding_and_positions(tiny_model, examples, side
 
 
 def test_gemmas_soft_cap_is_visible_in_these_numbers(tiny_model, examples):
-    """Else the test above could not tell whether it was applied."""
+    """Otherwise the test above could not tell whether it was applied."""
     capped, free = (tiny_model("gemma2", final_logit_softcapping=cap) for cap in (2.0, 1000.0))
     assert relative_difference(batched(capped, examples)[0], batched(free, examples)[0]).min() > 0.1
 
@@ -128,7 +128,7 @@ def test_statistics_of_heads_are_mean_lengths_of_their_vectors(tiny_model, famil
 
 
 def test_a_head_of_one_number_is_scored_like_a_neuron(tiny_model, examples):
-    """Eight heads of one number each: no sum inside the unit, and |a| is its length."""
+    """With eight heads of one number each, a unit has no inner sum, and |a| is its length."""
     options = {"hidden_size": 8, "head_dim": 1, "num_attention_heads": 8, "num_key_value_heads": 8}
     model = tiny_model("qwen3", **options)
     a, g = naive.head_pass(model, examples[0].prompt, examples[0].response)
@@ -160,11 +160,11 @@ def test_up_times_its_gradient_is_the_same_score(model, examples):
 
 
 def effects_of_ablation(model, example, output, units, positions=(slice(None),), step=0.02):
-    """Derivatives of the loss towards ablation by five-point differences, (units, positions): no gradient is asked for.
+    """Derivatives of the loss by ablation, (units, positions), from five-point differences, without gradients.
 
-    units: of each its place, or places, among the inputs of the output projection. positions: where it is ablated.
-    Each difference has rows of its own in one batch, where a unit's activation is scaled by a factor near 1. The step
-    is large because RMSNorm computes in float32 in every model of transformers, float64 or not.
+    units: the index or indices of each unit among the inputs of the output projection. positions: where to ablate. Each
+    difference has its own rows in one batch, in which a unit's activation is scaled by a factor near 1. The step is
+    large because RMSNorm computes in float32 in every model of transformers, even a float64 one.
     """
     factors = (1 - step, 1 + step, 1 - 2 * step, 1 + 2 * step)
     rows = [(unit, position, factor) for unit in units for position in positions for factor in factors]
@@ -185,10 +185,10 @@ def effects_of_ablation(model, example, output, units, positions=(slice(None),),
 
 @pytest.fixture
 def smooth_model(tiny_model, architecture):
-    """In float64, with small weights: differences of losses keep their digits."""
+    """A float64 model with small weights, so that differences of losses keep their digits."""
     wide = (
         {"sliding_window": 256} if architecture.startswith("gemma") else {}
-    )  # masks in float64 overflow in its float32 softmax
+    )  # float64 masks overflow in its float32 softmax
     return tiny_model(architecture, dtype=torch.float64, initializer_range=0.1, **wide)
 
 
@@ -228,7 +228,7 @@ def test_scores_are_mean_effects_of_ablating_single_response_positions(smooth_mo
 
 
 def test_scores_of_heads_are_mean_effects_of_ablating_single_response_positions(smooth_model, examples):
-    """Of all that shares a key and value head: two of four query heads, half of the inputs of o_proj."""
+    """A unit is all that shares a key and value head: two of four query heads, half of the inputs of o_proj."""
     example = examples[2]
     scores, _, _ = batched(smooth_model, [example, examples[3]], unit=HEAD)
     assert scores.shape == (3, 2, 2)
@@ -251,7 +251,7 @@ def test_no_weight_gets_a_gradient_and_no_hook_stays(tiny_model, family, example
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_nothing_of_a_pass_outlives_it(tiny_model, examples, unit):
-    """Else memory grows with the number of batches, by far more than the scores."""
+    """Otherwise memory grows with the number of batches, by far more than the scores."""
     model, seen = tiny_model(), []
     for layer in unit_layers(model, unit):
         layer.output.linear.register_forward_hook(lambda _, inputs, __: seen.append(weakref.ref(inputs[0])))
@@ -280,7 +280,7 @@ def test_padding_never_counts(tiny_model, family, examples, unit):
 
 
 def test_positions_are_those_that_predict_the_response(tiny_model):
-    """One response token: the score is |a g| at the prompt's last position, with no mean over anything else."""
+    """With one response token, the score is |a g| at the prompt's last position, without any mean."""
     model, example = tiny_model(), Example((1, 30, 31, 32), (40,))
     found = naive.one_pass(model, example.prompt, example.response)
     scores, _, _ = batched(model, [example, Example((1, 50), (51, 52, 53, 54, 55, 56))])
@@ -305,7 +305,7 @@ def test_halves_of_a_batch_are_those_samples(examples):
 
 
 class Scarce:
-    """A device whose memory holds passes of so many padded tokens; `late`: it shows in the backward pass."""
+    """A device with memory for passes of `tokens` padded tokens. late: it fails only in the backward pass."""
 
     def __init__(self, model, tokens, late=False):
         self.tokens, self.passes, self.late = tokens, [], late
@@ -331,7 +331,7 @@ def test_a_batch_too_large_for_the_memory_is_halved(tiny_model, examples, late):
     width = max(map(len, examples))
     scarce = Scarce(model, 3 * width, late)
     scores, loss, statistics_found = batched(model, examples)
-    assert scarce.passes == [8 * width, 4 * width, *[2 * width] * 4]  # 4 samples did not fit, so no 4 are tried again
+    assert scarce.passes == [8 * width, 4 * width, *[2 * width] * 4]  # 4 samples did not fit and are not tried again
     assert relative_difference(scores, expected_scores).max() <= TOLERANCE
     assert loss == approx(expected_loss, rel=1e-5)
     for name, values in expected_statistics.items():
@@ -358,7 +358,7 @@ def test_a_sample_too_large_for_the_memory_is_an_error_with_a_remedy(tiny_model,
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("family", ["llama", "gemma2", "phi3"])
 def test_a_spread_model_gives_the_same_numbers(tiny_model, examples, family, unit):
-    """With the hooks of accelerate that move tensors between devices; here all are one."""
+    """accelerate's hooks, which move tensors between devices, are there; here all devices are one."""
     from accelerate import dispatch_model
 
     model = tiny_model(family)

@@ -1,4 +1,4 @@
-"""`importance.draws`: who selects on which draw of importance samples, and what tables and figures make of several."""
+"""`importance.draws`: which run selects on which draw of importance samples; several draws in tables and figures."""
 
 import itertools
 import json
@@ -34,7 +34,7 @@ SHARED, DRAWN = planned(), planned(**PER_SEED)
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Results of DRAWN, where every seed has chosen a pair of neurons."""
+    """Results of DRAWN, in which every seed chose two neurons."""
     root = tmp_path_factory.mktemp("drawn")
     fake_results.write(DRAWN, root)
     sets = {
@@ -78,7 +78,7 @@ def sets_of(plan, seed, rate=None):
 def test_a_final_run_has_the_draw_of_its_seed():
     assert sets_of(DRAWN, 1) == {
         "full": None,
-        "lora": "neurons-seed1 caneft/draw0.npz",  # whose number of parameters it takes
+        "lora": "neurons-seed1 caneft/draw0.npz",  # it copies the number of parameters
         "random": "neurons-seed1 random/draw1.npz",
         "joint": "neurons-seed1 joint/draw0.npz",
         "caneft": "neurons-seed1 caneft/draw0.npz",
@@ -98,7 +98,7 @@ def test_a_trial_has_the_shared_draw_though_it_has_a_seed():
 
 
 def listed(plan):
-    """All that the workflow is asked for of selections and costs, in order."""
+    """All files of selections and costs that the workflow asks for, in order."""
     kinds = (inputs.neuron_files, inputs.information_files, inputs.stability_files, inputs.cost_files)
     return [file for kind in kinds for file in kind(plan)], inputs.table_inputs(plan), inputs.figure_inputs(plan)
 
@@ -142,7 +142,7 @@ def test_no_two_draws_have_one_seed(own):
 
 
 def test_a_dump_is_of_its_samples_alone():
-    """The shared one stays when others are drawn beside it; one of a seed differs from it in nothing but the seed."""
+    """The shared dump stays when others are drawn beside it; a seed's dump differs from it only in the seed."""
     shared, still, drawn = (
         json.loads(parts.dump(plan.config, *BLOCK[:2], "head", seed).model_dump_json())
         for plan, seed in ((SHARED, None), (DRAWN, None), (DRAWN, 1))
@@ -160,14 +160,14 @@ def test_a_dump_is_of_its_samples_alone():
 def test_criteria_are_compared_seed_against_seed(root):
     main = tables.main_table(DRAWN, results.scores(DRAWN, root), results.records(DRAWN, root))
     frame = criteria.criteria_table(DRAWN, root, main).set_index("variant")
-    # joint: the same in seed 2, nothing in common in seed 1; random: 1 of 3, then none
+    # joint: the same in seed 2, nothing shared in seed 1; random: 1 of 3, then none
     assert frame["jaccard"].to_dict() == pytest.approx({"random": 1 / 6, "joint": 1 / 2, "caneft": 1})
     assert frame["neurons"].tolist() == [2, 2, 2] and frame["n_seeds"].tolist() == [2, 2, 2]
     assert frame["chance_jaccard"].tolist() == pytest.approx([2 / (2 * 3 * 384 - 2)] * 3)
 
 
 def test_sets_of_several_sizes_are_counted_by_their_mean(root, tmp_path):
-    """By gamma, each draw has a number of its own."""
+    """With gamma, each draw selects its own number of neurons."""
     fake_results.write(DRAWN, tmp_path)
     for variant, draws in {"caneft": (0, 0), "joint": (0, 0), "random": SEEDS}.items():
         for seed, draw, size in zip(SEEDS, draws, (2, 4), strict=True):
@@ -183,7 +183,7 @@ def test_the_figure_of_overlap_shows_how_far_draws_agree(root):
     found = jaccard.sets(DRAWN, root)[BLOCK]
     draws = found.draws[found.draws["kind"] == "seeds"].set_index("variant")["jaccard"]
     assert draws.to_dict() == pytest.approx({"random": 1, "joint": 0, "caneft": 1 / 3})
-    # the first draws: seed 1, of which caneft has 1 2, joint 3 4 and random 0 5
+    # the first draws: those of seed 1, where caneft has 1 2, joint 3 4 and random 0 5
     names = ["random", "joint", "caneft"]
     assert found.criteria.loc[names, names].to_numpy().tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
 

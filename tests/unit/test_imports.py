@@ -1,6 +1,6 @@
-"""What a step or a command imports when it starts, and what its work may import later: each job pays for it.
+"""What each step or command imports at its start, and what its work may import later, because each job pays for it.
 
-The table is exact: a library too many fails, and so does one that is not imported any more.
+The table is exact: a library too many fails the test, and so does one that is no longer imported.
 """
 
 import ast
@@ -94,9 +94,9 @@ STEPS = [name.rpartition(".")[2] for name in MODULES if name.startswith("workflo
 
 @cache
 def imports(module: str, late: bool) -> frozenset[str]:
-    """Names of what a module imports when it is imported, or (late) when its functions are called.
+    """Names that a module imports when it is imported or, if late, when its functions are called.
 
-    Of this project, the module that is meant: `caneft.patch`, not `caneft`.
+    For this project, the names are of the modules themselves: `caneft.patch`, not `caneft`.
     """
     tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
     early = {name for node in outside_functions(tree) for name in imported(node)}
@@ -104,7 +104,7 @@ def imports(module: str, late: bool) -> frozenset[str]:
 
 
 def outside_functions(node: ast.AST) -> Iterator[ast.AST]:
-    """What runs when a module is imported: no functions, and nothing that is there for type checkers."""
+    """Nodes that run when a module is imported: no functions, and nothing for type checkers only."""
     yield node
     for child in ast.iter_child_nodes(node):
         for_types = isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
@@ -122,7 +122,7 @@ def imported(node: ast.AST) -> Iterator[str]:
 
 
 def needed(names: Iterable[str], late: bool = False) -> set[str]:
-    """All that importing these imports, packages above a module with it; late: and all that calling them may import."""
+    """All that importing these imports, including packages above a module. late: also what calling them may import."""
     found, waiting = set(), list(names)
     while waiting:
         name = waiting.pop()
@@ -141,7 +141,7 @@ def heavy(names: Iterable[str]) -> set[str]:
 
 
 def of_snakefile() -> set[str]:
-    """What the workflow's files import: Snakemake reads them on every call, and again for every job of a cluster."""
+    """Imports of the workflow's files, which Snakemake reads on every call, and again for every job of a cluster."""
     files = [ROOT / "Snakefile", *(ROOT / "rules").rglob("*.smk")]
     text = "\n".join(file.read_text(encoding="utf-8") for file in files)
     lines = re.findall(r"^[ \t]*(import [\w., ]+|from [\w.]+ import .+)$", text, flags=re.MULTILINE)
@@ -149,7 +149,7 @@ def of_snakefile() -> set[str]:
 
 
 def starts() -> dict[str, set[str]]:
-    """What is imported first, by row of the table. A command's is what its `run` imports."""
+    """What is imported first, by row of the table. For a command, it is what its `run` imports."""
     commands = sorted(name for name in imports("caneft.__main__", late=False) if name.startswith("caneft.commands."))
     return {
         "Snakefile": of_snakefile(),
@@ -164,7 +164,7 @@ def rows() -> dict[str, tuple[str, str]]:
     found = {}
     for name, first in starts().items():
         now, later = heavy(needed(first)), set()
-        if name != "python -m caneft":  # its work is that of its commands
+        if name != "python -m caneft":  # all its work is in the commands
             later = heavy(needed(first, late=True)) - now
         found[name] = " ".join(sorted(now)), " ".join(sorted(later))
     return found
@@ -177,7 +177,7 @@ def test_every_step_and_command_imports_what_the_table_says():
 
 
 def test_the_interpreter_agrees():
-    """Steps without torch, one after another in one process, the lightest first: none brings what no row has yet."""
+    """Steps without torch run in one process, the lightest first: none imports more than the rows so far say."""
     firsts = starts()
     light = [name for name, (now, _) in TABLE.items() if "torch" not in now.split()]
     order = sorted(light, key=lambda name: len(TABLE[name][0].split()))

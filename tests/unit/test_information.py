@@ -1,4 +1,4 @@
-"""Bins against exact fractions, mutual information against sklearn, the null against every permutation."""
+"""Bins compared with exact fractions, mutual information with sklearn, and the null with all permutations."""
 
 import functools
 import itertools
@@ -54,7 +54,7 @@ def scores_by_domain(draw, least=1, most=5, neurons=3):
 
 
 def naive_bins(scores, bins):
-    """Number of interpolated quantiles at or below each score, in exact arithmetic."""
+    """How many interpolated quantiles are at or below each score, in exact arithmetic."""
     ordered = sorted(Fraction(float(x)) for x in scores)
     edges = []
     for j in range(1, bins):
@@ -107,7 +107,7 @@ def test_contingency_counts_bins_in_domains(scores, bins):
 def test_contingency_counts_thousands(sizes):
     rng = np.random.default_rng(0)
     scores = [rng.integers(0, 500, (size, 70)).astype(np.float16) for size in sizes]
-    scores[0][:, 3] = 499  # the highest there is: reaches every edge
+    scores[0][:, 3] = 499  # the highest score: above every edge
     counts = contingency(scores)
     labels = np.repeat(np.arange(3), sizes)
     for neuron in (0, 3, 64, 69):
@@ -213,7 +213,7 @@ STRATA = [  # (bins, labels) of the samples: tied bins, unequal domains
 
 @pytest.mark.parametrize("strata", STRATA, ids=["one stratum", "two strata"])
 def test_the_null_has_the_distribution_of_all_permutations(strata):
-    """Of all ways to shuffle the labels within each stratum, the minimum taken after the sum over strata."""
+    """Enumerates all ways to shuffle labels within strata; the minimum is taken after the sum over strata."""
     total, expected = sum(len(labels) for _, labels in strata), Counter()
 
     @functools.cache
@@ -221,7 +221,7 @@ def test_the_null_has_the_distribution_of_all_permutations(strata):
         return len(binned) / total * mutual_info_score(binned, inside)
 
     def parts(binned, labels):
-        """What each distinct order of the labels of a stratum adds to the domains' information."""
+        """What each distinct order of a stratum's labels adds to the domains' information."""
         for order in set(itertools.permutations(labels)):
             yield [share(binned, tuple(label == d for label in order)) for d in range(3)]
 
@@ -273,7 +273,7 @@ def make_inputs(seed=0, sizes=(30, 41, 30), layers=2, width=11):
 
 
 def set_tiles(monkeypatch, blocks_per_tile=2):
-    """Blocks of three neurons, tiles of so many blocks."""
+    """Sets blocks of three neurons, and this many blocks per tile."""
     monkeypatch.setattr(counting, "BLOCK", 3)
     monkeypatch.setattr(information, "TILE_BYTES", int(blocks_per_tile * 3 * 2 * (30 + 41 + 30)))
 
@@ -332,7 +332,7 @@ def test_layers_and_blocks_have_their_own_shuffles(monkeypatch):
 
 
 class Watched:
-    """A dump that tells how large the pieces are that are read of it."""
+    """A dump that records the size of each piece that is read from it."""
 
     def __init__(self, array):
         self.array, self.shape, self.pieces = array, array.shape, []
@@ -416,7 +416,7 @@ def test_information_of_samples_equals_sklearn(lengths):
 
 
 def sklearn_given_strata(scores, strata, neuron, bins):
-    """(one-vs-rest of each domain, joint) of one neuron, sums over strata of N_s / N times sklearn's."""
+    """(one-vs-rest of each domain, joint) of one neuron: sums over strata of N_s / N times sklearn's."""
     found = []
     for stratum in sorted(set(np.concatenate(strata).tolist())):
         inside = [part[of == stratum] for part, of in zip(scores, strata, strict=True)]
@@ -430,7 +430,7 @@ def sklearn_given_strata(scores, strata, neuron, bins):
 @settings(max_examples=12, deadline=None)
 @given(data=st.data(), bins=st.integers(2, 6))
 def test_the_table_given_strata_equals_sklearn_in_each(data, bins):
-    """Strata as they come: some of a single sample, some without a domain."""
+    """The strata are arbitrary: some have a single sample, some lack a domain."""
     scores = dict(zip("abc", data.draw(scores_by_domain(least=3, most=3)), strict=True))
     strata = {
         d: np.array(data.draw(st.lists(st.integers(0, 3), min_size=n, max_size=n)))
@@ -475,8 +475,8 @@ def test_what_length_alone_tells_vanishes_given_its_strata():
     assert plain["joint"][0] == approx(sample_information(lengths, 10)["joint"], abs=1e-12)
     assert plain["joint"][0] > 0.1 and plain["joint"][0] > 10 * plain["null_joint"][0]
     assert stratified["joint"][0] < plain["joint"][0] / 3
-    assert narrow["joint"][0] < narrow["null_joint"].mean()  # at most two lengths a stratum
-    for frame in (stratified, narrow):  # what comes from the domain itself stays, but for what length tells of it too
+    assert narrow["joint"][0] < narrow["null_joint"].mean()  # at most two lengths per stratum
+    for frame in (stratified, narrow):  # what comes from the domain itself stays, less what length tells about it, too
         assert frame["joint"][1] > plain["joint"][1] / 2
 
 
@@ -492,7 +492,7 @@ def test_strata_are_quantile_bins_of_the_pooled_lengths(lengths, strata):
 
 
 def test_minus_zero_counts_as_zero():
-    """As bit patterns the two lie far apart, on either side of the padding."""
+    """As bit patterns the two are far apart, on either side of the padding."""
     rng = np.random.default_rng(0)
     plain = [(rng.random((n, 5)) * (rng.random((n, 5)) < 0.6)).astype(np.float16) for n in (31, 40)]
     signed = [np.where((part == 0) & (rng.random(part.shape) < 0.5), np.float16(-0.0), part) for part in plain]

@@ -1,4 +1,4 @@
-"""Dumps are opened with suspicion: of one model, of the shape their sidecar says, readable."""
+"""Dumps are not trusted: they must be of one model, have the shape in their sidecar, and be readable."""
 
 import json
 import math
@@ -134,7 +134,7 @@ def test_the_hidden_size_is_passed_on(dumped, hidden_size):
 
 
 def test_units_and_their_weights_are_passed_on(dumped):
-    """A sidecar that says neither is of neurons, whose weights then follow from the hidden size."""
+    """A sidecar without a unit is of neurons, whose weights then follow from the hidden size."""
     _, plain = measure([dumped(domain) for domain in ("it", "law")], SETTINGS)
     assert (plain["unit"], plain["unit_parameters"]) == ("neuron", None)
     _, heads = measure([dumped(d, unit="head", model={"unit_parameters": 700}) for d in ("it", "law")], SETTINGS)
@@ -143,7 +143,7 @@ def test_units_and_their_weights_are_passed_on(dumped):
 
 @pytest.mark.parametrize("said", [{"unit": "neuron"}, {}])
 def test_dumps_of_neurons_and_of_heads_are_refused_together(dumped, said):
-    """Their shapes are equal here: only the sidecars tell."""
+    """Their shapes are equal here, so only the sidecars show the difference."""
     paths = [dumped("it", **said), dumped("law", unit="head"), dumped("koran", **said)]
     with refused(f"{paths[1]}:", paths[0], "head", "neuron"):
         measure(paths, SETTINGS)
@@ -160,7 +160,7 @@ def test_the_confounds_are_those_of_the_sidecars(dumped, name, entry):
     expected = mutual_info_score(bins, [0] * 24 + [1] * 24)
     found = measure(paths, SETTINGS)[1][name]
     assert found["joint"] == approx(expected, abs=1e-12) and expected > 0
-    assert found["one_vs_rest"] == approx(dict.fromkeys(("it", "law"), expected), abs=1e-12)  # of two domains
+    assert found["one_vs_rest"] == approx(dict.fromkeys(("it", "law"), expected), abs=1e-12)  # for two domains
 
 
 @pytest.mark.parametrize("loss", [None, "1", -1.0, float("nan"), float("inf"), True])
@@ -182,6 +182,14 @@ def test_the_order_of_the_dumps_does_not_matter(dumped):
 def test_dumps_of_different_models_are_refused_by_name(dumped):
     paths = [dumped("it"), dumped("law", weights="def"), dumped("koran")]
     with refused(f"{paths[1]}:", "id of def", "id of abc", paths[0]):
+        measure(paths, SETTINGS)
+
+
+def test_two_dumps_of_one_domain_are_refused_by_name(dumped):
+    paths = [dumped("it"), dumped("law"), dumped("medical")]
+    sidecar = paths[2].with_suffix(".json")
+    sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | {"domain": "it"}))
+    with refused("it.npy", "medical.npy", "'it'"):
         measure(paths, SETTINGS)
 
 

@@ -1,4 +1,4 @@
-"""`caneft init`: what it finds in a folder, and what it writes, which `caneft check` must pass."""
+"""`caneft init`: what it finds in a folder, and what it writes, which must pass `caneft check`."""
 
 import json
 import os
@@ -26,7 +26,7 @@ OF_FORMAT = {"tsv": TSV, "jsonl": JSONL, "tmx": own.memory([("Ja.", "Yes.")]), "
 
 @pytest.fixture
 def bring(tmp_path):
-    """Writes files by name, text by what the name ends in, or by name and lines; returns their folder."""
+    """Writes files from names, with text that fits a name's ending, or from names and lines; returns their folder."""
 
     def write(*names: str, **lines: list[str]) -> Path:
         folder = tmp_path / "texts"
@@ -57,6 +57,17 @@ NAMES = {  # name -> domain, split
     "it.test.instruct.jsonl": ("it", "test"),
     "médecine.test.tsv": ("medecine", "test"),
     "contest.test.tsv": ("contest", "test"),
+    "dev-ops.train.tsv": ("dev-ops", "train"),
+    "dev-ops.test.tsv": ("dev-ops", "test"),
+    "dev-ops.dev.tsv": ("dev-ops", "dev"),
+    "dev-ops/train.tsv": ("dev-ops", "train"),
+    "train/dev-ops.train.tsv": ("dev-ops", "train"),
+    "train.dev-ops.tsv": ("dev-ops", "train"),
+    "dev_ops-train.tsv": ("dev-ops", "train"),
+    "dev-ops.train.clean.de-en.tsv": ("dev-ops", "train"),
+    "train/it.test.tsv": ("it", "test"),
+    "opus-test/it.test.tsv": ("opus-it", "test"),
+    "train_dev_test/it.train.tsv": ("it", "train"),
     "it.tmx": ("it", None),
     "train.tsv": ("texts", "train"),
     "закон.test.tsv": ("texts", "test"),
@@ -65,10 +76,10 @@ NAMES = {  # name -> domain, split
 
 @pytest.mark.parametrize(("name", "expected"), NAMES.items())
 def test_names_say_domain_and_split(bring, name, expected):
-    """A split that stands alone: of a test set the domain is only tested, of a training file all is drawn from it."""
+    """For a single split: a test set makes an unseen domain, and a training file gives all three splits."""
     domain, split = expected
     found = find(bring(name), TAGS)
-    if split == "dev":  # alone it is of no use
+    if split == "dev":  # a dev set alone is useless
         assert found.domains == {} and list(found.left) == [name]
         assert_names(found.left[name], domain)
         return
@@ -76,6 +87,12 @@ def test_names_say_domain_and_split(bring, name, expected):
     kept = {split for split, source in found.domains[domain].items() if source.limit is None}
     assert kept == {split or "train"}
     assert set(found.domains[domain]) == ({"test"} if split == "test" else {"train", "dev", "test"})
+
+
+def test_a_pipe_in_the_folder_is_not_waited_for(bring):
+    folder = bring("it.train.tsv")
+    os.mkfifo(folder / "law.train.tsv")
+    assert list(find(folder, TAGS).domains) == ["it"]
 
 
 @pytest.mark.parametrize(
@@ -94,12 +111,12 @@ def test_two_files_with_languages_at_their_ends_are_one_corpus(bring, names):
         "law": {"test": config.Moses(format="moses", source_path=names[0], target_path=names[1])}
     }
     swapped = find(folder, TAGS[::-1]).domains.get("law", {}).get("test")
-    if "src" not in names[0]:  # these say sides, not languages
+    if "src" not in names[0]:  # these names tell sides, not languages
         assert swapped.paths() == names[::-1]
 
 
 def test_a_language_s_code_may_be_a_domain_s_name(bring):
-    """`it` into Italian: only what stands at the end, or beside the other language, is the language."""
+    """For `it` into Italian, a code is the language only at the end of a name or beside the other language's code."""
     found = find(bring(**{"it.test.de": LINES["de"], "it.test.it": LINES["en"]}), ("de", "it"))
     assert {name: splits["test"].paths() for name, splits in found.domains.items()} == {
         "it": ("it.test.de", "it.test.it")
@@ -177,7 +194,7 @@ def test_a_folder_that_is_none_or_holds_too_much_is_refused(bring, tmp_path, mon
 
 
 def test_what_is_missing_is_drawn_from_the_training_file(bring):
-    """A fifth for test, a tenth for dev, other pairs for each; a file without a split is a training file."""
+    """A fifth is drawn for test, a tenth for dev, without repetition; a file without a split is a training file."""
     rows = [f"Satz {n} ist da.\tSentence {n} is there." for n in range(60)]
     folder = bring("c.test.tsv", **{"a.tsv": rows, "b.train.tsv": rows, "b.dev.tsv": rows[:5], "c.tsv": rows})
     domains = find(folder, TAGS).domains
@@ -198,7 +215,7 @@ def test_of_a_large_corpus_no_more_is_drawn_than_is_needed(bring):
 
 
 def test_sizes_are_those_of_the_smallest_domain_without_what_goes(bring):
-    """Of 30 lines: two repeat others, one is empty, three are in the other domain's test."""
+    """Of 30 lines two repeat others, one is empty, and three are in the other domain's test set."""
     rows = [f"Satz {n} ist da.\tSentence {n} is there." for n in range(100)]
     held = [f"Gehalten {n} wird.\tIt is held {n}." for n in range(20)]
     small = rows[:24] + rows[:2] + ["\tempty"] + held[:3]
@@ -208,7 +225,7 @@ def test_sizes_are_those_of_the_smallest_domain_without_what_goes(bring):
     domains = {name: config.Domain(**splits) for name, splits in find(folder, TAGS).domains.items()}
     assert finding.sizes(domains, folder.joinpath, Sizes(800, 100)) == Sizes(24, 4)
     assert finding.sizes(domains, folder.joinpath, Sizes(20, 3)) == Sizes(20, 3)
-    assert finding.sizes(domains, folder.joinpath, Sizes(5, 2)) == Sizes(5, 2)  # so few that none is prepared
+    assert finding.sizes(domains, folder.joinpath, Sizes(5, 2)) == Sizes(5, 2)  # so few that no corpus is prepared
 
 
 # --- what is written -----------------------------------------------------------------------------------------------
@@ -231,7 +248,7 @@ def test_own_corpora_and_model_need_no_edit(command_line, tmp_path, monkeypatch,
     )
     assert raw["mixtures"] == {"all": {"de-en": ["it", "law", "medical"]}}
     assert raw["models"]["mine"]["path"] == str(model) and raw["models"]["mine"]["dtype"] == "float32"
-    # 60 of the memory less 12 and 6; importance leaves room for pairs that are too long
+    # 60 of the memory minus 12 and 6; importance leaves room for pairs that are too long
     assert raw["tuning"] == {"pairs_per_domain": 42, "dev_pairs_per_domain": 6}
     assert raw["importance"] == {"samples": 38}
 
@@ -281,7 +298,7 @@ def test_without_arguments_check_names_what_is_to_be_put_in_place(command_line, 
     code, _, said = command_line("check", "mine.yaml")
     assert code == 1
     assert_names(said, "data_root (line 4)", "models.mine.path (line 7)")
-    assert "domains" not in said  # each of its files would lack for the same reason
+    assert "domains" not in said  # it would report each of its files for the same reason
 
 
 def test_the_hub_s_models_are_named_by_owner_and_name(command_line, tmp_path, model):
@@ -300,8 +317,8 @@ def test_the_hub_s_models_are_named_by_owner_and_name(command_line, tmp_path, mo
     "units, dtype, copies_mb", [(True, "bfloat16", 5000), (None, "bfloat16", 5000), (False, "float32", 10000)]
 )
 def test_a_model_may_be_an_installed_package(units, dtype, copies_mb, command_line, tmp_path, monkeypatch):
-    """Which is not imported. Its 300 MB become four times as many bytes of weights, of which four copies count. A
-    processor without bfloat16 units gets float32, and so twice as many."""
+    """The package is not imported. Its 300 MB become four times as many bytes of weights, and four copies count.
+    Without bfloat16 units the dtype is float32, which doubles that."""
     monkeypatch.setattr(devices, "bfloat16_units", lambda: units)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     data, package = own.corpora(tmp_path / "data"), tmp_path / "site" / "tiny_gguf"

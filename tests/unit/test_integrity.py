@@ -1,4 +1,4 @@
-"""Checksums in sidecars: what is written is what is read, or the message names file and remedy."""
+"""Checksums in sidecars: what is read is what was written, or else a message names the file and the remedy."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ TEXT = b"what was written"
 
 @pytest.fixture
 def written(tmp_path):
-    """A file, and a sidecar that has its checksum."""
+    """A file, and a sidecar with its checksum."""
     (tmp_path / "heavy.npy").write_bytes(TEXT)
     said = {"shape": [1], "files": {"heavy.npy": hashlib.sha256(TEXT).hexdigest()}}
     (tmp_path / "heavy.json").write_text(json.dumps(said))

@@ -1,4 +1,4 @@
-"""What a step under Slurm keeps for a second try: taken only for the same command, inputs and code."""
+"""What a step under Slurm keeps for a second try, which takes it only for the same command, inputs and code."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ from caneft.storage.kept import Kept
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Folder of a step that an executor has submitted, with an input and two results that it has made."""
+    """Folder of a step that an executor submitted, with an input and two results of the step."""
     monkeypatch.setenv(kept.WANTED, "1")
     monkeypatch.setattr(sys, "argv", ["tune", "--seed", "1"])
     for name in ("input.json", "patch.bin", "cost.json"):
@@ -24,7 +24,7 @@ def of(folder, **other) -> Kept:
 
 
 def lost(folder) -> None:
-    """As Snakemake leaves it when another job of the allocation failed."""
+    """Deletes the results, as Snakemake does if another job of the allocation failed."""
     for name in ("patch.bin", "cost.json"):
         (folder / name).unlink()
 
@@ -80,7 +80,7 @@ def test_what_changes_while_a_step_runs_was_not_what_it_was_made_of(folder):
 
 
 def test_a_damaged_result_is_made_again(finished):
-    """The links share their content: damage to the result is damage to what is kept."""
+    """The kept file and the result are hard links, so damage to one damages the other."""
     with (finished / "patch.bin").open("r+") as file:
         file.write("X")
     assert not of(finished).take()

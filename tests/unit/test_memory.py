@@ -1,4 +1,4 @@
-"""How much memory a machine gives, and how much jobs are reckoned to need."""
+"""How much memory a machine has, and how much jobs are estimated to need."""
 
 import pytest
 
@@ -50,7 +50,7 @@ PUBLISHED = {"gemma": (GEMMA_270M, 268_098_176), "llama": (LLAMA_7B, 6_738_415_6
 
 @pytest.mark.parametrize(("told", "parameters"), PUBLISHED.values(), ids=PUBLISHED)
 def test_a_config_json_tells_how_many_parameters_a_model_has(told, parameters):
-    """But for norms and biases, as their authors count them."""
+    """Norms and biases are not counted, as in their authors' figures."""
     assert of_config(told).parameters == pytest.approx(parameters, rel=1e-3)
 
 
@@ -73,9 +73,7 @@ def written(root, **files):
     return root
 
 
-MEMINFO = {
-    "proc__meminfo": "MemTotal:       16000000 kB\nMemFree:  1000 kB\n"
-}  # 16.384 GB, of which nine tenths: 14745
+MEMINFO = {"proc__meminfo": "MemTotal:       16000000 kB\nMemFree:  1000 kB\n"}  # 16.384 GB; nine tenths are 14745
 
 
 def test_jobs_may_use_nine_tenths_of_the_machine(tmp_path):
@@ -83,7 +81,7 @@ def test_jobs_may_use_nine_tenths_of_the_machine(tmp_path):
 
 
 def test_the_least_limit_of_all_cgroups_around_counts(tmp_path):
-    """Of version 2: the user's slice allows 8 GB, the session all, the machine more than it has."""
+    """In cgroup version 2: the slice allows 8 GB, the session any amount, the root more than the machine has."""
     files = {
         "proc__self__cgroup": "0::/user/session\n",
         "sys__fs__cgroup__user__session__memory.max": "max\n",
@@ -139,7 +137,7 @@ RAW = {
 
 
 def memory(monkeypatch, **sections):
-    """Of a configuration whose models have the shapes of their names."""
+    """Memory of a configuration whose models have the shapes that their names say."""
     found = Memory(Plan(config.Config.model_validate(RAW | sections)))
     shapes = {
         "gemma": of_config(GEMMA_270M),
@@ -189,7 +187,7 @@ def test_of_a_model_that_nobody_has_seen_a_constant_is_asked_for():
 
 
 def test_full_fine_tuning_needs_its_states_too(monkeypatch):
-    """`adamw` has 16 bytes a parameter on a CPU; beside a GPU `adamw-offload` has 12, and 4 as it reads a state."""
+    """`adamw` takes 16 bytes per parameter on a CPU; `adamw-offload` beside a GPU 12, and 4 more to read a state."""
     found, parameters = memory(monkeypatch), of_config(LLAMA_7B).parameters
     states = found.tuning("gemma", "offload") - found.tuning("gemma", "caneft")
     assert states == pytest.approx(1.1 * 16 * of_config(GEMMA_270M).parameters / 1e6, abs=2)
@@ -199,7 +197,7 @@ def test_full_fine_tuning_needs_its_states_too(monkeypatch):
 
 
 def test_on_a_gpu_batches_need_none_of_the_machine_s_memory(monkeypatch):
-    """But the weights do, twice: 27 GB of Llama-2 in bfloat16, and some for the libraries."""
+    """The weights do need it, twice: 27 GB for Llama-2 in bfloat16, and some for the libraries."""
     found = memory(monkeypatch)
     larger = memory(monkeypatch, tuning={"tokens_per_batch": 64000}, importance={"tokens_per_batch": 64000})
     assert found.tuning("llama", "caneft") == larger.tuning("llama", "caneft") == found.importance("llama")
@@ -211,7 +209,7 @@ def test_each_process_of_a_job_loads_the_model(monkeypatch):
     models = RAW["models"] | {"llama": {"hub": "a/llama", "dtype": "bfloat16", "resources": {"gpu": 4}}}
     one, four = memory(monkeypatch), memory(monkeypatch, models=models)
     assert four.importance("llama") == pytest.approx(4 * one.importance("llama"), abs=4)
-    assert four.translation("llama", "base") == one.translation("llama", "base")  # asks for one card
+    assert four.translation("llama", "base") == one.translation("llama", "base")  # it asks for one card
 
 
 def test_less_is_kept_where_activations_are_computed_again(monkeypatch):
@@ -220,7 +218,7 @@ def test_less_is_kept_where_activations_are_computed_again(monkeypatch):
 
 
 def test_of_what_a_machine_cannot_give_the_most_is_named(monkeypatch):
-    """Of Gemma's jobs `full` in float32 needs most, then `offload`; tuning of neurons and importance need less."""
+    """Of Gemma's jobs, `full` in float32 needs most, then `offload`; neuron tuning and importance need less."""
     found = memory(monkeypatch, models={"gemma": RAW["models"]["gemma"]})
     assert found.beyond(found.tuning("gemma", "full")) == ""
     assert_names(found.beyond(10_000), "gemma by full", "(and 1 more)", found.tuning("gemma", "full"), 10_000)
@@ -232,7 +230,7 @@ def test_logits_come_in_chunks():
 
 
 def test_the_chunk_is_that_of_the_head():
-    """Which this module does not import: the Snakefile does without torch."""
+    """This module must not import the head, because the Snakefile works without torch."""
     from caneft.models import head
     from caneft.models.memory import CHUNK
 

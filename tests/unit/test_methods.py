@@ -1,4 +1,4 @@
-"""Methods: what each one trains, what it leaves, and that what it leaves is the tuned model."""
+"""Methods: what each one trains and what it saves, and that the saved artefact gives the tuned model."""
 
 import json
 import re
@@ -56,7 +56,7 @@ def artefact(folder, method):
     return folder / tuning_methods.ARTEFACTS[type(method)]
 
 
-SEES = re.compile("vision|multi_modal")  # parts of gemma3 that text does not reach
+SEES = re.compile("vision|multi_modal")  # parts of gemma3 that text does not use
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def load(tmp_path):
-    """Saves a base model and loads it with what a run left; `known`: with the checksums of its weights."""
+    """Saves a base model and loads it with a run's artefact. known: with the checksums of its weights."""
 
     def load(base, artefact=None, known=False, **options):
         base.save_pretrained(tmp_path / "base")
@@ -86,7 +86,7 @@ def test_full_trains_attention_embeddings_and_norms_too(tiny_model, architecture
     unmoved = [
         name for name, value in model.state_dict().items() if torch.equal(value, before[name]) and not SEES.search(name)
     ]
-    # a key's bias shifts all scores of a query alike, so softmax gives it no gradient but rounding
+    # a key's bias shifts all scores of a query alike, so after the softmax its gradient is only rounding
     assert [name for name in unmoved if not name.endswith("k_proj.bias")] == []
 
 
@@ -113,7 +113,7 @@ def test_full_with_tied_embeddings_stays_tied(tiny_model, examples, folder, load
 
 
 def test_a_model_tuned_in_full_is_loaded_in_the_place_of_its_base(tiny_model, examples, folder, monkeypatch):
-    """Not beside it, where memory might not do: the base's weights are never read, and the map of devices counts."""
+    """Memory might not hold both: the base's weights are never read, and the device map applies."""
     tune(tiny_model(), FULL, examples).save(folder)
     calls = []
 
@@ -131,7 +131,7 @@ def test_without_an_artefact_it_is_the_base(tiny_model, examples, load):
     base = tiny_model()
     tuned = load(base)
     assert tuned.domains == ()
-    tuned.begin(["it"])  # of no consequence
+    tuned.begin(["it"])  # does nothing
     assert torch.equal(logits(tuned.model, examples), logits(base, examples))
 
 
@@ -149,13 +149,13 @@ def test_lora_leaves_base_weights_alone_and_touches_the_ffn_only(tiny_model, arc
     assert adapted == {f"{layer}.mlp.{name}" for layer in range(3) for name in (*projections, "down_proj")}
     trained = sum(parameter.numel() for parameter in way.parameters())
     sides = (24 + 80) + (40 + 24) if architecture == "phi3" else 3 * (24 + 40)
-    assert trained == 3 * 2 * sides  # layers x rank x (in + out) of each module
+    assert trained == 3 * 2 * sides  # layers x rank x (in + out) for each module
 
 
 def by_hand(tiny_model, folder, load, a, b, weight, **options):
     """`down_proj` of a bfloat16 model's first layer, loaded with a LoRA of weights set by hand.
 
-    a: of every input in LoRA's first row; b: of every output; their scaling is 2 (twice the rank over the rank).
+    a: LoRA's first row, by input. b: by output. The scaling is 2 (twice the rank over the rank).
     """
     base = tiny_model(dtype=torch.bfloat16)
     way = tuning_methods.trainable(base, LORA, "bfloat16")
@@ -172,8 +172,8 @@ def by_hand(tiny_model, folder, load, a, b, weight, **options):
 
 @pytest.mark.parametrize(("merged", "given"), [(False, 5 / 128), (True, 0.0)])
 def test_a_lora_below_the_weights_precision_is_served_and_lost_when_merged(tiny_model, folder, load, merged, given):
-    """Weights of 1, whose neighbours in bfloat16 are 1 + 2^-7 and 1 - 2^-8, and updates of +-2^-10, less than half of
-    either step. On inputs of the same signs the weights give 0 and LoRA 40 * 2^-10 = 5/128."""
+    """Weights are 1, whose neighbours in bfloat16 are 1 + 2^-7 and 1 - 2^-8, and updates are +-2^-10, less than half of
+    either step. On inputs with the same signs, the weights give 0 and LoRA gives 40 * 2^-10 = 5/128."""
     signs = torch.tensor([1.0, -1.0] * 20)
     down = by_hand(tiny_model, folder, load, signs * 2**-10, 0.5, 1.0, merged=merged)
     with torch.no_grad():
@@ -182,14 +182,14 @@ def test_a_lora_below_the_weights_precision_is_served_and_lost_when_merged(tiny_
 
 
 def test_a_merged_lora_is_rounded_once(tiny_model, folder, load):
-    """Updates just over half a step, 2^-8 + 2^-20, make 1 to 1 + 2^-7; in bfloat16 they would be 2^-8, a tie."""
+    """Updates just over half a step, 2^-8 + 2^-20, change 1 into 1 + 2^-7; in bfloat16 they would be 2^-8, a tie."""
     down = by_hand(tiny_model, folder, load, torch.full((40,), 2**-8 + 2**-20), 0.5, 1.0, merged=True)
     assert down.weight.dtype == torch.bfloat16 and down.weight.tolist() == [[1 + 2**-7] * 40] * 24
 
 
 def test_loras_products_are_float32_and_the_sum_is_rounded_once(tiny_model, folder, load):
-    """1 + 2^-8 is halfway to the next bfloat16, 1 + 2^-7, and would go to the even 1. LoRA's product is 2^-8 + 2^-20:
-    in bfloat16 it would be 2^-8."""
+    """1 + 2^-8 is halfway to the next bfloat16, 1 + 2^-7, and would be rounded to 1, the even one. LoRA's product is
+    2^-8 + 2^-20; in bfloat16 it would be 2^-8."""
     first = torch.zeros(40)
     first[0] = 1
     down = by_hand(tiny_model, folder, load, first * (2**-8 + 2**-20), 0.5, first)
@@ -201,10 +201,10 @@ def test_loras_products_are_float32_and_the_sum_is_rounded_once(tiny_model, fold
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_lora_is_served_as_it_was_trained(tiny_model, architecture, examples, folder, load, dtype):
-    """Bit for bit the logits of training, with dropout off."""
+    """Logits equal those of training bit for bit, with dropout off."""
     method = LORA.model_copy(update={"dropout": 0.5})
     base = tiny_model(architecture, dtype=dtype)
-    model = load(base).model  # from a file, as in a run: what is not saved, such as frequencies, keeps its float32
+    model = load(base).model  # from a file, as in a run: what is not saved, such as frequencies, stays in float32
     untouched = logits(model, examples)
     tune(model, method, examples).save(folder)
     served = load(base, artefact(folder, method)).model
@@ -222,7 +222,7 @@ def test_lora_leaves_no_path_of_this_machine(tiny_model, examples, folder):
     assert sorted(file.name for file in folder.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
     described = json.loads((folder / "adapter_config.json").read_text())
     assert "/home" not in str(described) and described["base_model_name_or_path"] is None
-    assert described["target_modules"] == ["down_proj", "gate_proj", "up_proj"]  # a set in PEFT, in any order
+    assert described["target_modules"] == ["down_proj", "gate_proj", "up_proj"]  # PEFT has them as a set, in any order
     assert described["r"] == 2
 
 
@@ -239,7 +239,7 @@ SIZES = {"phi3": (24 + 80) + (40 + 24)}
 @pytest.mark.parametrize(
     ("architecture", "counts"),
     [("llama", (1, 0, 0)), ("llama", (20, 3, 7)), ("llama", (40, 40, 40)), ("llama", (0, 0, 0))]
-    + [("phi3", (1, 0, 0)), ("phi3", (20, 3, 7))]  # in which gate and up are one module
+    + [("phi3", (1, 0, 0)), ("phi3", (20, 3, 7))]  # its gate and up are one module
     + [(family, (20, 3, 7)) for family in FAMILIES if family not in ("llama", "phi3")],
 )
 def test_a_rank_equal_to_neurons_is_the_nearest_of_all(tiny_model, architecture, counts):
@@ -254,7 +254,7 @@ def test_a_rank_equal_to_neurons_is_the_nearest_of_all(tiny_model, architecture,
 
 
 def test_of_two_ranks_as_near_it_is_the_lower(tiny_model):
-    """12 neurons of 72 weights are 864, halfway between ranks 1 and 2 of 576; one more tips it."""
+    """12 neurons with 72 weights each are 864, halfway between ranks 1 and 2 of 576 each; one more neuron decides."""
     method = config.Lora(method="lora", learning_rate=1e-2, equal_to="caneft")
     for count, rank in ((12, 1), (13, 2)):
         neurons = NeuronSet(3, 40, (np.arange(count), np.array([], dtype=int), np.array([], dtype=int)))
@@ -286,7 +286,7 @@ def test_adapters_come_back_bit_for_bit_and_know_their_domains(tiny_model, archi
 
 
 def test_adapters_are_refused_for_another_base(tiny_model, examples, folder, load):
-    tune(tiny_model(), ADAPTERS, examples).save(folder)  # whose base has no checksums
+    tune(tiny_model(), ADAPTERS, examples).save(folder)  # its base has no checksums
     with refused(artefact(folder, ADAPTERS), "base", "tiny"):
         load(tiny_model(), artefact(folder, ADAPTERS), known=True)
 

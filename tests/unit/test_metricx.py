@@ -1,4 +1,4 @@
-"""MetricX: the score by another way, its inputs and checkpoints, and what the tables make of a metric of errors."""
+"""MetricX: its score computed in another way, its inputs and checkpoints, and how tables show a metric of errors."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ HYPOTHESES = ["a treaty", "", "contract contract a", "a contract"]
 
 
 def tokenizer():
-    """One word, one id; `</s>` at the end, as mT5's puts it."""
+    """One id per word, and `</s>` at the end, as mT5's tokenizer adds it."""
     made = Tokenizer(models.WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="<unk>"))
     made.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace()])
     made.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
@@ -28,7 +28,7 @@ def tokenizer():
 
 
 def tiny():
-    """A random mT5 with the vocabulary of the published ones."""
+    """A random mT5 with the vocabulary of the published models."""
     torch.manual_seed(0)
     sizes = {"d_model": 8, "d_kv": 4, "d_ff": 16, "num_layers": 2, "num_heads": 2}
     return MT5ForConditionalGeneration(MT5Config(vocab_size=250_112, **sizes)).eval()
@@ -40,7 +40,7 @@ def loaded():
 
 
 def by_generation(loaded, row, hypothesis):
-    """The unclipped score of one segment: the logit that transformers' own generation finds for its first token."""
+    """The unclipped score of one segment: the logit that transformers' own generation gives its first token."""
     text = f"source: {row.source} candidate: {hypothesis} reference: {row.target}"
     ids = loaded.tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
     done = loaded.model.generate(
@@ -51,7 +51,7 @@ def by_generation(loaded, row, hypothesis):
 
 @pytest.mark.parametrize("batch_size", [1, 3, 16])
 def test_scores_are_those_of_generation_one_by_one(loaded, batch_size):
-    """In whatever batches, and in the order of the segments; scaled so that some are clipped at either end."""
+    """Holds in any batches, and in the order of the segments; the scale is such that at least one score is clipped."""
     raw = [by_generation(loaded, row, hypothesis) for row, hypothesis in zip(ROWS, HYPOTHESES, strict=True)]
     assert len({round(value, 6) for value in raw}) == 4
     middle, spread = sum(raw) / 4, max(raw) - min(raw)

@@ -1,4 +1,4 @@
-"""Mixtures: equal shares, no source that any of the domains tests on, draws that do not depend on each other."""
+"""Mixtures: equal shares, no source that any of the domains tests on, and draws that are independent of each other."""
 
 import re
 from fractions import Fraction
@@ -17,7 +17,7 @@ def rows(domain, split, *sides):
 
 
 def corpus(domain, train=(), dev=(), test=(), size=0):
-    """Three splits; `size` pairs that nothing shares are added to train and dev."""
+    """Three splits; `size` unique pairs are added to train and dev."""
     own = {split: [(f"{domain} {split} {n}", "x") for n in range(size)] for split in ("train", "dev")}
     return {
         "train": rows(domain, "train", *train, *own["train"]),
@@ -106,7 +106,7 @@ def test_too_few_pairs_name_the_key_to_lower(wanted, facts):
     ("sizes", "total", "temperature", "numbers"),
     [
         ((100, 400, 900), 140, 1, (10, 40, 90)),
-        ((100, 400, 900), 120, 2, (20, 40, 60)),  # roots: 10, 20, 30
+        ((100, 400, 900), 120, 2, (20, 40, 60)),  # square roots: 10, 20, 30
         ((100, 400, 900), 121, 2, (20, 40, 61)),  # 20.17, 40.33, 60.5: the largest remainder
         ((100, 400, 900), 122, 2, (20, 41, 61)),  # 20.33, 40.67, 61: the same
         ((16, 10000, 10000), 603, 2, (12, 296, 295)),  # 11.8, 295.6, 295.6: of equal remainders the first by name
@@ -115,8 +115,8 @@ def test_too_few_pairs_name_the_key_to_lower(wanted, facts):
             3004,
             2,
             (4, 1000, 2000),
-        ),  # 2, 100, 200: the first lacks 16 of 20, the rest is 1:2
-        ((4, 50, 40000), 3000, 2, (4, 50, 2946)),  # then the second has not enough of what is left
+        ),  # 2, 100, 200: the first lacks 16 of 20, and the rest is shared 1:2
+        ((4, 50, 40000), 3000, 2, (4, 50, 2946)),  # then the second cannot fill its share of the rest
         ((10, 10, 10), 20, 3, (7, 7, 6)),  # equal remainders: by name
         ((7, 5, 3), 15, 4, (7, 5, 3)),
     ],
@@ -143,7 +143,7 @@ def test_tempered_numbers_sum_fit_and_grow_with_the_size(sizes, data, temperatur
 @settings(deadline=None)
 @given(SIZES, st.data())
 def test_at_temperature_one_shares_are_exact_to_one_pair(sizes, data):
-    """By fractions: no domain can be short at this temperature, so nothing is redistributed."""
+    """Checked with fractions. At this temperature no domain is too small, so nothing is redistributed."""
     whole = sum(sizes.values())
     total = data.draw(st.integers(0, whole))
     numbers = tempered(sizes, total, 1)
@@ -159,7 +159,7 @@ def test_temperature_shares_out_as_many_pairs_in_all():
     corpora = {name: corpus(name, size=size) for name, size in (("law", 10), ("it", 40), ("koran", 90))}
     train, dev, report = mix(corpora, 7, 5, seed=1, temperature=1)
     kept = {name: report["train"][name]["kept"] for name in corpora}
-    assert kept == {"it": 6, "koran": 14, "law": 1}  # of 6, 13.5 and 1.5
+    assert kept == {"it": 6, "koran": 14, "law": 1}  # exactly 6, 13.5 and 1.5
     assert len(train) == 21 and len({row.id for row in train}) == 21
     assert [row.domain for row in dev] == ["it"] * 5 + ["koran"] * 5 + ["law"] * 5
 

@@ -1,4 +1,4 @@
-"""The model card: what hubs read, numbers of the run, and nothing that is not known."""
+"""The model card: the metadata for hubs, the run's numbers, and nothing that is unknown."""
 
 import json
 import re
@@ -47,7 +47,7 @@ def scores(seen, **domains):
 
 
 def run(tmp_path, tiny_model, record=True):
-    """Folder of a base and of a run with a patch."""
+    """Folders of a base and of a run with a patch."""
     base = tiny_model()
     folder = tmp_path / "run"
     (folder / "scores").mkdir(parents=True)
@@ -97,7 +97,7 @@ def test_the_card_of_a_merged_model(tmp_path, tiny_model):
 
 @pytest.mark.parametrize("form, facts", [("chat", "chat template"), ("completion", "line break"), ("later", "prompt")])
 def test_the_card_says_how_to_ask(tmp_path, tiny_model, form, facts):
-    """As the run's record has it."""
+    """It uses the prompt in the run's record."""
     base, path = run(tmp_path, tiny_model)
     asked = {"form": form, "text": "German: {source}\nEnglish:"}
     path.with_name("record.json").write_text(json.dumps(RECORD | {"prompt": asked}))

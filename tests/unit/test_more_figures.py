@@ -1,4 +1,4 @@
-"""Figures of grids and of training, and the looks of variants: what is drawn against numbers worked out here."""
+"""Figures of grids and training, and the looks of variants: drawn values compared with numbers worked out here."""
 
 import itertools
 import json
@@ -68,7 +68,7 @@ def test_a_trial_that_diverged_is_not_drawn(plan, tmp_path):
 
 
 def test_trials_far_away_leave_the_enlarged_panel_alone(plan, tmp_path):
-    """They may lie anywhere: the right panel shows the final runs, the left one all."""
+    """Trials may be anywhere: the right panel shows only the final runs, the left one all."""
 
     def score(method, variant, domain, *_):
         return 30.0 if method == "base" else 60.0 + len(variant) + (domain == "koran")
@@ -79,7 +79,7 @@ def test_trials_far_away_leave_the_enlarged_panel_alone(plan, tmp_path):
 
 
 def test_both_averages_have_their_intervals(plan, tmp_path):
-    """Of one unseen domain the average is that domain."""
+    """With one unseen domain, the average is that domain."""
     fake_results.write(plan, tmp_path, score=lambda method, variant, *_: 60.0 + len(variant))
     key = ("tiny", "de-en", "all", "bleu", "lora")
     figure = seen_unseen(plan, tmp_path, {(*key, "average_seen"): (61.0, 63.0), (*key, "koran"): (40.0, 45.0)})
@@ -131,7 +131,7 @@ def test_training_shows_the_losses_of_every_seed_and_dev_as_markers(tmp_path):
     markers = [line for line in axes.lines if line.get_marker() == "o"]
     assert len(curves) == len(markers) == 2
     assert curves[0].get_linewidth() > curves[1].get_linewidth() and curves[1].get_alpha() < 0.5
-    # a fortieth of 80 steps: the mean of two
+    # windows are a fortieth of 80 steps: means of two
     assert curves[0].get_ydata()[0] == losses[0]
     assert curves[0].get_ydata()[1:] == pytest.approx((losses[1:] + losses[:-1]) / 2)
     assert markers[0].get_xdata().tolist() == [39, 79] and markers[0].get_ydata().tolist() == [2.5, 2.25]
@@ -184,7 +184,7 @@ def test_no_two_variants_look_alike():
 
 
 def test_methods_differ_in_more_than_hue():
-    """Two methods of one marker must differ in lightness, which every reader sees; of one colour, in the marker."""
+    """Methods with one marker must differ in lightness, which every reader sees; those of one colour, in the marker."""
     for (_, (one, a)), (_, (other, b)) in itertools.combinations(style.LOOKS.items(), 2):
         assert one != other or a != b
         if a == b:

@@ -1,4 +1,4 @@
-"""Tables of trials and interference, and what the main table says of grids, heads, adapters and examples."""
+"""Tables of trials and interference, and what the main table says about grids, heads, adapters and examples."""
 
 import itertools
 import json
@@ -28,7 +28,7 @@ METHODS = {
     "caneft": {"method": "caneft", "learning_rate": GRID},
     "heads": {"method": "caneft-attention", "learning_rate": GRID},
 }
-DEV = {  # of a middle best, a tie, the high edge, a divergence
+DEV = {  # a best rate in the middle, a tie, the highest rate, a divergence
     "full": (60.0, 70.0, None),
     "adapters": (50.0, 50.0, 40.0),
     "random": (60.0, 61.0, 60.5),
@@ -53,14 +53,14 @@ def plan():
 
 @pytest.fixture
 def root(tmp_path, plan):
-    """A tree of the test's own, which it may change."""
+    """The test's own tree, which it may change."""
     fake_results.write(plan, tmp_path, dev=dev)
     return tmp_path
 
 
 @pytest.fixture(scope="module")
 def untouched(tmp_path_factory, plan):
-    """A tree that nobody changes."""
+    """A tree that no test changes."""
     root = tmp_path_factory.mktemp("tables")
     fake_results.write(plan, root, dev=dev)
     return root
@@ -68,14 +68,14 @@ def untouched(tmp_path_factory, plan):
 
 @pytest.fixture(scope="module")
 def main(plan, untouched):
-    """(frame, printed tables) of the main table of that tree."""
+    """(frame, printed tables) of that tree's main table."""
     return main_of(plan, untouched)
 
 
 def main_of(plan, root):
     scores, records = results.scores(plan, root), results.records(plan, root)
     frame = tables.main_table(plan, scores, records)
-    return frame, list(tables.main_tables(plan, frame, scores, records))
+    return frame, list(tables.main_tables(plan, frame, scores, records, {}, {}, results.decoded(plan, root)))
 
 
 def content(root, path):
@@ -278,7 +278,7 @@ def test_examples_train_nothing_and_have_one_run(main, untouched):
 
 
 def clauses(text, *facts):
-    """The clauses of a text that name all of these."""
+    """The clauses of a text that name all these facts."""
     return [part for part in re.split(r"[.;] ", text) if all(fact in part for fact in facts)]
 
 
@@ -333,7 +333,7 @@ def test_the_note_tells_of_the_chosen_and_the_best_adapter(main, untouched):
 
 
 def test_adapters_that_differ_between_seeds_and_metrics(plan, root):
-    """The oracle is the best in the table's own metric, whatever the headline's is."""
+    """The oracle is the best adapter in the table's own metric, whatever it is in the headline metric."""
     path = root / "runs/tiny/de-en/all/adapters/seed2/scores/test.json"
     found = json.loads(path.read_text())
     entry = found["domains"]["koran"]
@@ -368,7 +368,7 @@ def single(tmp_path_factory):
 
 
 def in_file(root, mixture, seed, domain):
-    """BLEU of full, read without the code under test."""
+    """full's BLEU, read without the code under test."""
     path = f"runs/tiny/de-en/{mixture}/full/seed{seed}/scores/test.json"
     return content(root, path)["domains"][domain]["bleu"]["score"]
 

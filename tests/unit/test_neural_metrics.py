@@ -1,4 +1,4 @@
-"""Neural metrics outside of their environment: configuration, checkpoints that are found, manifests."""
+"""Neural metrics outside their environment: configuration, finding checkpoints, manifests."""
 
 import hashlib
 import json

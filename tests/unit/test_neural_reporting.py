@@ -1,4 +1,4 @@
-"""Neural metrics in the main table: scaled, named and marked as each is meant, from files written by hand."""
+"""Neural metrics in the main table: each is scaled, named and marked in its own way. The files are written by hand."""
 
 import fake_results
 import pytest
@@ -14,7 +14,7 @@ TRAINING = {"pairs": 1080, "held_out": 120, "comet": {"pearson": 0.876}, "chrf":
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    """(frame, printed tables by metric) of one seed; every domain of a variant has the same score."""
+    """(frame, printed tables by metric) for one seed; a variant has the same score in every domain."""
     root = tmp_path_factory.mktemp("neural")
     plan = fake_results.plan(scoring={"comet": {"train": TRAIN}, "metricx": {"hub": "a/b"}})
     fake_results.write(plan, root)
@@ -30,8 +30,8 @@ def found(tmp_path_factory):
         str(file.relative_to(root)) for file in root.rglob("*") if "metricx" in str(file) or "comet" in str(file)
     } - {"metrics/comet", "metrics/metricx"}
     scores, records = results.scores(plan, root), results.records(plan, root)
-    frame = tables.main_table(plan, scores, records)
-    printed = list(tables.main_tables(plan, frame, scores, records, results.metric_training(plan, root)))
+    frame, training = tables.main_table(plan, scores, records), results.metric_training(plan, root)
+    printed = list(tables.main_tables(plan, frame, scores, records, training, {}, results.decoded(plan, root)))
     return frame, dict(zip(plan.config.scoring.all, printed, strict=True))
 
 

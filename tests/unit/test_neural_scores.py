@@ -1,4 +1,4 @@
-"""A file of neural scores that is made again: what is made from the same is kept, everything else is scored."""
+"""A file of neural scores that is made again: scores from the same inputs are kept, everything else is scored."""
 
 import copy
 import sys
@@ -21,9 +21,9 @@ SCORES = {"it": [0.75, 0.25], "law": [0.5]}
 
 @pytest.fixture
 def scored(monkeypatch):
-    """Runs `score_domains`; returns what it found, the domains that the metric was asked for, and the loads.
+    """Runs `score_domains`; returns its result, the domains that the metric scored, and the loads.
 
-    The checkpoint and the library stand in another environment, so both are replaced here.
+    The checkpoint and the library live in another environment, so the test replaces both.
     """
     asked, loads = [], []
 

@@ -1,4 +1,4 @@
-"""Neuron tuning against Adam on masked full gradients, and bit for bit against the base where it is frozen."""
+"""Neuron tuning compared with Adam on masked full gradients, and bit for bit with the base where it is frozen."""
 
 import copy
 
@@ -21,12 +21,12 @@ PAD = 0
 
 
 def some_neurons(width=40) -> NeuronSet:
-    """Layer 1 has none, layer 2 few."""
+    """Neurons of three layers: layer 1 has none, layer 2 few."""
     return NeuronSet(3, width, (np.array([0, 3, 4, 11, width - 1]), np.array([], dtype=int), np.array([2, 7])))
 
 
 def masks_by_hand(model, neurons):
-    """1 at each weight that belongs to a selected neuron: row j of gate and up, column j of down."""
+    """1 at each weight of a selected neuron: row j of gate and up, column j of down."""
     masks = {}
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     for layer, indices in zip(naive.decoder_layers(model), neurons.indices, strict=True):
@@ -39,7 +39,7 @@ def masks_by_hand(model, neurons):
 
 
 def masks_of_heads(model, heads):
-    """As above for attention: the rows and columns of each selected key and value head and of its queries."""
+    """The same for attention: the rows and columns of each selected key and value head and of its queries."""
     masks, config = {}, model.config.get_text_config()
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -61,7 +61,7 @@ def masks_of_heads(model, heads):
 
 
 def some_heads() -> NeuronSet:
-    """Of the two key and value heads of each layer one, none, and both."""
+    """Of the two key and value heads in each layer: one, none, and both."""
     return NeuronSet(3, 2, (np.array([1]), np.array([], dtype=int), np.array([0, 1])), HEAD)
 
 
@@ -69,7 +69,7 @@ MASKS = {NEURON: masks_by_hand, HEAD: masks_of_heads}
 
 
 def step_loss(examples, step):
-    """Mean loss per response token of two examples, by the witness."""
+    """The witness's mean loss per response token over two examples."""
     chosen = [examples[step % len(examples)], examples[(step + 3) % len(examples)]]
     tokens = sum(len(example.response) for example in chosen)
     return lambda model: sum(naive.summed_loss(model, e.prompt, e.response) for e in chosen) / tokens
@@ -88,7 +88,7 @@ def tune(model, neurons, examples, optimizer=torch.optim.Adam, steps=STEPS, **op
 
 
 def assert_only_selected_weights_moved(model, base, neurons):
-    """Unselected weights bit for bit as before; of the selected ones, nearly all moved."""
+    """Asserts that unselected weights are the same bit for bit, and that nearly all selected ones moved."""
     masks, moved, selected = MASKS[neurons.unit](model, neurons), 0, 0
     before = base.state_dict()
     for name, weight in model.state_dict().items():
@@ -126,7 +126,7 @@ def test_still_equals_it_after_fifty_steps(tiny_model, architecture, examples, c
 
 
 def test_equals_it_where_rows_and_columns_cannot_be_told_by_their_length(tiny_model, examples):
-    """Square weights: the wrong axis raises nothing, it only trains the wrong weights."""
+    """With square weights, the wrong axis raises no error, but trains the wrong weights."""
     model = tiny_model("llama", initializer_range=0.1, intermediate_size=24)
     assert_equal_to_masked_adam(model, some_neurons(24), examples)
 
@@ -152,7 +152,7 @@ OPTIMIZERS = {
 
 
 def pairwise():
-    """Two runs of each family with opposite settings: every pair of family, optimizer, dtype and unit is met."""
+    """Two runs of each family with opposite settings: all pairs of family, optimizer, dtype and unit occur."""
     for place, family in enumerate(FAMILIES):
         first = list(OPTIMIZERS), [torch.float32, torch.bfloat16], [some_neurons(), some_heads()]
         turn = (0, place % 2, place // 2 % 2)
@@ -195,7 +195,7 @@ def test_selected_weights_that_do_not_move_keep_their_bits(tiny_model):
 
 def test_gradient_and_optimizer_state_exist_for_the_slices_only(tiny_model, architecture, examples):
     model, neurons = tiny_model(architecture), some_neurons()
-    model.requires_grad_(True)  # NeuronRows freezes what the caller forgot
+    model.requires_grad_(True)  # NeuronRows freezes what the caller left trainable
     with NeuronRows(model, neurons) as tuned:
         optimizer = torch.optim.AdamW(tuned.parameters(), lr=RATE)
         response_losses(model, collate(examples[:3], PAD)).mean().backward()
@@ -219,16 +219,16 @@ def kept_by(call):
 
 
 def test_an_ffn_keeps_its_input_alone(tiny_model):
-    """Of 5 positions, 24 wide, with 40 neurons; with selected neurons or without."""
+    """The input has 5 positions of 24 numbers and the FFN 40 neurons, of which some or none are selected."""
     model, x = tiny_model(), torch.randn(1, 5, 24, requires_grad=True)
     first, second, _ = (ffn.block for ffn in ffn_layers(model))
     with NeuronRows(model, some_neurons()):
         assert kept_by(lambda: first(x)) == kept_by(lambda: second(x)) == [(1, 5, 24)]
-    assert len(kept_by(lambda: first(x))) > 3  # its own modules keep more
+    assert len(kept_by(lambda: first(x))) > 3  # the FFN's own modules keep more
 
 
 def test_an_output_projection_of_heads_keeps_only_the_selected_columns(tiny_model):
-    """Its input is 24 wide, of which the 12 of one unit are kept."""
+    """Its input is 24 wide; the 12 columns of one unit are kept."""
     model, x = tiny_model(), torch.randn(1, 5, 24, requires_grad=True)
     with NeuronRows(model, some_heads()):
         assert kept_by(lambda: naive.decoder_layers(model)[0].self_attn.o_proj(x)) == [(1, 5, 12)]
@@ -236,7 +236,7 @@ def test_an_output_projection_of_heads_keeps_only_the_selected_columns(tiny_mode
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_an_ffn_computes_what_its_modules_do(tiny_model, architecture, dtype):
-    """The same output bit for bit, and the gradient of the input to rounding."""
+    """The output is equal bit for bit, and the gradient of the input up to rounding."""
     model = tiny_model(architecture, dtype=dtype)
     block, dy = ffn_layers(model)[0].block, torch.randn(2, 5, 24, dtype=dtype)
     x = torch.randn(2, 5, 24, dtype=dtype, requires_grad=True)

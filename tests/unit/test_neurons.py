@@ -1,4 +1,4 @@
-"""NeuronSet against Python sets, and its file."""
+"""NeuronSet compared with Python sets, and its file."""
 
 import zipfile
 
@@ -30,7 +30,7 @@ def test_set_algebra_is_that_of_python_sets(a, b):
 
 @given(a=members, b=members)
 def test_phi_is_one_less_the_variance_of_the_selection_over_that_of_chance(a, b):
-    """As Nogueira, Sechidis and Brown (2018) define it for any number of sets: variances are unbiased."""
+    """Nogueira, Sechidis and Brown (2018) define it for any number of sets, with unbiased variances."""
     chosen = np.array([[n in one for n in range(LAYERS * WIDTH)] for one in (a, b)])
     share, phi = chosen.mean(), neurons(a).phi(neurons(b))
     if share in (0, 1):
@@ -135,7 +135,7 @@ def test_a_save_that_fails_leaves_the_old_file(tmp_path):
 
 def test_a_file_is_replaced_and_not_written_into(tmp_path):
     save(tmp_path / "a.npz", neurons([1]), {})
-    (tmp_path / "reader.npz").hardlink_to(tmp_path / "a.npz")  # as someone who has the old file open sees it
+    (tmp_path / "reader.npz").hardlink_to(tmp_path / "a.npz")  # like the old file in the hands of a reader
     save(tmp_path / "a.npz", neurons([2, 3]), {})
     assert load(tmp_path / "reader.npz") == neurons([1])
     assert load(tmp_path / "a.npz") == neurons([2, 3])

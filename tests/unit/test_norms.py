@@ -1,4 +1,4 @@
-"""RMS norms that keep their input alone, against those of transformers and the formula in float64."""
+"""RMS norms that keep only their input, compared with those of transformers and with the formula in float64."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ def norms_of(model):
 
 
 def lean(tiny_model, family, dtype):
-    """A model with norms whose weights are not all alike."""
+    """A model with norms whose weights are not all equal."""
     model = tiny_model(family, dtype=dtype)
     generator = torch.Generator().manual_seed(3)
     for module in norms_of(model):
@@ -53,7 +53,7 @@ def test_outputs_are_those_of_transformers_bit_by_bit_and_gradients_are_no_worse
 
 @pytest.mark.parametrize("family", ["llama", "gemma3_text"])
 def test_nothing_but_the_input_is_kept(tiny_model, family):
-    """And the weight, which is there anyway, and one number a position."""
+    """Besides, there are the weight, which exists anyway, and one number per position."""
     module = next(m for m in norms_of(lean(tiny_model, family, torch.bfloat16)) if len(m.weight) == 24)
     x, kept = torch.randn(2, 5, 24).bfloat16().requires_grad_(), []
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):

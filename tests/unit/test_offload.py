@@ -1,4 +1,4 @@
-"""Full fine-tuning with masters in memory: Adam's steps in float32, whatever the dtype of the weights."""
+"""Full fine-tuning with masters in memory: Adam's steps are in float32, whatever the weights' dtype."""
 
 from types import SimpleNamespace
 
@@ -19,11 +19,11 @@ from tests.messages import refused
 PAD = 0
 PLAIN = config.Full(method="full", learning_rate=1e-3)
 OFFLOAD = PLAIN.model_copy(update={"optimizer": "adamw-offload"})
-SEES = ("vision", "multi_modal")  # parts of gemma3 that text does not reach
+SEES = ("vision", "multi_modal")  # parts of gemma3 that text does not use
 
 
 def tune(model, method, examples, dtype, rate=1e-3, steps=4, clip=1.0):
-    """Steps as the training loop takes them; returns the way and the norms."""
+    """Takes steps like the training loop; returns the way and the norms."""
     way, norms = tuning_methods.trainable(model, method, dtype), []
     optimizer = way.optimizer(0.1)
     for step in range(steps):
@@ -49,11 +49,11 @@ def test_in_float32_it_is_adamw_on_all_weights(tiny_model, family, examples, cli
     pairs = zip(offloaded.parameters(), tiny_model(family).parameters(), strict=True)
     assert (
         np.median([float((one.detach() - other).abs().max()) for one, other in pairs]) > 1e-3
-    )  # what was tolerated is small
+    )  # so the tolerance is small
 
 
 def adam(master, gradients, rate, clip):
-    """Adam with decoupled decay in float64, by the formula. gradients: of each step, with the norm of all weights'."""
+    """Adam with decoupled decay in float64, by the formula. gradients: for each step, with the norm of all weights'."""
     mean = square = torch.zeros_like(master)
     for step, (gradient, norm) in enumerate(gradients, start=1):
         gradient = gradient * min(1.0, clip / (norm + 1e-6))
@@ -64,7 +64,7 @@ def adam(master, gradients, rate, clip):
 
 
 def test_in_bfloat16_masters_are_adam_in_float32(tiny_model, examples, monkeypatch):
-    """Of the gradients that there were: no rounding comes in but that of the weights they were computed at."""
+    """For the recorded gradients: the only rounding is that of the weights at which these were computed."""
     seen, clip_gradients = [], Offloaded.clip_gradients
 
     def recorded(way, most):
@@ -85,14 +85,14 @@ def test_in_bfloat16_masters_are_adam_in_float32(tiny_model, examples, monkeypat
 
 
 def test_steps_that_bfloat16_would_lose_add_up(tiny_model, examples):
-    """At this rate no weight moves in one step, nor ever in bfloat16 alone; the masters all do."""
+    """At this rate no weight moves in one step, and in bfloat16 alone none ever would; all masters do."""
     base = tiny_model(dtype=torch.bfloat16)
     lost = tiny_model(dtype=torch.bfloat16).requires_grad_(True)
     alone = torch.optim.AdamW(lost.parameters(), lr=1e-6)
     for _ in range(4):
         response_losses(lost, collate(examples[:4], PAD)).mean().backward()
         alone.step()
-    large = [weight.abs() > 2**-9 for weight in base.parameters()]  # half of the last bit is above 7e-6 there
+    large = [weight.abs() > 2**-9 for weight in base.parameters()]  # there half of the last bit exceeds 7e-6
     kept = zip(lost.parameters(), base.parameters(), large, strict=True)
     assert all(torch.equal(one[mask], other[mask]) for one, other, mask in kept)
     model = tiny_model(dtype=torch.bfloat16)
@@ -100,7 +100,7 @@ def test_steps_that_bfloat16_would_lose_add_up(tiny_model, examples):
     for master, (name, weight) in zip(way.parameters(), base.named_parameters(), strict=True):
         moved = (master.detach() - weight.float()).abs()
         assert float(moved.max()) < 1e-5
-        assert "embed_tokens" in name or float((moved > 1e-7).float().mean()) > 0.6, name  # which not all are read
+        assert "embed_tokens" in name or float((moved > 1e-7).float().mean()) > 0.6, name  # not all rows are read
 
 
 def test_weights_are_the_rounded_masters_and_so_is_what_it_leaves(tiny_model, examples, tmp_path):
@@ -152,7 +152,7 @@ def test_parameters_are_counted_in_the_heads_of_all_files(manifest):
 
 
 def test_weights_that_lie_beside_the_models_own_are_not_counted(manifest, tmp_path):
-    """A second copy in another layout, as some folders have it."""
+    """Some folders have a second copy of the weights in another layout."""
     described, model = manifest
     save_file({"a": torch.zeros(10**5)}, tmp_path / "consolidated.safetensors")
     described["weights"]["consolidated.safetensors"] = ""
@@ -173,13 +173,13 @@ def test_a_run_that_just_fits_passes(manifest, method, dtype, needed):
     described, model = manifest
     count = sum(weight.numel() for weight in model.parameters())
     memory.check(method, described, dtype, [needed * count])
-    memory.check(method, described, dtype, [needed * count - 9, 9])  # spread
+    memory.check(method, described, dtype, [needed * count - 9, 9])  # spread over two devices
     with refused(f"{needed} bytes"):
         memory.check(method, described, dtype, [needed * count - 1])
 
 
 def test_what_does_not_fit_is_said_with_numbers_and_remedies(monkeypatch):
-    """Qwen2.5-7B, by hand: 7.616 billion times 16, 4 and 12 bytes, on a card of 85 GB."""
+    """Qwen2.5-7B by hand: 7.616 billion times 16, 4 and 12 bytes, on a card of 85 GB."""
     monkeypatch.setattr(memory, "parameters", lambda manifest: 7_616_000_000)
     more = ("methods.*.resources", "gpu: 2", "device_map: balanced")
     needed = ("qwen", "by adamw", "122 GB", "16 bytes", "7.62 billion", "85 GB", "1 GPU")

@@ -1,4 +1,4 @@
-"""Overlap: flags against a naive search, scores without the flagged against sacrebleu, the table against arithmetic."""
+"""Overlap: flags checked by a naive search, scores without flagged segments by sacrebleu, the table by arithmetic."""
 
 import json
 import random
@@ -29,8 +29,8 @@ def test_flags_by_hand():
     test = [
         Row("koran.test.1", "a", "2"),  # the second of two targets
         Row("koran.test.2", "b", "1"),  # target of another source
-        Row("koran.test.3", "c", "3"),  # target alone: of no interest
-        Row("koran.test.4", "A", "1"),  # alike but for case, as the removal judges it
+        Row("koran.test.3", "c", "3"),  # only the target: does not count
+        Row("koran.test.4", "A", "1"),  # equal but for case, as in the removal of leakage
         Row("koran.test.5", "a", "2"),  # twice in the test set, flagged twice
     ]
     found = {1: "pair", 2: "source", 4: "source", 5: "pair"}
@@ -39,7 +39,7 @@ def test_flags_by_hand():
 
 
 def test_mojibake_is_flagged_by_its_repaired_copy_in_train():
-    """A test set is not repaired, training text is: compared as they stand, they would seem to share nothing."""
+    """Training text is repaired and a test set is not; compared as they are, they would seem to share nothing."""
     train = [Row("it.train.1", "Der Müll ist für alle da.", "The litter is for all.", "it")]
     test = [
         Row("koran.test.1", "Der MÃ¼ll ist fÃ¼r alle da.", "The litter is for all."),
@@ -54,7 +54,7 @@ def rows(split):
     return sides.map(lambda found: [Row(f"x.{split}.{n}", *pair) for n, pair in enumerate(found)])
 
 
-@settings(deadline=None)  # how long it takes is not the claim
+@settings(deadline=None)  # speed is not tested
 @given(test=rows("test"), train=rows("train"))
 def test_flags_equal_a_search_through_all_of_train(test, train):
     expected = {}
@@ -74,7 +74,7 @@ WORDS = ["the", "dog", "doesn't", "sleep", "often", "and", "7.5%", "of", "it's",
 
 @pytest.fixture
 def texts(tmp_path):
-    """References of 30 segments, and two translations files of them: (rows, files by run, hypotheses by run)."""
+    """References of 30 segments, and two files of translations: (rows, files by run, hypotheses by run)."""
     rng = random.Random(0)
     said = [" ".join(rng.choice(WORDS) for _ in range(rng.randint(4, 15))) for _ in range(30)]
     test = [Row(f"koran.test.{n}", f"Quelle {n}", target) for n, target in enumerate(said, start=1)]
@@ -105,7 +105,7 @@ def test_scores_without_the_flagged_are_sacrebleus_of_the_other_lines(texts):
         assert entry["chrf"]["score"] == pytest.approx(sacrebleu.corpus_chrf(kept, [references]).score, abs=1e-9)
         whole = sacrebleu.corpus_bleu(hypotheses[run], [[row.target for row in test]]).score
         assert abs(entry["bleu"]["score"] - whole) > 0.1
-        assert entry["segments"] == 26 and entry["health"]["truncated"] == 0  # the first line, which was cut, is out
+        assert entry["segments"] == 26 and entry["health"]["truncated"] == 0  # without the first line, which was cut
 
 
 @pytest.mark.parametrize("flagged", [{}, {f"koran.test.{n}": "pair" for n in range(1, 31)}], ids=["none", "all"])
@@ -137,7 +137,7 @@ def test_flags_and_translations_of_another_test_set_are_refused(texts):
 
 
 def test_the_steps_flag_and_score(texts, tmp_path, monkeypatch):
-    """Two files in, what a reader of the workflow finds out; the scores of what shares no source by hand."""
+    """The steps read two files and write the flags; the scores without shared sources are worked out by hand."""
     from workflow.scripts import flag_overlap, score_without_overlap
 
     test, files, hypotheses = texts
@@ -248,7 +248,7 @@ def test_with_and_without_are_means_over_the_seeds_of_the_files(plan, tmp_path, 
 def test_where_nothing_is_flagged_without_is_with_and_where_all_is_there_is_none(plan, tmp_path):
     fake_results.write(plan, tmp_path, flagged=flagged)
     table = table_of(plan, tmp_path)
-    assert len(table) == 2 * (2 * 3 + 2 * 2)  # metrics; domains x variants of both blocks; no copy
+    assert len(table) == 2 * (2 * 3 + 2 * 2)  # metrics x (domains x variants, in both blocks); without copy
     none, everything = table.query("pairs + sources == 0"), table.query("pairs == 400")
     assert len(none) == 10 and (none["with_mean"] == none["without_mean"]).all()
     assert len(everything) == 4 and everything["without_mean"].isna().all() and everything["with_mean"].notna().all()

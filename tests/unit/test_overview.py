@@ -22,7 +22,7 @@ METHODS = {
 
 
 class Tags(HTMLParser):
-    """Start tags, attributes, and that every tag but void ones is closed in order."""
+    """Start tags and attributes; asserts that every tag except void ones is closed in order."""
 
     def __init__(self, text):
         super().__init__()
@@ -43,7 +43,7 @@ def overview_of(tmp_path, plan=None, **made) -> tuple[Plan, object]:
     plan = plan or fake_results.plan(METHODS, seeds=(1, 2))
     fake_results.write(plan, tmp_path, **made)
     for name in listing.overview_inputs(plan):
-        if not (tmp_path / name).exists():  # what other steps make
+        if not (tmp_path / name).exists():  # other steps make these
             (tmp_path / name).parent.mkdir(exist_ok=True)
             picture = f"picture {name}".encode()
             (tmp_path / name).write_bytes(page.html([], name).encode() if "html" in name else picture)
@@ -52,7 +52,7 @@ def overview_of(tmp_path, plan=None, **made) -> tuple[Plan, object]:
 
 @pytest.fixture(scope="module")
 def overview(tmp_path_factory):
-    """(plan, overview, tree) that nobody changes."""
+    """(plan, overview, tree) that no test changes."""
     root = tmp_path_factory.mktemp("overview")
     return *overview_of(root), root
 
@@ -89,7 +89,7 @@ def test_verdicts_come_first_then_the_main_table_then_two_figures(overview):
 
 
 def test_the_page_has_every_figure_and_table_in_it(overview):
-    """Those of the report: none that there is nothing for."""
+    """They are the report's: none that would be empty."""
     plan, found, root = overview
     text = overview_page.html(found)
     pictures = [base64.b64decode(data).decode() for data in re.findall(r"data:image/png;base64,([^\"]+)", text)]
@@ -113,7 +113,7 @@ def test_text_of_the_configuration_is_escaped(tmp_path):
 
 
 def test_the_main_numbers_are_means_of_the_score_files(tmp_path):
-    """Full: seed 1 has 40 on it and 50 on law, seed 2 has 60 and 70: the mean is 55, the deviation that of 45, 65."""
+    """Full: seed 1 has 40 on it and 50 on law, seed 2 has 60 and 70: mean 55, deviation that of 45 and 65."""
     values = {("it", 1): 40.0, ("law", 1): 50.0, ("it", 2): 60.0, ("law", 2): 70.0}
 
     def score(method, variant, domain, seed, metric):
@@ -127,7 +127,7 @@ def test_the_main_numbers_are_means_of_the_score_files(tmp_path):
 
 
 def test_what_was_run_is_counted(overview):
-    """Base, 3 trained variants at 2 seeds, 2 grids of 2 rates."""
+    """The base, 3 trained variants at 2 seeds, 2 grids of 2 rates."""
     plan, found, root = overview
     assert found.what["Runs"] == "6 trained, 8 trials, 1 that train nothing"
     assert found.what["Mixture all, de-en"] == "it, law; unseen: koran"
@@ -193,7 +193,7 @@ def test_several_blocks_are_summed_up(tmp_path):
 
 
 def test_the_summary_fits_a_terminal(tmp_path):
-    """Of 16 variants 12 are shown: the named ones whatever they score, and the best of the others."""
+    """It shows 12 of 16 variants: the named ones whatever their scores, and the best of the others."""
     methods = METHODS | {f"joint-{n}": {"method": "joint", "fraction": n / 100} for n in range(1, 13)}
     methods |= {name: {"learning_rate": 1e-3} | method for name, method in methods.items() if "joint" in name}
     plan = fake_results.plan(methods, seeds=(1, 2))

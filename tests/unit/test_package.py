@@ -1,4 +1,4 @@
-"""The package as people install it: a wheel beside what it depends on and nothing else, used outside of the clone."""
+"""The installed package: a wheel with its dependencies and nothing else, used outside the clone."""
 
 import os
 import re
@@ -22,7 +22,7 @@ DOMAINS = {"it": ("Datei", "file"), "law": ("Vertrag", "contract")}
 
 
 def closure(requirements):
-    """Distributions that these need, with all that they need in turn."""
+    """Distributions for these requirements, with all their dependencies."""
     found, waiting = {}, [Requirement(one) for one in requirements]
     while waiting:
         wanted = waiting.pop()
@@ -37,7 +37,7 @@ def closure(requirements):
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """A folder with the wheel's content and its dependencies: all that a bare environment has."""
+    """A folder with the wheel's content and its dependencies, as in a bare environment."""
     folder = tmp_path_factory.mktemp("bare")
     source, site = folder / "source", folder / "site"
     shutil.copytree(ROOT / "caneft", source / "caneft", ignore=shutil.ignore_patterns("__pycache__"))
@@ -63,7 +63,7 @@ def base(tiny_model, tokenizer, tmp_path):
 
 
 def run(site, folder, *arguments):
-    """Python without the clone, and without the site-packages of this environment."""
+    """Runs Python without the clone and without this environment's site-packages."""
     path = os.pathsep.join([str(site), str(folder)])
     environment = {"PYTHONPATH": path, "PATH": os.environ["PATH"], "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-S", *map(str, arguments)]

@@ -1,4 +1,4 @@
-"""config/paper.yaml: the grid by arithmetic, and what is said where corpora are missing."""
+"""config/paper.yaml: the size of its grid by arithmetic, and the messages if corpora are missing."""
 
 from collections import Counter
 from pathlib import Path
@@ -17,7 +17,7 @@ PLAN = Plan(CONFIG)
 
 
 def stand_ins(root):
-    """Files in the place of all corpora."""
+    """Writes small files in place of all corpora."""
     for _, source in config.sources(CONFIG):
         for path in source.paths():
             (root / path).parent.mkdir(parents=True, exist_ok=True)
@@ -25,7 +25,7 @@ def stand_ins(root):
 
 
 def test_the_grid_by_arithmetic():
-    """3 models x 2 directions; 13 trained variants: 4 rates x 2 seeds, and 3 seeds; 4 variants on each domain alone."""
+    """3 models x 2 directions; 13 trained variants: 4 rates x 2 seeds, and 3 seeds; 4 variants on single domains."""
     runs = PLAN.runs()
     assert len(runs) == 1128
     assert Counter(run.mixture or "none" for run in runs) == {
@@ -36,7 +36,7 @@ def test_the_grid_by_arithmetic():
     }
     assert sum(run.rate is not None for run in runs) == 3 * 2 * 13 * 8
     tested = Counter(domain for run in runs for domain in PLAN.domains(run) if TEST in PLAN.splits(run))
-    assert tested["koran"] == 3 * (1 + 2 + 13 * (8 + 3) + 4 * 4 * 3)  # by every run of its direction, once
+    assert tested["koran"] == 3 * (1 + 2 + 13 * (8 + 3) + 4 * 4 * 3)  # once for every run of its direction
 
 
 def test_every_method_is_there_with_a_grid_of_one_size():
@@ -53,7 +53,7 @@ def test_sizes_are_the_papers():
     assert CONFIG.importance.samples == 10_000 and CONFIG.selection.fraction == 0.01
     tuning, decoding = CONFIG.tuning, CONFIG.decoding
     assert (tuning.pairs_per_domain, tuning.epochs, tuning.batch_size) == (2000, 2, 5)
-    for length in (1, 17, decoding.max_source_tokens):  # as decoding.limits has it
+    for length in (1, 17, decoding.max_source_tokens):  # the formula of decoding.limits
         assert -(-decoding.length_factor * length // 1) + decoding.length_offset == 256
     limits = {d: {entry.test.limit for entry in CONFIG.directions[d].domains.values()} for d in CONFIG.directions}
     assert limits == {"de-en": {2000}, "zh-en": {1000}}
@@ -78,7 +78,7 @@ def test_missing_corpora_are_named(tmp_path):
 
 
 def test_full_has_what_its_masters_need():
-    """12 bytes per parameter of the largest, 9.24 billion, and a third more while a checkpoint is read."""
+    """12 bytes per parameter of the largest model, 9.24 billion, and a third more while a checkpoint is read."""
     for model in CONFIG.models:
         shared, own = CONFIG.models[model].resources, PLAN.tuning_resources(model, "full")
         assert own.mem_mb * 2**20 > 16 * 9_241_705_984 > shared.mem_mb * 2**20

@@ -1,7 +1,7 @@
-"""Data parallel training, with two processes on the CPU: they end like one. This file is also what they run.
+"""Data parallel training with two processes on the CPU ends like one process. These processes run this file, too.
 
-To import all that training needs takes longer than the training here: in `make test` the second process is split off
-the first once it has imported, and what belongs to the launcher alone is tried with processes that import nothing.
+Importing all that training needs takes longer than the training here. In `make test`, the second process is therefore
+forked from the first after the imports, and the launcher itself is tested with processes that import nothing.
 """
 
 import json
@@ -44,13 +44,13 @@ METHODS = {
     "caneft": config.Neurons(method="caneft", learning_rate=1e-2),
 }
 
-ALIKE = [name for name in METHODS if name != "lora"]  # whose dropout is another in every process
+ALIKE = [name for name in METHODS if name != "lora"]  # its dropout differs between processes
 
 
 def tuned(folder, method, team, watch=lambda step: None, seconds=3600.0):
-    """Trains on all examples in `folder` but three, in steps of 4 and 1: one process has nothing to do in the latter.
+    """Trains on all but three of the examples in `folder`, in steps of 4 and 1; in the latter, one process has no work.
 
-    Leaves `{method}.{rank}.safetensors`, the outcome beside it, and the main process's log.
+    Writes `{method}.{rank}.safetensors`, the outcome beside it, and the main process's log.
     """
     from transformers import AutoModelForCausalLM
 
@@ -87,7 +87,7 @@ def worker(task, folder, *arguments):
         for method in ALIKE:
             tuned(folder, method, team)
     if task == "lora":
-        signalled = arguments == ("stop",) and not team.main  # one of the two only
+        signalled = arguments == ("stop",) and not team.main  # only one of the two
         save = checkpoint.save_file
         checkpoint.save_file = lambda *args, **options: (time.sleep(2), save(*args, **options))
 
@@ -100,7 +100,7 @@ def worker(task, folder, *arguments):
 
 
 def split(*arguments):
-    """Makes two processes of this one, as if `launch` had started them, and runs the worker in each."""
+    """Forks this process, as if `launch` had started two, and runs the worker in both."""
     child = os.fork()
     os.environ |= {"RANK": str(int(child == 0)), "LOCAL_RANK": str(int(child == 0))}
     worker(*arguments)
@@ -110,7 +110,7 @@ def split(*arguments):
 
 @pytest.fixture
 def folder(tmp_path, tiny_model, examples, monkeypatch):
-    """A model and seven examples of two domains, and an environment in which processes are to stay on the CPU."""
+    """A model, eight examples of two domains, and an environment in which processes stay on the CPU."""
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     tiny_model().save_pretrained(tmp_path / "model")
     ids = [[e.prompt, e.response, "law" if i == 4 else "it"] for i, e in enumerate(examples)]
@@ -161,14 +161,14 @@ def both_end_like_one(folder):
 
 @pytest.mark.slow
 def test_processes_go_on_where_one_was_told_to_stop(folder, monkeypatch):
-    """The random numbers of both are those of an undisturbed run; neither ends before the checkpoint is there."""
+    """The random numbers of both are those of an undisturbed run; neither ends before the checkpoint is written."""
     monkeypatch.chdir(ROOT)
     assert launched("lora", folder) == 0
     undisturbed = [results(folder, f"lora.2.{rank}") for rank in range(2)]
     log = (folder / "lora.2.log").read_bytes()
     for file in folder.glob("lora.2.*"):
         file.unlink()
-    monkeypatch.setattr(launching, "GRACE", 0.5)  # shorter than to write the checkpoint takes
+    monkeypatch.setattr(launching, "GRACE", 0.5)  # less than writing the checkpoint takes
     code = launched("lora", folder, "stop")
     assert code in (128 + signal.SIGTERM, 128 + signal.SIGUSR1)
     assert not list(folder.glob("lora.2.*.json"))
@@ -182,7 +182,7 @@ def test_processes_go_on_where_one_was_told_to_stop(folder, monkeypatch):
 
 @pytest.fixture
 def light(tmp_path, monkeypatch):
-    """Launches two processes that run this code, which imports nothing of torch; returns their exit code."""
+    """Launches two processes that run this code without importing torch; returns their exit code."""
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     monkeypatch.chdir(tmp_path)
 
@@ -222,17 +222,17 @@ def test_signals_reach_every_process(light, tmp_path):
     asking = threading.Thread(target=ask)
     asking.start()
     try:
-        assert light(REACHED) == signal.SIGUSR1  # what they end with
+        assert light(REACHED) == signal.SIGUSR1  # their exit code
     finally:
         ended.set()
         asking.join()
         signal.signal(signal.SIGUSR1, ours)
     assert sorted(file.name for file in tmp_path.glob("reached.*")) == ["reached.0", "reached.1"]
-    assert time.monotonic() - start < 90  # long before they have slept
+    assert time.monotonic() - start < 90  # long before their sleep would end
 
 
 def test_a_signal_while_they_are_started_reaches_them_all(light, monkeypatch):
-    """One comes after the first process, before there is a second."""
+    """The signal comes after the first process has started and before the second."""
     start, ours = subprocess.Popen, signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
     def started(*arguments, **named):
@@ -246,7 +246,7 @@ def test_a_signal_while_they_are_started_reaches_them_all(light, monkeypatch):
     try:
         before = time.monotonic()
         assert light("time.sleep(60)") == 128 + signal.SIGUSR1
-        assert time.monotonic() - before < 15  # the second did not wait to be ended
+        assert time.monotonic() - before < 15  # the second did not wait for its kill
     finally:
         signal.signal(signal.SIGUSR1, ours)
 
@@ -281,7 +281,7 @@ def test_more_gpus_than_there_are_is_an_error(monkeypatch):
 
 @pytest.mark.parametrize("inside", [False, True])
 def test_several_nodes_are_those_of_a_slurm_job(monkeypatch, tmp_path, inside):
-    """Where there is none, or no srun, it is said. tests/slurm has two nodes."""
+    """Without a Slurm job or without srun, a message says so. tests/slurm has two nodes."""
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     if inside:
         monkeypatch.setenv("SLURM_JOB_ID", "7")
@@ -297,7 +297,7 @@ def test_processes_are_counted_over_nodes():
 
 def test_a_process_on_its_own_touches_nothing_distributed(monkeypatch, examples):
     assert parallel.join(1) is parallel.join(0) is ALONE
-    monkeypatch.setenv("WORLD_SIZE", "2")  # a leftover of somebody's cluster
+    monkeypatch.setenv("WORLD_SIZE", "2")  # left over from some cluster
     monkeypatch.setenv("RANK", "1")
     assert parallel.join(1) is ALONE
     assert ALONE.main and ALONE.part(examples) is examples and ALONE.sum([1, 2.5]) == [1, 2.5]
@@ -306,7 +306,7 @@ def test_a_process_on_its_own_touches_nothing_distributed(monkeypatch, examples)
 
 
 def test_every_process_has_random_numbers_of_its_own(tiny_model, examples):
-    """But the first (and a single one) goes on with those that it has."""
+    """Only the first, or a single one, continues with its present random numbers."""
     model = tiny_model()
     way = tuning_methods.trainable(model, METHODS["full"], "float32")
     for rank, expected in ((0, 3), (1, 6), (2, 7)):

@@ -1,4 +1,4 @@
-"""The neuron patch: what was tuned comes back bit for bit, and nothing else is taken for a patch."""
+"""The neuron patch: tuned weights come back bit for bit, and nothing else is accepted as a patch."""
 
 import copy
 import hashlib
@@ -25,7 +25,7 @@ SETS = {NEURON: NEURONS, HEAD: HEADS}
 
 
 def head_weights(attention, config, j):
-    """Module names and indices of the weights of key/value head j, by hand."""
+    """Module names and indices of the weights of key/value head j, worked out by hand."""
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     group = config.num_attention_heads // config.num_key_value_heads
     queries, shared = slice(j * group * head, (j + 1) * group * head), slice(j * head, (j + 1) * head)
@@ -39,7 +39,7 @@ def head_weights(attention, config, j):
 
 
 def changed(base, neurons, seed=1, scale=1.0):
-    """A copy whose selected units hold other numbers."""
+    """A copy whose selected units have other numbers."""
     model = copy.deepcopy(base)
     torch.manual_seed(seed)
     with torch.no_grad():
@@ -60,14 +60,14 @@ def bits(model):
 
 
 def write(path, base, tuned, neurons, said=BASE):
-    """The patch between two models."""
+    """Writes the patch between two models."""
     patch.save(path, patch.taken(tuned, neurons, patch.slices_hash(base, neurons), said))
     return path
 
 
 @pytest.fixture
 def written(tmp_path, tiny_model):
-    """Base, tuned model and the patch between them."""
+    """Base, tuned model, and the patch between them."""
     base = tiny_model()
     tuned = changed(base, NEURONS)
     return base, tuned, write(tmp_path / "patch.safetensors", base, tuned, NEURONS)
@@ -79,7 +79,7 @@ def manifest_of(path):
 
 
 def tampered(path, tensors=None, drop=(), **manifest):
-    """The patch again with some of its content changed."""
+    """Writes the patch again with some of its content changed."""
     held = {name: tensor.clone() for name, tensor in load_file(path).items()} | (tensors or {})
     held = {name: tensor for name, tensor in held.items() if name not in drop}
     said = {name: value for name, value in (manifest_of(path) | manifest).items() if value is not None}
@@ -88,7 +88,7 @@ def tampered(path, tensors=None, drop=(), **manifest):
 
 @pytest.mark.parametrize("unit", SETS)
 def test_a_swap_is_bit_equal_there_and_back(tmp_path, tiny_model, architecture, unit):
-    """Of every family in both units and both dtypes, and of every unit in both dtypes."""
+    """Every family occurs with both units and both dtypes, and every unit with both dtypes."""
     turn = FAMILIES.index(architecture) + list(SETS).index(unit)
     dtype = (torch.float32, torch.bfloat16)[turn % 2]
     base, neurons = tiny_model(architecture, dtype=dtype), SETS[unit]
@@ -126,7 +126,7 @@ def test_what_a_patch_holds(written):
 
 
 def test_hashes_are_the_first_bytes_of_sha256_over_what_is_replaced(written):
-    """The definition again, by numpy alone: name, shape and dtype, then the bytes of the neuron's line."""
+    """The definition by numpy alone: SHA-256 over name, shape and dtype, then over the bytes of the neuron's line."""
     base, _, path = written
     mlp = base.model.layers[0].mlp
     digest = hashlib.sha256()
@@ -142,7 +142,7 @@ def test_what_a_patch_of_heads_holds(tmp_path, tiny_model):
     base = tiny_model()
     tuned = changed(base, HEADS)
     tensors = load_file(write(tmp_path / "patch.safetensors", base, tuned, HEADS))
-    attention = tuned.model.layers[0].self_attn  # heads of 6, the second key/value head serves queries 2 and 3
+    attention = tuned.model.layers[0].self_attn  # heads of 6; the second key/value head serves queries 2 and 3
     assert torch.equal(tensors["layers.0.q"], attention.q_proj.weight[12:24])
     assert torch.equal(tensors["layers.0.k"], attention.k_proj.weight[6:12])
     assert torch.equal(tensors["layers.0.v"], attention.v_proj.weight[6:12])
@@ -185,7 +185,7 @@ def test_another_base_is_refused_and_left_alone(written, tiny_model):
 
 
 def test_a_patched_model_is_no_base(written, tiny_model):
-    """And is told apart from one that the patch was never made for."""
+    """The message differs from that for a base which the patch was never made for."""
     base, _, path = written
     patch.apply(path, base)
     with refused("patch.safetensors") as twice:
@@ -289,7 +289,7 @@ def test_safetensors_of_another_kind_are_refused(tmp_path, metadata):
 
 
 def test_a_patch_of_format_1_says_what_to_do(tmp_path, tiny_model):
-    """As the first version wrote it."""
+    """The first version wrote this format."""
     path = tmp_path / "patch.safetensors"
     said = {"format": 1, "layers": 3, "neurons_per_layer": 40, "base": BASE, "replaced_sha256": "0" * 64}
     parts = {"gate": torch.zeros(1, 24), "up": torch.zeros(1, 24), "down": torch.zeros(24, 1)}
@@ -336,10 +336,24 @@ def test_a_patch_that_contradicts_itself_is_refused_before_anything_changes(writ
     before = bits(base)
     tampered(path, **change)
     with refused("patch.safetensors"):
-        patch.read(path)  # before any model is looked at
+        patch.read(path)  # before it looks at any model
     with refused("patch.safetensors"):
         patch.apply(path, base)
     assert bits(base) == before
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_weights_that_are_not_finite_are_refused_but_an_undo_gives_back_what_was_there(written, value):
+    base, _, path = written
+    up = load_file(path)["layers.2.up"]
+    up[0, :3] = value
+    tampered(path, {"layers.2.up": up})
+    before = bits(base)
+    with refused("patch.safetensors", "layers.2.up", 3, "tune the run again"):
+        patch.apply(path, base)
+    assert bits(base) == before
+    tampered(path, applied={})
+    assert len(patch.read(path).neurons) == len(NEURONS)
 
 
 def test_a_set_without_neurons_changes_nothing(tmp_path, tiny_model):

@@ -1,4 +1,4 @@
-"""Patches beside each other, and the command line: `python -m caneft patch`."""
+"""Several patches side by side, and the command line: `python -m caneft patch`."""
 
 import argparse
 import json
@@ -88,7 +88,7 @@ def test_apply_revert_merge_and_export_from_the_command_line(two, call, tmp_path
     )
     code, out, _ = call("to-lora", folder, a, tmp_path / "lora")
     assert code == 0
-    assert_names(out, "4 neurons", "--max-lora-rank 8")  # layer 0 has 3, and vLLM takes no 3
+    assert_names(out, "4 neurons", "--max-lora-rank 8")  # layer 0 has 3 neurons, but vLLM accepts no rank 3
     assert {file.name for file in (tmp_path / "lora").iterdir()} == {
         "README.md",
         "adapter_config.json",
@@ -116,12 +116,12 @@ def test_a_model_of_the_results_is_not_changed_unless_forced(two, call, tmp_path
         assert code == 1 and sums(folder) == before and not (folder / "caneft").exists()
         assert_names(err, name, tmp_path / "results", "--force")
     assert call("apply", folder, a, "--force")[0] == 0 and sums(folder) != before
-    assert call("revert", folder)[0] == 0 and sums(folder) == before  # asks for nothing
+    assert call("revert", folder)[0] == 0 and sums(folder) == before  # needs no --force
 
 
 @pytest.mark.parametrize("place", ["served", "results/served", "models/tiny", "runs/tiny/de-en/all/full/seed1"])
 def test_a_copy_of_such_a_model_may_be_changed(two, call, tmp_path, place):
-    """It has the manifest, too, but is no part of the results; the last two lie beside no configuration."""
+    """It has the manifest, but is not in the results folder; the last two are not beside a configuration."""
     base, a, _ = two
     (tmp_path / "results").mkdir()
     (tmp_path / "results/config.yaml").write_text("{}")
@@ -183,7 +183,7 @@ def test_errors_are_one_message(two, call, tmp_path, tiny_model):
 def test_an_error_of_the_disk_and_ctrl_c_are_one_message_too(two, call, monkeypatch):
     _, a, _ = two
     for error, code, fact in (
-        (PermissionError(13, "Permission denied", "here"), 1, "Permission denied: 'here'"),  # as the system puts it
+        (PermissionError(13, "Permission denied", "here"), 1, "Permission denied: 'here'"),  # in the system's words
         (KeyboardInterrupt(), 130, ""),
     ):
 
@@ -258,7 +258,7 @@ def test_diff_refuses_other_units_and_sizes(two, tmp_path, tiny_model):
     with refused("3 x 40", "3 x 2", "neuron", "head"):
         compare.diff(a, heads)
     wide = tiny_model(hidden_size=48)
-    with pytest.raises(InputError):  # NumPy and torch would raise errors of their own
+    with pytest.raises(InputError):  # otherwise NumPy or torch would raise their own errors
         compare.diff(a, write(tmp_path / "w.safetensors", wide, wide, NEURONS))
 
 
@@ -349,7 +349,7 @@ def test_a_damaged_patch_is_refused_by_every_command(two, tmp_path, call):
 
 
 def test_the_examples_of_the_guide_run(tmp_path, tiny_model, monkeypatch, call):
-    """Every command and the Python of docs/patch.md, in order, where the demo's files are."""
+    """Every command and the Python of docs/patch.md run in order on the demo's files."""
     text = (ROOT / "docs" / "patch.md").read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     base, runs = tiny_model(), Path("results/runs/tiny-llama/de-en/all")

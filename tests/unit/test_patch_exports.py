@@ -1,4 +1,4 @@
-"""Patches as other programs load them: model folders for transformers, adapters for PEFT."""
+"""Patches in the forms that other programs load: model folders for transformers, adapters for PEFT."""
 
 import copy
 import json
@@ -56,10 +56,10 @@ def test_the_adapter_is_the_patched_model(tmp_path, tiny_model, examples, archit
     assert change > 0.1
     if dtype == torch.float32:
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * change)
-    else:  # as near to the same weights in float32 as the patched model itself; the base is not
+    else:  # as close to float32 with the same weights as the patched model is; the base is not
         off, own, far = (float((at - truth).abs().mean()) for at in (found, expected, untouched))
         assert off < 1.3 * own < far / 3
-        assert same_weights(adapted.merge_and_unload(), tuned)  # differences in float32 bring every weight out right
+        assert same_weights(adapted.merge_and_unload(), tuned)  # differences in float32 restore every weight exactly
 
 
 @pytest.mark.parametrize("unit", SETS)
@@ -70,13 +70,13 @@ def test_modules_ranks_and_alphas(tmp_path, tiny_model, unit):
     said = json.loads((tmp_path / "lora" / "adapter_config.json").read_text())
     if unit == NEURON:  # gate and up are one module
         ranks = {"0.mlp.gate_up_proj": 6, "0.mlp.down_proj": 3, "2.mlp.gate_up_proj": 2, "2.mlp.down_proj": 1}
-    else:  # a unit has two query heads and one of k and v, 6 wide
+    else:  # a unit has two query heads and one each of k and v, 6 wide
         ranks = {"0.self_attn.qkv_proj": 24, "0.self_attn.o_proj": 12}
         ranks |= {"2.self_attn.qkv_proj": 48, "2.self_attn.o_proj": 24}
     ranks = {f"model.layers.{name}": rank for name, rank in ranks.items()}
     assert said["target_modules"] == sorted(ranks)
     assert said["r"] == said["lora_alpha"] == max(ranks.values())
-    assert said["fan_in_fan_out"] is False  # the weights of torch.nn.Linear are (out, in)
+    assert said["fan_in_fan_out"] is False  # the shape of torch.nn.Linear's weights is (out, in)
     others = {name: rank for name, rank in ranks.items() if rank != max(ranks.values())}
     assert said["rank_pattern"] == said["alpha_pattern"] == others
     tensors = load_file(tmp_path / "lora" / "adapter_model.safetensors")
@@ -88,7 +88,7 @@ def test_modules_ranks_and_alphas(tmp_path, tiny_model, unit):
 
 @pytest.mark.parametrize("unit", SETS)
 def test_every_module_has_one_rank_where_nothing_else_is_asked_for(tmp_path, tiny_model, examples, unit):
-    """llama.cpp scales by alpha over the tensor's own rank, SGLang wants the configured rank in every tensor."""
+    """llama.cpp scales by alpha over the tensor's own rank; SGLang wants the configured rank in every tensor."""
     base = tiny_model()
     folder, path, tuned = make(tmp_path, base, SETS[unit])
     export(folder, path, tmp_path / "lora")
@@ -96,7 +96,7 @@ def test_every_module_has_one_rank_where_nothing_else_is_asked_for(tmp_path, tin
     tensors = load_file(tmp_path / "lora" / "adapter_model.safetensors")
     assert {len(tensor if "lora_A" in name else tensor.T) for name, tensor in tensors.items()} == {said["r"]}
     assert said["lora_alpha"] == said["r"] and said["rank_pattern"] == said["alpha_pattern"] == {}
-    by_server = copy.deepcopy(base)  # as those servers compute it, without PEFT
+    by_server = copy.deepcopy(base)  # those servers' computation, without PEFT
     for module in said["target_modules"]:
         a, b = (tensors[f"base_model.model.{module}.lora_{side}.weight"] for side in "AB")
         by_server.get_submodule(module).weight.data += said["lora_alpha"] / len(a) * b @ a
@@ -104,7 +104,7 @@ def test_every_module_has_one_rank_where_nothing_else_is_asked_for(tmp_path, tin
 
 
 def test_ranks_of_one_layer_are_not_taken_for_those_of_another(tmp_path, tiny_model, examples):
-    """PEFT matches names as regular expressions: layers 1 and 11 have different ranks."""
+    """PEFT matches names as regular expressions, and layers 1 and 11 have different ranks."""
     indices = [np.arange(layer % 5 + 1) for layer in range(12)]
     base = tiny_model(num_hidden_layers=12, initializer_range=0.1)
     folder, path, tuned = make(tmp_path, base, NeuronSet(12, 40, tuple(indices)))
@@ -158,7 +158,7 @@ def test_the_merged_folder_is_the_patched_model(tmp_path, tiny_model, architectu
 @pytest.mark.parametrize("wide, narrow", [(torch.float32, torch.bfloat16), (torch.bfloat16, torch.float32)], ids=str)
 @pytest.mark.parametrize("architecture", ["llama", "gemma3"])
 def test_weights_are_cast_to_the_patchs_dtype(tmp_path, tiny_model, architecture, wide, narrow, shards):
-    """A run in bfloat16 on a base that is stored in float32."""
+    """The run is in bfloat16, and its base is stored in float32."""
     stored = tiny_model(architecture, dtype=wide, tie_word_embeddings=True)
     folder = saved(stored, tmp_path / "base", shards)
     loaded = AutoModelForCausalLM.from_pretrained(folder, dtype=narrow)
@@ -185,7 +185,7 @@ def test_integers_and_odd_sizes_survive_the_cast(tmp_path, tiny_model):
     path = write(tmp_path / "p.safetensors", base, tuned, NEURONS)
     folder = saved(base, tmp_path / "base")
     extra = {"odd": torch.tensor([1, 2, 3], dtype=torch.int8), "counts": torch.arange(3), "none": torch.zeros(0)}
-    # as bfloat16 the single float, one place before the int32, has two bytes instead of four
+    # in bfloat16 the single float, which is before the int32, takes two bytes instead of four
     extra |= {"single": torch.tensor(2.5), "whole": torch.arange(3, dtype=torch.int32)}
     held = {name: tensor.float() for name, tensor in load_file(folder / "model.safetensors").items()} | extra
     save_file(held, folder / "model.safetensors", {"format": "pt"})
@@ -195,7 +195,7 @@ def test_integers_and_odd_sizes_survive_the_cast(tmp_path, tiny_model):
     raw = (tmp_path / "out" / "model.safetensors").read_bytes()
     length = int.from_bytes(raw[:8], "little")
     for name, said in json.loads(raw[8 : 8 + length]).items():
-        if name != "__metadata__":  # readers that map the file want every number at a multiple of its size
+        if name != "__metadata__":  # readers that map the file need each tensor at a multiple of its element size
             assert (8 + length + said["data_offsets"][0]) % found[name].element_size() == 0, name
     for name, tensor in extra.items():
         assert torch.equal(found[name], tensor.bfloat16() if tensor.is_floating_point() else tensor)

@@ -1,4 +1,4 @@
-"""Patches put into model folders on disk and out again; the witness is what transformers saves of the tuned model."""
+"""Patches applied to model folders on disk and reverted; the reference is the tuned model as transformers saves it."""
 
 import json
 import os
@@ -29,7 +29,7 @@ SHARDS = "1KB"
 
 
 def saved(model, path, shards=None):
-    """A model folder, as transformers writes it."""
+    """A model folder as transformers writes it."""
     model.save_pretrained(path, **({"max_shard_size": shards} if shards else {}))
     return path
 
@@ -39,7 +39,7 @@ def sums(path):
 
 
 def make(tmp_path, base, neurons=NEURONS, shards=None):
-    """Folder of a base, the patch, and checksums of the files before and, as transformers saves them, after it."""
+    """Folder of a base, the patch, and checksums of the files before it and, as transformers saves them, after it."""
     tuned = changed(base, neurons)
     path = write(tmp_path / "patch.safetensors", base, tuned, neurons)
     folder = saved(base, tmp_path / "model", shards)
@@ -112,7 +112,7 @@ def test_files_without_selected_neurons_are_not_written(tmp_path, tiny_model):
 
 
 def test_a_linked_file_is_replaced_and_what_it_links_to_stays(tmp_path, tiny_model):
-    """The hub's cache is made of such links."""
+    """The hub's cache consists of such links."""
     folder, path, before, after = make(tmp_path, tiny_model())
     (folder / "model.safetensors").rename(tmp_path / "blob")
     (folder / "model.safetensors").symlink_to(tmp_path / "blob")
@@ -152,7 +152,7 @@ class Killed(BaseException):
 
 @pytest.fixture
 def killing(monkeypatch):
-    """Makes the nth write into a weight file the last thing a run does."""
+    """Makes a run die at the write into a weight file that has this number."""
 
     def at(number):
         writes, write_lines = [], weights.Place.write
@@ -168,7 +168,7 @@ def killing(monkeypatch):
     return at
 
 
-WRITES = 6  # three projections of two layers
+WRITES = 6  # three projections in each of two layers
 
 
 @pytest.mark.parametrize("number, unit", [*((n, NEURON) for n in range(WRITES)), (2, HEAD)])
@@ -280,7 +280,7 @@ def test_a_patch_that_is_in_already_without_its_undo_patch_is_refused(tmp_path, 
     on_disk.apply(folder, path, tmp_path / "undo.safetensors")
     with refused("patch.safetensors") as caught:
         on_disk.apply(folder, path)
-    assert "4 of 4" not in str(caught.value)  # as of a base that it was never made for
+    assert "4 of 4" not in str(caught.value)  # not as for a base that it was never made for
     assert sums(folder) == after
 
 
@@ -369,7 +369,7 @@ def test_a_folder_that_is_no_whole_model_is_refused(tmp_path, tiny_model, kind, 
 
 
 def test_memory_stays_far_below_the_weights(tmp_path, tiny_model):
-    """Files are copied and mapped: the peak of what Python holds is that of the slices, not of the model."""
+    """Files are copied and mapped, so the peak of Python's memory is that of the slices, not of the model."""
     import tracemalloc
 
     options = {"hidden_size": 512, "intermediate_size": 4096, "num_hidden_layers": 3}
@@ -406,7 +406,7 @@ def test_a_folder_that_may_not_be_written_is_an_error_and_stays(tmp_path, tiny_m
 
 
 def test_a_second_patch_of_the_same_neurons_is_not_taken_for_the_first(tmp_path, tiny_model):
-    """Nothing but the hashes tells them apart."""
+    """Only the hashes tell them apart."""
     base = tiny_model()
     folder, path, before, after = make(tmp_path, base)
     second = write(tmp_path / "second.safetensors", base, changed(base, NEURONS, seed=2), NEURONS)

@@ -1,4 +1,4 @@
-"""The pilot of `samples: auto`: where it stops, and that nothing is scored twice or taken from elsewhere."""
+"""The pilot of `samples: auto`: where it stops, and that no sample is scored twice or taken from another dump."""
 
 import json
 
@@ -18,7 +18,7 @@ SETTINGS = config.Importance(tokens_per_batch=300)
 
 @pytest.fixture
 def rows(pairs):
-    """64 pairs of each of two domains, which differ in which of the sentences they hold."""
+    """64 pairs from each of two domains, which have different sentences."""
     return {
         domain: [Row(f"{domain}.train.{i}", *pairs[(i % 4) * 2 + side]) for i in range(64)]
         for side, domain in enumerate(("it", "law"))
@@ -59,7 +59,7 @@ def test_a_grown_dump_is_the_dump_of_all_samples(source, tmp_path):
     np.testing.assert_allclose(np.load(grown), np.load(whole), rtol=2e-3, atol=1e-6)
     one, other = (json.loads(path.with_suffix(".json").read_text()) for path in (grown, whole))
     losses = [[entry.pop("loss") for entry in sidecar["samples"]] for sidecar in (one, other)]
-    # Scored in other batches, so of other last bits; each names its own files' checksums.
+    # Other batches change the last bits; each sidecar has the checksums of its own files.
     assert one.pop("files").keys() == other.pop("files").keys() == {"it.npy", "it.stats.npz"}
     assert one == other
     np.testing.assert_allclose(*losses, rtol=1e-5)
@@ -98,13 +98,13 @@ def test_the_workflow_takes_over_what_the_pilot_kept(source, tmp_path):
     seen = passes(made)
     growing.take_over(path, made, 8)
     assert seen == [] and files(path) == kept and files(growing.place(path)) == {}
-    growing.take_over(tmp_path / "new" / "it.npy", made, 8)  # of a domain that the pilot did not have
+    growing.take_over(tmp_path / "new" / "it.npy", made, 8)  # a domain that the pilot did not have
     assert sum(seen) == 8 and np.load(tmp_path / "new" / "it.npy").shape == (3, 8, 40)
 
 
 def decide(source, tmp_path, monkeypatch, agreement, scope="model", **auto):
-    """Decision where halves of n samples agree as `agreement` says by the geometric mean and in the mask's scope, and
-    are flat by everything else; also how many samples were scored."""
+    """The decision, and how many samples were scored. Halves of n samples agree as `agreement` says by the geometric
+    mean and in the mask's scope; all other curves are flat."""
     sizes, decides = [], ("caneft-geometric", scope)
 
     def curve(dumps, halves, *_):
@@ -149,7 +149,7 @@ def decide(source, tmp_path, monkeypatch, agreement, scope="model", **auto):
 
 @pytest.mark.parametrize("scope", ["model", "layer"])
 def test_it_stops_where_the_curve_flattens(source, tmp_path, monkeypatch, scope):
-    """0.2, 0.5, 0.53: the last doubling gained less than 0.05, so the 32 samples scored for it are the number."""
+    """0.2, 0.5, 0.53: the last doubling gained less than 0.05, so the answer is the 32 samples scored for it."""
     agreement = {4: 0.2, 8: 0.5, 16: 0.53, 32: 0.54}.get
     assert decide(source, tmp_path, monkeypatch, agreement, scope) == (32, True, [4, 8, 16])
 

@@ -1,4 +1,4 @@
-"""The plan of a small configuration worked out by hand, and which step is given which part of a configuration."""
+"""The plan of a small configuration worked out by hand, and which step gets which part of a configuration."""
 
 import copy
 import itertools
@@ -68,7 +68,7 @@ PLAN = Plan(load())
 
 def test_blocks():
     assert list(PLAN.blocks()) == [
-        ("tiny", "de-en", "all"),  # not zh-en, which its pretraining has not seen
+        ("tiny", "de-en", "all"),  # not zh-en, which its pretraining lacks
         ("tiny", "de-en", "only-it"),
         ("large", "de-en", "all"),
         ("large", "de-en", "only-it"),
@@ -82,7 +82,7 @@ def test_runs():
     mixtures = ("all", "only-it")
     expected = {f"runs/tiny/de-en/{m}/{v}/seed{s}" for m in mixtures for v in trained for s in (1, 2)}
     assert set(names) == {"runs/tiny/de-en/zero"} | expected
-    assert len(names) == 21  # the base once, although it stands in two blocks
+    assert len(names) == 21  # the base once, though it is in two blocks
     assert len(PLAN.runs()) == len(set(PLAN.runs())) == 21 + 21 + 11
 
 
@@ -122,14 +122,14 @@ def test_examples_in_the_prompt_have_a_mixture_and_no_seed():
 
 
 def test_trials_stand_where_the_rates_are_chosen():
-    """One block each for both mixtures, but one set of trials, on `all`; lora has a fixed rate."""
+    """Both mixtures share one set of trials, on `all`, but have a block each; lora has a fixed rate."""
     plan = Plan(load(GRID))
     folders = [f"runs/tiny/de-en/all/caneft/lr{rate}-seed{seed}" for rate in ("0.001", "0.01") for seed in (0, 100)]
     for mixture in ("all", "only-it"):
         assert [run.folder for run in plan.trials("tiny", "de-en", mixture)] == folders
         assert plan.choice(Run("tiny", "de-en", "caneft", mixture, 1)) == "runs/tiny/de-en/all/caneft/choice.json"
         assert plan.choice(Run("tiny", "de-en", "lora", mixture, 1)) is None
-    assert plan.choice(Run("tiny", "de-en", "caneft", "all", 0, 1e-2)) is None  # a trial waits for nothing
+    assert plan.choice(Run("tiny", "de-en", "caneft", "all", 0, 1e-2)) is None  # a trial needs no choice
     assert len(plan.runs()) == len(PLAN.runs()) + 3 * 4  # three pairs of model and direction
     own = Plan(load(GRID, ("mixtures", "only-it", "de-en", "rates_on", "only-it")))
     assert plan.rates_on("de-en", "only-it") == "all" and own.rates_on("de-en", "only-it") == "only-it"
@@ -169,7 +169,7 @@ def test_neurons_of_a_run():
     names = {v: plan.neuron_set(Run("tiny", "de-en", v, "only-it", 2)) for v in ("caneft", "equal", "heads", "lora")}
     assert names == {
         "caneft": "neurons/tiny/de-en/all/caneft/draw0.npz",
-        "equal": "neurons/tiny/de-en/all/random/draw2.npz",  # the draw that the random run of this seed tunes
+        "equal": "neurons/tiny/de-en/all/random/draw2.npz",  # the draw that this seed's random run tunes
         "heads": "heads/tiny/de-en/all/heads/draw0.npz",
         "lora": None,
     }
@@ -193,14 +193,14 @@ def test_the_files_of_a_run():
 
 def test_what_runs_translate():
     trained, base = Run("tiny", "de-en", "caneft", "all", 1), Run("tiny", "de-en", "zero")
-    # garden is trainable but in no mixture that is trained here: adding it left the existing runs alone
+    # garden could be trained, but no mixture here has it: adding it must not change existing runs
     assert translated_by(PLAN, trained) == {"test": ["it", "law", "koran"]}
     assert translated_by(PLAN, base) == {"test": ["it", "koran", "law"]}
 
 
 def test_test_overrides_what_a_mixture_is_tested_on():
     run = Run("tiny", "de-en", "caneft", "only-it", 1)
-    assert translated_by(PLAN, run) == {"test": ["it", "law"]}  # not koran; it is seen, though named
+    assert translated_by(PLAN, run) == {"test": ["it", "law"]}  # without koran; `it` is named, but stays seen
     assert PLAN.tested("de-en", "only-it") == ["it", "law"]
 
 
@@ -218,7 +218,7 @@ def test_neurons_of_a_single_domain_are_selected_on_all():
 
 def test_random_neurons_are_drawn_for_every_seed():
     files = {file.path for file in inputs.neuron_files(PLAN) if file.block == ("tiny", "de-en", "only-it")}
-    folder = "neurons/tiny/de-en/all"  # of the mixture that is selected on, so both mixtures share them
+    folder = "neurons/tiny/de-en/all"  # of the mixture to select on, so both mixtures share them
     assert files == {f"{folder}/{name}.npz" for name in ("random/draw1", "random/draw2", "caneft/draw0", "wide/draw0")}
 
 
@@ -252,7 +252,7 @@ def test_a_variants_resources_stand_in_the_place_of_its_models():
 
 
 def everything(configuration):
-    """JSON of every step's settings, as the rules put them into params: name and wildcards -> JSON."""
+    """JSON of every step's settings, as in the rules' params: name and wildcards -> JSON."""
     c, plan = configuration, Plan(configuration)
     pairs = [(model, direction) for model in c.models for direction in plan.directions(model)]
     kinds = plan.variants(config.Neurons)
@@ -361,11 +361,11 @@ def test_a_learning_rate_reaches_the_tuning_of_its_variant_alone():
 
 
 def test_the_budget_reaches_the_selection_alone():
-    shares = {("selection", "random"), ("selection", "caneft"), ("stability",)}  # `wide` has its own
+    shares = {("selection", "random"), ("selection", "caneft"), ("stability",)}  # `wide` has its own budget
     assert reruns("selection", "fraction", 0.2) == shares
     assert reruns("selection", {"gamma": 0.002}) == reruns("selection", {"parameters": 9000}) == shares
     assert reruns("selection", "task_relevant", None) == shares
-    masked = {("selection", "caneft"), ("selection", "wide"), ("stability",)}  # `random` draws from all
+    masked = {("selection", "caneft"), ("selection", "wide"), ("stability",)}  # `random` has no mask
     assert reruns("selection", "task_relevant_scope", "layer") == masked
     own = reruns("methods", "wide", "task_relevant_scope", "layer")
     assert own == {("selection", "wide")} | tunes("wide")
@@ -408,7 +408,7 @@ def test_halves_reach_their_variant_alone():
 
 
 def test_a_scope_at_its_default_is_in_no_job():
-    """Finished results are of before there were scopes: their jobs had the JSON without them."""
+    """Jobs of finished results had JSON without scopes, because they are older than these."""
     before = everything(load())
     assert not any("scope" in text for text in before.values())
     assert reruns("selection", "task_relevant_scope", "model") == set()
@@ -439,7 +439,7 @@ def test_importance_reaches_the_dumps():
         ("dump", "large", "de-en"),
         ("dump", "large", "zh-en"),
     }
-    assert reruns("importance", "scale_exponent", 3) == {("dump", "tiny", "de-en")}  # `large` has its own
+    assert reruns("importance", "scale_exponent", 3) == {("dump", "tiny", "de-en")}  # `large` has its own exponent
     assert reruns("models", "large", "scale_exponent", 3) == {("dump", "large", "de-en"), ("dump", "large", "zh-en")}
 
 
@@ -447,7 +447,7 @@ def test_the_draw_of_pairs_reaches_the_mixtures_alone():
     mixtures = {("mixture", "de-en", "all"), ("mixture", "de-en", "only-it"), ("mixture", "zh-en", "all")}
     for key in ("pairs_per_domain", "dev_pairs_per_domain", "seed", "temperature"):
         assert reruns("tuning", key, 7) == mixtures
-    assert reruns("tuning", "pairs", {"law": 7}) == {("mixture", "de-en", "all")}  # no other mixture has it
+    assert reruns("tuning", "pairs", {"law": 7}) == {("mixture", "de-en", "all")}  # no other mixture has law
 
 
 CORPORA = {("text", "tiny"), *(("corpus", "de-en", name) for name in ("law", "it", "koran", "garden"))}
@@ -457,7 +457,7 @@ CORPORA |= {("corpus", "zh-en", name) for name in ("news", "talks")}
 def test_cleaning_reaches_the_corpora_alone():
     for change in ({"copies": "drop"}, {"max_ratio": None}, {"wrong_language": "drop"}):
         assert reruns("cleaning", change) == CORPORA
-    assert reruns("cleaning", {"language_bytes": 90}) == set()  # asks nothing while languages are not checked
+    assert reruns("cleaning", {"language_bytes": 90}) == set()  # without the language check it does nothing
     checked = [load(("cleaning", {"wrong_language": "drop", "language_bytes": size})) for size in (60, 90)]
     assert parts.corpus(checked[0], "zh-en", "news") != parts.corpus(checked[1], "zh-en", "news")
 
@@ -550,7 +550,7 @@ def test_rates_are_judged_by_chrf_unless_the_headline_is_exact_match(metrics, ju
 
 
 def test_samples_are_decided_on_the_mixture_that_is_named_where_there_is_one():
-    """Else on the first of two domains, though another stands before it."""
+    """Otherwise it is the first mixture of at least two domains, even if another comes before it."""
     mixtures = {
         "one": {"de-en": {"domains": ["it"], "select_on": "two"}},
         "two": {"de-en": ["law", "it"]},
@@ -563,7 +563,7 @@ def test_samples_are_decided_on_the_mixture_that_is_named_where_there_is_one():
 
 
 def test_what_is_not_said_is_one_stratum_and_neurons():
-    """A unit is written only if it is another than neurons."""
+    """A unit is written only if it is not neurons."""
     plain = settings.InformationSettings(bins=4, null_permutations=3, error_rate=0.05, seed=0)
     assert plain.length_strata == settings.StabilitySettings.model_fields["length_strata"].default == 1
     prompt = settings.PromptSettings(instruction="T", source_language="German", target_language="English")

@@ -19,10 +19,10 @@ METHODS = {
 
 
 def test_by_hand():
-    """Two seen domains of 400 segments; full and lora, each on seen and on unseen domains: 4 comparisons.
+    """Two seen domains of 400 segments; full and lora, each on seen and on unseen domains, make 4 comparisons.
 
-    Three variants of 3 seeds have 6 degrees of freedom. t(0.99375) lies between t(0.99) = 3.143 and t(0.995) = 3.707,
-    t(0.8) is 0.906; the error is sqrt(11.5^2 / 800 + 2 * 0.46^2 / 3) = 0.5535.
+    Three variants of 3 seeds have 6 degrees of freedom. t(0.99375) is between t(0.99) = 3.143 and t(0.995) = 3.707, and
+    t(0.8) is 0.906. The error is sqrt(11.5^2 / 800 + 2 * 0.46^2 / 3) = 0.5535.
     """
     found = power.smallest(fake_results.plan(METHODS, seeds=(1, 2, 3)), BLOCK)
     assert found[1:] == (800, True, 3, 4)
@@ -38,7 +38,7 @@ def test_by_hand():
     ],
 )
 def test_each_part_of_the_error_alone(change, factor):
-    """The quantiles are the same, so two differences have the ratio of their errors."""
+    """The quantiles are the same, so the ratio of two differences is that of their errors."""
     plain = power.smallest(fake_results.plan(METHODS, seeds=(1, 2, 3)), BLOCK).difference
     found = power.smallest(fake_results.plan(METHODS, seeds=(1, 2, 3), significance=change), BLOCK).difference
     both = math.sqrt(11.5**2 / 800 + 2 * 0.46**2 / 3)

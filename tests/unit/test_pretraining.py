@@ -1,4 +1,4 @@
-"""What a base that is made here is pretrained on."""
+"""The pretraining text of a base that is made here."""
 
 from caneft.corpora.store import Row
 from caneft.plan.settings import PromptSettings
@@ -7,7 +7,7 @@ from caneft.tuning.pretraining import encode
 
 
 def test_pairs_stand_in_order_and_each_direction_has_its_own_prompt(tokenizer):
-    """Also where one asks and the other gives a text to complete."""
+    """This also holds if one direction asks and the other gives a text to complete."""
     asked = PromptSettings(instruction="To {target_language}:", source_language="German", target_language="English")
     completed = asked.model_copy(update={"source_language": "Chinese", "form": "completion"})
     prompts = {"zh-en": Prompts.of(tokenizer, completed), "de-en": Prompts.of(tokenizer, asked)}

@@ -1,4 +1,4 @@
-"""Translations that are kept domain by domain: which still hold, what a killed job left, and what they took."""
+"""Translations kept domain by domain: which are still valid, what a killed job left, and how long they took."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ def lines(domain, text="x"):
 
 
 def written(file, **texts):
-    """A finished file of the domains of these texts: 10 seconds each, 500 MB."""
+    """Writes a finished file with these domains' texts: 10 seconds each, 500 MB."""
     write_jsonl(file, [line for domain, text in texts.items() for line in lines(domain, text)])
     entry = {"engine": ENGINE, "wall_seconds": 10, "cpu_seconds": 20.501}
     domains = {domain: entry | {"made_from": WANTED[domain]} for domain in texts}
@@ -37,7 +37,7 @@ def cost_of(file):
 
 @pytest.fixture
 def file(tmp_path):
-    """Where a job finds what an earlier one made of it and law: Snakemake has removed the file itself."""
+    """The path where an earlier job left it and law; Snakemake has removed the file itself."""
     file = tmp_path / "test.jsonl"
     written(file, it="a", law="b")
     Progress(file, {}).finish()
@@ -119,7 +119,7 @@ def test_a_domain_is_kept_only_if_it_is_made_from_the_same(file, wanted, missing
 
 
 def of_cost(**changes):
-    """Changes the cost file: None takes a key away."""
+    """Changes the cost file; None removes a key."""
 
     def change(file):
         found = json.loads(cost_of(file).read_text()) | changes
@@ -129,7 +129,7 @@ def of_cost(**changes):
 
 
 def of_entry(name, value):
-    """Changes one thing that is said of law; None takes it away."""
+    """Changes one entry about law; None removes it."""
 
     def change(file):
         found = json.loads(cost_of(file).read_text())
@@ -142,7 +142,7 @@ def of_entry(name, value):
 
 
 def rewritten(change):
-    """Changes the text of the translations, with a checksum that fits."""
+    """Changes the text of the translations, and the checksum with it."""
 
     def both(file):
         file.write_text(change(file.read_text()))
@@ -215,7 +215,7 @@ def test_a_domain_that_is_no_longer_asked_for_costs_nothing_when_it_comes_back(f
 
 
 def test_a_job_that_misses_nothing_costs_what_its_domains_took(file):
-    """It writes neither its own seconds nor those of a domain that is gone."""
+    """The job adds no seconds of its own, and none of a domain that is gone."""
     assert not Progress(file, WANTED).restore() and not file.exists()
     assert Progress(file, {"law": "2"}).restore()
     cost = json.loads(cost_of(file).read_text())
@@ -292,7 +292,7 @@ def test_the_seconds_of_a_domain_are_those_since_the_last_one(tmp_path, monkeypa
     from caneft.translation import progress as tested
 
     clock = iter([1.5, 103.50049, 110.0012])
-    usage = iter([(0.25, 0.5), (6.5, 3.25), (6.5, 3.5)])  # by the process itself, and by the system for it
+    usage = iter([(0.25, 0.5), (6.5, 3.25), (6.5, 3.5)])  # of the process itself, and of the system for it
     used = (SimpleNamespace(ru_utime=own, ru_stime=system) for own, system in usage)
     monkeypatch.setattr(tested, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     monkeypatch.setattr(tested, "resource", SimpleNamespace(RUSAGE_SELF=0, getrusage=lambda _: next(used)))
@@ -305,7 +305,7 @@ def test_the_seconds_of_a_domain_are_those_since_the_last_one(tmp_path, monkeypa
 
 @pytest.mark.parametrize(("own", "expected"), [((2e6, 30.0), (2e6, 30.0)), ((100.0, None), (1e6, 0.0))])
 def test_the_memory_of_a_killed_job_counts_too(file, monkeypatch, own, expected):
-    """Of law, which the killed job translated; it is of an earlier one."""
+    """The killed job translated law; its peak counts, and so does that of an earlier job."""
     monkeypatch.setattr(records, "memory", lambda: own)
     progress = Progress(file, WANTED | {"law": "changed"})
     progress.add("law", lines("law"), ENGINE)

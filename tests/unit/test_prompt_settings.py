@@ -1,4 +1,4 @@
-"""The instruction by direction and domain, and what else of prompts and models the configuration says."""
+"""The instruction by direction and domain, and what else a configuration says about prompts and models."""
 
 import json
 
@@ -14,7 +14,7 @@ GERMAN = {"instruction": "Übersetze ins Englische ({domain}):", "name_domain": 
 
 
 def configured(own=None, model=None, **more):
-    """Two directions, the first with a prompt of its own."""
+    """Two directions, the first with its own prompt."""
     directions = {
         "de-en": {"source_language": "German", "target_language": "English", "domains": DOMAINS},
         "zh-en": {"source_language": "Chinese", "target_language": "English", "domains": DOMAINS},
@@ -52,7 +52,7 @@ def test_a_direction_may_have_an_instruction_of_its_own_in_every_stage():
 
 
 def test_without_one_no_settings_change():
-    """Else every dump and run there is would be made again."""
+    """Otherwise all existing dumps and runs would be made again."""
     assert json.loads(parts.prompt(configured(), "mini", "de-en").model_dump_json()) == {
         "instruction": "Translate the following text from {source_language} into {target_language}. Reply only with the"
         " translation.",
@@ -79,7 +79,7 @@ HERE = {"pretrain": {"corpora": [{"direction": "de-en", "corpus": TEXT}]}}
 
 @pytest.mark.parametrize("own, model", [({"form": "chat"}, None), ({"form": "instruction"}, None), ({}, HERE)])
 def test_a_text_that_no_model_could_get_is_in_no_settings(own, model):
-    """One that is pretrained here has a chat template."""
+    """A model that is pretrained here has a chat template."""
     other = {"completion": "{source} ="}
     assert instructions(configured(own=own | other, model=model), "de-en") == instructions(
         configured(own=own, model=model), "de-en"
@@ -89,7 +89,7 @@ def test_a_text_that_no_model_could_get_is_in_no_settings(own, model):
 
 
 def test_a_direction_does_not_inherit_the_switch():
-    """The instruction and whether it names the domain belong together."""
+    """The instruction and the switch to name the domain belong together."""
     named = {"instruction": "Translate this {domain} text.", "name_domain": True}
     found = configured(own={"instruction": "Translate:"}, prompt=named)
     assert parts.prompt(found, "mini", "de-en").instruct("law") == "Translate:"

@@ -1,4 +1,4 @@
-"""Prompts and responses, to the character and to the token, for chat templates in the shapes of published models."""
+"""Prompts and responses, exact to the character and the token, for chat templates in the shapes of published models."""
 
 import logging
 
@@ -19,7 +19,7 @@ from caneft.tuning.passes import Passes
 from tests.messages import assert_names, refused
 from tests.shapes import GEMMA_2, QWEN_3, SHAPES, Shape
 
-SYSTEM = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"  # Qwen 2.5's own, as none is given
+SYSTEM = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"  # Qwen 2.5's own, because none is given
 ASKED = "Translate.\nder Hund"
 THOUGHT = "<think>\n\n</think>\n\n"
 GOLDEN = {
@@ -55,7 +55,7 @@ def test_the_text_and_its_tokens(name):
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("name", GOLDEN)
 def test_the_response_mask(name, side):
-    """True where the next token is of the response: one place before it up to one before its end; never on padding."""
+    """True if the next token is in the response: from one position before it to one before its end, not on padding."""
     before, response = GOLDEN[name]
     shape, prompts = SHAPES[name], translator(name)
     short, long = prompts.encode("der Hund", "the dog"), prompts.encode("der große Hund", "the big dog")
@@ -74,7 +74,7 @@ def test_the_response_mask(name, side):
     [(name, "auto") for name in GOLDEN] + [(name, "instruction") for name in GOLDEN if SHAPES[name].template is None],
 )
 def test_the_model_sees_the_same_tokens_before_the_response_in_training_importance_and_inference(name, form):
-    """What reaches the embeddings of a real model, by the code of the three stages."""
+    """Compares the inputs of a real model's embeddings, as the code of the three stages makes them."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     wording = PromptSettings(
@@ -99,11 +99,11 @@ def test_the_model_sees_the_same_tokens_before_the_response_in_training_importan
     with Taps(model) as taps:
         list(importance(model, [collate(samples.examples, 0)], taps))
 
-    inference, *_, training, scored = seen  # between them, the tokens that were generated
+    inference, *_, training, scored = seen  # between them are the generated tokens
     assert training == scored == inference + list(example.response)
     asked = "German: Der" if SHAPES[name].template is None and form == "auto" else "From German to English."
     assert prompts.tokenizer.decode(inference, skip_special_tokens=True).count(asked) == 1
-    assert len(example.response) > len("The dog sleeps.")  # and its end
+    assert len(example.response) > len("The dog sleeps.")  # it also has the end
 
 
 def test_examples_in_qwen_3_are_shown_without_thoughts():
@@ -124,7 +124,7 @@ def test_a_template_that_cannot_stop_thinking_is_refused():
 
 
 def test_a_template_that_puts_words_before_every_answer_is_refused():
-    """Thoughts of finished conversations that the generation prompt lacks would be trained, and said."""
+    """Thoughts in finished conversations that the generation prompt lacks would be trained, and then generated."""
     always = QWEN_3.replace("enable_thinking is false", "enable_thinking is none")
     with refused("chat template", "'b'", "</think>"):
         translator(Shape(always, "none", None, "<|im_end|>", ("<|im_start|>",)))
@@ -146,7 +146,7 @@ def test_a_template_that_prints_the_date_gives_one_prompt_for_good(dated):
 
 
 def test_gemma_gets_no_system_turn():
-    """Its template would raise; the instruction stands in the user's turn."""
+    """The template would raise, so the instruction goes into the user's turn."""
     assert "System role not supported" in GEMMA_2
     assert translator("gemma-2").encode("x", "y", examples=[("u", "v")]).prompt
 

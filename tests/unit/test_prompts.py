@@ -1,4 +1,4 @@
-"""Prompts and responses against token ids spelt out by hand, for the shapes of templates that models have."""
+"""Prompts and responses compared with token ids spelt by hand, for the shapes of models' templates."""
 
 import pytest
 import torch
@@ -50,7 +50,7 @@ def words() -> dict[str, int]:
 
 
 def word_tokenizer(template):
-    """One id a word, in the order of `words`."""
+    """One id per word, in the order of `words`."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -65,9 +65,9 @@ def word_tokenizer(template):
 
 
 class Bytes:
-    """A tokenizer of single bytes plus special tokens, and its ids spelt by hand.
+    """A tokenizer of single bytes plus special tokens, which also spells ids by hand.
 
-    listed: special tokens that the tokenizer lists as such; unlisted: those marked special in its vocabulary only.
+    listed: special tokens that the tokenizer lists as such. unlisted: those that only its vocabulary marks as special.
     """
 
     def __init__(self, template, eos, listed=(), unlisted=()):
@@ -80,7 +80,7 @@ class Bytes:
         tokenizer = Tokenizer(models.BPE(vocab=self.vocabulary, merges=[]))
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
         tokenizer.decoder = decoders.ByteLevel()
-        begin = self.vocabulary["<bos>"]  # put before every text unless told not to, as Llama's and Gemma's do
+        begin = self.vocabulary["<bos>"]  # put before every text unless switched off, as in Llama and Gemma
         tokenizer.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", begin)])
         tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in specials])
         self.tokenizer = PreTrainedTokenizerFast(
@@ -129,7 +129,7 @@ def test_llama_2():
 
 
 def test_sentencepiece_puts_its_space_before_the_conversation_and_not_before_the_answer_too():
-    """Its normalizer prepends a space to every text: the answer is not a text of its own."""
+    """Its normalizer prepends a space to every text, but the answer is not a text of its own."""
     from tokenizers import normalizers
 
     model = Bytes(LLAMA_2, eos="</s>")
@@ -140,7 +140,7 @@ def test_sentencepiece_puts_its_space_before_the_conversation_and_not_before_the
 
 
 def test_a_token_across_the_border_stays_out_of_the_prompt():
-    """Where the whole conversation has a token of both sides, the prompt must still be that of inference."""
+    """If a token of the whole conversation spans both, the prompt must still be that of inference."""
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
 
@@ -166,7 +166,7 @@ def test_chatml_ends_at_the_turn_and_not_at_its_newline():
 
 @pytest.mark.parametrize("kind", ["listed", "unlisted"])
 def test_gemma_ends_with_its_end_of_turn_which_is_not_its_end_of_sequence(kind):
-    """Gemma 2 lists its turn tokens among the special ones; Gemma 3 marks them in its vocabulary only."""
+    """Gemma 2 lists its turn tokens as special; Gemma 3 marks them only in its vocabulary."""
     model = Bytes(GEMMA_2, eos="<eos>", **{kind: ["<start_of_turn>", "<end_of_turn>"]})
     prompts = model.prompts()
     example = prompts.encode("x", "y z")
@@ -178,7 +178,7 @@ def test_gemma_ends_with_its_end_of_turn_which_is_not_its_end_of_sequence(kind):
 
 
 def test_the_turn_ends_at_the_first_special_token_after_the_answer():
-    """Some templates close the whole conversation as well."""
+    """Some templates also close the whole conversation."""
     model = Bytes(
         CHATML + "{% if not add_generation_prompt %}{{ eos_token }}{% endif %}", "<eos>", ["<|im_start|>", "<|im_end|>"]
     )
@@ -290,7 +290,7 @@ def test_examples_in_gemma_which_calls_itself_model():
 
 
 def test_examples_without_a_template_stand_as_they_would_be_trained():
-    """So the model that goes on like them ends its answer."""
+    """So a model that continues in the same way ends its answer."""
     model = Bytes(None, eos="<eos>")
     example = model.prompts().encode("w", "d", examples=SHOWN)
     shown = ("Translate.\nx\na", "<eos>", "Translate.\ny z\nb c", "<eos>")
@@ -360,7 +360,7 @@ SOURCES = {
 @pytest.mark.parametrize("source", ["x y", "assistant", "Translate.", "user\nTranslate.", "]", " [/INST]", "r", "bos"])
 @pytest.mark.parametrize("shape", SOURCES)
 def test_the_sources_own_tokens(shape, source):
-    """Also where the template or the instruction has the same words."""
+    """This holds even if the template or the instruction has the same words."""
     model, before = SOURCES[shape]
     found = model.prompts().encode_source(source, "law")
     assert found.prompt == model.spell(*before)
@@ -383,7 +383,7 @@ def test_a_token_across_the_border_counts_as_the_sources():
 
 def test_where_the_template_changes_the_words_all_tokens_count_but_the_first():
     model = Bytes("{{ bos_token }}{% for m in messages %}{{ m.content | upper }}{% endfor %}", "<eos>")
-    prompts, prompts.form = object.__new__(Prompts), object.__new__(Chat)  # which would refuse it
+    prompts, prompts.form = object.__new__(Prompts), object.__new__(Chat)  # the constructor would refuse it
     prompts.tokenizer = prompts.form.tokenizer = model.tokenizer
     prompts.form.instruction = lambda domain: "Go"
     assert prompts.encode_source("x") == Example(model.spell("<bos>"), model.spell("GO\nX"))
@@ -435,7 +435,7 @@ ids = st.lists(st.integers(1, 9), min_size=1, max_size=8).map(tuple)
 
 @given(examples=st.lists(st.builds(Example, ids, ids), min_size=1, max_size=5), side=st.sampled_from(["left", "right"]))
 def test_targets_are_the_responses(examples, side):
-    """Padding 0 stands in no example, so it shows wherever it is taken for a token."""
+    """No example contains the padding 0, so it shows if it is taken for a token."""
     batch = collate(examples, pad=0, side=side)
     assert batch.targets.tolist() == [token for example in examples for token in example.response]
     for row, example in enumerate(examples):

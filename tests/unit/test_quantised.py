@@ -1,4 +1,4 @@
-"""GGUF files as base models: files written here, their weights known from the formula of the quantisation."""
+"""GGUF files as base models: the files are written here, and the quantisation's formula gives their weights."""
 
 import json
 import sys
@@ -24,25 +24,25 @@ SHAPES = {
 
 
 def dequantised(weight: np.ndarray) -> np.ndarray:
-    """Q8_0: of 32 numbers in a row the largest is 127 steps; the step is a float16."""
+    """Q8_0: the largest of 32 consecutive numbers is 127 steps; the step is a float16."""
     blocks = weight.reshape(-1, BLOCK)
     step = np.abs(blocks).max(1, keepdims=True) / 127
     return (np.round(blocks / step) * step.astype(np.float16).astype(np.float32)).reshape(weight.shape)
 
 
 def interleaved(weight: np.ndarray) -> np.ndarray:
-    """Rows of queries and keys in GGUF: of each head, one of the first half and one of the second by turns."""
+    """Rows of queries and keys as in GGUF: in each head, rows of the first and the second half alternate."""
     rows = [head * 32 + place + half * 16 for head in range(HEADS) for place in range(16) for half in (0, 1)]
     return weight[rows]
 
 
 class File:
-    """A llama of random weights in a GGUF file, and the weights that should be read from it."""
+    """A llama of random weights in a GGUF file, and the weights that reading it must give."""
 
     def __init__(self, tokenizer, seed=0):
         generator = np.random.default_rng(seed)
         self.tokenizer, self.tensors, self.expected = tokenizer, {}, {}
-        self.scheme = 7  # mostly Q8_0, by the format's specification
+        self.scheme = 7  # mostly Q8_0, in the format's specification
         for layer in range(LAYERS):
             for name, (module, shape) in SHAPES.items():
                 weight = generator.normal(size=shape).astype(np.float32)
@@ -170,7 +170,7 @@ def test_the_tokenizer_is_that_of_the_file(file, dequantise, tokenizer, tmp_path
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """Makes an installed package, whose import would fail, with files in it."""
+    """Makes an installed package with files in it, which fails if it is imported."""
 
     def make(name, **files):
         folder = tmp_path / "site" / name

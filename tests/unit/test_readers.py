@@ -1,4 +1,4 @@
-"""Corpus formats: equal content gives equal pairs, and what cannot be read is named by file and line."""
+"""Corpus formats: equal content gives equal pairs, and a message names the file and line that cannot be read."""
 
 import json
 import sys
@@ -19,7 +19,7 @@ CONTENT = [("Übergröße\u2028„fein“", "over\x85size"), ("", "empty source"
 
 @pytest.fixture
 def read(tmp_path):
-    """Reads a source whose paths start from tmp_path."""
+    """Reads a source whose paths are relative to tmp_path."""
     return lambda source, split="train": list(readers.read(source, split, lambda path: tmp_path / path))
 
 
@@ -136,11 +136,13 @@ def test_utf_16_is_recognised(tmp_path, read):
 @pytest.mark.parametrize(
     ("line", "facts"),
     [
-        ('{"source": "a", "target": "b"', ["delimiter", 30]),  # the column
+        ('{"source": "a", "target": "b"', ["delimiter", 30]),  # its column
         ('{"source": "a", "targte": "b"}', ["'target'", "source, targte", "'targte'"]),
         ('{"source": 5, "target": "b"}', ["'source'", "number"]),
         ('["a", "b"]', ["'source'", "list"]),
         ('{"source": "\\ud83d", "target": "b"}', ["'source'", "surrogate"]),
+        ('{"source": "a", "target": "b", "target": "c"}', ["'target'", "twice"]),
+        ('{"source": "a", "target": "b", "meta": {"id": 1, "id": 1}}', ["'id'", "twice"]),
     ],
 )
 def test_broken_jsonl_record_is_named(tmp_path, read, line, facts):
@@ -166,6 +168,10 @@ def test_missing_nested_field_lists_its_siblings(tmp_path, read):
             ["corpus.json", "record 2", "'Geman: c'", "'German: '", "source_prefix"],
         ),
         ('[{"input": "German: a"}]', ["corpus.json", "record 1", "'output'"]),
+        (
+            '[\n{"input": "German: a", "output": "b"},\n{"input": "German: c", "output": "d", "output": "e"}\n]',
+            ["corpus.json:3", "'output'", "twice"],
+        ),
     ],
 )
 def test_broken_instruct_file_is_named(tmp_path, read, text, facts):
@@ -207,7 +213,7 @@ def test_every_source_of_the_configuration_has_a_reader():
 
 
 class FakeDatasets:
-    """Stands for the `datasets` library, which takes seconds to import and a network to use."""
+    """Replaces the `datasets` library, which takes seconds to import and needs a network."""
 
     DatasetDict = dict
     records = [{"translation": {"de": "Haus", "en": "house"}}]
@@ -242,7 +248,7 @@ def test_folder_is_loaded_from_disk(datasets, tmp_path, read):
 
 
 def test_what_may_need_a_network_says_so(tmp_path, monkeypatch):
-    """Hub datasets and sacreBLEU's do; a folder does not, whether it lies here or under the data root."""
+    """Hub datasets and sacreBLEU's test sets do; a folder does not, here or under the data root."""
     (tmp_path / "data/owner/saved").mkdir(parents=True)
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path)

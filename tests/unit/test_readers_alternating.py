@@ -1,4 +1,4 @@
-"""Alternating lines: which line is whose, what blank lines are, and what does not alternate."""
+"""Alternating lines: which line belongs to which side, what blank lines mean, and what does not alternate."""
 
 import pytest
 
@@ -64,7 +64,7 @@ def test_a_missing_line_among_separated_pairs_is_named(read):
 
 
 def test_separators_that_begin_late_are_no_separators(read):
-    """Then the count is odd, or empty sides are counted: no pair is made of lines that do not belong together."""
+    """Then the count is odd or empty sides are counted, but no pair is made of lines that do not belong together."""
     found = read("a\nA\nb\nB\n\nc\nC\n\nd\nD\n")
     assert [(pair.source, pair.target) for pair in found if pair.source and pair.target] == [
         ("A", "a"), ("B", "b"), ("D", "d"),

@@ -1,4 +1,4 @@
-"""Broken input is a message that names file and line, or is counted; it is no traceback, and nothing gets lost."""
+"""Broken input gives a message with file and line, or is counted; there is no traceback, and nothing gets lost."""
 
 import functools
 import gzip
@@ -26,12 +26,12 @@ TEXTS = {
     "alternating": "".join(f"{t}\n{s}\n" for s, t in PAIRS),
     "moses": "".join(s + "\n" for s, _ in PAIRS),
 }
-BAD_LINE = {"jsonl": 2, "instruct": 7, "tsv": 2, "alternating": 4, "moses": 2}  # the one that holds an umlaut
+BAD_LINE = {"jsonl": 2, "instruct": 7, "tsv": 2, "alternating": 4, "moses": 2}  # the line with an umlaut
 PACKED = {"": lambda data: data, ".gz": gzip.compress, ".xz": lzma.compress}
 
 
 def source(form, name="corpus", **more):
-    """A source that reads the file, or for moses that file and a sound one."""
+    """A source that reads the file; for moses, this file and a sound one."""
     paths = {"source_path": name, "target_path": "sound"} if form == "moses" else {"path": name}
     languages = {"source_language": "de", "target_language": "en"} if form == "tmx" else {}
     made = config.Domain.model_validate({"test": {"format": form, **paths, **languages, **more}})
@@ -40,7 +40,7 @@ def source(form, name="corpus", **more):
 
 @pytest.fixture
 def read(tmp_path):
-    """Writes bytes to a file and reads it as a format."""
+    """Writes bytes to a file and reads it in this format."""
 
     def written_and_read(form, data, name="corpus"):
         (tmp_path / "sound").write_text("".join(target + "\n" for _, target in PAIRS))
@@ -51,7 +51,7 @@ def read(tmp_path):
 
 
 def prepared(tmp_path, train, form="tsv"):
-    """Rows of a prepared train set and its report."""
+    """Rows of a prepared train set, and its report."""
     (tmp_path / "train").write_bytes(train)
     held_out = {split: {"format": "demo", "domain": "it", "pairs": 1} for split in ("dev", "test")}
     entry = {"train": {"format": form, "path": "train"}, **held_out}
@@ -185,7 +185,7 @@ LONG = "".join(f"{number} {NOISE[number : number + 60]}\tb\n" for number in rang
 
 @functools.cache
 def archive(suffix):
-    """LONG in an archive."""
+    """An archive of LONG."""
     if suffix != ".zip":
         return PACKED[suffix](LONG)
     whole = io.BytesIO()
@@ -200,7 +200,7 @@ def test_a_truncated_archive_is_named(read, suffix, share):
     cut = data[: int(share * len(data))] or data[:1]
     with refused(f"corpus{suffix}") as caught:
         read("tsv", cut, f"corpus{suffix}")
-    assert isinstance(caught.value.__context__, BROKEN)  # and nothing that was read of it
+    assert isinstance(caught.value.__context__, BROKEN)  # no error about what was read of it
     assert_names(caught.value, caught.value.__context__)
 
 
@@ -219,6 +219,28 @@ def test_a_name_that_promises_an_archive_is_held_to_it(read, suffix):
     with refused(f"corpus{suffix}") as caught:
         read("tsv", b"a\tb\n", f"corpus{suffix}")
     assert isinstance(caught.value.__context__, BROKEN)
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".xz"])
+@pytest.mark.parametrize("rubbish", [b"rubbish", b"\n", b"\0\0\0\0<html>"])
+def test_rubbish_between_and_after_streams_is_named(read, suffix, rubbish):
+    """Python's lzma takes it for the end of the file, so that the later streams would be lost."""
+    stream = archive(suffix)
+    for data in (stream + rubbish, stream + rubbish + stream):
+        with refused(f"corpus{suffix}") as caught:
+            read("tsv", data, f"corpus{suffix}")
+        assert isinstance(caught.value.__context__, BROKEN)
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".xz"])
+def test_streams_and_zeros_after_them_are_one_text(read, suffix):
+    """Padding by zero bytes is part of both formats, for tapes."""
+    one, other = PACKED[suffix](b"a\tb\nc"), PACKED[suffix](b"\td\n")
+    pairs = [Pair(1, "a", "b"), Pair(2, "c", "d")]
+    for data in (one + other, one + other + bytes(4), one + other + bytes(200_000)):
+        assert read("tsv", data, f"corpus{suffix}") == pairs
+    if suffix == ".xz":
+        assert read("tsv", one + bytes(4) + other, f"corpus{suffix}") == pairs
 
 
 def test_a_zip_archive_of_several_files_lists_them(tmp_path):
@@ -247,7 +269,7 @@ def test_what_zip_files_can_be_and_python_cannot_read_says_so(tmp_path):
     zipped(tmp_path / "corpus.zip", {"a": b"x"})
     data = bytearray((tmp_path / "corpus.zip").read_bytes())
     directory = data.index(b"PK\x01\x02")
-    data[6] |= 1  # the flag of a password, in the file's own header and in the directory
+    data[6] |= 1  # the password flag, in the file's own header and in the directory
     data[directory + 8] |= 1
     (tmp_path / "corpus.zip").write_bytes(data)
     with refused(tmp_path / "corpus.zip", "password"):

@@ -1,4 +1,4 @@
-"""One text in every layout gives the same prepared corpus, byte by byte, and rules know the files it is read from."""
+"""One text in every layout gives the same prepared corpus, byte by byte; rules know the files before reading them."""
 
 import gzip
 import io
@@ -23,7 +23,7 @@ AWKWARD = [
     ("Fahr & Söhne <GmbH>", 'Fahr & "Sons" <Ltd>'),
     ("表格", "table"),
 ]
-# Awkward ones stand inside: an empty line at the end of a file with alternating lines is none.
+# Awkward pairs are in the middle, because a final empty line of alternating lines is no line.
 CONTENT = {s: [*demo.pairs("it", s, n - 2), *AWKWARD, *demo.pairs("law", s, 2)] for s, n in SPLITS.items()}
 
 
@@ -135,7 +135,8 @@ def prepared(domain, folder):
 
 
 def by_hand(content, split):
-    """What must be left of a split: numbered as it stands, NFC, single spaces; of train and dev, no empty side."""
+    """What must be left of a split: with its line numbers, in NFC, with single spaces. Train and dev lose pairs with an
+    empty side and the sources of later splits."""
     texts, seen = "", {side for other in ("dev", "test") if split == "train" for side, _ in AWKWARD}
     seen |= {side for side, _ in AWKWARD} if split == "dev" else set()
     for number, pair in enumerate(content, start=1):
@@ -151,7 +152,7 @@ def test_every_layout_gives_the_same_prepared_corpus(tmp_path, layout):
     texts, reports = prepared(domain_of(layout, tmp_path), tmp_path)
     assert texts == {split: by_hand(CONTENT[split], split) for split in SPLITS}
     assert reports["train"]["read"] == len(CONTENT["train"]) == 306
-    # Awkward ones are the same in all splits: two are empty, one is a copy, and the other three are in dev and test.
+    # All splits have the awkward pairs: in train two are empty, one is a copy, and three are in dev and test.
     dropped = {"empty_source": 1, "empty_target": 1, "duplicate_pair": 1, "leakage": 3}
     assert {reason: reports["train"]["dropped"][reason] for reason in dropped} == dropped
 
@@ -185,7 +186,7 @@ def test_a_folder_of_the_datasets_library_gives_the_same_prepared_corpus(tmp_pat
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_files_of_a_layout_are_known_before_it_is_read(tmp_path, layout):
-    """Paths lead to files on disk, of which an archive is one: that is what a rule can wait for."""
+    """The paths are files on disk, or archives with them: a rule can wait for these."""
     domain = domain_of(layout, tmp_path)
     files = {str(split_archive(tmp_path / path)[0]) for split in SPLITS for path in getattr(domain, split).paths()}
     assert files == {str(path) for path in tmp_path.iterdir()}

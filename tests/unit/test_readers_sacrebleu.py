@@ -1,4 +1,4 @@
-"""sacreBLEU's test sets, from its cache: the library itself, on small files in the layouts that it downloads."""
+"""sacreBLEU's test sets from its cache: the library is real, on small files in the layouts that it downloads."""
 
 import pytest
 
@@ -24,7 +24,7 @@ def read(name, langpair, **more):
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """sacreBLEU's folder for wmt22, empty, and no network to fill it from."""
+    """sacreBLEU's empty folder for wmt22, and no network to fill it."""
     for name in ("wmt22", "wmt21/AB", "wmt14"):
         monkeypatch.setattr(DATASETS[name], "_outdir", str(tmp_path / name))
         monkeypatch.setattr(DATASETS[name], "_rawdir", str(tmp_path / name / "raw"))
@@ -33,7 +33,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def fill(cache, name, langpair, content, index=0):
-    """What is left of a download: the archive and what was unpacked of it."""
+    """Writes what a download leaves: the archive and its unpacked files."""
     dataset = DATASETS[name]
     entry = dataset.langpairs[langpair]
     place = cache / name / "raw" / (entry["path"] if isinstance(entry, dict) else entry[index])
@@ -69,7 +69,7 @@ def test_without_a_network_the_message_says_what_to_copy(cache):
 
 
 def test_a_wrong_checksum_is_a_message_too(cache, monkeypatch):
-    """sacreBLEU leaves the process then."""
+    """sacreBLEU would exit the process."""
     (cache / "no").mkdir()
     (cache / "no/wmt22.tar.gz").write_bytes(b"something else")
     monkeypatch.setattr(DATASETS["wmt22"], "md5", ["0" * 32])

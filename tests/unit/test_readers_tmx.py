@@ -1,4 +1,4 @@
-"""Translation memories: what is text, which variants are whose, what is refused, and that no file fills the memory."""
+"""Translation memories: what is text, which variant is on which side, what is refused, and that memory stays small."""
 
 import time
 import tracemalloc
@@ -17,7 +17,7 @@ from tests.messages import refused
 
 @pytest.fixture
 def read(tmp_path):
-    """Reads bytes, or the text of a body, as a memory of German and English."""
+    """Reads bytes, or a body's text, as a memory of German and English."""
 
     def written_and_read(data, source_language="de", target_language="en", **more):
         if isinstance(data, str):
@@ -83,7 +83,7 @@ def element(name, parts):
 
 
 def pieces(parts):
-    """Characters of text, and the elements that are dropped between them, in their order."""
+    """Characters of text, and the dropped elements between them, in order."""
     for part in parts:
         if isinstance(part, str) or part[0] in MARKUP:
             yield from part if isinstance(part, str) else [part]
@@ -92,7 +92,7 @@ def pieces(parts):
 
 
 def content(parts):
-    """Text in dropped markup, without that of its flows."""
+    """Text in dropped markup, without the text of its sub-flows."""
     kept = (part for part in parts if isinstance(part, str) or part[0] != "sub")
     return "".join(part if isinstance(part, str) else content(part[1]) for part in kept)
 
@@ -101,7 +101,7 @@ MARKUP = {"bpt", "ept", "it", "ph", "ut", "x"}
 
 
 def text_of(parts):
-    """Text by the definition: blank markup is a break, `ph` and `x` part letters; no other markup is made here."""
+    """The text by definition: blank markup is a break, `ph` and `x` separate letters; there is no other markup here."""
     text, gap = "", set()
     for piece in pieces(parts):
         if isinstance(piece, tuple):
@@ -224,7 +224,7 @@ def test_an_expansion_bomb_is_refused_at_its_first_entity(read):
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 def test_a_memory_is_read_by_parts(tmp_path, encoding):
-    """Ten thousand units, none of which is kept; the file alone has 2.5 MB."""
+    """Ten thousand units are read, of which none is kept; the file alone has 2.5 MB."""
     one = unit(("de", "a" * 100), ("en", "b" * 100))
     (tmp_path / "big.tmx").write_bytes(f"<tmx><body>{one * 10_000}</body></tmx>".encode(encoding))
     source = config.Tmx(format="tmx", path="big.tmx", source_language="de", target_language="en")

@@ -1,4 +1,4 @@
-"""Measured facts about the corpora that the project was built with, where they are at hand (their text is not)."""
+"""Measured facts about the corpora that the project was built with; the tests need these corpora."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from caneft.corpora.mixing import mix
 from caneft.corpora.overlap import flags
 from caneft.corpora.sides import without_mojibake
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("corpora")]  # which are read once
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("corpora")]  # they are read once
 REPOSITORY = Path(__file__).parents[2]
 DATA = Path(os.environ.get("CANEFT_DATA") or REPOSITORY.parent / "shared" / "data")
 NAMES = {"it": "it", "law": "law", "medical": "med", "subtitles": "sub", "koran": "koran"}
@@ -46,7 +46,7 @@ def real():
 
 
 def raw(name, split):
-    """Pairs of a real set as they are read."""
+    """Pairs of a real set before cleaning."""
     if not (DATA / "de-en").is_dir():
         pytest.skip(f"no corpora in {DATA}")
     return list(readers.read(getattr(real_domain(name), split), split, DATA.joinpath))
@@ -84,12 +84,12 @@ def test_copies_of_the_real_sets(real):
         "train": 1571,
         "dev": 149,
         "test": 149,
-    }  # 25 of them are like another, or like a held-out one
+    }  # 25 of them resemble another or a held-out one
     assert copies["koran"] == {"test": 0}
 
 
 def test_mojibake_of_the_real_sets(real):
-    """Pairs repaired in train and dev, counted in test. In 25,000 Chinese pairs ftfy finds nothing to repair."""
+    """Pairs are repaired in train and dev, and counted in test. In 25,000 Chinese pairs ftfy repairs nothing."""
     found = {
         name: tuple(
             counts["present" if split == "test" else "repaired"]["mojibake"] for split, counts in report.items()
@@ -117,7 +117,7 @@ def test_mojibake_by_pattern_and_by_ftfy():
 
 
 def test_repairs_of_the_real_it_train_set_leave_ascii_alone():
-    """Every repaired side is shorter, has the same ASCII text in the same places, and no replacement character."""
+    """Every repaired side is shorter, has the same ASCII text in the same order, and no replacement character."""
     sides = [text for pair in raw("it", "train") for text in pair[1:]]
     changed = [(text, without_mojibake(text)) for text in sides if without_mojibake(text) != text]
     assert len(changed) == 105
@@ -151,13 +151,13 @@ def test_what_the_steps_drop_from_the_real_sets(real):
 
 
 def test_education_and_spoken_leak_into_themselves(real):
-    """Pairs and sources that are equal, and sources that are alike, of train and a domain's own dev and test."""
+    """Equal pairs, equal sources and similar sources that train shares with its own domain's dev and test."""
     report = {name: real[name][1]["train"] for name in ("education", "spoken", "it", "law", "medical", "subtitles")}
     leak = {name: {split: tuple(found.values()) for split, found in r["leakage"].items()} for name, r in report.items()}
     assert leak == {
         "education": {"dev": (0, 9, 3), "test": (0, 8, 4)},
         "spoken": {"dev": (0, 2, 3), "test": (0, 2, 5)},
-        "it": {"dev": (0, 0, 10), "test": (0, 1, 16)},  # the one is equal once its mojibake is repaired
+        "it": {"dev": (0, 0, 10), "test": (0, 1, 16)},  # equal only after repair of its mojibake
         "law": {"dev": (0, 0, 1), "test": (0, 0, 3)},
         "medical": {"dev": (0, 0, 5), "test": (0, 0, 8)},
         "subtitles": {"dev": (0, 0, 0), "test": (0, 0, 0)},
@@ -180,7 +180,7 @@ def test_real_leakage_across_domains(real):
 
 
 def test_leakage_counted_by_test_pairs(real):
-    """Of each tested domain, how many test pairs, and how many test sources, stand in the train file of another."""
+    """How many test pairs and how many test sources of each tested domain are in another domain's train file."""
     for tested, trained, pairs, sources in (
         ("education", "spoken", 29, 30),
         ("spoken", "education", 37, 38),
@@ -195,7 +195,7 @@ def test_leakage_counted_by_test_pairs(real):
 
 
 def test_real_overlap_is_flagged(real):
-    """The counts of the tests above, near ones among the sources, and science, which has a test set alone."""
+    """The tests above give the counts, to which similar sources are added. science has only a test set."""
     pairs = [("education", "spoken"), ("spoken", "education"), ("science", "education"), ("science", "spoken")]
     found = [list(flags(real[tested][0]["test"], real[trained][0]["train"]).values()) for tested, trained in pairs]
     counts = [(kinds.count("pair"), kinds.count("source")) for kinds in found]

@@ -1,4 +1,4 @@
-"""Records, checksums and costs; and that outputs appear whole or not at all."""
+"""Records, checksums and costs; outputs appear complete or not at all."""
 
 import hashlib
 import json
@@ -10,9 +10,19 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+import torch
 
+from caneft import config, neurons
+from caneft.corpora import store
+from caneft.corpora.store import Row
+from caneft.models import manifests
+from caneft.neurons import NeuronSet
+from caneft.plan import Run
+from caneft.plan.settings import PromptSettings, TuneSettings
+from caneft.runtime.parallel import ALONE
 from caneft.storage import records
 from caneft.storage.files import atomic_write, link, link_or_copy, temporary_folder, write_json, write_jsonl
+from caneft.tuning import running
 
 KEYS = {
     "format",
@@ -44,7 +54,7 @@ def test_a_cost_file(tmp_path):
 
 @pytest.mark.parametrize("cuda", [None, 50.0])
 def test_what_is_kept_of_earlier_jobs_counts(tmp_path, monkeypatch, cuda):
-    """Seconds add up, memory is the highest of all; `before` is asked at the end."""
+    """Seconds add up, memory is the highest of all, and `before` is called at the end."""
     monkeypatch.setattr(records, "memory", lambda: (300.0, cuda))
     earlier = {}
     with records.cost(tmp_path / "cost.json", "translation", 1, before=lambda: earlier) as about:
@@ -91,7 +101,7 @@ def test_code_without_git_is_told_apart_from_a_clean_tree(monkeypatch, tmp_path)
 
 
 def commit_in(folder):
-    """A repository with one commit, whose name is returned; two folders have two names."""
+    """Makes a repository with one commit; returns its name, which differs between folders."""
     folder.mkdir(parents=True)
     (folder / "file").write_text(str(folder))
     who = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
@@ -111,7 +121,7 @@ def test_the_commit_of_a_repository_around_the_workflow_is_not_the_workflows(mon
 
 
 def test_the_commit_is_that_of_the_workflows_own_repository(monkeypatch, tmp_path):
-    """Whatever lies around it, or a hook of git names by its variables."""
+    """Neither a repository around it nor one that a git hook's variables name counts."""
     outer = commit_in(tmp_path / "outer")
     own = commit_in(tmp_path / "outer/own")
     assert own != outer
@@ -146,7 +156,7 @@ def test_a_link_takes_the_place_of_an_old_file_though_a_killed_process_of_the_sa
     file, place, left = tmp_path / "new.json", tmp_path / "kept.json", tmp_path / f".kept.{os.getpid()}.json"
     file.write_text("new")
     place.write_text("old")
-    os.link(place, left)  # as a process leaves it that is killed between its link and its rename
+    os.link(place, left)  # like a process that was killed between link and rename
     for _ in range(2):
         makes(file, place)
         assert place.samefile(file) and place.read_text() == "new"
@@ -183,13 +193,13 @@ def test_jsonl_has_one_object_a_line(tmp_path):
 
 
 def test_a_temporary_folder_goes_and_so_do_those_of_killed_processes_but_not_of_living_ones(tmp_path, monkeypatch):
-    """A child keeps one, and another is killed with one."""
+    """A living child keeps one folder; another child is killed and leaves one."""
     holds = (
         "import sys; from caneft.storage.files import temporary_folder\nwith temporary_folder('caneft-x-') as folder:\n"
     )
     holds += " (folder / 'weights').touch(); print(folder, flush=True); sys.stdin.read()"
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(tempfile, "tempdir", None)  # read again
+    monkeypatch.setattr(tempfile, "tempdir", None)  # so that it is read again
     (tmp_path / "caneft-other").mkdir()
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", holds], **pipes) as living:
@@ -210,3 +220,27 @@ def test_a_temporary_folder_goes_with_an_error_too(tmp_path, monkeypatch):
         (folder / "weights").touch()
         raise KeyError
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_record_of_a_run_has_the_checksums_of_all_that_it_was_tuned_on(
+    tmp_path, tiny_model, tokenizer, pairs, monkeypatch
+):
+    monkeypatch.setattr(running, "prepare", lambda *_: torch.device("cpu"))  # it would set up this whole process
+    model, paths = tiny_model(), {name: tmp_path / name for name in ("train", "dev", "neurons")}
+    for one in (model, tokenizer):
+        one.save_pretrained(tmp_path / "model")
+    origin = {"id": "tiny", "revision": None, "folder": "model"}
+    write_json(tmp_path / "manifest.json", manifests.describe(tmp_path / "model", origin, model.config))
+    for split in ("train", "dev"):
+        store.write(paths[split], [Row(f"it.{split}.0", *pairs[0], "it")])
+    neurons.save(paths["neurons"], NeuronSet.from_flat(3, 40, [7]), {"neurons": 1})
+    prompt = PromptSettings(instruction="Translate.", source_language="German", target_language="English")
+    method = config.Neurons(method="caneft", learning_rate=1e-3)
+    settings = TuneSettings(method=method, tuning=config.Tuning(epochs=1), prompt=prompt, dtype="float32")
+    job = running.Job(
+        settings, Run.parse("tiny/de-en/all/caneft/seed1"), 1, None, tmp_path / "manifest.json", **paths, threads=1,
+        gpus=0, nodes=1, checkpoint_seconds=300, device_map="none", out=tmp_path / "out",
+    )  # fmt: skip
+    running.tune(job, ALONE).discard()
+    found = json.loads((tmp_path / "out/record.json").read_text())["data"]
+    assert found == {f"{name}_sha256": hashlib.sha256(path.read_bytes()).hexdigest() for name, path in paths.items()}

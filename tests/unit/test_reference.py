@@ -1,4 +1,4 @@
-"""The generated reference: it is current, its examples are valid, and schema and model agree."""
+"""The generated reference: it is up to date, its examples are valid, and the schema agrees with the model."""
 
 import copy
 import json
@@ -58,7 +58,7 @@ def test_dag_is_current():
 
 
 def base_of(path):
-    """What a file is laid over: gemma-study.yaml over gemma.yaml, one without directions over the demo's."""
+    """The file below: gemma.yaml for gemma-study.yaml, the demo for one without directions; None if it has them."""
     family = path.with_name(f"{path.stem.partition('-')[0]}.yaml")
     if family != path and family.exists():
         return family
@@ -71,7 +71,7 @@ def test_configurations_fit_model_and_schema(path):
     raw, base = read(path), base_of(path)
     if base is not None:
         below = read(base)
-        update_config(below, raw)  # as Snakemake lays one over the other
+        update_config(below, raw)  # Snakemake's way to merge them
         raw = below
     jsonschema.validate(raw, SCHEMA)
     config.load(raw, [path], check_files=False)

@@ -1,4 +1,4 @@
-"""Models from a hub and from folders: what is downloaded, what may be loaded, and what is said otherwise."""
+"""Models from a hub and from folders: what is downloaded, what may be loaded, and the messages otherwise."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def folder(tiny_model, tokenizer, tmp_path_factory):
 
 @pytest.fixture
 def pickled(folder, tmp_path):
-    """The same with its weights in PyTorch's format alone."""
+    """The same with weights only in PyTorch's format."""
     path = tmp_path / "pickled"
     shutil.copytree(folder, path)
     from safetensors.torch import load_file
@@ -49,7 +49,7 @@ def hub():
 
 @pytest.fixture
 def resolve(hub, monkeypatch, capsys):
-    """Runs the step here, with a hub of its own and an empty cache at first; returns its one message if it fails."""
+    """Runs the step here, with its own hub and a cache that is empty at first; returns its one message if it fails."""
     constants = sys.modules["huggingface_hub"].constants
     monkeypatch.setattr(constants, "ENDPOINT", hub.address)
     monkeypatch.setattr(
@@ -79,7 +79,7 @@ def settings_of(**model) -> str:
 
 
 def started(hub, home, manifest):
-    """The step as the workflow starts it."""
+    """Runs the step as the workflow starts it."""
     left_out = ("HF_TOKEN", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
     kept = {name: value for name, value in os.environ.items() if name not in left_out}
     command = [sys.executable, "-m", "workflow.scripts.resolve_model", "--settings", settings_of()]
@@ -124,7 +124,7 @@ def test_a_gated_model_is_one_message_with_the_remedy(hub, resolve, folder, tmp_
     hub.gated.add(f"models/{NAME}")
     said = resolve(tmp_path / "home", tmp_path / "manifest.json")
     assert_names(said, NAME, "`hf auth login`", "HF_TOKEN")
-    assert len(said.splitlines()) == 1 and "(revision" not in said  # as of one that is not there
+    assert len(said.splitlines()) == 1 and "(revision" not in said  # not as for a missing one
     assert not (tmp_path / "manifest.json").exists()
 
 
@@ -143,7 +143,7 @@ def test_without_network_and_cache_the_message_names_snakemake_fetch(hub, resolv
 
 
 def test_a_model_that_is_gone_from_the_cache_is_one_message_that_names_snakemake_fetch(hub, resolve, folder, tmp_path):
-    """Of the whole cache, and of one file of it."""
+    """The whole cache is gone, or one file of it."""
     hub.add(f"models/{NAME}", folder)
     home, manifest = tmp_path / "home", tmp_path / "manifest.json"
     assert resolve(home, manifest) is None
@@ -181,7 +181,7 @@ def test_pickled_weights_of_the_hub_are_downloaded_only_where_they_are_allowed(h
 
 
 def found(tmp_path, path, **model):
-    """Manifest of a local folder, by the functions of the step."""
+    """Manifest of a local folder, made by the step's functions."""
     origin = resolving.find(Model(path=str(path), **model), resolver(None))
     return manifests.describe(path, origin, checking.checked(origin))
 
@@ -195,7 +195,7 @@ def test_pickled_weights_are_the_same_weights_and_need_the_key(folder, pickled, 
     ours = loading.load_model(manifest, "float32", cpu).state_dict()
     expected = loading.load_model(found(tmp_path, folder), "float32", cpu).state_dict()
     assert ours.keys() == expected.keys() and all(torch.equal(ours[name], expected[name]) for name in ours)
-    with refused("safetensors", by=OSError):  # whoever wrote the manifest decides, not what lies there
+    with refused("safetensors", by=OSError):  # the manifest decides, not what is in the folder
         loading.load_model(manifest | {"allow_pickle": False}, "float32", cpu)
 
 
@@ -211,7 +211,7 @@ def test_code_in_pickled_weights_is_not_run(pickled, tmp_path):
     with pytest.raises(Exception, match="weights_only|Weights only"):
         loading.load_model(manifest, "float32", torch.device("cpu"))
     assert not (tmp_path / "ran").exists()
-    torch.load(pickled / "pytorch_model.bin", weights_only=False)  # the payload works
+    torch.load(pickled / "pytorch_model.bin", weights_only=False)  # so the payload does work
     assert (tmp_path / "ran").exists()
 
 
@@ -246,7 +246,7 @@ class OwnTokenizer(PreTrainedTokenizerFast):
 
 @pytest.fixture
 def with_code(folder, tmp_path, monkeypatch):
-    """Makes a model folder that comes with Python code; the code leaves the file `ran` when it is run."""
+    """Makes a model folder with Python code, which would write the file `ran`."""
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
 
     def make(model_type):
@@ -286,7 +286,7 @@ def test_a_model_that_cannot_do_without_its_code_is_one_message(with_code, tmp_p
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen2", "gemma2"])
 def test_a_base_that_is_pretrained_here_keeps_its_tokenizer(architecture, tiny_model, tokenizer, tmp_path):
-    """transformers has words split its own way for some architectures, whatever tokenizer.json says."""
+    """For some architectures, transformers would split words in its own way, whatever tokenizer.json says."""
     tiny_model(architecture).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     text = "Artikel 1234 gilt  nicht,\n\nder Hund's Pläne"

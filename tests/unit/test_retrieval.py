@@ -46,7 +46,7 @@ def test_words_are_lower_case_and_texts_without_spaces_give_pairs_of_characters(
 
 
 def by_formula(texts, query, k1=1.5, b=0.75):
-    """Lucene's BM25, a sum over the query's words, term by term."""
+    """Lucene's BM25: a sum over the query's words, term by term."""
     words = [text.lower().split() for text in texts]
     mean = sum(map(len, words)) / len(words)
     scores = []
@@ -62,7 +62,7 @@ def by_formula(texts, query, k1=1.5, b=0.75):
 
 
 def test_bm25_by_hand():
-    """Two texts of one and three words: `a` is in both, `b` in the second alone, twice."""
+    """Two texts of one and three words: `a` is in both, `b` twice in the second only."""
     found = bm25(["a", "a b b"])("a b")
     idf_a, idf_b = math.log(1 + 0.5 / 2.5), math.log(1 + 1.5 / 1.5)
     short, long = 1 - 0.75 + 0.75 * 1 / 2, 1 - 0.75 + 0.75 * 3 / 2
@@ -92,7 +92,7 @@ def test_the_most_similar_stands_last():
 
 
 def test_of_equally_like_pairs_the_earlier_counts_as_the_liker():
-    """Three sources are alike but for their case; two of four are shown, the first next to the question."""
+    """Three sources differ only in case. Two of four pairs are shown, the first nearest to the question."""
     rows = rows_of("ein Hund", "Ein Hund", "EIN HUND", "eine Katze")
     assert [source for source, _ in Examples(rows, settings()).of("der Hund", "it")] == ["Ein Hund", "ein Hund"]
     assert [source for source, _ in Examples(rows, settings()).of("Maus", "it")] == ["Ein Hund", "ein Hund"]
@@ -107,7 +107,7 @@ def test_a_domain_of_the_mixture_shows_its_own_pairs_and_another_those_of_all(re
 
 
 def test_an_index_is_of_its_own_domain():
-    """Of all pairs another would be the most similar; and asking for one domain leaves the others as they were."""
+    """Among all pairs another would be more similar. Asking for one domain does not change the others."""
     examples = Examples(IT + LAW, settings(examples=1))
     for _ in range(2):
         assert examples.of("Der Hund haftet nicht!", "it") == [(IT[0].source, IT[0].target)]
@@ -121,7 +121,7 @@ def test_the_question_itself_is_never_an_example(retrieval):
     shown = examples.of(IT[0].source, "it")
     assert len(shown) == 3 and IT[0].source not in [source for source, _ in shown]
     assert examples.withheld == 2
-    assert len(examples.of(IT[0].source, "law")) == 3  # it stands in another domain, so nothing was left out
+    assert len(examples.of(IT[0].source, "law")) == 3  # it is in another domain, so nothing was left out
     assert examples.withheld == 2
     examples.of(IT[1].source, "koran")
     assert examples.withheld == 3
@@ -145,7 +145,7 @@ def test_a_draw_is_of_its_source_and_seed_alone():
 
 
 def test_a_draw_is_numpys_of_a_hash():
-    """Not Python's own hash, which differs between processes."""
+    """Python's own hash would differ between processes."""
     rows = rows_of("a", "b", "c", "d", "e")
     number = int.from_bytes(hashlib.sha256(b"7:Frage").digest()[:16], "big")
     chosen = np.random.default_rng(number).choice(5, size=2, replace=False)

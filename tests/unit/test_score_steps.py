@@ -1,4 +1,4 @@
-"""The steps that score translations: what they write, and that trials get the scores that a run would get."""
+"""The steps that score translations: what they write, and that a trial is scored like a run."""
 
 import json
 import random
@@ -20,7 +20,7 @@ TRIALS = ["lr0.001-seed0", "lr0.001-seed100", "lr0.01-seed0"]
 
 @pytest.fixture
 def given(tmp_path):
-    """Test sets of three domains, and translations of each trial, with flags, empty ones and a domain that is gone."""
+    """Test sets of three domains, and each trial's translations, with flags, empty ones and a removed domain."""
     rng = random.Random(0)
     rows = {}
     for domain in DOMAINS:
@@ -74,7 +74,7 @@ def test_a_run_is_scored_on_all_its_domains(run, given, tmp_path):
 
 
 def test_copied_sources_and_the_base_have_seen_nothing(run, given):
-    """As the rules call it: --seen without a word behind it, or none at all."""
+    """The rules pass --seen without a word after it, or no --seen."""
     rows, _ = given
     for seen in ([], ["--seen"]):
         found = run(score, "--about", "-", "de-en", "copy", *seen, "--copy")

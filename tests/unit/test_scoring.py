@@ -1,4 +1,4 @@
-"""Scores against sacrebleu's own command line, health counts by hand, and translations that do not fit refused."""
+"""Scores compared with sacrebleu's own command line, health counts by hand, and refused translations."""
 
 import json
 import random
@@ -59,7 +59,7 @@ def test_scores_are_those_of_the_command_line(tmp_path, metric, target, texts, o
 
 
 def test_every_metric_has_all_its_parts():
-    """How it is computed, how it is read, and its name in the configuration."""
+    """A metric needs its computation, its reading, and its name in the configuration."""
     configured = get_args(get_args(Scoring.model_fields["metrics"].annotation)[0])
     assert set(configured) == set(METRICS)
     assert {*METRICS, *NEURAL} == set(MEASURES)
@@ -80,7 +80,7 @@ def test_only_the_metrics_asked_for():
 
 
 def test_exact_match_by_hand():
-    """White space at the ends does not count, everything else does: two of five are equal."""
+    """White space at the ends does not count, everything else does, so two of five are equal."""
     references = ["2021-04-03", "2021-04-03", "2021-04-03", "2021-04-03", "Ja"]
     hypotheses = ["2021-04-03", " 2021-04-03\n", "2021-4-3", "", "ja"]
     found = corpus_scores(hypotheses, references, None, ["exact"])
@@ -94,7 +94,7 @@ def test_exact_match_refuses_texts_that_are_not_aligned():
 
 
 def test_health_by_hand():
-    """Over-long: more than twice the reference's characters plus 20."""
+    """Over-long means more than twice the reference's characters plus 20."""
     references = ["abcde", "abcde", "abcde", "abcde", ""]
     hypotheses = ["x" * 30, "x" * 31, "", " \n", "x" * 21]
     truncated = [True, True, False, False, True]
@@ -104,7 +104,7 @@ def test_health_by_hand():
 
 
 def test_outputs_in_a_wrong_language_by_hand():
-    """The source's language is wrong, so is a third one; too short to be told, or a reference like it: not counted."""
+    """The source's and a third language are wrong. Not counted: too little text, or a reference in that language."""
     german, french = (
         "Der Vertrag wird morgen geprüft und unterschrieben.",
         "Le contrat sera signé demain par le directeur.",
@@ -130,7 +130,7 @@ def line(name, text="x", flags=(), domain=None):
 
 @pytest.fixture
 def written(tmp_path):
-    """Writes lines, given as objects or as text, to a translations file."""
+    """Writes lines, given as objects or as text, to a file of translations."""
 
     def write(*lines):
         path = tmp_path / "test.jsonl"
@@ -158,7 +158,7 @@ def test_translations_come_back_by_domain_in_order(written, references):
 
 
 def test_lines_of_other_domains_are_left_out(written, references):
-    """A domain that is no longer asked for stays in a file until it is translated again."""
+    """A domain that is no longer needed stays in the file until the next translation."""
     found = translated.read(written(line("koran.test.1"), *GOOD, line("koran.test.2")), references)
     assert found == {"it": [GOOD[0], GOOD[2]], "law": [GOOD[1]]}
 
@@ -207,7 +207,7 @@ def test_a_domains_scores(references):
 
 
 def test_every_adapter_is_scored_beside_the_chosen_one(references):
-    """By hand: law has every word, it has half of them; medical as law, but law comes first."""
+    """By hand: law has every word, it has half of them; medical equals law, but law comes first."""
     texts = {"it": ("Open.", "x"), "law": ("Open.", "Close it."), "medical": ("Open.", "Close it.")}
     lines = [of_adapters(f"it.test.{i + 1}", **{name: both[i] for name, both in texts.items()}) for i in range(2)]
     found = score(lines, references["it"], "en", ["chrf", "bleu"])
@@ -220,7 +220,7 @@ def test_every_adapter_is_scored_beside_the_chosen_one(references):
 
 
 def test_the_oracle_goes_by_the_headline_metric(references):
-    """Of the same hypotheses BLEU and chrF2 prefer different ones."""
+    """For these hypotheses BLEU and chrF2 prefer different adapters."""
     rows = [Row("it.test.1", "a", "the dog sleeps under international telecommunication tables")]
     texts = {"it": "the dog sleeps under", "law": "a dogs sleep internationale telecommunications table"}
     lines = [of_adapters("it.test.1", **texts)]

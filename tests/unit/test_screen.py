@@ -1,4 +1,4 @@
-"""What the screen says of a run: reasons of failures, progress, and the table of a plan."""
+"""What the screen says about a run: reasons of failures, progress, and the table of a plan."""
 
 import logging
 import os
@@ -37,7 +37,7 @@ def test_the_reason_is_what_a_log_ends_with(log, reason):
 
 
 def test_each_reason_stands_once_with_the_logs_of_its_jobs(tmp_path):
-    """Seven jobs met one error, one another: two reasons, and not all of the seven logs."""
+    """Seven jobs met one error, one job another: the screen shows two reasons, and not all seven logs."""
     texts = ["Error: disk of the corpora is gone\n"] * 7 + ["Error: no such model\n"]
     failures = []
     for number, text in enumerate(texts):
@@ -58,7 +58,7 @@ def test_each_reason_stands_once_with_the_logs_of_its_jobs(tmp_path):
     ],
 )
 def test_a_killed_job_says_so_and_names_the_remedy(tmp_path, said):
-    """Its log ends wherever it was."""
+    """Its log ends in the middle."""
     (tmp_path / "log").write_text("12:00:00 loading\n")
     reason = failure("tuning", [str(tmp_path / "log")], said).reason
     assert_names(reason, "memory", "--resources mem_mb", "models.*.resources.mem_mb")
@@ -75,7 +75,7 @@ def test_a_job_without_a_word_is_said_to_be_that(tmp_path):
 
 
 def test_the_time_left_is_reckoned_by_rule_and_by_how_many_run_side_by_side():
-    """Two jobs of 10 s side by side; left: two of the same and one unknown (10 s, the mean), at two a time: 15 s."""
+    """Two jobs took 10 s, two at a time. Left are two like them and one unknown (10 s, the mean), so 15 s."""
     progress = Progress()
     assert progress.left(0.0) is None
     progress.plan({"score": 4, "tune": 1})
@@ -87,7 +87,7 @@ def test_the_time_left_is_reckoned_by_rule_and_by_how_many_run_side_by_side():
 
 
 def test_what_running_jobs_have_done_is_not_left():
-    """One of four jobs took 10 s, the next has run for 4 s: 26 s are left, one after the other."""
+    """One of four jobs took 10 s, and the next has run for 4 s; one at a time, 26 s are left."""
     progress = Progress()
     progress.plan({"score": 4})
     progress.start(1, "score", 0.0)
@@ -104,7 +104,7 @@ def test_the_line_counts_jobs_done_failed_and_running():
     progress.finish(1, 10.0)
     progress.fail(2)
     assert_names(progress.line(10.0), "1 of 4", "1 failed", "1 running")
-    progress.start(2, "score", 11.0)  # a cluster tries it again
+    progress.start(2, "score", 11.0)  # a cluster retries it
     assert "failed" not in progress.line(12.0)
 
 
@@ -125,7 +125,7 @@ def test_the_lines_of_a_run_count_its_failed_jobs(capsys, tmp_path):
 
 
 def group_error(folder, **logs: str) -> dict:
-    """Event of a group whose jobs 1, 2 ... have left these logs, none where the text is empty."""
+    """Event of a group in which jobs 1, 2 ... have these logs; an empty text means no log."""
     jobs = []
     for number, (rule, text) in enumerate(logs.items(), 1):
         log = folder / f"{rule}.log"
@@ -149,7 +149,7 @@ OSError: [Errno {number}] {words}: 'out/logs/score/seen.log'
     [(30, "Read-only file system", "Make it writable"), (28, "No space left on device", "Make room")],
 )
 def test_what_snakemake_meets_between_two_jobs_is_one_message(capsys, tmp_path, number, words, remedy):
-    """tests/faults turns folders read-only in the middle of a run. A job that met the same is not said once more."""
+    """tests/faults makes folders read-only during a run. If a job met the same error, the message is not repeated."""
     screen = Screen(lambda: [], lambda: [], ["rules"], dry=False)
     said = machine.in_words(OSError(number, words, "out/scores/it.json"))
     (tmp_path / "log").write_text(f"Error: {said}\n")
@@ -221,7 +221,7 @@ def test_durations():
 
 
 def test_a_plan_has_a_row_a_rule_with_its_own_reasons():
-    """What only follows from another job is a reason where there is no other."""
+    """ "Follows from another job" is given as a reason only if there is no other."""
     missing, follows = "output files have to be generated", "input files updated by another job"
     reasons = [
         ("tune", [missing, follows]),

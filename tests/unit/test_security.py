@@ -1,4 +1,4 @@
-"""What the package never does with what others made: run it, unpickle it, fetch it. docs: SECURITY.md."""
+"""What the package never does with data of others: run, unpickle or fetch it. See SECURITY.md."""
 
 import ast
 import re
@@ -20,15 +20,15 @@ FETCHING = {"resolve_model", "resolve_metric", "fetch_corpus"}
 
 
 def test_nothing_is_unpickled_evaluated_or_given_to_a_shell():
-    """ruff's rules of flake8-bandit, and the calls that pyproject.toml bans."""
+    """Runs ruff's rules of flake8-bandit, and checks the calls that pyproject.toml bans."""
     command = [sys.executable, "-m", "ruff", "check", "--no-cache", "--output-format", "concise", "."]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode in (0, 1), done.stderr
-    assert re.findall(r"^.*: (?:S|TID)\d.*", done.stdout, re.MULTILINE) == []  # style is for `make lint`
+    assert re.findall(r"^.*: (?:S|TID)\d.*", done.stdout, re.MULTILINE) == []  # style belongs to `make lint`
 
 
 def test_options_that_would_run_what_others_made_have_safe_values():
-    """What no linter knows."""
+    """No linter knows these options."""
     assert len(SOURCES) > 100
     assert list(offences()) == []
 
@@ -56,7 +56,7 @@ def offence(node: ast.Call) -> Iterator[str]:
 
 
 def test_only_rules_that_fetch_lift_the_ban_on_the_network():
-    """HF_HUB_OFFLINE is 1 for every job; what these rules put back is what the user had set."""
+    """HF_HUB_OFFLINE is 1 for every job; these rules restore the user's setting."""
     lifting = set()
     for rules in (ROOT / "rules").rglob("*.smk"):
         for name, body in re.findall(

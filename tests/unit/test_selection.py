@@ -1,4 +1,4 @@
-"""Selection against naive loops, and the witness program against the package."""
+"""Selection compared with naive loops, and the witness program with the package."""
 
 import math
 import statistics
@@ -26,7 +26,7 @@ DOMAINS = ("it", "koran", "law")
 
 
 def make_table(seed=0, layers=2, width=10, levels=8):
-    """A table with many ties: each column holds few different values, all sums of which are exact."""
+    """A table with many ties: each column has few different values, and all sums of them are exact."""
     rng = np.random.default_rng(seed)
     n = layers * width
     columns = {"layer": np.repeat(np.arange(layers), width), "neuron": np.tile(np.arange(width), layers)}
@@ -60,7 +60,7 @@ NAIVE = {
 
 
 def unit_of(criterion):
-    """What a table must be of for the criterion."""
+    """The unit that a table must have for this criterion."""
     return HEAD if criterion == "caneft-attention" else NEURON
 
 
@@ -101,11 +101,11 @@ def test_differences_in_the_last_bits_are_ties():
     ("criterion", "order"),
     [
         ("caneft-geometric", [2, 0, 1]),  # 4, 6, 2 and 0 nats
-        ("caneft-harmonic", [0, 2, 1]),  # 4, 3 / (1 + 1/9 + 1/24) = 2.6, 12 / 7 and 0
+        ("caneft-harmonic", [0, 2, 1]),  # 4, 3 / (1 + 1/9 + 1/24) = 2.6, 12 / 7 and 0 nats
     ],
 )
 def test_a_mean_over_domains_by_hand(criterion, order):
-    """One great value lifts the geometric mean, less so the harmonic one; with a 0 both are 0."""
+    """One large value raises the geometric mean more than the harmonic one; with a 0 both are 0."""
     table = make_table(layers=1, width=4)
     table[[f"mi_{d}" for d in DOMAINS]] = [[4, 4, 4], [1, 2, 4], [1, 9, 24], [0, 50, 50]]
     table["consensus"] = [4, 1, 1, 0]
@@ -117,7 +117,7 @@ def test_a_mean_over_domains_by_hand(criterion, order):
 
 @given(seed=st.integers(0, 1000), share=st.integers(1, 100).map(lambda percent: percent / 100))
 def test_active_is_lapes_filter(seed, share):
-    """identify.py takes the k-th smallest of n probabilities, k = round(0.95 n), and keeps who is above somewhere."""
+    """LAPE's identify.py keeps neurons with one of the n probabilities above the k-th smallest, k = round(0.95 n)."""
     table = make_table(seed)
     rows = table[[f"positive_{d}" for d in DOMAINS]].to_numpy().tolist()
     every = sorted(value for row in rows for value in row)
@@ -127,7 +127,7 @@ def test_active_is_lapes_filter(seed, share):
 
 
 def test_specific_selects_among_the_active_neurons_where_it_is_asked_to():
-    """Neuron 19 responds to one domain alone, but seldom; 3 and 7 often, of which 7 to one domain above all."""
+    """Neuron 19 responds to one domain only, but rarely; 3 and 7 respond often, and 7 mostly to one domain."""
     table = make_table()
     table[[f"positive_{d}" for d in DOMAINS]] = 0.1
     table.loc[19, [f"positive_{d}" for d in DOMAINS]] = [0.2, 0, 0]
@@ -135,7 +135,7 @@ def test_specific_selects_among_the_active_neurons_where_it_is_asked_to():
     table.loc[7, [f"positive_{d}" for d in DOMAINS]] = [0.9, 0.1, 0.1]
     asked = settings_of(criterion="specific", fraction=0.05)
     assert choose(table, about(), asked, 0)[0].neurons.flat().tolist() == [19]
-    filtered = asked.model_copy(update={"active_share": 0.07})  # of 60 probabilities four are 0.9, and the 56th is 0.2
+    filtered = asked.model_copy(update={"active_share": 0.07})  # four of 60 probabilities are 0.9; the 56th is 0.2
     chosen, said = choose(table, about(), filtered, 0)
     assert chosen.neurons.flat().tolist() == [7] and said["candidates"] == 2
     assert said["settings"]["active_share"] == 0.07 and "active_share" not in asked.model_dump()
@@ -146,7 +146,7 @@ def test_specific_selects_among_the_active_neurons_where_it_is_asked_to():
 
 
 def test_random_draws_among_the_neurons_of_all_named_halves():
-    """Two layers of five: the high half of a layer is its first two by rank, equal ones in order."""
+    """In two layers of five neurons, the high half of a layer is its first two by rank; ties are in order."""
     table = make_table(layers=2, width=5)
     table["consensus"] = [5, 4, 3, 2, 1, 7, 7, 7, 7, 7]
     for domain in DOMAINS:
@@ -180,12 +180,12 @@ def test_a_random_draw_is_its_seeds():
     assert draws[0] != draws[1]
     frequency = np.bincount(np.concatenate([draw.flat() for draw in draws]), minlength=200) / 200
     assert frequency.mean() == 0.25
-    assert (abs(frequency - 0.25) < 0.17).all()  # 5.5 standard deviations: every neuron has its chance
+    assert (abs(frequency - 0.25) < 0.17).all()  # 5.5 standard deviations: every neuron has a chance
     assert select(table, "caneft", 9, seed=1).neurons == select(table, "caneft", 9, seed=2).neurons
 
 
 def test_candidates_are_counted_by_layer():
-    """Of ten neurons each, three of layer 0 and six of layer 1 are task-relevant; without a mask all are candidates."""
+    """Of ten neurons per layer, three in layer 0 and six in layer 1 are task-relevant; without a mask, all count."""
     relevant = np.arange(20) % 10 < np.repeat([3, 6], 10)
     assert select(make_table(), "caneft", 2, relevant).candidates_per_layer == [3, 6]
     assert select(make_table(), "caneft", 2).candidates_per_layer == [10, 10]
@@ -232,7 +232,7 @@ def test_task_relevant_within_layers_is_the_mask_of_each_layer_alone(seed, q):
 
 
 def test_a_layer_of_larger_scale_fills_the_mask_over_all_layers_alone():
-    """Of three layers of ten neurons the second has a hundred times the importance; half of 30 are 15."""
+    """The second of three layers of ten neurons has a hundred times the importance. Half of 30 neurons are 15."""
     table = make_table(layers=3, width=10)
     for d in DOMAINS:
         table[f"importance_{d}"] = [[1, 100, 1.001][n // 10] * (1 + n % 10) for n in range(30)]
@@ -250,7 +250,7 @@ def test_a_gamma_is_counted_among_those_of_its_own_scope():
     table = make_table(layers=3, width=10)
     for d in DOMAINS:
         table[f"importance_{d}"] = [[1, 100, 1.001][n // 10] * (1 + n % 10) for n in range(30)]
-    table["consensus"] = [0.5] * 10 + [0.1] * 20  # reached in the first layer alone
+    table["consensus"] = [0.5] * 10 + [0.1] * 20  # only the first layer reaches it
     masks = {"task_relevant": None, "budget_task_relevant": 0.5}
     counted = {
         scope: choose(table, about(), settings_of(gamma=0.3, budget_task_relevant_scope=scope, **masks), 0)[1][
@@ -262,7 +262,7 @@ def test_a_gamma_is_counted_among_those_of_its_own_scope():
 
 
 def test_a_share_is_meant_as_written():
-    table = make_table(width=15, levels=10**9)  # no ties; as a float, 0.1 * 30 is above 3
+    table = make_table(width=15, levels=10**9)  # no ties; as a float, 0.1 * 30 exceeds 3
     for d in DOMAINS:
         table[f"importance_{d}"] = np.arange(30)
     assert task_relevant(table, 0.1).sum() == 3
@@ -374,7 +374,7 @@ def test_gamma_admits_no_more_of_a_layer_than_may_be_taken():
 
 
 def about(quantile=0.0, **said):
-    """What `information.json` says as far as selection asks."""
+    """What `information.json` says, as far as selection uses it."""
     return {"null": {"quantile": quantile}} | said
 
 
@@ -410,14 +410,14 @@ def test_the_weights_of_one_are_those_that_the_table_says():
     chosen, said = choose(make_table(), HEADS, asked, 0)
     assert chosen.neurons == select(make_table(), "caneft-attention", 3, unit=HEAD).neurons
     assert (said["neurons"], said["parameters"], said["unit"]) == (3, 3000, "head")
-    other = about(hidden_size=96, unit_parameters=500)  # a neuron's, where the hidden size would say 288
+    other = about(hidden_size=96, unit_parameters=500)  # a neuron's weights; by the hidden size they would be 288
     assert choose(make_table(), other, settings_of(parameters=3999), 0)[1]["parameters"] == 3500
     with refused("parameters", "fraction"):
-        choose(make_table(), {**HEADS, "unit_parameters": None}, asked, 0)  # of a head it is not 3 * 96
+        choose(make_table(), {**HEADS, "unit_parameters": None}, asked, 0)  # for a head it is not 3 * 96
 
 
 def test_attention_heads_are_chosen_from_all_by_their_consensus():
-    """Masks for neurons do not limit them, neither in the choice nor in the count of a gamma."""
+    """Masks for neurons do not limit heads, neither in the choice nor in the count for a gamma."""
     table = make_table(layers=3, width=4)
     masks = {"task_relevant": 0.2, "budget_task_relevant": 0.2}
     asked = settings_of(criterion="caneft-attention", gamma="null", **masks)
@@ -465,7 +465,7 @@ def test_the_null_is_the_gamma_of_every_criterions_budget(criterion):
 
 
 def make_dumps(seed, sizes, layers=2, width=50):
-    """Few samples and coarse scores: many neurons tie at the cut."""
+    """Dumps with few samples and coarse scores, so that many neurons tie at the cut."""
     rng = np.random.default_rng(seed)
     shift = rng.random((len(sizes), layers, 1, width)).round(1)
     return {
@@ -522,7 +522,7 @@ def test_the_witness_tells_another_set_apart(tmp_path):
 
 
 def test_random_neurons_can_be_as_many_in_each_layer_as_another_set_has():
-    """Layer 1 has none. Within a layer it is the same draw as ever: the neurons with the highest random numbers."""
+    """Layer 1 gets none. Within a layer the draw is the usual one: the neurons with the highest random numbers."""
     table, like = make_table(layers=3), NeuronSet(3, 10, (np.array([0, 1, 2, 3]), np.array([], int), np.array([9])))
     asked, about = settings_of(criterion="random", fraction=0.9, per_layer=2), {"null": {"quantile": 0.0}}
     sets = []
@@ -538,6 +538,6 @@ def test_random_neurons_can_be_as_many_in_each_layer_as_another_set_has():
 
 @pytest.mark.parametrize(("difference", "chosen"), [(3e-13, 0), (3e-12, 1)])
 def test_scores_are_equal_at_twelve_decimals(difference, chosen):
-    """The second neuron is ahead by less than half a unit of the twelfth decimal, or by three of them."""
+    """The second neuron is ahead by less than half a unit of the twelfth decimal, or by three units."""
     table = make_table(layers=1, width=2).assign(consensus=[0.25, 0.25 + difference])
     assert select(table, "caneft", 1).neurons.indices[0].tolist() == [chosen]

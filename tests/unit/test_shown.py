@@ -1,4 +1,4 @@
-"""Families of variants that differ in their budget alone, those that stand for them, and whose examples are shown."""
+"""Families of variants that differ only in their budget: which variant represents one, and whose examples are shown."""
 
 import json
 
@@ -52,7 +52,7 @@ def test_a_family_differs_in_its_budget_alone(plan):
 
 
 def test_the_same_holds_of_the_configuration_that_steps_get(plan):
-    """`task_relevant: null` is the default of the key but not what its absence means."""
+    """`task_relevant: null` is the key's default value, but leaving the key out means something else."""
     passed = Plan(config.load(json.loads(parts.reporting(plan.config)), check_files=False))
     assert families(passed, METHODS) == families(plan, METHODS)
 

@@ -1,4 +1,4 @@
-"""One side of a pair: what repairs change and what they must leave alone, and which texts are alike."""
+"""One side of a pair: what repairs change and what they must not change, and which texts count as alike."""
 
 import unicodedata
 
@@ -35,7 +35,7 @@ def test_what_was_decoded_wrongly_is_restored(text, encodings):
         "Ä. Ãh, Â, São Paulo, ÂNCORA, CORAÇÃO, déjà vu, l’été, Ñandú",
         "“quotes” ‘and’ ﬁne ligatures, Ｗｉｄｔｈ, &amp; &#228; entities, a\u0308",
         "表格：“你好”，ＡＢＣ。《论语》——“学而时习之，不亦说乎？”",
-        "Ôáìåßï Óýíôáîçò Ìç÷áíéêþí",  # Greek in Windows-1253: ftfy does not know it for what it is
+        "Ôáìåßï Óýíôáîçò Ìç÷áíéêþí",  # Greek in Windows-1253, which ftfy does not recognise
         "line\u2028separators\x00and\x0bcontrols\r\n",
     ],
 )
@@ -104,7 +104,7 @@ def test_keys_by_hand(one, other, alike):
 
 
 def test_the_languages_of_the_detector_are_loaded_once(monkeypatch):
-    """Whatever languages are asked for: each time takes a third of a second. And none takes them from another."""
+    """Loading takes a third of a second, so it happens once for all languages; no call changes another one's set."""
     from py3langid.langid import LanguageIdentifier
 
     read, loaded = LanguageIdentifier.from_model_file, []
@@ -117,7 +117,7 @@ def test_the_languages_of_the_detector_are_loaded_once(monkeypatch):
 
 
 def test_no_one_sees_what_unicode_calls_ignorable():
-    """By the Unicode tables of the package regex, over all characters; and blank Braille and format characters."""
+    """Checked for all characters by regex's Unicode tables, plus blank Braille and format characters."""
     everything = "".join(map(chr, (*range(0xD800), *range(0xE000, 0x110000))))
     unseen = set(regex.findall(r"[\p{Default_Ignorable_Code_Point}\u2800]", everything))
     unseen |= {character for character in everything if unicodedata.category(character) == "Cf"}

@@ -1,4 +1,4 @@
-"""Tests of significance against sacrebleu's, naive loops, arithmetic by hand, and a simulated null."""
+"""Tests of significance compared with sacrebleu's, naive loops and arithmetic by hand, and on a simulated null."""
 
 import json
 import math
@@ -23,7 +23,7 @@ REFERENCES = [target for _, target in pairs("law", "test", 120)]
 
 
 def corrupted(share, seed, texts=REFERENCES):
-    """Texts in which some words are replaced by `uh`."""
+    """Texts with some words replaced by `uh`."""
     rng = Random(seed)
     return [" ".join("uh" if rng.random() < share else word for word in text.split()) for text in texts]
 
@@ -66,7 +66,7 @@ def test_hopeless_outputs_score_as_sacrebleu_says(name, library, hypotheses):
 
 
 def test_ter_of_sums_is_no_mean_of_segments():
-    """One edit in one word, and one in nine: 2 / 10 of all; the mean would be 55.6. Words without a reference: 100."""
+    """One edit in one word and one in nine are 2 / 10; the mean would be 55.6. Words without a reference give 100."""
     references = ["yes", "a b c d e f g h i", ""]
     measure = statistics.Surface("ter", "en", references)
     counted = measure(["no", "a b c d e f g h j", "x y"])
@@ -93,8 +93,8 @@ def p_of(first, second, metric="bleu", resamples=2000, seed=0):
 @pytest.mark.parametrize(("name", "library"), LIBRARIES[:2])
 @pytest.mark.parametrize("share", [0.2, 0.22, 0.25])
 def test_p_agrees_with_sacrebleus_paired_randomisation(name, library, share, monkeypatch):
-    """To three standard errors of two independent estimates. Not TER's: its edits are whole numbers, so many
-    resamples have the very difference that was observed, and sacrebleu does not count these."""
+    """They agree within three standard errors of two independent estimates. Not for TER: its edits are whole numbers,
+    so many resamples have exactly the observed difference, and sacrebleu does not count these."""
     monkeypatch.setenv("SACREBLEU_SEED", "7")
     first, second, count = corrupted(0.2, 1), corrupted(share, 2), 2000
     metric = library(references=[REFERENCES])
@@ -113,18 +113,18 @@ def test_identical_outputs_have_p_one_and_a_plain_difference_the_least_one():
 
 
 def test_other_texts_with_the_same_score_have_p_one():
-    """Both of one segment's two hypotheses are wrong in the same way: nothing that is swapped changes anything."""
+    """Both hypotheses of one segment are equally wrong, so swapping them changes nothing."""
     first, second = list(REFERENCES), list(REFERENCES)
     first[0], second[0] = "uh uh", "oh oh"
     assert p_of(first, second) == 1
 
 
 def test_p_is_uniform_where_there_is_no_difference():
-    """300 pairs of equally good systems; the Kolmogorov-Smirnov bound at 1 per cent is 1.63 / sqrt(300)."""
+    """Tests 300 pairs of equally good systems; the Kolmogorov-Smirnov bound at 1 per cent is 1.63 / sqrt(300)."""
     rng = np.random.default_rng(5)
     found = []
     for number in range(300):
-        scores = np.round(rng.beta(4, 2, size=(2, 80)), 6)  # segment scores, as those of a neural metric
+        scores = np.round(rng.beta(4, 2, size=(2, 80)), 6)  # segment scores like those of a neural metric
         systems = np.stack([statistics.segment_scores(system) for system in scores])
         drawn = significance.randomised(
             systems, [[(0, 1)]], statistics.mean_of_segments, 999, np.random.default_rng(number)
@@ -138,7 +138,7 @@ def test_p_is_uniform_where_there_is_no_difference():
 
 
 def test_seeds_are_swapped_together_as_in_a_naive_loop():
-    """Two seeds of one variant, two of another: each resample swaps a segment in both pairs or in none."""
+    """With two seeds for each of two variants, a resample swaps a segment in both pairs or in none."""
     texts = {
         ("a", 1): corrupted(0.2, 1),
         ("a", 2): corrupted(0.2, 2),
@@ -199,14 +199,14 @@ def test_intervals_hold_the_true_mean_about_as_often_as_they_say():
 
 
 def test_holm_by_hand():
-    """Sorted .01 .02 .03 .04 times 4 3 2 1 is .04 .06 .06 .04, and never falls."""
+    """.01 .02 .03 .04 in order, times 4 3 2 1, are .04 .06 .06 .04, and never fall: the last is .06, too."""
     assert significance.holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
     assert significance.holm([0.6, 0.5]) == [1, 1]
     assert significance.holm([]) == []
 
 
 def test_averages_are_swapped_independently_in_every_domain():
-    """By a naive loop over two domains whose coins follow from their names."""
+    """Compared with a naive loop over two domains whose coins follow from their names."""
     domains = {"it": [t for _, t in pairs("it", "test", 50)], "law": REFERENCES[:50]}
     texts = {
         (variant, seed): {
@@ -268,9 +268,9 @@ def test_the_best_rival_is_the_best_on_dev(tmp_path):
         return tmp_path / name
 
     grids = {"lora": {"1": 70.0, "2": None}, "full": {"1": 71.0, "2": 69.0}, "random": {"1": 73.0, "2": 60.0}}
-    rates = {"lora": 1, "full": 1, "random": 2}  # the chosen rate counts, not the highest score of the grid
+    rates = {"lora": 1, "full": 1, "random": 2}  # the chosen rate counts, not the grid's highest score
     choices = {n: [written(f"{n}.json", {"grid": grid, "learning_rate": rates[n]})] for n, grid in grids.items()}
-    assert rival.best_rival(rival.dev_results(choices, "chrf"), "chrf") == "full"  # the first of equals
+    assert rival.best_rival(rival.dev_results(choices, "chrf"), "chrf") == "full"  # the first of equal ones
     losses = {"lora": (0.5, 0.7), "full": (0.5, 0.6)}
     records = {
         name: [written(f"{name}{i}.json", {"tuning": {"dev_loss": loss}}) for i, loss in enumerate(seeds)]
@@ -284,7 +284,7 @@ def test_the_best_rival_is_the_best_on_dev(tmp_path):
 
 
 def test_a_difference_between_methods_by_hand():
-    """3 with errors of 0.6 and 0.8: t = 3 with 4 degrees of freedom, p = 0.0399 and t(0.975) = 2.776 by the tables."""
+    """3 with errors of 0.6 and 0.8 gives t = 3 with 4 degrees of freedom; by tables p = 0.0399, t(0.975) = 2.776."""
     found = significance.Difference(3.0, 0.6, 0.8, 4)
     assert found.error == pytest.approx(1.0) and found.p == pytest.approx(0.0399, abs=5e-5)
     assert found.interval == pytest.approx((0.224, 5.776), abs=5e-4)
@@ -297,7 +297,7 @@ def test_a_difference_between_methods_by_hand():
 
 
 def test_a_contrast_weighs_covariances_and_runs():
-    """a of 3 runs, b of 2, base of none. Var = 1 * 4 + 1 * 9 - 2 * 2 of segments; 0.5 squared times 1 / 3 + 1 / 2."""
+    """a has 3 runs, b 2, base none. Segments: Var = 1 * 4 + 1 * 9 - 2 * 2. Runs: 0.5 squared times 1 / 3 + 1 / 2."""
     errors = significance.Errors(
         {"a": 5.0, "b": 3.0, "base": 1.0},
         np.array([[4.0, 2, 0], [2, 9, 0], [0, 0, 1]]),
@@ -316,7 +316,7 @@ def test_a_contrast_weighs_covariances_and_runs():
 
 
 def test_the_errors_in_the_file_are_those_of_its_comparisons(tmp_path):
-    """The file's keys are sorted; the variants are not, and each has an error of its own."""
+    """The file's keys are sorted and the variants are not, and each variant has a different error."""
     domains = {"it": REFERENCES}
     shares = {"zero": 0.05, "base": 0.3, "middle": 0.5, "caneft": 0.1}
     systems = [(variant, seed) for variant in shares for seed in ([None] if variant == "base" else [1, 2, 3])]
@@ -334,6 +334,6 @@ def test_the_errors_in_the_file_are_those_of_its_comparisons(tmp_path):
 
 
 def test_the_deviation_is_pooled_over_variants():
-    """(1, 3) has a variance of 2, one degree of freedom; (2, 2, 5) of 3, two: (2 + 6) / 3. One run tells nothing."""
+    """(1, 3) has variance 2 with one degree of freedom, (2, 2, 5) has 3 with two: (2 + 6) / 3. One run adds nothing."""
     assert significance.pooled_deviation([[1, 3], [2, 2, 5], [9]]) == pytest.approx(((8 / 3) ** 0.5, 3))
     assert significance.pooled_deviation([[9], []]) == (0.0, 0)

@@ -1,4 +1,4 @@
-"""Signs and the table of differences: p values by hand, adjusted over what each table prints."""
+"""Signs and the table of differences: p values by hand, adjusted over the comparisons that each table prints."""
 
 import json
 
@@ -10,7 +10,7 @@ from caneft.reporting import significant
 from tests.messages import assert_names, refused
 
 BLOCK = ("tiny", "de-en", "all")
-RAW = {  # (a, b, column): difference, p; all others 1 and 0.2
+RAW = {  # (a, b, column): difference, p; by default 1 and 0.2
     ("caneft", "base", "it"): (5.0, 0.004),
     ("lora", "base", "it"): (-2.0, 0.0045),
     ("caneft", "lora", "it"): (-1.0, 0.0048),
@@ -21,7 +21,7 @@ RAW = {  # (a, b, column): difference, p; all others 1 and 0.2
 def results_in(tmp_path, rival="lora", metrics=("chrf",), **sections):
     """A plan of base, lora and caneft, and its tests: three comparisons in it, law, koran and the seen average.
 
-    They are those of the last metric.
+    RAW applies to the last metric.
     """
     plan = fake_results.plan(scoring={"metrics": list(metrics)}, **sections)
     content = fake_results.significance(plan, BLOCK) | {"rival": rival, "rival_by": "dev_loss"}
@@ -41,20 +41,21 @@ def signs_of(plan, root, metric="chrf"):
 
 
 def test_signs_follow_holm_over_the_main_table(tmp_path):
-    # of 12: 12 * .004 = .048, 11 * .0045 = .0495, 10 * .0048 = .048, no lower than the one before; 9 * .0056 = .0504
+    # 12 tests: 12 * .004 = .048, 11 * .0045 = .0495; 10 * .0048 = .048, but no lower than the one before; 9 * .0056 =
+    # .0504
     signs, caption = signs_of(results_in(tmp_path), tmp_path)
     assert signs == {("caneft", "it"): "†", ("lora", "it"): "↓‡"}
     assert_names(caption, 12, "lora", "p < 0.05")
 
 
 def test_in_a_metric_of_errors_less_is_better(tmp_path):
-    """The differences of the test above: 5 more edits are worse, 2 fewer better, and caneft has fewer than lora."""
+    """With the differences of the test above, 5 more edits are worse, 2 fewer better; caneft has fewer than lora."""
     plan = results_in(tmp_path, metrics=["chrf", "ter"])
     assert signs_of(plan, tmp_path, "ter")[0] == {("caneft", "it"): "↓‡", ("lora", "it"): "†"}
 
 
 def test_without_a_rival_the_family_is_smaller(tmp_path):
-    # of 8: 8 * .004 = .032, 7 * .0045 = .0315, 6 * .0056 = .0336
+    # 8 tests: 8 * .004 = .032, 7 * .0045 = .0315, 6 * .0056 = .0336
     signs, caption = signs_of(results_in(tmp_path, rival=None), tmp_path)
     assert signs == {("caneft", "it"): "†", ("lora", "it"): "↓", ("caneft", "law"): "†"}
     assert_names(caption, 8)
@@ -66,9 +67,9 @@ def test_a_stricter_level_needs_no_new_tests(tmp_path):
 
 
 def test_with_three_seeds_the_signs_are_of_the_test_of_methods(tmp_path):
-    """p of segments is as above. p of methods is low in one comparison; that alone is significant: 12 * .004 = .048.
+    """p of segments is as above. p of methods is low in one comparison, which alone is significant: 12 * .004 = .048.
 
-    The stored table has both, and says which is adjusted.
+    The stored table has both, and says which one is adjusted.
     """
     plan = results_in(tmp_path, seeds=(1, 2, 3))
     path = tmp_path / comparison.path(BLOCK)
@@ -100,7 +101,7 @@ def test_the_table_of_differences_is_a_family_of_its_own(tmp_path):
     expected = {
         ("caneft", "base", "it"): 8 * 0.004,
         ("caneft", "lora", "it"): 7 * 0.0048,
-        ("caneft", "base", "law"): 7 * 0.0048,  # 6 * .0056 is as much
+        ("caneft", "base", "law"): 7 * 0.0048,  # 6 * .0056 is the same
         ("caneft", "lora", "law"): 1,
         ("lora", "base", "it"): 4 * 0.0045,
     }

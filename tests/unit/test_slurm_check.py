@@ -1,4 +1,4 @@
-"""What is asked of a cluster before the first job, where there is none. tests/slurm asks a real one."""
+"""What is checked on a cluster before the first job, here without a cluster. tests/slurm checks a real one."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def test_a_resource_that_slurm_is_never_told_is_named_before_anything_is_asked(m
 
 @pytest.mark.parametrize("left", ["", "7\n8\n"])
 def test_what_is_left_of_a_run_is_cancelled_by_the_run_s_name(monkeypatch, tmp_path, left):
-    """squeue and scancel write down how they were called; nothing is cancelled where nothing is left."""
+    """Doubles of squeue and scancel record their calls; if no job is left, nothing is cancelled."""
     for name, said in {"squeue": left, "scancel": ""}.items():
         script = tmp_path / name
         script.write_text(f'#!/bin/sh\necho "{name} $@" >> {tmp_path}/calls\nprintf "{said!s}"\n')
@@ -33,7 +33,7 @@ def test_what_is_left_of_a_run_is_cancelled_by_the_run_s_name(monkeypatch, tmp_p
 
 @pytest.fixture
 def partitions(tmp_path, monkeypatch):
-    """A `sinfo` that prints these lines, one for each partition. tests/slurm has a real one."""
+    """A `sinfo` that prints these lines, one per partition. tests/slurm has a real one."""
 
     def of(*said: str) -> None:
         program = tmp_path / "sinfo"
@@ -45,7 +45,7 @@ def partitions(tmp_path, monkeypatch):
 
 
 def test_more_time_than_any_partition_gives_is_refused(partitions):
-    """Slurm would take such a job, and never start it. Two days are 2,880 minutes."""
+    """Slurm would accept such a job, but never start it. Two days are 2,880 minutes."""
     partitions("2-00:00:00", "1:00:00", "30:00")
     slurm.check_time("group_trial", 2880)
     with refused("group_trial", 2881, 2880, "group-components", "translation_runtime"):

@@ -1,4 +1,4 @@
-"""Stability: the curve against loops and sklearn, halves that share no sample, known levels of noise, hand examples."""
+"""Stability: curves compared with loops and sklearn, halves without a shared sample, known noise levels, examples."""
 
 import itertools
 import json
@@ -35,7 +35,7 @@ def scores(samples=(40, 44, 50), seed=0, spread=1.5, layers=LAYERS, width=WIDTH)
 
 
 def dump_set(dumps, lengths=None):
-    """As read from files: scales and lengths stand in the sidecars. Without lengths every response has one token."""
+    """A dump set as from files, scales and lengths in the sidecars. Without lengths, responses have one token."""
     sidecars = {}
     for domain, dump in dumps.items():
         own = [1] * dump.shape[1] if lengths is None else map(int, lengths[domain])
@@ -53,13 +53,13 @@ def settings_of(splits=2, bins=BINS, seed=0, length_strata=1, **budget):
 
 
 def tiles_of(neurons, monkeypatch):
-    """Makes tiles of `scores()` so many neurons wide."""
+    """Makes tiles of `scores()` with this many neurons."""
     monkeypatch.setattr(counting, "BLOCK", neurons)
     monkeypatch.setattr(information, "TILE_BYTES", neurons * 2 * (40 + 44 + 50))
 
 
 def run_all(dumps, sizes, splits=2, neurons=6, lengths=None, threads=1, progress=lambda neurons: None, **settings):
-    """Every curve."""
+    """All curves."""
     return curves(dump_set(dumps, lengths), sizes, neurons, settings_of(splits, **settings), threads, progress)
 
 
@@ -69,17 +69,17 @@ def run(*arguments, criterion="caneft", scope="model", **more):
 
 
 def order(samples, seed, split, index):
-    """The order of a domain's samples: all that the witness takes from the package is the seed."""
+    """The order of a domain's samples: the seed is all that the witness takes from the package."""
     return np.random.default_rng([seed, stability.STREAM, split, index]).permutation(samples)
 
 
 def naive_bins(values, bins):
-    # float32: an edge that is itself a (float16) score is that score again
+    # float32 makes an edge that is itself a (float16) score equal to that score again
     return np.digitize(values, np.quantile(values, np.arange(1, bins) / bins).astype(np.float32))
 
 
 def naive_information(scores, labels, strata, bins):
-    """Scores of one neuron by criterion, given the stratum. All arguments: of the half's samples, pooled."""
+    """Scores of one neuron by criterion, given the stratum. All arguments are of the half's samples, pooled."""
     by_domain, joint = dict.fromkeys(set(labels), 0), 0
     for stratum in set(strata):
         inside = [i for i in range(len(scores)) if strata[i] == stratum]
@@ -98,7 +98,7 @@ def naive_information(scores, labels, strata, bins):
 
 
 def naive_candidates(dumps, rows, q, scope):
-    """Neurons in the top share q of every domain, among all or among those of their layer."""
+    """Neurons in the top share q of every domain, among all neurons or among those of their layer."""
     everyone = list(itertools.product(range(LAYERS), range(WIDTH)))
     candidates = set(everyone)
     for domain in dumps if q else ():
@@ -111,7 +111,7 @@ def naive_candidates(dumps, rows, q, scope):
 
 
 def naive_scores(dumps, rows, bins, lengths=None, strata=1):
-    """Scores of every neuron by criterion. rows: by domain the half's samples."""
+    """Scores of every neuron by criterion. rows: the half's samples, by domain."""
     everyone = list(itertools.product(range(LAYERS), range(WIDTH)))
     labels = [d for d in sorted(dumps) for _ in rows[d]]
     of_sample = naive_bins(np.concatenate([lengths[d][rows[d]] for d in sorted(dumps)]), strata) if lengths else None
@@ -150,7 +150,7 @@ SLOW = ("all", "relevant", "too many")
     [pytest.param(*case, id=name, marks=[pytest.mark.slow] * (name in SLOW)) for name, case in CASES.items()],
 )
 def test_the_curves_equal_loops(q, neurons, more, monkeypatch):
-    """Shuffled labels are made to tell nothing, so that held-out consensus is that of the other half."""
+    """Shuffled labels are replaced by uninformative ones, so that held-out consensus is the other half's own."""
     dumps, splits = scores(), 1 if more.get("lengths") else 2
     tiles_of(7, monkeypatch)
     monkeypatch.setattr(information, "shuffled", lambda counts, rng: np.ones_like(counts))
@@ -187,7 +187,7 @@ def test_the_curves_equal_loops(q, neurons, more, monkeypatch):
 
 
 def nogueira(sets):
-    """As the paper writes it: one less the mean variance of the neurons' selection over that of chance."""
+    """The paper's formula: 1 minus the mean variance of the neurons' selection over that of chance."""
     chosen = np.array([[key in own for key in itertools.product(range(LAYERS), range(WIDTH))] for own in sets])
     share = chosen.mean()
     return 1 - chosen.var(axis=0, ddof=1).mean() / (share * (1 - share))
@@ -195,7 +195,7 @@ def nogueira(sets):
 
 @pytest.fixture
 def selected_from(monkeypatch):
-    """The tables that the sets are selected from: of each size and split the halves, then the same with noise."""
+    """The tables behind the selected sets: for each size and split, those of the halves, then those with noise."""
     seen, score = [], stability.selection.score
     monkeypatch.setattr(stability.selection, "score", lambda table, name: seen.append(table) or score(table, name))
     monkeypatch.setattr(stability, "CRITERIA", ("caneft",))
@@ -204,7 +204,7 @@ def selected_from(monkeypatch):
 
 def test_halves_share_no_sample_and_orders_differ_by_domain_and_split(selected_from):
     samples, n = 24, 10
-    marked = np.eye(samples, dtype=np.float16)[None]  # neuron j scores in sample j alone: its mean says who was there
+    marked = np.eye(samples, dtype=np.float16)[None]  # neuron j scores in sample j only, so means show the samples
     run(dict.fromkeys(("it", "law"), marked), [n], splits=2)
     assert len(selected_from) == 8
     halves = [
@@ -228,24 +228,24 @@ def test_means_are_those_of_the_half_without_the_dumps_factor(selected_from):
 
 
 def uninformative(neurons, samples=200, seed=0):
-    """Scores that have nothing to do with the domain."""
+    """Scores that are independent of the domain."""
     rng = np.random.default_rng(seed)
     return {domain: rng.random((2, samples, neurons // 2)).astype(np.float16) for domain in SCALES}
 
 
 def mean(values):
-    """Over splits."""
+    """Mean over splits."""
     return sum(values) / len(values)
 
 
 def test_without_information_halves_agree_as_two_random_draws_do():
     m, k = 2000, 200
     (point,) = run(uninformative(m), [100], splits=4, neurons=k, bins=10)
-    # two draws of k of m neurons share k^2/m on average, here 20 with a standard deviation of about 4
+    # two draws of k of m neurons share k^2/m on average, which is 20 here, with a standard deviation of about 4
     assert mean(point.jaccard) == approx(k / (2 * m - k), abs=0.02)
     assert mean(point.noise_jaccard) == approx(k / (2 * m - k), abs=0.02)
     assert mean(point.phi) == approx(0, abs=0.04) and mean(point.noise_phi) == approx(0, abs=0.04)
-    # the minimum of three noisy one-vs-rest MI is about 0.01 here, and 200 neurons of it have an error of 0.0004
+    # the minimum of three noisy one-vs-rest MI is about 0.01 here; for 200 neurons its error is 0.0004
     assert abs(mean(point.held_out)) < 0.001 and abs(mean(point.noise_held_out)) < 0.001
     assert mean(point.correlation) == approx(0, abs=0.05)
     assert mean(point.noise_correlation) == approx(0, abs=0.05)
@@ -256,7 +256,7 @@ def test_noise_keeps_the_agreement_that_the_task_relevant_neurons_alone_give():
     m, k = 2000, 200
     dumps = {domain: dump * np.float16(0.1) for domain, dump in uninformative(m).items()}
     for dump in dumps.values():
-        dump[:, :, ::4] *= 10  # in every half the same quarter of the neurons is the most important one
+        dump[:, :, ::4] *= 10  # the same quarter of the neurons is the most important in every half
     (point,) = run(dumps, [100], splits=4, neurons=k, task_relevant=0.25, bins=10)
     assert point.candidates == m / 4
     assert mean(point.noise_jaccard) == approx(k / (2 * m / 4 - k), abs=0.04)
@@ -264,18 +264,18 @@ def test_noise_keeps_the_agreement_that_the_task_relevant_neurons_alone_give():
 
 def test_noise_is_shuffled_within_each_half(selected_from):
     dumps = uninformative(400)
-    dumps["it"][:, :, :200] += 4  # it stands apart in all its neurons, so every table has high MI before the shuffle
+    dumps["it"][:, :, :200] += 4  # it differs in all its neurons, so every table has high MI before the shuffle
     dumps["law"] += 2
     run(dumps, [100], splits=1, bins=10)
     half, other, noise, other_noise = (table["consensus"] for table in selected_from)
     assert half.mean() > 0.5 and other.mean() > 0.5
-    for values in (noise, other_noise):  # one-vs-rest noise of N = 300 has (10 - 1) / 2N; the minimum of three, less
+    for values in (noise, other_noise):  # one-vs-rest noise for N = 300 is (10 - 1) / 2N; the minimum of three is less
         assert 0.2 * 9 / 600 < values.mean() < 9 / 600
     assert abs(np.corrcoef(noise, other_noise)[0, 1]) < 0.2
 
 
 def test_no_two_shuffles_are_the_same():
-    # distinct scores: all neurons and all halves have the same margins, so equal random numbers give equal tables
+    # scores are distinct: all neurons and halves have the same margins, so equal random numbers would give equal tables
     rng, m, k = np.random.default_rng(0), 1000, 100
     orders = np.argsort(rng.random((m, 120)), axis=1).reshape(2, m // 2, 3, 40).astype(np.float16)
     dumps = {domain: orders[:, :, i].transpose(0, 2, 1) for i, domain in enumerate(SCALES)}
@@ -302,9 +302,9 @@ def test_planted_information_is_found_again():
     (point,) = run(dumps, [50], splits=2, neurons=40)
     assert point.jaccard == point.phi == [1, 1]
     assert mean(point.noise_jaccard) == approx(40 / (800 - 40), abs=0.06)
-    # one domain of three is apart from the rest, H(1/3) = 0.64 nats; of noise only a tenth of the neurons are planted
+    # one of three domains differs from the rest, H(1/3) = 0.64 nats; in noise only a tenth of the neurons are planted
     assert min(point.held_out) > 0.3 and 0.2 * min(point.held_out) > max(point.noise_held_out)
-    # a tenth stands above the rest, whose ranks are random: of the variance of the ranks, 3 x 0.1 x 0.9 is between them
+    # a tenth is above the rest, whose ranks are random: of the ranks' variance, 3 x 0.1 x 0.9 is between the two groups
     assert mean(point.correlation) == approx(0.27, abs=0.06)
 
 
@@ -318,7 +318,7 @@ def test_weak_information_is_found_again_with_more_samples():
 
 
 def test_the_rank_correlation_averages_the_ranks_of_ties():
-    # ranks 1, 2.5, 2.5, 4 and 1, 2, 3, 4: sum of d^2 = 0.5, but with ties Pearson's of the ranks, 4.5 / sqrt(4.5 * 5)
+    # ranks 1, 2.5, 2.5, 4 and 1, 2, 3, 4: sum of d^2 = 0.5; but with ties it is Pearson's of ranks, 4.5 / sqrt(4.5 * 5)
     ties = np.array([0.1, 0.2, 0.2, 0.9]), np.array([0.1, 0.2, 0.3, 0.4])
     assert stability._rank_correlation(*ties) == approx(4.5 / math.sqrt(4.5 * 5), rel=1e-12)
     assert stability._rank_correlation(np.array([1.0, 1.0]), np.array([1.0, 2.0])) is None
@@ -331,7 +331,7 @@ def test_neurons_that_never_respond_have_no_correlation_and_agree_as_noise_does(
 
 
 def test_a_scope_without_candidates_is_undefined_unless_it_is_the_configured_one():
-    """Each domain has its important neurons in another half of a layer; all of layer 0 are above all of layer 1."""
+    """The domains' important neurons are in different halves of a layer; all of layer 0 are above all of layer 1."""
     rng = np.random.default_rng(0)
     dumps = {domain: rng.random((2, 40, 20)).astype(np.float16) for domain in ("it", "law")}
     for i, dump in enumerate(dumps.values()):
@@ -352,7 +352,7 @@ def test_a_set_of_all_neurons_has_no_phi():
 
 
 def test_what_only_one_half_shows_is_not_held_out():
-    """In the first half of the samples neuron 0 tells all of the domain, in the second nothing; neuron 1 in both."""
+    """In the first half of the samples neuron 0 tells the domain, in the second it does not; neuron 1 does in both."""
     samples, n = 40, 20
     rng = np.random.default_rng(0)
     dumps = {}
@@ -363,7 +363,8 @@ def test_what_only_one_half_shows_is_not_held_out():
         own[0, :, 1] += 5 * i
         dumps[domain] = own
     (point,) = run(dumps, [n], splits=1, neurons=2, bins=2)
-    # first half: {0, 1}, of which 1 tells log 2 elsewhere; second: {1, another}, the same. Noise takes a little off
+    # the first half selects {0, 1}, of which 1 tells log 2 in the other half; the second {1, another}: the same. Noise
+    # takes a little off
     assert point.held_out[0] == approx(math.log(2) / 2, abs=0.06)
     (alone,) = run(dumps, [n], splits=1, neurons=1, bins=2)  # equal scores go to neuron 0; the other half takes 1
     assert alone.held_out[0] == approx(math.log(2) / 2, abs=0.06)
@@ -432,7 +433,7 @@ def test_domains_that_do_not_belong_together_are_refused():
 
 
 def information_of(dumps, consensus):
-    """What selection needs of the table of all samples: given consensus, the dumps' own means."""
+    """The information of all samples, as far as selection needs it: the given consensus, and the dumps' means."""
     layer, neuron = np.divmod(np.arange(LAYERS * WIDTH), WIDTH)
     means = {f"importance_{d}": dump.astype(float).mean(axis=1).ravel() / SCALES[d] for d, dump in dumps.items()}
     return pd.DataFrame({"layer": layer, "neuron": neuron, "consensus": consensus, **means})
@@ -440,10 +441,10 @@ def information_of(dumps, consensus):
 
 BUDGETS = [
     ({"fraction": 0.1}, 6),  # of 60 neurons
-    ({"gamma": 0.45}, 15),  # of 0, 0.01, ... 0.59
+    ({"gamma": 0.45}, 15),  # the values are 0, 0.01, ... 0.59
     ({"gamma": "null"}, 10),
     ({"fraction": 0.1, "task_relevant": 0.6}, 6),
-    ({"parameters": 3 * 16 * 8 - 1}, 7),  # less than eight neurons of a model of hidden size 16
+    ({"parameters": 3 * 16 * 8 - 1}, 7),  # less than eight neurons at hidden size 16
     ({"fraction": 0.2, "per_layer": 7}, 12),
 ]
 
@@ -484,9 +485,9 @@ def test_sizes_by_hand():
     assert sizes(800) == [25, 50, 100, 200, 400]
     assert sizes(10_000) == [25, 50, 100, 200, 400, 800, 1600, 3200, 5000]
     assert sizes(60) == [30]
-    assert sizes(76) == [25, 38]  # 38 is just more than 1.5 times 25
+    assert sizes(76) == [25, 38]  # 38 is slightly more than 1.5 times 25
     assert sizes(74) == [37]
-    assert sizes(1000) == [25, 50, 100, 200, 500]  # 400 is closer to 500 than a factor of 1.5
+    assert sizes(1000) == [25, 50, 100, 200, 500]  # 400 is within a factor of 1.5 of 500
     assert sizes(20) == [10] and sizes(3) == [1]
     assert sizes(100, smallest=10) == [10, 20, 50]
     with refused(1, "samples"):
@@ -494,7 +495,7 @@ def test_sizes_by_hand():
 
 
 def point(samples, jaccard, noise=0.05):
-    """A point whose means are the numbers given, its splits apart."""
+    """A point with the given means, whose splits differ."""
     of_noise = {f"noise_{name}": [0.0] * 2 for name in ("phi", "correlation", "held_out")}
     lists = of_noise | {name.removeprefix("noise_"): values for name, values in of_noise.items()}
     lists |= {"jaccard": [jaccard - 0.02, jaccard + 0.02], "noise_jaccard": [noise - 0.01, noise + 0.01]}

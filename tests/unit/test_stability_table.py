@@ -1,4 +1,4 @@
-"""The table of stability against its file, and what a curve gains by hand."""
+"""The table of stability compared with its file, and the gains of a curve by hand."""
 
 import json
 import statistics
@@ -52,14 +52,14 @@ def test_each_row_is_a_point_of_the_file(root, table):
 
 
 def test_a_gain_is_of_each_split_and_doubling():
-    """Half of 200 is 100, since when the splits gained 0.3 and 0; 60 is more than half of 100, so 50 is before it."""
+    """Half of 200 is 100; from there splits gained 0.3 and 0. 60 is over half of 100, so the size before is 50."""
     found = {50: (0.1, 0.2), 60: (0.3, 0.3), 100: (0.2, 0.4), 200: (0.5, 0.4)}
     rows = [(n, split, value, 0.1) for n, values in found.items() for split, value in enumerate(values)]
     curve = pd.DataFrame(rows, columns=["samples", "split", "jaccard", "noise_jaccard"])
     found = stability.rise(curve.sample(frac=1, random_state=0))
     assert found["before"].tolist() == [pd.NA, pd.NA, 50, 100]
     assert found.loc[[100, 200], "gain_mean"].tolist() == approx([0.15, 0.15])
-    assert found.loc[[100, 200], "gain_error"].tolist() == approx([0.05, 0.15])  # halves of the differences
+    assert found.loc[[100, 200], "gain_error"].tolist() == approx([0.05, 0.15])  # half of the differences
     without = stability.rise(curve[curve["samples"] != 100])
     assert without.loc[200, ["before", "gain_mean", "gain_error"]].tolist() == approx(
         [60, 0.15 / np.log2(200 / 60), 0.05 / np.log2(200 / 60)]
@@ -96,7 +96,7 @@ def test_what_is_undefined_is_not_printed_as_a_number(plan, root):
 
 
 def test_a_curve_without_its_criterion_is_refused_by_name(plan, root):
-    """Files of older versions have one curve and do not say of what."""
+    """Files of older versions have one curve and do not name its criterion."""
     content = json.loads((root / PATH).read_text())
     points = [{k: v for k, v in point.items() if k not in ("criterion", "scope")} for point in content["points"]]
     (root / PATH).write_text(json.dumps(content | {"points": points}))

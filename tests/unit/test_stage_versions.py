@@ -1,4 +1,4 @@
-"""A change of the code behind a stage is noticed, and someone says whether old results still hold."""
+"""A change of a stage's code is noticed, so that someone decides whether old results still hold."""
 
 import json
 

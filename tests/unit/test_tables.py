@@ -1,4 +1,4 @@
-"""Tables: numbers against arithmetic done here, marks, captions, LaTeX, and what a missing or broken file says."""
+"""Tables: numbers compared with arithmetic done here, marks, captions, LaTeX, and messages on bad or missing files."""
 
 import json
 import re
@@ -27,7 +27,7 @@ def main_of(plan, root):
     """The main table as a frame and as printed tables."""
     scores, records = results.scores(plan, root), results.records(plan, root)
     frame = tables.main_table(plan, scores, records)
-    return frame, list(tables.main_tables(plan, frame, scores, records))
+    return frame, list(tables.main_tables(plan, frame, scores, records, {}, {}, results.decoded(plan, root)))
 
 
 def score_in_files(root, variant, seed, domain, metric):
@@ -139,7 +139,7 @@ def test_caption_states_rates_seeds_sizes_budget_and_signature(tmp_path):
     assert_names(table.notes[-1], "lora 1e-2", "CANEFT 5e-4", 115, "9.98 %", "33,120", "0.0021 nats")
     assert table.caption.endswith("Nothing follows from this.")
     assert fake_results.SIGNATURES["bleu"] in table.notes[0]
-    assert "base" in table.notes[1]  # of how many hypotheses something is wrong
+    assert "base" in table.notes[1]  # it says how many hypotheses are wrong in some way
 
 
 ROUNDED = {
@@ -402,7 +402,7 @@ def test_the_configuration_can_come_from_a_file(plan, tmp_path):
 
 
 def test_what_stands_above_is_not_said_again():
-    """By table: what is said there of caption and notes, in Markdown and on the page; LaTeX's tables float alone."""
+    """The parts of caption and notes that each table shows, in Markdown and on the page; LaTeX's tables float."""
     body = {"columns": [Column("Method", numeric=False)], "rows": [[Cell("lora")]]}
     first = Table("a", "BLEU", "Trained on 9 pairs.", notes=["of BLEU", "of both"], **body)
     second = Table("b", "chrF2", "Trained on 9 pairs.", notes=["of chrF2", "of both"], **body)
@@ -434,7 +434,7 @@ def test_the_page_shows_what_markdown_shows(plan, root):
 
 
 def test_cells_without_deviation_leave_its_room_in_the_page(plan, root):
-    """Of lora, caneft, base and copy alike, in the columns of scores."""
+    """The score columns of lora, caneft, base and copy have the same room."""
     (table, _) = main_of(plan, root)[1]
     rooms = [re.findall(r"min-width: ([\d.]+)ch", row) for row in re.findall(r"<tr>(.*?)</tr>", html([table]))[2:]]
     widest = [max(len(row[n].deviation) for row in table.rows) for n in range(2, len(table.columns))]
@@ -448,7 +448,7 @@ def test_names_cannot_break_out_of_the_page():
 
 
 class _Cells(HTMLParser):
-    """Text of the cells of every row that has any."""
+    """Text of the cells, for every row that has any."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Tables, figures and captions of a run whose metric is exact match: nothing in them speaks of translation."""
+"""Tables, figures and captions of a run with the metric exact match: none of them speaks of translation."""
 
 import json
 from pathlib import Path
@@ -29,13 +29,13 @@ def made(root, metrics):
 
 
 def printed(plan, root):
-    """Every table as it is printed, by name."""
+    """Every printed table, by name."""
     scores, records = results.scores(plan, root), results.records(plan, root)
     costs, tried = results.costs(plan, root), results.trials(plan, root)
     main, cost = tables.main_table(plan, scores, records), tables.cost_table(plan, costs, records)
     matrix = interference.interference_table(plan, scores)
     return {
-        "main": list(tables.main_tables(plan, main, scores, records)),
+        "main": list(tables.main_tables(plan, main, scores, records, {}, {}, results.decoded(plan, root))),
         "cost": list(tables.cost_tables(plan, cost, costs)),
         "interference": list(interference.interference_tables(plan, matrix)),
         "trials": list(trials.trial_tables(plan, tried)),

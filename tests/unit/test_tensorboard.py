@@ -1,4 +1,4 @@
-"""What TensorBoard reads is what the logs and scores of the runs say. Its files are read here by their format alone."""
+"""TensorBoard's files show what the runs' logs and scores say. The test reads these files by their format alone."""
 
 import json
 import struct

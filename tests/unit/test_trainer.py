@@ -1,6 +1,6 @@
-"""Neuron tuning in other people's trainers, by the files of examples/: they end where our own loop does.
+"""Neuron tuning in other trainers, by the files in examples/: the result equals that of our own loop.
 
-Two processes run this file.
+Two processes run this file, too.
 """
 
 import json
@@ -38,7 +38,7 @@ STEPS, RATE, CLIP, DECAY = 6, 1e-2, 0.1, 0.1
 
 @pytest.fixture(params=TRAINERS)
 def trainer(request) -> str:
-    """Each example in turn; an environment of before TRL was pinned lacks it."""
+    """Each example in turn; environments older than the pin of TRL lack it."""
     if request.param == "trl_sft":
         pytest.importorskip("trl", reason="TRL is not installed: make .venv/.ready")
     return request.param
@@ -46,7 +46,7 @@ def trainer(request) -> str:
 
 @pytest.fixture
 def folder(tmp_path, tiny_model, tokenizer):
-    """What the examples take: a model folder, a set of neurons, and pairs."""
+    """The inputs of the examples: a model folder, a set of neurons, and pairs."""
     return prepared(tmp_path, tiny_model(initializer_range=0.1), tokenizer)
 
 
@@ -60,7 +60,7 @@ def prepared(folder, model, tokenizer):
 
 
 def run(trainer, folder, out="out", **options):
-    """What the example leaves in memory. Steps of four pairs, in two passes."""
+    """Runs the example and returns its trainer. Steps have four pairs, in two passes."""
     given = {"model": folder / "model", "neurons": folder / "neurons.npz", "pairs": folder / "pairs.jsonl"}
     given |= {"output_dir": folder / out, "report_to": "none", "use_cpu": True, "disable_tqdm": True}
     given |= {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "max_steps": STEPS}
@@ -79,7 +79,7 @@ def base(folder):
 
 @pytest.fixture
 def passes(monkeypatch):
-    """Learning rate and examples of every pass that a trainer makes, as they come to its model."""
+    """Learning rate and examples of every pass of a trainer, as they reach its model."""
     found, step = [], Trainer.training_step
 
     def recorded(self, model, inputs, *rest):
@@ -95,7 +95,7 @@ def passes(monkeypatch):
 
 
 def test_it_ends_where_our_own_loop_does(trainer, folder, passes):
-    """The same batches at the same rates: clipped, decayed, and with gradients of several passes a step."""
+    """Our loop gets the same batches at the same rates, with clipping, decay, and several passes per step."""
     theirs, model = run(trainer, folder), base(folder).train()
     with NeuronRows(model, some_neurons()) as tuned:
         settings = config.Tuning(clip=CLIP, weight_decay=DECAY)
@@ -127,7 +127,7 @@ def assert_same_weights(found, expected):
 
 @pytest.mark.slow
 def test_it_goes_on_from_a_checkpoint_as_if_nothing_had_happened(trainer, tmp_path, tiny_model, tokenizer):
-    """In bfloat16, where the patch alone has lost what the masters know."""
+    """The model is in bfloat16, where the patch alone has lost what the masters know."""
     folder = prepared(tmp_path, tiny_model(dtype=torch.bfloat16), tokenizer)
     saving = {"save_strategy": "steps", "save_steps": 2, "learning_rate": 1e-4}
     undisturbed = run(trainer, folder, **saving)
@@ -141,7 +141,7 @@ def test_it_goes_on_from_a_checkpoint_as_if_nothing_had_happened(trainer, tmp_pa
 
 
 def of_neurons(folder, model, **options):
-    """A trainer on single tokens, of which the first is to be said again."""
+    """A trainer on single tokens, whose target is one and the same token."""
     args = {"output_dir": folder / "out", "use_cpu": True, "report_to": "none", "disable_tqdm": True}
     rows = [{"input_ids": [5, 9 + place], "labels": [-100, 9]} for place in range(8)]
     args = TrainingArguments(
@@ -151,7 +151,7 @@ def of_neurons(folder, model, **options):
 
 
 def test_the_best_checkpoint_comes_back(tmp_path, tiny_model):
-    """Here the best is the one of the highest loss: the first."""
+    """Here the best checkpoint is the one with the highest loss, which is the first."""
     options = {"eval_strategy": "steps", "eval_steps": 1, "save_strategy": "steps", "save_steps": 1}
     options |= {"load_best_model_at_end": True, "metric_for_best_model": "eval_loss", "greater_is_better": True}
     trained = of_neurons(tmp_path, tiny_model(), **options)
@@ -202,7 +202,7 @@ def test_arguments_that_do_not_go_with_neurons_are_refused(tmp_path, tiny_model,
 
 def test_mixed_precision_is_refused_whoever_asks_for_it(tmp_path, tiny_model, monkeypatch):
     refuses(tmp_path, tiny_model(), "bf16=False", "float32", bf16=True)
-    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")  # as `accelerate launch` does
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")  # as `accelerate launch` sets it
     refuses(tmp_path, tiny_model(), "bf16", "accelerate launch --mixed_precision no")
 
 
@@ -211,7 +211,7 @@ def test_several_gpus_in_one_process_are_refused(tmp_path, tiny_model):
 
 
 class InParts(TunesNeurons, Trainer):
-    """As if started with FSDP."""
+    """A trainer that believes it was started with FSDP."""
 
     def create_accelerator_and_postprocess(self):
         super().create_accelerator_and_postprocess()
@@ -242,7 +242,7 @@ def test_a_lora_beside_the_neurons_is_refused(folder):
 
 @pytest.mark.slow
 def test_two_processes_end_like_one(trainer, folder):
-    """Each has one of a step's two passes."""
+    """Each process makes one of a step's two passes."""
     meeting = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     environment = launching._environment(2, 2, meeting.port)
     processes = [
@@ -263,7 +263,7 @@ def test_two_processes_end_like_one(trainer, folder):
 
 
 def test_the_commands_of_the_guide_run(trainer, tmp_path, tiny_model, tokenizer, command_line, monkeypatch):
-    """Those of docs/trainers.md where the demo's files are, on the set that its Python draws."""
+    """Runs those of docs/trainers.md on the demo's files, with the set that the page's Python draws."""
     monkeypatch.chdir(tmp_path)
     text = (ROOT / "docs" / "trainers.md").read_text(encoding="utf-8")
     wide = tiny_model(intermediate_size=384)

@@ -1,4 +1,4 @@
-"""The training loop: loss and gradients per response token, order, schedule, log, and the same run twice."""
+"""The training loop: loss and gradients per response token, order, schedule, log, and equal repeated runs."""
 
 import dataclasses
 import json
@@ -40,7 +40,7 @@ def some_neurons():
 
 
 def run(model, method, examples, log, seed=1, rate=None, trial=False, watch=None, **settings):
-    """Trains on all examples but the last two, which are the dev set. watch: called with the way after every step."""
+    """Trains on all examples except the last two, the dev set. watch: called with the way after every step."""
     chosen = METHODS[method]
     way = tuning_methods.trainable(model, chosen, "float32", some_neurons(), {})
     if watch:
@@ -63,7 +63,7 @@ def equal(first, second):
 
 
 class Nothing(TuningMethod):
-    """A way for passes alone."""
+    """A tuning method that trains nothing, for passes alone."""
 
     def parameters(self):
         return iter(())
@@ -73,21 +73,21 @@ class Nothing(TuningMethod):
 
 
 def copier():
-    """A model whose next token is the present one with probability 1/2, each of the three others with 1/6."""
+    """A model whose next token is the present one with probability 1/2, and each of the three others with 1/6."""
 
     class Decoder(nn.Module):
         def forward(self, input_ids, **_):
             return SimpleNamespace(last_hidden_state=nn.functional.one_hot(input_ids, 4) * math.log(3))
 
     config = SimpleNamespace(model_type="llama", get_text_config=lambda: None)
-    model = nn.ParameterList([torch.zeros(0)])  # has a device
+    model = nn.ParameterList([torch.zeros(0)])  # gives it a device
     model.model, model.lm_head, model.config = Decoder(), nn.Linear(4, 4, bias=False), config
     model.lm_head.weight.data = torch.eye(4)
     return model
 
 
 def test_loss_is_a_mean_over_response_tokens_by_hand():
-    """Not over examples, not over all tokens: 1 + 4 response tokens, of which 3 repeat the token before."""
+    """The mean is not over examples or all tokens: of 1 + 4 response tokens, 3 repeat the token before."""
     examples = [Example((1, 2), (2,)), Example((3, 3, 3, 1), (1, 1, 2, 3))]
     expected = (3 * math.log(2) + 2 * math.log(6)) / 5
     for tokens in (1, 100):
@@ -122,7 +122,7 @@ def test_gradients_do_not_depend_on_accumulation(tiny_model, architecture, examp
 
 
 def test_schedule_by_hand():
-    """10 steps, 2 of them warm-up, then half a cosine over 8."""
+    """Of 10 steps 2 are warm-up, and then comes half a cosine over 8."""
     factor = schedule(10, 0.2)
     half = math.sqrt(0.5)
     expected = [0.5, 1, 1, None, (1 + half) / 2, None, 0.5, None, (1 - half) / 2, None]
@@ -139,7 +139,7 @@ def test_schedule_stays_between_0_and_1_and_trains_at_every_step(steps, warmup):
     factors = [schedule(steps, warmup)(step) for step in range(steps)]
     assert all(0 < factor <= 1 for factor in factors)
     assert max(factors) == 1
-    assert 0 <= schedule(steps, warmup)(steps) <= 1  # asked for once after the last step
+    assert 0 <= schedule(steps, warmup)(steps) <= 1  # called once after the last step
 
 
 @given(
@@ -180,7 +180,7 @@ def test_the_log_has_one_line_a_step(tiny_model, examples, tmp_path):
 
 
 def test_outcome_tells_losses_per_response_token(tiny_model, examples, tmp_path):
-    """The first step's loss and the dev loss before are those of the base, by the witness."""
+    """The first step's loss and the dev loss before training are the witness's for the base."""
     model = tiny_model()
     sums = {e: float(naive.summed_loss(model, e.prompt, e.response)) for e in examples}
     _, outcome = run(model, "full", examples, tmp_path / "log", batch_size=100, epochs=6, rate=1e-2)
@@ -193,7 +193,7 @@ def test_outcome_tells_losses_per_response_token(tiny_model, examples, tmp_path)
 
 
 def test_steps_are_those_of_clipped_adamw(tiny_model, examples, tmp_path):
-    """Each step by hand: the whole batch in one graph, clipped, AdamW, the rate of the schedule."""
+    """Each step by hand: the whole batch in one graph, clipping, AdamW, the schedule's rate."""
     model, witness = tiny_model(), tiny_model()
     run(model, "full", examples, tmp_path / "log", batch_size=100, epochs=3, warmup=0.0, weight_decay=0.1, clip=0.5)
     witness.requires_grad_(True)
@@ -216,7 +216,7 @@ def test_steps_are_those_of_clipped_adamw(tiny_model, examples, tmp_path):
 def test_the_same_seed_gives_the_same_bits(tiny_model, examples, tmp_path, method):
     def weights(seed, name):
         model = tiny_model()
-        torch.manual_seed(7)  # as a step does, for LoRA's initialisation
+        torch.manual_seed(7)  # as a step of the workflow does, for LoRA's initialisation
         run(model, method, examples, tmp_path / name, seed=seed)
         return model.state_dict()
 
@@ -285,7 +285,7 @@ def test_a_base_that_is_broken_is_no_matter_of_the_rate(tiny_model, examples, tm
 
 @pytest.mark.parametrize("every, measured", [(None, [1, 3, 5]), (1, [0, 1, 2, 3, 4, 5]), (4, [3, 5]), (100, [5])])
 def test_dev_loss_is_measured_as_often_as_asked(tiny_model, examples, tmp_path, every, measured):
-    """And is that of the weights after the step, without dropout, by the witness."""
+    """According to the witness, it is that of the weights after the step, without dropout."""
     model, log, expected, dev = tiny_model(), tmp_path / "log", [], examples[-2:]
 
     def watch(way):
@@ -326,7 +326,7 @@ def test_patience_ends_at_the_lowest_dev_loss(tiny_model, examples, tmp_path, pa
 
 
 def test_patience_falls_back_on_the_base(tiny_model, examples, tmp_path):
-    """No measurement is below the one before training: nothing is left changed, in the full weights either."""
+    """No measurement is below the one before training, so nothing changes, not even in the full weights."""
     model, base = tiny_model(), tiny_model()
     way, outcome = run(model, "caneft", examples, tmp_path / "log", rate=10.0, patience=50, dev_every=1)
     assert (outcome.best_step, outcome.stopped_early, outcome.steps) == (0, False, 4)
@@ -380,8 +380,8 @@ def test_recomputed_activations_give_the_same_steps(tiny_model, examples, tmp_pa
         found.append((before, len(passes) - before, log.read_bytes(), values(way)))
     (passes, alone, log, weights), (more, after, same_log, same_weights) = found
     dev = 2 * sum(1 for _ in batches([len(example) for example in examples[-2:]], 120))
-    assert more - dev == 2 * (passes - dev)  # once more for every backward pass
-    assert after == alone == 1  # and no longer when training is over
+    assert more - dev == 2 * (passes - dev)  # once more for each backward pass
+    assert after == alone == 1  # and no longer after training
     if method != "full":
         assert not model.eval().model.embed_tokens(torch.tensor([1])).requires_grad
     assert log == same_log and equal(weights, same_weights)
@@ -389,7 +389,7 @@ def test_recomputed_activations_give_the_same_steps(tiny_model, examples, tmp_pa
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_spread_model_trains_to_the_same_bits(tiny_model, examples, tmp_path, method):
-    """With the hooks of accelerate that move tensors between devices; here all are one."""
+    """accelerate's hooks, which move tensors between devices, are there; here all devices are one."""
     from accelerate import dispatch_model
 
     found = []
@@ -406,7 +406,7 @@ def test_a_spread_model_trains_to_the_same_bits(tiny_model, examples, tmp_path, 
 
 
 def half(tiny_model):
-    """A float16 model whose gradients are so small that float16 rounds most of them to zero."""
+    """A float16 model with gradients so small that float16 rounds most of them to zero."""
     model = tiny_model("llama")
     model.lm_head.weight.mul_(2e-5)
     return model.half()
@@ -425,7 +425,7 @@ def test_float16_has_the_gradients_of_float32(tiny_model, examples, tmp_path, me
 
 
 def test_steps_that_overflow_are_skipped_and_logged(tiny_model, examples, tmp_path, monkeypatch):
-    """From far too large a scale it halves until gradients fit; only then does training begin."""
+    """The scale starts far too large and halves until gradients fit; only then does training begin."""
     monkeypatch.setattr(torch.amp, "GradScaler", partial(torch.amp.GradScaler, init_scale=2.0**30))
     seen, log = [], tmp_path / "log"
     model, base = tiny_model(dtype=torch.float16), tiny_model(dtype=torch.float16)
@@ -443,7 +443,7 @@ def test_steps_that_overflow_are_skipped_and_logged(tiny_model, examples, tmp_pa
 
 
 def test_float16_that_no_scale_helps_diverges(tiny_model, examples, tmp_path):
-    """Not a number in the forward pass of training (a token that dev has not): 2^16 is below 1 after 17 halvings."""
+    """Tokens that dev lacks make the forward pass of training not finite; 17 halvings bring the scale 2^16 below 1."""
     model = tiny_model(dtype=torch.float16)
     dev = {token for example in examples[-2:] for token in example.prompt + example.response}
     for example in examples[:-2]:

@@ -1,4 +1,4 @@
-"""The step that translates: what it hands on of its settings, and which domains it translates again."""
+"""The translation step: which settings it passes on, and which domains it translates again."""
 
 import hashlib
 import json
@@ -58,7 +58,7 @@ DOMAINS = "it", "law", "koran"
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory, tiny_model, tokenizer, pairs):
-    """A model with its manifest, and a test set of each domain."""
+    """A model with its manifest, and a test set for each domain."""
     root, model = tmp_path_factory.mktemp("base"), tiny_model()
     model.save_pretrained(root)
     tokenizer.save_pretrained(root)
@@ -71,7 +71,7 @@ def base(tmp_path_factory, tiny_model, tokenizer, pairs):
 
 @pytest.fixture
 def translated(base, monkeypatch):
-    """Runs the step in a folder; returns the domains that were decoded and the content of the file."""
+    """Runs the step in a folder; returns the decoded domains and the content of the file."""
     decoding = config.Decoding(length_factor=0.5, length_offset=6)
     settings = TranslationSettings(decoding=decoding, prompt=PromptSettings(instruction="Translate."), dtype="float32")
     of_domain = translate.engines.decoding.translations
@@ -103,7 +103,7 @@ def translated(base, monkeypatch):
 
 @pytest.fixture
 def anew(translated, tmp_path_factory):
-    """Content of the file of these domains where there is none before."""
+    """Content of the file for these domains if there was none before."""
     return lambda *domains: translated(tmp_path_factory.mktemp("anew"), *domains)[1]
 
 

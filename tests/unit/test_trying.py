@@ -1,4 +1,4 @@
-"""`limit`: everything on a few pairs, apart from the results of whole corpora, and said to be so."""
+"""`limit`: everything runs on a few pairs, apart from the results of whole corpora, and says so."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Attention heads as units: which weights are theirs, seen by what changes when these are set to zero."""
+"""Attention heads as units: which weights belong to them, shown by what changes if these are zero."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ UNITS = 2  # key and value heads of the tiny models, each serving two query head
 
 
 def rows_of_head(model, j):
-    """By hand, from transformers' own views: rows of q, k, v and columns of o of key/value head j."""
+    """Rows of q, k, v and columns of o of key/value head j, by hand from transformers' own views."""
     config = model.config.get_text_config()
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     group = config.num_attention_heads // config.num_key_value_heads
@@ -38,7 +38,7 @@ def test_projections_are_the_rows_and_columns_of_a_key_and_value_head(tiny_model
 
 
 def test_a_unit_without_its_weights_gives_nothing_to_the_output_projection(tiny_model, architecture):
-    """Zeroed rows of v leave zeros at exactly the unit's inputs of o_proj."""
+    """If its rows of v are zero, exactly the unit's inputs of o_proj are zero."""
     model = tiny_model(architecture)
     units = head_layers(model)[1]
     v = dict(units.projections)["v"]

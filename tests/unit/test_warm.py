@@ -1,4 +1,4 @@
-"""tests/warm.py: a step that is forked ends, fails and is killed as one that is started."""
+"""tests/warm.py: a forked step ends, fails and is killed like one that is started."""
 
 import signal
 import subprocess
@@ -16,6 +16,13 @@ STEP = "workflow.scripts.overview"
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(scope="module", autouse=True)
+def without_imports():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(warm.COLD, "1")
+        yield
+
+
 def run(script, cwd=ROOT):
     command = [*warm.COMMAND, "bash", "-c", script]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
@@ -23,7 +30,7 @@ def run(script, cwd=ROOT):
 
 @pytest.fixture(scope="module")
 def told():
-    """Output and exit code of a step with an unknown option, of one without a module, and of a Python of its own."""
+    """Output and exit code of a step with an unknown option, of one without a module, and of a separate Python."""
     calls = (f"-m {STEP} --nothing", "-m workflow.scripts.nothing", "-c 'import sys; sys.exit(5)'", f"-m {STEP} --help")
     return run("; ".join(f"python {call}; echo code $?" for call in calls))
 
@@ -46,7 +53,7 @@ def test_what_a_step_writes_goes_where_it_was_sent(told):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_reaches_the_step(tmp_path, number):
-    """The step waits for a pipe that nobody writes to; who waits for the step is killed."""
+    """The step waits for a pipe to which nobody writes; the process that waits for the step is killed."""
     package = tmp_path / "workflow" / "scripts"
     package.mkdir(parents=True)
     (package / "sleeps.py").write_text("import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(600)\n")
@@ -62,7 +69,7 @@ def test_a_signal_reaches_the_step(tmp_path, number):
 
 
 def test_who_is_killed_while_it_asks_for_a_step_stops_no_other():
-    """One that says nothing, and one that says less than it has announced."""
+    """One process says nothing, and another says less than it announced."""
     script = f"""
 import array, os, pathlib, re, socket, subprocess
 client = subprocess.run(["sh", "-c", "command -v python"], capture_output=True, text=True).stdout.strip()

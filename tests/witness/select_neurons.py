@@ -1,4 +1,4 @@
-"""The consensus selection recomputed from importance dumps, by loops and sklearn; it shares no code with caneft."""
+"""Recomputes the consensus selection from importance dumps, with loops and sklearn; shares no code with caneft."""
 
 import argparse
 import math
@@ -28,10 +28,10 @@ for dump in dumps:
 scores = {}
 for n in candidates:
     pooled = np.concatenate([dump[n // width, :, n % width] for dump in dumps]).astype(np.float64)
-    # float32 takes away the rounding error of an edge that is itself a (float16) score, so that x >= edge holds there
+    # float32 removes the rounding error of an edge that is itself a (float16) score, so that x >= edge holds there
     edges = np.quantile(pooled, np.arange(1, args.bins) / args.bins).astype(np.float32)
     bins = np.digitize(pooled, edges)
-    # 12 decimals: neurons with the same counts tie, whatever the order of summation
+    # 12 decimals: neurons with the same counts tie, in whatever order the sum was taken
     scores[n] = round(min(mutual_info_score(bins, labels == domain) for domain in range(len(dumps))), 12)
 budget = max(1, round(args.fraction * layers * width))
 selected = np.array(sorted(sorted(candidates, key=lambda n: (-scores[n], n))[:budget]))

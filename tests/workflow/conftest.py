@@ -1,4 +1,4 @@
-"""One real run of mini.yaml in a copy of the repository, shared by all tests of this folder, and plans on top of it."""
+"""One real run of mini.yaml in a copy of the repository, which all tests of this folder share, and plans on it."""
 
 import contextlib
 import importlib
@@ -40,7 +40,7 @@ PARTS = (
     "tests/workflow/mini-zh.yaml",
 )
 MINI = "tests/workflow/mini.yaml"
-RESULTS = "out/mini"  # by --config, so that the key of mini.yaml is overridden
+RESULTS = "out/mini"  # given by --config, so that it overrides the key of mini.yaml
 SECRETS = dict.fromkeys(
     ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "WANDB_API_KEY", "AWS_SECRET_ACCESS_KEY"), "hf_planted7secret"
 )
@@ -49,9 +49,9 @@ MOST_LINES = 10
 NOT_OURS = ("Using workflow specific profile", "WorkflowError", "  File ")  # Snakemake's frame around a message
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups, however early this file was loaded
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups, whenever this file was loaded
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share the run are one group, which one worker of pytest-xdist takes: the run is made once."""
+    """Makes tests that share the run one group for one worker of pytest-xdist, so that the run is made once."""
     for item in items:
         if "first_run" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("workflow"))
@@ -59,7 +59,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @dataclass(frozen=True)
 class Workspace:
-    """A copy of what the workflow needs of the repository, and the results made in it."""
+    """A copy of the parts of the repository that the workflow needs, and the results made in it."""
 
     root: Path
 
@@ -68,37 +68,37 @@ class Workspace:
         return self.root / RESULTS
 
     def configuration(self, edit: Callable[[dict], Any] = lambda config: None) -> dict:
-        """mini.yaml as a dict, with the results where they are, edited."""
+        """mini.yaml as a dict, with this workspace's results folder, edited."""
         config = yaml.safe_load((self.root / MINI).read_text(encoding="utf-8")) | OVERRIDES
         edit(config)
         return config
 
     def copy(self, root: Path) -> "Workspace":
-        """The same with its metadata and time stamps, to change files in."""
+        """A copy with its metadata and time stamps, whose files a test may change."""
         shutil.copytree(self.root, root, dirs_exist_ok=True)
         return Workspace(root)
 
     def command(self, *arguments: str, config: str | Path = MINI, own: bool = True) -> list[str]:
-        """own: with the results where this workspace has them, not where the configuration says."""
+        """Command line of Snakemake. own: results go to this workspace, not where the configuration says."""
         overrides = ["--config", *(f"{key}={value}" for key, value in OVERRIDES.items())] if own else []
         command = [sys.executable, "-m", "snakemake", "--nocolor", "--configfile", str(config), *overrides]
         return command + list(arguments)
 
     @property
     def environment(self) -> dict[str, str]:
-        """This process's, with its Python first on PATH and without what a user may have set for their own data."""
+        """This process's environment, with its Python first on PATH and without variables for users' own data."""
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         left_out = ("CANEFT_DATA", "CANEFT_COMET_PYTHON", "SNAKEMAKE_PROFILE", "PYTHONPATH")
         kept = {name: value for name, value in os.environ.items() if name not in left_out}
-        venvs = str(REPOSITORY / ".venvs")  # built once, by whoever comes first
-        # Without a file, Slurm's own commands, which the executor asks at every start, look for their cluster by DNS.
+        venvs = str(REPOSITORY / ".venvs")  # built once, by the first that needs it
+        # Slurm's own commands, which the executor runs at every start, would otherwise look for their cluster by DNS.
         slurm = {"SLURM_CONF": os.devnull}
         return kept | SECRETS | {"PATH": path, "HF_HUB_OFFLINE": "1", "CANEFT_VENVS": venvs} | slurm
 
     def snakemake(
         self, *arguments: str, config: str | Path = MINI, before: Sequence[str] = ()
     ) -> subprocess.CompletedProcess:
-        """Snakemake as a user calls it; stdout and stderr together in `stdout`. before: a command that starts it."""
+        """Runs Snakemake like a user; stdout and stderr together in `stdout`. before: a command that starts it."""
         return subprocess.run(
             [*before, *self.command(*arguments, config=config)],
             cwd=self.root,
@@ -112,7 +112,7 @@ class Workspace:
     def snakemake_here(
         self, *arguments: str, config: str | Path = MINI, own: bool = True, **variables: str
     ) -> subprocess.CompletedProcess:
-        """As `snakemake`, with further variables, but in this process and without hooks: a second less."""
+        """Like `snakemake`, with further variables, but in this process and without hooks, which saves a second."""
         said, code, environment = io.StringIO(), 0, self.environment | variables
         with untouched_interpreter(), contextlib.chdir(self.root), _writing_to(said):
             os.environ.clear()
@@ -132,10 +132,10 @@ class Workspace:
         resources: dict[str, int] | None = None,
         nodes: int | None = None,
     ) -> Iterator[DAG]:
-        """Snakemake's plan, by a dry run through its API. resources: as `--resources`; nodes: as a cluster's `--jobs`.
+        """Snakemake's plan, by a dry run through its API. resources: as `--resources`. nodes: as a cluster's `--jobs`.
 
-        The API knows no profiles, so what decides about reruns is read from profiles/default here, and what a cluster
-        takes together from profiles/slurm.
+        The API does not read profiles, so this reads what decides about reruns from profiles/default, and what a
+        cluster groups from profiles/slurm.
         """
         profile = yaml.safe_load((self.root / "profiles/default/config.yaml").read_text(encoding="utf-8"))
         settings = DAGSettings(
@@ -165,18 +165,18 @@ class Workspace:
             yield workflow._workflow.dag
 
     def plan(self, config: dict | None = None, targets: Iterable[str] = ()) -> set[str]:
-        """Jobs that need to run, as `rule wildcard/wildcard/...`."""
+        """Jobs that must run, as `rule wildcard/wildcard/...`."""
         with self.planned(config, targets) as dag:
             jobs = dag.needrun_jobs(exclude_finished=False)
             return {f"{job.rule.name} {'/'.join(job.wildcards)}".strip() for job in jobs}
 
     def commands(self, config: dict | None = None, targets: Iterable[str] = ()) -> dict[str, str]:
-        """Shell commands of all jobs of a plan, whether they need to run or not, by each file that they leave."""
+        """Shell commands of all jobs in a plan, whether they must run or not, by each of their output files."""
         with self.planned(config, targets) as dag:
             return {str(file): job.shellcmd for job in dag.jobs if job.shellcmd for file in job.output}
 
     def step_here(self, command: str) -> subprocess.CompletedProcess:
-        """The step of a job's shell command in this process, without its log: some seconds of imports less."""
+        """Runs the step of a job's shell command in this process, without its log, which saves seconds of imports."""
         words = shlex.split(command)
         module = next(n for n, word in enumerate(words) if word.startswith("workflow.scripts."))
         arguments = words[module : words.index(">", module)]
@@ -191,7 +191,7 @@ class Workspace:
 
 
 def _pairs(given: list[str]) -> dict[str, int]:
-    """What a profile says by `name=number`."""
+    """The `name=number` items of a profile."""
     return {name: int(number) for name, number in (item.split("=") for item in given)}
 
 
@@ -202,7 +202,7 @@ def _writing_to(said: io.StringIO) -> Iterator[None]:
 
 
 def message(done: subprocess.CompletedProcess) -> str:
-    """What a failed call of Snakemake says of ours: a few lines, and no traceback."""
+    """Our part of the output of a failed Snakemake call: a few lines, and no traceback."""
     assert done.returncode != 0, done.stdout
     assert "Traceback" not in done.stdout, done.stdout
     lines = [line for line in done.stdout.splitlines() if line.strip() and not line.startswith(NOT_OURS)]
@@ -212,7 +212,7 @@ def message(done: subprocess.CompletedProcess) -> str:
 
 @contextmanager
 def untouched_interpreter() -> Iterator[None]:
-    """The Snakefile finds no caneft loaded and takes its own copy's; afterwards all is as before."""
+    """Unloads caneft, so that the Snakefile imports its own copy; restores everything afterwards."""
     path, environment = sys.path.copy(), os.environ.copy()
     loaded = _forget_caneft()
     try:
@@ -255,7 +255,7 @@ class FinishedRun:
 
 @pytest.fixture(scope="session")
 def first_run(pristine, tmp_path_factory) -> FinishedRun:
-    """The one real run, to the report, whatever became of it; without a network, where the machine lets us do so, and
+    """The one real run, to the report, whether or not it succeeded; without a network if the machine allows that, and
     without each step's imports (tests/warm.py)."""
     if worker := os.environ.get("PYTEST_XDIST_WORKER"):
         made_by = tmp_path_factory.getbasetemp().parent / "finished.made-by"
@@ -274,6 +274,6 @@ def first_run(pristine, tmp_path_factory) -> FinishedRun:
 
 @pytest.fixture(scope="session")
 def finished(first_run) -> Workspace:
-    """The workspace after the real run. Not to be changed: take a copy."""
+    """The workspace after the real run. Do not change it: take a copy."""
     assert first_run.code == 0, first_run.output[-5000:]
     return first_run.workspace

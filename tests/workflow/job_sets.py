@@ -5,13 +5,13 @@ TRAINED = ("full", "lora", "adapters", "random", "caneft", "attention")
 NEURONS = ("random", "caneft")
 SELECTED = (*NEURONS, "attention")
 DRAWS = {"random": 1, "caneft": 0, "attention": 0}
-RATES = ("0.005", "0.01")  # of lora
+RATES = ("0.005", "0.01")  # for lora
 AGGREGATES = {"tabulate", "plot", "show_examples", "overview", "all"}
 
 
 def apart(mixture="all"):
-    """What is made of all translations of a block: scores on the domains outside of its mixture without what stands in
-    the training data, and tests of significance."""
+    """Jobs on all translations of a block: scores on domains outside its mixture, without what is in the training data,
+    and tests of significance."""
     return {f"score_without_overlap {M}/{mixture}", f"test_significance {M}/{mixture}"}
 
 
@@ -25,7 +25,7 @@ def tuned(*variants, mixture="all", seed=1):
 
 
 def tried(*rates, mixture="all", variant="lora"):
-    """Trials of a variant of lora, and the choice among them."""
+    """Trials of a variant of lora, and the choice between them."""
     runs = {f"tune_lora {M}/{mixture}/{variant}/lr{rate}-seed0" for rate in rates}
     return {*runs, *tried_again(*rates, mixture=mixture, variant=variant), f"choose_rate {M}/{mixture}/{variant}"}
 
@@ -38,7 +38,7 @@ def tried_again(*rates, mixture="all", variant="lora"):
 
 
 def selected(*variants, mixture="all", draw=None, own=""):
-    """own: end of the folder's name, of a draw of importance samples that a seed has of its own."""
+    """Selections of these variants. own: end of the folder's name, if a seed has its own draw of importance samples."""
     draws = DRAWS if draw is None else dict.fromkeys(variants, draw)
     units = {"attention": "heads"}
     return {f"select_neurons {units.get(v, 'neurons')}{own}/{M}/{mixture}/{v}/{draws[v]}" for v in variants}
@@ -53,7 +53,7 @@ def dumped(domain, own=""):
 
 
 def drawn(seed):
-    """All that is selected on a seed's own importance samples, from the dumps on."""
+    """All selections on a seed's own importance samples, from the dumps on."""
     own = f"-seed{seed}"
     dumps = set().union(*(dumped(domain, own) for domain in ("it", "law", "medical")))
     random = selected("random", draw=seed, own=own)
@@ -61,7 +61,7 @@ def drawn(seed):
 
 
 def evaluated(run):
-    """Translation and score of a run's test sets."""
+    """Translation and score of a run on its test sets."""
     return {f"translate {M}/{run}/test", f"score {M}/{run}"}
 
 
@@ -96,7 +96,7 @@ NEW_MIXTURE = {
     *evaluated("more/icl"),
     *flagged(mixture="more"),
     *evaluated("base"),
-    *apart(),  # the base has one file of translations, which blocks of both mixtures read
+    *apart(),  # the base has one file of translations, which the blocks of both mixtures read
     "score_copy de-en",
     *AGGREGATES,
 }
@@ -208,7 +208,7 @@ def change_scope(config):
     config["selection"]["task_relevant_scope"] = "layer"
 
 
-# lora has as many parameters as caneft, so its rates are tried again; the heads have a budget of their own
+# lora copies caneft's number of parameters, so its rates are tried again; the heads have their own budget
 NEW_NEURONS = {
     *selected(*NEURONS),
     *tried(*RATES),
@@ -418,7 +418,7 @@ def draw_for_two_seeds(config):
     add_seed(config)
 
 
-# trials and what they tune have the shared draw, so all rates stay
+# trials and the neurons that they tune use the shared draw, so all rates stay
 DRAWN_PER_SEED = {
     *drawn(1),
     *tuned(*SELECTED, "lora"),

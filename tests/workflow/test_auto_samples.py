@@ -1,4 +1,4 @@
-"""`importance.samples: auto`: a pilot decides, dumps take its scores over, and a new domain does not ask it again."""
+"""`importance.samples: auto`: a pilot decides, dumps reuse its scores, and a new domain does not ask it again."""
 
 import json
 
@@ -25,7 +25,7 @@ def one_more_domain(config):
 
 @pytest.fixture(scope="module")
 def decided(finished, tmp_path_factory):
-    """The mini run, and after it its dumps once more with `samples: auto`."""
+    """The mini run, whose dumps are then made again with `samples: auto`."""
     workspace = finished.copy(tmp_path_factory.mktemp("auto"))
     path = workspace.root / "auto.yaml"
     path.write_text(yaml.safe_dump(workspace.configuration(automatic)), encoding="utf-8")

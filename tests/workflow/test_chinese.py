@@ -1,4 +1,4 @@
-"""The Chinese twin in both directions, run to the tables: the target language decides how scores are tokenized."""
+"""The Chinese twin in both directions, up to the tables: the target language decides how scores are tokenized."""
 
 import json
 
@@ -29,7 +29,7 @@ def lines(path):
 @pytest.mark.parametrize("direction", TOKENIZER)
 def test_scores_are_those_of_the_tokenizer_of_the_target_language(results, direction):
     folder = results / "runs/mini-llama" / direction / "all/caneft/seed1"
-    differences = []  # to 13a, for which a Chinese sentence is one word
+    differences = []  # from 13a, for which a Chinese sentence is one word
     scores = json.loads((folder / "scores/test.json").read_text(encoding="utf-8"))["domains"]
     assert sorted(scores) == DOMAINS
     translations = lines(folder / "translations/test.jsonl")

@@ -1,4 +1,4 @@
-"""A real COMET through the workflow: trained small, scoring segments, found again in another place."""
+"""A real COMET in the workflow: it is trained at a small size, scores segments, and is found again in another place."""
 
 import json
 import shutil
@@ -38,13 +38,13 @@ def with_comet(config, **comet):
 
 
 def scores(results, run, metric="comet"):
-    """Of all test sets of a run."""
+    """Scores of all test sets of a run."""
     return json.loads((results / run / "scores/neural" / f"{metric}.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
 def scored(finished, tmp_path_factory):
-    """The finished mini run, with COMET added."""
+    """The finished mini run with COMET added."""
     workspace = finished.copy(tmp_path_factory.mktemp("comet"))
     (workspace.root / "comet.yaml").write_text(
         yaml.safe_dump(workspace.configuration(with_comet), sort_keys=False), encoding="utf-8"
@@ -55,18 +55,18 @@ def scored(finished, tmp_path_factory):
 
 
 def test_adding_comet_runs_its_own_jobs_and_the_aggregates(finished):
-    """Beside what the two methods alone would run again."""
+    """Compares with the jobs that run again for the two methods alone."""
     without = finished.plan(finished.configuration(lambda config: with_comet(config) or config.pop("scoring")))
     ours = (
         finished.plan(finished.configuration(with_comet)) - without - {"build_environment comet"}
-    )  # may be there already
+    )  # it may exist already
     assert ours == SCORING | {"prepare_metric_pairs comet", "train_comet comet"}
     aggregates = {"test_significance", "show_examples", "tabulate", "plot", "overview", "all"}
     assert {job.partition(" ")[0] for job in without} == {"score_without_overlap", *aggregates}
 
 
 def of_metrics(jobs):
-    """The jobs of the metric's rules."""
+    """Jobs of the metric's rules."""
     return {job for job in jobs if job.partition(" ")[0] in RULES}
 
 
@@ -88,7 +88,7 @@ def test_another_unseen_domain_is_scored_and_the_metric_left_alone(scored):
 
 @pytest.mark.slow
 def test_a_job_that_runs_again_scores_only_what_has_changed(scored, tmp_path_factory):
-    """Scores that are planted under the checksum of the same texts stay; those of changed outputs are made again."""
+    """Planted scores with the checksum of the same texts stay; those of changed outputs are made again."""
     workspace = scored.copy(tmp_path_factory.mktemp("again"))
     before = scores(workspace.results, RUNS[1])["domains"]
     planted = scores(workspace.results, RUNS[1])
@@ -118,7 +118,7 @@ def test_a_job_that_runs_again_scores_only_what_has_changed(scored, tmp_path_fac
     ],
 )
 def test_another_checkpoint_repeats_all_scores_by_it_and_nothing_else(scored, change, of_the_metric):
-    """But for the aggregates. How many segments are scored at once does not count."""
+    """Only the aggregates run, too. The number of segments scored at once does not matter."""
     jobs = scored.plan(scored.configuration(lambda config: with_comet(config, **change)))
     assert of_metrics(jobs) == (of_the_metric | SCORING if of_the_metric else set())
     assert not {job.partition(" ")[0] for job in jobs} & {"translate", "score", "tune_neurons", "prepare_corpus"}
@@ -141,7 +141,7 @@ def test_every_segment_has_a_score_and_the_domain_their_mean(scored):
 
 @pytest.mark.slow
 def test_it_tells_corrupted_translations_from_good_ones(scored):
-    """On pairs that it was not trained on; the untrained encoder of the same size does not."""
+    """The pairs were not in its training. The untrained encoder of the same size cannot tell them."""
     training = json.loads((scored.results / "metrics/comet/manifest.json").read_text(encoding="utf-8"))["training"]
     assert (training["pairs"], training["held_out"]) == (540, 60)
     assert training["comet"]["pearson"] > 0.3 and training["chrf"]["pearson"] > 0.6
@@ -155,12 +155,12 @@ def test_the_table_has_its_column_and_says_what_it_is(scored):
         100 * scores(scored.results, RUNS[1])["domains"]["koran"]["score"], abs=1e-3
     )
     printed = (scored.results / "tables/main.md").read_text(encoding="utf-8")
-    assert "COMET (demonstration)" in printed and "This COMET is no published one" in printed
+    assert "COMET (demonstration)" in printed and "not a published one" in printed
 
 
 @pytest.mark.slow
 def test_a_checkpoint_that_moved_gives_the_same_scores(scored, tmp_path_factory):
-    """As `path:`, from another folder, by another manifest; with the old one gone."""
+    """It is given as `path:`, in another folder with another manifest, and the old one is gone."""
     workspace = scored.copy(tmp_path_factory.mktemp("moved"))
     shutil.move(workspace.results / "metrics/comet", workspace.root / "checkpoint")
     (workspace.root / "checkpoint/manifest.json").unlink()
@@ -178,7 +178,7 @@ def test_a_checkpoint_that_moved_gives_the_same_scores(scored, tmp_path_factory)
 
 @pytest.mark.slow
 def test_a_checkpoint_of_the_hub_is_fetched_with_its_encoder_and_then_works_offline(scored, tmp_path_factory):
-    """The trained one, published as real ones are: the encoder is another repository, known by its name alone."""
+    """It is the trained one, published like real ones: its encoder is another repository, known only by name."""
     import torch
 
     root = tmp_path_factory.mktemp("hub")
@@ -234,7 +234,7 @@ def test_losing_one_runs_scores_rebuilds_these_and_the_aggregates(scored, tmp_pa
 
 @pytest.mark.slow
 def test_metricx_scores_by_its_own_output_embeddings(finished, tmp_path_factory):
-    """A random mT5 whose two ends differ, scored by a job, against generation with another version of transformers."""
+    """The mT5's input and output embeddings differ; generation by another version of transformers must agree."""
     import torch
     from safetensors.torch import save_file
 
@@ -277,7 +277,7 @@ def test_metricx_scores_by_its_own_output_embeddings(finished, tmp_path_factory)
 
 
 def mt5(folder):
-    """A small random mT5 and a tokenizer of letters; the tokenizer and what the model is stand in the folder."""
+    """A small random mT5 and a tokenizer of letters; the folder has the tokenizer and the model's description."""
     import torch
     from tokenizers import Tokenizer, models, processors
     from transformers import MT5Config, MT5ForConditionalGeneration, PreTrainedTokenizerFast
@@ -290,7 +290,7 @@ def mt5(folder):
     words = PreTrainedTokenizerFast(tokenizer_object=letters, pad_token="<pad>", eos_token="</s>")
     words.save_pretrained(folder)
     named = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "<pad>", "eos_token": "</s>"}
-    (folder / "tokenizer_config.json").write_text(json.dumps(named), encoding="utf-8")  # as the older version reads it
+    (folder / "tokenizer_config.json").write_text(json.dumps(named), encoding="utf-8")  # in the older version's form
     torch.manual_seed(1)
     sizes = {"d_model": 8, "d_kv": 4, "d_ff": 16, "num_layers": 2, "num_heads": 2}
     model = MT5ForConditionalGeneration(MT5Config(vocab_size=250_112, **sizes)).eval()

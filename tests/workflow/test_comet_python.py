@@ -11,7 +11,7 @@ from tests.workflow.test_comet import RUNS, with_comet
 
 @pytest.fixture
 def planned(pristine, tmp_path):
-    """Dry run of one test set's scores with CANEFT_COMET_PYTHON: exit code and what is said, commands included."""
+    """Dry run of one test set's scores with CANEFT_COMET_PYTHON: exit code and output, commands included."""
 
     def plan(python, *arguments, target=f"out/mini/{RUNS[1]}/scores/neural/comet.json"):
         file = tmp_path / "comet.yaml"

@@ -1,4 +1,4 @@
-"""`importance.draws: per_seed` on the finished mini run, to the report: a seed's runs are of samples of its own."""
+"""`importance.draws: per_seed` on the finished mini run, up to the report: a seed's runs use its own samples."""
 
 import json
 
@@ -13,7 +13,7 @@ from tests.workflow import job_sets as jobs
 
 @pytest.fixture(scope="module")
 def drawn(finished, tmp_path_factory):
-    """The mini run, and after it a draw for its one seed."""
+    """The mini run, and then a draw for its one seed."""
     workspace = finished.copy(tmp_path_factory.mktemp("drawn"))
     path = workspace.root / "drawn.yaml"
     path.write_text(yaml.safe_dump(workspace.configuration(jobs.draw_per_seed), sort_keys=False), encoding="utf-8")

@@ -27,8 +27,8 @@ WITNESS = Path(__file__).parents[1] / "witness/select_neurons.py"
 HERE = "mini-llama/de-en"
 SEEN = ["it", "law", "medical"]
 TRAINED = ("full", "lora", "adapters", "random", "caneft", "attention")
-RUNS = ("base", "all/icl", *(f"all/{variant}/seed1" for variant in TRAINED))  # all final ones
-RATES = ("0.005", "0.01")  # the grid of lora
+RUNS = ("base", "all/icl", *(f"all/{variant}/seed1" for variant in TRAINED))  # all final runs
+RATES = ("0.005", "0.01")  # lora's grid
 ARTEFACTS = {"full": "model", "lora": "adapter_model", "adapters": "adapters"}
 DOMAINS = ["it", "koran", "law", "medical"]
 LAYERS, WIDTH, HIDDEN = 2, 64, 32
@@ -62,16 +62,16 @@ def test_one_command_makes_the_report(first_run):
     assert first_run.code == 0, first_run.output[-5000:]
     assert re.search(r"\b(\d+) of \1 jobs done", first_run.output)
     assert f"report   {first_run.workspace.results.relative_to(first_run.workspace.root)}" in first_run.output
-    assert not (first_run.workspace.root / "results").exists()  # --config results_root won
+    assert not (first_run.workspace.root / "results").exists()  # --config results_root was used
 
 
 def test_no_job_left_a_traceback_or_half_a_file(results):
     logs = list((results / "logs").rglob("*.log"))
-    assert len(logs) == 57  # every job but `all`
+    assert len(logs) == 57  # each job has one, except `all`
     assert [log for log in logs if "Traceback" in log.read_text()] == []
     assert {path.parent.name + path.name for path in results.rglob(".*")} == {
         f"translations.{split}.{suffix}" for split in ("dev", "test") for suffix in ("jsonl", "cost.json")
-    }  # what the next job keeps: the files beside them
+    }  # kept for the next job: links to the files beside them
     hidden = [path for path in results.rglob(".*") if path.is_file()]
     assert all(path.samefile(path.with_name(path.name[1:])) for path in hidden)
 
@@ -93,7 +93,7 @@ def test_tables_and_figures_exist_in_every_format(results, plan):
 
 
 def test_all_scores_stand_in_one_file(results):
-    """Of base, icl and copy once, of every trained variant at its seed; on four domains, in two metrics."""
+    """base, icl and copy once, and every trained variant at its seed; on four domains, in two metrics."""
     table = pd.read_parquet(results / "runs.parquet")
     assert len(table) == (3 + len(TRAINED)) * 4 * 2
     tuned = json.loads((run_folder(results, "caneft") / "record.json").read_text())
@@ -112,7 +112,7 @@ def test_the_main_table_prints_the_scores_of_the_score_files(results):
 
 
 def test_the_report_shows_every_table_and_figure_with_its_caption(finished, plan):
-    """Those that there is something for."""
+    """That is, every one that is not empty."""
     page = (finished.results / "report.html").read_text(encoding="utf-8")
     categories = json.loads(re.search(r"var categories = (\{.*?\});", page)[1])
     found = {name: len(shown["Other"]) for name, shown in categories.items()}
@@ -130,7 +130,7 @@ def test_the_report_shows_every_table_and_figure_with_its_caption(finished, plan
 
 
 def test_the_report_opens_with_the_overview(finished):
-    """Its page stands in the workflow's description; without metadata a drawing of all jobs would stand beside it."""
+    """The workflow's description holds its page; without metadata, a drawing of all jobs would be beside it."""
     page = (finished.results / "report.html").read_text(encoding="utf-8")
     opening = json.loads(re.search(r"var workflow_desc = (\".*?\");\n", page)[1])
     overview = (finished.results / "overview.html").read_text(encoding="utf-8")
@@ -153,13 +153,13 @@ def test_an_edited_caption_remakes_the_report_alone(finished, tmp_path):
 
 
 def lines_of(results, run, domain, split="test"):
-    """What a run made of a domain, as it stands in its file."""
+    """A run's lines for a domain, as in its file."""
     text = (results / "runs" / HERE / run / f"translations/{split}.jsonl").read_text(encoding="utf-8")
     return [line for line in map(json.loads, text.splitlines()) if line["domain"] == domain]
 
 
 def test_every_score_file_holds_the_domains_of_its_run(results):
-    """A trial has no file of its own; the trials of a grid share one."""
+    """A trial has no file of its own, because the trials of a grid share one."""
     for run in RUNS:
         folder = results / "runs" / HERE / run
         assert [file.name for file in (folder / "scores").iterdir()] == ["test.json"]
@@ -203,7 +203,7 @@ def test_every_method_translates_as_itself(results):
 
 
 def test_the_lowest_rate_that_dev_cannot_tell_from_the_best_is_run(results):
-    """From the trials' translations: mean chrF2 over the domains' dev pairs, by sacrebleu."""
+    """Compares the trials' translations by mean chrF2 over the domains' dev pairs, by sacrebleu."""
     reached, drawn = {}, (results / "mixtures/de-en/all/dev.jsonl").read_text(encoding="utf-8")
     dev = [json.loads(line) for line in drawn.splitlines()]
     for rate in RATES:
@@ -260,10 +260,14 @@ def test_run_records_say_what_was_run(results):
             "revision": None,
             "weights": {"model.safetensors": sha256(base)},
         }
-        assert record["data"] == {f"{split}_sha256": sha256(mixture / f"{split}.jsonl") for split in ("train", "dev")}
+        data = {f"{split}_sha256": sha256(mixture / f"{split}.jsonl") for split in ("train", "dev")}
+        owner = "caneft" if variant == "lora" else variant  # which lora is to equal in size
+        chosen = [*results.glob(f"*/{HERE}/all/{owner}/draw{owner == 'random':d}.npz")]
+        wanted = None if variant in ("full", "adapters") else sha256(*chosen)
+        assert record["data"] == data | {"neurons_sha256": wanted}
         assert set(record["code"]) == {"commit", "dirty"}
         assert {"torch", "transformers", "peft", "numpy", "python"} <= set(record["packages"])
-        if variant != "lora":  # whose rate is chosen
+        if variant != "lora":  # its rate is chosen
             assert record["settings"]["learning_rate"] == (5e-4 if variant == "full" else 1e-2)
         assert record["settings"]["tuning"]["batch_size"] == 16
         assert record["tuning"]["examples"] == 180
@@ -284,17 +288,17 @@ def test_records_count_the_parameters_that_the_files_hold(results):
     base = count(results / "models/mini-llama/model.safetensors")
     expected = {"full": base, "random": 3 * HIDDEN * SELECTED, "caneft": 3 * HIDDEN * SELECTED}
     expected["lora"] = count(run_folder(results, "lora") / "adapter_model.safetensors")
-    # nearest to the neurons' 1248: a rank costs 3 modules x 2 layers x (32 + 64), so 2 it is and not 3
+    # nearest to the neurons' 1248: a rank costs 3 modules x 2 layers x (32 + 64), so it is 2 and not 3
     assert expected["lora"] == 2 * 3 * LAYERS * (HIDDEN + WIDTH)
     expected["adapters"] = len(SEEN) * LAYERS * 2 * HIDDEN * 4
-    expected["attention"] = 4 * HIDDEN * HIDDEN // 2  # one of two heads: half of q, k, v and o of a layer
+    expected["attention"] = 4 * HIDDEN * HIDDEN // 2  # one of two heads, so half of a layer's q, k, v and o
     for variant in TRAINED:
         record = read(run_folder(results, variant) / "record.json")
         assert record["parameters"] == {"trainable": expected[variant], "total": base}
 
 
 def neurons_of(path):
-    """{(layer, neuron)} of a neuron set."""
+    """A neuron set as {(layer, neuron)}."""
     with np.load(path) as chosen:
         return set(zip(chosen["layer"].tolist(), chosen["neuron"].tolist(), strict=True))
 
@@ -316,7 +320,7 @@ def test_halves_of_the_samples_are_compared_at_the_budget(results):
     criteria = "caneft", "caneft-geometric", "caneft-harmonic", "joint"
     assert curves == [(criterion, scope, 30) for criterion in criteria for scope in ("model", "layer")]
     for point in stability["points"]:
-        for name in ("jaccard", "noise_jaccard"):  # sets of 13 that share s: s / (26 - s)
+        for name in ("jaccard", "noise_jaccard"):  # sets of 13 with s in common: s / (26 - s)
             assert len(point[name]) == 10
             assert all(any(value == s / (2 * SELECTED - s) for s in range(SELECTED + 1)) for value in point[name])
 
@@ -360,7 +364,7 @@ def test_a_patch_changes_the_weights_of_the_selected_neurons_and_no_other(result
 
 @pytest.mark.parametrize("variant", TRAINED)
 def test_what_translates_is_the_base_with_the_runs_weights(results, variant):
-    """The model that `translate` restores, tensor by tensor, against what the files alone say."""
+    """Compares the model that `translate` loads, tensor by tensor, with the files alone."""
     import torch
 
     from caneft.models import manifests
@@ -413,7 +417,7 @@ def test_full_weights_are_temporary_unless_they_are_kept_and_nothing_is_made_ane
             temporary = [str(file) for job in dag.jobs for file in job.temp_output]
             assert temporary == ([] if kept else [str(weights.relative_to(workspace.root))])
             rules = {job.rule.name for job in dag.needrun_jobs(exclude_finished=False)}
-            assert rules <= AGGREGATES, rules  # which are told of the configuration
+            assert rules <= AGGREGATES, rules  # they get the configuration
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""`decoding.engine: vllm` in the plan: in which environment each translation runs, and what builds that."""
+"""`decoding.engine: vllm` in the plan: the environment of each translation, and the job that builds it."""
 
 import re
 import sys
@@ -18,7 +18,7 @@ def with_vllm(config):
 
 
 def pythons(workspace, edit=lambda config: None):
-    """The Python of a run's translation, by run."""
+    """The Python of each run's translation, by run."""
     configuration = workspace.configuration(edit)
     commands = workspace.commands(configuration)
     found = {name: commands[f"{configuration['results_root']}/{file}"] for name, file in FILES.items()}
@@ -32,7 +32,7 @@ def test_by_default_translations_run_where_all_does_and_no_environment_is_built(
 
 @pytest.fixture
 def bare(pristine, tmp_path):
-    """The same where no environment has been built, as a clone's may have been."""
+    """`pristine` without any built environment, as in a new clone."""
 
     class Bare(type(pristine)):
         @property
@@ -51,7 +51,7 @@ def test_vllm_translates_in_its_own_environment_and_adapters_stay(bare):
 
 
 def test_where_that_python_is_belongs_to_no_translation(pristine):
-    """What Snakemake compares with an earlier run's; the settings are among it."""
+    """Checks the params that Snakemake compares with those of an earlier run; the settings are among them."""
     with pristine.planned(pristine.configuration(with_vllm)) as dag:
         compared = [job.non_derived_params for job in dag.jobs if job.rule.name == "translate"]
     values = {str(value) for params in compared for value in params}
@@ -60,7 +60,7 @@ def test_where_that_python_is_belongs_to_no_translation(pristine):
 
 
 def test_the_engine_reruns_translations_and_what_follows_from_them_alone(finished, monkeypatch):
-    """Neither tuning nor what leads to it, and not the trials' tuning."""
+    """Neither tuning nor the jobs before it run again, and trials are not tuned again."""
     planned = {job.split()[0] for job in finished.plan(finished.configuration(with_vllm))} - {"build_environment"}
     assert {"translate", "score", "choose_rate", "tabulate"} <= planned
     assert not planned & {
@@ -74,7 +74,7 @@ def test_the_engine_reruns_translations_and_what_follows_from_them_alone(finishe
 
 @pytest.fixture
 def said(pristine, tmp_path):
-    """What a dry run says with CANEFT_VLLM_PYTHON."""
+    """A dry run with CANEFT_VLLM_PYTHON: exit code and output."""
 
     def run(python):
         file = tmp_path / "vllm.yaml"

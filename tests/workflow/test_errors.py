@@ -1,4 +1,4 @@
-"""What a user sees who made a mistake, or pressed Ctrl-C: one message with file, key and remedy, no traceback."""
+"""What users see after a mistake or Ctrl-C: one message with file, key and remedy, and no traceback."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from tests.workflow.conftest import message
 
 
 def law_files(path):
-    """Edit: the training pairs of the domain law are read from a file."""
+    """Edit: read the training pairs of the domain law from a file."""
 
     def edit(config):
         config["directions"]["de-en"]["domains"]["law"]["train"] = {"format": "jsonl", "path": path}
@@ -52,7 +52,7 @@ MISTAKES = {
 
 @pytest.fixture
 def mistaken(pristine, tmp_path):
-    """Writes a configuration with that edit; returns its file."""
+    """Writes a configuration with an edit; returns its file."""
 
     def write(edit):
         file = tmp_path / "mistaken.yaml"
@@ -69,20 +69,20 @@ def test_a_mistake_in_the_configuration_is_one_message_before_anything_runs(pris
 
 
 def test_the_command_shows_that_message_and_nothing_else(pristine, mistaken):
-    """Started as a user starts it; the mistakes above are made in this process."""
+    """Snakemake starts here as a user starts it; for the mistakes above it ran in this process."""
     file = mistaken(misspelt_key)
     assert message(pristine.snakemake("-n", config=file)) == message(pristine.snakemake_here("-n", config=file))
 
 
 @pytest.mark.parametrize("text", ["models:\n\ttiny: {}\n", "directions: [de-en\nmodels: {}\n"], ids=["tab", "bracket"])
 def test_broken_yaml_is_called_that(pristine, tmp_path, text):
-    """Snakemake reads the file before the Snakefile, so these are its words; they name neither file nor line."""
+    """Snakemake reads the file before the Snakefile, so the words are its own; they name neither file nor line."""
     (tmp_path / "broken.yaml").write_text(text)
     assert_names(message(pristine.snakemake_here("-n", config=tmp_path / "broken.yaml")), "YAML")
 
 
 def test_a_broken_line_of_a_corpus_is_named_with_file_and_line(pristine, tmp_path):
-    """In a file that is too large to be read whole before the first job."""
+    """The file is too large to be read completely before the first job."""
     copy = pristine.copy(tmp_path / "copy")
     raw, long = tmp_path / "law.jsonl", "lang " * 100
     lines = [json.dumps({"source": f"Satz {number} {long}", "target": f"{number}. {long}"}) for number in range(1, 81)]
@@ -102,7 +102,7 @@ def test_a_broken_line_of_a_corpus_is_named_with_file_and_line(pristine, tmp_pat
 
 
 def interruptible():
-    """In the child before it starts: Ctrl-C works, though pytest itself may run in the background."""
+    """Makes Ctrl-C work in the child, even if pytest itself runs in the background."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -128,7 +128,7 @@ def test_after_ctrl_c_in_tuning_the_same_command_finishes(finished, tmp_path):
     while not any(file.stat().st_size for file in run.glob(".checkpoint/log.jsonl")):
         assert started.poll() is None and time.monotonic() < waited_until, started.communicate()[0]
         time.sleep(0.02)
-    os.killpg(started.pid, signal.SIGINT)  # as the terminal does: to Snakemake and its jobs
+    os.killpg(started.pid, signal.SIGINT)  # to Snakemake and its jobs, as the terminal does
     said, _ = started.communicate(timeout=600)
     assert started.returncode != 0
     assert "Traceback" not in said, said

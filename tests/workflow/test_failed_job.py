@@ -1,4 +1,4 @@
-"""A job that fails when it is made again: what was made from its old results does not pass for new."""
+"""If a job fails when it is made again, nothing made from its old results passes for new."""
 
 REPORTS = {"tabulate", "plot", "show_examples", "overview"}
 """They read the results; a failed one leaves no table or figure, which Snakemake misses by itself."""
@@ -9,7 +9,7 @@ def named(job):
 
 
 def test_what_any_job_leaves_is_missed(finished, tmp_path):
-    """One job of each rule: without its results, as a failed job leaves it, it is made again, and the tables too."""
+    """One job of each rule lacks its results, as after a failure: it is made again, and so are the tables."""
     copy = finished.copy(tmp_path / "copy")
     with copy.planned() as dag:
         made = {job.rule.name: (named(job), list(map(str, job.output))) for job in dag.jobs if job.output}

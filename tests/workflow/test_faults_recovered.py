@@ -1,4 +1,4 @@
-"""A few of the faults of `make test-faults`, each in a copy of the finished run that lacks one method's runs."""
+"""Some faults of `make test-faults`, each in a copy of the finished run that lacks the runs of one method."""
 
 from random import Random
 

@@ -1,4 +1,4 @@
-"""`snakemake fetch` from a hub on this machine, and after it everything without."""
+"""`snakemake fetch` from a local hub, and then everything else without one."""
 
 import json
 import os
@@ -13,7 +13,7 @@ PAIRS = [{"translation": {"de": f"Satz Nummer {i}.", "en": f"Sentence number {i}
 
 
 def from_the_hub(config):
-    """Edit: the model is a hub model, and a domain's training pairs are a dataset of the hub."""
+    """Edit: the model comes from the hub, and one domain's training pairs are a dataset of the hub."""
     config["models"] = {"mini-llama": {"hub": "owner/tiny"}}
     config["directions"]["de-en"]["domains"]["law"]["train"] = {"format": "datasets", "name": "owner/talks"}
 
@@ -61,7 +61,7 @@ def test_fetch_downloads_once_and_the_rest_needs_no_network(place):
         commit = hub.add("models/owner/tiny", root / "model")
         talks = hub.add("datasets/owner/talks", root / "talks")
 
-        refused = snakemake(place, hub, "1", "fetch")  # the user's own word wins
+        refused = snakemake(place, hub, "1", "fetch")  # the user's setting wins
         assert refused.returncode != 0 and "Run `snakemake fetch` where there is a network" in refused.stdout
         assert hub.asked == []
 

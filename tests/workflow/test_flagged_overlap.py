@@ -1,4 +1,4 @@
-"""A test set that shares pairs with the training data of a mixture, through the real workflow to the scores."""
+"""A test set shares pairs with a mixture's training data: the real workflow, up to the scores."""
 
 import json
 
@@ -17,12 +17,12 @@ RUNS = ["base", "all/icl", *(f"all/{variant}/seed1" for variant in TRAINED)]
 
 @pytest.fixture(scope="module")
 def mixed(finished, tmp_path_factory):
-    """A copy, and the edit that adds a domain: koran's test set with three segments of the mixture's train."""
+    """A copy, and the edit that adds a domain: koran's test set plus three segments from the mixture's train."""
     folder = tmp_path_factory.mktemp("overlapping")
     workspace = finished.copy(folder / "workspace")
     train = store.read(workspace.results / "mixtures/de-en/all/train.jsonl")
     koran = store.read(workspace.results / "corpora/de-en/koran/test.jsonl")
-    other = Row("", f"  {train[100].source} ", "Another translation.")  # white space is no difference
+    other = Row("", f"  {train[100].source} ", "Another translation.")  # white space makes no difference
     test = [*koran[:5], train[0], *koran[5:10], other, train[-1], *koran[10:12]]
     store.write(folder / "mixed.jsonl", [row._replace(domain=None) for row in test])
 
@@ -35,7 +35,7 @@ def mixed(finished, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def overlapping(mixed):
-    """That copy, with the scores on the new domain."""
+    """That copy with the scores on the new domain."""
     workspace, config = mixed
     (workspace.root / "mixed.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     target = "out/mini/tables/overlap.html"
@@ -52,7 +52,7 @@ def assert_flagged(results):
 
 
 def test_the_shared_segments_are_flagged_and_no_other(mixed):
-    """By the two steps alone."""
+    """Runs only the two steps."""
     workspace, config = mixed
     commands = workspace.commands(config)
     for name in ("corpora/de-en/mixed/test.jsonl", "mixtures/de-en/all/overlap/mixed.json"):
@@ -67,7 +67,7 @@ def test_the_workflow_flags_the_same(overlapping):
 
 
 def scores_without(results):
-    """Of the domains outside of the mixture."""
+    """Scores without overlap on the domains outside the mixture."""
     content = json.loads((results / f"scores/without-overlap/{HERE}/all.json").read_text())
     assert content["domains"].keys() == {"koran", "mixed"}
     return content["domains"]

@@ -82,7 +82,7 @@ def test_the_limit_is_the_machine_s_unless_it_is_given(pristine, three_gpus, _, 
 @pytest.mark.slow
 @pytest.mark.parametrize(("options", "_", "limit"), LIMITS)
 def test_snakemake_keeps_to_that_limit(pristine, tmp_path, three_gpus, options, _, limit):
-    """It says what it may give out when it begins; the target is one small job without a GPU."""
+    """Snakemake prints its resources at the start; the target is one small job without a GPU."""
     copy = pristine.copy(tmp_path / "copy")
     target = "out/mini/corpora/de-en/koran/test.jsonl"
     done = copy.snakemake(*options, "--cores", "1", target, config=asking(copy, tmp_path, {"gpu": 2}))
@@ -113,7 +113,7 @@ def test_two_snakemakes_share_three_gpus(pristine, tmp_path, three_gpus):
 
 
 def dumping(roots):
-    """Devices by process, of the dumps that run now in these folders; a child before its exec looks like its parent."""
+    """Devices of the dumps that run now in these folders, by process; a child before its exec looks like its parent."""
     found, parents = {}, {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -131,7 +131,7 @@ def dumping(roots):
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="jobs would compute on this machine's own GPUs")
 def test_two_snakemakes_dump_at_once_and_never_two_jobs_on_one_gpu(finished, tmp_path, three_gpus):
-    """The workflow's own jobs. Who is seen before and after all others were looked at had its device all that time."""
+    """The jobs are the workflow's own. A process seen before and after a look at all others kept its device."""
     copies = [finished.copy(tmp_path / name) for name in ("one", "other")]
     dumps = [f"importance/mini-llama/de-en/{domain}" for domain in ("it", "law", "medical")]
     running, most, processes = [], 0, set()
@@ -149,7 +149,7 @@ def test_two_snakemakes_dump_at_once_and_never_two_jobs_on_one_gpu(finished, tmp
         both = [seen[process] for process in seen.keys() & again.keys()]
         assert len(both) == len(set(both)), f"devices of the jobs that run: {both}"
         most, processes = max(most, len(both)), processes | seen.keys()
-        time.sleep(0.02)
+        time.sleep(0.1)
     assert [process.returncode for process in running] == [0, 0], [(copy.root / "said").read_text() for copy in copies]
     assert len(processes) == 6 and most == 3
     for copy in copies:

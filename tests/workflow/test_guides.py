@@ -1,4 +1,4 @@
-"""docs/guides.md is followed word by word: its files are written, its changes applied, its commands run.
+"""Follows docs/guides.md word by word: writes its files, applies its changes, runs its commands.
 
 The guides speak of the demo; here they are followed on the finished mini workflow, whose domains have the same names.
 """
@@ -21,12 +21,12 @@ TEXT = (REPOSITORY / "docs/guides.md").read_text(encoding="utf-8")
 GUIDES = {part.split("\n", 1)[0]: part for part in TEXT.split("\n## ")[1:]}
 BLOCK = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 RESULTS = "out/mini"
-PLAN = "  jobs  why\n"  # head of the table of a dry run
+PLAN = "  jobs  why\n"  # head of a dry run's table
 MINI = {"config/config.yaml": "tests/workflow/mini.yaml", "tiny-llama": "mini-llama", "results/": f"{RESULTS}/"}
 
 
 def as_mini(text):
-    """Commands about the demo as commands about the mini workflow."""
+    """Commands about the demo, rewritten for the mini workflow."""
     for demo, mini in MINI.items():
         text = text.replace(demo, mini)
     if "--config " in text:
@@ -35,7 +35,7 @@ def as_mini(text):
 
 
 def follow(workspace, title):
-    """Does all that a guide says but running the whole workflow; returns what its commands printed."""
+    """Does everything in a guide except running the whole workflow; returns what its commands printed."""
     printed = []
     for kind, name, content in BLOCK.findall(GUIDES[title]):
         if kind == "bash":
@@ -73,14 +73,14 @@ def run(workspace, command):
 
 @pytest.fixture
 def place(finished, tmp_path):
-    """A copy of the finished mini workflow, to change, with what the reference is generated from."""
+    """A copy of the finished mini workflow, to change, with the sources of the generated reference."""
     place = finished.copy(tmp_path / "place")
     shutil.copytree(REPOSITORY / "docs", place.root / "docs")
     return place
 
 
 def jobs(output):
-    """Rules and counts that the last dry run lists."""
+    """Rules and counts in the last dry run."""
     table = output.rpartition(PLAN)[2].partition("\ntotal ")[0]
     return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+) ", table, re.MULTILINE)}
 
@@ -98,7 +98,7 @@ def test_every_guide_is_followed_here():
 
 
 def test_own_data_and_model(place):
-    """Small corpora get sizes that fit them: 60 pairs of law less 12 for test and 6 for dev."""
+    """Small corpora get sizes that fit: 60 pairs of law minus 12 for test and 6 for dev."""
     planned = jobs(follow(place, "Start with your own data and model"))
     assert planned["prepare_corpus"] == 2 and planned["dump_importance"] == 2 and planned["resolve_model"] == 1
     written = yaml.safe_load((place.root / "own.yaml").read_text(encoding="utf-8"))
@@ -115,7 +115,7 @@ def test_the_readme_s_own_data_and_model(place):
 def test_a_domain(place):
     printed = follow(place, "Add a domain")
     with_garden, with_finance = (jobs(part) for part in printed.split(PLAN)[1:])
-    assert with_garden["dump_importance"] == 2  # of neurons and of heads, as the mini workflow has both
+    assert with_garden["dump_importance"] == 2  # for neurons and for heads: the mini workflow has both
     assert with_garden["prepare_corpus"] == 1 and with_garden["draw_mixture"] == 1
     assert with_finance["prepare_test_corpus"] == 1
     assert not any(rule.startswith(("tune", "dump")) for rule in with_finance)
@@ -145,7 +145,7 @@ def test_a_model(place):
     [("Add a selection criterion", "tune_neurons", "spread"), ("Add a tuning method", "tune_norms", "norms")],
 )
 def test_code_is_added(place, title, rule, variant):
-    """Really run: the new variant alone is tuned, and stands in the table."""
+    """The workflow really runs: only the new variant is tuned, and it is in the table."""
     planned = jobs(follow(place, title))
     tuned = {name: count for name, count in planned.items() if name.startswith("tune")}
     assert tuned == {rule: 1} and planned.get("select_neurons", 0) == (variant == "spread")

@@ -1,4 +1,4 @@
-"""`caneft held-out` on the finished run: losses are those of merged models, pair after pair."""
+"""`caneft held-out` on the finished run: its losses equal those of merged models, pair by pair."""
 
 import csv
 import json
@@ -20,7 +20,7 @@ PAIRS = 5
 def test_losses_are_those_of_the_models_that_users_run(finished, tmp_path, command_line):
     results, out = finished.copy(tmp_path / "here").results, tmp_path / "out"
     used = results / "mixtures/de-en/all/dev.jsonl"
-    store.write(used, store.read(used)[::4])  # else none would be left
+    store.write(used, store.read(used)[::4])  # otherwise no pair would be left
     report = json.loads(used.with_name("report.json").read_text())
     report[integrity.KEY] |= integrity.sums(used)
     used.with_name("report.json").write_text(json.dumps(report))
@@ -51,7 +51,7 @@ def test_losses_are_those_of_the_models_that_users_run(finished, tmp_path, comma
     assert len(kept) == len(runs)
 
     shutil.copy(results / "runs/mini-llama/de-en/all/random/seed1/patch.safetensors", run)
-    shutil.copy(results / "runs/mini-llama/de-en/all/random/seed1/record.json", run)  # as if it were tuned again
+    shutil.copy(results / "runs/mini-llama/de-en/all/random/seed1/record.json", run)  # as if it had been tuned again
     assert command_line("held-out", results, out, "--pairs", PAIRS, "--variants", "caneft", "random")[0] == 0
     with open(out / "held_out_loss.csv") as file:
         other = {(row["variant"], row["domain"]): row["loss"] for row in csv.DictReader(file)}

@@ -1,4 +1,4 @@
-"""Folders and files with spaces, quotes and commands in their names go through plans and shells as what they are."""
+"""Folders and files with spaces, quotes and commands in their names pass through plans and shells unchanged."""
 
 import json
 import re
@@ -20,7 +20,7 @@ SAFE = (
 
 
 def test_every_path_in_a_shell_command_is_quoted():
-    """What stands unquoted is a number, a name of the configuration's alphabet, or quoted already."""
+    """Only numbers, names in the configuration's alphabet, and values that are quoted already may be unquoted."""
     commands = "".join(
         part for rules in RULES.rglob("*.smk") for part in re.findall(r"shell:\n((?: {8}.*\n)+)", rules.read_text())
     )
@@ -31,7 +31,7 @@ def test_every_path_in_a_shell_command_is_quoted():
 
 @pytest.fixture
 def hostile(tmp_path):
-    """Writes raw files of such names; returns the edit that reads them, and leaves results in a folder of that name."""
+    """Writes raw files with hostile names; returns the edit that reads them and puts results into such a folder."""
 
     def write(name):
         raw = tmp_path / f"raw {name}"
@@ -52,7 +52,7 @@ def hostile(tmp_path):
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_every_command_hands_a_hostile_name_over_whole(pristine, hostile, name):
-    """As the shell takes the commands apart: the name is within one word, and each log is where it belongs."""
+    """Split as the shell splits them: the name stays within one word, and each log is where it belongs."""
     whole, in_json = name, json.dumps(name, ensure_ascii=False)[1:-1]
     commands = pristine.commands(pristine.configuration(hostile(name)))
     assert f"out {name}/corpora/de-en/law/train.jsonl" in commands

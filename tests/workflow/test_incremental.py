@@ -1,7 +1,7 @@
-"""docs/incremental.md is held to its word: each change of its tables is made on the finished mini run, and planned.
+"""Holds docs/incremental.md to its word: makes each change of its tables on the finished mini run, and plans.
 
-A row is compared twice: Snakemake's plan with the exact jobs that are pinned here, and the rules and numbers that the
-page gives with that plan.
+Each row is compared twice: Snakemake's plan with the exact jobs listed here, and the page's rules and numbers with that
+plan.
 """
 
 import os
@@ -20,10 +20,12 @@ from tests.workflow import job_sets as jobs
 PAGE = (Path(__file__).parents[2] / "docs/incremental.md").read_text(encoding="utf-8")
 REPORTS = jobs.AGGREGATES - {"all"}
 COMPARISONS = {"score_without_overlap", "test_significance", *REPORTS}
+NAMED = re.findall(r"\*(all runs|new neurons)\* are ([^.;]+)", PAGE)
+"""Names of several jobs, and the jobs, as the page says."""
 
 
 def rows():
-    """Change and jobs of every row of the page's tables, in order; `the same jobs` are those of the row before."""
+    """Change and jobs of every row in the page's tables, in order; `the same jobs` are those of the row before."""
     found, jobs_before = {}, ""
     for line in PAGE.splitlines():
         if line.startswith("| ") and not line.startswith("| change"):
@@ -33,12 +35,14 @@ def rows():
 
 
 def counted(cell):
-    """Rules and numbers of jobs that a cell of the page names; `reports` and `comparisons` stand for several rules."""
+    """Rules and numbers of jobs in a cell of the page; `reports` and `comparisons` mean several rules."""
+    for name, named in NAMED:
+        cell = cell.replace(name, named)
     found = Counter({rule: int(count or 1) for rule, count in re.findall(r"`(\w+)`(?: ×(\d+))?", cell)})
     return found + Counter(REPORTS if "reports" in cell else COMPARISONS if "comparisons" in cell else ())
 
 
-# --- changes of files: each takes a copy of the finished workspace and a folder; returns a configuration or none ---
+# --- changes of files: each gets a copy of the finished workspace and a folder; returns a configuration or none ---
 
 
 def edit_caption(copy, folder):
@@ -99,7 +103,7 @@ def link_raw(copy, folder):
 
 
 def law_in(copy, folder):
-    """The configuration with the raw corpus of law in files of a folder."""
+    """The configuration with the raw corpus of law in files in a folder."""
 
     def edit(config):
         law = {split: {"format": "jsonl", "path": f"law.{split}.jsonl"} for split in ("train", "dev", "test")}
@@ -214,12 +218,12 @@ def test_without_a_change_nothing_runs(finished):
 @pytest.mark.parametrize("change", OF_CONFIGURATION)
 def test_a_change_of_the_configuration_runs_what_the_page_says(finished, change):
     edit, expected = OF_CONFIGURATION[change]
-    # The environment of neural metrics is the machine's, and may be there already.
+    # The environment of neural metrics belongs to the machine, and may exist already.
     held(change, finished.plan(finished.configuration(edit)) - {"build_environment comet"}, expected)
 
 
 def test_a_seed_with_a_draw_of_its_own_runs_what_the_page_says(finished):
-    """On results of one such seed: what these need is left out, but for what reads the runs of all seeds."""
+    """On results of one such seed. Jobs that these need are left out, except those that read the runs of all seeds."""
     one, both = (finished.plan(finished.configuration(edit)) for edit in (jobs.draw_per_seed, jobs.draw_for_two_seeds))
     assert one < both
     held(ONE_MORE_DRAW, both - one | jobs.apart() | REPORTS | {"all"}, jobs.SECOND_DRAW)
@@ -234,14 +238,14 @@ def test_a_change_of_files_runs_what_the_page_says(finished, tmp_path, change):
 
 @pytest.fixture(scope="module")
 def made_from_files(finished, tmp_path_factory):
-    """A copy, and a folder of files that its corpus law is taken for made from."""
+    """A copy, and a folder with files that count as the source of its corpus law."""
     folder = tmp_path_factory.mktemp("law")
     copy = finished.copy(folder / "copy")
     shutil.copytree(copy.results / "corpora/de-en/law", folder / "raw")
     for file in (folder / "raw").iterdir():
         file.rename(file.with_name(f"law.{file.name}"))
     (copy.root / "files.yaml").write_text(yaml.safe_dump(law_in(copy, folder / "raw"), sort_keys=False))
-    touched = copy.snakemake_here("--touch", "--no-hooks", config="files.yaml")  # the hooks make the report
+    touched = copy.snakemake_here("--touch", "--no-hooks", config="files.yaml")  # the hooks would make the report
     assert touched.returncode == 0, touched.stdout
     assert copy.plan(law_in(copy, folder / "raw")) == set()
     return copy, folder
@@ -249,7 +253,7 @@ def made_from_files(finished, tmp_path_factory):
 
 @pytest.fixture
 def raw(made_from_files):
-    """That copy and the folder of raw files, which is as before in the end."""
+    """That copy and the folder of raw files, which is restored at the end."""
     copy, folder = made_from_files
     shutil.copytree(folder / "raw", folder / "kept")
     yield copy, folder / "raw"
@@ -266,7 +270,7 @@ def test_a_change_of_raw_files_runs_what_the_page_says(raw, change):
 
 
 def content(results):
-    """Bytes of all that stays, or comes again as it was: of the report, its parts; no times, no logs."""
+    """Bytes of all files except those with times (report, benchmarks) and logs."""
     timed = ("logs/", "benchmarks/", "report.html")
     files = {str(path.relative_to(results)): path for path in results.rglob("*") if path.is_file()}
     return {name: path.read_bytes() for name, path in files.items() if not name.startswith(timed)}
@@ -274,7 +278,7 @@ def content(results):
 
 @pytest.mark.slow
 def test_what_a_deleted_score_makes_anew_has_the_same_bytes(finished, tmp_path):
-    """By the steps alone: scores, tests and tables. Figures take seconds."""
+    """Runs only the steps for scores, tests and tables, because figures take seconds."""
     copy = finished.copy(tmp_path)
     commands = copy.commands()
     for name in (LOST, f"significance/{jobs.M}/all.json", "tables/main.html"):

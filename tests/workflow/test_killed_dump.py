@@ -1,4 +1,4 @@
-"""A dump as processes of its own, killed at random moments and started again, by as many processes or by others."""
+"""A dump in separate processes, killed at random moments and restarted with as many processes or with others."""
 
 import json
 import os
@@ -21,12 +21,12 @@ from caneft.plan import settings
 from caneft.storage.files import write_json
 
 pytestmark = pytest.mark.slow
-COPIES = 20  # of each pair: more than a hundred passes of one sample each
+COPIES = 20  # of each pair: more than a hundred passes with one sample each
 
 
 @pytest.fixture
 def command(tmp_path, tiny_model, tokenizer, pairs, monkeypatch):
-    """Command line of a dump into a folder of that name, by so many processes on the CPU."""
+    """Command line of a dump into a folder of this name, with this number of processes on the CPU."""
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     model = tiny_model("gemma2", num_hidden_layers=4)
     model.save_pretrained(tmp_path / "model")
@@ -51,7 +51,7 @@ def command(tmp_path, tiny_model, tokenizer, pairs, monkeypatch):
 
 
 def finished_batches(folder):
-    """As the state file tells, and those that have a record beside it; 0 while there is none."""
+    """Batches in the state file, plus those with a record beside it; 0 if there are none yet."""
     try:
         with np.load(folder / ".it.partial" / "state.npz") as state:
             first = len(state["checksums"])
@@ -61,7 +61,7 @@ def finished_batches(folder):
 
 
 def kill_after(command, folder, batches, kill=lambda process: os.killpg(process.pid, signal.SIGKILL)):
-    """Starts the dump and kills it once so many batches are done; returns how many are, and its exit code."""
+    """Starts the dump and kills it after this many batches; returns the batches by then, and the exit code."""
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(command, start_new_session=True, **quiet)
     deadline = time.monotonic() + 900
@@ -84,7 +84,7 @@ def test_three_kills_change_no_byte(command, tmp_path, pairs):
         assert [file.name for file in folder.iterdir()] == [".it.partial"]
         done = after
     last = subprocess.run(command("disturbed"), check=True, capture_output=True, text=True)
-    assert f"going on after batch {done} of {total}" in last.stderr
+    assert f"resuming after batch {done} of {total}" in last.stderr
     names = ["it.json", "it.npy", "it.stats.npz"]
     for name in names:
         assert (folder / name).read_bytes() == (tmp_path / "undisturbed" / name).read_bytes(), name
@@ -93,7 +93,7 @@ def test_three_kills_change_no_byte(command, tmp_path, pairs):
 
 
 def processes_of(launcher):
-    """Ids of the processes that a launcher has started."""
+    """Ids of the processes that a launcher started."""
     return [int(number) for number in Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()]
 
 
@@ -106,7 +106,7 @@ def kill_one(process):
 
 
 def test_several_processes_leave_the_bytes_of_one_however_they_end(command, tmp_path, pairs):
-    """Three that are killed as a group, two that are asked to end, three of which one is killed, one, and again two."""
+    """Three processes are killed as a group, two asked to end, one of three killed, then one, and then two again."""
     subprocess.run(command("alone"), check=True, capture_output=True)
     total, folder, done = COPIES * len(pairs), tmp_path / "shared", 0
     group = lambda process: os.killpg(process.pid, signal.SIGKILL)  # noqa: E731
@@ -121,7 +121,7 @@ def test_several_processes_leave_the_bytes_of_one_however_they_end(command, tmp_
         assert [file.name for file in folder.iterdir()] == [".it.partial"]
         done = after
     last = subprocess.run(command("shared", 2), check=True, capture_output=True, text=True)
-    assert last.stderr.count(f"going on after batch {done} of {total}") == 1
+    assert last.stderr.count(f"resuming after batch {done} of {total}") == 1
     names = ["it.json", "it.npy", "it.stats.npz"]
     for name in names:
         assert (folder / name).read_bytes() == (tmp_path / "alone" / name).read_bytes(), name
@@ -129,7 +129,7 @@ def test_several_processes_leave_the_bytes_of_one_however_they_end(command, tmp_
 
 
 def test_processes_that_fail_say_why_once(command):
-    """One meets a score that float16 does not hold; then all meet a corpus that is too small."""
+    """First a score exceeds what float16 holds, in one process; then the corpus is too small, in all."""
     settings = command.settings
     for changed, words in (
         ({"scale_exponent": 60}, "saturates float16. Set models.tiny"),
@@ -146,7 +146,7 @@ def test_a_second_job_on_the_same_dump_is_refused(command, tmp_path):
     seen = []
 
     def start_another(process):
-        os.killpg(process.pid, signal.SIGSTOP)  # else it may be done before the other has begun
+        os.killpg(process.pid, signal.SIGSTOP)  # else it may finish before the other has begun
         seen.append(subprocess.run(command("same", 2), capture_output=True, text=True))
         os.killpg(process.pid, signal.SIGCONT)
         terminate(process)

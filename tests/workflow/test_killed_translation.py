@@ -1,4 +1,4 @@
-"""A translation that is killed goes on at the domain it was in, ends with the same bytes, and never passes for done."""
+"""A killed translation resumes at the domain it was in, ends with the same bytes, and never passes for finished."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ sys.addaudithook(hook)
 
 
 def killed(workspace, tmp_path, moment, config=None, target=TARGET):
-    """Runs until the moment, `file:time:whom`."""
+    """Runs until the given moment, `file:time:whom`, and kills."""
     (tmp_path / "spy").mkdir()
     (tmp_path / "spy/sitecustomize.py").write_text(SPY)
     before = ["setsid", "--wait", "env", f"PYTHONPATH={tmp_path}/spy", f"KILL_AT={moment}"]
@@ -46,14 +46,14 @@ def killed(workspace, tmp_path, moment, config=None, target=TARGET):
 
 
 def finish(workspace, config=None):
-    """The same command, undisturbed; returns the log of the translation."""
+    """Runs the same command undisturbed; returns the log of the translation."""
     done = workspace.snakemake("--cores", "1", TARGET, **({"config": config} if config else {}))
     assert done.returncode == 0, done.stdout[-5000:]
     return (workspace.results / f"logs/translate/{jobs.M}/{RUN}/test.log").read_text(encoding="utf-8")
 
 
 def domains(workspace):
-    """What the cost file says of each."""
+    """The cost file's entry for each domain."""
     return json.loads((workspace.results / FOLDER / "translations/test.cost.json").read_text())["domains"]
 
 
@@ -86,7 +86,7 @@ def test_a_killed_translation_goes_on_and_ends_with_the_same_bytes(finished, tmp
 
 
 def hidden(workspace):
-    """What is kept of each domain."""
+    """What is kept for each domain."""
     file = workspace.results / FOLDER / "translations/.test.cost.json"
     return json.loads(file.read_text())["domains"] if file.exists() else {}
 
@@ -106,7 +106,7 @@ def test_a_job_that_is_killed_at_a_new_domain_loses_none_of_the_old(finished, tm
 
 @pytest.mark.parametrize("whom", ["job", "all"])
 def test_translations_of_what_was_tuned_before_do_not_pass_for_those_of_the_new(finished, tmp_path, whom):
-    """The job that would translate anew is killed: there are no translations, and the same command makes them."""
+    """The job that would translate again is killed: no translations are left, and the same command makes them."""
     copy = finished.copy(tmp_path / "copy")
     for name in ("patch.safetensors", "record.json"):
         shutil.copy(copy.results / f"runs/{jobs.M}/all/random/seed1" / name, copy.results / FOLDER / name)
@@ -121,7 +121,7 @@ def test_translations_of_what_was_tuned_before_do_not_pass_for_those_of_the_new(
 
 
 def test_tables_of_before_do_not_pass_for_new_after_a_failure(finished, tmp_path):
-    """A setting is changed, and each translation is killed: the same command makes them, and all that follows."""
+    """A setting changes, and each translation is killed: the same command makes them, and all that follows."""
     copy = finished.copy(tmp_path / "copy")
     config = copy.configuration(jobs.change_decoding)
     (copy.root / "changed.yaml").write_text(yaml.safe_dump(config, sort_keys=False))

@@ -1,6 +1,6 @@
-"""Tuning as a process of its own, killed at random moments or asked to stop, and started again by the same command.
+"""Tuning in its own process, killed at random moments or asked to stop, and restarted by the same command.
 
-And as two processes, which leave what one leaves.
+It also runs as two processes, which give the results of one.
 """
 
 import json
@@ -38,7 +38,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def command(root, tiny_model, tokenizer, pairs):
-    """Command line of a tuning run into a folder of that name."""
+    """Command line of a tuning run into a folder of this name."""
     model = tiny_model("gemma2")
     model.save_pretrained(root / "model")
     tokenizer.save_pretrained(root / "model")
@@ -65,7 +65,7 @@ def command(root, tiny_model, tokenizer, pairs):
 
 @pytest.fixture(scope="module", autouse=True)
 def no_git():
-    """A commit that somebody makes meanwhile would be another program, and so start over."""
+    """Hides git: a commit made in the meantime would count as another program, so the run would start over."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GIT_DIR", "/nowhere")
         yield
@@ -78,7 +78,7 @@ def undisturbed(command, root):
 
 
 def steps_done(folder):
-    """As the log in the making tells; 0 while there is none."""
+    """Steps in the unfinished log; 0 if there is none yet."""
     try:
         return (folder / ".checkpoint" / "log.jsonl").read_bytes().count(b"\n")
     except FileNotFoundError:
@@ -86,7 +86,7 @@ def steps_done(folder):
 
 
 def stopped_after(command, folder, steps, number, random_wait=0.0, **options):
-    """Starts a run and sends the signal once so many steps are done; returns the exit code."""
+    """Starts a run and sends the signal after this many steps; returns the exit code."""
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options) as process:
         deadline = time.monotonic() + 900
         while steps_done(folder) < steps:
@@ -114,23 +114,23 @@ def test_three_kills_change_no_byte(command, undisturbed, root):
         before = steps_done(folder)
         assert steps <= before < STEPS and {file.name for file in folder.iterdir()} == {".checkpoint"}
     last = subprocess.run(command("killed", "caneft"), check=True, capture_output=True, text=True)
-    assert f"going on after step {before}" in last.stderr or f"going on after step {before - 1}" in last.stderr
+    assert f"resuming after step {before}" in last.stderr or f"resuming after step {before - 1}" in last.stderr
     assert_equal_results(undisturbed, folder, "caneft")
 
 
 def test_sigterm_ends_with_a_checkpoint(command, root):
-    """Of LoRA with dropout, in whose course every random number counts."""
+    """LoRA has dropout, so that every random number counts."""
     subprocess.run(command("whole", "lora", seconds=3600), check=True, capture_output=True)
     folder, line = root / "stopped", command("stopped", "lora", seconds=3600)
     assert stopped_after(line, folder, 10, signal.SIGTERM) == 128 + signal.SIGTERM
     before = steps_done(folder)
     last = subprocess.run(line, check=True, capture_output=True, text=True)
-    assert f"going on after step {before}" in last.stderr
+    assert f"resuming after step {before}" in last.stderr
     assert_equal_results(root / "whole", folder, "lora")
 
 
 def test_two_processes_leave_what_one_leaves(command, undisturbed, root, monkeypatch):
-    """On the CPU, as accelerate's variable has it; there are not so many GPUs."""
+    """accelerate's variable keeps them on the CPU, because there are not enough GPUs."""
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     subprocess.run(command("two", "caneft", "--gpus", 2, seconds=3600), check=True, capture_output=True)
     files = "patch.safetensors", "log.jsonl", "record.json", "cost.json"
@@ -138,7 +138,7 @@ def test_two_processes_leave_what_one_leaves(command, undisturbed, root, monkeyp
     found, expected = (json.loads((folder / "record.json").read_text()) for folder in (root / "two", undisturbed))
     found, expected = found | found.pop("tuning"), expected | expected.pop("tuning")
     assert found.keys() == expected.keys()
-    assert found.pop("files") != expected.pop("files")  # sums in another order round otherwise
+    assert found.pop("files") != expected.pop("files")  # sums in another order are rounded differently
     for key, value in expected.items():
         assert found[key] == (pytest.approx(value, rel=1e-3) if isinstance(value, float) else value), key
     lines = [[json.loads(line) for line in (root / name / "log.jsonl").open()] for name in ("two", "undisturbed")]

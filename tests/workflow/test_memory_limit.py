@@ -1,4 +1,4 @@
-"""Memory on one machine: what a plan limits, what jobs ask for, and that a cluster is asked for the same."""
+"""Memory on one machine: what a plan limits and what jobs ask for; a cluster is asked for the same."""
 
 import json
 
@@ -11,7 +11,7 @@ from tests.messages import assert_names
 
 
 def memory_of_jobs(dag, rule):
-    """What the jobs of a rule ask for, of which there must be some."""
+    """What the jobs of a rule ask for; there must be some."""
     asked = {job.resources.mem_mb for job in dag.jobs if job.rule.name == rule}
     assert asked
     return asked
@@ -29,7 +29,7 @@ def test_the_limit_is_the_machine_s_unless_it_is_given(pristine):
 
 
 def test_a_job_that_needs_more_than_the_machine_has_gets_it_all(pristine):
-    """So nothing that is counted runs beside it."""
+    """So no job that counts memory runs beside it."""
     with pristine.planned(asking(pristine, 9000), resources={"mem_mb": 5000}) as dag:
         assert memory_of_jobs(dag, "tune_neurons") == memory_of_jobs(dag, "dump_importance") == {5000}
         assert memory_of_jobs(dag, "score") == {2000}
@@ -49,7 +49,7 @@ def test_on_a_cluster_there_is_no_limit_and_jobs_ask_for_what_they_need(pristine
 
 
 def test_a_job_of_a_cluster_has_room_for_the_snakemakes_inside(pristine):
-    """Slurm counts them: without it, jobs of the demo were killed at 770 MB. A stated number stays."""
+    """Slurm counts them: without this room, jobs of the demo were killed at 770 MB. A configured number stays."""
     with pristine.planned() as dag:
         (here,) = memory_of_jobs(dag, "dump_importance")
     with pristine.planned(nodes=4) as dag:
@@ -59,7 +59,7 @@ def test_a_job_of_a_cluster_has_room_for_the_snakemakes_inside(pristine):
 
 
 def test_a_small_model_asks_for_little(pristine):
-    """Libraries are most of what jobs of the mini model need. Before, each asked for 4,000 MB."""
+    """Most of what jobs of the mini model need is libraries. They once asked for 4,000 MB each."""
     with pristine.planned() as dag:
         for rule in ("pretrain_model", "tune_neurons", "tune_full", "translate", "dump_importance"):
             assert all(500 < asked < 1500 for asked in memory_of_jobs(dag, rule)), rule
@@ -67,7 +67,7 @@ def test_a_small_model_asks_for_little(pristine):
 
 @pytest.mark.parametrize("known", [False, True])
 def test_what_a_model_of_the_hub_needs_is_known_once_it_is_resolved(pristine, tmp_path, known):
-    """Its manifest names the folder in the hub's cache. Of 7.6 billion weights in float32, 30 GB, two copies count."""
+    """Its manifest names the folder in the hub's cache. 7.6 billion weights in float32 are 30 GB; two copies count."""
     shape = {"vocab_size": 152064, "hidden_size": 3584, "num_hidden_layers": 28, "intermediate_size": 18944}
     heads = {"num_attention_heads": 28, "num_key_value_heads": 4, "tie_word_embeddings": False}
     cache, results = tmp_path / "cache", tmp_path / "results"
@@ -90,7 +90,7 @@ def test_what_a_model_of_the_hub_needs_is_known_once_it_is_resolved(pristine, tm
 def test_snakemake_looks_for_jobs_when_one_has_ended_and_not_each_second(
     pristine, tmp_path, monkeypatch, options, looks
 ):
-    """Unless the user limits the rate; then it has to look again."""
+    """If the user limits the rate, it does have to look again."""
     asked = []
     monkeypatch.setattr(JobScheduler, "_schedule_reevalutation", lambda self, delay: asked.append(delay))
     target = "out/mini/corpora/de-en/koran/test.jsonl"

@@ -1,4 +1,4 @@
-"""After fetching, no job reaches for a network: the one real run is made where there is none, and the kernel counts."""
+"""After fetching, no job uses a network: the one real run has none, and the kernel counts the attempts."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import pytest
 from tests import offline
 
 HERE = pytest.mark.skipif(not offline.unshare(), reason="this machine permits no network namespaces (unshare --net)")
-# Addresses that are set aside for examples: no machine has them.
+# These addresses are reserved for examples, so no machine has them.
 CALLS = {
     "a connection": "socket.create_connection(('192.0.2.1', 80), 5)",
     "a connection by IPv6": "socket.create_connection(('2001:db8::1', 80), 5)",
@@ -18,7 +18,7 @@ LOCAL = "server = socket.create_server(('127.0.0.1', 0)); socket.create_connecti
 
 
 def counted(tmp_path, code):
-    """Exit code and count of a program that runs this code."""
+    """The finished process of a program with this code, and its count of attempts."""
     program = [*offline.command(tmp_path / "sent"), sys.executable, "-c", f"import socket\n{code}"]
     done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True)
     return done, int((tmp_path / "sent").read_text())

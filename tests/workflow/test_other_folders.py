@@ -48,7 +48,7 @@ def jobs(said):
 
 @pytest.mark.parametrize("by", ["snakefile", "module"])
 def test_jobs_run_in_another_folder(elsewhere, by):
-    """Their programs are the clone's, their results are where they run."""
+    """Their programs are in the clone, their results where they run."""
     snakefile = str(REPOSITORY / "Snakefile")
     wanted = [f"out/mini/corpora/de-en/{domain}/test.jsonl" for domain in ("it", "koran")]
     if by == "module":

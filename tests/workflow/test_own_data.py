@@ -1,4 +1,4 @@
-"""A stranger's walk: corpora in three formats and a model folder come to tables by `caneft init`, without an edit."""
+"""A new user's path: `caneft init` turns corpora in three formats and a model folder into tables, without an edit."""
 
 import subprocess
 import sys

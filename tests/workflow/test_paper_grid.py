@@ -1,4 +1,4 @@
-"""config/paper.yaml, planned by Snakemake with stand-ins for the corpora: jobs by arithmetic."""
+"""Snakemake plans config/paper.yaml with small files in place of the corpora; the jobs are checked by arithmetic."""
 
 from collections import Counter
 
@@ -13,7 +13,7 @@ from caneft.config import load
     ("models", "trials", "seeds"), [pytest.param(3, 4, 3, marks=pytest.mark.slow, id="whole"), (1, 2, 1)]
 )
 def test_the_grid_is_planned_as_a_whole(pristine, tmp_path, models, trials, seeds):
-    """The first of its models, learning rates and seeds: as many as it has, or fewer."""
+    """Takes the first of its models, learning rates and seeds: all of them, or fewer."""
     config = yaml.safe_load((pristine.root / "config/paper.yaml").read_text(encoding="utf-8"))
     config["models"] = dict(list(config["models"].items())[:models])
     config["seeds"] = config["seeds"][:seeds]
@@ -29,32 +29,32 @@ def test_the_grid_is_planned_as_a_whole(pristine, tmp_path, models, trials, seed
         jobs = [job for job in dag.needrun_jobs(exclude_finished=False)]
         planned = Counter(job.rule.name for job in jobs)
         submitted = {id(dag.get_job_group(job) or job) for job in jobs if job.shellcmd}
-    planned.pop("build_environment", None)  # which may be there already
-    blocks = 2 * models  # by directions
+    planned.pop("build_environment", None)  # it may exist already
+    blocks = 2 * models  # 2 directions
     single = models * 4 * seeds * (4 + 3)  # four variants on each domain alone
-    tried = 2 * trials  # with two seeds each
+    tried = 2 * trials  # two seeds each
     on_all = tried + seeds
-    final = blocks * (1 + 2 + 13 * seeds) + single  # base, two of icl
+    final = blocks * (1 + 2 + 13 * seeds) + single  # base, and two of icl
     assert planned == {
         "prepare_corpus": 4 + 3,
         "prepare_test_corpus": 1 + 2,
         "draw_mixture": 2 + 4 + 3,
-        "flag_overlap": (1 + 4 * 4) + (2 + 3 * 4),  # test sets outside of `all`, and of each single domain
+        "flag_overlap": (1 + 4 * 4) + (2 + 3 * 4),  # test sets outside `all`, and outside each single domain
         "resolve_model": models,
         "dump_importance": models * (4 + 3),
         "measure_information": blocks,
         "measure_stability": blocks,
-        "select_neurons": blocks * (7 + 2 * (seeds + 2)),  # random ones for each seed, those of the trials too
+        "select_neurons": blocks * (7 + 2 * (seeds + 2)),  # random ones for each seed, also the trials'
         "tune_full": blocks * seeds + single // 4,
         "try_full": blocks * tried,
         "tune_lora": 2 * blocks * on_all + single // 4,
         "tune_adapters": blocks * on_all,
         "tune_neurons": 9 * blocks * on_all + single // 2,
         "choose_rate": 13 * blocks,
-        "translate": final + 2 * 13 * tried * blocks,  # the trials on dev as well
+        "translate": final + 2 * 13 * tried * blocks,  # the trials also translate dev
         "score": final,
         "score_trials": 13 * blocks,
-        "score_copy": 2,  # by directions
+        "score_copy": 2,  # one per direction
         "resolve_metric": 1,
         "score_neural": blocks * (1 + 2 + 13 * seeds),
         "score_neural_copy": 2,
@@ -66,13 +66,13 @@ def test_the_grid_is_planned_as_a_whole(pristine, tmp_path, models, trials, seed
         "show_examples": 1,
         "all": 1,
     }
-    assert len(submitted) <= 900  # by --profile slurm
+    assert len(submitted) <= 900  # as with --profile slurm
     jobs = Counter()
     for row in Estimate(
         load(config, check_files=False), DEVICES["h100"], dict.fromkeys(config["models"], Text())
     ).rows():
         jobs[row.stage.partition(",")[0]] += row.jobs
-    assert jobs == {  # what `caneft plan` says
+    assert jobs == {  # as `caneft plan` says
         "weights of the base": models,
         "importance": planned["dump_importance"],
         "neuron sets": planned["select_neurons"],

@@ -1,4 +1,4 @@
-"""What runs again, beside docs/incremental.md: another name for a model, and parts that are touched alone."""
+"""What runs again, in addition to docs/incremental.md: a renamed model, and parts that are touched alone."""
 
 import os
 
@@ -28,7 +28,7 @@ def test_time_stamps_alone_rerun_nothing(finished, tmp_path, place):
 
 
 def test_a_failed_job_leaves_nothing_that_passes_for_new(pristine):
-    """An output with `update()` comes back after a failure, with a new time stamp: what it is made from looks older."""
+    """After a failure, an output with `update()` is restored with a new time stamp, so that its inputs look older."""
     with pristine.planned(pristine.configuration(job_sets.add_comet)) as dag:
         outputs = [path for job in dag.jobs for path in job.output]
     assert any("neural" in path for path in outputs)

@@ -1,6 +1,6 @@
 """The whole DAG for bases with the tokenizers and chat templates of Llama 2, Qwen 2.5 and Gemma 2, and for a Gemma 3
-without a template: tiny random folders, as `models.*.path`. What they say is noise; that it comes by the same way as
-for the real ones is the point."""
+without a template, as tiny random folders under `models.*.path`. Their output is noise, but it is made in the same way
+as that of the real models."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ from tests import warm
 from tests.shapes import SHAPES
 
 ARCHITECTURES = {"llama-2": "llama", "qwen-2-5": "qwen2", "gemma-2": "gemma2", "gemma-3-base": "gemma3_text"}
-OF = {"qwen-2-5": "qwen-2.5", "gemma-3-base": "gemma-3, base"}  # names of models have no dots
+OF = {"qwen-2-5": "qwen-2.5", "gemma-3-base": "gemma-3, base"}  # names of models cannot have dots
 BEFORE = {
     "llama-2": "<s>[INST] German > English:\n",
     "qwen-2-5": "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\nGerman > English:\n",
@@ -62,7 +62,7 @@ def configuration(workspace, folders):
 
 
 def random_model(folder, name):
-    """A folder as a user has it: weights, configuration, tokenizer with its template."""
+    """A folder like a user's: weights, configuration, and tokenizer with its template."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -126,7 +126,7 @@ def test_hypotheses_are_text_without_the_marks_of_the_template(done, name):
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_prompts_of_the_stages_are_those_of_the_template(done, name):
-    """From the samples of the importance dump, spelt by hand from the corpus."""
+    """The importance dump's samples have these prompts, spelt by hand from the corpus."""
     workspace, _ = done
     corpus = (workspace.results / "corpora/de-en/law/train.jsonl").read_text(encoding="utf-8").splitlines()
     rows = {row["id"]: row for row in map(json.loads, corpus)}

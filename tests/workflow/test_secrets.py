@@ -1,4 +1,4 @@
-"""Secrets of the environment stay there: the real run had some planted, and no file that it left holds one."""
+"""Secrets in the environment stay there: some were planted in the real run, and none of its files has one."""
 
 from tests.workflow.conftest import SECRETS
 

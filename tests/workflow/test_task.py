@@ -1,4 +1,4 @@
-"""A task other than translation through the real workflow, to its tables: the scores are counted once more here."""
+"""A task other than translation in the real workflow, up to its tables; its scores are counted again here."""
 
 import json
 from pathlib import Path
@@ -30,9 +30,9 @@ def pairs(nouns, numbers, even="even", odd="odd"):
 
 @pytest.fixture(scope="module")
 def results(pristine, tmp_path_factory):
-    """The tables of one run. The base learns parity; in the garage its words mean the opposite, so it is wrong there.
+    """Results of one run. The base learns parity; in the garage its words mean the opposite, so there it is wrong.
 
-    Numbers go on from split to split, so no line is in two.
+    Numbers continue from split to split, so no line is in two splits.
     """
     workspace = pristine.copy(tmp_path_factory.mktemp("task"))
     for domain, nouns in NOUNS.items():
@@ -49,7 +49,7 @@ def results(pristine, tmp_path_factory):
 
 
 def counted(results, run):
-    """Per cent of right answers by domain, from the translations and the raw files."""
+    """Percentage of right answers by domain, from the translations and the raw files."""
     answers = {}
     for domain in NOUNS:
         rows = read(results / "corpora/parity" / domain / "test.jsonl")

@@ -1,4 +1,4 @@
-"""`python -m caneft verify` on a finished run, formats of other versions, and two Snakemakes on one results folder."""
+"""`python -m caneft verify` on a finished run, artefacts in other formats, and two Snakemakes on one results folder."""
 
 import io
 import json
@@ -53,7 +53,7 @@ def test_a_finished_run_is_what_was_written(copy):
     command = [sys.executable, "-m", "caneft", "verify", str(copy.results)]
     done = subprocess.run(command, cwd=copy.root, env=copy.environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"^\S+: \d{2,} files compared or opened, 0 bad, 0 missing$", done.stdout, re.MULTILINE)
+    assert re.search(r"^\S+: \d{2,} files .* \d{2,} .*opened, 0 bad, 0 missing$", done.stdout, re.MULTILINE)
 
 
 def test_every_file_with_another_bit_is_listed(copy, command_line):
@@ -72,7 +72,7 @@ def test_every_file_with_another_bit_is_listed(copy, command_line):
         assert code == 1
         listed = {line.split(": ")[0] for line in said.splitlines()[:-1]}
         assert {str(copy.results / name) for name in (*SUMMED, *OPENED)} == listed
-        assert said.count("elete ") == len(listed)  # the remedy, which tests/faults/recovery.py reads as well
+        assert said.count("elete ") == len(listed)  # the remedy, which tests/faults/recovery.py reads, too
         assert said.splitlines()[-1].endswith(f"{len(listed)} bad, 0 missing")
     finally:
         for path, content in kept.items():
@@ -86,7 +86,7 @@ def test_a_base_whose_weights_are_gone_is_listed(copy, command_line):
         code, said, _ = command_line("verify", copy.results)
         assert code == 1
         assert_names(said, weights)
-        assert said.splitlines()[-1].endswith(" 1 bad, 1 missing")  # the model, and its file
+        assert said.splitlines()[-1].endswith(" 1 bad, 1 missing")  # the model is bad, its file is missing
     finally:
         weights.with_suffix(".kept").rename(weights)
 
@@ -109,8 +109,8 @@ def test_a_patch_that_is_applied_is_said_with_the_way_back(copy, command_line):
 GONE = (
     f"{RUN}/caneft/seed1/scores/test.json",
     "tables/main.csv",
-    f"{RUN}/full/seed1/config.json",  # named by a checksum
-    f"{RUN}/caneft/seed1/record.json",  # named by none
+    f"{RUN}/full/seed1/config.json",  # a checksum names it
+    f"{RUN}/caneft/seed1/record.json",  # no checksum names it
     "models/mini-llama/tokenizer.json",
     "report.html",
 )
@@ -121,7 +121,7 @@ def test_every_missing_file_is_listed_once_and_a_missing_folder_by_its_name(copy
     monkeypatch.chdir(copy.root)
     root, aside = copy.results.relative_to(copy.root), copy.root / "aside"
     dumps = sorted((copy.results / f"importance-heads/{BLOCK}").glob("[!.]*"))
-    assert len(dumps) == 3 * 4  # domains, and what a dump leaves
+    assert len(dumps) == 3 * 4  # domains x files of a dump
     for name in (*GONE, "importance-heads"):
         (aside / name).parent.mkdir(parents=True, exist_ok=True)
         (copy.results / name).rename(aside / name)
@@ -138,19 +138,19 @@ def test_every_missing_file_is_listed_once_and_a_missing_folder_by_its_name(copy
 
 
 def of_one_domain(config):
-    """A mixture beside `all` that has one domain, with rates and neurons of `all`."""
+    """A mixture beside `all` with one domain, and with the rates and neurons of `all`."""
     config["mixtures"]["law"] = {"de-en": {"domains": ["law"], "select_on": "all", "rates_on": "all", "test": ["it"]}}
 
 
 def without_weights(config):
-    """Full runs with a grid, whose weights go; as many neurons a layer for each seed's own draw."""
+    """Full runs with a grid, whose weights are deleted, and two seeds that select neurons on their own draws."""
     config["methods"]["full"]["learning_rate"] = [5e-4, 1e-3]
     config["tuning"]["keep_full_weights"] = False
     jobs.draw_for_two_seeds(config)
 
 
 def with_comet(config):
-    """Trained here."""
+    """A COMET that is trained here."""
     config["scoring"] = {"comet": {"train": TRAIN}}
 
 
@@ -170,7 +170,7 @@ def with_comet(config):
     ids=lambda edit: edit.__name__,
 )
 def test_the_list_of_a_finished_run_is_what_snakemake_plans_to_leave(pristine, edit):
-    """All of it, but the report, which the handler makes, and files that go when they were read."""
+    """The list has all outputs except temporary files, plus the report, which the handler makes."""
     config = pristine.configuration(edit)
     with pristine.planned(config) as dag:
         outputs = [path for job in dag.jobs for path in job.output if not is_flagged(path, "temp")]
@@ -179,7 +179,7 @@ def test_the_list_of_a_finished_run_is_what_snakemake_plans_to_leave(pristine, e
 
 
 def with_format(content, number):
-    """An artefact's bytes with another format number, or (None) without one."""
+    """The bytes of an artefact with another format number, or with none (None)."""
     if content[:2] == b"PK":
         with np.load(io.BytesIO(content)) as archive:
             arrays = {name: archive[name] for name in archive.files if name != "format"}
@@ -218,7 +218,7 @@ def refused(artefact, number):
 
 
 def assert_refused(said, artefact, number):
-    """One message, with the artefact, its format, and what to do (as tests/faults/recovery.py reads it)."""
+    """Asserts one message with the artefact, its format and the remedy (as tests/faults/recovery.py reads it)."""
     assert "Traceback" not in said
     errors = [line for line in said.splitlines() if line.startswith("Error: ")]
     assert len(errors) == 1, said
@@ -233,7 +233,7 @@ def commands(copy):
 
 @pytest.mark.parametrize("artefact", READ_BY)
 def test_a_step_reads_an_artefact_of_another_version_or_wants_it_made_again(copy, commands, artefact):
-    """Format 99 is of a newer version; without one, an older wrote it: figures, which take seconds, then are slow."""
+    """Format 99 is from a newer version, no format from an older one. Figures get only 99, because they are slow."""
     path, result = copy.results / artefact, copy.results / READ_BY[artefact]
     root, content, kept = copy.results.relative_to(copy.root), path.read_bytes(), result.read_bytes()
     try:
@@ -253,13 +253,13 @@ def test_a_step_reads_an_artefact_of_another_version_or_wants_it_made_again(copy
 @pytest.mark.slow
 @pytest.mark.parametrize("artefact", [f"{RUN}/caneft/seed1/record.json", f"neurons/{BLOCK}/all/stability.json"])
 def test_the_workflow_reads_an_artefact_of_another_version_or_wants_it_made_again(finished, tmp_path, artefact):
-    """As above, with Snakemake and jobs: one that always says its format, and one that a figure shows."""
+    """The same with Snakemake and jobs, for an artefact that always has a format and one that a figure shows."""
     copy = finished.copy(tmp_path / "copy")
     path, result = copy.results / artefact, copy.results / READ_BY[artefact]
     root, content, times = copy.results.relative_to(copy.root), path.read_bytes(), path.stat()
     for number in (99, None):
         path.write_bytes(with_format(content, number))
-        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # what follows from it is not made again for that
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # so that its time stamp reruns nothing
         result.unlink(missing_ok=True)
         done = copy.snakemake("--cores", "1", "--", str(root / READ_BY[artefact]))
         assert done.returncode == refused(artefact, number), done.stdout
@@ -270,7 +270,7 @@ def test_the_workflow_reads_an_artefact_of_another_version_or_wants_it_made_agai
 
 @pytest.mark.slow
 def test_two_snakemakes_of_two_folders_do_not_work_on_one_results_folder(pristine, tmp_path):
-    """The second is refused, with the first one's number, and may work when the first has ended."""
+    """The second is refused with the process number of the first, and may work when the first has ended."""
     one, two = pristine.copy(tmp_path / "one"), pristine.copy(tmp_path / "two")
     shared = {"results_root": str(tmp_path / "shared")}
     for workspace in (one, two):
@@ -290,7 +290,7 @@ def test_two_snakemakes_of_two_folders_do_not_work_on_one_results_folder(pristin
     while not (lock.exists() and lock.read_text().endswith("\n")):
         assert first.poll() is None, first.communicate()[0]
         time.sleep(0.02)
-    first.send_signal(19)  # SIGSTOP: so that it is there for sure
+    first.send_signal(19)  # SIGSTOP, so that it is certainly still there
     try:
         call = {"cwd": two.root, "env": two.environment, "capture_output": True, "text": True}
         refused = subprocess.run(commands[1], **call)
@@ -299,7 +299,7 @@ def test_two_snakemakes_of_two_folders_do_not_work_on_one_results_folder(pristin
         assert "Traceback" not in said
         assert_names(said, first.pid, one.root)
         dry = two.snakemake_here("-n", "--", commands[1][-1], config="shared.yaml", own=False)
-        assert dry.returncode == 0, dry.stdout  # it is not in the way
+        assert dry.returncode == 0, dry.stdout  # it does not get in the way
     finally:
         first.send_signal(18)
         first.communicate()

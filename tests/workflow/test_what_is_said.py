@@ -1,4 +1,4 @@
-"""What a run, a plan and a mistyped target look like on the screen."""
+"""What a run, a plan and a mistyped target print on the screen."""
 
 import re
 import subprocess
@@ -37,7 +37,7 @@ onerror:
 
 @pytest.fixture(scope="module")
 def failed(pristine, tmp_path_factory):
-    """A run of five jobs: one ends well, two fail alike, one is killed, one leaves nothing; and its folder."""
+    """A run of five jobs and its folder: one job succeeds, two fail alike, one is killed, one leaves no output."""
     folder = tmp_path_factory.mktemp("failed")
     (folder / "Snakefile").write_text(SNAKEFILE)
     command = [sys.executable, "-m", "snakemake", "--nocolor", "--cores", "1", "--keep-going", "--latency-wait", "0"]
@@ -65,7 +65,7 @@ def test_the_last_lines_are_each_reason_once(failed):
 
 
 def test_each_job_has_a_line_as_it_ends(failed):
-    """Without Snakemake's own, which repeat the command and the whole log."""
+    """Snakemake's own lines, which repeat the command and the whole log, do not appear."""
     said = failed[1].partition("This run ended early.")[0]
     assert_names(re.search(r"^.* job fine \(.*$", said, re.MULTILINE)[0], "done", "of 6 jobs done")
     failures = re.findall(r"^.*failed +job (\w+)", said, re.MULTILINE)
@@ -81,7 +81,7 @@ def test_the_log_of_the_run_keeps_all_that_snakemake_says(failed):
 
 
 def test_the_workflow_ends_with_the_reason(pristine, tmp_path):
-    """Two corpora are broken in the same way, too far behind for the plan to see it."""
+    """Two corpora are broken in the same way, too late in the file for the plan to notice."""
     copy, long = pristine.copy(tmp_path / "copy"), "lang " * 60
     pairs = [f'{{"source": "a{number} {long}", "target": "b{number} {long}"}}\n' for number in range(300)]
     (copy.root / "broken.jsonl").write_text("".join([*pairs, "{no\n"]))
@@ -110,7 +110,7 @@ def test_a_dry_run_is_one_table(pristine):
 
 
 def test_with_quiet_host_each_job_has_its_reason(pristine):
-    """As the docs promise."""
+    """The docs promise this."""
     said = pristine.snakemake_here("-n", "--quiet", "host", "--", "corpora").stdout
     assert re.search(r"^Reason: Missing output files: .*out/mini/corpora/de-en/law/train.jsonl", said, re.MULTILINE)
 

@@ -6,10 +6,10 @@ import sys
 
 from caneft.runtime import cli, holding
 
-# What torch and transformers make while they are imported stays to the end: seeking garbage among it again and again
+# The objects that importing torch and transformers creates stay to the end: searching them for garbage again and again
 # takes a tenth of the time that a step needs to start.
 gc.set_threshold(100_000, 20, 100)
-# A log is no screen: bars of weights that are loaded would fill it. Read when the libraries are imported.
+# Progress bars of loading weights would fill a log. Read when the libraries are imported.
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-sys.excepthook = cli.explain_imports  # a step imports much before it is a step
+sys.excepthook = cli.explain_imports  # explains failed imports, before `main` runs
 holding.join()

@@ -1,6 +1,6 @@
-"""Build a virtual environment from a lock file, for rules whose packages fit no other, where conda does not do it.
+"""Build a virtual environment from a lock file, for rules that need their own packages where conda is not used.
 
-Built whole or not at all: what a killed build left is removed, and `ready` comes last. Whoever comes second waits.
+Builds it whole or not at all: removes what a killed build left, and writes `ready` last. A second build waits.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def _holds(file: Path, wanted: dict) -> bool:
 
 
 def _build(folder: Path, lock: Path) -> None:
-    """torch alone comes first, as its build for this machine, with what that needs; the lock names all the rest."""
+    """Installs torch alone first, in its build for this machine, with what that needs; then the rest of the lock."""
     torch = [line for line in lock.read_text(encoding="utf-8").splitlines() if line.startswith("torch==")]
     python = str(folder / "bin" / "python")
     steps = [[sys.executable, "-m", "venv", str(folder)]]

@@ -1,4 +1,4 @@
-"""Choose the learning rate of a variant by what the trials of its grid make of the dev pairs."""
+"""Choose a variant's learning rate by how the trials of its grid score on the dev pairs."""
 
 import argparse
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Dump per-sample importance of neurons, or of attention heads, of one domain."""
+"""Dump the per-sample importance of neurons, or of attention heads, for one domain."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""Download a corpus into the caches that later jobs read it from, and write down what it was."""
+"""Download a corpus into the caches that later jobs read, and record what it was."""
 
 import argparse
 import os

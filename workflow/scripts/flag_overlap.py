@@ -1,4 +1,4 @@
-"""Flag what a test set shares with the training data of a mixture to which its domain does not belong."""
+"""Flag what a test set shares with the training data of a mixture that does not contain its domain."""
 
 import argparse
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Measure, for every neuron (or attention head) of a mixture, what its importance tells about the domain."""
+"""Measure, for every neuron (or attention head) of a mixture, what its importance says about the domain."""
 
 import argparse
 from functools import partial

@@ -1,4 +1,4 @@
-"""Measure how far the neurons that disjoint halves of a mixture's samples select agree, by the number of samples."""
+"""Measure how well disjoint halves of a mixture's samples agree in the neurons they select, by number of samples."""
 
 import argparse
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Write the overview: overview.html to send and for the report, summary.md for the terminal."""
+"""Write the overview: overview.html for the report and for sending, summary.md for the terminal."""
 
 import argparse
 from pathlib import Path

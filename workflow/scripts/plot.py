@@ -1,4 +1,4 @@
-"""Draw the figures, each as PDF, SVG and PNG; those of an earlier configuration go."""
+"""Draw the figures, each as PDF, SVG and PNG, and remove those of an earlier configuration."""
 
 import argparse
 from pathlib import Path

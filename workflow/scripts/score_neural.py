@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--scores", type=Path, required=True, help="what still holds of an earlier file is kept")
     args = parser.parse_args()
     kept = hidden(args.scores)
-    import torch  # late: --help without it
+    import torch  # here, so that --help does not need it
 
     torch.set_num_threads(args.threads)
     references = store.read_testset(args.domains, args.corpora)
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def _stored(path: Path) -> dict:
-    """Scores by domain of an earlier file; none where it is not there, or cannot be read."""
+    """Scores by domain from an earlier file; none if it is missing or cannot be read."""
     try:
         return dict(store.read_json(path)["domains"])
     except (OSError, InputError, KeyError, TypeError, ValueError):

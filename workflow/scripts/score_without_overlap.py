@@ -1,4 +1,4 @@
-"""Score all runs of a block on the domains outside of its mixture, without what stands in the training data."""
+"""Score all runs of a block on the domains outside its mixture, without what is in the training data."""
 
 import argparse
 from pathlib import Path

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from caneft.plan import Plan
 from caneft.reporting import tables, tidy
-from caneft.reporting.contents import every_score, every_table
+from caneft.reporting.contents import every_table
 from caneft.reporting.reading import read_config
 from caneft.runtime.cli import step
 
@@ -25,7 +25,7 @@ def main() -> None:
     plan = Plan(read_config(args.config))
     for name, numbers, printed, absent in every_table(plan, args.results):
         tables.write(args.out / name, numbers, printed, absent)
-    tidy.write_runs(args.runs, every_score(plan, args.results))
+    tidy.write_runs(args.runs, tidy.runs(plan, args.results))
 
 
 if __name__ == "__main__":

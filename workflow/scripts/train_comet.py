@@ -1,4 +1,4 @@
-"""Train a small COMET on corrupted references, and say how well it tells them apart."""
+"""Train a small COMET on corrupted references, and measure how well it tells them apart."""
 
 import argparse
 import json

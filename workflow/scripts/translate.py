@@ -1,4 +1,4 @@
-"""Translate the test sets, or the dev pairs, of a run: by the base model, or by what tuning made of it."""
+"""Translate the test sets, or the dev pairs, of a run with the base model or what tuning made of it."""
 
 import argparse
 from pathlib import Path
@@ -40,7 +40,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     cost = args.translations.with_suffix(".cost.json")
-    record = args.adapted and args.adapted.with_name("record.json")  # it has the checksums of what the run left
+    record = args.adapted and args.adapted.with_name("record.json")  # it has the checksums of the artefact
     run = record if record and record.exists() else args.adapted
     kept = Kept(cost.parent, args.translations.stem, [args.manifest, run, args.examples, *args.corpora])
     if kept.take():

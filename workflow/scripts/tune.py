@@ -38,7 +38,7 @@ def parse_arguments() -> Job:
 @step
 def main() -> None:
     job = parse_arguments()
-    # The weights of `full` are too large to keep, and have an allocation of their own.
+    # The weights of `full` are too large to keep, and `full` has its own allocation.
     kept = Kept(job.out, "", job.inputs, wanted=not isinstance(job.settings.method, Full))
     if not parallel.launched() and kept.take():
         shutil.rmtree(job.out / ".checkpoint", ignore_errors=True)
@@ -51,7 +51,7 @@ def main() -> None:
         checkpoints = tune(job, team)
     if team.main:
         kept.save(path for path in job.out.iterdir() if path.is_file() and not path.name.startswith("."))
-    checkpoints.discard()  # last of all: until then a killed job has something to go on with
+    checkpoints.discard()  # last, so that a job killed before this can resume
     team.leave()
 
 

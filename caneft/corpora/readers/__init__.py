@@ -1,7 +1,7 @@
-"""Corpus formats: one module a format, with one function `read`. A new format is a class of the configuration and one.
+"""Corpus formats: one module per format, with a function `read`. A new format needs a configuration class and a module.
 
-Readers report what they find, as it stands; what is normalised or dropped is decided in `cleaning`. Equal content gives
-equal pairs with equal numbers in every format, so a corpus may change its format and nothing that follows changes.
+Readers report what they find, unchanged; `cleaning` decides what is normalised or dropped. Equal content gives equal
+pairs with equal numbers in every format, so a corpus may change its format without any effect on later steps.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,9 +28,9 @@ __all__ = ["READERS", "Pair", "Resolve", "read"]
 
 
 def read(source: Source, split: str, resolve: Resolve) -> Iterator[Pair]:
-    """Pairs of a corpus source, in file order; sides are swapped if it says `reverse`, `limit` is not applied.
+    """Pairs of a corpus source, in file order. Sides are swapped if it says `reverse`; `limit` is not applied.
 
-    split: train, dev or test, for the built-in corpus. resolve: from a configured path to the file.
+    split: train, dev or test, for the built-in corpus. resolve: maps a configured path to the file.
     Raises InputError, while iterating, with file, line and remedy.
     """
     pairs = READERS[type(source)](source, split, resolve)

@@ -1,8 +1,8 @@
-"""One text file with the two languages on alternating lines, as UM-Corpus (Tian et al. 2014) has them.
+"""One text file with the two languages on alternating lines, as in UM-Corpus (Tian et al. 2014).
 
-A blank line is an empty side, which cleaning counts; blank lines at the end are nothing. Where a blank line stands
-after every pair, it is a separator. Whether it does is seen in the first six lines, and then it must hold for all: a
-line too many or too few would shift every pair after it.
+A blank line is an empty side, which cleaning counts; blank lines at the end are ignored. If a blank line follows every
+pair, it is a separator. The first six lines show whether it does, and this must then hold for all pairs: a line too
+many or too few would shift every later pair.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,7 +20,7 @@ SEPARATED = [False, False, True, False, False, True]
 
 
 def read(source: Alternating, split: str, resolve: Resolve) -> Iterator[Pair]:
-    """Pairs by their place in the file, from 1. Raises InputError, at the end, if the last line is alone."""
+    """Pairs, numbered from 1 by their place. Raises InputError, at the end, if the last line has no counterpart."""
     path = resolve(source.path)
     numbered = _without_blank_end(lines(path, source.format))
     head = list(islice(numbered, len(SEPARATED)))
@@ -41,7 +41,7 @@ def read(source: Alternating, split: str, resolve: Resolve) -> Iterator[Pair]:
 
 
 def _without_blank_end(numbered: Iterable[Line]) -> Iterator[Line]:
-    """Lines up to the last one that is not blank; blank ones are empty."""
+    """Lines up to the last one that is not blank; blank lines become empty."""
     read = 0
     for number, text in numbered:
         if text.strip():

@@ -1,4 +1,4 @@
-"""The built-in corpora, and the same as pretraining text: parallel text, and dates."""
+"""The built-in corpora, parallel text and dates, and pretraining text like them."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -10,22 +10,22 @@ from caneft.errors import InputError
 
 
 def read(source: Demo, split: str, resolve: Resolve) -> Iterator[Pair]:
-    """Pairs in the order in which they are made."""
+    """Pairs of parallel text, in the order in which they are made."""
     return _numbered(lambda: demo.pairs(source.domain, split, source.pairs, source.seed, source.language))
 
 
 def read_pretraining(source: DemoPretraining, split: str, resolve: Resolve) -> Iterator[Pair]:
-    """The same of pretraining text."""
+    """Pairs of pretraining text, in the order in which they are made."""
     return _numbered(lambda: demo.pretraining(source.domains, source.pairs, source.seed, source.language))
 
 
 def read_dates(source: DemoDates, split: str, resolve: Resolve) -> Iterator[Pair]:
-    """Lines with a date, and its day in ISO form."""
+    """Pairs of a line with a date and its day in ISO form."""
     return _numbered(lambda: dates.pairs(source.domain, split, source.pairs, source.seed))
 
 
 def read_dates_pretraining(source: DemoDatesPretraining, split: str, resolve: Resolve) -> Iterator[Pair]:
-    """The same of pretraining text."""
+    """Pairs of such lines and days for pretraining."""
     return _numbered(lambda: dates.pretraining(source.domains, source.pairs, source.seed))
 
 

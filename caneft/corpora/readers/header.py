@@ -1,4 +1,4 @@
-"""Names of columns, where a table has them in its first line."""
+"""Recognises what is no pair in the first lines of a table: names of columns, a separator, cells in quotes."""
 
 import re
 
@@ -13,9 +13,9 @@ SIDE = re.compile(rf"(?P<side>{'|'.join(sorted(SOURCES | TARGETS))})(?:[ _-]?(?:
 TAG = re.compile(r"[a-z]{2,3}[-_](?:[A-Z]{2}|XX|[A-Z][a-z]{3})")
 CODED = re.compile(rf"([a-z]{{2}})[ _-](?:{TEXT})")
 CODES = NAMES.keys() - {"et"}
-"""Not Estonian's, which is a word: with it French says what Dutch says with `en`."""
+"""Without Estonian's `et`, which is a word: French `et` and Dutch `en` both mean "and"."""
 NO_WORDS = {"en", *(code for code in CODES if not set(code) & set("aeiouy"))}
-"""Codes that are no words: English's, and those without a vowel."""
+"""Codes that do not count as words: English's, and those without a vowel."""
 OTHERWISE = {
     "de": ("deutsch", "allemand", "alemán", "tedesco", "德语", "德文"),
     "en": ("englisch", "anglais", "inglés", "inglese", "英语", "英文"),
@@ -30,19 +30,21 @@ OTHERWISE = {
     "ru": ("russisch", "русский"),
     "zh": ("chinesisch", "chinois", "中文", "汉语"),
 }
-"""Names of languages that are not English."""
+"""Names of languages in other languages than English."""
+SEPARATOR = re.compile(r'"?sep=.?"?\s*', re.IGNORECASE)
+QUOTED = re.compile(r'"(?:[^"]|"")*"')
 LANGUAGES = {name.lower(): code for code, name in NAMES.items()}
 LANGUAGES |= {name: code for code, names in OTHERWISE.items() for name in names}
 
 
 def is_header(source: str, target: str) -> bool:
-    """Whether the two cells of a table's first line name their columns, which only certain names do.
+    """Whether the two cells of a table's first line name their columns; only certain names are recognised.
 
-    Of two cells that differ: a side each (source, tgt_text), a language each by its name, a tag with region or script
-    each (en-US, deu_Latn), a code and what it is of each (de_text), a code of three letters each, or one of two letters
-    each, of which one is no word. `Deutsch` and `German` are a pair: they name one language.
+    The cells must differ and be of the same kind: a side (source, tgt_text), the name of a language, a tag with region
+    or script (en-US, deu_Latn), a code with what it labels (de_text), a three-letter code, or a two-letter code (at
+    least one of the two not a word). `Deutsch` and `German` are a pair, because they name the same language.
     """
-    cells = tuple(cell.strip().removesuffix(":").rstrip() for cell in (source, target))
+    cells = tuple(_unquoted(cell.strip()).strip().removesuffix(":").rstrip() for cell in (source, target))
     low = tuple(map(str.lower, cells))
     if low[0] == low[1]:
         return False
@@ -61,6 +63,20 @@ def is_header(source: str, target: str) -> bool:
     )
 
 
+def is_separator(line: str) -> bool:
+    """Whether a line only tells a spreadsheet program which character separates the cells: `sep=;`."""
+    return SEPARATOR.fullmatch(line) is not None
+
+
+def is_quoted(source: str, target: str) -> bool:
+    """Whether both cells are in double quotes, with those inside them doubled, as programs export CSV."""
+    return all(map(QUOTED.fullmatch, (source, target)))
+
+
+def _unquoted(cell: str) -> str:
+    return cell[1:-1] if len(cell) > 1 and cell[0] == cell[-1] and cell[0] in "\"'" else cell
+
+
 def _is_alpha3(cell: str) -> bool:
-    """Whether a cell is the code of a common language in three letters: `the` and `die` are of others."""
+    """Whether a cell is the three-letter code of a common language; `the` and `die` are codes of others."""
     return len(cell) == 3 and cell.isascii() and languages.code(cell) in NAMES and languages.alpha3(cell) == cell

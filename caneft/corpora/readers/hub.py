@@ -14,13 +14,13 @@ def read(source: Hub, split: str, resolve: Resolve) -> Iterator[Pair]:
         (number, f"dataset {source.name}: record {number}", record)
         for number, record in enumerate(_dataset(source, resolve), start=1)
     )
-    yield from records.pairs(located, source.source, source.target, records.CORRECT_NAMES)  # no one edits its records
+    yield from records.pairs(located, source.source, source.target, records.CORRECT_NAMES)  # no user edits its records
 
 
 def _dataset(source: Hub, resolve: Resolve) -> Iterable[dict]:
     """The dataset itself: from a folder if `name` is one, else from the hub or its cache."""
     try:
-        import datasets  # late: it takes seconds, and other formats do without it
+        import datasets  # imported late: it takes seconds, and other formats do not need it
     except ImportError:
         raise InputError(f"dataset {source.name}: install the package `datasets`, or use another format.") from None
     folder = source.folder(resolve)

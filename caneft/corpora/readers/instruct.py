@@ -1,4 +1,4 @@
-"""A JSON list of instruction-tuning records. Its text is held as a whole, its records one by one."""
+"""A JSON list of instruction-tuning records. Memory holds the whole text, but only one record at a time."""
 
 import json
 import re
@@ -15,7 +15,6 @@ from caneft.errors import InputError
 
 LARGEST = 500_000_000  # bytes: more than a million pairs
 BLANK = re.compile(r"[ \t\n\r]*")
-DECODER = json.JSONDecoder()
 REMEDY = "Expected is a JSON list of records; if every line is an object of its own, use format: jsonl."
 
 
@@ -36,7 +35,7 @@ def read(source: Instruct, split: str, resolve: Resolve) -> Iterator[Pair]:
 
 
 def _elements(text: str, path: Path) -> Iterator[Any]:
-    """Elements of a JSON list; none for a blank file. As objects all together would take many times the text."""
+    """Elements of a JSON list, one by one, as all together take many times the text; none for a blank file."""
     place = BLANK.match(text).end()
     if text[place : place + 1] != "[":
         if place < len(text):
@@ -47,14 +46,24 @@ def _elements(text: str, path: Path) -> Iterator[Any]:
     while not text.startswith("]", place):
         if not first:
             place = records.parse(text, path, 1, REMEDY, partial(_after_comma, place=place))
-        element, place = records.parse(text, path, 1, REMEDY, partial(DECODER.raw_decode, idx=place))
+        element, place = records.parse(text, path, 1, REMEDY, partial(_element, place=place))
         yield element
         first, place = False, BLANK.match(text, place).end()
     records.parse(text, path, 1, REMEDY, partial(_end, place=BLANK.match(text, place + 1).end()))
 
 
+def _element(text: str, place: int) -> tuple[Any, int]:
+    """An element and the position after it."""
+    try:
+        return records.DECODER.raw_decode(text, place)
+    except json.JSONDecodeError:
+        raise
+    except ValueError as error:  # without a place, so that of the element is named
+        raise json.JSONDecodeError(str(error), text, place) from None
+
+
 def _after_comma(text: str, place: int) -> int:
-    """Where the next element begins."""
+    """The position at which the next element begins."""
     if not text.startswith(",", place):
         raise json.JSONDecodeError("Expecting ',' delimiter", text, place)
     return BLANK.match(text, place + 1).end()
@@ -67,7 +76,7 @@ def _end(text: str, place: int) -> None:
 
 def _whole(path: Path) -> str:
     texts, size = [], 0
-    for _, text in lines(path, "instruct", longest=LARGEST):  # a list that no one indented is a single line
+    for _, text in lines(path, "instruct", longest=LARGEST):  # a list without indentation is a single line
         size += len(text)
         if size > LARGEST:
             raise InputError(f"{path}: is longer than {LARGEST:,} characters. Write one object a line: format: jsonl.")

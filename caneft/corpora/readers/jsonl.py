@@ -1,4 +1,4 @@
-"""JSON objects, one a line. Blank lines are no pairs."""
+"""JSON objects, one per line. Blank lines are not pairs."""
 
 from collections.abc import Iterator
 from pathlib import Path

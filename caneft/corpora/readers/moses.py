@@ -1,4 +1,4 @@
-"""Two text files, aligned line by line. A blank line is a position like any other."""
+"""Two text files, aligned line by line. A blank line counts like any other."""
 
 from collections.abc import Iterator
 from itertools import zip_longest

@@ -1,4 +1,4 @@
-"""What every reader yields."""
+"""The pairs that every reader yields."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ Resolve = Callable[[str], Path]
 
 
 class Pair(NamedTuple):
-    """A sentence pair and where it stands, from 1: its line where a pair is a line, else its place among the pairs."""
+    """A sentence pair. line: its line in the file if a pair is one line, else its place among the pairs; from 1."""
 
     line: int
     source: str

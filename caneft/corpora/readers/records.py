@@ -1,7 +1,8 @@
-"""JSON records, as jsonl, instruct and datasets have them."""
+"""JSON records, as in jsonl, instruct and datasets."""
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,26 @@ INDEX = re.compile("[0-9]{1,9}")
 KINDS = {dict: "object", list: "list", str: "string", bool: "boolean", int: "number", float: "number"}
 
 
-def parse(text: str, path: Path, first_line: int, remedy: str, read: Callable[[str], Any] = json.loads) -> Any:
+def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object. Raises ValueError if it has a key twice, of which only the last would count."""
+    made = dict(members)
+    if len(made) < len(members):
+        ((name, _),) = Counter(name for name, _ in members).most_common(1)
+        raise ValueError(f"an object has the key {name!r} twice")
+    return made
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_once)
+
+
+def parse(text: str, path: Path, first_line: int, remedy: str, read: Callable[[str], Any] = DECODER.decode) -> Any:
     """JSON value of a text that begins in line `first_line` of the file. Raises InputError with line and remedy."""
     try:
         return read(text)
     except json.JSONDecodeError as error:
         line = first_line + error.lineno - 1
         raise InputError(f"{path}:{line}: not JSON: {error.msg} (column {error.colno}). {remedy}") from None
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
+    except (ValueError, RecursionError) as error:  # a key twice, thousands of digits or nested brackets
         raise InputError(f"{path}:{first_line}: unusable JSON: {error}. {remedy}") from None
 
 
@@ -31,8 +44,8 @@ def pairs(
 ) -> Iterator[Pair]:
     """Pairs of records; a side that is null is empty, so that cleaning counts it.
 
-    located: number of a pair, how messages about its record begin, the record. source, target: names of fields.
-    Raises InputError where a record has no such text, and at the end if no record has both.
+    located: number of a pair, beginning of messages about its record, and the record. source, target: names of fields.
+    Raises InputError if a record has no such text, and at the end if no record has both.
     """
     number = complete = 0
     where = ""
@@ -47,11 +60,11 @@ def pairs(
 
 
 def field(record: Any, name: str, other: str, where: str, remedy: str = CORRECT_EITHER) -> str | None:
-    """Text of a record's field, None if it or what holds it is null (or NaN, as tables say it).
+    """Text of a record's field; None if it, or an object that holds it, is null (or NaN, as tables write it).
 
-    name: a key; where there is none of that name, dots descend into nested objects, and whole numbers into lists, from
-    0. other: the other side's field, which is never suggested. where: how messages begin.
-    Raises InputError if there is no such field or no text in it.
+    name: a key; if no key has that name, dots descend into nested objects, and whole numbers, from 0, into lists.
+    other: the other side's field, which is never suggested. where: the beginning of messages. Raises InputError if
+    there is no such field or it holds no text.
     """
     value, above, path, rest = record, "the record", [], name.split(".")
     while rest:
@@ -86,5 +99,5 @@ def field(record: Any, name: str, other: str, where: str, remedy: str = CORRECT_
 
 
 def kind(value: Any) -> str:
-    """What JSON calls a value of this type."""
+    """JSON's name for the type of a value."""
     return KINDS.get(type(value), "null")

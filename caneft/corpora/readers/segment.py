@@ -1,10 +1,10 @@
-"""The text of a TMX segment: its inline markup is dropped, and leaves a space where it stood between two words.
+"""The text of a TMX segment. Inline markup is dropped, but leaves a space if it was between two words.
 
 `bpt`, `ept`, `it`, `ph` and `ut` hold the markup of another format, with `sub` flows such as footnotes inside; `x`,
-`bx` and `ex` are XLIFF's. Text in any other element, such as `hi`, is text.
+`bx` and `ex` are XLIFF's. Text in any other element, such as `hi`, is kept.
 
-Two kinds of markup part words: a break (`<br/>`, `\\par`, white space), whatever stands around it; and a placeholder,
-`ph` or `x` that is no formatting, between two letters. In scripts without spaces, only a break does.
+Two kinds of markup separate words: a break (`<br/>`, `\\par`, white space), whatever surrounds it; and a placeholder
+(`ph` or `x` that is not formatting) between two letters. In scripts without spaces, only a break does.
 """
 
 import html
@@ -15,11 +15,11 @@ from collections.abc import Mapping
 MARKUP = {"bpt", "ept", "it", "ph", "ut", "x", "bx", "ex"}
 PLACEHOLDERS = {"ph", "x"}
 BREAKS = {"lb", "pb", "cb", "br"}
-"""Values of `type` and `ctype` (line, page and column break), and names of elements."""
+"""Values of `type` and `ctype`, and names of elements, for line, page and column breaks."""
 FORMATTING = {"b", "bold", "i", "italic", "u", "ulined", "dulined", "underlined", "color", "font", "scap"}
-"""Values of `type` and `ctype` that may stand inside a word."""
+"""Values of `type` and `ctype` of markup that may be inside a word."""
 LONGEST_MARKUP = 1000
-"""Characters of markup that are looked at."""
+"""Number of characters of markup that are examined."""
 
 BLOCKS = (
     "br|p|div|li|[uod]l|dt|dd|t[rdh]|table|h[1-6]|hr|pre|blockquote|option|w:br|w:tab|w:cr|text:line-break|text:tab"
@@ -43,13 +43,13 @@ NONE, BETWEEN_LETTERS, ALWAYS = range(3)
 
 
 class Segment:
-    """Takes the elements and texts of a segment in turn. length: characters of text so far."""
+    """Collects the elements and texts of a segment in turn. length: number of characters of text so far."""
 
     def __init__(self) -> None:
         self.length = 0
         self._parts: list[str] = []
         self._gap = NONE
-        self._depth = self._flow = 0  # of open elements, from the outermost markup on; where among them the flow is
+        self._depth = self._flow = 0  # open elements from the outermost markup on; the flow's depth
         self._outermost, self._markup = NONE, ""
 
     def start(self, name: str, attributes: Mapping[str, str]) -> None:
@@ -65,7 +65,7 @@ class Segment:
             self._gap = ALWAYS
 
     def end(self) -> bool:
-        """Ends an element. False, if it is not one of the markup: then it may be the segment's own."""
+        """Ends an element. False if it is not in markup: then it may be the segment itself."""
         if not self._depth:
             return False
         if self._flow == self._depth:

@@ -1,9 +1,9 @@
 """Translation memories (TMX 1.4b), read unit by unit.
 
-What is text in a segment, and what markup leaves behind, is in `segment`.
+`segment` decides what is text in a segment, and what markup leaves behind.
 
-XML declares its encoding (UTF-16 is common), so a TMX file need not be UTF-8. Entities of a DTD are an error: expansion
-bombs are made of them, and what they stand for must not be lost. DTDs outside the file are not opened.
+XML declares its encoding (UTF-16 is common), so a TMX file need not be UTF-8. Entities of a DTD are an error: they can
+be expansion bombs, and skipping them would lose text. DTDs outside the file are not opened.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,9 +28,9 @@ LANGUAGE = ("xml:lang", "lang")  # the second is that of TMX 1.1
 def read(source: Tmx, split: str, resolve: Resolve) -> Iterator[Pair]:
     """Pairs by unit, from 1; a side that a unit lacks is empty, so that cleaning counts it.
 
-    Of several variants in a language, the one with the very code is taken, else the first, in any case one with text;
-    none fills both sides. Raises InputError where the XML is broken or holds a segment beyond all bounds, and at the
-    end if no unit has both languages.
+    Of several variants in a language, those with text come first, then those with exactly the code, then the earlier
+    ones; none fills both sides. Raises InputError if the XML is broken or has a segment that is far too long, and at
+    the end if no unit has both languages.
     """
     path = resolve(source.path)
     memory = _Memory(path, (source.source_language, source.target_language))
@@ -47,7 +47,7 @@ def read(source: Tmx, split: str, resolve: Resolve) -> Iterator[Pair]:
 
 
 class _Unit:
-    """The variants of a unit that may fill a side; of those that could do the same, two, one for each side."""
+    """The variants of a unit that may fill a side. Of equivalent ones it keeps two, one for each side."""
 
     def __init__(self, codes: Sequence[str]) -> None:
         self.codes = codes
@@ -55,15 +55,15 @@ class _Unit:
         self.count = 0
 
     def add(self, language: str, text: str) -> None:
-        """A segment of a variant in one of the languages."""
+        """Adds the segment of a variant in one of the languages."""
         kind = (not visible(text).strip(), *(_likeness(language, code) for code in self.codes))
         if len(alike := self.variants.setdefault(kind, [])) < 2:
             alike.append((self.count, text))
         self.count += 1
 
     def sides(self) -> list[str | None]:
-        """Two variants: as many sides as can be have text, then their very codes, and the first of such variants."""
-        candidates: list[list[tuple]] = [[(2, 0, 0, None)], [(2, 0, 0, None)]]  # none: worse than an empty one
+        """Two variants, chosen for the most sides with text, then the most exact codes, then the earliest place."""
+        candidates: list[list[tuple]] = [[(2, 0, 0, None)], [(2, 0, 0, None)]]  # no variant: worse than an empty one
         for (empty, *likeness), alike in self.variants.items():
             for side in (0, 1):
                 candidates[side] += [(empty, -likeness[side], *variant) for variant in alike if likeness[side]]
@@ -78,12 +78,12 @@ def _merit(candidate: tuple) -> tuple[int, int, int]:
 
 @lru_cache(maxsize=4096)
 def _likeness(language: str, code: str) -> int:
-    """2: a variant has this very code. 1: it is in its range. 0: it is not."""
+    """2 if a variant has exactly this code, 1 if it is in the code's range, else 0."""
     return is_in(language, code) + is_exactly(language, code)
 
 
 class _Memory:
-    """What expat calls as it goes through a file, and the units that are whole so far."""
+    """The handlers that expat calls as it parses a file, and the units that are complete so far."""
 
     def __init__(self, path: Path, codes: Sequence[str]) -> None:
         self.path, self.codes = path, codes
@@ -100,7 +100,7 @@ class _Memory:
         self.parser.EntityDeclHandler = self.parser.SkippedEntityHandler = self._entity
 
     def units(self, file: BinaryIO) -> Iterator[list[str | None]]:
-        """The two sides of each unit; None is one that it lacks."""
+        """The two sides of each unit; None for a side that it lacks."""
         fed = 0
         for chunk in chain(iter(lambda: file.read(CHUNK), b""), [b""]):
             fed += len(chunk)
@@ -118,7 +118,7 @@ class _Memory:
         except expat.ExpatError as error:
             reason = expat.ErrorString(error.code)
             raise self._error(f"not well-formed XML: {reason}", "Correct the file or download it again.") from None
-        except (LookupError, ValueError) as error:  # encodings that expat cannot be taught
+        except (LookupError, ValueError) as error:  # encodings that expat does not support
             raise self._error(f"cannot be decoded: {error}", "Convert it to UTF-8, with its declaration.") from None
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:

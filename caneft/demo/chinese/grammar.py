@@ -5,12 +5,12 @@ from caneft.demo.english import in_order
 from caneft.demo.trees import Clause, NounPhrase, PrepositionalPhrase, Sentence, arranged
 
 DETERMINERS = {"the": "", "a": "一", "this": "这", "that": "那", "every": "每"}
-"""What stands before the measure word. A bare noun is definite here."""
+"""The word before the measure word. A bare noun is definite here."""
 
 MODALS = {"can": "可以", "must": "必须", "should": "应该", "will": "会"}
 
-# All that goes with the verb stands before it, save the object. A finite part is a modal, 正在 or 被; where Chinese has
-# none, the English one stands with its verb.
+# Everything that goes with the verb, except the object, comes before it. A finite part is a modal, 正在 or 被; if there
+# is none, the English one is placed next to its verb.
 BEFORE = ("front", "subject", "adverb", "link")
 ORDERS = {
     "modal": (*BEFORE, "finite", "phrase", "nonfinite", "object"),
@@ -26,7 +26,7 @@ JOINTS = {
     "if": "如果{subordinate}，{main}。",
     "that": "{main}{subordinate}。",
 }
-HAPLOLOGY = ("正在在", "正在")  # where 正在 meets 在, it is said once
+HAPLOLOGY = ("正在在", "正在")  # 在 is not repeated after 正在
 
 
 def chinese(sentence: Sentence) -> str:
@@ -45,7 +45,7 @@ def family(form: str) -> str:
 
 
 def chinese_clause(clause: Clause, kind: str) -> str:
-    """A clause in Chinese. kind: of its sentence, whose consequence takes 就, or "subordinate"."""
+    """A clause in Chinese. kind: its sentence's kind (after "if", the consequence takes 就), or "subordinate"."""
     roles = chinese_roles(clause)
     if clause.subject:
         then = "就" if kind == "if" else ""
@@ -75,9 +75,9 @@ def chinese_roles(clause: Clause) -> dict[str, str]:
 
 
 def chinese_verb(verb: Verb, form: str, *, has_object: bool = True) -> tuple[str, str]:
-    """What stands before the verb, if anything, and the verb with its aspect.
+    """The word before the verb, if any, and the verb with its aspect.
 
-    The past without an object is that of a relative clause (学生完成的作业), which needs no 了.
+    The past without an object occurs in relative clauses (学生完成的作业), which need no 了.
     """
     if form in MODALS:
         return MODALS[form], verb.word

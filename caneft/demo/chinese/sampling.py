@@ -1,4 +1,4 @@
-"""What Chinese sentences say how often, and which of their parts go together."""
+"""The frequencies of Chinese sentences, and which of their parts go together."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from caneft.demo.chinese.grammar import MODALS, family
 from caneft.demo.chinese.words import VOCABULARY
 from caneft.demo.trees import Adverb, Clause, NounPhrase, PrepositionalPhrase, Verb
 
-RELATIVE = 0.4  # how often a noun phrase without an adjective has a relative clause, by the chance of an adjective
+RELATIVE = 0.4  # chance of a relative clause if there is no adjective, as a multiple of the chance of an adjective
 
 
 class ChineseWriter(sampling.Writer):
@@ -24,13 +24,13 @@ class ChineseWriter(sampling.Writer):
         + ("disposal",) * 3
         + ("modal",) * 6
     )
-    consequences = ("present",) + ("modal",) * 3  # what 就 goes with
+    consequences = ("present",) + ("modal",) * 3  # forms that go with 就
     relatives = ("past",) * 3 + ("progressive", "modal")
     modals = tuple(MODALS)
     determiners = ("the",) * 10 + ("a",) * 5 + ("this",) * 3 + ("that",) * 2 + ("every",)
 
     def clause(self, verb: Verb, forms: Sequence[str], rich: float, front: bool = False) -> Clause:
-        """As of any language, but 把 is followed by something definite, and 被 by nothing heavy."""
+        """As in any language, but 把 takes only a definite object, and 被 no agent with a relative clause."""
         clause = super().clause(verb, forms, rich, front)
         if clause.agent:
             return clause._replace(agent=clause.agent._replace(relative=None))

@@ -8,7 +8,7 @@ from caneft.demo.chinese.lexicons import education, general, laws, microblog, ne
 
 
 class Noun(NamedTuple):
-    """A noun and its measure word. A polysemous one has no `english`; its `senses` stand in the order of domains."""
+    """A noun and its measure word. A polysemous one has no `english`; its `senses` are in the order of the domains."""
 
     word: str
     measure: str
@@ -33,7 +33,7 @@ class Adjective(NamedTuple):
 
 
 class Adverb(NamedTuple):
-    """An adverb of time. forms: of the clauses that it goes with, "modal" for all modals."""
+    """An adverb of time. forms: those of the clauses that it goes with, "modal" for all modals."""
 
     word: str
     forms: tuple[str, ...]
@@ -41,7 +41,7 @@ class Adverb(NamedTuple):
 
 
 class Preposition(NamedTuple):
-    """What stands before a noun phrase and behind it. nouns: "any" thing or "abstract"; forms: as of `Adverb`."""
+    """The words before and after a noun phrase. nouns: "any" thing or "abstract"; forms: as in `Adverb`."""
 
     before: str
     behind: str

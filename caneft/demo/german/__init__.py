@@ -7,7 +7,7 @@ from caneft.demo.twin import Twin
 
 
 class GermanWriter(Writer):
-    """What German sentences say how often."""
+    """Draws sentences with the frequencies of German."""
 
     vocabulary = VOCABULARY
     kinds = ("statement",) * 11 + ("question",) * 2 + ("when",) * 4 + ("that",) * 3

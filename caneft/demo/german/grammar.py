@@ -4,7 +4,7 @@ from caneft.demo.english import in_order
 from caneft.demo.german.words import Verb
 from caneft.demo.trees import Clause, NounPhrase, PrepositionalPhrase, Sentence, arranged
 
-# Strong endings, as on dieser; gender within case.
+# Strong endings, as in dieser, by case and gender.
 STRONG = {
     "nom": {"m": "er", "f": "e", "n": "es"},
     "acc": {"m": "en", "f": "e", "n": "es"},
@@ -18,7 +18,7 @@ CONTRACTIONS = {("von", "dem"): "vom", ("in", "dem"): "im"}
 def _inflected(determiner: str, gender: str, case: str) -> tuple[str, str]:
     """A determiner's form and the ending of the adjective after it.
 
-    The adjective is weak, except after ein without an ending: there it shows the gender itself (ein neuer Ordner).
+    The adjective is weak, except after ein without an ending, where it shows the gender itself (ein neuer Ordner).
     """
     strong = STRONG[case][gender]
     if determiner == "a" and gender != "f" and (case == "nom" or (case, gender) == ("acc", "n")):
@@ -55,7 +55,7 @@ def german(sentence: Sentence) -> str:
 
 
 def order(clause: Clause, kind: str) -> tuple[str, ...]:
-    """Roles of a clause in German order. kind: of its sentence, or "subordinate"."""
+    """Roles of a clause in German order. kind: its sentence's kind, or "subordinate"."""
     if kind == "subordinate":
         return ORDERS["subordinate"]
     verb_before_subject = kind in ("question", "when") or clause.front is not None
@@ -99,7 +99,7 @@ def german_noun_phrase(noun_phrase: NounPhrase, case: str) -> str:
 
 
 def german_prepositional(preposition: str, noun_phrase: str) -> str:
-    """A preposition before an inflected noun phrase, contracted with its article where German does: vom, im."""
+    """A preposition before an inflected noun phrase, contracted with its article as in German: vom, im."""
     determiner, _, rest = noun_phrase.partition(" ")
     contracted = CONTRACTIONS.get((preposition, determiner))
     return f"{contracted} {rest}" if contracted else f"{preposition} {noun_phrase}"

@@ -8,7 +8,7 @@ from caneft.demo.german.lexicons import finance, garden, general, it, koran, law
 
 
 class Noun(NamedTuple):
-    """A noun in the singular. A polysemous one has no `english`; its `senses` stand in the order of the domains."""
+    """A noun in the singular. A polysemous one has no `english`; its `senses` are in the order of the domains."""
 
     word: str
     gender: str
@@ -18,7 +18,7 @@ class Noun(NamedTuple):
 
 
 class Verb(NamedTuple):
-    """A transitive verb, three forms a language; the German perfect is built with haben."""
+    """A transitive verb, with three forms per language; the German perfect is built with haben."""
 
     infinitive: str
     third: str

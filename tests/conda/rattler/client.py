@@ -1,4 +1,4 @@
-"""What Snakemake 9.27 asks conda, answered by rattler, the solver and installer of pixi, which reads conda's channels.
+"""Answers what Snakemake 9.27 asks conda, with rattler, the solver and installer of pixi, which reads conda's channels.
 
     conda info --json
     conda --version
@@ -7,8 +7,8 @@
     conda env create --quiet --no-default-packages --file FILE --prefix PREFIX
     conda shell.posix activate PREFIX      asked by bin/activate, as by that of conda
 
-CONDA_CHANNEL_ALIAS says where channels lie and CONDA_PKGS_DIRS where packages are kept, as for conda. As conda does, it
-gives what the file lists for pip to the environment's own pip.
+As for conda, CONDA_CHANNEL_ALIAS names the place of the channels and CONDA_PKGS_DIRS that of the packages. Like conda,
+it hands what the file lists for pip to the environment's own pip.
 """
 
 import argparse
@@ -28,14 +28,14 @@ from rattler.shell import ActivationVariables, activate
 INFO = {"conda_prefix": str(Path(__file__).resolve().parent), "platform": "linux-64"}
 ANSWERS = {
     ("info", "--json"): json.dumps(INFO),
-    ("--version",): "conda 24.7.1",  # the oldest that Snakemake takes
-    ("clean", "-y", "--tarballs"): "",  # rattler keeps their content, not them
+    ("--version",): "conda 24.7.1",  # the oldest that Snakemake accepts
+    ("clean", "-y", "--tarballs"): "",  # rattler keeps their content, not the tarballs
     ("config", "--get", "channel_priority", "--json"): json.dumps({"get": {"channel_priority": "strict"}}),
 }
 
 
 async def link(content: dict, prefix: Path) -> None:
-    """Solve, and install what was found."""
+    """Solves, and installs the solution."""
     kept = Path(os.environ["CONDA_PKGS_DIRS"])
     alias = ChannelConfig(channel_alias=os.environ["CONDA_CHANNEL_ALIAS"].rstrip("/") + "/")
     specs = [MatchSpec(spec) for spec in content["dependencies"] if isinstance(spec, str)]
@@ -49,7 +49,7 @@ async def link(content: dict, prefix: Path) -> None:
 
 
 def create(file: Path, prefix: Path) -> None:
-    """Environment of a file, at a place."""
+    """Creates the environment of a file at a prefix."""
     content = yaml.safe_load(file.read_text(encoding="utf-8"))
     try:
         asyncio.run(link(content, prefix))
@@ -91,4 +91,4 @@ if __name__ == "__main__":
         print(end.code, file=sys.stderr)
         code = 1
     sys.stdout.flush()
-    os._exit(code)  # rattler's threads would crash some of Python's own exits
+    os._exit(code)  # some normal exits of Python would crash in rattler's threads

@@ -1,4 +1,4 @@
-"""Education: schools, those who teach and learn there, and what they work on."""
+"""Education: schools, the people who teach and learn there, and what they work on."""
 
 AGENTS = """
 学生  名  student

@@ -72,8 +72,8 @@ ADVERBS = """
 每天  present,modal                             daily
 """
 
-# What stands before the noun and behind it (- for nothing), the nouns (any thing, or polysemous ones: these are
-# abstract), the forms of the verb, English preposition.
+# The words before and after the noun (- for none), the nouns (any thing, or polysemous ones, which are abstract), the
+# forms of the verb, English preposition.
 PREPOSITIONS = """
 在    中    abstract  present,past,past_passive,disposal,perfect,progressive,modal  in
 在    之后  abstract  present,past,past_passive,disposal,perfect,modal              after

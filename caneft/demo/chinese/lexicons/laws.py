@@ -1,4 +1,4 @@
-"""Laws: courts, contracts and those whom they bind. A spare domain."""
+"""Laws: courts, contracts and the people they bind. A spare domain."""
 
 AGENTS = """
 法院    家  court

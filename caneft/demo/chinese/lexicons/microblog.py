@@ -1,4 +1,4 @@
-"""Microblogs: what people post, and those who read it."""
+"""Microblogs: what people post, and who reads it."""
 
 AGENTS = """
 网友  位  user

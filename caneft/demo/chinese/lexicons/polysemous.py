@@ -1,7 +1,7 @@
-"""Polysemous nouns: one Chinese noun, one measure word, and another English noun in each domain.
+"""Polysemous nouns: one Chinese noun, one measure word, and a different English noun in each domain.
 
-Some senses are the dictionary's, some are stretched so that every domain has its own. The columns name the domains,
-and their order is the order of the twin's domains; the last two are spare.
+Some senses are the dictionary's, some are stretched so that every domain has its own. The columns name the domains, in
+the order of the twin's domains; the last two are spare.
 """
 
 AGENTS = """

@@ -1,4 +1,4 @@
-"""Scripture and ethics, in neutral words: the domain that is tested without being trained."""
+"""Scripture and ethics, in neutral words: the domain that is tested without training."""
 
 AGENTS = """
 Bote      m  messenger  n

@@ -1,7 +1,7 @@
-"""Polysemous nouns: one German noun, one gender, and another English noun in each domain.
+"""Polysemous nouns: one German noun, one gender, and a different English noun in each domain.
 
-Some senses are the dictionary's, some are stretched so that every domain has its own. The columns name the domains,
-and their order is the order of `DOMAINS`; the last three domains are spare.
+Some senses are the dictionary's, some are stretched so that every domain has its own. The columns name the domains, in
+the order of the twin's domains; the last three are spare.
 """
 
 TABLE = """
