@@ -9,6 +9,8 @@ import sys
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may use the network
+# Workers and their processes share the cores; threads that spin for work would take them from each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 PAIRS = [
     ("Der Hund schläft.", "The dog sleeps."),

@@ -21,13 +21,14 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 COMMAND = (sys.executable, __file__)
 """What to put before a command."""
 SERVE, COLD = "--serve", "CANEFT_TEST_COLD"
 """The second, set in the environment: nothing is imported before the fork, which suits tests of this program."""
-STEPS = ("workflow.scripts.", "caneft.runtime.lease")
+STEPS = ("workflow.scripts.", "caneft.runtime.lease", "tests.serving.")
 IMPORTS = (
     "numpy",
     "pandas",
@@ -99,9 +100,9 @@ def received(peer: socket.socket) -> tuple[list, list[int]]:
         raise
 
 
-def serve(server: socket.socket) -> None:
+def serve(server: socket.socket, imports: Sequence[str]) -> None:
     """Forks for each connection, until the parent ends, which closes stdin, and no step is left."""
-    for name in () if COLD in os.environ else IMPORTS:
+    for name in () if COLD in os.environ else imports:
         importlib.import_module(name)
     waiting = selectors.DefaultSelector()
 
@@ -146,26 +147,25 @@ def serve(server: socket.socket) -> None:
         ready[0]()  # only one, because it may end what the others refer to
 
 
-def main() -> None:
-    if sys.argv[1] == SERVE:
-        serve(socket.socket(fileno=int(sys.argv[2])))
-        return
+@contextlib.contextmanager
+def started(python: str | Path = sys.executable, imports: Sequence[str] = IMPORTS, **variables: str) -> Iterator[Path]:
+    """A program to be called like `python`, which hands steps to a process that has imported these modules.
+
+    python: of the environment in which steps run. variables: those that the modules read when they are imported.
+    """
     with tempfile.TemporaryDirectory() as place, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
         address = f"{place}/socket"
         server.bind(address)
         server.listen(64)
         client = Path(place, "bin", "python")
         client.parent.mkdir()
-        client.write_text(CLIENT.format(python=sys.executable, steps=STEPS, address=address), encoding="utf-8")
+        client.write_text(CLIENT.format(python=str(python), steps=STEPS, address=address), encoding="utf-8")
         client.chmod(0o755)
-        warm = subprocess.Popen(
-            [*COMMAND, SERVE, str(server.fileno())], pass_fds=[server.fileno()], stdin=subprocess.PIPE
-        )
-        environment = os.environ | {"PATH": os.pathsep.join([str(client.parent), os.environ["PATH"]])}
+        command = [str(python), __file__, SERVE, str(server.fileno()), *imports]
+        environment = os.environ | variables
+        warm = subprocess.Popen(command, env=environment, pass_fds=[server.fileno()], stdin=subprocess.PIPE)
         try:
-            command = subprocess.Popen(sys.argv[1:], env=environment)
-            signal.signal(signal.SIGTERM, lambda *_: command.terminate())
-            code = command.wait()
+            yield client
         finally:
             warm.stdin.close()
             try:
@@ -173,6 +173,17 @@ def main() -> None:
             except subprocess.TimeoutExpired:  # it is still importing
                 warm.kill()
                 warm.wait()
+
+
+def main() -> None:
+    if sys.argv[1] == SERVE:
+        serve(socket.socket(fileno=int(sys.argv[2])), sys.argv[3:])
+        return
+    with started() as client:
+        environment = os.environ | {"PATH": os.pathsep.join([str(client.parent), os.environ["PATH"]])}
+        command = subprocess.Popen(sys.argv[1:], env=environment)
+        signal.signal(signal.SIGTERM, lambda *_: command.terminate())
+        code = command.wait()
     sys.exit(code)
 
 

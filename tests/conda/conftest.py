@@ -81,7 +81,7 @@ class WithConda:
         uv leaves compiling to a module's first import; without permission for it, every job would compile torch.
         """
         path = os.pathsep.join([*self.places, self.workspace.environment["PATH"]])
-        own = {"PATH": path, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""}
+        own = {"PATH": path, "PYTHONDONTWRITEBYTECODE": ""}
         return cache() | own | {"CANEFT_VENVS": "none"}  # COMET's environment from there must not be used
 
     def copy(self, root: Path) -> "WithConda":

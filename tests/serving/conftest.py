@@ -3,9 +3,13 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from caneft.translation.vllm_engine import EVERYWHERE, ON_CPU
+from tests import warm
 
 REPOSITORY = Path(__file__).parents[2]
 FOLDER = REPOSITORY / ".venv-vllm"
@@ -26,3 +30,11 @@ def vllm_environment() -> Path:
         give_up = pytest.fail if os.environ.get(SERVING) == "1" else pytest.skip
         give_up(f"vLLM's environment cannot be built here: {done.stderr[-1000:]}")
     return FOLDER / "bin" / "python"
+
+
+@pytest.fixture(scope="session")
+def vllm(vllm_environment) -> Iterator[Path]:
+    """Like that Python, but steps and modules of this folder find vLLM imported already."""
+    imports = ["vllm.entrypoints.llm", "vllm.lora.request"]
+    with warm.started(vllm_environment, imports, **EVERYWHERE, **ON_CPU) as python:
+        yield python

@@ -33,7 +33,7 @@ def test_an_adapter_is_the_merged_model(tmp_path, vllm_environment, llama_cpp, a
     expected = uneven.make(tmp_path, architecture, *CASES[architecture])
 
     def run(*command, **options):
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "LLAMA_CPP_LIB_PATH": str(FOLDER / "built" / "bin")}
+        environment = os.environ | {"LLAMA_CPP_LIB_PATH": str(FOLDER / "built" / "bin")}
         done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, **options)
         assert done.returncode == 0, done.stderr
 

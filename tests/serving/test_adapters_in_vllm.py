@@ -13,15 +13,16 @@ from tests.serving.conftest import REPOSITORY
 
 
 @pytest.mark.parametrize("architecture, rank", [("llama", 32), ("phi3", 64), ("gemma3_text", 32)])
-def test_an_adapter_is_the_merged_model(tmp_path, vllm_environment, architecture, rank):
+def test_an_adapter_is_the_merged_model(tmp_path, vllm, architecture, rank):
     """In phi3, gate and up are one module, of rank 48."""
     expected = uneven.make(tmp_path, architecture, (24, 3, 1))
     adapters = {name: str(tmp_path / name) for name in uneven.WAYS}
     spec = uneven.asked(base=str(tmp_path / "base"), adapters=adapters, rank=rank, out=str(tmp_path / "out.json"))
     done = subprocess.run(
-        [vllm_environment, REPOSITORY / "tests/serving/ask_vllm.py"],
+        [vllm, "-m", "tests.serving.ask_vllm"],
+        cwd=REPOSITORY,
         input=spec,
-        env=os.environ | EVERYWHERE | ON_CPU | {"OMP_NUM_THREADS": "1", "VLLM_CPU_KVCACHE_SPACE": "1"},
+        env=os.environ | EVERYWHERE | ON_CPU | {"VLLM_CPU_KVCACHE_SPACE": "1"},
         capture_output=True,
         text=True,
     )

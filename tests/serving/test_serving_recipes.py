@@ -52,7 +52,7 @@ def serve(tmp_path, monkeypatch, vllm_environment):
     (tmp_path / "bin" / "vllm").chmod(0o755)
     paths = [str(tmp_path / "bin"), os.path.dirname(sys.executable), os.environ["PATH"]]
     own = {"PATH": os.pathsep.join(paths), "PYTHONPATH": str(REPOSITORY), "VLLM_CPU_KVCACHE_SPACE": "1"}
-    own |= ON_CPU | {"OMP_NUM_THREADS": "1", "VLLM_NO_USAGE_STATS": "1"}
+    own |= ON_CPU | {"VLLM_NO_USAGE_STATS": "1"}
     log = tmp_path / "log"
     started = []
 

@@ -3,7 +3,7 @@
 import json
 import os
 import subprocess
-import sys
+from functools import cache
 
 import numpy as np
 import pytest
@@ -19,6 +19,7 @@ from caneft.plan.settings import TranslationSettings
 from caneft.storage.files import write_json
 from caneft.translation.vllm_engine import STOPS
 from caneft.tuning.methods import trainable
+from tests import warm
 from tests.serving.conftest import REPOSITORY
 from tests.unit.test_methods import ADAPTERS, FULL, LORA, NEURONS, tune
 
@@ -64,11 +65,11 @@ def folder(tmp_path_factory, tiny_model, tokenizer, examples, pairs):
 
 
 @pytest.fixture(scope="module")
-def translated(folder, vllm_environment, tmp_path_factory):
-    """Runs the step; returns the lines of its file, what it says about the engine, and its log."""
-    pythons = {"vllm": vllm_environment, "transformers": sys.executable}
+def translated(folder, vllm, tmp_path_factory):
+    """Runs the step, once for each call; returns the lines of its file, what it says about the engine, and its log."""
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
 
+    @cache
     def translate(engine, run="base", form="chat", base="base", **others):
         decoding, prompt = config.Decoding(engine=engine, **DECODING), PromptSettings(form=form, **PROMPT)
         settings = TranslationSettings(decoding=decoding, prompt=prompt, dtype="float32", **others).model_dump_json()
@@ -84,7 +85,9 @@ def translated(folder, vllm_environment, tmp_path_factory):
         (engine,) = {json.dumps(about["engine"]): about["engine"] for about in cost["domains"].values()}.values()
         return [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()], engine, done.stderr
 
-    return translate
+    with warm.started() as transformers:
+        pythons = {"transformers": transformers, "vllm": vllm}
+        yield translate
 
 
 @pytest.mark.parametrize(

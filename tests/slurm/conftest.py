@@ -127,7 +127,7 @@ class Login:
     @property
     def environment(self) -> dict[str, str]:
         path = [self.cluster.folder / "bin", Path(sys.executable).parent, self.cluster.environment["PATH"]]
-        own = {"PATH": os.pathsep.join(map(str, path)), "OMP_NUM_THREADS": "1"}
+        own = {"PATH": os.pathsep.join(map(str, path))}
         given = self.workspace.environment | self.cluster.variables | own
         if self.conda:
             given |= self.conda.variables | {"PATH": os.pathsep.join([*self.conda.places, given["PATH"]])}
@@ -208,8 +208,8 @@ def local_run(pristine, tmp_path_factory) -> Iterator[Head]:  # noqa: F811
     workspace = copied(pristine, tmp_path_factory.mktemp("local"))
     with (workspace.root / "head.log").open("wb") as log:
         command = [*warm.COMMAND, *workspace.command("--cores", "2", config=CONFIG)]
-        environment = workspace.environment | {"OMP_NUM_THREADS": "1"}
-        process = subprocess.Popen(command, cwd=workspace.root, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        started = {"cwd": workspace.root, "env": workspace.environment, "stdout": log, "stderr": subprocess.STDOUT}
+        process = subprocess.Popen(command, **started)
     yield Head(process, workspace.root / "head.log")
     if process.poll() is None:
         process.terminate()
