@@ -10,6 +10,7 @@ fork. Only for tests: Snakemake's benchmarks would measure the process that wait
 
 import atexit
 import contextlib
+import functools
 import importlib
 import json
 import os
@@ -21,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 COMMAND = (sys.executable, __file__)
@@ -175,13 +176,27 @@ def started(python: str | Path = sys.executable, imports: Sequence[str] = IMPORT
                 warm.wait()
 
 
+@functools.cache
+def shared() -> Path:
+    """Such a program for all who ask this process, with which it ends."""
+    warm = started()
+    client = warm.__enter__()
+    atexit.register(warm.__exit__, None, None, None)
+    return client
+
+
+def forking(environment: Mapping[str, str], program: Path | None = None) -> dict[str, str]:
+    """These variables, with such a program in front of PATH; without one, with the shared one."""
+    path = os.pathsep.join([str((program or shared()).parent), environment["PATH"]])
+    return {**environment, "PATH": path}
+
+
 def main() -> None:
     if sys.argv[1] == SERVE:
         serve(socket.socket(fileno=int(sys.argv[2])), sys.argv[3:])
         return
     with started() as client:
-        environment = os.environ | {"PATH": os.pathsep.join([str(client.parent), os.environ["PATH"]])}
-        command = subprocess.Popen(sys.argv[1:], env=environment)
+        command = subprocess.Popen(sys.argv[1:], env=forking(os.environ, client))
         signal.signal(signal.SIGTERM, lambda *_: command.terminate())
         code = command.wait()
     sys.exit(code)

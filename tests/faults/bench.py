@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import yaml
 
+from tests import warm
 from tests.workflow.conftest import PARTS, REPOSITORY, RESULTS, Workspace
 
 CONFIG = "faults.yaml"
@@ -111,15 +112,16 @@ class Bench:
     def results(self) -> Path:
         return self.workspace.root / RESULTS
 
-    def start(self, *arguments: str) -> Running:
-        """Starts the command, always the same, in the background."""
+    def start(self, *arguments: str, forked: bool = False) -> Running:
+        """Starts the command, always the same, in the background. forked: steps need not import torch."""
         self.runs += 1
         log = self.workspace.root / f"said-{self.runs}.log"
+        environment = self.workspace.environment | {"OMP_NUM_THREADS": "1"}
         with log.open("wb") as file:
             process = subprocess.Popen(
                 self.workspace.command("--cores", "1", *arguments, config=self.config),
                 cwd=self.workspace.root,
-                env=self.workspace.environment | {"OMP_NUM_THREADS": "1"} | self.environment,
+                env=(warm.forking(environment) if forked else environment) | self.environment,
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -128,7 +130,7 @@ class Bench:
 
     def snakemake(self, *arguments: str) -> tuple[int, str]:
         """Runs the same command to its end: exit code and output."""
-        run = self.start(*arguments)
+        run = self.start(*arguments, forked=True)
         try:
             return run.wait(), run.said()
         finally:

@@ -96,13 +96,14 @@ class Workspace:
         return kept | SECRETS | {"PATH": path, "HF_HUB_OFFLINE": "1", "CANEFT_VENVS": venvs} | slurm
 
     def snakemake(
-        self, *arguments: str, config: str | Path = MINI, before: Sequence[str] = ()
+        self, *arguments: str, config: str | Path = MINI, before: Sequence[str] = (), forked: bool = False
     ) -> subprocess.CompletedProcess:
-        """Runs Snakemake like a user; stdout and stderr together in `stdout`. before: a command that starts it."""
+        """Runs Snakemake like a user; stdout and stderr together in `stdout`. before: a command that starts it.
+        forked: steps need not import torch (tests/warm.py)."""
         return subprocess.run(
             [*before, *self.command(*arguments, config=config)],
             cwd=self.root,
-            env=self.environment,
+            env=warm.forking(self.environment) if forked else self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

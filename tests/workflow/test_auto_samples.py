@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import yaml
 
-from tests import warm
-
 MODEL = "mini-llama/de-en"
 SEEN = ["it", "law", "medical"]
 
@@ -29,7 +27,7 @@ def decided(finished, tmp_path_factory):
     workspace = finished.copy(tmp_path_factory.mktemp("auto"))
     path = workspace.root / "auto.yaml"
     path.write_text(yaml.safe_dump(workspace.configuration(automatic)), encoding="utf-8")
-    done = workspace.snakemake("--cores", "2", "importance", config=path, before=warm.COMMAND)
+    done = workspace.snakemake("--cores", "2", "importance", config=path, forked=True)
     assert done.returncode == 0, done.stdout[-5000:]
     return workspace
 

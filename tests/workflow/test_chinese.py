@@ -6,8 +6,6 @@ import pandas as pd
 import pytest
 from sacrebleu.metrics import BLEU
 
-from tests import warm
-
 CONFIG = "tests/workflow/mini-zh.yaml"
 DOMAINS = ["education", "science", "thesis"]
 TOKENIZER = {"zh-en": "13a", "en-zh": "zh"}
@@ -17,7 +15,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chinese")]
 @pytest.fixture(scope="module")
 def results(pristine, tmp_path_factory):
     workspace = pristine.copy(tmp_path_factory.mktemp("chinese"))
-    done = workspace.snakemake("--cores", "2", "tables", config=CONFIG, before=warm.COMMAND)
+    done = workspace.snakemake("--cores", "2", "tables", config=CONFIG, forked=True)
     assert done.returncode == 0, done.stdout[-5000:]
     return workspace.results
 

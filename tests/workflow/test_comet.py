@@ -9,7 +9,6 @@ import pytest
 import yaml
 from tokenizers import pre_tokenizers
 
-from tests import warm
 from tests.hub import running
 
 KEPT = ("base", "caneft")
@@ -49,7 +48,7 @@ def scored(finished, tmp_path_factory):
     (workspace.root / "comet.yaml").write_text(
         yaml.safe_dump(workspace.configuration(with_comet), sort_keys=False), encoding="utf-8"
     )
-    done = workspace.snakemake("--cores", "2", config="comet.yaml", before=warm.COMMAND)
+    done = workspace.snakemake("--cores", "2", config="comet.yaml", forked=True)
     assert done.returncode == 0, done.stdout[-5000:]
     return workspace
 

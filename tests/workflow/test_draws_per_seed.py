@@ -7,7 +7,6 @@ import yaml
 from safetensors import safe_open
 
 from caneft import neurons
-from tests import warm
 from tests.workflow import job_sets as jobs
 
 
@@ -17,7 +16,7 @@ def drawn(finished, tmp_path_factory):
     workspace = finished.copy(tmp_path_factory.mktemp("drawn"))
     path = workspace.root / "drawn.yaml"
     path.write_text(yaml.safe_dump(workspace.configuration(jobs.draw_per_seed), sort_keys=False), encoding="utf-8")
-    done = workspace.snakemake("--cores", "2", config=path, before=warm.COMMAND)
+    done = workspace.snakemake("--cores", "2", config=path, forked=True)
     assert done.returncode == 0, done.stdout[-5000:]
     return workspace
 

@@ -20,7 +20,6 @@ from caneft import config
 from caneft.plan import Plan
 from caneft.reporting import listing
 from caneft.reporting.page import body_of
-from tests import warm
 from tests.workflow.job_sets import AGGREGATES
 
 WITNESS = Path(__file__).parents[1] / "witness/select_neurons.py"
@@ -428,7 +427,7 @@ def test_full_weights_go_when_nothing_needs_them_and_their_scores_come_out_the_s
     shutil.rmtree(run)
     config = tmp_path / "without_weights.yaml"
     config.write_text(yaml.safe_dump(workspace.configuration(lambda c: c["tuning"].update(keep_full_weights=False))))
-    done = workspace.snakemake("--cores", "2", config=config, before=warm.COMMAND)
+    done = workspace.snakemake("--cores", "2", config=config, forked=True)
     assert done.returncode == 0, done.stdout[-5000:]
     assert {path.name: path.read_bytes() for path in (run / "scores").iterdir()} == before
     assert not (run / "model.safetensors").exists()

@@ -134,7 +134,7 @@ def test_after_ctrl_c_in_tuning_the_same_command_finishes(finished, tmp_path):
     assert "Traceback" not in said, said
     assert [file.name for file in run.iterdir()] in ([], [".checkpoint"])
 
-    done = copy.snakemake("--cores", "1", target, config=file)
+    done = copy.snakemake("--cores", "1", target, config=file, forked=True)
     assert done.returncode == 0, done.stdout
     assert not re.search(r"LockException|IncompleteFilesException", done.stdout)
     assert (run / "patch.safetensors").exists() and (run / "record.json").exists()

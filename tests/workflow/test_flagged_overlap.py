@@ -8,7 +8,6 @@ import yaml
 
 from caneft.corpora import store
 from caneft.corpora.store import Row
-from tests import warm
 
 HERE = "mini-llama/de-en"
 TRAINED = ("full", "lora", "adapters", "random", "caneft", "attention")
@@ -39,7 +38,7 @@ def overlapping(mixed):
     workspace, config = mixed
     (workspace.root / "mixed.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     target = "out/mini/tables/overlap.html"
-    done = workspace.snakemake("--cores", "2", target, config="mixed.yaml", before=warm.COMMAND)
+    done = workspace.snakemake("--cores", "2", target, config="mixed.yaml", forked=True)
     assert done.returncode == 0, done.stdout[-5000:]
     return workspace
 

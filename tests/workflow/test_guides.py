@@ -6,7 +6,6 @@ The guides speak of the demo; here they are followed on the finished mini workfl
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -57,7 +56,7 @@ def is_cheap(command):
 
 
 def run(workspace, command):
-    environment = workspace.environment | {"PYTHONPATH": os.curdir}
+    environment = warm.forking(workspace.environment) | {"PYTHONPATH": os.curdir}
     done = subprocess.run(
         ["bash", "-c", as_mini(command)],
         cwd=workspace.root,
@@ -149,7 +148,7 @@ def test_code_is_added(place, title, rule, variant):
     planned = jobs(follow(place, title))
     tuned = {name: count for name, count in planned.items() if name.startswith("tune")}
     assert tuned == {rule: 1} and planned.get("select_neurons", 0) == (variant == "spread")
-    done = run(place, f"{shlex.join(warm.COMMAND)} snakemake --cores 2 --configfile config/config.yaml {variant}.yaml")
+    done = run(place, f"snakemake --cores 2 --configfile config/config.yaml {variant}.yaml")
     assert re.search(r" (\d+) of \1 jobs done", done), done[-2000:]
     table = (place.results / "tables/main.csv").read_text(encoding="utf-8")
     assert f",{variant}," in table

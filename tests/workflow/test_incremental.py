@@ -14,7 +14,6 @@ import pytest
 import yaml
 
 from caneft.corpora import store
-from tests import warm
 from tests.workflow import job_sets as jobs
 
 PAGE = (Path(__file__).parents[2] / "docs/incremental.md").read_text(encoding="utf-8")
@@ -292,7 +291,7 @@ def test_what_a_deleted_score_makes_anew_has_the_same_bytes(finished, tmp_path):
 def test_a_deleted_score_comes_again_and_every_byte_is_as_before(finished, tmp_path):
     copy = finished.copy(tmp_path)
     delete_score(copy, tmp_path)
-    done = copy.snakemake("--cores", "2", before=warm.COMMAND)
+    done = copy.snakemake("--cores", "2", forked=True)
     assert done.returncode == 0, done.stdout[-5000:]
     before = {path.relative_to(finished.results): path.stat().st_mtime_ns for path in finished.results.rglob("*.json")}
     now = {path.relative_to(copy.results): path.stat().st_mtime_ns for path in copy.results.rglob("*.json")}

@@ -20,12 +20,12 @@ def test_own_corpora_and_model_come_to_tables_without_an_edit(pristine, tmp_path
     for command in (
         [*python, "caneft", "init", *arguments],
         [*python, "caneft", "check", "mine.yaml"],
-        [*warm.COMMAND, *python, "snakemake", "--cores", "2", "tables", "--configfile", "mine.yaml"],
+        [*python, "snakemake", "--cores", "2", "tables", "--configfile", "mine.yaml"],
     ):
         done = subprocess.run(
             command,
             cwd=workspace.root,
-            env=workspace.environment | {"CUDA_VISIBLE_DEVICES": ""},
+            env=warm.forking(workspace.environment) | {"CUDA_VISIBLE_DEVICES": ""},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

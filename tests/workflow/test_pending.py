@@ -4,7 +4,6 @@ import pytest
 import yaml
 
 from caneft.commands.finished import OWN, PENDING, begin, open_plan, settle
-from tests import warm
 from tests.workflow import job_sets as jobs
 
 
@@ -45,13 +44,13 @@ def test_a_run_of_a_part_leaves_the_summary_and_the_configuration_alone(finished
     before = (copy.results / OWN).read_bytes()
     changed = tmp_path / "changed.yaml"
     changed.write_text(yaml.safe_dump(copy.configuration(jobs.change_baseline)))
-    part = copy.snakemake("--cores", "1", "--until", "test_significance", config=changed, before=warm.COMMAND)
+    part = copy.snakemake("--cores", "1", "--until", "test_significance", config=changed, forked=True)
     assert part.returncode == 0, part.stdout
     assert "overview.html" not in part.stdout
     assert (copy.results / OWN).read_bytes() == before
     assert baseline(copy.results / PENDING) == "lora"
 
-    whole = copy.snakemake("--cores", "2", config=changed, before=warm.COMMAND)
+    whole = copy.snakemake("--cores", "2", config=changed, forked=True)
     assert whole.returncode == 0, whole.stdout
     assert "overview.html" in whole.stdout
     assert baseline(copy.results / OWN) == "lora" and not (copy.results / PENDING).exists()

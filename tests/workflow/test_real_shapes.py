@@ -88,10 +88,10 @@ def done(pristine, tmp_path_factory):
     (root / "spy").mkdir()
     (root / "spy/python").write_text(SPY)
     (root / "spy/python").chmod(0o755)
-    before = [*warm.COMMAND, "bash", "-c", 'PATH="$0:$PATH" exec "$@"', root / "spy"]
     environment = {key: value for key, value in workspace.environment.items() if key != "HF_HUB_OFFLINE"}
+    environment = warm.forking(warm.forking(environment), root / "spy/python")
     finished = subprocess.run(
-        [*before, *workspace.command("--cores", "2", "tables", config=root / "config.yaml")],
+        workspace.command("--cores", "2", "tables", config=root / "config.yaml"),
         cwd=workspace.root,
         env=environment | {"SPY": str(root / "spy.tsv")},
         stdout=subprocess.PIPE,

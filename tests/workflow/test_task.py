@@ -6,8 +6,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests import warm
-
 CONFIG = Path(__file__).with_name("mini-task.yaml")
 NOUNS = {"kitchen": ("pans", "cups", "forks"), "garage": ("cars", "tools", "tyres")}
 SIZES = {"train": 70, "dev": 15, "test": 30}
@@ -43,7 +41,7 @@ def results(pristine, tmp_path_factory):
             start += size
     everything = [pair for nouns in NOUNS.values() for pair in pairs(nouns, range(10, 400))]
     write(workspace.root / "data/pretraining.jsonl", everything)
-    done = workspace.snakemake("--cores", "2", "tables", config=CONFIG, before=warm.COMMAND)
+    done = workspace.snakemake("--cores", "2", "tables", config=CONFIG, forked=True)
     assert done.returncode == 0, done.stdout[-5000:]
     return workspace.results
 

@@ -261,7 +261,7 @@ def test_the_workflow_reads_an_artefact_of_another_version_or_wants_it_made_agai
         path.write_bytes(with_format(content, number))
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # so that its time stamp reruns nothing
         result.unlink(missing_ok=True)
-        done = copy.snakemake("--cores", "1", "--", str(root / READ_BY[artefact]))
+        done = copy.snakemake("--cores", "1", "--", str(root / READ_BY[artefact]), forked=True)
         assert done.returncode == refused(artefact, number), done.stdout
         assert result.exists() != refused(artefact, number)
         if refused(artefact, number):
