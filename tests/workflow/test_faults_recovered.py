@@ -9,9 +9,7 @@ from tests.workflow.conftest import MINI
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("kind", "stage", "seed"), [("all", bench.ONE_RUN, 2), ("corrupt", "reporting", 3)]
-)
+@pytest.mark.parametrize(("kind", "stage", "seed"), [("all", bench.ONE_RUN, 2), ("corrupt", "reporting", 3)])
 def test_the_same_command_ends_with_the_same_bytes(finished, tmp_path, kind, stage, seed):
     whole = bench.Bench(finished, MINI)
     own, random = bench.cut_back(whole, tmp_path / "own", stage), Random(seed)
